@@ -1,0 +1,363 @@
+//! One netlink socket to the family: get, dump, submit.
+
+use std::fmt;
+use std::io::{self, Cursor};
+use std::time::Duration;
+
+use neli::consts::nl::NlmF;
+use neli::consts::socket::{Msg, NlFamily};
+use neli::socket::NlSocket;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+use crate::controller::{self, FamilyAttrs};
+use crate::error::{Error, Malformed, Refusal};
+use crate::inbox::Inbox;
+use crate::message::{Body, Content, Request, readdress, write_message};
+use crate::namespace::Namespace;
+use crate::sys;
+use crate::uapi::{Command, CommandAttrs, FAMILY_NAME};
+use crate::wire::{Attributes, Name, Wire};
+
+/// How many requests go out with one system call. The default receive buffer holds 237 answers (7.2; 277 on 6.1), so
+/// all requests of a batch can fail and nothing is lost.
+pub const BATCH: usize = 128;
+
+/// The room for one datagram unless something else is asked for: the largest that the kernel makes of a dump.
+const DATAGRAM: usize = 32 * 1024;
+
+/// The kernel answers within the system call that asks; a wait as long as this means that the answer is lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A netlink socket that speaks to IPVS in the network namespace in which it was opened. One per thread.
+pub struct Connection {
+    socket: NlSocket,
+    /// The family's number. It changes with every reload of the module, so it is asked for again after an `ENOENT`.
+    family: Option<u16>,
+    sequence: u32,
+    /// The bytes of the last requests, to be sent again should the family's number have changed.
+    outbox: Cursor<Vec<u8>>,
+    inbox: Inbox,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("family", &self.family)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connect in the namespace of the calling thread. Nothing is asked of the kernel yet; with the first request it
+    /// loads the module ip_vs by itself.
+    pub fn open() -> Result<Self, Error> {
+        Self::with_datagrams(DATAGRAM)
+    }
+
+    /// Connect in another namespace. The calling thread's is left as it was.
+    pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
+        namespace.within(Self::open)?
+    }
+
+    /// Connect, with room for datagrams of that many bytes: at least 4096. The kernel packs a dump into datagrams of
+    /// that size (32 KiB at the most) and clears each of them: small ones are right for many short dumps, large ones for
+    /// a long one.
+    pub fn with_datagrams(bytes: usize) -> Result<Self, Error> {
+        let socket = NlSocket::new(NlFamily::Generic).map_err(Error::Socket)?;
+        socket.enable_ext_ack(true).map_err(Error::Socket)?;
+        sys::cap_ack(sys::borrow(&socket)).map_err(Error::Socket)?;
+        set_socket_timeout(sys::borrow(&socket), Timeout::Recv, Some(PATIENCE)).map_err(|e| Error::Socket(e.into()))?;
+        Ok(Self { socket, family: None, sequence: 0, outbox: Cursor::default(), inbox: Inbox::new(bytes) })
+    }
+
+    /// Ask for one thing: [`Command::GetService`], [`Command::GetConfig`] or [`Command::GetInfo`].
+    pub fn get<A: Attributes>(&mut self, request: &Request) -> Result<A, Error> {
+        let command = request.command;
+        let sequence = self.send_alone(request, NlmF::empty())?;
+        let mut resent = false;
+        loop {
+            let refusal = match self.next_content(command, sequence)? {
+                Content::Data { attributes, .. } => {
+                    return A::read(attributes).map_err(|malformed| Error::Malformed { command, malformed });
+                }
+                Content::Done | Content::End(_) => {
+                    return Err(Error::Malformed { command, malformed: Malformed::new("no data") });
+                }
+                Content::Other => continue,
+                Content::Refused(refusal) => refusal,
+            };
+            if resent || !self.send_again_after(&refusal, command)? {
+                return Err(Error::Refused { command, refusal });
+            }
+            resent = true;
+        }
+    }
+
+    /// Ask for a whole list: [`Command::GetService`], [`Command::GetDest`] or [`Command::GetDaemon`].
+    ///
+    /// What changes meanwhile may be missing or come twice, and nothing says so. A dump that is dropped before its end
+    /// is read to the end.
+    pub fn dump(&mut self, request: &Request) -> Result<Dump<'_>, Error> {
+        let sequence = self.send_alone(request, NlmF::DUMP)?;
+        Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, connection: self })
+    }
+
+    /// Carry out requests in order, in batches, and answer which of them the kernel refused, by index. A refusal does
+    /// not keep the requests behind it from being carried out.
+    ///
+    /// An `Err` means that it is not known how far the work has come.
+    pub fn submit(&mut self, requests: impl IntoIterator<Item = Request>) -> Result<Vec<(usize, Error)>, Error> {
+        let mut requests = requests.into_iter();
+        let mut commands = Vec::with_capacity(BATCH);
+        let mut refused = Vec::new();
+        let mut done = 0;
+        loop {
+            commands.clear();
+            let first = self.write_batch(requests.by_ref().take(BATCH), &mut commands)?;
+            let Some(&last) = commands.last() else { return Ok(refused) };
+            self.send_outbox()?;
+            let mut refusals = self.read_batch(first, &commands)?;
+            let all_unknown = refusals.len() == commands.len() && refusals.iter().all(|(_, r)| r.errno == libc::ENOENT);
+            if all_unknown && self.send_again_after(&refusals[0].1, last)? {
+                refusals = self.read_batch(first, &commands)?;
+            }
+            refused.extend(
+                refusals
+                    .into_iter()
+                    .map(|(index, refusal)| (done + index, Error::Refused { command: commands[index], refusal })),
+            );
+            done += commands.len();
+        }
+    }
+
+    /// Write up to [`BATCH`] requests to the outbox; answers the sequence number of the first.
+    ///
+    /// A failed request is answered even without `NLM_F_ACK`, so only the last asks for an answer: a fence behind which
+    /// every error has been said (netlink_rcv_skb, af_netlink.c).
+    fn write_batch(
+        &mut self,
+        requests: impl Iterator<Item = Request>,
+        commands: &mut Vec<Command>,
+    ) -> Result<u32, Error> {
+        self.clear_outbox();
+        let first = self.sequence.wrapping_add(1);
+        let mut requests = requests.peekable();
+        while let Some(request) = requests.next() {
+            commands.push(request.command);
+            // Stopping a daemon whose thread has not run yet succeeds without any answer (EINTR), so it is no fence.
+            let is_fence = requests.peek().is_none() && request.command != Command::DelDaemon;
+            self.write(&request, if is_fence { NlmF::ACK } else { NlmF::empty() })?;
+        }
+        if commands.last() == Some(&Command::DelDaemon) {
+            self.write(&Request::new(Command::GetInfo), NlmF::ACK)?;
+        }
+        Ok(first)
+    }
+
+    /// Read answers up to the fence: the refusals, by index in the batch.
+    fn read_batch(&mut self, first: u32, commands: &[Command]) -> Result<Vec<(usize, Refusal)>, Error> {
+        let last = *commands.last().unwrap_or(&Command::GetInfo);
+        let fence = commands.len() - usize::from(last != Command::DelDaemon);
+        let mut refusals = Vec::new();
+        loop {
+            self.fill_inbox(last)?;
+            let answer = self.inbox.next_answer().map_err(|malformed| Error::Malformed { command: last, malformed })?;
+            let index = answer.sequence.wrapping_sub(first) as usize;
+            match answer.content {
+                // An answer to something older, given up long ago.
+                _ if index > fence => {}
+                Content::Refused(refusal) => {
+                    if index < commands.len() {
+                        refusals.push((index, refusal));
+                    }
+                    if index == fence {
+                        return Ok(refusals);
+                    }
+                }
+                Content::Done if index == fence => return Ok(refusals),
+                Content::Done | Content::End(_) | Content::Data { .. } | Content::Other => {}
+            }
+        }
+    }
+
+    fn clear_outbox(&mut self) {
+        self.outbox.get_mut().clear();
+        self.outbox.set_position(0);
+    }
+
+    fn write(&mut self, request: &Request, flags: NlmF) -> Result<u32, Error> {
+        let family = match self.family {
+            Some(family) => family,
+            None => self.resolve(request.command)?,
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        write_message(&mut self.outbox, family, flags, self.sequence, Body::of(request))?;
+        Ok(self.sequence)
+    }
+
+    fn send_alone(&mut self, request: &Request, flags: NlmF) -> Result<u32, Error> {
+        self.clear_outbox();
+        let sequence = self.write(request, flags)?;
+        self.send_outbox()?;
+        Ok(sequence)
+    }
+
+    fn send_outbox(&self) -> Result<(), Error> {
+        send(&self.socket, self.outbox.get_ref())
+    }
+
+    /// `ENOENT` may mean that the module was loaded anew and the family has another number. If so, send the same bytes
+    /// to the new one.
+    fn send_again_after(&mut self, refusal: &Refusal, command: Command) -> Result<bool, Error> {
+        if refusal.errno != libc::ENOENT {
+            return Ok(false);
+        }
+        let before = self.family;
+        let now = self.resolve(command)?;
+        if before == Some(now) {
+            return Ok(false);
+        }
+        readdress(self.outbox.get_mut(), now);
+        self.send_outbox()?;
+        Ok(true)
+    }
+
+    /// Ask the controller for the family's number; the kernel loads ip_vs for that, should it not be there yet.
+    fn resolve(&mut self, command: Command) -> Result<u16, Error> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let attributes = FamilyAttrs { name: Name::new(FAMILY_NAME.as_bytes()), ..Default::default() };
+        let body = Body { command: controller::GET_FAMILY, version: controller::VERSION, attributes: &attributes };
+        let mut message = Cursor::default();
+        let sequence = self.sequence;
+        write_message(&mut message, controller::CONTROLLER, NlmF::empty(), sequence, body)?;
+        send(&self.socket, message.get_ref())?;
+        loop {
+            match self.next_content(command, sequence)? {
+                Content::Data { attributes, .. } => {
+                    let family = FamilyAttrs::read(attributes)
+                        .and_then(|family| family.id.ok_or(Malformed::new("no family id")))
+                        .map_err(|malformed| Error::Malformed { command, malformed })?;
+                    self.family = Some(family);
+                    return Ok(family);
+                }
+                Content::Refused(refusal) if refusal.errno == libc::ENOENT => return Err(Error::NoFamily),
+                Content::Refused(refusal) => return Err(Error::Refused { command, refusal }),
+                _ => {}
+            }
+        }
+    }
+
+    /// Wait for the next answer to that request; answers to others are read over.
+    fn next_content(&mut self, command: Command, sequence: u32) -> Result<Content<'_>, Error> {
+        loop {
+            self.fill_inbox(command)?;
+            if self.inbox.next_answers(sequence) {
+                break;
+            }
+            // Belongs to something that was given up.
+            let _ = self.inbox.next_answer();
+        }
+        let answer = self.inbox.next_answer().map_err(|malformed| Error::Malformed { command, malformed })?;
+        Ok(answer.content)
+    }
+
+    fn fill_inbox(&mut self, command: Command) -> Result<(), Error> {
+        while self.inbox.is_empty() {
+            match self.inbox.receive(sys::borrow(&self.socket)) {
+                Ok(()) => {}
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    Some(libc::EAGAIN) => return Err(Error::Timeout(command)),
+                    Some(libc::ENOBUFS) => return Err(Error::AnswersLost(command)),
+                    _ => return Err(Error::Socket(error)),
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+fn send(socket: &NlSocket, bytes: &[u8]) -> Result<(), Error> {
+    loop {
+        match socket.send(bytes, Msg::empty()) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::Socket(error)),
+        }
+    }
+}
+
+/// The answers of a dump, one item each.
+#[derive(Debug)]
+pub struct Dump<'a> {
+    connection: &'a mut Connection,
+    command: Command,
+    sequence: u32,
+    state: DumpState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum DumpState {
+    /// No answer yet: a stale family number may still show.
+    Fresh,
+    Running,
+    /// An answer could not be read; more of them may come.
+    Broken,
+    Ended,
+}
+
+impl Dump<'_> {
+    fn read_next(&mut self) -> Result<Option<CommandAttrs>, Error> {
+        let command = self.command;
+        while matches!(self.state, DumpState::Fresh | DumpState::Running) {
+            let fresh = self.state == DumpState::Fresh;
+            // Until the end has been seen.
+            self.state = DumpState::Broken;
+            let refusal = match self.connection.next_content(command, self.sequence)? {
+                Content::Data { attributes, .. } => {
+                    let item =
+                        CommandAttrs::read(attributes).map_err(|malformed| Error::Malformed { command, malformed })?;
+                    self.state = DumpState::Running;
+                    return Ok(Some(item));
+                }
+                Content::Done | Content::Other => {
+                    self.state = DumpState::Running;
+                    continue;
+                }
+                Content::End(refusal) => {
+                    self.state = DumpState::Ended;
+                    return refusal.map_or(Ok(None), |refusal| Err(Error::Refused { command, refusal }));
+                }
+                Content::Refused(refusal) => refusal,
+            };
+            if !fresh || !self.connection.send_again_after(&refusal, command)? {
+                self.state = DumpState::Ended;
+                return Err(Error::Refused { command, refusal });
+            }
+            self.state = DumpState::Running;
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Dump<'_> {
+    type Item = Result<CommandAttrs, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read_next().transpose()
+    }
+}
+
+/// The kernel refuses a second dump on a socket (`EBUSY`) as long as the first has not been read to its end.
+impl Drop for Dump<'_> {
+    fn drop(&mut self) {
+        while self.state != DumpState::Ended {
+            match self.connection.next_content(self.command, self.sequence) {
+                Ok(Content::End(_) | Content::Refused(_)) => self.state = DumpState::Ended,
+                Ok(_) | Err(Error::Malformed { .. }) => {}
+                Err(_) => self.state = DumpState::Ended,
+            }
+        }
+    }
+}

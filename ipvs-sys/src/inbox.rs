@@ -1,0 +1,83 @@
+//! Datagrams from the kernel, several with one call.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::error::Malformed;
+use crate::message::{Answer, Frame};
+use crate::sys::{self, AT_ONCE, Datagram};
+
+/// The smallest slot: the kernel makes no dump datagram smaller than a page without need, and cuts what does not fit.
+pub(crate) const SMALLEST_SLOT: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    buffer: Vec<u8>,
+    slot: usize,
+    datagrams: [Datagram; AT_ONCE],
+    /// Datagrams in the buffer.
+    filled: usize,
+    /// The datagram that is being read, and how far.
+    current: usize,
+    offset: usize,
+}
+
+impl Inbox {
+    /// Room for datagrams of `slot` bytes. The kernel makes the datagrams of a dump as large as the largest buffer that
+    /// it has seen: a large slot means few of them, a small one little to clear for each.
+    pub(crate) fn new(slot: usize) -> Self {
+        let slot = slot.max(SMALLEST_SLOT);
+        Self {
+            buffer: vec![0; slot * AT_ONCE],
+            slot,
+            datagrams: [Datagram::default(); AT_ONCE],
+            filled: 0,
+            current: 0,
+            offset: 0,
+        }
+    }
+
+    /// Everything has been read: the next answer has to be received.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        while let Some(datagram) = self.datagrams[..self.filled].get(self.current) {
+            if self.offset < datagram.len {
+                return false;
+            }
+            self.current += 1;
+            self.offset = 0;
+        }
+        true
+    }
+
+    /// Wait for datagrams.
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        (self.filled, self.current, self.offset) = (0, 0, 0);
+        self.filled = sys::receive_many(socket, &mut self.buffer, self.slot, &mut self.datagrams)?;
+        Ok(())
+    }
+
+    /// The next answer is one to that request, or cannot be read.
+    pub(crate) fn next_answers(&self, sequence: u32) -> bool {
+        Frame::split(self.unread()).map_or(true, |frame| frame.sequence == sequence)
+    }
+
+    /// Take the next answer of what was received.
+    pub(crate) fn next_answer(&mut self) -> Result<Answer<'_>, Malformed> {
+        let Datagram { len, truncated } = self.datagrams[self.current];
+        let start = self.current * self.slot;
+        let bytes = &self.buffer[start + self.offset..start + len];
+        // Behind something that cannot be read, nothing of the datagram can.
+        self.offset = len;
+        if truncated {
+            return Err(Malformed::new("datagram larger than the buffer"));
+        }
+        let frame = Frame::split(bytes)?;
+        self.offset = len - frame.rest.len();
+        frame.answer()
+    }
+
+    fn unread(&self) -> &[u8] {
+        let start = self.current * self.slot;
+        &self.buffer[start + self.offset..start + self.datagrams[self.current].len]
+    }
+}

@@ -1,0 +1,221 @@
+//! Request → bytes, bytes → answers.
+
+use std::io::Cursor;
+
+use neli::consts::nl::{NlmF, Nlmsg};
+use neli::err::SerError;
+use neli::nl::{NlPayload, NlmsghdrBuilder};
+
+use crate::error::{Error, Malformed, Refusal};
+use crate::uapi::{Command, CommandAttrs, FAMILY_VERSION};
+use crate::wire::{Attributes, Wire, each_attribute};
+
+/// One command with its attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What to do.
+    pub command: Command,
+    /// To what, and how.
+    pub attributes: CommandAttrs,
+}
+
+impl Request {
+    /// A command that needs no attributes.
+    pub fn new(command: Command) -> Self {
+        Self { command, attributes: CommandAttrs::default() }
+    }
+}
+
+/// What goes behind a netlink header: generic-netlink header and attributes.
+#[derive(Debug)]
+pub(crate) struct Body<'a, A> {
+    pub(crate) command: u8,
+    pub(crate) version: u8,
+    pub(crate) attributes: &'a A,
+}
+
+impl<'a> Body<'a, CommandAttrs> {
+    pub(crate) fn of(request: &'a Request) -> Self {
+        Self { command: request.command.number(), version: FAMILY_VERSION, attributes: &request.attributes }
+    }
+}
+
+const GENERIC_HEADER: usize = 4;
+
+impl<A: Attributes> neli::Size for Body<'_, A> {
+    fn unpadded_size(&self) -> usize {
+        GENERIC_HEADER + self.attributes.size()
+    }
+}
+
+impl<A: Attributes> neli::ToBytes for Body<'_, A> {
+    fn to_bytes(&self, buffer: &mut Cursor<Vec<u8>>) -> Result<(), SerError> {
+        let end = {
+            let out = buffer.get_mut();
+            out.extend_from_slice(&[self.command, self.version, 0, 0]);
+            self.attributes.write(out);
+            out.len()
+        };
+        buffer.set_position(end as u64);
+        Ok(())
+    }
+}
+
+/// Append a whole message to `out`.
+pub(crate) fn write_message<A: Attributes>(
+    out: &mut Cursor<Vec<u8>>,
+    family: u16,
+    flags: NlmF,
+    sequence: u32,
+    body: Body<'_, A>,
+) -> Result<(), Error> {
+    // Writing to memory does not fail; neli's signatures allow it to.
+    let failed = |error| Error::Socket(std::io::Error::other(error));
+    let message = NlmsghdrBuilder::default()
+        .nl_type(family)
+        .nl_flags(NlmF::REQUEST | flags)
+        .nl_seq(sequence)
+        .nl_payload(NlPayload::Payload(body))
+        .build()
+        .map_err(|error| failed(SerError::new(error)))?;
+    neli::ToBytes::to_bytes(&message, out).map_err(failed)
+}
+
+/// One message of the kernel's.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// The number of the request that it answers.
+    pub sequence: u32,
+    /// What it says.
+    pub content: Content<'a>,
+}
+
+/// What an answer says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// The request was carried out (an ACK).
+    Done,
+    /// The request was refused.
+    Refused(Refusal),
+    /// The end of a dump, well or not.
+    End(Option<Refusal>),
+    /// Data: the command of the answer and its attributes.
+    Data {
+        /// Command number of the answer.
+        command: u8,
+        /// The attributes, to be read with the list that belongs to the command.
+        attributes: &'a [u8],
+    },
+    /// Nothing of interest.
+    Other,
+}
+
+/// The answers in the bytes of one datagram; ends with the first that cannot be read.
+pub fn answers(mut bytes: &[u8]) -> impl Iterator<Item = Result<Answer<'_>, Malformed>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let frame = Frame::split(bytes);
+        bytes = frame.as_ref().map_or(&[], |frame| frame.rest);
+        Some(frame.and_then(|frame| frame.answer()))
+    })
+}
+
+/// One netlink message, taken off the front of a datagram.
+// neli's own `Nlmsghdr::from_bytes` is not used here: it wants the echo of the request that CAP_ACK leaves out of an
+// error answer, and it subtracts lengths unchecked.
+#[derive(Debug)]
+pub(crate) struct Frame<'a> {
+    message_type: u16,
+    flags: NlmF,
+    pub(crate) sequence: u32,
+    body: &'a [u8],
+    pub(crate) rest: &'a [u8],
+}
+
+const NETLINK_HEADER: usize = 16;
+
+impl<'a> Frame<'a> {
+    pub(crate) fn split(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let header: &[u8; NETLINK_HEADER] = bytes.first_chunk().ok_or(Malformed::new("netlink header cut short"))?;
+        let len = u32_at(header, 0) as usize;
+        Ok(Self {
+            message_type: u16::from_ne_bytes([header[4], header[5]]),
+            flags: NlmF::from_bits_truncate(u16::from_ne_bytes([header[6], header[7]])),
+            sequence: u32_at(header, 8),
+            body: bytes.get(NETLINK_HEADER..len).ok_or(Malformed::new("netlink message length"))?,
+            rest: bytes.get(len.next_multiple_of(4)..).unwrap_or(&[]),
+        })
+    }
+
+    pub(crate) fn answer(&self) -> Result<Answer<'a>, Malformed> {
+        let content = match Nlmsg::from(self.message_type) {
+            Nlmsg::Error => match errno(self.body)? {
+                0 => Content::Done,
+                errno => Content::Refused(self.refusal(errno, self.behind_echo())),
+            },
+            // A kernel may leave the error number out.
+            Nlmsg::Done if self.body.is_empty() => Content::End(None),
+            Nlmsg::Done => match errno(self.body)? {
+                errno if errno < 0 => Content::End(Some(self.refusal(errno, &self.body[4..]))),
+                _ => Content::End(None),
+            },
+            Nlmsg::Noop | Nlmsg::Overrun => Content::Other,
+            _ => {
+                let (generic, attributes) = self
+                    .body
+                    .split_at_checked(GENERIC_HEADER)
+                    .ok_or(Malformed::new("generic-netlink header cut short"))?;
+                Content::Data { command: generic[0], attributes }
+            }
+        };
+        Ok(Answer { sequence: self.sequence, content })
+    }
+
+    /// What follows the echo of the request in a `struct nlmsgerr`: the attributes of the extended ACK. The echo is the
+    /// request's header alone if it was capped, else the whole request.
+    fn behind_echo(&self) -> &'a [u8] {
+        let echo = self.body.get(4..).unwrap_or(&[]);
+        let echoed = if self.flags.contains(NlmF::CAPPED) { NETLINK_HEADER } else { u32_at(echo, 0) as usize };
+        echo.get(echoed.next_multiple_of(4)..).unwrap_or(&[])
+    }
+
+    fn refusal(&self, errno: i32, extended: &[u8]) -> Refusal {
+        const MESSAGE: u16 = 1;
+        const OFFSET: u16 = 2;
+        let mut refusal = Refusal { errno: errno.saturating_neg(), message: None, offset: None };
+        if self.flags.contains(NlmF::ACK_TLVS) {
+            // What cannot be read here is only an explanation: leave it out.
+            let _ = each_attribute(extended, |number, value| {
+                match number {
+                    MESSAGE => {
+                        let text = value.split(|&byte| byte == 0).next().unwrap_or(value);
+                        refusal.message = Some(String::from_utf8_lossy(text).into_owned());
+                    }
+                    OFFSET => refusal.offset = u32::read(value).ok(),
+                    _ => {}
+                }
+                Ok(())
+            });
+        }
+        refusal
+    }
+}
+
+/// Address the messages in `bytes` to another family.
+pub(crate) fn readdress(bytes: &mut [u8], family: u16) {
+    let mut at = 0;
+    while let Some(message) = bytes.get_mut(at..).filter(|rest| rest.len() >= NETLINK_HEADER) {
+        message[4..6].copy_from_slice(&family.to_ne_bytes());
+        at += (u32_at(message, 0) as usize).next_multiple_of(4).max(NETLINK_HEADER);
+    }
+}
+
+fn errno(body: &[u8]) -> Result<i32, Malformed> {
+    body.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)).ok_or(Malformed::new("error number missing"))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}

@@ -1,0 +1,123 @@
+//! The macros that read the tables of [`crate::uapi`]: a row becomes a constant, a field, its encoding, its decoding and
+//! its line in a debug print.
+
+/// A list of netlink attributes: `number KERNEL_NAME => field: wire type,` a row.
+///
+/// Every field is an `Option`: present or not, as on the wire. Attributes that the table does not know are kept in
+/// `unknown`. Rows behind `skip` are read over.
+macro_rules! attributes {
+    (
+        $(#[$meta:meta])*
+        $name:ident {
+            $( $(#[$row:meta])* $number:literal $kernel:ident => $field:ident: $wire:ty, )*
+            $( skip $skipped_number:literal $skipped_kernel:ident; )*
+        }
+    ) => {
+        $( $(#[$row])* pub const $kernel: u16 = $number; )*
+        $(
+            #[doc = "Padding in front of a 64-bit value; carries nothing."]
+            pub const $skipped_kernel: u16 = $skipped_number;
+        )*
+
+        $(#[$meta])*
+        #[derive(Clone, Default, PartialEq, Eq)]
+        pub struct $name {
+            $( $(#[$row])* #[doc = concat!("\n\n`", stringify!($kernel), "`")] pub $field: Option<$wire>, )*
+            /// Attributes that this table does not know, as they came: a newer kernel's.
+            pub unknown: $crate::wire::Unknown,
+        }
+
+        impl $crate::wire::Attributes for $name {
+            const TABLE: &'static [(u16, &'static str)] = &[
+                $( ($number, stringify!($kernel)), )*
+                $( ($skipped_number, stringify!($skipped_kernel)), )*
+            ];
+
+            fn read_into(&mut self, bytes: &[u8]) -> Result<(), $crate::error::Malformed> {
+                $crate::wire::each_attribute(bytes, |number, value| {
+                    match number {
+                        $( $number => self.$field = Some(<$wire as $crate::wire::Wire>::read(value).map_err(
+                            |e| e.inside(stringify!($kernel)))?), )*
+                        $( $skipped_number => {} )*
+                        _ => self.unknown.push(number, value),
+                    }
+                    Ok(())
+                })
+            }
+        }
+
+        impl $crate::wire::Wire for $name {
+            fn size(&self) -> usize {
+                $( self.$field.as_ref().map_or(0, $crate::wire::attribute_size) + )* self.unknown.size()
+            }
+
+            fn write(&self, out: &mut Vec<u8>) {
+                $( if let Some(value) = &self.$field {
+                    $crate::wire::write_attribute(out, $number, |out| $crate::wire::Wire::write(value, out));
+                } )*
+                self.unknown.write(out);
+            }
+
+            fn read(bytes: &[u8]) -> Result<Self, $crate::error::Malformed> {
+                let mut list = Self::default();
+                $crate::wire::Attributes::read_into(&mut list, bytes)?;
+                Ok(list)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let mut shown = f.debug_struct(stringify!($name));
+                $( if let Some(value) = &self.$field {
+                    shown.field(stringify!($kernel), value);
+                } )*
+                if !self.unknown.is_empty() {
+                    shown.field("unknown", &self.unknown);
+                }
+                shown.finish()
+            }
+        }
+    };
+}
+
+/// The commands of the family: `number KERNEL_NAME => Variant, answered by Variant` a row.
+macro_rules! commands {
+    (
+        $(#[$meta:meta])*
+        $name:ident { $( $(#[$row:meta])* $number:literal $kernel:ident => $variant:ident, )* }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum $name {
+            $( $(#[$row])* #[doc = concat!("\n\n`", stringify!($kernel), "`")] $variant = $number, )*
+        }
+
+        impl $name {
+            /// Every command: number and the kernel's name.
+            pub const TABLE: &'static [(u8, &'static str)] = &[ $( ($number, stringify!($kernel)), )* ];
+
+            /// The number on the wire.
+            pub fn number(self) -> u8 {
+                self as u8
+            }
+
+            /// The kernel's name.
+            pub fn name(self) -> &'static str {
+                match self { $( Self::$variant => stringify!($kernel), )* }
+            }
+        }
+    };
+}
+
+/// Plain numbers: `KERNEL_NAME = value,` a row.
+macro_rules! constants {
+    ( $(#[$meta:meta])* $table:ident { $( $(#[$row:meta])* $kernel:ident = $value:expr, )* } ) => {
+        $( $(#[$row])* pub const $kernel: u32 = $value; )*
+
+        $(#[$meta])*
+        pub const $table: &[(&str, u32)] = &[ $( (stringify!($kernel), $kernel), )* ];
+    };
+}
+
+pub(crate) use {attributes, commands, constants};

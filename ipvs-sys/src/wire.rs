@@ -1,0 +1,321 @@
+//! Bytes ↔ values of attributes.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::error::Malformed;
+
+/// A value that an attribute can carry.
+pub trait Wire: Sized {
+    /// Bytes of the value, without the attribute's header.
+    fn size(&self) -> usize;
+    /// Append the value.
+    fn write(&self, out: &mut Vec<u8>);
+    /// Read the value. More bytes than needed are accepted, as the kernel does.
+    fn read(bytes: &[u8]) -> Result<Self, Malformed>;
+}
+
+/// A list of attributes, made by the `attributes!` table.
+pub trait Attributes: Wire + Default + fmt::Debug {
+    /// Every attribute: number and the kernel's name.
+    const TABLE: &'static [(u16, &'static str)];
+
+    /// Read attributes over what is here: the last of two with the same number wins, as in the kernel.
+    fn read_into(&mut self, bytes: &[u8]) -> Result<(), Malformed>;
+}
+
+const HEADER: usize = 4;
+/// The two top bits of a type are flags (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`); some kernels set them.
+const TYPE_MASK: u16 = 0x3fff;
+
+fn padded(len: usize) -> usize {
+    (len + 3) & !3
+}
+
+/// Bytes of an attribute with header and padding.
+pub fn attribute_size(value: &impl Wire) -> usize {
+    padded(HEADER + value.size())
+}
+
+/// Append one attribute whose value `write` appends.
+#[inline]
+pub fn write_attribute(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEADER]);
+    write(out);
+    let len = out.len() - start;
+    // A list long enough to overflow cannot be made of these tables; it would show as a malformed message, not as a panic.
+    out[start..start + 2].copy_from_slice(&(len as u16).to_ne_bytes());
+    out[start + 2..start + 4].copy_from_slice(&number.to_ne_bytes());
+    out.resize(start + padded(len), 0);
+}
+
+/// Call `each` with number and value of every attribute.
+#[inline]
+pub fn each_attribute(
+    mut bytes: &[u8],
+    mut each: impl FnMut(u16, &[u8]) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    while let [len0, len1, type0, type1, rest @ ..] = bytes {
+        let len = usize::from(u16::from_ne_bytes([*len0, *len1]));
+        let value =
+            len.checked_sub(HEADER).and_then(|len| rest.get(..len)).ok_or(Malformed::new("attribute length"))?;
+        each(u16::from_ne_bytes([*type0, *type1]) & TYPE_MASK, value)?;
+        // The padding behind the last attribute may be missing.
+        bytes = bytes.get(padded(len)..).unwrap_or(&[]);
+    }
+    if bytes.is_empty() { Ok(()) } else { Err(Malformed::new("bytes behind the last attribute")) }
+}
+
+fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Malformed> {
+    bytes.first_chunk().copied().ok_or(Malformed::new("value too short"))
+}
+
+macro_rules! integers {
+    ($($int:ty),*) => { $(
+        impl Wire for $int {
+            fn size(&self) -> usize { size_of::<$int>() }
+            fn write(&self, out: &mut Vec<u8>) { out.extend_from_slice(&self.to_ne_bytes()); }
+            fn read(bytes: &[u8]) -> Result<Self, Malformed> { exactly(bytes).map(<$int>::from_ne_bytes) }
+        }
+    )* };
+}
+integers!(u8, u16, u32);
+
+/// A 16-bit number in network byte order on the wire; here as a plain number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Be16(pub u16);
+
+impl Wire for Be16 {
+    fn size(&self) -> usize {
+        2
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.to_be_bytes());
+    }
+    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        exactly(bytes).map(|bytes| Self(u16::from_be_bytes(bytes)))
+    }
+}
+
+/// A counter: 32 bits in the old statistics, 64 in the new ones, told apart by length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter(pub u64);
+
+impl Wire for Counter {
+    fn size(&self) -> usize {
+        8
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.to_ne_bytes());
+    }
+    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        match bytes.first_chunk() {
+            Some(bytes) => Ok(Self(u64::from_ne_bytes(*bytes))),
+            None => u32::read(bytes).map(|short| Self(short.into())),
+        }
+    }
+}
+
+/// An address of either family: 16 bytes, an IPv4 address in the first four. The family is said elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address(pub [u8; 16]);
+
+impl From<Ipv4Addr> for Address {
+    fn from(address: Ipv4Addr) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&address.octets());
+        Self(bytes)
+    }
+}
+
+impl From<Ipv6Addr> for Address {
+    fn from(address: Ipv6Addr) -> Self {
+        Self(address.octets())
+    }
+}
+
+impl Address {
+    /// The address if the family is IPv4.
+    pub fn v4(&self) -> Ipv4Addr {
+        let [a, b, c, d, ..] = self.0;
+        Ipv4Addr::new(a, b, c, d)
+    }
+
+    /// The address if the family is IPv6.
+    pub fn v6(&self) -> Ipv6Addr {
+        Ipv6Addr::from(self.0)
+    }
+}
+
+impl Wire for Address {
+    fn size(&self) -> usize {
+        16
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut address = [0; 16];
+        let len = bytes.len().min(16);
+        if len < 4 {
+            return Err(Malformed::new("address too short"));
+        }
+        address[..len].copy_from_slice(&bytes[..len]);
+        Ok(Self(address))
+    }
+}
+
+impl Wire for Ipv4Addr {
+    fn size(&self) -> usize {
+        4
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.octets());
+    }
+    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        exactly::<4>(bytes).map(Self::from)
+    }
+}
+
+impl Wire for Ipv6Addr {
+    fn size(&self) -> usize {
+        16
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.octets());
+    }
+    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        exactly::<16>(bytes).map(Self::from)
+    }
+}
+
+/// `struct ip_vs_flags`: the flags, and which of them are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlagsMask {
+    /// The bits.
+    pub flags: u32,
+    /// The bits that are to change; the others stay.
+    pub mask: u32,
+}
+
+impl Wire for FlagsMask {
+    fn size(&self) -> usize {
+        8
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        self.flags.write(out);
+        self.mask.write(out);
+    }
+    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        let flags = u32::read(bytes)?;
+        let mask = bytes.get(4..).unwrap_or(&[]);
+        Ok(Self { flags, mask: u32::read(mask)? })
+    }
+}
+
+/// A short name (scheduler, persistence engine, interface): up to 16 bytes, none of them NUL, of any encoding.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    // The bytes behind `len` are zero, so that the derived comparisons are those of the text.
+    bytes: [u8; Name::MAX],
+    len: u8,
+}
+
+impl Name {
+    /// The longest name, in bytes.
+    pub const MAX: usize = 16;
+
+    /// A name, if it is not too long and has no NUL.
+    pub const fn new(text: &[u8]) -> Option<Self> {
+        if text.len() > Self::MAX {
+            return None;
+        }
+        let mut bytes = [0; Self::MAX];
+        let mut i = 0;
+        while i < text.len() {
+            if text[i] == 0 {
+                return None;
+            }
+            bytes[i] = text[i];
+            i += 1;
+        }
+        Some(Self { bytes, len: text.len() as u8 })
+    }
+
+    /// The bytes of the name.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// No name at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::str::from_utf8(self.as_bytes()) {
+            Ok(text) => f.pad(text),
+            Err(_) => f.pad(&String::from_utf8_lossy(self.as_bytes())),
+        }
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&String::from_utf8_lossy(self.as_bytes()), f)
+    }
+}
+
+impl Wire for Name {
+    fn size(&self) -> usize {
+        usize::from(self.len) + 1
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+        // The kernel refuses a name without its NUL.
+        out.push(0);
+    }
+    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        Self::new(&bytes[..end]).ok_or(Malformed::new("name too long"))
+    }
+}
+
+/// Attributes that a table does not know, in the order they came.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Unknown(Vec<(u16, Box<[u8]>)>);
+
+impl Unknown {
+    /// None.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Number and value of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        self.0.iter().map(|(number, value)| (*number, &**value))
+    }
+
+    pub(crate) fn push(&mut self, number: u16, value: &[u8]) {
+        self.0.push((number, value.into()));
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.0.iter().map(|(_, value)| padded(HEADER + value.len())).sum()
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        for (number, value) in &self.0 {
+            write_attribute(out, *number, |out| out.extend_from_slice(value));
+        }
+    }
+}
+
+impl fmt::Debug for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(number, value)| (number, value))).finish()
+    }
+}
