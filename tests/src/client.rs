@@ -1,0 +1,169 @@
+//! Clients that count who answered.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+
+use crate::netns::Netns;
+
+/// Somebody on a host who opens connections.
+#[derive(Clone, Debug)]
+pub struct Client<'a> {
+    netns: &'a Netns,
+    source: Option<SocketAddr>,
+    patience: Duration,
+}
+
+/// Who answered, in order. A connection that nobody answered counts as `refused`, `timeout`, `reset`, ….
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// Their names.
+    pub who: Vec<String>,
+    /// What else they said: whom they took for their peer.
+    pub peers: Vec<String>,
+    /// The connections, open until this is dropped.
+    pub open: Vec<TcpStream>,
+}
+
+/// `web1=3 web2=3`
+impl fmt::Display for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut counts = BTreeMap::new();
+        self.who.iter().for_each(|name| *counts.entry(name.as_str()).or_insert(0) += 1);
+        let words: Vec<String> = counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+impl Answers {
+    fn note(&mut self, answer: std::io::Result<String>) {
+        let line = answer.unwrap_or_else(|error| word(&error));
+        let (name, peer) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
+        self.who.push(name.to_owned());
+        self.peers.push(peer.to_owned());
+    }
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(netns: &'a Netns) -> Client<'a> {
+        Client { netns, source: None, patience: Duration::from_secs(3) }
+    }
+
+    /// From this address of the host, or this address and port.
+    pub fn from(self, source: &str) -> Client<'a> {
+        let alone = || source.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
+        let source = source.parse().or_else(|_| alone()).unwrap_or_else(|_| panic!("{source} is no address"));
+        Client { source: Some(source), ..self }
+    }
+
+    /// How long to wait for an answer; 3 s if nothing is said.
+    pub fn patience(self, patience: Duration) -> Client<'a> {
+        Client { patience, ..self }
+    }
+
+    /// Fetches a page: status line and headers dropped, any status but 200 an error.
+    pub fn get(&self, address: &str, path: &str) -> std::io::Result<String> {
+        let mut stream = self.connection(address)?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.lines().next().unwrap_or("nothing");
+        if status.split(' ').nth(1) == Some("200") {
+            Ok(body.to_owned())
+        } else {
+            Err(std::io::Error::other(status.to_owned()))
+        }
+    }
+
+    /// Fetches the page `/` so many times, one connection after the other.
+    pub fn pages(&self, count: usize, address: &str) -> Answers {
+        let mut answers = Answers::default();
+        (0..count).for_each(|_| answers.note(self.get(address, "/")));
+        answers
+    }
+
+    /// Opens so many connections to a [`crate::serve::Protocol::Tcp`] server and holds them.
+    pub fn hold(&self, count: usize, address: &str) -> Answers {
+        let mut answers = Answers::default();
+        for _ in 0..count {
+            let opened = self.connection(address).and_then(|stream| {
+                let mut line = String::new();
+                BufReader::new(&stream).read_line(&mut line)?;
+                answers.open.push(stream);
+                Ok(line)
+            });
+            answers.note(opened);
+        }
+        answers
+    }
+
+    /// Sends so many datagrams, each from a socket of its own, and waits for each answer.
+    pub fn datagrams(&self, count: usize, address: &str) -> Answers {
+        let mut answers = Answers::default();
+        (0..count).for_each(|_| answers.note(self.udp(address).and_then(|socket| ask(&socket))));
+        answers
+    }
+
+    /// Sends so many datagrams from one socket, and waits for each answer.
+    pub fn datagrams_of_one_socket(&self, count: usize, address: &str) -> Answers {
+        let mut answers = Answers::default();
+        match self.udp(address) {
+            Ok(socket) => (0..count).for_each(|_| answers.note(ask(&socket))),
+            Err(error) => answers.note(Err(error)),
+        }
+        answers
+    }
+
+    fn connection(&self, address: &str) -> std::io::Result<TcpStream> {
+        Ok(self.socket(SocketType::STREAM, address)?.into())
+    }
+
+    fn udp(&self, address: &str) -> std::io::Result<UdpSocket> {
+        Ok(self.socket(SocketType::DGRAM, address)?.into())
+    }
+
+    /// A connected socket. Not std's, which cannot choose a source.
+    fn socket(&self, kind: SocketType, address: &str) -> std::io::Result<OwnedFd> {
+        let to: SocketAddr = address.parse().unwrap_or_else(|_| panic!("{address} is no address and port"));
+        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let make = || -> rustix::io::Result<OwnedFd> { socket_with(family, kind, SocketFlags::CLOEXEC, None) };
+        let socket = self.netns.enter(make)?;
+        // The time-out for sending is connect's too. socket(7)
+        for direction in [Timeout::Send, Timeout::Recv] {
+            set_socket_timeout(socket.as_fd(), direction, Some(self.patience))?;
+        }
+        if let Some(source) = self.source {
+            set_socket_reuseaddr(socket.as_fd(), true)?;
+            bind(&socket, &source)?;
+        }
+        connect(&socket, &to)?;
+        Ok(socket)
+    }
+}
+
+fn ask(socket: &UdpSocket) -> std::io::Result<String> {
+    socket.send(b"who?")?;
+    let mut answer = [0; 256];
+    let length = socket.recv(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+/// An error in one word. A time-out of connect is EINPROGRESS, one of recv EAGAIN. socket(7)
+fn word(error: &std::io::Error) -> String {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error) {
+        Some(Errno::CONNREFUSED) => "refused",
+        Some(Errno::CONNRESET) => "reset",
+        Some(Errno::INPROGRESS | Errno::AGAIN | Errno::TIMEDOUT) => "timeout",
+        Some(Errno::HOSTUNREACH | Errno::NETUNREACH) => "unreachable",
+        _ => return error.to_string().replace(' ', "-"),
+    }
+    .to_owned()
+}

@@ -1,0 +1,133 @@
+//! Runs programs, as typed, with a limit; keeps what they said.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use crate::line::readable;
+
+/// Enough for any command of a test; it is killed after that.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What a program said, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// As typed.
+    pub command: String,
+    /// Its exit status; `None` when a signal ended it, or its limit.
+    pub code: Option<i32>,
+    /// `exit status: 0`, `signal: 6 (SIGABRT)`, `killed after 30 s`
+    pub end: String,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ran { command, code: _, end, stdout, stderr } = self;
+        write!(f, "# {command}\n{stdout}{stderr}[{end}]")
+    }
+}
+
+impl Ran {
+    /// The standard output of a program that succeeded; anything else is a panic that shows all of it.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert!(self.code == Some(0), "{self}");
+        self.stdout
+    }
+}
+
+/// Runs a line of words, without a shell and without quotes, in the network namespace of the calling thread.
+#[track_caller]
+pub fn run(line: &str) -> Ran {
+    let mut words = line.split_ascii_whitespace();
+    let mut command = Command::new(words.next().expect("a command"));
+    run_command(command.args(words), LIMIT).unwrap_or_else(|error| panic!("# {line}\n{error:#}"))
+}
+
+/// Runs a line of words that must succeed; its standard output.
+#[track_caller]
+pub fn ok(line: &str) -> String {
+    run(line).ok()
+}
+
+/// Runs a line with the shell.
+#[track_caller]
+pub fn shell(line: &str) -> Ran {
+    let ran = run_command(Command::new("/bin/sh").arg("-c").arg(line), LIMIT);
+    let ran = ran.unwrap_or_else(|error| panic!("# {line}\n{error:#}"));
+    Ran { command: line.to_owned(), ..ran }
+}
+
+/// Runs a command with nothing on its standard input.
+pub fn run_command(command: &mut Command, limit: Duration) -> Result<Ran> {
+    run_with_input(command, "", limit)
+}
+
+/// Runs a command with a text on its standard input.
+pub fn run_with_input(command: &mut Command, input: &str, limit: Duration) -> Result<Ran> {
+    // Files and not pipes: they hold any amount, and a daemon that keeps them open is not waited for.
+    let memory = |name| -> Result<File> { Ok(memfd_create(name, MemfdFlags::CLOEXEC)?.into()) };
+    let (mut stdin, mut stdout, mut stderr) = (memory("stdin")?, memory("stdout")?, memory("stderr")?);
+    stdin.write_all(input.as_bytes())?;
+    stdin.rewind()?;
+    command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).process_group(0);
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", typed(command)))?;
+    // The command would keep its ends of the files open.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let pid = Pid::from_child(&child);
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let in_time = readable(process.as_fd(), Instant::now() + limit)?;
+    if !in_time {
+        kill_process_group(pid, Signal::KILL)?;
+    }
+    let status = child.wait()?;
+    let text = |file: &mut File| -> Result<String> {
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    Ok(Ran {
+        command: typed(command),
+        code: status.code(),
+        end: match (in_time, status.signal()) {
+            (false, _) => format!("killed after {} s", limit.as_secs()),
+            (true, _) => status.to_string(),
+        },
+        stdout: text(&mut stdout)?,
+        stderr: text(&mut stderr)?,
+    })
+}
+
+/// The words of a command, its program without folders.
+fn typed(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let words = [program.file_name().unwrap_or_default()].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// Puts a program at a path, in place of what may be there: a link, so it is told by that name. In a test the root
+/// directory is the test's own, so `/sbin/ipvsadm` is a good place.
+pub fn install(program: impl AsRef<Path>, at: impl AsRef<Path>) -> Result<()> {
+    let (program, at) = (program.as_ref(), at.as_ref());
+    match fs::remove_file(at) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| at.display().to_string());
+        }
+        _ => {}
+    }
+    std::os::unix::fs::symlink(program, at).with_context(|| at.display().to_string())
+}

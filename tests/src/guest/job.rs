@@ -1,0 +1,180 @@
+//! One job: forked, watched, its output sent on, ended with all it started.
+
+use std::fs;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
+
+use super::root;
+use crate::harness::Test;
+use crate::line::{End, Line, until};
+
+/// More output than this is read and dropped.
+const MOST_OUTPUT: usize = 4 << 20;
+
+/// Runs what the host asks for until it closes the line.
+pub(super) fn serve(line: &mut Line, jobs: &[Test]) -> Result<()> {
+    loop {
+        // A day: the host decides how long a guest waits for its next job.
+        let words = match line.hear(Instant::now() + Duration::from_secs(86_400)) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+            words => words?,
+        };
+        let mut parts = words.splitn(3, ' ');
+        let (Some("run"), Some(seconds), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+            bail!("not understood: {words}");
+        };
+        let limit = Duration::from_secs(seconds.parse().with_context(|| words.clone())?);
+        let Some(job) = jobs.iter().find(|job| job.name == name) else {
+            line.say_output(format!("this executable has no job {name}\n").as_bytes())?;
+            line.say(&format!("end {}", End::Exit(127)))?;
+            continue;
+        };
+        let Some(end) = run(line, job, limit)? else { return Ok(()) };
+        line.say(&format!("end {end}"))?;
+    }
+}
+
+/// Runs one job to its end; `None` when the host went away meanwhile.
+fn run(line: &mut Line, job: &Test, limit: Duration) -> Result<Option<End>> {
+    let (output, input) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // SAFETY: process 1 has one thread, so the child is a whole copy: no lock is held by a thread that is not there.
+    let pid = match unsafe { libc::fork() } {
+        0 => {
+            drop(output);
+            child(job, input)
+        }
+        pid => Pid::from_raw(pid).context("fork")?,
+    };
+    drop(input);
+    let deadline = Instant::now() + limit;
+    let mut sent = 0;
+    let ended = watch(line, &output, pid, deadline, &mut sent)?;
+    let end = match ended {
+        Watched::HostGone => return Ok(None),
+        Watched::Ended => None,
+        Watched::TooLong => {
+            line.say_output(still_running(limit).as_bytes())?;
+            Some(End::TimedOut)
+        }
+    };
+    // Orphans are children of process 1; nothing else runs but kernel threads, which take no signals.
+    // SAFETY: a plain system call; -1 is everybody but the caller.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+    let status = reap(pid);
+    // All writers are dead: what is left in the pipe is all there will be.
+    while forward(line, &output, &mut sent)? {}
+    Ok(end.or(status).or(Some(End::Signal(libc::SIGKILL))))
+}
+
+enum Watched {
+    Ended,
+    TooLong,
+    HostGone,
+}
+
+fn watch(line: &mut Line, output: &OwnedFd, pid: Pid, deadline: Instant, sent: &mut usize) -> Result<Watched> {
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut open = true;
+    loop {
+        let (written, ended, host) = {
+            let line_fd = line.input();
+            let mut fds = vec![PollFd::new(&process, PollFlags::IN), PollFd::new(&line_fd, PollFlags::IN)];
+            // A pipe that everybody has closed is always ready.
+            if open {
+                fds.push(PollFd::new(output, PollFlags::IN));
+            }
+            match poll(&mut fds, Some(&until(deadline))) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => {}
+                Err(errno) => return Err(std::io::Error::from(errno).into()),
+            }
+            let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+            (ready(2), ready(0), ready(1))
+        };
+        if written {
+            open = forward(line, output, sent)?;
+        } else if ended {
+            return Ok(Watched::Ended);
+        } else if host {
+            // The host says nothing while a job runs, so this is its end.
+            return Ok(Watched::HostGone);
+        }
+        if Instant::now() >= deadline {
+            return Ok(Watched::TooLong);
+        }
+    }
+}
+
+/// Sends on what the pipe holds; false at its end.
+fn forward(line: &mut Line, output: &OwnedFd, sent: &mut usize) -> Result<bool> {
+    let mut chunk = [0; 8 << 10];
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(output, &mut chunk))?;
+    let before = *sent;
+    *sent += length;
+    if before + length <= MOST_OUTPUT {
+        line.say_output(&chunk[..length])?;
+    } else if before <= MOST_OUTPUT {
+        line.say_output(b"\n(more output than anybody reads: the rest is dropped)\n")?;
+    }
+    Ok(length > 0)
+}
+
+/// Collects every child, for two seconds at most; how `pid` ended.
+fn reap(pid: Pid) -> Option<End> {
+    let mut end = None;
+    let patience = Instant::now() + Duration::from_secs(2);
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((who, status))) if who == pid => {
+                end = status.exit_status().map(End::Exit).or(status.terminating_signal().map(End::Signal));
+            }
+            Ok(Some(_)) => {}
+            Ok(None) if Instant::now() < patience => std::thread::sleep(Duration::from_millis(1)),
+            _ => return end,
+        }
+    }
+}
+
+/// The commands that were running when the time was over.
+fn still_running(limit: Duration) -> String {
+    let mut text = format!("\nstill running after {} s:\n", limit.as_secs());
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        // Kernel threads have no command line.
+        if name != "1" && name.bytes().all(|byte| byte.is_ascii_digit()) && !words.is_empty() {
+            let words = String::from_utf8_lossy(&words).replace('\0', " ");
+            let waits = fs::read_to_string(entry.path().join("wchan")).unwrap_or_default();
+            text += &format!("  process {name}: {words}(waits in: {waits})\n");
+        }
+    }
+    text
+}
+
+/// The life of the child process.
+fn child(job: &Test, output: OwnedFd) -> ! {
+    let code = catch_unwind(AssertUnwindSafe(|| match enter(output.as_fd()) {
+        Ok(()) => (job.run)(),
+        Err(error) => {
+            eprintln!("this job got no place to run: {error:#}");
+            102
+        }
+    }));
+    let _ = std::io::stdout().flush();
+    std::process::exit(code.unwrap_or(101))
+}
+
+fn enter(output: impl AsFd) -> Result<()> {
+    let null = fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&output)?;
+    rustix::stdio::dup2_stderr(&output)?;
+    rustix::process::setsid()?;
+    root::enter()
+}

@@ -1,0 +1,104 @@
+//! Kernel modules by name or alias, without a kmod program: modules.dep says what a module needs, finit_module loads it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use super::FOLDER;
+
+/// Loads a module and what it needs, by its name or by an alias such as `net-pf-16-proto-16-family-IPVS`; nothing
+/// happens when it is there already.
+pub fn load(name: &str) -> Result<()> {
+    let folder = PathBuf::from(FOLDER).join("modules");
+    let wanted = normal(name);
+    if loaded()?.contains(&wanted) {
+        return Ok(());
+    }
+    let dependencies = Dependencies::read(&folder)?;
+    if let Some(line) = dependencies.line(&wanted) {
+        return insert(&folder, line);
+    }
+    let aliased = dependencies.named_by(&folder, name)?;
+    if aliased.is_empty() && !built_in(&folder, &wanted)? {
+        bail!("no module {name} for this kernel");
+    }
+    aliased.iter().filter_map(|module| dependencies.line(module)).try_for_each(|line| insert(&folder, line))
+}
+
+/// The names of the modules that are loaded.
+pub fn loaded() -> io::Result<HashSet<String>> {
+    let text = fs::read_to_string("/proc/modules")?;
+    Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+}
+
+/// The main function of `modprobe [-q] [--] NAME`, as the kernel calls it, and ipvsadm.
+pub fn modprobe_main() -> ExitCode {
+    let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for name in &names {
+        if load(name).is_err() {
+            // In silence: the kernel asks for many a name that nobody has (`ip_vs_nonesuch`, `net-pf-…`).
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// modules.dep: one line per module, `path: path of what it needs …`.
+struct Dependencies {
+    text: String,
+}
+
+impl Dependencies {
+    fn read(folder: &Path) -> Result<Dependencies> {
+        let path = folder.join("modules.dep");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(Dependencies { text })
+    }
+
+    fn line(&self, module: &str) -> Option<&str> {
+        self.text.lines().find(|line| line.split_once(':').is_some_and(|(path, _)| normal(stem(path)) == module))
+    }
+
+    /// The modules that carry an alias. The kernel's own requests are always literal, so patterns are passed over.
+    fn named_by(&self, folder: &Path, alias: &str) -> Result<Vec<String>> {
+        let text = fs::read_to_string(folder.join("modules.alias"))?;
+        let wanted = normal(alias);
+        let of_line = |line: &str| {
+            let (name, module) = line.strip_prefix("alias ")?.rsplit_once(' ')?;
+            (normal(name) == wanted).then(|| normal(module))
+        };
+        Ok(text.lines().filter_map(of_line).collect())
+    }
+}
+
+fn built_in(folder: &Path, module: &str) -> Result<bool> {
+    let text = fs::read_to_string(folder.join("modules.builtin"))?;
+    Ok(text.lines().any(|path| normal(stem(path)) == module))
+}
+
+/// Loads the modules of one line of modules.dep, what is needed first.
+fn insert(folder: &Path, line: &str) -> Result<()> {
+    let (path, needs) = line.split_once(':').expect("found by its colon");
+    // depmod writes the needs of a module so that each comes before its own needs.
+    for path in needs.split_ascii_whitespace().rev().chain([path]) {
+        let file = fs::File::open(folder.join(path)).with_context(|| path.to_owned())?;
+        match rustix::system::finit_module(&file, c"", 0) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(errno) => return Err(io::Error::from(errno)).with_context(|| path.to_owned()),
+        }
+    }
+    Ok(())
+}
+
+fn stem(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.strip_suffix(".ko").unwrap_or(name)
+}
+
+fn normal(name: &str) -> String {
+    name.replace('-', "_")
+}

@@ -1,0 +1,115 @@
+//! The front of a test binary: it looks like libtest, and every test runs in a guest.
+//!
+//! One file of tests per concept, its tests listed once at its head:
+//!
+//! ```ignore
+//! ipvs_tests::tests! {
+//!     add_and_list;
+//!     sync_takes_over, seconds = 120;
+//!     ldirectord_drains, needs = "ldirectord";
+//! }
+//! ```
+//!
+//! and in `main.rs`: `fn main() -> ExitCode { harness::main([services::tests(), nat::tests()].concat()) }`.
+//!
+//! A test with `needs` names a Debian package that the machine must have; it is ignored unless asked for with
+//! `--ignored` or `--include-ignored`.
+
+use std::fmt::Debug;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::pool::Pool;
+use crate::roles;
+
+/// A function that process 1 of a guest runs by name.
+#[derive(Clone)]
+pub struct Test {
+    /// `services::add_and_list`
+    pub name: String,
+    /// Runs it, in the guest; the exit status of its process.
+    pub run: Arc<dyn Fn() -> i32 + Send + Sync>,
+    /// Its limit, where the usual one is too short.
+    pub seconds: Option<u64>,
+    /// The Debian package it cannot do without.
+    pub needs: Option<&'static str>,
+}
+
+impl Test {
+    /// A test by any function or closure. The guest finds it by its name: make the same tests in every run.
+    pub fn new<O: Outcome>(name: impl Into<String>, run: impl Fn() -> O + Send + Sync + 'static) -> Test {
+        Test { name: name.into(), run: Arc::new(move || run().code()), seconds: None, needs: None }
+    }
+
+    /// Sets the limit.
+    pub fn seconds(self, seconds: u64) -> Test {
+        Test { seconds: Some(seconds), ..self }
+    }
+
+    /// Names the Debian package it cannot do without.
+    pub fn needs(self, package: &'static str) -> Test {
+        Test { needs: Some(package), ..self }
+    }
+}
+
+/// What a test may return.
+pub trait Outcome {
+    /// 0 for success; prints what went wrong.
+    fn code(self) -> i32;
+}
+
+impl Outcome for () {
+    fn code(self) -> i32 {
+        0
+    }
+}
+
+impl<E: Debug> Outcome for Result<(), E> {
+    fn code(self) -> i32 {
+        match self {
+            Ok(()) => 0,
+            Err(error) => {
+                eprintln!("Error: {error:?}");
+                1
+            }
+        }
+    }
+}
+
+/// Lists the tests of a module: makes its function `tests()`. See [`crate::harness`].
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident $(, $option:ident = $value:expr)*);* $(;)?) => {
+        /// The tests of this module.
+        pub(crate) fn tests() -> Vec<$crate::harness::Test> {
+            // The module's path without the name of the binary.
+            let module = module_path!().split_once("::").map_or("", |(_, rest)| rest);
+            vec![$(
+                $crate::harness::Test::new(format!("{module}::{}", stringify!($name)), $name)$(.$option($value))*
+            ),*]
+        }
+    };
+}
+
+/// The main function of a test binary.
+pub fn main(tests: Vec<Test>) -> ExitCode {
+    if let Some(code) = roles::play(&tests) {
+        return code;
+    }
+    let mut arguments = Arguments::from_args();
+    let show = arguments.nocapture || arguments.show_output;
+    let pool = Arc::new(Pool::new(show));
+    arguments.test_threads.get_or_insert(pool.size());
+    let trial = |test: Test| {
+        let pool = pool.clone();
+        let kind = test.needs.map(|package| format!("needs {package}")).unwrap_or_default();
+        let ignored = test.needs.is_some();
+        Trial::test(test.name.clone(), move || Ok(pool.run(&test)?)).with_kind(kind).with_ignored_flag(ignored)
+    };
+    let conclusion = libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect());
+    // Its guests go before the verdict is given, so that a guest that does not end is seen.
+    drop(pool);
+    conclusion.exit_code()
+}

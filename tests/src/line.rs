@@ -1,0 +1,154 @@
+//! The serial line between the host program and process 1 of the guest, and what is said on it.
+//!
+//! Text lines; only the output of a test follows as raw bytes, announced by its length. Whatever comes before the
+//! first [`HELLO`] (the kernel may print there while it starts) is skipped.
+//!
+//! | guest says | host says |
+//! |---|---|
+//! | `ipvs-lab hello` | `set KEY VALUE` …, `go` |
+//! | `ready RELEASE`, or `failed WHY` | `run SECONDS NAME` |
+//! | `out LENGTH` and so many bytes, any number of times | |
+//! | `end exit CODE`, `end signal NUMBER`, `end timeout` | the next `run`; closing the line turns the guest off |
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// The first words of a guest.
+pub const HELLO: &str = "ipvs-lab hello";
+
+/// How a job in the guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It returned or called exit.
+    Exit(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// It was still running at its limit, and was killed with all it had started.
+    TimedOut,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Exit(code) => write!(f, "exit {code}"),
+            End::Signal(number) => write!(f, "signal {number}"),
+            End::TimedOut => write!(f, "timeout"),
+        }
+    }
+}
+
+impl End {
+    /// Reads what [`End`]'s `Display` wrote.
+    pub fn parse(text: &str) -> Option<End> {
+        match text.split_once(' ') {
+            None if text == "timeout" => Some(End::TimedOut),
+            Some(("exit", code)) => Some(End::Exit(code.parse().ok()?)),
+            Some(("signal", number)) => Some(End::Signal(number.parse().ok()?)),
+            _ => None,
+        }
+    }
+}
+
+/// One end of the line.
+#[derive(Debug)]
+pub struct Line {
+    input: OwnedFd,
+    output: OwnedFd,
+    pending: Vec<u8>,
+}
+
+impl Line {
+    /// A line that reads from `input` and writes to `output`.
+    pub fn new(input: OwnedFd, output: OwnedFd) -> Line {
+        Line { input, output, pending: Vec::new() }
+    }
+
+    /// Where to poll for more.
+    pub fn input(&self) -> BorrowedFd<'_> {
+        self.input.as_fd()
+    }
+
+    /// Sends one line of text.
+    pub fn say(&mut self, text: &str) -> io::Result<()> {
+        debug_assert!(!text.contains('\n'), "a line has no newline inside");
+        self.write(format!("{text}\n").as_bytes())
+    }
+
+    /// Sends a piece of output.
+    pub fn say_output(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut frame = format!("out {}\n", bytes.len()).into_bytes();
+        frame.extend_from_slice(bytes);
+        self.write(&frame)
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match rustix::io::write(&self.output, bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next line, without its newline: `TimedOut` after `deadline`, `UnexpectedEof` when the other side is gone.
+    pub fn hear(&mut self, deadline: Instant) -> io::Result<String> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.pending.drain(..=end).collect();
+                return Ok(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned());
+            }
+            self.fill(deadline)?;
+        }
+    }
+
+    /// The next `length` bytes.
+    pub fn hear_bytes(&mut self, length: usize, deadline: Instant) -> io::Result<Vec<u8>> {
+        while self.pending.len() < length {
+            self.fill(deadline)?;
+        }
+        Ok(self.pending.drain(..length).collect())
+    }
+
+    fn fill(&mut self, deadline: Instant) -> io::Result<()> {
+        if !readable(self.input.as_fd(), deadline)? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let mut chunk = [0; 16 << 10];
+        match rustix::io::read(&self.input, &mut chunk) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => {
+                self.pending.extend_from_slice(&chunk[..length]);
+                Ok(())
+            }
+            // What a serial line says once the other side has hung up.
+            Err(rustix::io::Errno::IO) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+/// Waits until `fd` can be read, or is at its end; false at the deadline.
+pub fn readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        match poll(&mut fds, Some(&until(deadline))) {
+            Ok(0) if Instant::now() >= deadline => return Ok(false),
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// The time left, as poll wants it; rounded up, so that a wait does not end a moment before its deadline.
+pub fn until(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(100);
+    Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+}

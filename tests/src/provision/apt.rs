@@ -1,0 +1,104 @@
+//! A private apt: its own sources, lists and cache, and none of the system's hooks; only the mirror, the keys and the
+//! way to the network (proxies, time-outs, …) are the system's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use super::sources::{self, Mirror};
+use crate::command::run_command;
+
+/// For one call of apt-get; a package list has 10 MB, the biggest package 40 MB.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Downloads packages of a suite, without what they depend on, and unpacks all of them into `folder`.
+pub fn fetch_and_unpack(suite: &str, packages: &[&str], folder: &Path) -> Result<()> {
+    for program in ["apt-get", "apt-config", "dpkg"] {
+        Command::new(program)
+            .arg("--version")
+            .output()
+            .map_err(|_| anyhow!("{program} is not on this machine, so nothing can be fetched from Debian"))?;
+    }
+    let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
+    ensure!(architecture.trim() == "amd64", "user-mode-linux is there for amd64 only, and this is {architecture}");
+    let mirrors = sources::mirrors(Path::new("/etc/apt"));
+    ensure!(!mirrors.is_empty(), "no mirror of Debian in /etc/apt/sources.list or /etc/apt/sources.list.d");
+    eprintln!("fetching {} from Debian {suite}, once", packages.join(", "));
+    let mut errors = Vec::new();
+    for mirror in mirrors {
+        match download(suite, packages, &mirror, folder) {
+            Ok(archives) => return unpack(&archives, folder),
+            Err(error) => errors.push(format!("{}: {error:#}", mirror.uris)),
+        }
+    }
+    bail!("cannot fetch {} of {suite}:\n{}", packages.join(", "), errors.join("\n"))
+}
+
+fn download(suite: &str, packages: &[&str], mirror: &Mirror, folder: &Path) -> Result<Vec<PathBuf>> {
+    let state = folder.join("apt");
+    let archives = state.join("archives");
+    for part in ["lists/partial", "cache/archives/partial", "sources", "archives"] {
+        fs::create_dir_all(state.join(part))?;
+    }
+    fs::write(state.join("status"), "")?;
+    fs::write(state.join("sources/debian.sources"), source(suite, mirror))?;
+    let settings = state.join("apt.conf");
+    fs::write(&settings, configuration(&state)?)?;
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("APT_CONFIG", &settings).arg("-q").current_dir(&archives);
+        command
+    };
+    output(apt().arg("update"))?;
+    output(apt().arg("download").args(packages))?;
+    let files = fs::read_dir(&archives)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    ensure!(files.len() == packages.len(), "apt-get downloaded {files:?}");
+    Ok(files)
+}
+
+fn unpack(archives: &[PathBuf], folder: &Path) -> Result<()> {
+    for archive in archives {
+        output(Command::new("dpkg").arg("-x").arg(archive).arg(folder))?;
+    }
+    // The lists and archives are as big as what was unpacked, and old tomorrow.
+    fs::remove_dir_all(folder.join("apt"))?;
+    Ok(())
+}
+
+fn source(suite: &str, mirror: &Mirror) -> String {
+    let Mirror { uris, signed_by } = mirror;
+    let signed_by = signed_by.as_ref().map(|key| format!("Signed-By: {key}\n")).unwrap_or_default();
+    format!("Types: deb\nURIs: {uris}\nSuites: {suite}\nComponents: main\nArchitectures: amd64\n{signed_by}")
+}
+
+/// A configuration read in place of the system's, whose hooks would clean caches and refresh catalogues; of the system's
+/// it keeps how to reach the network.
+fn configuration(state: &Path) -> Result<String> {
+    let system = output(Command::new("apt-config").args(["dump", "Acquire"]))?;
+    let unwanted = ["Acquire::IndexTargets", "Acquire::Languages", "Acquire::Changelogs"];
+    let kept = system.lines().filter(|line| !unwanted.iter().any(|prefix| line.starts_with(prefix)));
+    let folder = state.to_str().context("a folder whose name is not UTF-8")?;
+    let own = format!(
+        r#"Dir::Etc::main "/dev/null";
+Dir::Etc::parts "/dev/null";
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "{folder}/sources";
+Dir::State "{folder}";
+Dir::State::status "{folder}/status";
+Dir::Cache "{folder}/cache";
+APT::Sandbox::User "";
+Acquire::Languages "none";
+Acquire::Retries "2";
+"#
+    );
+    Ok(kept.map(|line| format!("{line}\n")).collect::<String>() + &own)
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let ran = run_command(command, LIMIT)?;
+    ensure!(ran.code == Some(0), "{ran}");
+    Ok(ran.stdout)
+}

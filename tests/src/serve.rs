@@ -1,0 +1,120 @@
+//! Servers that say who they are, so that a test can see who answered.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+
+/// How a server talks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// A page with the server's name; `/health` is 200 or 503.
+    Http,
+    /// `NAME PEER`, a line; then the connection stays open until the client closes it, and what it sends is read.
+    Tcp,
+    /// `NAME PEER`, for every datagram.
+    Udp,
+}
+
+/// A running server; it runs on when this is dropped, until its process ends.
+#[derive(Debug)]
+pub struct Server {
+    socket: OwnedFd,
+    healthy: Arc<AtomicBool>,
+    running: Arc<AtomicBool>,
+}
+
+impl Server {
+    /// Starts one in the network namespace of the calling thread, at `10.2.0.11:80` or `[::]:80`.
+    pub fn start(protocol: Protocol, address: &str, name: &str) -> Result<Server> {
+        let healthy = Arc::new(AtomicBool::new(true));
+        let running = Arc::new(AtomicBool::new(true));
+        let shared = Shared { name: name.to_owned(), healthy: healthy.clone(), running: running.clone() };
+        // A socket stays in the namespace it was made in, so its threads need not.
+        let socket = match protocol {
+            Protocol::Udp => {
+                let socket = UdpSocket::bind(address).with_context(|| format!("{name}: UDP {address}"))?;
+                let copy = socket.try_clone()?;
+                std::thread::spawn(move || shared.datagrams(&copy));
+                socket.into()
+            }
+            Protocol::Http | Protocol::Tcp => {
+                let listener = TcpListener::bind(address).with_context(|| format!("{name}: TCP {address}"))?;
+                let copy = listener.try_clone()?;
+                std::thread::spawn(move || shared.connections(&copy, protocol));
+                listener.into()
+            }
+        };
+        Ok(Server { socket, healthy, running })
+    }
+
+    /// What `/health` says from now on.
+    pub fn set_healthy(&self, healthy: bool) {
+        self.healthy.store(healthy, Ordering::Relaxed);
+    }
+
+    /// Closes the port: the next client is refused. Connections that are open stay.
+    pub fn stop(self) {
+        self.running.store(false, Ordering::Relaxed);
+        // Wakes the thread in accept, or recv, with an error.
+        let _ = rustix::net::shutdown(self.socket.as_fd(), rustix::net::Shutdown::Both);
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    name: String,
+    healthy: Arc<AtomicBool>,
+    running: Arc<AtomicBool>,
+}
+
+impl Shared {
+    fn datagrams(&self, socket: &UdpSocket) {
+        let mut datagram = [0; 64 << 10];
+        while let Ok((_, peer)) = socket.recv_from(&mut datagram) {
+            if !self.running.load(Ordering::Relaxed) {
+                return;
+            }
+            let _ = socket.send_to(self.line(peer).as_bytes(), peer);
+        }
+    }
+
+    fn connections(&self, listener: &TcpListener, protocol: Protocol) {
+        while let Ok((stream, peer)) = listener.accept() {
+            let this = self.clone();
+            std::thread::spawn(move || match protocol {
+                Protocol::Http => this.page(stream),
+                _ => this.hold(stream, peer),
+            });
+        }
+    }
+
+    fn hold(&self, mut stream: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
+        stream.write_all(self.line(peer).as_bytes())?;
+        std::io::copy(&mut stream, &mut std::io::sink())?;
+        Ok(())
+    }
+
+    fn page(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?.take(8 << 10));
+        let mut request = String::new();
+        reader.read_line(&mut request)?;
+        let mut header = String::new();
+        while reader.read_line(&mut header)? > 0 && !header.trim().is_empty() {
+            header.clear();
+        }
+        let sick = request.split(' ').nth(1) == Some("/health") && !self.healthy.load(Ordering::Relaxed);
+        let status = if sick { "503 Service Unavailable" } else { "200 OK" };
+        let page = format!("{}\n", self.name);
+        let length = page.len();
+        write!(stream, "HTTP/1.0 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}")
+    }
+
+    fn line(&self, peer: SocketAddr) -> String {
+        // A server on [::] sees IPv4 peers as ::ffff:10.1.0.10.
+        format!("{} {}\n", self.name, SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+    }
+}

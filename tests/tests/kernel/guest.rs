@@ -1,0 +1,113 @@
+//! The guest itself: what every other test relies on.
+
+use std::fs;
+use std::path::Path;
+
+use ipvs_tests::command::{ok, run};
+use ipvs_tests::guest::modules;
+use ipvs_tests::netns::Netns;
+use ipvs_tests::reference::Ipvsadm;
+
+ipvs_tests::tests! {
+    lo_is_up;
+    the_namespace_is_fresh;
+    the_namespace_is_fresh_again;
+    the_working_directory_is_empty;
+    what_is_written_stays_here;
+    what_is_written_is_gone;
+    the_reference_lists;
+    every_scheduler_loads;
+    the_kernel_loads_what_it_is_asked_for;
+    modprobe_is_there;
+    a_module_that_is_not_there;
+    a_host_is_a_namespace_of_its_own;
+}
+
+const SCHEDULERS: [&str; 13] = ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf"];
+
+fn reference(line: &str) -> ipvs_tests::command::Ran {
+    Ipvsadm::get().run(line)
+}
+
+fn lo_is_up() {
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", "127.0.0.1:9").unwrap();
+}
+
+/// Twice, in two tests: the second sees nothing of the first.
+fn the_namespace_is_fresh() {
+    let interfaces: Vec<_> = fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!interfaces.iter().any(|name| name == "dummy7"), "{interfaces:?}");
+    assert_eq!(reference("-Sn").ok(), "");
+    reference("-A -t 192.0.2.1:80 -s rr").ok();
+    ipvs_tests::rtnl::Socket::open().unwrap().add_link("dummy7", "dummy").unwrap();
+    assert!(Path::new("/sys/class/net/dummy7").exists());
+}
+
+fn the_namespace_is_fresh_again() {
+    the_namespace_is_fresh();
+}
+
+fn the_working_directory_is_empty() {
+    assert_eq!(fs::read_dir(".").unwrap().count(), 0);
+    fs::write("file", "of this test").unwrap();
+}
+
+const PATHS: [&str; 3] = ["/ipvs-lab-was-here", "/etc/ipvs-lab-was-here", "/tmp/ipvs-lab-was-here"];
+
+fn what_is_written_stays_here() {
+    for path in PATHS {
+        assert!(!Path::new(path).exists(), "{path} is there already");
+        fs::write(path, "by a test").unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "by a test");
+    }
+}
+
+/// The same: neither this machine nor the test before has these files.
+fn what_is_written_is_gone() {
+    what_is_written_stays_here();
+}
+
+fn the_reference_lists() {
+    assert_eq!(
+        reference("-Ln").ok(),
+        "IP Virtual Server version 1.2.1 (size=4096)\n\
+         Prot LocalAddress:Port Scheduler Flags\n  \
+         -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
+    );
+}
+
+fn every_scheduler_loads() {
+    for (number, scheduler) in SCHEDULERS.iter().enumerate() {
+        reference(&format!("-A -t 192.0.2.1:{} -s {scheduler}", number + 1)).ok();
+    }
+    assert_eq!(ok("cat /proc/net/ip_vs").matches("TCP").count(), SCHEDULERS.len());
+    // The one that Debian's kernels are built without.
+    let twos = reference("-A -t 192.0.2.1:99 -s twos");
+    assert_ne!(twos.code, Some(0), "{twos}");
+}
+
+/// Nobody loads this one by name: the kernel calls the laboratory's modprobe.
+fn the_kernel_loads_what_it_is_asked_for() {
+    assert!(!modules::loaded().unwrap().contains("ipvlan"));
+    let error = ipvs_tests::rtnl::Socket::open().unwrap().add_link("x", "ipvlan").unwrap_err();
+    // It wants a device to sit on, so it does not come up; but it was asked.
+    assert!(modules::loaded().unwrap().contains("ipvlan"), "{error:#}");
+}
+
+fn modprobe_is_there() {
+    ok("modprobe ip_vs_ftp");
+    assert!(modules::loaded().unwrap().contains("ip_vs_ftp"));
+    assert_ne!(run("modprobe ip_vs_nonesuch").code, Some(0));
+}
+
+fn a_module_that_is_not_there() {
+    let error = modules::load("ip_vs_nonesuch").unwrap_err();
+    assert!(error.to_string().contains("ip_vs_nonesuch"), "{error}");
+}
+
+fn a_host_is_a_namespace_of_its_own() {
+    reference("-A -t 192.0.2.1:80 -s rr").ok();
+    let host = Netns::new("elsewhere").unwrap();
+    assert_eq!(host.enter(|| reference("-Sn").ok()), "");
+    assert_eq!(reference("-Sn").ok(), "-A -t 192.0.2.1:80 -s rr\n");
+}

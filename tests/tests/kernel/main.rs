@@ -1,0 +1,12 @@
+//! Everything that is proven on a kernel, in one binary: `cargo test --test kernel`.
+//!
+//! One file per concept; each lists its tests at its head, and here is the list of files.
+
+mod guest;
+mod nat;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ipvs_tests::harness::main([guest::tests(), nat::tests()].concat())
+}
