@@ -115,6 +115,9 @@ fn watch(line: &mut Line, output: &OwnedFd, pid: Pid, deadline: Instant, sent: &
 fn forward(line: &mut Line, output: &OwnedFd, sent: &mut usize) -> Result<bool> {
     let mut chunk = [0; 8 << 10];
     let length = rustix::io::retry_on_intr(|| rustix::io::read(output, &mut chunk))?;
+    if length == 0 {
+        return Ok(false);
+    }
     let before = *sent;
     *sent += length;
     if before + length <= MOST_OUTPUT {
@@ -122,7 +125,7 @@ fn forward(line: &mut Line, output: &OwnedFd, sent: &mut usize) -> Result<bool> 
     } else if before <= MOST_OUTPUT {
         line.say_output(b"\n(more output than anybody reads: the rest is dropped)\n")?;
     }
-    Ok(length > 0)
+    Ok(true)
 }
 
 /// Collects every child, for two seconds at most; how `pid` ended.

@@ -15,18 +15,19 @@ use super::FOLDER;
 pub fn load(name: &str) -> Result<()> {
     let folder = PathBuf::from(FOLDER).join("modules");
     let wanted = normal(name);
-    if loaded()?.contains(&wanted) {
+    let loaded = loaded()?;
+    if loaded.contains(&wanted) {
         return Ok(());
     }
     let dependencies = Dependencies::read(&folder)?;
     if let Some(line) = dependencies.line(&wanted) {
-        return insert(&folder, line);
+        return insert(&folder, line, &loaded);
     }
     let aliased = dependencies.named_by(&folder, name)?;
     if aliased.is_empty() && !built_in(&folder, &wanted)? {
         bail!("no module {name} for this kernel");
     }
-    aliased.iter().filter_map(|module| dependencies.line(module)).try_for_each(|line| insert(&folder, line))
+    aliased.iter().filter_map(|module| dependencies.line(module)).try_for_each(|line| insert(&folder, line, &loaded))
 }
 
 /// The names of the modules that are loaded.
@@ -81,10 +82,14 @@ fn built_in(folder: &Path, module: &str) -> Result<bool> {
 }
 
 /// Loads the modules of one line of modules.dep, what is needed first.
-fn insert(folder: &Path, line: &str) -> Result<()> {
+fn insert(folder: &Path, line: &str, loaded: &HashSet<String>) -> Result<()> {
     let (path, needs) = line.split_once(':').expect("found by its colon");
     // depmod writes the needs of a module so that each comes before its own needs.
     for path in needs.split_ascii_whitespace().rev().chain([path]) {
+        // The kernel would say so too, but reads all of the file first.
+        if loaded.contains(&normal(stem(path))) {
+            continue;
+        }
         let file = fs::File::open(folder.join(path)).with_context(|| path.to_owned())?;
         match rustix::system::finit_module(&file, c"", 0) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
