@@ -100,7 +100,7 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     let show = arguments.nocapture || arguments.show_output;
-    let pool = Arc::new(Pool::new(show));
+    let pool = Arc::new(Pool::new().showing(show));
     arguments.test_threads.get_or_insert(pool.size());
     let trial = |test: Test| {
         let pool = pool.clone();
@@ -109,7 +109,6 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
         Trial::test(test.name.clone(), move || Ok(pool.run(&test)?)).with_kind(kind).with_ignored_flag(ignored)
     };
     let conclusion = libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect());
-    // Its guests go before the verdict is given, so that a guest that does not end is seen.
-    drop(pool);
+    pool.close();
     conclusion.exit_code()
 }

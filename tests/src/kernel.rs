@@ -51,10 +51,17 @@ pub struct Program {
 impl Kernel {
     /// The kernel that `IPVS_KERNEL` asks for; fetched when it is not there, which takes some seconds, once.
     pub fn find() -> Result<Kernel> {
-        let wish = std::env::var("IPVS_KERNEL").unwrap_or_default();
-        match wish.as_str() {
+        Kernel::wanted(&std::env::var("IPVS_KERNEL").unwrap_or_default())
+    }
+
+    /// The kernel that a value of `IPVS_KERNEL` asks for.
+    pub fn wanted(wish: &str) -> Result<Kernel> {
+        match wish {
             "host" => Ok(Kernel::Host),
-            path if path.contains('/') => Program::at_path(path).map(Kernel::Program),
+            path if path.contains('/') => {
+                let modules = std::env::var_os("IPVS_KERNEL_MODULES").map(PathBuf::from);
+                Kernel::at_path(Path::new(path), modules.as_deref()).with_context(|| format!("IPVS_KERNEL={path}"))
+            }
             label => {
                 let label = if label.is_empty() { SERIES[0].label } else { label };
                 let Some(series) = SERIES.iter().find(|series| series.label == label) else {
@@ -65,6 +72,22 @@ impl Kernel {
                 Program::of_series(*series).map(Kernel::Program).with_context(|| no_kernel(*series))
             }
         }
+    }
+
+    /// The user-mode-linux program at a path, and where its modules are if they are not beside it.
+    pub fn at_path(program: &Path, modules: Option<&Path>) -> Result<Kernel> {
+        let label = program.display().to_string();
+        let program = std::path::absolute(program)?;
+        let release = release(&program, None)?;
+        let beside = program.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
+        let modules = match modules {
+            Some(folder) => std::path::absolute(folder)?,
+            None => beside.join("lib/uml/modules").join(&release),
+        };
+        if !modules.join("modules.dep").exists() {
+            bail!("no modules.dep in {}: say in IPVS_KERNEL_MODULES where the modules are", modules.display());
+        }
+        Ok(Kernel::Program(Program { label, release, program, modules, library: None }))
     }
 
     /// The folder with its modules and their modules.dep.
@@ -113,20 +136,6 @@ impl Program {
                 library: None,
             })
         })
-    }
-
-    fn at_path(path: &str) -> Result<Program> {
-        let program = std::path::absolute(path)?;
-        let release = release(&program, None).with_context(|| format!("IPVS_KERNEL={path}"))?;
-        let beside = program.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
-        let modules = match std::env::var_os("IPVS_KERNEL_MODULES") {
-            Some(folder) => std::path::absolute(folder)?,
-            None => beside.join("lib/uml/modules").join(&release),
-        };
-        if !modules.join("modules.dep").exists() {
-            bail!("no modules.dep in {}: say in IPVS_KERNEL_MODULES where the modules are", modules.display());
-        }
-        Ok(Program { label: path.to_owned(), release, program, modules, library: None })
     }
 }
 

@@ -32,11 +32,25 @@ struct State {
 }
 
 impl Pool {
-    /// No guest yet. `show`: print the output of tests that pass, too.
-    pub fn new(show: bool) -> Pool {
+    /// Two guests at most, or what `IPVS_GUESTS` says. None is started yet.
+    pub fn new() -> Pool {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let size = number("IPVS_GUESTS").map_or(cores.min(2), |guests| guests.max(1) as usize);
-        Pool { size, show, kernel: OnceLock::new(), state: Mutex::default(), freed: Condvar::new() }
+        Pool::of_size(number("IPVS_GUESTS").map_or(cores.min(2), |guests| guests.max(1) as usize))
+    }
+
+    /// So many guests at most.
+    pub fn of_size(size: usize) -> Pool {
+        Pool { size, show: false, kernel: OnceLock::new(), state: Mutex::default(), freed: Condvar::new() }
+    }
+
+    /// On this kernel, whatever `IPVS_KERNEL` says.
+    pub fn with_kernel(self, kernel: Kernel) -> Pool {
+        Pool { kernel: Ok(kernel).into(), ..self }
+    }
+
+    /// Prints the output of tests that pass, too.
+    pub fn showing(self, show: bool) -> Pool {
+        Pool { show, ..self }
     }
 
     /// How many tests can run at a time.
@@ -67,6 +81,11 @@ impl Pool {
                 Err(report(output, &error.to_string()))
             }
         }
+    }
+
+    /// Ends the guests that no test holds.
+    pub fn close(&self) {
+        self.lock().idle.clear();
     }
 
     fn take(&self) -> Result<Guest, String> {

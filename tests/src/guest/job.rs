@@ -15,7 +15,7 @@ use crate::harness::Test;
 use crate::line::{End, Line, until};
 
 /// More output than this is read and dropped.
-const MOST_OUTPUT: usize = 4 << 20;
+const MOST_OUTPUT: usize = 1 << 20;
 
 /// Runs what the host asks for until it closes the line.
 pub(super) fn serve(line: &mut Line, jobs: &[Test]) -> Result<()> {

@@ -1,0 +1,198 @@
+//! The laboratory itself, from outside: what is said when a test panics, hangs or takes its guest along, and which
+//! mirror is read from which apt sources.
+//!
+//! These tests run on the host; the jobs they send into a guest are meant to go wrong.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use ipvs_tests::harness::Test;
+use ipvs_tests::kernel::Kernel;
+use ipvs_tests::pool::Pool;
+use ipvs_tests::provision::sources::{Mirror, mirrors};
+use ipvs_tests::roles;
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    if let Some(code) = roles::play(&jobs()) {
+        return code;
+    }
+    let tests: [(&str, fn()); 12] = [
+        ("a_job_that_passes", a_job_that_passes),
+        ("a_panic_is_told_with_its_place", a_panic_is_told_with_its_place),
+        ("an_error_is_told", an_error_is_told),
+        ("an_abort_is_a_signal", an_abort_is_a_signal),
+        ("a_hang_ends_at_its_limit", a_hang_ends_at_its_limit),
+        ("a_flood_of_output_is_cut", a_flood_of_output_is_cut),
+        ("a_stray_process_is_ended", a_stray_process_is_ended),
+        ("a_dead_guest_is_told_and_replaced", a_dead_guest_is_told_and_replaced),
+        ("a_kernel_that_is_not_there_is_told", a_kernel_that_is_not_there_is_told),
+        ("a_kernel_that_does_not_come_up_is_told_once", a_kernel_that_does_not_come_up_is_told_once),
+        ("mirror_of_a_deb822_file", mirror_of_a_deb822_file),
+        ("mirror_of_a_one_line_file", mirror_of_a_one_line_file),
+    ];
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), tests.into_iter().map(trial).collect());
+    POOL.close();
+    conclusion.exit_code()
+}
+
+/// What process 1 of these guests can be asked to do.
+fn jobs() -> Vec<Test> {
+    vec![
+        Test::new("passes", || println!("all is well")),
+        Test::new("panics", || -> () { panic!("so it was meant") }),
+        Test::new("errs", || Err::<(), _>(std::io::Error::other("so it was meant"))),
+        Test::new("aborts", || -> () { std::process::abort() }),
+        Test::new("hangs", || {
+            println!("before it hangs");
+            ipvs_tests::command::ok("sleep 1000");
+        })
+        .seconds(1),
+        Test::new("floods", || {
+            for _ in 0..2 << 10 {
+                println!("{}", "x".repeat(1023));
+            }
+        }),
+        Test::new("leaves_a_process", || {
+            std::process::Command::new("sleep").arg("1000").spawn().map(drop).unwrap();
+        }),
+        Test::new("finds_no_process", || {
+            let commands = ipvs_tests::command::shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout;
+            assert!(!commands.contains("sleep"), "{commands}");
+        }),
+        Test::new("dies", || fs::write("/proc/sysrq-trigger", "c").unwrap()),
+    ]
+}
+
+/// One guest for all of them.
+static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::of_size(1));
+
+fn outcome(job: &str) -> Result<(), String> {
+    POOL.run(jobs().iter().find(|test| test.name == job).expect("a job"))
+}
+
+#[track_caller]
+fn complaint(job: &str, words: &[&str]) {
+    let said = outcome(job).unwrap_err();
+    for word in words {
+        assert!(said.contains(word), "not a word of {word:?} in:\n{said}");
+    }
+}
+
+fn a_job_that_passes() {
+    outcome("passes").unwrap();
+}
+
+fn a_panic_is_told_with_its_place() {
+    complaint("panics", &["so it was meant", "panicked at tests/tests/lab.rs:"]);
+}
+
+fn an_error_is_told() {
+    complaint("errs", &["so it was meant", "exit status: 1"]);
+}
+
+fn an_abort_is_a_signal() {
+    complaint("aborts", &["signal: 6"]);
+}
+
+fn a_hang_ends_at_its_limit() {
+    complaint("hangs", &["before it hangs", "not done after 1 s", "still running after 1 s", "sleep 1000"]);
+}
+
+fn a_flood_of_output_is_cut() {
+    outcome("floods").unwrap();
+}
+
+fn a_stray_process_is_ended() {
+    outcome("leaves_a_process").unwrap();
+    outcome("finds_no_process").unwrap();
+}
+
+fn a_dead_guest_is_told_and_replaced() {
+    complaint("dies", &["the guest died under this test", "Kernel panic - not syncing: sysrq triggered crash"]);
+    outcome("passes").unwrap();
+}
+
+fn a_kernel_that_is_not_there_is_told() {
+    let said = format!("{:#}", Kernel::wanted("/nonexistent/linux").unwrap_err());
+    assert!(said.contains("IPVS_KERNEL=/nonexistent/linux"), "{said}");
+    let said = format!("{:#}", Kernel::wanted("2.4").unwrap_err());
+    assert!(said.contains("6.1, 6.12, 7.2, host"), "{said}");
+}
+
+/// `true --version` looks like a kernel, until it is booted.
+fn a_kernel_that_does_not_come_up_is_told_once() {
+    let folder = Folder::new("no-kernel");
+    fs::write(folder.0.join("modules.dep"), "").unwrap();
+    let program = folder.0.join("linux");
+    fs::write(&program, "#!/bin/sh\n[ $1 = --version ] && echo 9.9 || { echo 'no memory today' >&2; exit 3; }\n")
+        .unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let kernel = Kernel::at_path(&program, Some(&folder.0)).unwrap();
+    let pool = Pool::of_size(1).with_kernel(kernel);
+    let first = pool.run(&jobs()[0]).unwrap_err();
+    for word in ["the guest did not come up", "no memory today", "exit status: 3"] {
+        assert!(first.contains(word), "not a word of {word:?} in:\n{first}");
+    }
+    assert_eq!(pool.run(&jobs()[0]).unwrap_err(), "no guest, as said above");
+}
+
+fn mirror_of_a_deb822_file() {
+    let folder = Folder::new("deb822");
+    fs::create_dir(folder.0.join("sources.list.d")).unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.0.join("sources.list.d").join(name), text).unwrap();
+    // A vendor's archive, of Debian's suite and component.
+    write(
+        "a.sources",
+        "Types: deb\nURIs: https://vendor.example/prod\nSuites: bookworm\nComponents: main\nSigned-By: /v.gpg\n",
+    );
+    write(
+        "debian.sources",
+        "Types: deb\n# a remark\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\n\
+         Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n\
+         Types: deb\nURIs: http://mirror.example/debian-security\nSuites: bookworm-security\nComponents: main\n\n\
+         Enabled: no\nTypes: deb\nURIs: http://old.example/debian\nSuites: bookworm\nComponents: main\n",
+    );
+    let keyring = Some("/usr/share/keyrings/debian-archive-keyring.gpg".to_owned());
+    let debian = Mirror { uris: "http://mirror.example/debian".to_owned(), signed_by: keyring };
+    let vendor = Mirror { uris: "https://vendor.example/prod".to_owned(), signed_by: Some("/v.gpg".to_owned()) };
+    assert_eq!(mirrors(&folder.0), [debian, vendor]);
+}
+
+fn mirror_of_a_one_line_file() {
+    let folder = Folder::new("one-line");
+    let text = "# deb http://remark.example/debian bookworm main\n\
+                deb-src http://source.example/debian bookworm main\n\
+                deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://a.example/debian trixie main contrib\n\
+                deb http://security.example/debian-security trixie-security main\n\
+                deb http://b.example/debian/ stable main # the other one\n\
+                deb https://vendor.example/linux trixie stable\n";
+    fs::write(folder.0.join("sources.list"), text).unwrap();
+    let uris: Vec<String> = mirrors(&folder.0).into_iter().map(|mirror| mirror.uris).collect();
+    assert_eq!(uris, ["http://a.example/debian", "http://b.example/debian/"]);
+}
+
+/// A temporary folder.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("ipvs-lab-test-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
