@@ -100,7 +100,7 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     let show = arguments.nocapture || arguments.show_output;
-    let pool = Arc::new(Pool::new().showing(show));
+    let pool = Arc::new(Pool::of_usual_size().showing(show));
     arguments.test_threads.get_or_insert(pool.size());
     let trial = |test: Test| {
         let pool = pool.clone();

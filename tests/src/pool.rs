@@ -33,7 +33,7 @@ struct State {
 
 impl Pool {
     /// Two guests at most, or what `IPVS_GUESTS` says. None is started yet.
-    pub fn new() -> Pool {
+    pub fn of_usual_size() -> Pool {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Pool::of_size(number("IPVS_GUESTS").map_or(cores.min(2), |guests| guests.max(1) as usize))
     }
