@@ -13,6 +13,7 @@ pub mod modules;
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -85,15 +86,15 @@ pub fn process_one(place: Place, jobs: &[Test]) -> ExitCode {
 fn live(line: &mut Line, place: Place, jobs: &[Test]) -> Result<()> {
     let soon = Instant::now() + Duration::from_secs(30);
     line.say(HELLO)?;
-    let mut modules = String::new();
-    let mut exe = String::new();
+    let mut modules = None;
+    let mut exe = PathBuf::new();
     loop {
         let words = line.hear(soon).context("the host says nothing")?;
         match words.split_once(' ') {
             _ if words == "go" => break,
             Some(("set", setting)) => match setting.split_once(' ') {
-                Some(("modules", folder)) => modules = folder.to_owned(),
-                Some(("exe", path)) => exe = path.to_owned(),
+                Some(("modules", folder)) => modules = Some(PathBuf::from(folder)),
+                Some(("exe", path)) => exe = PathBuf::from(path),
                 // SAFETY: process 1 has one thread, so nobody reads the environment while it changes.
                 Some((name, value)) => unsafe { std::env::set_var(name, value.replace("\\n", "\n")) },
                 None => bail!("not understood: set {setting}"),
@@ -101,7 +102,7 @@ fn live(line: &mut Line, place: Place, jobs: &[Test]) -> Result<()> {
             _ => bail!("not understood: {words}"),
         }
     }
-    let release = prepare(place, &exe, &modules)?;
+    let release = prepare(place, &exe, modules.as_deref())?;
     line.say(&format!("ready {release}"))?;
     job::serve(line, jobs)
 }
@@ -128,7 +129,7 @@ fn open_line(place: Place) -> Result<Line> {
 }
 
 /// Mounts and modules; the kernel's release.
-fn prepare(place: Place, exe: &str, modules: &str) -> Result<String> {
+fn prepare(place: Place, exe: &Path, modules: Option<&Path>) -> Result<String> {
     let here = place == Place::Here;
     if here {
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("private mounts")?;
@@ -166,12 +167,17 @@ fn prepare(place: Place, exe: &str, modules: &str) -> Result<String> {
     Ok(rustix::system::uname().release().to_string_lossy().into_owned())
 }
 
-/// Says in `folder` where the modules and this executable are: links, because the kernel starts modprobe with an empty
-/// environment.
-fn leave_signs(folder: &str, exe: &str, modules: &str) -> Result<()> {
+/// Says in `folder` where this executable and its kernel's modules are: links, because the kernel starts modprobe with
+/// an empty environment. On the machine's own kernel there are no modules to tell of, and its modprobe is its own.
+fn leave_signs(folder: &str, exe: &Path, modules: Option<&Path>) -> Result<()> {
     fs::create_dir_all(folder)?;
-    for (name, target) in [("exe", exe), (roles::MODPROBE, exe), ("modules", modules)] {
-        std::os::unix::fs::symlink(target, format!("{folder}/{name}")).with_context(|| format!("{folder}/{name}"))?;
+    let link = |name: &str, target: &Path| {
+        std::os::unix::fs::symlink(target, format!("{folder}/{name}")).with_context(|| format!("{folder}/{name}"))
+    };
+    link("exe", exe)?;
+    if let Some(modules) = modules {
+        link("modules", modules)?;
+        link(roles::MODPROBE, exe)?;
     }
     Ok(())
 }

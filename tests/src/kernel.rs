@@ -90,11 +90,11 @@ impl Kernel {
         Ok(Kernel::Program(Program { label, release, program, modules, library: None }))
     }
 
-    /// The folder with its modules and their modules.dep.
-    pub fn modules(&self) -> &Path {
+    /// The folder with its modules and their modules.dep; those of the machine's own kernel are its own affair.
+    pub fn modules(&self) -> Option<&Path> {
         match self {
-            Kernel::Program(program) => &program.modules,
-            Kernel::Host => Path::new("none"),
+            Kernel::Program(program) => Some(&program.modules),
+            Kernel::Host => None,
         }
     }
 }

@@ -90,7 +90,9 @@ impl Guest {
         // A serial line that starts as a terminal may put blanks or echoes before the first words.
         while !line.hear(soon).context("no word from process 1")?.ends_with(HELLO) {}
         line.say(&format!("set exe {}", exe.display()))?;
-        line.say(&format!("set modules {}", kernel.modules().display()))?;
+        if let Some(modules) = kernel.modules() {
+            line.say(&format!("set modules {}", modules.display()))?;
+        }
         for (name, value) in environment(boot) {
             line.say(&format!("set {name} {}", value.replace('\n', "\\n")))?;
         }

@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::FOLDER;
+use crate::command::run_command;
 
 /// Loads a module and what it needs, by its name or by an alias such as `net-pf-16-proto-16-family-IPVS`; nothing
 /// happens when it is there already.
@@ -17,6 +19,12 @@ pub fn load(name: &str) -> Result<()> {
     let wanted = normal(name);
     let loaded = loaded()?;
     if loaded.contains(&wanted) {
+        return Ok(());
+    }
+    if !folder.exists() {
+        // The machine's own kernel.
+        let ran = run_command(Command::new("modprobe").arg(name), Duration::from_secs(30))?;
+        ensure!(ran.code == Some(0), "{ran}");
         return Ok(());
     }
     let dependencies = Dependencies::read(&folder)?;

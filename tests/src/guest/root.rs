@@ -38,8 +38,8 @@ pub(super) fn enter() -> Result<()> {
     let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes())?;
     mount("overlay", NEW_ROOT, "overlay", none(), options).context("mount the overlay")?;
 
-    let signs = |name| fs::read_link(format!("{FOLDER}/{name}"));
-    let (exe, modules) = (signs("exe")?, signs("modules")?);
+    let sign = |name| fs::read_link(format!("{FOLDER}/{name}"));
+    let (exe, modules) = (sign("exe")?, sign("modules").ok());
     for folder in ["proc", "dev"] {
         mount_bind_recursive(format!("/{folder}"), format!("{NEW_ROOT}/{folder}"))?;
     }
@@ -53,8 +53,11 @@ pub(super) fn enter() -> Result<()> {
     rustix::process::pivot_root(".", ".").context("pivot_root")?;
     unmount(".", UnmountFlags::DETACH).context("leave the old root")?;
 
-    super::leave_signs(FOLDER, &exe.to_string_lossy(), &modules.to_string_lossy())?;
-    crate::command::install(format!("{FOLDER}/{MODPROBE}"), "/usr/sbin/modprobe")?;
+    super::leave_signs(FOLDER, &exe, modules.as_deref())?;
+    if modules.is_some() {
+        // ipvsadm calls modprobe itself, and so do others.
+        crate::command::install(format!("{FOLDER}/{MODPROBE}"), "/usr/sbin/modprobe")?;
+    }
     fs::create_dir(WORK)?;
     std::env::set_current_dir(WORK)?;
     crate::rtnl::Socket::open()?.set_up("lo").context("lo up")
