@@ -1,1 +1,69 @@
-//! Placeholder.
+//! Manage LVS/IPVS directors from Rust.
+//!
+//! A *director* holds *virtual services* (protocol, address and port, or a firewall mark) and forwards each connection
+//! to one of their *destinations* (real servers). [`Client`] is the kernel's director, [`Model`] one in memory; what is
+//! done to either is a [`Change`], and what it holds is a [`State`].
+//!
+//! ```
+//! use ipvs::{Change, Destination, Director, Forwarding, Model, Scheduler, Service, ServiceKey};
+//! use std::net::Ipv4Addr;
+//!
+//! # fn main() -> Result<(), ipvs::Error> {
+//! // `Client::open()?` on a director.
+//! let mut director = Model::new();
+//!
+//! let web = Service::new(ServiceKey::tcp(Ipv4Addr::new(192, 0, 2, 1), 80), Scheduler::WLC);
+//! let one = Destination::new((Ipv4Addr::new(10, 0, 0, 1), 8080), Forwarding::Masquerade);
+//! let two = Destination { weight: 3, ..Destination::new((Ipv4Addr::new(10, 0, 0, 2), 8080), Forwarding::Masquerade) };
+//! let refused = director.submit(&[
+//!     Change::AddService(web),
+//!     Change::AddDestination(web.key, one),
+//!     Change::AddDestination(web.key, two),
+//! ])?;
+//! assert!(refused.is_empty());
+//!
+//! for state in director.state()?.services {
+//!     println!("{}: {} servers", state.service.key, state.destinations.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`rules`] is ipvsadm's language: save files and command lines ↔ changes.
+//!
+//! Nothing here prints, exits, or asks a name service by itself.
+
+#![forbid(unsafe_code)]
+
+mod change;
+mod client;
+mod connections;
+mod daemon;
+mod destination;
+mod director;
+mod error;
+mod info;
+mod model;
+mod names;
+pub mod rules;
+mod service;
+mod state;
+mod stats;
+mod timeouts;
+
+pub use change::{Change, Invalid, Warning};
+pub use client::Client;
+pub use connections::{ConnectionEntry, Connections};
+pub use daemon::{Role, SyncDaemon};
+pub use destination::{Destination, DestinationKey, Forwarding, GueChecksum, Tunnel};
+pub use director::Director;
+pub use error::{Error, ErrorKind};
+pub use info::{Info, Version};
+pub use ipvs_sys::Namespace;
+pub use ipvs_sys::wire::{Name, Unknown};
+pub use model::Model;
+pub use names::{Engine, Interface, InvalidName, Scheduler};
+pub use service::{Family, Netmask, Protocol, SchedulerFlags, Service, ServiceKey};
+pub use state::{Config, DestinationState, Order, ServiceConfig, ServiceState, State};
+pub use stats::{Rates, Stats};
+pub use timeouts::Timeouts;

@@ -1,0 +1,442 @@
+//! One write to a director, as a value.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipvs_sys::Request;
+use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs};
+
+use crate::daemon::{Role, SyncDaemon};
+use crate::destination::{Destination, DestinationKey, Forwarding, Tunnel};
+use crate::names::Scheduler;
+use crate::service::{Family, Netmask, Protocol, Service, ServiceKey};
+use crate::timeouts::Timeouts;
+
+/// One write to a director.
+///
+/// Printed, it is the ipvsadm line that does the same.
+///
+/// ```
+/// use ipvs::{Change, Destination, Forwarding, ServiceKey};
+/// use std::net::Ipv4Addr;
+///
+/// let service = ServiceKey::tcp(Ipv4Addr::new(192, 0, 2, 1), 80);
+/// let server = Destination::new((Ipv4Addr::new(10, 0, 0, 1), 8080), Forwarding::Masquerade);
+/// let change = Change::AddDestination(service, server);
+/// assert_eq!(change.to_string(), "-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 1");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Add a service.
+    #[doc(alias = "IPVS_CMD_NEW_SERVICE")]
+    AddService(Service),
+    /// Replace all settings of a service. Its destinations, counters and connections stay.
+    #[doc(alias = "IPVS_CMD_SET_SERVICE")]
+    EditService(Service),
+    /// Delete a service with its destinations.
+    #[doc(alias = "IPVS_CMD_DEL_SERVICE")]
+    DeleteService(ServiceKey),
+    /// Add a destination to a service.
+    #[doc(alias = "IPVS_CMD_NEW_DEST")]
+    AddDestination(ServiceKey, Destination),
+    /// Replace all settings of a destination. Its counters and connections stay.
+    #[doc(alias = "IPVS_CMD_SET_DEST")]
+    EditDestination(ServiceKey, Destination),
+    /// Delete a destination. Packets of its connections are dropped from then on.
+    #[doc(alias = "IPVS_CMD_DEL_DEST")]
+    DeleteDestination(ServiceKey, DestinationKey),
+    /// Set connection timeouts; what is 0 stays.
+    #[doc(alias = "IPVS_CMD_SET_CONFIG")]
+    SetTimeouts(Timeouts),
+    /// Start a sync daemon.
+    #[doc(alias = "IPVS_CMD_NEW_DAEMON")]
+    StartDaemon(SyncDaemon),
+    /// Stop a sync daemon.
+    #[doc(alias = "IPVS_CMD_DEL_DAEMON")]
+    StopDaemon(Role),
+    /// Set counters to zero: of a service and its destinations, or of everything.
+    #[doc(alias = "IPVS_CMD_ZERO")]
+    Zero(Option<ServiceKey>),
+    /// Delete every service and destination. Timeouts and daemons stay.
+    #[doc(alias = "IPVS_CMD_FLUSH")]
+    Flush,
+}
+
+impl Change {
+    /// The kernel's command for it.
+    pub fn command(&self) -> Command {
+        match self {
+            Self::AddService(_) => Command::NewService,
+            Self::EditService(_) => Command::SetService,
+            Self::DeleteService(_) => Command::DelService,
+            Self::AddDestination(..) => Command::NewDest,
+            Self::EditDestination(..) => Command::SetDest,
+            Self::DeleteDestination(..) => Command::DelDest,
+            Self::SetTimeouts(_) => Command::SetConfig,
+            Self::StartDaemon(_) => Command::NewDaemon,
+            Self::StopDaemon(_) => Command::DelDaemon,
+            Self::Zero(_) => Command::Zero,
+            Self::Flush => Command::Flush,
+        }
+    }
+
+    /// The service that the change is about, if it is about one.
+    pub fn service(&self) -> Option<ServiceKey> {
+        match self {
+            Self::AddService(service) | Self::EditService(service) => Some(service.key),
+            Self::DeleteService(key)
+            | Self::AddDestination(key, _)
+            | Self::EditDestination(key, _)
+            | Self::DeleteDestination(key, _)
+            | Self::Zero(Some(key)) => Some(*key),
+            Self::SetTimeouts(_) | Self::StartDaemon(_) | Self::StopDaemon(_) | Self::Zero(None) | Self::Flush => None,
+        }
+    }
+
+    pub(crate) fn to_request(self) -> Request {
+        let command = self.command();
+        let mut attributes = CommandAttrs::default();
+        match self {
+            Self::AddService(service) | Self::EditService(service) => {
+                attributes.service = Some(service.to_attributes());
+            }
+            Self::DeleteService(key) | Self::Zero(Some(key)) => attributes.service = Some(key.to_attributes()),
+            Self::AddDestination(key, destination) | Self::EditDestination(key, destination) => {
+                attributes.service = Some(key.to_attributes());
+                attributes.dest = Some(destination.to_attributes());
+            }
+            Self::DeleteDestination(key, destination) => {
+                attributes.service = Some(key.to_attributes());
+                attributes.dest = Some(destination.to_attributes());
+            }
+            Self::SetTimeouts(timeouts) => attributes = timeouts.to_attributes(),
+            Self::StartDaemon(daemon) => attributes.daemon = Some(daemon.to_attributes()),
+            Self::StopDaemon(role) => {
+                attributes.daemon = Some(DaemonAttrs { state: Some(role.number()), ..DaemonAttrs::default() });
+            }
+            Self::Zero(None) | Self::Flush => {}
+        }
+        Request { command, attributes }
+    }
+
+    /// What no kernel takes, with the reason that the kernel would not give.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        match self {
+            Self::AddService(service) | Self::EditService(service) => validate_service(service),
+            Self::AddDestination(service, destination) | Self::EditDestination(service, destination) => {
+                validate_destination(service, destination)
+            }
+            Self::StartDaemon(daemon) => validate_daemon(daemon),
+            Self::DeleteService(_)
+            | Self::DeleteDestination(..)
+            | Self::SetTimeouts(_)
+            | Self::StopDaemon(_)
+            | Self::Zero(_)
+            | Self::Flush => Ok(()),
+        }
+    }
+
+    /// What the kernel takes and the writer hardly meant.
+    pub fn warnings(&self) -> Vec<Warning> {
+        match self {
+            Self::AddService(service) | Self::EditService(service) => service_warnings(service),
+            Self::AddDestination(service, destination) | Self::EditDestination(service, destination) => {
+                destination_warnings(service, destination)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The change in words: `add server 10.0.0.1:80 to TCP 192.0.2.1:80`.
+    pub fn describe(&self) -> impl fmt::Display + use<> {
+        Description(*self)
+    }
+}
+
+struct Description(Change);
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Change::AddService(service) => write!(f, "add service {}", service.key),
+            Change::EditService(service) => write!(f, "edit service {}", service.key),
+            Change::DeleteService(key) => write!(f, "delete service {key}"),
+            Change::AddDestination(key, destination) => write!(f, "add server {} to {key}", destination.key),
+            Change::EditDestination(key, destination) => write!(f, "edit server {} of {key}", destination.key),
+            Change::DeleteDestination(key, destination) => write!(f, "delete server {destination} of {key}"),
+            Change::SetTimeouts(_) => f.write_str("set timeouts"),
+            Change::StartDaemon(daemon) => write!(f, "start the {} sync daemon", daemon.role),
+            Change::StopDaemon(role) => write!(f, "stop the {role} sync daemon"),
+            Change::Zero(Some(key)) => write!(f, "zero the counters of {key}"),
+            Change::Zero(None) => f.write_str("zero all counters"),
+            Change::Flush => f.write_str("flush the table"),
+        }
+    }
+}
+
+/// Why no kernel takes a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// `Service::persistence` out of range.
+    #[error("a persistence timeout is 1 to {max} seconds, not {0}", max = Service::MAX_PERSISTENCE)]
+    Persistence(u32),
+    /// `Service::netmask` for the other family.
+    #[error("an {service} service cannot have an {mask} netmask")]
+    NetmaskFamily {
+        /// The service's family.
+        service: Family,
+        /// The netmask's family.
+        mask: Family,
+    },
+    /// An IPv6 prefix length out of range.
+    #[error("an IPv6 prefix length is 1 to 128, not {0}")]
+    Prefix(u8),
+    /// `Destination::weight` out of range.
+    #[error("a weight is 0 to {max}, not {0}", max = Destination::MAX)]
+    Weight(u32),
+    /// A threshold out of range.
+    #[error("a threshold is 0 to {max}, not {0}", max = Destination::MAX)]
+    Threshold(u32),
+    /// A lower threshold without an upper one.
+    #[error("a lower threshold ({0}) needs an upper threshold")]
+    LowerAlone(u32),
+    /// The lower threshold above the upper one.
+    #[error("the lower threshold ({lower}) is above the upper threshold ({upper})")]
+    LowerAboveUpper {
+        /// `Destination::lower_threshold`.
+        lower: u32,
+        /// `Destination::upper_threshold`.
+        upper: u32,
+    },
+    /// A server of the other family that is not tunnelled.
+    #[error("an {server} server of an {service} service must be tunnelled")]
+    MixedFamily {
+        /// The service's family.
+        service: Family,
+        /// The server's family.
+        server: Family,
+    },
+    /// A GUE tunnel without a port.
+    #[error("a GUE tunnel needs a port")]
+    GuePort,
+    /// No server has that address.
+    #[error("{0} is no address of a server")]
+    NotUnicast(IpAddr),
+    /// `SyncDaemon::sync_id` out of range.
+    #[error("a sync id is 0 to {max}, not {0}", max = SyncDaemon::MAX_SYNC_ID)]
+    SyncId(u32),
+    /// `SyncDaemon::group` is no multicast address.
+    #[error("{0} is no multicast group")]
+    NotMulticast(IpAddr),
+}
+
+fn validate_service(service: &Service) -> Result<(), Invalid> {
+    if let Some(seconds) = service.persistence
+        && !(1..=Service::MAX_PERSISTENCE).contains(&seconds)
+    {
+        return Err(Invalid::Persistence(seconds));
+    }
+    let (family, mask) = (service.key.family(), service.netmask.family());
+    if family != mask {
+        return Err(Invalid::NetmaskFamily { service: family, mask });
+    }
+    match service.netmask {
+        Netmask::V6(prefix) if !(1..=128).contains(&prefix) => Err(Invalid::Prefix(prefix)),
+        _ => Ok(()),
+    }
+}
+
+fn validate_destination(service: &ServiceKey, destination: &Destination) -> Result<(), Invalid> {
+    let Destination { key, forwarding, weight, upper_threshold: upper, lower_threshold: lower } = *destination;
+    let (service, server) = (service.family(), Family::of(key.address));
+    if service != server && forwarding.tunnel().is_none() {
+        return Err(Invalid::MixedFamily { service, server });
+    }
+    if weight > Destination::MAX {
+        return Err(Invalid::Weight(weight));
+    }
+    if let Some(threshold) = [upper, lower].into_iter().find(|threshold| *threshold > Destination::MAX) {
+        return Err(Invalid::Threshold(threshold));
+    }
+    if lower > 0 && upper == 0 {
+        return Err(Invalid::LowerAlone(lower));
+    }
+    if lower > upper {
+        return Err(Invalid::LowerAboveUpper { lower, upper });
+    }
+    if let Forwarding::Tunnel(Tunnel::Other { kind: 1, port: 0, .. }) = forwarding {
+        return Err(Invalid::GuePort);
+    }
+    let unicast = match key.address {
+        IpAddr::V4(address) => !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast(),
+        IpAddr::V6(address) => !address.is_unspecified() && !address.is_multicast(),
+    };
+    if unicast { Ok(()) } else { Err(Invalid::NotUnicast(key.address)) }
+}
+
+fn validate_daemon(daemon: &SyncDaemon) -> Result<(), Invalid> {
+    if daemon.sync_id > SyncDaemon::MAX_SYNC_ID {
+        return Err(Invalid::SyncId(daemon.sync_id));
+    }
+    match daemon.group {
+        Some(group) if !group.is_multicast() => Err(Invalid::NotMulticast(group)),
+        _ => Ok(()),
+    }
+}
+
+/// What the kernel takes and the writer hardly meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Warning {
+    /// A service that no packet reaches.
+    #[error("port 0 without persistence: the kernel refuses every connection")]
+    AnyPortNotPersistent,
+    /// A protocol that is never scheduled.
+    #[error("IPVS never schedules packets of protocol {0}")]
+    UnknownProtocol(u16),
+    /// One-packet scheduling of something else than UDP.
+    #[error("one-packet scheduling does nothing for {0}")]
+    OnePacketNotUdp(&'static str),
+    /// An engine without persistence.
+    #[error("a persistence engine does nothing without persistence")]
+    EngineNotPersistent,
+    /// A netmask without persistence.
+    #[error("a netmask does nothing without persistence")]
+    NetmaskNotPersistent,
+    /// A scheduler that no kernel had when this was written.
+    #[error("scheduler {0} is not one of the kernel's own")]
+    UnknownScheduler(Scheduler),
+    /// Direct routing or a tunnel to another port.
+    #[error("port {server} does nothing: {how} delivers to the service's port {service}")]
+    PortNotChanged {
+        /// The server's port.
+        server: u16,
+        /// The service's port.
+        service: u16,
+        /// Which method it is.
+        how: &'static str,
+    },
+    /// A forwarding method that drops packets.
+    #[error("forwarding method {0} drops every packet")]
+    UnknownMethod(u8),
+}
+
+fn service_warnings(service: &Service) -> Vec<Warning> {
+    let Service { key, scheduler, flags: _, persistence, netmask, engine, one_packet } = *service;
+    let mut warnings = Vec::new();
+    if let ServiceKey::Address { protocol, port, .. } = key {
+        if port == 0 && persistence.is_none() {
+            warnings.push(Warning::AnyPortNotPersistent);
+        }
+        if let Protocol::Other(number) = protocol {
+            warnings.push(Warning::UnknownProtocol(number));
+        }
+        if one_packet && protocol != Protocol::Udp {
+            warnings.push(Warning::OnePacketNotUdp(protocol.name()));
+        }
+    }
+    if persistence.is_none() {
+        if engine.is_some() {
+            warnings.push(Warning::EngineNotPersistent);
+        }
+        if netmask != Netmask::host(key.family()) {
+            warnings.push(Warning::NetmaskNotPersistent);
+        }
+    }
+    if scheduler.help().is_none() {
+        warnings.push(Warning::UnknownScheduler(scheduler));
+    }
+    warnings
+}
+
+fn destination_warnings(service: &ServiceKey, destination: &Destination) -> Vec<Warning> {
+    let how = match destination.forwarding {
+        Forwarding::DirectRoute => "direct routing",
+        Forwarding::Tunnel(_) => "a tunnel",
+        Forwarding::Other(number) => return vec![Warning::UnknownMethod(number)],
+        Forwarding::Masquerade | Forwarding::Local | Forwarding::Bypass => return Vec::new(),
+    };
+    match (destination.key.port, service.port()) {
+        (server, Some(service)) if server != service => vec![Warning::PortNotChanged { server, service, how }],
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service() -> Service {
+        Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::RR)
+    }
+
+    fn server() -> Destination {
+        Destination::new(([10, 0, 0, 1], 80), Forwarding::Masquerade)
+    }
+
+    fn why(change: Change) -> String {
+        change.validate().expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_a_reason() {
+        let add = |server| why(Change::AddDestination(service().key, server));
+        assert_eq!(
+            add(Destination { lower_threshold: 5, ..server() }),
+            "a lower threshold (5) needs an upper threshold"
+        );
+        assert_eq!(
+            add(Destination { lower_threshold: 5, upper_threshold: 3, ..server() }),
+            "the lower threshold (5) is above the upper threshold (3)"
+        );
+        assert_eq!(add(Destination { weight: 1 << 31, ..server() }), "a weight is 0 to 2147483647, not 2147483648");
+        let v6: std::net::Ipv6Addr = "2001:db8::1".parse().expect("an address");
+        assert_eq!(
+            add(Destination { key: (v6, 80).into(), ..server() }),
+            "an IPv6 server of an IPv4 service must be tunnelled"
+        );
+        assert_eq!(
+            add(Destination { key: ([224, 0, 0, 1], 80).into(), ..server() }),
+            "224.0.0.1 is no address of a server"
+        );
+        let gue = Forwarding::Tunnel(Tunnel::Other { kind: 1, port: 0, flags: 0 });
+        assert_eq!(add(Destination { forwarding: gue, ..server() }), "a GUE tunnel needs a port");
+        assert_eq!(
+            why(Change::AddService(Service { netmask: Netmask::V6(64), ..service() })),
+            "an IPv4 service cannot have an IPv6 netmask"
+        );
+        assert_eq!(
+            why(Change::AddService(Service { persistence: Some(0), ..service() })),
+            "a persistence timeout is 1 to 4294967 seconds, not 0"
+        );
+    }
+
+    #[test]
+    fn a_tunnel_may_cross_families() {
+        let v6: std::net::Ipv6Addr = "2001:db8::1".parse().expect("an address");
+        let server = Destination::new((v6, 80), Forwarding::IPIP);
+        assert_eq!(Change::AddDestination(service().key, server).validate(), Ok(()));
+    }
+
+    #[test]
+    fn what_does_nothing_is_warned_of() {
+        let all = Service {
+            key: ServiceKey::tcp([192, 0, 2, 1], 0),
+            scheduler: "xyz".parse().expect("short"),
+            engine: Some("sip".parse().expect("short")),
+            netmask: Netmask::V4([255, 255, 255, 0].into()),
+            one_packet: true,
+            ..service()
+        };
+        assert_eq!(Change::AddService(all).warnings().len(), 5);
+        assert_eq!(Change::AddService(service()).warnings(), []);
+        let server = Destination { key: ([10, 0, 0, 1], 8080).into(), ..server() };
+        assert_eq!(Change::AddDestination(service().key, server).warnings(), []);
+        let direct = Destination { forwarding: Forwarding::DirectRoute, ..server };
+        assert_eq!(
+            Change::AddDestination(service().key, direct).warnings()[0].to_string(),
+            "port 8080 does nothing: direct routing delivers to the service's port 80"
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! The kernel's director.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::hash::Hash;
+
+use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
+use ipvs_sys::{Connection, Namespace, Request};
+
+use crate::change::Change;
+use crate::connections::Connections;
+use crate::daemon::SyncDaemon;
+use crate::director::Director;
+use crate::error::Error;
+use crate::info::Info;
+use crate::service::ServiceKey;
+use crate::state::{DestinationState, ServiceState, State};
+use crate::timeouts::Timeouts;
+
+/// A connection to the kernel's IPVS in one network namespace. One per thread.
+///
+/// ```no_run
+/// use ipvs::{Change, Client, Destination, Director, Forwarding, Scheduler, Service, ServiceKey};
+/// use std::net::Ipv4Addr;
+///
+/// # fn main() -> Result<(), ipvs::Error> {
+/// let mut director = Client::open()?;
+/// let service = Service::new(ServiceKey::tcp(Ipv4Addr::new(192, 0, 2, 1), 80), Scheduler::RR);
+/// let server = Destination::new((Ipv4Addr::new(10, 0, 0, 1), 8080), Forwarding::Masquerade);
+/// for (index, refusal) in director.submit(&[Change::AddService(service), Change::AddDestination(service.key, server)])? {
+///     eprintln!("change {index}: {refusal}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    connection: Connection,
+    /// A second socket for the dumps of destinations. The kernel fills dumps in pieces as large as the largest buffer
+    /// that a socket has shown, and clears each piece: large ones are right for the services, small ones for these.
+    details: Connection,
+    namespace: Option<Namespace>,
+}
+
+impl Client {
+    /// Open the director of the calling thread's network namespace. The kernel is not asked anything yet; it loads the
+    /// module ip_vs with the first question.
+    pub fn open() -> Result<Self, Error> {
+        Self::connect(None)
+    }
+
+    /// Open the director of another network namespace. The calling thread's namespace is left as it was.
+    pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
+        Self::connect(Some(namespace))
+    }
+
+    fn connect(namespace: Option<&Namespace>) -> Result<Self, Error> {
+        let open = || Ok((Connection::open()?, Connection::with_datagrams(4096)?));
+        let opened = match namespace {
+            Some(namespace) => namespace.within(open).and_then(|opened| opened),
+            None => open(),
+        };
+        let (connection, details) = opened.map_err(|error| Error::asking("open the director", error))?;
+        Ok(Self { connection, details, namespace: namespace.cloned() })
+    }
+
+    /// Version and connection-table size.
+    pub fn info(&mut self) -> Result<Info, Error> {
+        self.connection
+            .get::<InfoAttrs>(&Request::new(Command::GetInfo))
+            .map(Info::from)
+            .map_err(|error| Error::asking("read version and table size", error))
+    }
+
+    /// Connection timeouts.
+    pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
+        self.connection
+            .get::<CommandAttrs>(&Request::new(Command::GetConfig))
+            .map(Timeouts::from)
+            .map_err(|error| Error::asking("read the timeouts", error))
+    }
+
+    /// The sync daemons that run, the master first.
+    pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
+        let read = |attributes: CommandAttrs| attributes.daemon.and_then(SyncDaemon::from_attributes);
+        dump(&mut self.connection, &Request::new(Command::GetDaemon), read)
+            .map_err(|error| Error::asking("read the sync daemons", error))
+    }
+
+    /// All services, without their destinations.
+    pub fn services(&mut self) -> Result<Vec<ServiceState>, Error> {
+        let read = |attributes: CommandAttrs| attributes.service.map(ServiceState::from);
+        let mut services = dump(&mut self.connection, &Request::new(Command::GetService), read)
+            .map_err(|error| Error::asking("read the services", error))?;
+        keep_first(&mut services, |state| state.service.key);
+        Ok(services)
+    }
+
+    /// One service, without its destinations.
+    pub fn service(&mut self, key: &ServiceKey) -> Result<ServiceState, Error> {
+        let mut request = Request::new(Command::GetService);
+        request.attributes.service = Some(key.to_attributes());
+        let answer = self.connection.get::<CommandAttrs>(&request);
+        answer
+            .map(|attributes| attributes.service.unwrap_or_default().into())
+            .map_err(|error| Error::asking(format_args!("read service {key}"), error))
+    }
+
+    /// The destinations of a service, the newest first. Of a service that does not exist there are none.
+    pub fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<DestinationState>, Error> {
+        let mut request = Request::new(Command::GetDest);
+        request.attributes.service = Some(key.to_attributes());
+        let family = key.family();
+        let read = |attributes: CommandAttrs| {
+            attributes.dest.map(|attributes| DestinationState::from_attributes(attributes, family))
+        };
+        let mut destinations = dump(&mut self.details, &request, read)
+            .map_err(|error| Error::asking(format_args!("read the servers of {key}"), error))?;
+        keep_first(&mut destinations, |state| state.destination.key);
+        Ok(destinations)
+    }
+
+    /// The connections, read from the kernel as they are asked for. Needs no privilege.
+    pub fn connections(&self) -> Result<Connections<File>, Error> {
+        // Of the thread, not of the process: namespaces are a thread's.
+        const PATH: &str = "/proc/thread-self/net/ip_vs_conn";
+        let file = match &self.namespace {
+            Some(namespace) => namespace
+                .within(|| File::open(PATH))
+                .map_err(|error| Error::asking(format_args!("open {PATH}"), error))?,
+            None => File::open(PATH),
+        };
+        file.and_then(Connections::new).map_err(|error| Error::file(format_args!("open {PATH}"), error))
+    }
+}
+
+impl Director for Client {
+    fn state(&mut self) -> Result<State, Error> {
+        let info = self.info()?;
+        let timeouts = self.timeouts()?;
+        let daemons = self.daemons()?;
+        let mut services = self.services()?;
+        for state in &mut services {
+            state.destinations = self.destinations(&state.service.key)?;
+        }
+        Ok(State { info, timeouts, daemons, services })
+    }
+
+    fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error> {
+        for change in changes {
+            change.validate().map_err(|why| Error::invalid(change, why))?;
+        }
+        let refused = self
+            .connection
+            .submit(changes.iter().map(|change| change.to_request()))
+            .map_err(|error| Error::asking(format_args!("carry out {} changes", changes.len()), error))?;
+        Ok(refused.into_iter().map(|(index, error)| (index, Error::refused(&changes[index], error))).collect())
+    }
+}
+
+fn dump<T>(
+    connection: &mut Connection,
+    request: &Request,
+    mut read: impl FnMut(CommandAttrs) -> Option<T>,
+) -> Result<Vec<T>, ipvs_sys::Error> {
+    let mut items = Vec::new();
+    for attributes in connection.dump(request)? {
+        items.extend(read(attributes?));
+    }
+    Ok(items)
+}
+
+/// A dump of more than one piece may show twice what was added meanwhile.
+fn keep_first<T, K: Eq + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    /// What fits into the smallest piece.
+    const ONE_PIECE: usize = 8;
+    if items.len() > ONE_PIECE {
+        let mut seen = HashSet::with_capacity(items.len());
+        items.retain(|item| seen.insert(key(item)));
+    }
+}

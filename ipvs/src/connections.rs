@@ -1,0 +1,216 @@
+//! The connection table, read as a stream from `/proc/net/ip_vs_conn`: the only place where the kernel shows it.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ipvs_sys::wire::Name;
+
+use crate::service::Family;
+
+/// One entry of the connection table: a connection, or a persistence template (client port 0).
+///
+/// The kernel does not say forwarding method, flags and counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionEntry {
+    /// `TCP`, `UDP`, `SCTP`; `IP` for the template of a service by mark.
+    pub protocol: Name,
+    /// The client. Port 0: a persistence template, of all clients that are equal under the netmask.
+    pub client: SocketAddr,
+    /// The virtual service's address; for the template of a service by mark the mark, see
+    /// [`fwmark`](ConnectionEntry::fwmark).
+    pub service: SocketAddr,
+    /// The real server. Its family may be another than the client's (tunnels).
+    pub destination: SocketAddr,
+    /// `ESTABLISHED`, `SYN_RECV`, `ASSURED`, …: by protocol.
+    pub state: Name,
+    /// Seconds until the entry goes away, unless there is traffic.
+    pub expires: u32,
+    /// Name and data of the persistence engine. The client chooses the data (a SIP Call-ID): any bytes.
+    pub engine: Option<(Name, Box<[u8]>)>,
+}
+
+impl ConnectionEntry {
+    /// A persistence template: no connection, but the memory of which server a client has.
+    pub fn is_template(&self) -> bool {
+        self.client.port() == 0
+    }
+
+    /// The mark, for the template of a service by mark.
+    pub fn fwmark(&self) -> Option<u32> {
+        match (self.protocol.as_bytes(), self.service.ip()) {
+            (b"IP", IpAddr::V4(address)) => Some(address.to_bits()),
+            (b"IP", IpAddr::V6(address)) => Some(address.to_bits() as u32),
+            _ => None,
+        }
+    }
+}
+
+/// The entries of a connection table, one after the other. The table is never held as a whole.
+///
+/// The table goes on changing while it is read: entries may be missing or come twice.
+#[derive(Debug)]
+pub struct Connections<R> {
+    lines: BufReader<R>,
+    line: Vec<u8>,
+}
+
+/// The kernel hands out a page at a time, and up to 6.13 starts over with every read: smaller reads cost a multiple.
+const BUFFER: usize = 8192;
+
+impl<R: Read> Connections<R> {
+    /// Read what has the form of `/proc/net/ip_vs_conn`.
+    pub fn new(source: R) -> io::Result<Self> {
+        let mut connections = Self { lines: BufReader::with_capacity(BUFFER, source), line: Vec::new() };
+        connections.read_line()?;
+        if connections.line.is_empty() || connections.line.starts_with(b"Pro ") {
+            return Ok(connections);
+        }
+        Err(unexpected("no title line"))
+    }
+
+    fn read_line(&mut self) -> io::Result<bool> {
+        self.line.clear();
+        let read = self.lines.read_until(b'\n', &mut self.line)?;
+        if self.line.last() == Some(&b'\n') {
+            self.line.pop();
+        }
+        Ok(read > 0)
+    }
+}
+
+impl<R: Read> Iterator for Connections<R> {
+    type Item = io::Result<ConnectionEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.read_line() {
+            Ok(false) => None,
+            Ok(true) => {
+                Some(read_entry(&self.line).ok_or_else(|| {
+                    unexpected(format_args!("{:?} is no connection", String::from_utf8_lossy(&self.line)))
+                }))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+fn unexpected(what: impl fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("unexpected form of ip_vs_conn: {what}"))
+}
+
+fn read_entry(line: &[u8]) -> Option<ConnectionEntry> {
+    let mut rest = line;
+    let protocol = Name::new(word(&mut rest)?)?;
+    let client = address(&mut rest)?;
+    let service = address(&mut rest)?;
+    let destination = address(&mut rest)?;
+    let state = Name::new(word(&mut rest)?)?;
+    let expires = std::str::from_utf8(word(&mut rest)?).ok()?.parse().ok()?;
+    let engine = match word(&mut rest) {
+        // One blank behind the name, then the data to the end of the line, whatever it is.
+        Some(name) => Some((Name::new(name)?, rest.get(1..).unwrap_or(&[]).into())),
+        None => None,
+    };
+    Some(ConnectionEntry { protocol, client, service, destination, state, expires, engine })
+}
+
+/// Take the next word off the line, with the blanks before it.
+fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let start = rest.iter().position(|&byte| byte != b' ')?;
+    let text = &rest[start..];
+    let end = text.iter().position(|&byte| byte == b' ').unwrap_or(text.len());
+    let (word, behind) = text.split_at(end);
+    *rest = behind;
+    Some(word)
+}
+
+/// Take an address and a port off the line: `0A000001 0050`, or an IPv6 address in full and the port.
+fn address(rest: &mut &[u8]) -> Option<SocketAddr> {
+    let text = word(rest)?;
+    let address = if text.len() == 8 {
+        IpAddr::V4(Ipv4Addr::from_bits(hexadecimal(text)?))
+    } else {
+        let text = std::str::from_utf8(text).ok()?;
+        IpAddr::V6(text.trim_start_matches('[').trim_end_matches(']').parse().ok()?)
+    };
+    let port = hexadecimal(word(rest)?)?;
+    Some(SocketAddr::new(address, port.try_into().ok()?))
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    digits.iter().try_fold(0, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)?))
+}
+
+/// The family of an entry is its client's.
+impl ConnectionEntry {
+    /// The family of the clients' packets.
+    pub fn family(&self) -> Family {
+        Family::of(self.client.ip())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[u8] = b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n\
+        TCP 0A090001 9C41 0A000001 0050 0A010001 1F90 ESTABLISHED     899\n\
+        UDP 20010db8000000000000000000000009 x\n";
+
+    fn entries(table: &[u8]) -> Vec<io::Result<ConnectionEntry>> {
+        Connections::new(table).expect("a title").collect()
+    }
+
+    fn entry(line: &str) -> ConnectionEntry {
+        read_entry(line.as_bytes()).expect("an entry")
+    }
+
+    #[test]
+    fn reads_entries_and_tells_what_is_none() {
+        let entries = entries(TABLE);
+        let first = entries[0].as_ref().expect("an entry");
+        assert_eq!(first.client, "10.9.0.1:40001".parse().expect("an address"));
+        assert_eq!(first.service, "10.0.0.1:80".parse().expect("an address"));
+        assert_eq!(first.destination, "10.1.0.1:8080".parse().expect("an address"));
+        assert_eq!((first.state.as_bytes(), first.expires), (&b"ESTABLISHED"[..], 899));
+        assert_eq!(entries[1].as_ref().expect_err("no entry").kind(), io::ErrorKind::InvalidData);
+        assert!(Connections::new(&b"what is this\n"[..]).is_err());
+        assert_eq!(Connections::new(&b""[..]).expect("an empty table").count(), 0);
+    }
+
+    #[test]
+    fn both_families_and_mixed() {
+        let six = entry(
+            "TCP 2001:0db8:0000:0000:0000:0000:0000:0009 9C41 2001:0db8:0000:0000:0000:0000:0000:0001 0050 0A010001 0050 SYN_RECV         59",
+        );
+        assert_eq!(six.client, "[2001:db8::9]:40001".parse().expect("an address"));
+        assert_eq!(six.destination, "10.1.0.1:80".parse().expect("an address"));
+        assert_eq!(six.family(), Family::V6);
+    }
+
+    #[test]
+    fn templates_of_marks() {
+        let template = entry("IP  0A090001 0000 00000007 0000 0A010001 0000 NONE            359");
+        assert!(template.is_template());
+        assert_eq!(template.fwmark(), Some(7));
+    }
+
+    #[test]
+    fn engine_data_is_any_bytes() {
+        let line = b"UDP 0A090001 0000 0A000001 13C4 0A010001 13C4 UDP             297 sip a b\xff  c@h";
+        let (name, data) = read_entry(line).expect("an entry").engine.expect("an engine");
+        assert_eq!((name.as_bytes(), &*data), (&b"sip"[..], &b"a b\xff  c@h"[..]));
+    }
+
+    #[test]
+    fn no_line_makes_a_panic() {
+        for cut in 0..TABLE.len() {
+            let _ = read_entry(&TABLE[cut..]);
+            let _ = read_entry(&TABLE[..cut]);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Destinations (real servers): identity, settings, and both as the kernel's attributes.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+
+use ipvs_sys::uapi::{
+    DestAttrs, IP_VS_CONN_F_BYPASS, IP_VS_CONN_F_DROUTE, IP_VS_CONN_F_FWD_MASK, IP_VS_CONN_F_LOCALNODE,
+    IP_VS_CONN_F_MASQ, IP_VS_CONN_F_TUNNEL, IP_VS_CONN_F_TUNNEL_TYPE_GRE, IP_VS_CONN_F_TUNNEL_TYPE_GUE,
+    IP_VS_CONN_F_TUNNEL_TYPE_IPIP, IP_VS_TUNNEL_ENCAP_FLAG_CSUM, IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM,
+};
+use ipvs_sys::wire::{Be16, Unknown};
+
+use crate::service::{Family, wire_address};
+use crate::state::DestinationState;
+use crate::stats::Stats;
+
+/// What makes a destination that destination within its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DestinationKey {
+    /// The server's address.
+    #[doc(alias = "IPVS_DEST_ATTR_ADDR")]
+    pub address: IpAddr,
+    /// The server's port; 0 keeps the client's. Direct routing and tunnels never change the packet's port, but this
+    /// one is part of the identity all the same.
+    #[doc(alias = "IPVS_DEST_ATTR_PORT")]
+    pub port: u16,
+}
+
+impl DestinationKey {
+    /// A destination by address and port.
+    pub fn new(address: impl Into<IpAddr>, port: u16) -> Self {
+        Self { address: address.into(), port }
+    }
+
+    /// The attributes that name the destination.
+    pub(crate) fn to_attributes(self) -> DestAttrs {
+        DestAttrs {
+            addr: Some(wire_address(self.address)),
+            port: Some(Be16(self.port)),
+            // Without it an IPv6 address is taken for the IPv4 address in its first four bytes.
+            addr_family: Some(Family::of(self.address).number()),
+            ..DestAttrs::default()
+        }
+    }
+}
+
+/// `10.0.0.1:80`, `[2001:db8::1]:80`.
+impl fmt::Display for DestinationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.address, self.port).fmt(f)
+    }
+}
+
+/// Checksums of a GUE tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum GueChecksum {
+    /// None.
+    #[default]
+    None,
+    /// A UDP checksum over the whole packet.
+    #[doc(alias = "IP_VS_TUNNEL_ENCAP_FLAG_CSUM")]
+    Full,
+    /// Remote checksum offload.
+    #[doc(alias = "IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM")]
+    Remote,
+}
+
+/// How packets are wrapped on their way to a tunnelled server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tunnel {
+    /// IP in IP; of either family in either.
+    #[default]
+    #[doc(alias = "IP_VS_CONN_F_TUNNEL_TYPE_IPIP")]
+    Ipip,
+    /// Generic UDP encapsulation. Since 5.2.
+    #[doc(alias = "IP_VS_CONN_F_TUNNEL_TYPE_GUE")]
+    Gue {
+        /// The UDP port on which the server unwraps.
+        #[doc(alias = "IPVS_DEST_ATTR_TUN_PORT")]
+        port: NonZeroU16,
+        /// Checksums. Since 5.3.
+        checksum: GueChecksum,
+    },
+    /// Generic routing encapsulation. Since 5.3.
+    #[doc(alias = "IP_VS_CONN_F_TUNNEL_TYPE_GRE")]
+    Gre {
+        /// With a checksum.
+        checksum: bool,
+    },
+    /// Something that another program or a newer kernel has put there: the numbers as they are.
+    Other {
+        /// Tunnel type.
+        kind: u8,
+        /// Port.
+        port: u16,
+        /// Flag bits.
+        flags: u16,
+    },
+}
+
+const IPIP: u8 = IP_VS_CONN_F_TUNNEL_TYPE_IPIP as u8;
+const GUE: u8 = IP_VS_CONN_F_TUNNEL_TYPE_GUE as u8;
+const GRE: u8 = IP_VS_CONN_F_TUNNEL_TYPE_GRE as u8;
+const NO_CHECKSUM: u16 = 0;
+const CHECKSUM: u16 = IP_VS_TUNNEL_ENCAP_FLAG_CSUM as u16;
+const REMOTE_CHECKSUM: u16 = IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM as u16;
+
+impl Tunnel {
+    /// Type, port and flags, as the kernel keeps them.
+    fn to_numbers(self) -> (u8, u16, u16) {
+        match self {
+            Self::Ipip => (IPIP, 0, NO_CHECKSUM),
+            Self::Gue { port, checksum } => {
+                let flags = match checksum {
+                    GueChecksum::None => NO_CHECKSUM,
+                    GueChecksum::Full => CHECKSUM,
+                    GueChecksum::Remote => REMOTE_CHECKSUM,
+                };
+                (GUE, port.get(), flags)
+            }
+            Self::Gre { checksum } => (GRE, 0, if checksum { CHECKSUM } else { NO_CHECKSUM }),
+            Self::Other { kind, port, flags } => (kind, port, flags),
+        }
+    }
+
+    fn from_numbers(kind: u8, port: u16, flags: u16) -> Self {
+        let other = Self::Other { kind, port, flags };
+        match (kind, NonZeroU16::new(port), flags) {
+            (IPIP, None, NO_CHECKSUM) => Self::Ipip,
+            (GRE, None, NO_CHECKSUM) => Self::Gre { checksum: false },
+            (GRE, None, CHECKSUM) => Self::Gre { checksum: true },
+            (GUE, Some(port), NO_CHECKSUM) => Self::Gue { port, checksum: GueChecksum::None },
+            (GUE, Some(port), CHECKSUM) => Self::Gue { port, checksum: GueChecksum::Full },
+            (GUE, Some(port), REMOTE_CHECKSUM) => Self::Gue { port, checksum: GueChecksum::Remote },
+            _ => other,
+        }
+    }
+}
+
+/// How packets get to a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Forwarding {
+    /// The destination address is rewritten, and that of the replies, which come back through the director (LVS-NAT).
+    #[doc(alias = "IP_VS_CONN_F_MASQ")]
+    Masquerade,
+    /// Delivered on the director itself.
+    #[doc(alias = "IP_VS_CONN_F_LOCALNODE")]
+    Local,
+    /// Wrapped; the server unwraps and replies directly (LVS-TUN).
+    #[doc(alias = "IP_VS_CONN_F_TUNNEL")]
+    Tunnel(Tunnel),
+    /// Sent unchanged to the server's link-layer address; the server replies directly (LVS-DR). ipvsadm's default.
+    #[default]
+    #[doc(alias = "IP_VS_CONN_F_DROUTE")]
+    DirectRoute,
+    /// To the packet's own destination: the kernel's own, for transparent caches.
+    #[doc(alias = "IP_VS_CONN_F_BYPASS")]
+    Bypass,
+    /// 5, 6 or 7: the kernel takes them and drops the packets.
+    Other(u8),
+}
+
+impl Forwarding {
+    /// An IP-in-IP tunnel.
+    pub const IPIP: Self = Self::Tunnel(Tunnel::Ipip);
+
+    fn to_number(self) -> u32 {
+        match self {
+            Self::Masquerade => IP_VS_CONN_F_MASQ,
+            Self::Local => IP_VS_CONN_F_LOCALNODE,
+            Self::Tunnel(_) => IP_VS_CONN_F_TUNNEL,
+            Self::DirectRoute => IP_VS_CONN_F_DROUTE,
+            Self::Bypass => IP_VS_CONN_F_BYPASS,
+            Self::Other(number) => number.into(),
+        }
+    }
+
+    fn from_numbers(method: u32, tunnel: Tunnel) -> Self {
+        match method & IP_VS_CONN_F_FWD_MASK {
+            IP_VS_CONN_F_MASQ => Self::Masquerade,
+            IP_VS_CONN_F_LOCALNODE => Self::Local,
+            IP_VS_CONN_F_TUNNEL => Self::Tunnel(tunnel),
+            IP_VS_CONN_F_DROUTE => Self::DirectRoute,
+            IP_VS_CONN_F_BYPASS => Self::Bypass,
+            other => Self::Other(other as u8),
+        }
+    }
+
+    /// The tunnel, if that is the method. What tunnel data the kernel keeps beside another method does nothing.
+    pub fn tunnel(&self) -> Option<Tunnel> {
+        match self {
+            Self::Tunnel(tunnel) => Some(*tunnel),
+            _ => None,
+        }
+    }
+}
+
+/// A destination of a service: identity and settings.
+///
+/// ```
+/// use ipvs::{Destination, Forwarding};
+/// use std::net::Ipv4Addr;
+///
+/// let server = Destination {
+///     weight: 10,
+///     ..Destination::new((Ipv4Addr::new(10, 0, 0, 1), 8080), Forwarding::Masquerade)
+/// };
+/// assert_eq!(server.key.to_string(), "10.0.0.1:8080");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// What makes it this destination.
+    pub key: DestinationKey,
+    /// How packets get there.
+    #[doc(alias = "IPVS_DEST_ATTR_FWD_METHOD")]
+    pub forwarding: Forwarding,
+    /// The share of new connections, beside the other weights. 0: no new ones. At most [`Destination::MAX`].
+    #[doc(alias = "IPVS_DEST_ATTR_WEIGHT")]
+    pub weight: u32,
+    /// No new connections from this many connections on. 0: no limit. At most [`Destination::MAX`].
+    #[doc(alias = "IPVS_DEST_ATTR_U_THRESH")]
+    pub upper_threshold: u32,
+    /// New connections again below this many connections. 0: three quarters of the upper threshold.
+    #[doc(alias = "IPVS_DEST_ATTR_L_THRESH")]
+    pub lower_threshold: u32,
+}
+
+impl<A: Into<IpAddr>> From<(A, u16)> for DestinationKey {
+    fn from((address, port): (A, u16)) -> Self {
+        Self::new(address, port)
+    }
+}
+
+impl Destination {
+    /// The largest weight and the largest threshold: 2147483647.
+    pub const MAX: u32 = i32::MAX as u32;
+
+    /// A destination of weight 1 without thresholds.
+    pub fn new(key: impl Into<DestinationKey>, forwarding: Forwarding) -> Self {
+        Self { key: key.into(), forwarding, weight: 1, upper_threshold: 0, lower_threshold: 0 }
+    }
+
+    pub(crate) fn to_attributes(self) -> DestAttrs {
+        let Self { key, forwarding, weight, upper_threshold, lower_threshold } = self;
+        let DestAttrs { addr, port, addr_family, .. } = key.to_attributes();
+        // Always sent: what is left out goes back to IP in IP.
+        let (kind, tunnel_port, tunnel_flags) = forwarding.tunnel().unwrap_or_default().to_numbers();
+        DestAttrs {
+            addr,
+            port,
+            fwd_method: Some(forwarding.to_number()),
+            weight: Some(weight),
+            u_thresh: Some(upper_threshold),
+            l_thresh: Some(lower_threshold),
+            active_conns: None,
+            inact_conns: None,
+            persist_conns: None,
+            stats: None,
+            addr_family,
+            stats64: None,
+            tun_type: Some(kind),
+            tun_port: Some(Be16(tunnel_port)),
+            tun_flags: Some(tunnel_flags),
+            unknown: Unknown::default(),
+        }
+    }
+}
+
+impl DestinationState {
+    /// What the kernel says of a destination of a service of that family. Absent attributes have their defaults;
+    /// nothing is refused.
+    pub(crate) fn from_attributes(attributes: DestAttrs, service: Family) -> Self {
+        let DestAttrs {
+            addr,
+            port,
+            fwd_method,
+            weight,
+            u_thresh,
+            l_thresh,
+            active_conns,
+            inact_conns,
+            persist_conns,
+            stats,
+            addr_family,
+            stats64,
+            tun_type,
+            tun_port,
+            tun_flags,
+            unknown,
+        } = attributes;
+        // A kernel before 3.18 does not say the family.
+        let family = addr_family.filter(|number| *number != 0).map_or(service, Family::from_number);
+        let tunnel = Tunnel::from_numbers(
+            tun_type.unwrap_or_default(),
+            tun_port.unwrap_or_default().0,
+            tun_flags.unwrap_or_default(),
+        );
+        let destination = Destination {
+            key: DestinationKey { address: family.address(addr.unwrap_or_default()), port: port.unwrap_or_default().0 },
+            forwarding: Forwarding::from_numbers(fwd_method.unwrap_or_default(), tunnel),
+            weight: weight.unwrap_or_default(),
+            upper_threshold: u_thresh.unwrap_or_default(),
+            lower_threshold: l_thresh.unwrap_or_default(),
+        };
+        Self {
+            destination,
+            active_connections: active_conns.unwrap_or_default(),
+            inactive_connections: inact_conns.unwrap_or_default(),
+            persistent_connections: persist_conns.unwrap_or_default(),
+            stats: Stats::best(stats64, stats),
+            unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_methods() -> impl Iterator<Item = Forwarding> {
+        (0..8).flat_map(|method| {
+            (0..4).flat_map(move |kind| {
+                [0, 6080].into_iter().flat_map(move |port| {
+                    (0..5).map(move |flags| Forwarding::from_numbers(method, Tunnel::from_numbers(kind, port, flags)))
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn there_and_back() {
+        for forwarding in all_methods() {
+            for address in ["10.0.0.1", "2001:db8::1"] {
+                let key = DestinationKey { address: address.parse().expect("an address"), port: 80 };
+                let destination = Destination {
+                    weight: Destination::MAX,
+                    upper_threshold: 100,
+                    lower_threshold: 50,
+                    ..Destination::new(key, forwarding)
+                };
+                let state = DestinationState::from_attributes(destination.to_attributes(), Family::V4);
+                assert_eq!(state.destination, destination);
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_family_it_is_the_services() {
+        let key = DestinationKey { address: "2001:db8::1".parse().expect("an address"), port: 80 };
+        let attributes = DestAttrs { addr_family: None, ..key.to_attributes() };
+        assert_eq!(DestinationState::from_attributes(attributes, Family::V6).destination.key, key);
+    }
+}

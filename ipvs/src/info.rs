@@ -1,0 +1,35 @@
+//! What the kernel says of its IPVS.
+
+use std::fmt;
+
+use ipvs_sys::uapi::InfoAttrs;
+
+/// Version and size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// The version of IPVS; 1.2.1 since 2008.
+    #[doc(alias = "IPVS_INFO_ATTR_VERSION")]
+    pub version: Version,
+    /// Buckets of the connection table: of the machine up to Linux 7.0; since 7.1 of this network namespace, growing
+    /// and shrinking, and 0 before its first service.
+    #[doc(alias = "IPVS_INFO_ATTR_CONN_TAB_SIZE")]
+    pub connection_table_size: u32,
+}
+
+/// A version in three numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u8, pub u8, pub u8);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+impl From<InfoAttrs> for Info {
+    fn from(attributes: InfoAttrs) -> Self {
+        let InfoAttrs { version, conn_tab_size, unknown: _ } = attributes;
+        let [_, major, minor, patch] = version.unwrap_or_default().to_be_bytes();
+        Self { version: Version(major, minor, patch), connection_table_size: conn_tab_size.unwrap_or_default() }
+    }
+}

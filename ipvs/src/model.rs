@@ -1,0 +1,205 @@
+//! A director in memory, which answers as the kernel does.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipvs_sys::wire::Unknown;
+
+use crate::change::Change;
+use crate::daemon::{Role, SyncDaemon};
+use crate::destination::Destination;
+use crate::director::Director;
+use crate::error::Error;
+use crate::info::{Info, Version};
+use crate::names::Scheduler;
+use crate::service::{Family, Service, ServiceKey};
+use crate::state::{DestinationState, ServiceState, State};
+use crate::stats::Stats;
+use crate::timeouts::Timeouts;
+
+/// A director in memory. It holds and refuses what the kernel would; there is no traffic. Tests hold it against the
+/// kernel.
+///
+/// ```
+/// use ipvs::{Change, Director, Model, Scheduler, Service, ServiceKey};
+/// use std::net::Ipv4Addr;
+///
+/// # fn main() -> Result<(), ipvs::Error> {
+/// let mut director = Model::new();
+/// let service = Service::new(ServiceKey::tcp(Ipv4Addr::new(192, 0, 2, 1), 80), Scheduler::RR);
+/// let refused = director.submit(&[Change::AddService(service), Change::AddService(service)])?;
+/// assert_eq!(refused.len(), 1);
+/// assert_eq!(refused[0].0, 1, "the second is there already");
+/// assert_eq!(director.state()?.services.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Model {
+    state: State,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Model {
+    /// An empty director with the kernel's timeouts.
+    pub fn new() -> Self {
+        let info = Info { version: Version(1, 2, 1), connection_table_size: 4096 };
+        Self { state: State { info, timeouts: Timeouts::KERNEL_DEFAULT, ..State::default() } }
+    }
+
+    /// A director that holds that.
+    pub fn holding(state: State) -> Self {
+        Self { state }
+    }
+
+    fn find(&mut self, key: &ServiceKey) -> Result<&mut ServiceState, i32> {
+        self.state.services.iter_mut().find(|state| state.service.key == *key).ok_or(libc::ESRCH)
+    }
+
+    fn carry_out(&mut self, change: &Change) -> Result<(), i32> {
+        match change {
+            Change::AddService(service) => {
+                if self.find(&service.key).is_ok() {
+                    return Err(libc::EEXIST);
+                }
+                known_names(service)?;
+                self.state.services.push(ServiceState {
+                    service: *service,
+                    stats: Stats::default(),
+                    destinations: Vec::new(),
+                    unknown: Unknown::default(),
+                });
+            }
+            Change::EditService(service) => {
+                let state = self.find(&service.key)?;
+                known_names(service)?;
+                state.service = *service;
+            }
+            Change::DeleteService(key) => {
+                self.find(key)?;
+                self.state.services.retain(|state| state.service.key != *key);
+            }
+            Change::AddDestination(key, destination) => {
+                let sync = !self.state.daemons.is_empty();
+                let state = self.find(key)?;
+                mixed_families(key, destination, sync)?;
+                if state.destinations.iter().any(|state| state.destination.key == destination.key) {
+                    return Err(libc::EEXIST);
+                }
+                // The newest comes first.
+                state.destinations.insert(0, DestinationState::new(*destination));
+            }
+            Change::EditDestination(key, destination) => {
+                let sync = !self.state.daemons.is_empty();
+                let state = self.find(key)?;
+                mixed_families(key, destination, sync)?;
+                let mut destinations = state.destinations.iter_mut();
+                let found = destinations.find(|state| state.destination.key == destination.key);
+                found.ok_or(libc::ENOENT)?.destination = *destination;
+            }
+            Change::DeleteDestination(key, destination) => {
+                let state = self.find(key)?;
+                let found = state.destinations.iter().position(|state| state.destination.key == *destination);
+                state.destinations.remove(found.ok_or(libc::ENOENT)?);
+            }
+            Change::SetTimeouts(timeouts) => self.state.timeouts = timeouts.over(self.state.timeouts),
+            Change::StartDaemon(daemon) => {
+                if self.state.daemons.iter().any(|running| running.role == daemon.role) {
+                    return Err(libc::EEXIST);
+                }
+                let is_mixed = |state: &ServiceState| {
+                    let family = state.service.key.family();
+                    state.destinations.iter().any(|state| Family::of(state.destination.key.address) != family)
+                };
+                if self.state.services.iter().any(is_mixed) {
+                    return Err(libc::EINVAL);
+                }
+                self.state.daemons.push(as_it_runs(*daemon));
+                self.state.daemons.sort_by_key(|daemon| daemon.role);
+            }
+            Change::StopDaemon(role) => {
+                let running = self.state.daemons.len();
+                self.state.daemons.retain(|daemon| daemon.role != *role);
+                if self.state.daemons.len() == running {
+                    return Err(libc::ESRCH);
+                }
+            }
+            Change::Zero(None) => self.state.services.iter_mut().for_each(zero),
+            Change::Zero(Some(key)) => zero(self.find(key)?),
+            Change::Flush => self.state.services.clear(),
+        }
+        Ok(())
+    }
+}
+
+impl Director for Model {
+    fn state(&mut self) -> Result<State, Error> {
+        Ok(self.state.clone())
+    }
+
+    fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error> {
+        for change in changes {
+            change.validate().map_err(|why| Error::invalid(change, why))?;
+        }
+        let mut refused = Vec::new();
+        for (index, change) in changes.iter().enumerate() {
+            if let Err(errno) = self.carry_out(change) {
+                refused.push((index, Error::as_kernel(change, errno)));
+            }
+        }
+        Ok(refused)
+    }
+}
+
+impl DestinationState {
+    /// A destination without connections.
+    pub fn new(destination: Destination) -> Self {
+        Self {
+            destination,
+            active_connections: 0,
+            inactive_connections: 0,
+            persistent_connections: 0,
+            stats: Stats::default(),
+            unknown: Unknown::default(),
+        }
+    }
+}
+
+fn known_names(service: &Service) -> Result<(), i32> {
+    // Debian's kernels up to 7.2 do not have it.
+    const NOT_BUILT: Scheduler = Scheduler::TWOS;
+    let scheduler = service.scheduler.help().is_some() && service.scheduler != NOT_BUILT;
+    let engine = service.engine.is_none_or(|engine| engine.as_bytes() == b"sip");
+    if scheduler && engine { Ok(()) } else { Err(libc::ENOENT) }
+}
+
+fn mixed_families(service: &ServiceKey, destination: &Destination, sync: bool) -> Result<(), i32> {
+    if sync && Family::of(destination.key.address) != service.family() { Err(libc::EINVAL) } else { Ok(()) }
+}
+
+fn zero(state: &mut ServiceState) {
+    state.stats = Stats::default();
+    state.destinations.iter_mut().for_each(|state| state.stats = Stats::default());
+}
+
+/// What the kernel makes of what is left open, on an interface like lo.
+fn as_it_runs(daemon: SyncDaemon) -> SyncDaemon {
+    const LARGEST: u16 = u16::MAX;
+    const SMALLEST_OF_BACKUP: u16 = 1024;
+    let headers = match daemon.group {
+        Some(IpAddr::V6(_)) => 48,
+        _ => 28,
+    };
+    let asked = daemon.max_length.unwrap_or(1500 - headers).min(LARGEST - headers);
+    SyncDaemon {
+        max_length: Some(if daemon.role == Role::Backup { asked.max(SMALLEST_OF_BACKUP) } else { asked }),
+        group: daemon.group.or(Some(Ipv4Addr::new(224, 0, 0, 81).into())),
+        port: daemon.port.or(Some(8848)),
+        ttl: daemon.ttl.or(Some(1)),
+        ..daemon
+    }
+}

@@ -1,0 +1,148 @@
+//! Short names that the kernel takes: schedulers, persistence engines, interfaces.
+
+use std::fmt;
+
+use ipvs_sys::wire::Name;
+
+/// A name that the kernel could not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// No name.
+    #[error("a {0} needs a name")]
+    Empty(&'static str),
+    /// Longer than the kernel's buffer.
+    #[error("the name of a {what} has at most {max} bytes")]
+    TooLong {
+        /// What was to be named.
+        what: &'static str,
+        /// The most bytes.
+        max: usize,
+    },
+    /// With a NUL, which would end it.
+    #[error("the name of a {0} has no NUL in it")]
+    Nul(&'static str),
+}
+
+macro_rules! names {
+    ($( $(#[$meta:meta])* $name:ident, $what:literal, $max:literal; )*) => { $(
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub(crate) Name);
+
+        impl $name {
+            /// The longest name, in bytes.
+            pub const MAX: usize = $max;
+
+            /// Any name that the kernel has room for, known or not.
+            pub fn new(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
+                let name = name.as_ref();
+                if name.is_empty() {
+                    return Err(InvalidName::Empty($what));
+                }
+                if name.len() > $max {
+                    return Err(InvalidName::TooLong { what: $what, max: $max });
+                }
+                Name::new(name).map(Self).ok_or(InvalidName::Nul($what))
+            }
+
+            /// The name, usually plain ASCII.
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(name: &str) -> Result<Self, InvalidName> {
+                Self::new(name)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )* };
+}
+
+names! {
+    /// How a service picks the server for a new connection.
+    ///
+    /// Any name: the kernel loads the module `ip_vs_NAME` when it first meets one.
+    Scheduler, "scheduler", 15;
+
+    /// A persistence engine: what tells one client from another beyond its address. The kernel has `sip`.
+    Engine, "persistence engine", 16;
+
+    /// A network interface.
+    Interface, "interface", 15;
+}
+
+macro_rules! schedulers {
+    ($( #[doc = $help:literal] $constant:ident $name:literal; )*) => {
+        impl Scheduler {
+            $(
+                #[doc = $help]
+                pub const $constant: Self = Self(Name::new($name.as_bytes()).unwrap());
+            )*
+
+            /// The schedulers of Linux 6.1 to 7.3 and what each does, in one line.
+            pub const KNOWN: &'static [(Self, &'static str)] = &[ $( (Self::$constant, $help), )* ];
+        }
+    };
+}
+
+schedulers! {
+    /// Round robin: one after the other.
+    RR "rr";
+    /// Weighted round robin: one after the other, as often as its weight says.
+    WRR "wrr";
+    /// The server with the least connections.
+    LC "lc";
+    /// The server with the least connections for its weight; ipvsadm's default.
+    WLC "wlc";
+    /// Locality-based least connections: a destination address stays with its server unless that is overloaded.
+    LBLC "lblc";
+    /// As lblc, with a set of servers for each destination address.
+    LBLCR "lblcr";
+    /// Destination hashing: a table looked up by the packet's destination address.
+    DH "dh";
+    /// Source hashing: a table looked up by the client's address.
+    SH "sh";
+    /// Maglev hashing: as source hashing, with little change when a server comes or goes.
+    MH "mh";
+    /// Shortest expected delay: (connections + 1) / weight.
+    SED "sed";
+    /// Never queue: an idle server if there is one, else shortest expected delay.
+    NQ "nq";
+    /// Weighted failover: the available server with the highest weight.
+    FO "fo";
+    /// Weighted overflow: the server with the highest weight until it has as many connections, then the next.
+    OVF "ovf";
+    /// The better of two picked at random.
+    TWOS "twos";
+    /// No scheduler: new connections are refused.
+    NONE "none";
+}
+
+impl Scheduler {
+    /// What the scheduler does, if it is one of [`Scheduler::KNOWN`].
+    pub fn help(&self) -> Option<&'static str> {
+        Self::KNOWN.iter().find(|(known, _)| known == self).map(|(_, help)| help.trim())
+    }
+}
+
+/// ipvsadm's default, wlc.
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self::WLC
+    }
+}

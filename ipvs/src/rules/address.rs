@@ -1,0 +1,190 @@
+//! `host[:port]` as a service or server is named.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::number::{ipv4, number};
+use super::problem::Reason;
+use super::resolver::Resolver;
+use crate::service::{Family, Netmask, Protocol};
+
+/// An address, and a port if there was one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Endpoint {
+    pub(crate) address: IpAddr,
+    pub(crate) port: Option<u16>,
+}
+
+/// Read `A.B.C.D[:port]`, `IPv6`, `[IPv6][:port]`, `name[:port]` or `[name][:port]`; a name in brackets is one of IPv6.
+/// Without a protocol, ports have no names.
+pub(crate) fn endpoint(
+    text: &[u8],
+    protocol: Option<Protocol>,
+    resolver: &mut dyn Resolver,
+) -> Result<Endpoint, Reason> {
+    if text.iter().all(u8::is_ascii_digit) {
+        return Err(Reason::NoAddress);
+    }
+    if let [b'[', inside @ ..] = text {
+        let end = inside.iter().position(|&byte| byte == b']').ok_or(Reason::Brackets)?;
+        let (host, behind) = (&inside[..end], &inside[end + 1..]);
+        let port = match behind {
+            [] => None,
+            [b':', port @ ..] => Some(read_port(port, protocol, resolver)?),
+            _ => return Err(Reason::Brackets),
+        };
+        return Ok(Endpoint { address: bracketed(host, resolver)?, port });
+    }
+    // Without brackets every colon belongs to the address.
+    if let Some(address) = ipv6(text) {
+        return Ok(Endpoint { address: address.into(), port: None });
+    }
+    let (host, port) = match text.iter().rposition(|&byte| byte == b':') {
+        Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
+        None => (text, None),
+    };
+    let address = match ipv4(host) {
+        Some(address) => address.into(),
+        None => lookup(host, &[Family::V4, Family::V6], resolver)?,
+    };
+    let port = port.map(|port| read_port(port, protocol, resolver)).transpose()?;
+    Ok(Endpoint { address, port })
+}
+
+fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
+    // The longest text of an address has 45 bytes.
+    if text.len() > 45 || !text.contains(&b':') {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn bracketed(host: &[u8], resolver: &mut dyn Resolver) -> Result<IpAddr, Reason> {
+    match ipv6(host) {
+        Some(address) => Ok(address.into()),
+        None if ipv4(host).is_some() => Err(Reason::BracketsAroundV4),
+        None => lookup(host, &[Family::V6], resolver),
+    }
+}
+
+fn lookup(host: &[u8], families: &[Family], resolver: &mut dyn Resolver) -> Result<IpAddr, Reason> {
+    let name = std::str::from_utf8(host).map_err(|_| Reason::UnknownHost)?;
+    if name.is_empty() || name.contains('\0') {
+        return Err(Reason::NoAddress);
+    }
+    families.iter().find_map(|family| resolver.host(name, *family)).ok_or(Reason::UnknownHost)
+}
+
+fn read_port(text: &[u8], protocol: Option<Protocol>, resolver: &mut dyn Resolver) -> Result<u16, Reason> {
+    if let Ok(port) = number(text, 0, u16::MAX.into()) {
+        return Ok(port as u16);
+    }
+    let name = std::str::from_utf8(text).ok().filter(|name| !name.is_empty() && !name.contains('\0'));
+    let found = name.zip(protocol).and_then(|(name, protocol)| resolver.port(name, protocol));
+    found.ok_or(Reason::UnknownPort)
+}
+
+/// Read a netmask: for IPv6 a prefix length; for IPv4 a prefix length, an address or a name that has one.
+pub(crate) fn netmask(text: &[u8], family: Family, resolver: &mut dyn Resolver) -> Result<Netmask, Reason> {
+    match family {
+        Family::V6 => number(text, 1, 128).map(|prefix| Netmask::V6(prefix as u8)).map_err(|_| Reason::Prefix),
+        Family::V4 => {
+            if let Ok(prefix) = number(text, 0, 32) {
+                return Netmask::from_prefix(family, prefix as u8).ok_or(Reason::Netmask);
+            }
+            let address = match ipv4(text) {
+                Some(address) => address.into(),
+                None => lookup(text, &[Family::V4], resolver).map_err(|_| Reason::Netmask)?,
+            };
+            match address {
+                IpAddr::V4(mask) => Ok(Netmask::V4(mask)),
+                IpAddr::V6(_) => Err(Reason::Netmask),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Names;
+
+    impl Resolver for Names {
+        fn host(&mut self, name: &str, family: Family) -> Option<IpAddr> {
+            match (name, family) {
+                ("four" | "both", Family::V4) => Some([10, 0, 0, 4].into()),
+                ("six" | "both", Family::V6) => Some("2001:db8::6".parse().expect("an address")),
+                _ => None,
+            }
+        }
+
+        fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16> {
+            (name == "http" && protocol == Protocol::Tcp).then_some(80)
+        }
+    }
+
+    fn read(text: &str) -> Result<String, Reason> {
+        endpoint(text.as_bytes(), Some(Protocol::Tcp), &mut Names)
+            .map(|Endpoint { address, port }| format!("{address} {port:?}"))
+    }
+
+    #[test]
+    fn every_form() {
+        for (text, endpoint) in [
+            ("10.0.0.1:80", "10.0.0.1 Some(80)"),
+            ("10.0.0.1", "10.0.0.1 None"),
+            ("10.1:0", "10.0.0.1 Some(0)"),
+            ("10.0.0.1: +080", "10.0.0.1 Some(80)"),
+            ("167772163:80", "10.0.0.3 Some(80)"),
+            ("10.0.0.1:http", "10.0.0.1 Some(80)"),
+            ("2001:db8::1", "2001:db8::1 None"),
+            ("2001:db8::1:80", "2001:db8::1:80 None"),
+            ("[2001:db8::1]:80", "2001:db8::1 Some(80)"),
+            ("[2001:db8::1]", "2001:db8::1 None"),
+            ("[::ffff:10.0.0.1]:http", "::ffff:10.0.0.1 Some(80)"),
+            ("four:80", "10.0.0.4 Some(80)"),
+            ("both", "10.0.0.4 None"),
+            ("six:80", "2001:db8::6 Some(80)"),
+            ("[both]:80", "2001:db8::6 Some(80)"),
+        ] {
+            assert_eq!(read(text), Ok(endpoint.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_mistake() {
+        for (text, reason) in [
+            ("", Reason::NoAddress),
+            ("80", Reason::NoAddress),
+            ("167772161", Reason::NoAddress),
+            (":80", Reason::NoAddress),
+            ("[2001:db8::1", Reason::Brackets),
+            ("[2001:db8::1]80", Reason::Brackets),
+            ("[10.0.0.1]:80", Reason::BracketsAroundV4),
+            ("[four]:80", Reason::UnknownHost),
+            ("nobody:80", Reason::UnknownHost),
+            ("fe80::1%eth0", Reason::UnknownHost),
+            ("10.0.0.1:", Reason::UnknownPort),
+            ("10.0.0.1:65536", Reason::UnknownPort),
+            ("10.0.0.1:-1", Reason::UnknownPort),
+            ("10.0.0.1:HTTP", Reason::UnknownPort),
+            ("10.0.0.1 junk:80", Reason::UnknownHost),
+            ("[2001:db8::1]:", Reason::UnknownPort),
+        ] {
+            assert_eq!(read(text), Err(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn masks() {
+        let four = |text: &str| netmask(text.as_bytes(), Family::V4, &mut Names);
+        assert_eq!(four("255.255.255.0"), Ok(Netmask::V4([255, 255, 255, 0].into())));
+        assert_eq!(four("24"), four("255.255.255.0"));
+        assert_eq!(four("0xffff0000"), Ok(Netmask::V4([255, 255, 0, 0].into())));
+        assert_eq!(four("four"), Ok(Netmask::V4([10, 0, 0, 4].into())));
+        assert_eq!(four("/24"), Err(Reason::Netmask));
+        assert_eq!(four("six"), Err(Reason::Netmask));
+        assert_eq!(netmask(b"64", Family::V6, &mut Names), Ok(Netmask::V6(64)));
+        assert_eq!(netmask(b"64abc", Family::V6, &mut Names), Err(Reason::Prefix));
+    }
+}

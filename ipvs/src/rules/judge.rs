@@ -1,0 +1,446 @@
+//! What was typed → a command: legality, cross-checks, defaults. In ipvsadm's order, so that of several mistakes the
+//! same one is complained of.
+
+use super::address::{self, Endpoint};
+use super::command::{Columns, Command, Listing, Subject};
+use super::draft::{Checksum, Draft, LONGEST_TIMEOUT, Method, TunnelKind, protocol};
+use super::number::number;
+use super::options::{CommandRow, LEGAL, OPTIONS, Value, Verb, Word, first_of_name};
+use super::problem::{Problem, ProblemKind, Reason, Row, text};
+use super::resolver::Resolver;
+use super::scan::{Scanner, Token};
+use crate::change::Change;
+use crate::daemon::{Role, SyncDaemon};
+use crate::destination::{Destination, DestinationKey, Forwarding, GueChecksum, Tunnel};
+use crate::names::{Interface, Scheduler};
+use crate::service::{Family, Netmask, Protocol, SchedulerFlags, Service, ServiceKey};
+use crate::timeouts::Timeouts;
+
+/// `-p` without a value. ipvsadm's manual says 300; this is what it does.
+const DEFAULT_PERSISTENCE: &[u8] = b"360";
+const DEFAULT_INTERFACE: &str = "eth0";
+/// What ipvsadm looks at of a list of flags.
+const LONGEST_FLAGS: usize = 127;
+
+/// Understand the words of one line.
+pub(super) fn parse(words: &[&[u8]], posix: bool, resolver: &mut dyn Resolver) -> Result<Command, Problem> {
+    let mut scanner = Scanner::new(words, posix);
+    let mut loose = Loose::default();
+    // The first option is the command, or there is none; words may stand before it.
+    let (row, role) = loop {
+        let no_command = |scanner: &Scanner<'_>| Problem { kind: ProblemKind::NoCommand, word: scanner.last() };
+        match scanner.next().map_err(|_| no_command(&scanner))? {
+            Some(Token::Loose(word)) => loose.push(word, scanner.last()),
+            Some(Token::Word(Word::Command(row), value)) => break (row, value),
+            Some(Token::Word(Word::Option(_), _)) | None => return Err(no_command(&scanner)),
+        }
+    };
+    // These act at once: what follows is not even looked at.
+    match row.verb {
+        Verb::Help => return Ok(Command::Help),
+        Verb::Version => return Ok(Command::Version),
+        _ => {}
+    }
+    let role = role.map(|value| read_role(row, value, scanner.last())).transpose()?;
+    let mut draft = Draft::default();
+    while let Some(token) = scanner.next()? {
+        match token {
+            Token::Loose(word) => loose.push(word, scanner.last()),
+            Token::Word(Word::Command(_), _) => {
+                let kind = ProblemKind::SecondCommand(text(scanner.last_word()));
+                return Err(Problem { kind, word: scanner.last() });
+            }
+            Token::Word(Word::Option(row), value) => {
+                draft.take(row, value, resolver).map_err(|kind| Problem { kind, word: scanner.last() })?;
+            }
+        }
+    }
+    let judge = Judge { row, draft, loose, words: words.len() };
+    judge.command(role, resolver)
+}
+
+/// Words that belong to no option, of which only `--set` has any: the first three, and how many there are.
+#[derive(Default)]
+struct Loose<'a> {
+    words: [(&'a [u8], usize); 3],
+    count: usize,
+    fourth: Option<(&'a [u8], usize)>,
+}
+
+impl<'a> Loose<'a> {
+    fn push(&mut self, word: &'a [u8], at: usize) {
+        match self.words.get_mut(self.count) {
+            Some(place) => *place = (word, at),
+            None => drop(self.fourth.get_or_insert((word, at))),
+        }
+        self.count += 1;
+    }
+}
+
+fn read_role(row: &CommandRow, value: &[u8], word: usize) -> Result<Role, Problem> {
+    match value {
+        b"master" => Ok(Role::Master),
+        b"backup" => Ok(Role::Backup),
+        _ => Err(Problem { kind: ProblemKind::BadRole { command: row.name, value: text(value) }, word }),
+    }
+}
+
+impl<'a> Draft<'a> {
+    /// Take in one option.
+    fn take(&mut self, row: u8, value: Option<&'a [u8]>, resolver: &mut dyn Resolver) -> Result<(), ProblemKind> {
+        let option = &OPTIONS[usize::from(row)];
+        let bit = 1 << FIRST_OF_NAME[usize::from(row)];
+        // Options without a name may be repeated.
+        if self.given & bit != 0 && !option.name.is_empty() {
+            return Err(ProblemKind::Repeated(option.name));
+        }
+        self.given |= bit;
+        let value = value.unwrap_or(if option.value == Value::None { b"" } else { DEFAULT_PERSISTENCE });
+        (option.read)(self, value, resolver).map_err(|reason| ProblemKind::BadValue {
+            option: Row(option),
+            value: text(value),
+            reason,
+        })
+    }
+}
+
+const FIRST_OF_NAME: [u8; OPTIONS.len()] = {
+    let mut first = [0; OPTIONS.len()];
+    let mut row = 0;
+    while row < OPTIONS.len() {
+        first[row] = first_of_name(row) as u8;
+        row += 1;
+    }
+    first
+};
+
+struct Judge<'a> {
+    row: &'static CommandRow,
+    draft: Draft<'a>,
+    loose: Loose<'a>,
+    words: usize,
+}
+
+impl Judge<'_> {
+    fn command(mut self, role: Option<Role>, resolver: &mut dyn Resolver) -> Result<Command, Problem> {
+        let timeouts = self.timeouts()?;
+        if let (true, (word, at)) = (timeouts.is_none() && self.loose.count > 0, self.loose.words[0]) {
+            return Err(Problem { kind: ProblemKind::UnexpectedWord(text(word)), word: at });
+        }
+        // Everything that follows is about the line as a whole.
+        let word = self.words;
+        self.whole(role, timeouts, resolver).map_err(|kind| Problem { kind, word })
+    }
+
+    /// The three words of `--set`.
+    fn timeouts(&self) -> Result<Option<Timeouts>, Problem> {
+        if self.row.verb != Verb::Set {
+            return Ok(None);
+        }
+        if self.loose.count < 3 {
+            return Err(Problem { kind: ProblemKind::SetNeedsThree, word: self.words });
+        }
+        let mut seconds = [0; 3];
+        for (seconds, (value, word)) in seconds.iter_mut().zip(self.loose.words) {
+            *seconds = number(value, 0, LONGEST_TIMEOUT)
+                .map_err(|_| Problem { kind: ProblemKind::BadTimeout(text(value)), word })?;
+        }
+        if let Some((word, at)) = self.loose.fourth {
+            return Err(Problem { kind: ProblemKind::UnexpectedWord(text(word)), word: at });
+        }
+        let [tcp, tcp_fin, udp] = seconds;
+        Ok(Some(Timeouts { tcp, tcp_fin, udp }))
+    }
+
+    fn whole(
+        &mut self,
+        role: Option<Role>,
+        timeouts: Option<Timeouts>,
+        resolver: &mut dyn Resolver,
+    ) -> Result<Command, ProblemKind> {
+        let key = self.service()?;
+        let flags = self.scheduler_flags()?;
+        self.legality()?;
+        let draft = &self.draft;
+        // Legality has seen to it that what a command needs is there.
+        let missing = ProblemKind::NoCommand;
+        let change = match self.row.verb {
+            Verb::AddService => Change::AddService(self.service_settings(key.ok_or(missing)?, flags, resolver)?),
+            Verb::EditService => Change::EditService(self.service_settings(key.ok_or(missing)?, flags, resolver)?),
+            Verb::DeleteService => Change::DeleteService(key.ok_or(missing)?),
+            Verb::AddServer | Verb::EditServer => {
+                let key = key.ok_or(missing)?;
+                let server = self.server_settings(&key, resolver)?;
+                match self.row.verb {
+                    Verb::AddServer => Change::AddDestination(key, server),
+                    _ => Change::EditDestination(key, server),
+                }
+            }
+            Verb::DeleteServer => {
+                let key = key.ok_or(missing)?;
+                Change::DeleteDestination(key, self.server(&key, resolver)?)
+            }
+            Verb::Flush => Change::Flush,
+            Verb::Zero => Change::Zero(key),
+            Verb::Set => Change::SetTimeouts(timeouts.unwrap_or_default()),
+            Verb::StartDaemon => Change::StartDaemon(SyncDaemon {
+                role: role.ok_or(missing)?,
+                interface: draft
+                    .interface
+                    .or_else(|| Interface::new(DEFAULT_INTERFACE).ok())
+                    .ok_or(ProblemKind::NoCommand)?,
+                sync_id: draft.sync_id,
+                max_length: draft.max_length,
+                group: draft.group,
+                port: draft.multicast_port,
+                ttl: draft.ttl,
+            }),
+            Verb::StopDaemon => Change::StopDaemon(role.ok_or(missing)?),
+            Verb::List => return self.listing(key).map(Command::List),
+            Verb::Save => return Ok(Command::Save { numeric: draft.numeric }),
+            Verb::Restore => return Ok(Command::Restore { stream: draft.stream }),
+            Verb::Help => return Ok(Command::Help),
+            Verb::Version => return Ok(Command::Version),
+        };
+        Ok(Command::Change(change))
+    }
+
+    /// The service, and whether `-6` fits it.
+    fn service(&self) -> Result<Option<ServiceKey>, ProblemKind> {
+        match (self.draft.service, self.draft.ipv6) {
+            (key, false) => Ok(key),
+            (Some(ServiceKey::Fwmark { mark, .. }), true) => Ok(Some(ServiceKey::Fwmark { mark, family: Family::V6 })),
+            (_, true) => Err(ProblemKind::Ipv6WithoutMark),
+        }
+    }
+
+    fn scheduler_flags(&self) -> Result<SchedulerFlags, ProblemKind> {
+        let scheduler = self.draft.scheduler.unwrap_or_default();
+        let list = self.draft.scheduler_flags;
+        let list = &list[..list.len().min(LONGEST_FLAGS)];
+        let mut flags = SchedulerFlags::empty();
+        for name in list.split(|&byte| byte == b',').filter(|name| !name.is_empty()) {
+            let row = FLAGS.iter().find(|row| row.name.as_bytes() == name);
+            let row = row.ok_or_else(|| ProblemKind::UnknownFlag(text(name)))?;
+            if row.scheduler.is_some_and(|of| of != scheduler) {
+                return Err(ProblemKind::ForeignFlag(text(name)));
+            }
+            flags |= row.flag;
+        }
+        Ok(flags)
+    }
+
+    /// Whether the command takes all options that were given, and was given all that it needs.
+    fn legality(&self) -> Result<(), ProblemKind> {
+        let legal = LEGAL[self.row.verb as usize];
+        let given = self.draft.given;
+        let is_fine =
+            given & !legal.allowed == 0 && legal.required & !given == 0 && (given & legal.exclusive).count_ones() <= 1;
+        if is_fine {
+            return Ok(());
+        }
+        let command = self.row.name;
+        let mut earlier = None;
+        for (i, option) in OPTIONS.iter().enumerate() {
+            let (bit, name) = (1u64 << i, option.name);
+            if given & bit == 0 {
+                if legal.required & bit != 0 {
+                    return Err(ProblemKind::Missing { option: name, command });
+                }
+                continue;
+            }
+            if legal.allowed & bit == 0 {
+                return Err(ProblemKind::Illegal { option: name, command });
+            }
+            if legal.exclusive & bit != 0 {
+                if let Some(with) = earlier {
+                    return Err(ProblemKind::Conflict { option: name, with, command });
+                }
+                earlier = Some(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn service_settings(
+        &self,
+        key: ServiceKey,
+        flags: SchedulerFlags,
+        resolver: &mut dyn Resolver,
+    ) -> Result<Service, ProblemKind> {
+        let draft = &self.draft;
+        if let ServiceKey::Address { protocol, port, .. } = key {
+            if port == 0 && draft.persistence.is_none() {
+                return Err(ProblemKind::ZeroPort);
+            }
+            if draft.one_packet && protocol != Protocol::Udp {
+                return Err(ProblemKind::OnePacketNotUdp);
+            }
+        }
+        let family = key.family();
+        let netmask = match draft.netmask {
+            Some(value) => address::netmask(value, family, resolver).map_err(|reason| bad("netmask", value, reason))?,
+            None => Netmask::host(family),
+        };
+        Ok(Service {
+            key,
+            scheduler: draft.scheduler.unwrap_or_default(),
+            flags,
+            persistence: draft.persistence,
+            netmask,
+            engine: draft.engine,
+            one_packet: draft.one_packet,
+        })
+    }
+
+    /// The server that is named; a port that is left out is the service's.
+    fn server(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<DestinationKey, ProblemKind> {
+        let value = self.draft.server.unwrap_or_default();
+        let Endpoint { address, port } = address::endpoint(value, Some(protocol(key)), resolver)
+            .map_err(|reason| bad("real-server", value, reason))?;
+        Ok(DestinationKey { address, port: port.or(key.port()).unwrap_or(0) })
+    }
+
+    fn server_settings(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<Destination, ProblemKind> {
+        let draft = &self.draft;
+        let mut server = self.server(key, resolver)?;
+        let method = draft.method.unwrap_or(Method::DirectRoute);
+        if Family::of(server.address) != key.family() && method != Method::Tunnel {
+            return Err(ProblemKind::MixedFamily);
+        }
+        // Only masquerading changes ports.
+        if let (Some(port), true) = (key.port(), method != Method::Masquerade) {
+            server.port = port;
+        }
+        Ok(Destination {
+            key: server,
+            forwarding: self.forwarding(method)?,
+            weight: draft.weight.unwrap_or(1),
+            upper_threshold: draft.upper_threshold,
+            lower_threshold: draft.lower_threshold,
+        })
+    }
+
+    fn forwarding(&self, method: Method) -> Result<Forwarding, ProblemKind> {
+        let draft = &self.draft;
+        match method {
+            Method::Tunnel => self.tunnel().map(Forwarding::Tunnel),
+            _ if draft.given & TUNNEL_OPTIONS != 0 => Err(ProblemKind::TunnelOptionsWithoutTunnel),
+            Method::DirectRoute => Ok(Forwarding::DirectRoute),
+            Method::Masquerade => Ok(Forwarding::Masquerade),
+        }
+    }
+
+    fn tunnel(&self) -> Result<Tunnel, ProblemKind> {
+        let draft = &self.draft;
+        let tunnel = match draft.tunnel {
+            TunnelKind::Ipip => "ipip",
+            TunnelKind::Gue => "gue",
+            TunnelKind::Gre => "gre",
+        };
+        let given = |option: &str| draft.given & bit_of(option) != 0;
+        match (draft.tunnel, given("tun-port")) {
+            (TunnelKind::Gue, false) => return Err(ProblemKind::MissingForTunnel { option: "tun-port", tunnel }),
+            (TunnelKind::Ipip | TunnelKind::Gre, true) => {
+                return Err(ProblemKind::IllegalForTunnel { option: "tun-port", tunnel });
+            }
+            _ => {}
+        }
+        let mut earlier = None;
+        for option in ["tun-nocsum", "tun-csum", "tun-remcsum"].into_iter().filter(|option| given(option)) {
+            if draft.tunnel == TunnelKind::Ipip || (draft.tunnel == TunnelKind::Gre && option == "tun-remcsum") {
+                return Err(ProblemKind::IllegalForTunnel { option, tunnel });
+            }
+            if let Some(with) = earlier {
+                return Err(ProblemKind::ConflictInTunnel { option, with, tunnel });
+            }
+            earlier = Some(option);
+        }
+        Ok(match (draft.tunnel, draft.tunnel_port) {
+            (TunnelKind::Gue, Some(port)) => Tunnel::Gue { port, checksum: self.gue_checksum() },
+            (TunnelKind::Gre, _) => Tunnel::Gre { checksum: draft.checksum == Some(Checksum::Full) },
+            (TunnelKind::Ipip | TunnelKind::Gue, _) => Tunnel::Ipip,
+        })
+    }
+
+    fn gue_checksum(&self) -> GueChecksum {
+        match self.draft.checksum {
+            None | Some(Checksum::None) => GueChecksum::None,
+            Some(Checksum::Full) => GueChecksum::Full,
+            Some(Checksum::Remote) => GueChecksum::Remote,
+        }
+    }
+
+    fn listing(&self, key: Option<ServiceKey>) -> Result<Listing, ProblemKind> {
+        let draft = &self.draft;
+        let subject = draft.subject.or(key.map(Subject::Service)).unwrap_or(Subject::Table);
+        let counts = draft.stats || draft.rate || draft.thresholds;
+        let conflict = match subject {
+            Subject::Connections => counts,
+            Subject::Timeouts | Subject::Daemons => counts || draft.persistent_connections,
+            Subject::Table | Subject::Service(_) => false,
+        };
+        if conflict {
+            return Err(ProblemKind::ListingConflict);
+        }
+        let columns = [
+            (draft.stats, Columns::Stats),
+            (draft.rate, Columns::Rates),
+            (draft.thresholds, Columns::Thresholds),
+            (draft.persistent_connections, Columns::PersistentConnections),
+            (draft.tunnel_info, Columns::Tunnels),
+        ];
+        let first = columns.into_iter().find(|(given, _)| *given);
+        Ok(Listing {
+            subject,
+            columns: first.map_or(Columns::Default, |(_, columns)| columns),
+            numeric: draft.numeric,
+            exact: draft.exact,
+            sorted: !draft.no_sort,
+        })
+    }
+}
+
+/// The bit of the option with that long name.
+const fn bit_of(long: &str) -> u64 {
+    let mut row = 0;
+    while row < OPTIONS.len() {
+        let (name, long) = (OPTIONS[row].long.as_bytes(), long.as_bytes());
+        let mut i = 0;
+        while i < name.len() && i < long.len() && name[i] == long[i] {
+            i += 1;
+        }
+        if i == name.len() && i == long.len() {
+            return 1 << first_of_name(row);
+        }
+        row += 1;
+    }
+    0
+}
+
+const TUNNEL_OPTIONS: u64 =
+    bit_of("tun-type") | bit_of("tun-port") | bit_of("tun-nocsum") | bit_of("tun-csum") | bit_of("tun-remcsum");
+
+fn bad(long: &str, value: &[u8], reason: Reason) -> ProblemKind {
+    let row = bit_of(long).trailing_zeros() as usize;
+    ProblemKind::BadValue { option: Row(&OPTIONS[row]), value: text(value), reason }
+}
+
+/// A scheduler flag by name.
+pub(super) struct FlagRow {
+    pub(super) name: &'static str,
+    pub(super) flag: SchedulerFlags,
+    /// The only scheduler that has it, under this name.
+    pub(super) scheduler: Option<Scheduler>,
+}
+
+/// Names of scheduler flags. Written is the first that fits.
+pub(super) const FLAGS: &[FlagRow] = &[
+    FlagRow { name: "sh-fallback", flag: SchedulerFlags::FALLBACK, scheduler: Some(Scheduler::SH) },
+    FlagRow { name: "sh-port", flag: SchedulerFlags::PORT, scheduler: Some(Scheduler::SH) },
+    FlagRow { name: "mh-fallback", flag: SchedulerFlags::FALLBACK, scheduler: Some(Scheduler::MH) },
+    FlagRow { name: "mh-port", flag: SchedulerFlags::PORT, scheduler: Some(Scheduler::MH) },
+    FlagRow { name: "flag-1", flag: SchedulerFlags::FLAG_1, scheduler: None },
+    FlagRow { name: "flag-2", flag: SchedulerFlags::FLAG_2, scheduler: None },
+    FlagRow { name: "flag-3", flag: SchedulerFlags::FLAG_3, scheduler: None },
+];

@@ -1,0 +1,26 @@
+//! ipvsadm's language: its command lines and save files.
+//!
+//! [`parse`] reads the words of a command line, [`Lines`] a text of lines; the `write_…` functions and `Display` of
+//! [`Change`](crate::Change) write them. What is legal, what it means and what is complained of is as in ipvsadm 1.31;
+//! the few differences are described in the project's `docs/compat.md`.
+//!
+//! Names of hosts and ports are looked up by the [`Resolver`] that the caller gives; [`Numeric`] knows none.
+
+mod address;
+mod command;
+mod draft;
+mod judge;
+mod number;
+mod options;
+mod problem;
+mod read;
+mod resolver;
+mod scan;
+mod write;
+
+pub use command::{Columns, Command, Listing, Subject};
+pub use options::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
+pub use problem::{Problem, ProblemKind, Reason, Row, Text};
+pub use read::{Line, LineError, Lines, parse, parse_posix};
+pub use resolver::{Namer, Numeric, Resolver};
+pub use write::{flag_names, write_address, write_change, write_destination, write_endpoint, write_service};

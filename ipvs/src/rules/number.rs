@@ -1,0 +1,126 @@
+//! Numbers as C reads them, for what scripts have come to rely on.
+
+use std::net::Ipv4Addr;
+
+use super::problem::Reason;
+
+/// A whole number in decimal, blanks before it and a sign allowed (`strtol`).
+pub(crate) fn number(text: &[u8], least: u32, most: u32) -> Result<u32, Reason> {
+    let digits = text.trim_ascii_start();
+    // C counts the vertical tab among the blanks, Rust does not.
+    let digits = match digits.iter().position(|&byte| !matches!(byte, b' ' | b'\t'..=b'\r')) {
+        Some(start) => &digits[start..],
+        None => digits,
+    };
+    let (negative, digits) = match digits {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let out_of_range = Reason::Number(least, most);
+    if digits.is_empty() {
+        return Err(out_of_range);
+    }
+    let mut value = 0u64;
+    for &digit in digits {
+        if !digit.is_ascii_digit() {
+            return Err(out_of_range);
+        }
+        value = value.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+    }
+    match u32::try_from(value) {
+        Ok(value) if (least..=most).contains(&value) && !(negative && value != 0) => Ok(value),
+        _ => Err(out_of_range),
+    }
+}
+
+/// An IPv4 address in any of the forms that `inet_aton` takes: one to four parts, each decimal, octal (`0…`) or
+/// hexadecimal (`0x…`), the last filling what is left.
+pub(crate) fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut parts = [0u32; 4];
+    let mut count = 0;
+    for part in text.split(|&byte| byte == b'.') {
+        *parts.get_mut(count)? = c_number(part)?;
+        count += 1;
+    }
+    let last = parts[count - 1];
+    // All parts but the last are one byte each.
+    let mut address = 0u32;
+    for (i, part) in parts[..count - 1].iter().enumerate() {
+        address |= u32::from(u8::try_from(*part).ok()?) << (24 - 8 * i);
+    }
+    let room = u32::MAX.checked_shr(8 * (count as u32 - 1)).unwrap_or(0);
+    (last <= room).then_some(Ipv4Addr::from_bits(address | last))
+}
+
+fn c_number(text: &[u8]) -> Option<u32> {
+    let (radix, digits) = match text {
+        [b'0', b'x' | b'X', digits @ ..] => (16, digits),
+        [b'0', digits @ ..] if !digits.is_empty() => (8, digits),
+        digits => (10, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let mut value = 0u32;
+    for &digit in digits {
+        let digit = char::from(digit).to_digit(radix)?;
+        value = value.checked_mul(radix)?.checked_add(digit)?;
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_strtol_reads_them() {
+        for (text, value) in
+            [("0", 0), ("007", 7), (" 5", 5), ("\t\n\x0b 5", 5), ("+5", 5), ("-0", 0), ("2147483647", i32::MAX as u32)]
+        {
+            assert_eq!(number(text.as_bytes(), 0, i32::MAX as u32), Ok(value), "{text:?}");
+        }
+        for text in ["", " ", "5 ", "0x10", "1.5", "60s", "-1", "+-5", "2147483648", "99999999999999999999999"] {
+            assert!(number(text.as_bytes(), 0, i32::MAX as u32).is_err(), "{text:?}");
+        }
+        assert_eq!(number(b"4294967295", 1, u32::MAX), Ok(u32::MAX));
+        assert_eq!(number(b"0", 1, 5), Err(Reason::Number(1, 5)));
+    }
+
+    #[test]
+    fn addresses_as_inet_aton_reads_them() {
+        for (text, address) in [
+            ("10.0.0.1", [10, 0, 0, 1]),
+            ("10.1", [10, 0, 0, 1]),
+            ("10.2.3", [10, 2, 0, 3]),
+            ("167772163", [10, 0, 0, 3]),
+            ("0x0a000004", [10, 0, 0, 4]),
+            ("012.0.0.5", [10, 0, 0, 5]),
+            ("10.0.258", [10, 0, 1, 2]),
+            ("0", [0, 0, 0, 0]),
+            ("255.255.255.255", [255; 4]),
+            ("0xffffffff", [255; 4]),
+        ] {
+            assert_eq!(ipv4(text.as_bytes()), Some(address.into()), "{text}");
+        }
+        for text in [
+            "",
+            ".",
+            "10.",
+            ".1",
+            "1.2.3.4.5",
+            "256.0.0.1",
+            "1.2.3.256",
+            "10.16777216",
+            "4294967296",
+            "08",
+            "0x",
+            "1.2.3.4 ",
+            " 1.2.3.4",
+            "a",
+        ] {
+            assert_eq!(ipv4(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What can be wrong with a line of ipvsadm's language.
+
+use std::fmt;
+
+use super::options::OptionRow;
+
+/// What is wrong with a line, and with which of its words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// What is wrong.
+    pub kind: ProblemKind,
+    /// The number of the word that shows it; behind the last one, something is missing.
+    pub word: usize,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// The first option is not a command, or none at all.
+    NoCommand,
+    /// An option that there is not; the text is the word with it.
+    UnknownOption(Text),
+    /// An option without the value it needs.
+    MissingValue(Text),
+    /// A value for an option that takes none.
+    UnwantedValue(Text),
+    /// A second command.
+    SecondCommand(Text),
+    /// The option, or another of its spellings, was given before.
+    Repeated(&'static str),
+    /// A value that cannot be.
+    BadValue {
+        /// The option.
+        option: Row,
+        /// The value.
+        value: Text,
+        /// What is wrong with it.
+        reason: Reason,
+    },
+    /// Neither `master` nor `backup`.
+    BadRole {
+        /// The command.
+        command: &'static str,
+        /// The value.
+        value: Text,
+    },
+    /// `--set` without three values.
+    SetNeedsThree,
+    /// A timeout of `--set` that cannot be.
+    BadTimeout(Text),
+    /// A word that belongs to nothing.
+    UnexpectedWord(Text),
+    /// A scheduler flag that there is not.
+    UnknownFlag(Text),
+    /// A flag of another scheduler.
+    ForeignFlag(Text),
+    /// `-6` without a mark.
+    Ipv6WithoutMark,
+    /// An option that the command needs.
+    Missing {
+        /// The option's name.
+        option: &'static str,
+        /// The command's name.
+        command: &'static str,
+    },
+    /// An option that the command does not take.
+    Illegal {
+        /// The option's name.
+        option: &'static str,
+        /// The command's name.
+        command: &'static str,
+    },
+    /// Two options that do not go together.
+    Conflict {
+        /// One option's name.
+        option: &'static str,
+        /// The other's.
+        with: &'static str,
+        /// The command's name.
+        command: &'static str,
+    },
+    /// An option that the tunnel type needs.
+    MissingForTunnel {
+        /// The option's name.
+        option: &'static str,
+        /// The tunnel type.
+        tunnel: &'static str,
+    },
+    /// An option that the tunnel type does not take.
+    IllegalForTunnel {
+        /// The option's name.
+        option: &'static str,
+        /// The tunnel type.
+        tunnel: &'static str,
+    },
+    /// Two options that do not go together in a tunnel.
+    ConflictInTunnel {
+        /// One option's name.
+        option: &'static str,
+        /// The other's.
+        with: &'static str,
+        /// The tunnel type.
+        tunnel: &'static str,
+    },
+    /// Tunnel options without a tunnel.
+    TunnelOptionsWithoutTunnel,
+    /// A service without port or mark has to be persistent.
+    ZeroPort,
+    /// One-packet scheduling of something else than UDP.
+    OnePacketNotUdp,
+    /// A server of the other family that is not tunnelled.
+    MixedFamily,
+    /// Counters, rates or thresholds of something that has none.
+    ListingConflict,
+}
+
+/// Text of a line, for a message: what is not UTF-8 is replaced.
+pub type Text = Box<str>;
+
+pub(crate) fn text(word: &[u8]) -> Text {
+    String::from_utf8_lossy(word).into()
+}
+
+/// A row of the option table; two are equal if they are the same row.
+#[derive(Clone, Copy, Debug)]
+pub struct Row(pub &'static OptionRow);
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+/// What is wrong with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No number in that range.
+    #[error("not a number from {0} to {1}")]
+    Number(u32, u32),
+    /// Nothing, or a number alone.
+    #[error("no address")]
+    NoAddress,
+    /// A bracket that is not closed, or with something else than a port behind it.
+    #[error("a `[` wants `]` or `]:port`")]
+    Brackets,
+    /// Brackets around an IPv4 address.
+    #[error("brackets are for IPv6 addresses")]
+    BracketsAroundV4,
+    /// A name without an address.
+    #[error("no such host")]
+    UnknownHost,
+    /// A port that is neither a number nor a known service.
+    #[error("no such port")]
+    UnknownPort,
+    /// Neither a mask nor something that has an address.
+    #[error("not a netmask")]
+    Netmask,
+    /// No IPv6 prefix length.
+    #[error("not a prefix length from 1 to 128")]
+    Prefix,
+    /// None of those words.
+    #[error("not one of {0}")]
+    NotOneOf(&'static str),
+    /// No multicast address.
+    #[error("no multicast address")]
+    NotMulticast,
+    /// A name with a NUL in it.
+    #[error("no name")]
+    Name,
+}
+
+/// In ipvsadm's words.
+impl fmt::Display for ProblemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCommand => f.write_str("a line begins with a command"),
+            Self::UnknownOption(word) => write!(f, "{word}: unknown option"),
+            Self::MissingValue(word) => write!(f, "{word}: missing argument"),
+            Self::UnwantedValue(word) => write!(f, "{word}: option does not take an argument"),
+            Self::SecondCommand(word) => write!(f, "invalid option `{word}'"),
+            Self::Repeated(option) => write!(f, "multiple '{option}' options specified"),
+            Self::BadValue { reason: Reason::Prefix, .. } => {
+                write!(f, "illegal ipv6 netmask specified: {}", Reason::Prefix)
+            }
+            Self::BadValue { option: Row(row), value, reason } => {
+                let family = if value.contains(':') { "IPv6" } else { "IPv4" };
+                write!(f, "{}: {reason}", row.complaint.replace("{}", value).replace("{family}", family))
+            }
+            Self::BadRole { command: "stop-daemon", .. } => f.write_str("illegal start_daemon specified"),
+            Self::BadRole { command, .. } => write!(f, "illegal {command} parameter specified"),
+            Self::SetNeedsThree => f.write_str("--set option requires 3 timeout values"),
+            Self::BadTimeout(value) => write!(f, "invalid timeout value `{value}' specified"),
+            Self::UnexpectedWord(word) => write!(f, "unexpected argument {word}"),
+            Self::UnknownFlag(flag) => write!(f, "invalid scheduler flag `{flag}'"),
+            Self::ForeignFlag(flag) => write!(f, "incompatible scheduler flag `{flag}'"),
+            Self::Ipv6WithoutMark => f.write_str("-6 used before -f"),
+            Self::Missing { option, command } => {
+                write!(f, "You need to supply the '{option}' option for the '{command}' command")
+            }
+            Self::Illegal { option, command } => write!(f, "Illegal '{option}' option with the '{command}' command"),
+            Self::Conflict { option, with, command } => {
+                write!(f, "The option '{option}' conflicts with the '{with}' option in the '{command}' command")
+            }
+            Self::MissingForTunnel { option, tunnel } => {
+                write!(f, "You need to supply the '{option}' option for the '{tunnel}' tunnel type")
+            }
+            Self::IllegalForTunnel { option, tunnel } => {
+                write!(f, "Illegal '{option}' option with the '{tunnel}' tunnel type")
+            }
+            Self::ConflictInTunnel { option, with, tunnel } => {
+                write!(f, "The option '{option}' conflicts with the '{with}' option in the '{tunnel}' tunnel type")
+            }
+            Self::TunnelOptionsWithoutTunnel => f.write_str("Tunnel options conflict with forward method"),
+            Self::ZeroPort => f.write_str("Zero port specified for non-persistent service"),
+            Self::OnePacketNotUdp => f.write_str("One-Packet Scheduling is only for UDP virtual services"),
+            Self::MixedFamily => f.write_str("Different address family is allowed only for tunneling servers"),
+            Self::ListingConflict => f.write_str("options conflicts in the list command"),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl std::error::Error for Problem {}

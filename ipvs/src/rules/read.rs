@@ -1,0 +1,139 @@
+//! Lines → commands: save files, and everything else that ipvsadm restores from.
+
+use std::fmt;
+
+use super::command::Command;
+use super::judge;
+use super::problem::{Problem, ProblemKind};
+use super::resolver::Resolver;
+
+/// Understand the words of a command line, without the program's name.
+///
+/// ```
+/// use ipvs::rules::{self, Command, Numeric};
+///
+/// let words: [&[u8]; 4] = [b"-At", b"192.0.2.1:80", b"-s", b"rr"];
+/// let Ok(Command::Change(change)) = rules::parse(&words, &mut Numeric) else { panic!() };
+/// assert_eq!(change.to_string(), "-A -t 192.0.2.1:80 -s rr");
+/// ```
+pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
+    judge::parse(words, false, resolver)
+}
+
+/// As [`parse`]; the first word that is no option ends the options, as with `POSIXLY_CORRECT`.
+pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
+    judge::parse(words, true, resolver)
+}
+
+/// The commands of a text, line by line.
+///
+/// Lines without words and comments are left out. A comment is a word that begins with `#`, and what follows it. A word
+/// `ipvsadm` is read over wherever it stands, so that a line may be copied from a script.
+///
+/// ```
+/// use ipvs::rules::{Lines, Numeric};
+///
+/// let text = b"# web\n-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r nowhere -m\n";
+/// let lines: Vec<_> = Lines::new(text, &mut Numeric).collect();
+/// assert_eq!(lines[0].as_ref().unwrap().number, 2);
+/// assert_eq!(
+///     lines[1].as_ref().unwrap_err().to_string(),
+///     "line 3, column 23: illegal real server address[:port] specified: no such host",
+/// );
+/// ```
+pub struct Lines<'t, 'r> {
+    text: &'t [u8],
+    number: usize,
+    resolver: &'r mut dyn Resolver,
+    words: Vec<&'t [u8]>,
+}
+
+/// A command, and the number of its line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// The first line is 1.
+    pub number: usize,
+    /// What it says.
+    pub command: Command,
+}
+
+/// A line that cannot be understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LineError {
+    /// The first line is 1.
+    pub number: usize,
+    /// Where in the line, in bytes; the first is 1.
+    pub column: usize,
+    /// The line.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: ProblemKind,
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.number, self.column, self.problem)
+    }
+}
+
+impl std::error::Error for LineError {}
+
+impl<'t, 'r> Lines<'t, 'r> {
+    /// Read a text.
+    pub fn new(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
+        Self { text, number: 0, resolver, words: Vec::new() }
+    }
+}
+
+impl fmt::Debug for Lines<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Lines<'_, '_> {
+    type Item = Result<Line, LineError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.text.is_empty() {
+            let end = self.text.iter().position(|&byte| byte == b'\n');
+            let line = &self.text[..end.unwrap_or(self.text.len())];
+            self.text = end.map_or(&[], |end| &self.text[end + 1..]);
+            self.number += 1;
+            split(line, &mut self.words);
+            if self.words.is_empty() {
+                continue;
+            }
+            let number = self.number;
+            return Some(match judge::parse(&self.words, false, self.resolver) {
+                Ok(command) => Ok(Line { number, command }),
+                Err(Problem { kind, word }) => Err(LineError {
+                    number,
+                    column: column(line, self.words.get(word).copied()),
+                    text: String::from_utf8_lossy(line).into_owned(),
+                    problem: kind,
+                }),
+            });
+        }
+        None
+    }
+}
+
+/// The words of a line that count. Only these bytes part words; there are no quotes.
+fn split<'t>(line: &'t [u8], words: &mut Vec<&'t [u8]>) {
+    words.clear();
+    for word in line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
+        match word {
+            [] | b"ipvsadm" => {}
+            [b'#', ..] => return,
+            word => words.push(word),
+        }
+    }
+}
+
+/// Where a word of the line stands; without a word, where one is missing.
+fn column(line: &[u8], word: Option<&[u8]>) -> usize {
+    let Some(word) = word else { return line.trim_ascii_end().len() + 1 };
+    // The word is a part of the line: their distance in memory is the column.
+    word.as_ptr().addr().saturating_sub(line.as_ptr().addr()) + 1
+}

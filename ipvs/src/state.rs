@@ -1,0 +1,111 @@
+//! What a director should hold ([`Config`]) and what it holds ([`State`]).
+
+use ipvs_sys::wire::Unknown;
+
+use crate::daemon::SyncDaemon;
+use crate::destination::Destination;
+use crate::info::Info;
+use crate::service::Service;
+use crate::stats::Stats;
+use crate::timeouts::Timeouts;
+
+/// What a director should hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Connection timeouts; `None` leaves them alone, and so does a 0 for one of them.
+    pub timeouts: Option<Timeouts>,
+    /// The sync daemons, none to two; `None` leaves them alone.
+    pub daemons: Option<Vec<SyncDaemon>>,
+    /// The virtual services, in any order.
+    pub services: Vec<ServiceConfig>,
+    /// What the order of the destinations means.
+    pub order: Order,
+}
+
+/// A virtual service with its destinations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceConfig {
+    /// The service.
+    pub service: Service,
+    /// Its destinations; what their order means is said by [`Config::order`].
+    pub destinations: Vec<Destination>,
+}
+
+/// What the order of destinations means. Hashing schedulers (sh, dh, mh) fill their tables in the kernel's order, so
+/// there it decides which client gets to which server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing: new destinations are added in this order, those that are there stay where they are.
+    #[default]
+    Any,
+    /// The first is the oldest: the order in which a kernel has to be fed to hold them so.
+    Kernel,
+}
+
+/// What a director holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// Version and connection-table size.
+    pub info: Info,
+    /// Connection timeouts.
+    pub timeouts: Timeouts,
+    /// The sync daemons that run, the master first.
+    pub daemons: Vec<SyncDaemon>,
+    /// The virtual services, in the kernel's order, which means nothing.
+    pub services: Vec<ServiceState>,
+}
+
+/// A virtual service as the kernel holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceState {
+    /// Its settings.
+    pub service: Service,
+    /// What went through it.
+    pub stats: Stats,
+    /// Its destinations in the kernel's order: the newest first.
+    pub destinations: Vec<DestinationState>,
+    /// Attributes of a newer kernel that this library does not know.
+    pub unknown: Unknown,
+}
+
+/// A destination as the kernel holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DestinationState {
+    /// Its settings.
+    pub destination: Destination,
+    /// Established connections.
+    #[doc(alias = "IPVS_DEST_ATTR_ACTIVE_CONNS")]
+    pub active_connections: u32,
+    /// Connections that are opening, closing or have no states (UDP).
+    #[doc(alias = "IPVS_DEST_ATTR_INACT_CONNS")]
+    pub inactive_connections: u32,
+    /// Persistence templates: clients that are held to this server.
+    #[doc(alias = "IPVS_DEST_ATTR_PERSIST_CONNS")]
+    pub persistent_connections: u32,
+    /// What went to it.
+    pub stats: Stats,
+    /// Attributes of a newer kernel that this library does not know.
+    pub unknown: Unknown,
+}
+
+/// What is held, as something to ask for: the same everywhere, to the order of the destinations.
+impl From<&State> for Config {
+    fn from(state: &State) -> Self {
+        Self {
+            timeouts: Some(state.timeouts),
+            daemons: Some(state.daemons.clone()),
+            services: state.services.iter().map(ServiceConfig::from).collect(),
+            order: Order::Kernel,
+        }
+    }
+}
+
+impl From<&ServiceState> for ServiceConfig {
+    fn from(state: &ServiceState) -> Self {
+        Self {
+            service: state.service,
+            // The kernel lists the newest first; asked for is the oldest first.
+            destinations: state.destinations.iter().rev().map(|state| state.destination).collect(),
+        }
+    }
+}
