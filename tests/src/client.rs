@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
@@ -70,7 +71,7 @@ impl<'a> Client<'a> {
     /// Fetches a page: status line and headers dropped, any status but 200 an error.
     pub fn get(&self, address: &str, path: &str) -> std::io::Result<String> {
         let mut stream = self.connection(address)?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -145,6 +146,29 @@ impl<'a> Client<'a> {
         }
         connect(&socket, &to)?;
         Ok(socket)
+    }
+}
+
+/// The main function of `get http://10.1.0.100/`.
+pub fn get_main() -> ExitCode {
+    let url = std::env::args().nth(1).unwrap_or_default();
+    let rest = url.strip_prefix("http://").unwrap_or(&url);
+    let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let with_port = || if host.parse::<SocketAddr>().is_ok() { host.to_owned() } else { format!("{host}:80") };
+    if with_port().parse::<SocketAddr>().is_err() {
+        eprintln!("get http://ADDRESS[:PORT]/[PATH]: fetches a page");
+        return ExitCode::FAILURE;
+    }
+    let here = Netns::own("here").map_err(|error| std::io::Error::other(error.to_string()));
+    match here.and_then(|here| Client::new(&here).get(&with_port(), path)) {
+        Ok(page) => {
+            print!("{page}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("get {url}: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use crate::client;
 use crate::guest::{self, modules};
 use crate::harness::Test;
 use crate::netns;
@@ -19,6 +20,10 @@ pub const INIT_HERE: &str = "ipvs-lab-init-here";
 pub const MODPROBE: &str = "modprobe";
 /// `on HOST COMMAND…`: runs a command in one of the hosts of a topology.
 pub const ON: &str = "on";
+/// `get http://10.1.0.100/`: a web client for machines that have none.
+pub const GET: &str = "get";
+/// The project's own program, under each of its names.
+pub const IPVSADM: [&str; 4] = ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"];
 
 /// The name this process was started under, without folders.
 pub fn own_name() -> String {
@@ -35,6 +40,7 @@ pub fn play(jobs: &[Test]) -> Option<ExitCode> {
         HERE => Some(guest::here::start()),
         MODPROBE => Some(modules::modprobe_main()),
         ON => Some(netns::on_main()),
+        GET => Some(client::get_main()),
         _ => None,
     }
 }

@@ -33,6 +33,8 @@ pub struct Boot {
     pub terminal: Option<OwnedFd>,
     /// Whether jobs will want the reference ipvsadm: it is fetched then.
     pub reference: bool,
+    /// More variables for the environment of jobs.
+    pub extra: Vec<(&'static str, String)>,
 }
 
 /// A running guest.
@@ -183,8 +185,10 @@ impl Drop for Guest {
 /// What the guest is told of this process's environment, and where the reference stands.
 fn environment(boot: &Boot) -> Vec<(String, String)> {
     // Not RUST_BACKTRACE: to look up the names takes a guest three seconds, and a panic's place is told without.
-    let passed = |name: &str| name.starts_with("IPVS_") || name.starts_with("PROPTEST_");
-    std::env::vars().filter(|(name, _)| passed(name)).chain(boot.reference.then(reference::announcement)).collect()
+    let passed = |name: &str| name.starts_with("IPVS") || name.starts_with("PROPTEST_");
+    let extra = boot.extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let reference = boot.reference.then(reference::announcement);
+    std::env::vars().filter(|(name, _)| passed(name)).chain(extra).chain(reference).collect()
 }
 
 fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Result<Command> {
@@ -202,7 +206,7 @@ fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Res
     command.arg(format!("uml_dir={}/", folder.display())).arg("umid=guest");
     if let Some(terminal) = &boot.terminal {
         // Inherited: whoever made it left it open across exec.
-        command.arg(format!("con1=fd:{0},fd:{0}", terminal.as_raw_fd()));
+        command.arg(format!("con1=fd:{}", terminal.as_raw_fd()));
     }
     if !shared_memory_fits() {
         command.env("TMPDIR", folder);

@@ -1,0 +1,100 @@
+//! `cargo demo -- shell`: a prompt on the director, on the terminal the demo was started from.
+//!
+//! The terminal itself is handed to the guest, as its tty1: raw bytes go through, and the guest's line discipline makes
+//! a terminal of them, with job control and all.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::fs::{Mode, OFlags};
+use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+
+use super::{boot, install_programs};
+use crate::line::End;
+use crate::serve::Protocol::Http;
+use crate::topology::Nat;
+use crate::uml::Boot;
+
+const HOME: &str = "/run/home";
+/// How the host side tells what kind of terminal it is, and how big.
+const TERM: &str = "IPVS_DEMO_TERM";
+const SIZE: &str = "IPVS_DEMO_SIZE";
+
+const WELCOME: &str = "
+   client ──── 10.1.0.0/24 ──── director ──── 10.2.0.0/24 ──┬── web1  10.2.0.11
+  10.1.0.10              10.1.0.1     10.2.0.1              └── web2  10.2.0.12
+                  virtual: 10.1.0.100
+
+You are root on the director. On web1 and web2 a web server says its name.
+  ipvsadm -A -t 10.1.0.100:80 -s rr
+  ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.11 -m
+  ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.12 -m
+  on client get http://10.1.0.100/           on HOST COMMAND: runs a command there
+Nothing you change here reaches your machine. `exit` ends it all.
+
+";
+
+/// The host side.
+pub(super) fn on_this_terminal() -> Result<End> {
+    // Without CLOEXEC: the guest inherits it.
+    let terminal = rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY, Mode::empty())
+        .context("`shell` wants a terminal")?;
+    let settings = tcgetattr(&terminal)?;
+    let size = tcgetwinsize(&terminal)?;
+    let ours = terminal.try_clone()?;
+    let term = std::env::var("TERM").unwrap_or_else(|_| "linux".to_owned());
+    let extra = vec![(TERM, term), (SIZE, format!("{} {}", size.ws_row, size.ws_col))];
+    let mut guest = boot(Boot { terminal: Some(terminal), extra, ..Boot::default() })?;
+    let week = Duration::from_secs(7 * 86_400);
+    let end = guest.run("shell", week, |bytes| drop(std::io::stderr().write_all(bytes)));
+    drop(guest);
+    // The guest made it raw, and one that died could not undo that.
+    tcsetattr(&ours, OptionalActions::Now, &settings)?;
+    end
+}
+
+/// The job in the guest.
+pub(super) fn shell() -> Result<()> {
+    install_programs()?;
+    let lab = Nat::new()?;
+    lab.web1.serve(Http, "10.2.0.11:80")?;
+    lab.web2.serve(Http, "10.2.0.12:80")?;
+    rustix::system::sethostname(b"director")?;
+    fs::create_dir(HOME)?;
+
+    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty1")?;
+    // This process leads its session, and has no terminal yet.
+    rustix::process::ioctl_tiocsctty(&terminal).context("the terminal")?;
+    let size = std::env::var(SIZE).unwrap_or_default();
+    if let Some((rows, columns)) = size.split_once(' ') {
+        let (ws_row, ws_col) = (rows.parse()?, columns.parse()?);
+        tcsetwinsize(&terminal, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 })?;
+    }
+    write!(terminal, "{WELCOME}")?;
+
+    let mut command = if Path::new("/bin/bash").exists() {
+        let mut bash = Command::new("/bin/bash");
+        // The files of this machine's root set prompts and paths of their own.
+        bash.args(["--norc", "--noprofile", "-i"]);
+        bash
+    } else {
+        let mut sh = Command::new("/bin/sh");
+        sh.arg("-i");
+        sh
+    };
+    command
+        .current_dir(HOME)
+        .env("HOME", HOME)
+        .env("PS1", "director# ")
+        .env("TERM", std::env::var(TERM).unwrap_or_default())
+        .stdin(Stdio::from(terminal.try_clone()?))
+        .stdout(terminal.try_clone()?)
+        .stderr(terminal);
+    // What the last command of the shell returned is no verdict on the demo.
+    lab.director.enter(|| command.status()).context("start a shell")?;
+    Ok(())
+}
