@@ -161,13 +161,7 @@ impl Host {
 
 /// LVS-NAT as every tutorial draws it: a client, a director with a leg on either side, two servers behind it whose way
 /// back leads through the director.
-///
-/// ```text
-///   client ─── 10.1.0.0/24 ─── director ─── 10.2.0.0/24 ─┬─ web1
-///    .10                       .1     .1                 │   .11
-///                        VIP .100                        └─ web2
-///                                                            .12
-/// ```
+/// See [`Nat::DRAWING`].
 #[derive(Debug)]
 pub struct Nat {
     /// The cables.
@@ -185,6 +179,13 @@ pub struct Nat {
 impl Nat {
     /// The virtual address, on the director's eth0.
     pub const VIP: &str = "10.1.0.100";
+
+    /// What it looks like.
+    pub const DRAWING: &str = "
+   client ──── 10.1.0.0/24 ──── director ──── 10.2.0.0/24 ──┬── web1  10.2.0.11
+  10.1.0.10              10.1.0.1     10.2.0.1              └── web2  10.2.0.12
+                  virtual: 10.1.0.100
+";
 
     /// Builds it.
     pub fn new() -> Result<Nat> {

@@ -25,10 +25,6 @@ const TERM: &str = "IPVS_DEMO_TERM";
 const SIZE: &str = "IPVS_DEMO_SIZE";
 
 const WELCOME: &str = "
-   client ──── 10.1.0.0/24 ──── director ──── 10.2.0.0/24 ──┬── web1  10.2.0.11
-  10.1.0.10              10.1.0.1     10.2.0.1              └── web2  10.2.0.12
-                  virtual: 10.1.0.100
-
 You are root on the director. On web1 and web2 a web server says its name.
   ipvsadm -A -t 10.1.0.100:80 -s rr
   ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.11 -m
@@ -74,7 +70,7 @@ pub(super) fn shell() -> Result<()> {
         let (ws_row, ws_col) = (rows.parse()?, columns.parse()?);
         tcsetwinsize(&terminal, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 })?;
     }
-    write!(terminal, "{WELCOME}")?;
+    write!(terminal, "{}{WELCOME}", Nat::DRAWING)?;
 
     let mut command = if Path::new("/bin/bash").exists() {
         let mut bash = Command::new("/bin/bash");

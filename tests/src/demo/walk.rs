@@ -8,12 +8,6 @@ use super::install_programs;
 use crate::serve::Protocol::Http;
 use crate::topology::Nat;
 
-const DRAWING: &str = "
-   client ──── 10.1.0.0/24 ──── director ──── 10.2.0.0/24 ──┬── web1  10.2.0.11
-  10.1.0.10              10.1.0.1     10.2.0.1              └── web2  10.2.0.12
-                  virtual: 10.1.0.100
-";
-
 const VIP: &str = "10.1.0.100:80";
 
 /// The job in the guest.
@@ -22,7 +16,7 @@ pub(super) fn walk() -> Result<()> {
     let lab = Nat::new()?;
     lab.web1.serve(Http, "10.2.0.11:80")?;
     lab.web2.serve(Http, "10.2.0.12:80")?;
-    println!("{DRAWING}");
+    println!("{}", Nat::DRAWING);
 
     say("A virtual service, round robin, and the two servers behind it (-m: by NAT).");
     typed(&lab, "ipvsadm -A -t 10.1.0.100:80 -s rr")?;

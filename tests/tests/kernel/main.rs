@@ -2,11 +2,13 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod dr;
 mod guest;
 mod nat;
+mod tun;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ipvs_tests::harness::main([guest::tests(), nat::tests()].concat())
+    ipvs_tests::harness::main([guest::tests(), nat::tests(), dr::tests(), tun::tests()].concat())
 }
