@@ -4,14 +4,15 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
 use crate::line::readable;
 
@@ -110,6 +111,66 @@ pub fn run_with_input(command: &mut Command, input: &str, limit: Duration) -> Re
         stdout: text(&mut stdout)?,
         stderr: text(&mut stderr)?,
     })
+}
+
+/// A program that runs beside the test: a daemon in the foreground, say. Killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    output: File,
+}
+
+/// Starts a line of words, in the network namespace of the calling thread, and goes on.
+#[track_caller]
+pub fn start(line: &str) -> Running {
+    let mut words = line.split_ascii_whitespace();
+    let mut command = Command::new(words.next().expect("a command"));
+    let output: File = memfd_create("output", MemfdFlags::CLOEXEC).expect("memory").into();
+    let copy = || output.try_clone().expect("a copy of a file");
+    command.args(words).stdin(Stdio::null()).stdout(copy()).stderr(copy()).process_group(0);
+    let child = command.spawn().unwrap_or_else(|error| panic!("# {line}\n{error}"));
+    Running { child, output }
+}
+
+impl Running {
+    /// All it has said so far, on either stream.
+    pub fn output(&self) -> String {
+        let mut bytes = vec![0; self.output.metadata().map_or(0, |file| file.len() as usize)];
+        // At a place of its own: the program's is shared.
+        let length = self.output.read_at(&mut bytes, 0).unwrap_or(0);
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Whether it runs still.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks it to end (SIGTERM), and kills it if it does not within so much time; all it has said.
+    pub fn stop(mut self, patience: Duration) -> String {
+        if self.is_running() {
+            let _ = kill_process(self.pid(), Signal::TERM);
+            let deadline = Instant::now() + patience;
+            while self.is_running() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        self.output()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.is_running() {
+            let _ = kill_process_group(self.pid(), Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
 }
 
 /// The words of a command, its program without folders.

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::provision::{self, loader};
 
@@ -69,7 +69,7 @@ impl Kernel {
                         "IPVS_KERNEL={label}: known are 6.1, 6.12, 7.2, host, and the path of a user-mode-linux program"
                     );
                 };
-                Program::of_series(*series).map(Kernel::Program).with_context(|| no_kernel(*series))
+                Program::of_series(*series).map(Kernel::Program).map_err(|error| no_kernel(*series, &error))
             }
         }
     }
@@ -161,11 +161,18 @@ fn release(program: &Path, library: Option<&Path>) -> Result<String> {
     Ok(release)
 }
 
-fn no_kernel(series: Series) -> String {
-    format!(
-        "no kernel {0} to test on. These tests need a user-mode-linux kernel. Debian's is fetched without root where \
-         apt-get and dpkg are and one of Debian's mirrors is among the sources; otherwise give IPVS_KERNEL=/path/to/linux \
-         (and IPVS_KERNEL_MODULES), or, as root on a machine with IPVS, IPVS_KERNEL=host",
+fn no_kernel(series: Series, why: &anyhow::Error) -> anyhow::Error {
+    anyhow!(
+        "no kernel {}: {why:#}.\nThese tests run on a user-mode-linux kernel. Debian's is fetched, without root, where \
+         apt-get and dpkg are and a mirror of Debian is among the sources. Elsewhere give IPVS_KERNEL=/path/to/linux (and \
+         IPVS_KERNEL_MODULES), or, as root on a machine with IPVS, IPVS_KERNEL=host.",
         series.label
     )
+}
+
+/// The series of the kernel this process runs on, such as `(6, 1)`: for tests of what only some kernels do.
+pub fn running() -> (u32, u32) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|byte: char| !byte.is_ascii_digit()).map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

@@ -4,13 +4,15 @@
 //! again. One that died is dropped, and the next test starts another. When a guest does not come up at all, the first
 //! test says why and the others only refer to it.
 
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::harness::Test;
 use crate::kernel::Kernel;
 use crate::line::End;
 use crate::uml::{Boot, Guest};
+
+const SAID: &str = "no guest: the first test that wanted one says why";
 
 /// The guests of this process.
 #[derive(Debug)]
@@ -92,7 +94,7 @@ impl Pool {
         let mut state = self.lock();
         loop {
             if state.broken {
-                return Err("no guest, as said above".to_owned());
+                return Err(SAID.to_owned());
             }
             if let Some(guest) = state.idle.pop() {
                 state.out += 1;
@@ -112,12 +114,16 @@ impl Pool {
         let guest = kernel.as_ref().map_err(Clone::clone).and_then(|kernel| {
             Guest::boot(kernel, &Boot { reference: true, ..Boot::default() }).map_err(|error| format!("{error:#}"))
         });
+        static TOLD: Once = Once::new();
+        if let Ok(guest) = &guest {
+            TOLD.call_once(|| eprintln!("on Linux {}", guest.release()));
+        }
         guest.map_err(|error| {
             let mut state = self.lock();
             state.out -= 1;
             let first = !std::mem::replace(&mut state.broken, true);
             self.freed.notify_all();
-            if first { error } else { "no guest, as said above".to_owned() }
+            if first { error } else { SAID.to_owned() }
         })
     }
 

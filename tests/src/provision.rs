@@ -35,9 +35,14 @@ pub fn complete(suite: &str, name: &str, fill: impl FnOnce(&Path) -> Result<()>)
     if done.exists() {
         return Ok(done);
     }
-    // Under the lock: what is found here was left by somebody who did not finish.
-    let half = parent.join(format!("{name}.half"));
-    let _ = fs::remove_dir_all(&half);
+    // Under the lock: what is found here was left by somebody who did not finish. (Not under one name for all: programs
+    // that somebody started may still be writing.)
+    let half = parent.join(format!("{name}.half-{}", std::process::id()));
+    for entry in fs::read_dir(&parent)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&format!("{name}.half-")) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
     fs::create_dir(&half).with_context(|| half.display().to_string())?;
     fill(&half)?;
     fs::rename(&half, &done)?;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::client::Client;
-use crate::command::{self, Ran};
+use crate::command::{self, Ran, Running};
 use crate::netns::{self, Netns};
 use crate::rtnl::Socket;
 use crate::serve::{Protocol, Server};
@@ -141,6 +141,12 @@ impl Host {
     #[track_caller]
     pub fn shell(&self, line: &str) -> Ran {
         self.enter(|| command::shell(line))
+    }
+
+    /// Starts a line of words here, a daemon in the foreground, say, and goes on.
+    #[track_caller]
+    pub fn start(&self, line: &str) -> Running {
+        self.enter(|| command::start(line))
     }
 
     /// Runs a command here with a text on its standard input.

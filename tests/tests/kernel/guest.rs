@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use ipvs_tests::command::{ok, run};
 use ipvs_tests::guest::modules;
 use ipvs_tests::netns::Netns;
 use ipvs_tests::reference::Ipvsadm;
+use ipvs_tests::topology::Lab;
+use ipvs_tests::wait;
 
 ipvs_tests::tests! {
     lo_is_up;
@@ -21,6 +24,8 @@ ipvs_tests::tests! {
     modprobe_is_there;
     a_module_that_is_not_there;
     a_host_is_a_namespace_of_its_own;
+    a_program_runs_beside_the_test;
+    parameters_come_from_outside;
 }
 
 const SCHEDULERS: [&str; 13] = ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf"];
@@ -115,4 +120,25 @@ fn a_host_is_a_namespace_of_its_own() {
     let host = Netns::new("elsewhere").unwrap();
     assert_eq!(host.enter(|| reference("-Sn").ok()), "");
     assert_eq!(reference("-Sn").ok(), "-A -t 192.0.2.1:80 -s rr\n");
+}
+
+fn a_program_runs_beside_the_test() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("aside").unwrap();
+    let mut monitor = host.start("ip monitor link");
+    wait::until(Duration::from_secs(10), || {
+        // Until it listens, nothing is said: ask again.
+        host.run("ip link add dummy0 type dummy");
+        host.run("ip link del dummy0");
+        if monitor.output().contains("dummy0") { Ok(()) } else { Err(monitor.output()) }
+    });
+    assert!(monitor.is_running());
+    assert!(monitor.stop(Duration::from_secs(5)).contains("dummy0"));
+}
+
+/// IPVS_… variables of the host program are there in the guest, and no others.
+fn parameters_come_from_outside() {
+    assert!(std::env::var_os("IPVS_REFERENCE").is_some() || std::env::var_os("IPVS_REFERENCE_MISSING").is_some());
+    assert!(std::env::var_os("CARGO_PKG_NAME").is_none());
+    assert!(ipvs_tests::kernel::running() >= (5, 0));
 }
