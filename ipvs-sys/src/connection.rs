@@ -141,8 +141,12 @@ impl Connection {
         commands: &mut Vec<Command>,
     ) -> Result<u32, Error> {
         self.clear_outbox();
-        let first = self.sequence.wrapping_add(1);
         let mut requests = requests.peekable();
+        if let Some(request) = requests.peek() {
+            // Takes a number of its own, so before the first is known.
+            self.family(request.command)?;
+        }
+        let first = self.sequence.wrapping_add(1);
         while let Some(request) = requests.next() {
             commands.push(request.command);
             // Stopping a daemon whose thread has not run yet succeeds without any answer (EINTR), so it is no fence.
@@ -187,13 +191,17 @@ impl Connection {
     }
 
     fn write(&mut self, request: &Request, flags: NlmF) -> Result<u32, Error> {
-        let family = match self.family {
-            Some(family) => family,
-            None => self.resolve(request.command)?,
-        };
+        let family = self.family(request.command)?;
         self.sequence = self.sequence.wrapping_add(1);
         write_message(&mut self.outbox, family, flags, self.sequence, Body::of(request))?;
         Ok(self.sequence)
+    }
+
+    fn family(&mut self, command: Command) -> Result<u16, Error> {
+        match self.family {
+            Some(family) => Ok(family),
+            None => self.resolve(command),
+        }
     }
 
     fn send_alone(&mut self, request: &Request, flags: NlmF) -> Result<u32, Error> {

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The command: arguments → library → output and exit code.
+//!
+//! By the name it is called it is `ipvsadm`, `ipvsadm-save`, `ipvsadm-restore` or `ipvsadm-rs`; under the last it knows
+//! modern verbs besides the classic language. This is the only crate of the project that reads arguments and files,
+//! resolves names, prints, and has exit codes.
+
+#![forbid(unsafe_code)]
+
+mod classic;
+mod cli;
+mod failure;
+mod help;
+mod list;
+mod messages;
+mod names;
+mod output;
+mod program;
+mod restore;
+mod scripts;
+mod verbs;
+
+pub use program::main;

@@ -1,0 +1,103 @@
+//! ipvsadm's own commands: one function each.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use ipvs::rules::{self, Command, Listing, Namer, Numeric, Subject};
+use ipvs::{Change, Client, Director};
+
+use crate::failure::{Failure, conclude, say};
+use crate::names::{Restorable, System};
+use crate::program::Arguments;
+use crate::{help, list, messages, output, restore};
+
+/// Run as `ipvsadm`.
+pub(crate) fn main(arguments: &Arguments) -> ExitCode {
+    conclude(run(arguments))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let program = arguments.program();
+    let words = arguments.words();
+    let command = if words.is_empty() {
+        Command::List(Listing::default())
+    } else {
+        parse(&words).map_err(|problem| messages::problem(&program, &problem.kind))?
+    };
+    match command {
+        Command::Help => write_out(|out| help::write(out, &program)),
+        Command::Version => write_out(help::write_version),
+        Command::Change(change) => self::change(&mut open()?, &change),
+        Command::List(listing) => self::list(&mut open()?, &listing),
+        Command::Save { numeric } => save(&mut open()?, numeric),
+        Command::Restore { stream: false } => restore::run(&program),
+        Command::Restore { stream: true } => restore::stream(&program),
+    }
+}
+
+/// Read a command line with the system's names; the environment may ask for POSIX's end of options.
+pub(crate) fn parse(words: &[&[u8]]) -> Result<Command, rules::Problem> {
+    let posix = ["POSIXLY_CORRECT", "POSIX_ME_HARDER"].iter().any(|name| std::env::var_os(name).is_some());
+    let names = &mut System::default();
+    if posix { rules::parse_posix(words, names) } else { rules::parse(words, names) }
+}
+
+/// The director of this namespace.
+pub(crate) fn open() -> Result<Client, Failure> {
+    Client::open().map_err(|error| messages::unanswered(&error))
+}
+
+pub(crate) fn write_out(write: impl FnOnce(&mut dyn Write) -> Result<(), std::io::Error>) -> Result<(), Failure> {
+    let mut out = output::standard();
+    write(&mut out)?;
+    Ok(out.flush()?)
+}
+
+pub(crate) fn change(director: &mut Client, change: &Change) -> Result<(), Failure> {
+    if std::io::stderr().is_terminal() {
+        warn_of_direct_routing(director, change);
+    }
+    let refused = director.submit(std::slice::from_ref(change)).map_err(|error| messages::refused(change, &error))?;
+    match refused.first() {
+        Some((_, error)) => Err(messages::refused(change, error)),
+        None => Ok(()),
+    }
+}
+
+/// `-e` without a method makes a masquerading server one of direct routing: kept, for scripts give the method; a person
+/// at a terminal is told.
+fn warn_of_direct_routing(director: &mut Client, change: &Change) {
+    use ipvs::Forwarding::{DirectRoute, Masquerade};
+    let Change::EditDestination(key, new) = change else { return };
+    if new.forwarding != DirectRoute {
+        return;
+    }
+    let old = director.destinations(key).unwrap_or_default();
+    let old = old.iter().find(|state| state.destination.key == new.key);
+    if old.is_some_and(|state| state.destination.forwarding == Masquerade) {
+        say(&format!(
+            "note: {} was masquerading (-m) and is direct routing (-g) now; -e sets what is not given to its default",
+            new.key
+        ));
+    }
+}
+
+pub(crate) fn list(director: &mut Client, listing: &Listing) -> Result<(), Failure> {
+    let mut names: Box<dyn Namer> = if listing.numeric { Box::new(Numeric) } else { Box::new(System::default()) };
+    let mut out = output::standard();
+    match listing.subject {
+        Subject::Table => list::table(&mut out, director, listing, &mut *names)?,
+        Subject::Service(key) => list::service(&mut out, director, &key, listing, &mut *names)?,
+        Subject::Connections => list::connections(&mut out, director, listing, &mut *names)?,
+        Subject::Timeouts => list::timeouts(&mut out, director)?,
+        Subject::Daemons => list::daemons(&mut out, director)?,
+    }
+    Ok(out.flush()?)
+}
+
+pub(crate) fn save(director: &mut Client, numeric: bool) -> Result<(), Failure> {
+    let mut names: Box<dyn Namer> = if numeric { Box::new(Numeric) } else { Box::new(Restorable(System::default())) };
+    let mut out = output::standard();
+    list::rules(&mut out, director, &mut *names)?;
+    Ok(out.flush()?)
+}

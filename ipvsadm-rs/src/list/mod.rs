@@ -1,0 +1,161 @@
+//! ipvsadm's listings.
+
+mod columns;
+mod connections;
+mod number;
+mod service;
+
+use std::io::Write;
+
+use ipvs::rules::{self, Listing, Namer};
+use ipvs::{Client, DestinationState, ServiceKey, ServiceState};
+
+use crate::failure::Failure;
+use crate::messages;
+use columns::{Column, Layout};
+pub(crate) use connections::connections;
+
+/// All services.
+pub(crate) fn table(
+    out: &mut impl Write,
+    director: &mut Client,
+    listing: &Listing,
+    names: &mut dyn Namer,
+) -> Result<(), Failure> {
+    let info = director.info().map_err(|error| messages::unanswered(&error))?;
+    writeln!(out, "IP Virtual Server version {} (size={})", info.version, info.connection_table_size)?;
+    let mut view = View::new(listing, names);
+    view.write_titles(out)?;
+    let mut services = director.services().map_err(|error| messages::unanswered(&error))?;
+    if listing.sorted {
+        services.sort_unstable_by_key(|state| state.service.key);
+    }
+    for state in &services {
+        view.write_block(out, director, state)?;
+    }
+    Ok(())
+}
+
+/// One service.
+pub(crate) fn service(
+    out: &mut impl Write,
+    director: &mut Client,
+    key: &ServiceKey,
+    listing: &Listing,
+    names: &mut dyn Namer,
+) -> Result<(), Failure> {
+    let state = director.service(key).map_err(|error| messages::unanswered(&error))?;
+    let mut view = View::new(listing, names);
+    view.write_titles(out)?;
+    view.write_block(out, director, &state)
+}
+
+/// The timeouts.
+pub(crate) fn timeouts(out: &mut impl Write, director: &mut Client) -> Result<(), Failure> {
+    let timeouts = director.timeouts().map_err(|error| messages::unanswered(&error))?;
+    Ok(writeln!(out, "Timeout (tcp tcpfin udp): {} {} {}", timeouts.tcp, timeouts.tcp_fin, timeouts.udp)?)
+}
+
+/// The sync daemons that run.
+pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(), Failure> {
+    for daemon in director.daemons().map_err(|error| messages::unanswered(&error))? {
+        write!(out, "{} sync daemon (mcast={}, syncid={}", daemon.role, daemon.interface, daemon.sync_id)?;
+        if let Some(bytes) = daemon.max_length.filter(|bytes| *bytes != 0) {
+            write!(out, ", maxlen={bytes}")?;
+        }
+        if let Some(group) = daemon.group {
+            write!(out, ", group={group}")?;
+        }
+        if let Some(port) = daemon.port.filter(|port| *port != 0) {
+            write!(out, ", port={port}")?;
+        }
+        if let Some(ttl) = daemon.ttl.filter(|ttl| *ttl != 0) {
+            write!(out, ", ttl={ttl}")?;
+        }
+        writeln!(out, ")")?;
+    }
+    Ok(())
+}
+
+/// The table as lines for `--restore`.
+pub(crate) fn rules(out: &mut impl Write, director: &mut Client, names: &mut dyn Namer) -> Result<(), Failure> {
+    let mut services = director.services().map_err(|error| messages::unanswered(&error))?;
+    services.sort_unstable_by_key(|state| state.service.key);
+    let mut text = Vec::new();
+    for state in &services {
+        text.clear();
+        rules::write_service(&mut text, &state.service, names);
+        text.push(b'\n');
+        for server in &servers(director, &state.service.key, true)? {
+            rules::write_destination(&mut text, &state.service.key, &server.destination, names);
+            text.push(b'\n');
+        }
+        out.write_all(&text)?;
+    }
+    Ok(())
+}
+
+fn servers(director: &mut Client, key: &ServiceKey, sorted: bool) -> Result<Vec<DestinationState>, Failure> {
+    let mut servers = director.destinations(key).map_err(|error| messages::unanswered(&error))?;
+    if sorted {
+        servers.sort_unstable_by_key(|state| state.destination.key);
+    }
+    Ok(servers)
+}
+
+/// How services are shown.
+struct View<'a> {
+    columns: &'static [Column],
+    layout: Layout,
+    exact: bool,
+    sorted: bool,
+    names: &'a mut dyn Namer,
+    text: Vec<u8>,
+}
+
+impl<'a> View<'a> {
+    fn new(listing: &Listing, names: &'a mut dyn Namer) -> Self {
+        let (columns, layout) = columns::of(listing.columns);
+        Self { columns, layout, exact: listing.exact, sorted: listing.sorted, names, text: Vec::new() }
+    }
+
+    fn write_titles(&mut self, out: &mut impl Write) -> Result<(), Failure> {
+        let mut titles = String::new();
+        let columns = self.columns.iter();
+        match self.layout {
+            Layout::Servers => {
+                titles += "Prot LocalAddress:Port Scheduler Flags\n";
+                titles += &format!("  -> {:<28}", "RemoteAddress:Port");
+                columns.for_each(|column| titles += &format!(" {:<width$}", column.title, width = column.width));
+                // The last title is not padded.
+                titles.truncate(titles.trim_end().len());
+            }
+            Layout::Titled => {
+                titles += &format!("{:<33}", "Prot LocalAddress:Port");
+                columns.for_each(|column| titles += &format!(" {:<width$}", column.title, width = column.width));
+                titles += "\n  -> RemoteAddress:Port";
+            }
+            Layout::Counters => {
+                titles += &format!("{:<33}", "Prot LocalAddress:Port");
+                columns.for_each(|column| titles += &format!(" {:>width$}", column.title, width = column.width));
+                titles += "\n  -> RemoteAddress:Port";
+            }
+        }
+        Ok(writeln!(out, "{titles}")?)
+    }
+
+    /// A service and its servers.
+    fn write_block(
+        &mut self,
+        out: &mut impl Write,
+        director: &mut Client,
+        state: &ServiceState,
+    ) -> Result<(), Failure> {
+        self.text.clear();
+        self.service(state);
+        for server in &servers(director, &state.service.key, self.sorted)? {
+            self.server(&state.service.key, server);
+        }
+        Ok(out.write_all(&self.text)?)
+    }
+}

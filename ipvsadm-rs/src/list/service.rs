@@ -1,0 +1,141 @@
+//! The line of a service and the line of a server.
+
+use std::io::Write;
+
+use ipvs::rules::{Namer, flag_names, write_endpoint};
+use ipvs::{DestinationState, Family, Netmask, Protocol, Service, ServiceKey, ServiceState};
+
+use super::View;
+use super::columns::{Cell, Layout};
+use super::number::{counter, left, left_number, right};
+
+/// What a listing cuts an IPv4 service to. IPv6 is never cut.
+const SERVICE_WIDTH: usize = 33;
+/// What a listing cuts an IPv4 server to.
+const SERVER_WIDTH: usize = 28;
+/// What a name with its port is cut to before anything else.
+const NAME_WIDTH: usize = 59;
+
+impl View<'_> {
+    /// Append the line of a service.
+    pub(super) fn service(&mut self, state: &ServiceState) {
+        let start = self.text.len();
+        name(&mut self.text, &state.service.key, self.names);
+        if self.layout == Layout::Counters {
+            pad(&mut self.text, start, SERVICE_WIDTH);
+            for column in self.columns {
+                self.cell((column.service)(&state.stats), column.width);
+            }
+        } else {
+            settings(&mut self.text, &state.service);
+        }
+        self.text.push(b'\n');
+    }
+
+    /// Append the line of a server.
+    pub(super) fn server(&mut self, key: &ServiceKey, state: &DestinationState) {
+        self.text.extend_from_slice(b"  -> ");
+        let start = self.text.len();
+        let protocol = match key {
+            ServiceKey::Address { protocol, .. } => Some(*protocol),
+            ServiceKey::Fwmark { .. } => None,
+        };
+        let server = state.destination.key;
+        endpoint(&mut self.text, server.address, server.port, protocol, self.names);
+        if server.address.is_ipv4() {
+            self.text.truncate(start + SERVER_WIDTH);
+        }
+        pad(&mut self.text, start, SERVER_WIDTH);
+        for column in self.columns {
+            if self.layout != Layout::Counters {
+                self.text.push(b' ');
+            }
+            self.cell((column.server)(state), column.width);
+        }
+        self.text.push(b'\n');
+    }
+
+    fn cell(&mut self, cell: Cell, width: usize) {
+        let out = &mut self.text;
+        match cell {
+            Cell::Nothing => {}
+            Cell::Text(text) => left(out, text.as_bytes(), width),
+            Cell::Number(number) => left_number(out, number, width),
+            Cell::Counter(number) => counter(out, number, self.exact),
+            Cell::Count(number) => {
+                out.push(b' ');
+                right(out, itoa::Buffer::new().format(number).as_bytes(), width);
+            }
+        }
+    }
+}
+
+fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
+    let end = out.len().max(start + width);
+    out.resize(end, b' ');
+}
+
+fn endpoint(
+    out: &mut Vec<u8>,
+    address: std::net::IpAddr,
+    port: u16,
+    protocol: Option<Protocol>,
+    names: &mut dyn Namer,
+) {
+    let start = out.len();
+    write_endpoint(out, address, port, protocol, names);
+    out.truncate(start + NAME_WIDTH);
+}
+
+/// Append what names the service: `TCP  10.0.0.1:80`, `FWM  7 IPv6`.
+fn name(out: &mut Vec<u8>, key: &ServiceKey, names: &mut dyn Namer) {
+    let start = out.len();
+    match key {
+        ServiceKey::Address { protocol, address, port } => {
+            left(out, protocol.name().as_bytes(), 4);
+            out.push(b' ');
+            endpoint(out, *address, *port, Some(*protocol), names);
+            if address.is_ipv4() {
+                out.truncate(start + SERVICE_WIDTH);
+            }
+        }
+        ServiceKey::Fwmark { mark, family } => {
+            out.extend_from_slice(b"FWM  ");
+            out.extend_from_slice(itoa::Buffer::new().format(mark.get()).as_bytes());
+            if *family == Family::V6 {
+                out.extend_from_slice(b" IPv6");
+            }
+        }
+    }
+}
+
+/// Append how the service is set: ` sh (sh-port) persistent 360 mask 255.255.255.0 pe sip ops`.
+fn settings(out: &mut Vec<u8>, service: &Service) {
+    let Service { key, scheduler, flags, persistence, netmask, engine, one_packet } = service;
+    out.push(b' ');
+    out.extend_from_slice(scheduler.as_bytes());
+    let mut names = flag_names(*scheduler, *flags);
+    if let Some(first) = names.next() {
+        out.extend_from_slice(b" (");
+        out.extend_from_slice(first.as_bytes());
+        for name in names {
+            out.push(b',');
+            out.extend_from_slice(name.as_bytes());
+        }
+        out.push(b')');
+    }
+    // Writing to memory does not fail.
+    if let Some(seconds) = persistence {
+        let _ = write!(out, " persistent {seconds}");
+        if *netmask != Netmask::host(key.family()) {
+            let _ = write!(out, " mask {netmask}");
+        }
+        if let Some(engine) = engine {
+            out.extend_from_slice(b" pe ");
+            out.extend_from_slice(engine.as_bytes());
+        }
+    }
+    if *one_packet {
+        out.extend_from_slice(b" ops");
+    }
+}

@@ -1,0 +1,126 @@
+//! ipvsadm's sentences and exit codes: for what is wrong with a line, and for what the kernel refuses.
+
+use ipvs::rules::ProblemKind;
+use ipvs::{Change, Error, ErrorKind, Invalid};
+
+use crate::failure::{Failure, exit};
+
+/// A line that cannot be understood.
+pub(crate) fn problem(program: &str, kind: &ProblemKind) -> Failure {
+    Failure::Said(sentence(program, kind), exit_code(kind))
+}
+
+fn sentence(program: &str, kind: &ProblemKind) -> String {
+    match kind {
+        ProblemKind::NoCommand => format!("Try `{program} -h' or '{program} --help' for more information."),
+        other => other.to_string(),
+    }
+}
+
+/// What ipvsadm exits with for it.
+pub(crate) fn exit_code(kind: &ProblemKind) -> u8 {
+    match kind {
+        ProblemKind::NoCommand
+        | ProblemKind::UnknownOption(_)
+        | ProblemKind::MissingValue(_)
+        | ProblemKind::UnwantedValue(_) => exit::REFUSED,
+        _ => exit::MEANING,
+    }
+}
+
+/// A change that was refused.
+pub(crate) fn refused(change: &Change, error: &Error) -> Failure {
+    no_ipvs(error).unwrap_or_else(|| Failure::Said(refusal(change, error), exit::REFUSED))
+}
+
+/// ipvsadm's sentence for a refusal, with the reason behind it where the kernel gives none and it is known.
+pub(crate) fn refusal(change: &Change, error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::ServiceExists => "Service already exists".into(),
+        ErrorKind::DestinationExists => "Destination already exists".into(),
+        ErrorKind::SchedulerNotFound { .. } => "Scheduler or persistence engine not found".into(),
+        ErrorKind::NoSuchDestination => "No such destination".into(),
+        ErrorKind::NoSuchService => match change {
+            Change::AddDestination(..) | Change::EditDestination(..) | Change::DeleteDestination(..) => {
+                "Service not defined".into()
+            }
+            _ => "No such service".into(),
+        },
+        ErrorKind::DaemonRuns => "Daemon has already run".into(),
+        ErrorKind::NoDaemon => "No daemon is running".into(),
+        ErrorKind::Invalid(why) => format!("{}: {why}", general(errno_of(why)).unwrap_or_default()),
+        ErrorKind::NotAccepted(known) => {
+            format!("{}{known}", error.errno().and_then(general).unwrap_or_else(|| error.kind().to_string()))
+        }
+        ErrorKind::FamilyNotSupported => "Operation not supported with specified address family".into(),
+        kind => error.errno().and_then(general).unwrap_or_else(|| kind.to_string()),
+    }
+}
+
+/// A question that was not answered, in a listing.
+pub(crate) fn unanswered(error: &Error) -> Failure {
+    if let Some(failure) = no_ipvs(error) {
+        return failure;
+    }
+    let text = match error.kind() {
+        ErrorKind::NoSuchService => "No such service".into(),
+        _ => error.errno().and_then(general).unwrap_or_else(|| error.to_string()),
+    };
+    Failure::Said(text, exit::LISTING)
+}
+
+/// There is no IPVS to talk to, or not for this caller: the same for every command.
+fn no_ipvs(error: &Error) -> Option<Failure> {
+    let next = match error.kind() {
+        ErrorKind::NotLoaded => "Load it with `modprobe ip_vs'; a container needs it loaded on its host.",
+        ErrorKind::NoPermission => {
+            "Root of a user namespace is not enough: IPVS wants CAP_NET_ADMIN in the initial user namespace."
+        }
+        _ => return None,
+    };
+    let why = match error.kind() {
+        ErrorKind::NoPermission => "Permission denied (you must be root)",
+        _ => "Protocol not available",
+    };
+    let text = format!(
+        "Can't initialize ipvs: {why}\nAre you sure that IP Virtual Server is built in the kernel or as module?\n{next}"
+    );
+    Some(Failure::Said(text, exit::MEANING))
+}
+
+// Error numbers that are the same on every Linux that IPVS runs on.
+const EPERM: i32 = 1;
+const ENOMEM: i32 = 12;
+const EINVAL: i32 = 22;
+const ERANGE: i32 = 34;
+const ENOPROTOOPT: i32 = 92;
+const EOPNOTSUPP: i32 = 95;
+const EAFNOSUPPORT: i32 = 97;
+const EMSGSIZE: i32 = 90;
+
+/// ipvsadm's sentence for an error number.
+fn general(errno: i32) -> Option<String> {
+    let text = match errno {
+        0 => return None,
+        EPERM => "Permission denied (you must be root)",
+        EINVAL => "Invalid operation.  Possibly wrong module version, address not unicast, ...",
+        ENOPROTOOPT => "Protocol not available",
+        ENOMEM => "Memory allocation problem",
+        EOPNOTSUPP => "Operation not supported with IPv6",
+        EAFNOSUPPORT => "Operation not supported with specified address family",
+        EMSGSIZE => "Module is wrong version",
+        other => {
+            let text = std::io::Error::from_raw_os_error(other).to_string();
+            return Some(text.split(" (os error").next().unwrap_or(&text).to_owned());
+        }
+    };
+    Some(text.to_owned())
+}
+
+/// The error number that the kernel has for what is told to be invalid before it is sent.
+fn errno_of(why: &Invalid) -> i32 {
+    match why {
+        Invalid::Weight(_) | Invalid::LowerAlone(_) | Invalid::LowerAboveUpper { .. } => ERANGE,
+        _ => EINVAL,
+    }
+}

@@ -1,0 +1,94 @@
+//! Which program this is: by the name it was called, and by its first argument.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::{classic, scripts, verbs};
+
+/// The names under which this is a program of ipvsadm's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Role {
+    Ipvsadm,
+    Save,
+    Restore,
+    /// Under its own name, or any other.
+    Modern,
+}
+
+/// Arguments as they were given, which need not be text.
+pub(crate) struct Arguments {
+    program: OsString,
+    words: Vec<OsString>,
+}
+
+impl Arguments {
+    /// The name by which the program was called, for messages.
+    pub(crate) fn program(&self) -> String {
+        self.program.to_string_lossy().into_owned()
+    }
+
+    /// What stands behind the name.
+    pub(crate) fn words(&self) -> Vec<&[u8]> {
+        self.words.iter().map(|word| word.as_bytes()).collect()
+    }
+
+    /// The same for those who take text as the system has it.
+    pub(crate) fn os_words(&self) -> &[OsString] {
+        &self.words
+    }
+}
+
+/// Run the program that was called, with the arguments of this process.
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_else(|| "ipvsadm".into());
+    let arguments = Arguments { program, words: arguments.collect() };
+    match role(&arguments.program) {
+        Role::Ipvsadm => classic::main(&arguments),
+        Role::Save => scripts::save(&arguments),
+        Role::Restore => scripts::restore(&arguments),
+        Role::Modern if is_classic(&arguments) => classic::main(&arguments),
+        Role::Modern => verbs::main(&arguments),
+    }
+}
+
+fn role(program: &OsString) -> Role {
+    match Path::new(program).file_name().map(OsStrExt::as_bytes) {
+        Some(b"ipvsadm") => Role::Ipvsadm,
+        Some(b"ipvsadm-save") => Role::Save,
+        Some(b"ipvsadm-restore") => Role::Restore,
+        _ => Role::Modern,
+    }
+}
+
+/// Under its own name: no argument or an option is ipvsadm's language, a word is a verb. Two options are answered for
+/// both.
+fn is_classic(arguments: &Arguments) -> bool {
+    match arguments.words.first().map(|word| word.as_bytes()) {
+        None => true,
+        Some(b"--help" | b"--version") => false,
+        Some([b'-', ..]) => true,
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_by_name() {
+        for (program, expected) in [
+            ("ipvsadm", Role::Ipvsadm),
+            ("/sbin/ipvsadm", Role::Ipvsadm),
+            ("./ipvsadm-save", Role::Save),
+            ("/usr/sbin/ipvsadm-restore", Role::Restore),
+            ("ipvsadm-rs", Role::Modern),
+            ("/opt/ipvsadm/x", Role::Modern),
+        ] {
+            assert_eq!(role(&program.into()), expected, "{program}");
+        }
+    }
+}

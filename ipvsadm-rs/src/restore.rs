@@ -1,0 +1,200 @@
+//! `--restore`: every line is understood before the first is carried out.
+
+use std::io::{self, BufRead, Read, Write};
+
+use ipvs::rules::{Command, LineError, Lines, ProblemKind};
+use ipvs::{Change, Client, Director};
+
+use crate::failure::{Failure, exit, say};
+use crate::names::System;
+use crate::{classic, help, messages, output};
+
+/// Carry out standard input.
+pub(crate) fn run(program: &str) -> Result<(), Failure> {
+    let text = read_input()?;
+    let script = Script::read(&text, program)?;
+    drop(text);
+    if script.is_empty() {
+        return Ok(());
+    }
+    script.carry_out(&mut classic::open()?, program)
+}
+
+/// All of standard input.
+pub(crate) fn read_input() -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    match io::stdin().lock().read_to_end(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::Said(format!("cannot read standard input: {error}"), exit::LISTING)),
+    }
+}
+
+/// Lines that have been understood. The changes stand by themselves, so that they can go to the kernel as they are.
+#[derive(Default)]
+pub(crate) struct Script {
+    changes: Vec<Change>,
+    /// For each change the number of its line.
+    lines: Vec<u32>,
+    /// Commands that change nothing, each with the number of changes before it.
+    others: Vec<(usize, Command)>,
+}
+
+impl Script {
+    /// Understand all lines, or say of every one that is bad what is wrong with it.
+    pub(crate) fn read(text: &[u8], program: &str) -> Result<Self, Failure> {
+        let mut script = Self::default();
+        let lines = text.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        script.changes.reserve_exact(lines);
+        script.lines.reserve_exact(lines);
+        let mut first_bad = None;
+        for line in Lines::new(text, &mut System::default()) {
+            match line {
+                Ok(line) => match script.take(line.number, line.command) {
+                    Ok(()) => {}
+                    Err((what, code)) => {
+                        say(&format!("line {}: {what}", line.number));
+                        first_bad.get_or_insert(code);
+                    }
+                },
+                Err(error) => {
+                    say_bad_line(&error, program);
+                    first_bad.get_or_insert(messages::exit_code(&error.problem));
+                }
+            }
+        }
+        match first_bad {
+            Some(code) => Err(Failure::Said("nothing was changed".into(), code)),
+            None => Ok(script),
+        }
+    }
+
+    fn take(&mut self, line: usize, command: Command) -> Result<(), (String, u8)> {
+        match command {
+            Command::Change(change) => {
+                change.validate().map_err(|why| (format!("{why}: {change}"), exit::REFUSED))?;
+                self.changes.push(change);
+                self.lines.push(u32::try_from(line).unwrap_or(u32::MAX));
+            }
+            // The input is already being restored.
+            Command::Restore { .. } => return Err(("--restore within --restore".into(), exit::REFUSED)),
+            Command::List(_) | Command::Save { .. } | Command::Help | Command::Version => {
+                self.others.push((self.changes.len(), command));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.others.is_empty()
+    }
+
+    /// Carry it out. A refused line does not keep the others from being carried out; it is named, and decides the exit
+    /// code.
+    pub(crate) fn carry_out(&self, director: &mut Client, program: &str) -> Result<(), Failure> {
+        let mut first_failure = None;
+        let mut done = 0;
+        for (before, command) in &self.others {
+            self.submit(director, done..*before, &mut first_failure)?;
+            done = *before;
+            match command {
+                // These end the run, wherever they stand.
+                Command::Help => return classic::write_out(|out| help::write(out, program)),
+                Command::Version => return classic::write_out(help::write_version),
+                command => keep_first(&mut first_failure, run_other(director, command))?,
+            }
+        }
+        self.submit(director, done..self.changes.len(), &mut first_failure)?;
+        first_failure.map_or(Ok(()), |code| Err(Failure::Said(String::new(), code)))
+    }
+
+    fn submit(
+        &self,
+        director: &mut Client,
+        range: std::ops::Range<usize>,
+        first_failure: &mut Option<u8>,
+    ) -> Result<(), Failure> {
+        let start = range.start;
+        let changes = &self.changes[range];
+        let Some(first) = changes.first() else { return Ok(()) };
+        for (index, error) in director.submit(changes).map_err(|error| messages::refused(first, &error))? {
+            let change = &changes[index];
+            if let refused @ Failure::Said(_, exit::MEANING) = messages::refused(change, &error) {
+                return Err(refused);
+            }
+            say(&format!("line {}: {}: {change}", self.lines[start + index], messages::refusal(change, &error)));
+            first_failure.get_or_insert(exit::REFUSED);
+        }
+        Ok(())
+    }
+}
+
+fn run_other(director: &mut Client, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::List(listing) => classic::list(director, listing),
+        Command::Save { numeric } => classic::save(director, *numeric),
+        Command::Change(change) => classic::change(director, change),
+        Command::Restore { .. } | Command::Help | Command::Version => Ok(()),
+    }
+}
+
+/// Say what failed and go on, unless nobody takes the output any more.
+fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Result<(), Failure> {
+    match result {
+        Err(Failure::Said(text, code)) => {
+            say(&text);
+            first_failure.get_or_insert(code);
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// A line with a mark under the word that is wrong.
+fn say_bad_line(error: &LineError, program: &str) {
+    let what = match &error.problem {
+        ProblemKind::NoCommand => format!("{}; see `{program} -h'", error.problem),
+        problem => problem.to_string(),
+    };
+    let before: String =
+        error.text.chars().take(error.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    say(&format!("line {}, column {}: {what}\n    {}\n    {before}^", error.number, error.column, error.text));
+}
+
+/// Carry out standard input line by line, as it comes, for a program that waits for each. A bad line is said and passed
+/// over.
+pub(crate) fn stream(program: &str) -> Result<(), Failure> {
+    let mut director = None;
+    let mut first_failure = None;
+    for (number, line) in io::stdin().lock().split(b'\n').enumerate() {
+        let line =
+            line.map_err(|error| Failure::Said(format!("cannot read standard input: {error}"), exit::LISTING))?;
+        let command = match Lines::new(&line, &mut System::default()).next() {
+            None => continue,
+            Some(Ok(line)) => line.command,
+            Some(Err(error)) => {
+                say_bad_line(&LineError { number: number + 1, ..error.clone() }, program);
+                first_failure.get_or_insert(messages::exit_code(&error.problem));
+                continue;
+            }
+        };
+        let result = match command {
+            Command::Help => return classic::write_out(|out| help::write(out, program)),
+            Command::Version => return classic::write_out(help::write_version),
+            Command::Restore { .. } => Err(Failure::Said("--restore within --restore".into(), exit::REFUSED)),
+            command => {
+                let director = match &mut director {
+                    Some(director) => director,
+                    none => none.insert(classic::open()?),
+                };
+                run_other(director, &command)
+            }
+        };
+        let named = result.map_err(|failure| match failure {
+            Failure::Said(text, code) => Failure::Said(format!("line {}: {text}", number + 1), code),
+            output => output,
+        });
+        keep_first(&mut first_failure, named)?;
+        output::standard().flush()?;
+    }
+    first_failure.map_or(Ok(()), |code| Err(Failure::Said(String::new(), code)))
+}

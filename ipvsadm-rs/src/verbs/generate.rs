@@ -1,0 +1,60 @@
+//! `ipvsadm-rs generate`: manual pages and completions.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use clap_complete::Shell;
+
+use crate::cli;
+use crate::output;
+
+/// Write a manual page or a shell's completions to standard output
+#[derive(Args, Debug)]
+pub(super) struct Generate {
+    /// What to write
+    #[arg(value_enum)]
+    what: What,
+    /// For which of the programs
+    #[arg(long = "for", value_enum, default_value = "ipvsadm", value_name = "PROGRAM")]
+    program: Program,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    Man,
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Program {
+    Ipvsadm,
+    IpvsadmSave,
+    IpvsadmRestore,
+    IpvsadmRs,
+}
+
+impl Generate {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let mut command = match self.program {
+            Program::Ipvsadm => cli::ipvsadm(),
+            Program::IpvsadmSave => cli::save(),
+            Program::IpvsadmRestore => cli::restore(),
+            Program::IpvsadmRs => super::command(),
+        };
+        let name = command.get_name().to_owned();
+        let mut text = Vec::new();
+        match self.what {
+            What::Man => cli::write_manual(&mut text, command)?,
+            What::Bash => clap_complete::generate(Shell::Bash, &mut command, name, &mut text),
+            What::Zsh => clap_complete::generate(Shell::Zsh, &mut command, name, &mut text),
+            What::Fish => clap_complete::generate(Shell::Fish, &mut command, name, &mut text),
+        }
+        let mut out = output::standard();
+        out.write_all(&text).and_then(|()| out.flush()).context("cannot write to standard output")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
