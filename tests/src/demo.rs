@@ -36,6 +36,9 @@ const UNDER_TEST: &str = "IPVSADM_UNDER_TEST";
 
 /// The main function of the demo.
 pub fn main() -> ExitCode {
+    if roles::IPVSADM.contains(&roles::own_name().as_str()) {
+        return ipvsadm_rs::main();
+    }
     let jobs = [Test::new("walk", walk::walk), Test::new("shell", shell::shell)];
     if let Some(code) = roles::play(&jobs) {
         return code;

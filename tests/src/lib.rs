@@ -6,12 +6,22 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | what a test author uses | [`harness`], [`topology`], [`netns`], [`serve`], [`client`], [`command`], [`wait`], [`reference`] |
+//! | what a test author uses | [`harness`], [`topology`], [`netns`], [`serve`], [`client`], [`command`], [`wait`], [`mod@reference`] |
 //! | which kernel, and where it comes from | [`kernel`], [`provision`] |
 //! | the guest, from outside | [`uml`], [`pool`] |
 //! | the guest, from inside | [`guest`], [`roles`] |
-//! | what they say to each other | [`line`] |
+//! | what they say to each other | [`mod@line`] |
 //! | the demo | [`demo`] |
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `IPVS_KERNEL` | `6.1` (if nothing is said), `6.12`, `7.2`, `/path/to/linux`, or `host` for the machine's own |
+//! | `IPVS_KERNEL_MODULES` | the modules of `/path/to/linux`, if they are not beside it |
+//! | `IPVS_TEST_SECONDS` | how long a test may take (60) |
+//! | `IPVS_GUESTS` | how many guests run side by side (2, or 1 on one core) |
+//! | `IPVS_GUEST_MEMORY` | of each (512M; what is not used is not taken) |
+//! | `IPVS_LAB` | where fetched packages are kept (`target/ipvs-lab`) |
+//! | any other `IPVS…`, `PROPTEST_…` | passed on to the tests in the guest, as those above are |
 
 pub mod client;
 pub mod command;

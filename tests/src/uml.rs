@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::kernel::{Kernel, Program};
@@ -96,7 +96,10 @@ impl Guest {
             line.say(&format!("set modules {}", modules.display()))?;
         }
         for (name, value) in environment(boot) {
-            line.say(&format!("set {name} {}", value.replace('\n', "\\n")))?;
+            let words = format!("set {name} {}", value.replace('\n', "\\n"));
+            // A terminal line holds 4096 bytes, and drops what is beyond.
+            ensure!(words.len() < 4000, "{name} is too long to be passed to the guest");
+            line.say(&words)?;
         }
         line.say("go")?;
         let answer = line.hear(soon).context("process 1 stays silent")?;
@@ -188,7 +191,9 @@ fn environment(boot: &Boot) -> Vec<(String, String)> {
     let passed = |name: &str| name.starts_with("IPVS") || name.starts_with("PROPTEST_");
     let extra = boot.extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
     let reference = boot.reference.then(reference::announcement);
-    std::env::vars().filter(|(name, _)| passed(name)).chain(extra).chain(reference).collect()
+    let texts =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts.filter(|(name, _)| passed(name)).chain(extra).chain(reference).collect()
 }
 
 fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Result<Command> {

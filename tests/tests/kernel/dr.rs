@@ -1,9 +1,10 @@
 //! Direct routing: one segment, everybody has the virtual address, only the director answers ARP for it; answers go
 //! straight to the client.
 
-use ipvs_tests::reference::Ipvsadm;
 use ipvs_tests::serve::Protocol::{Http, Udp};
 use ipvs_tests::topology::{Host, Lab};
+
+use crate::ours;
 
 ipvs_tests::tests! {
     answers_pass_the_director_by;
@@ -37,7 +38,7 @@ fn dr() -> Dr {
         web.sysctl("net/ipv4/conf/all/arp_announce", "2").unwrap();
         web.address("lo", "10.1.0.100/32").unwrap();
     }
-    Ipvsadm::get().install().unwrap();
+    ours::install();
     Dr { _lab: lab, client, director, web1, web2 }
 }
 

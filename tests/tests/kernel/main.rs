@@ -5,6 +5,7 @@
 mod dr;
 mod guest;
 mod nat;
+mod ours;
 mod tun;
 
 use std::process::ExitCode;

@@ -7,15 +7,27 @@ use ipvs_tests::serve::Protocol::{Http, Tcp, Udp};
 use ipvs_tests::topology::Nat;
 use ipvs_tests::wait;
 
+use crate::ours;
+
 ipvs_tests::tests! {
     the_tutorial;
+    the_tutorial_by_the_reference;
     connections_that_stay_open_are_counted;
     datagrams;
 }
 
 fn the_tutorial() {
-    let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
+    ours::install();
+    tutorial();
+}
+
+fn the_tutorial_by_the_reference() {
     Ipvsadm::get().install().unwrap();
+    tutorial();
+}
+
+fn tutorial() {
+    let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
     web1.serve(Http, "10.2.0.11:80").unwrap();
     web2.serve(Http, "10.2.0.12:80").unwrap();
     assert_eq!(client.client().get("10.1.0.100:80", "/").unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
@@ -40,7 +52,7 @@ fn the_tutorial() {
 
 fn connections_that_stay_open_are_counted() {
     let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
-    Ipvsadm::get().install().unwrap();
+    ours::install();
     web1.serve(Tcp, "10.2.0.11:9000").unwrap();
     let second = web2.serve(Tcp, "10.2.0.12:9000").unwrap();
     director.ok("ipvsadm -A -t 10.1.0.100:7 -s rr");
@@ -59,7 +71,7 @@ fn connections_that_stay_open_are_counted() {
 
 fn datagrams() {
     let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
-    Ipvsadm::get().install().unwrap();
+    ours::install();
     web1.serve(Udp, "10.2.0.11:53").unwrap();
     web2.serve(Udp, "10.2.0.12:53").unwrap();
     director.ok("ipvsadm -A -u 10.1.0.100:53 -s rr");

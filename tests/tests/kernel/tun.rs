@@ -1,9 +1,10 @@
 //! Tunnelling: the servers are elsewhere, behind a router; they unpack, and answer the client themselves.
 
 use ipvs_tests::guest::modules;
-use ipvs_tests::reference::Ipvsadm;
 use ipvs_tests::serve::Protocol::Http;
 use ipvs_tests::topology::Lab;
+
+use crate::ours;
 
 ipvs_tests::tests! {
     ipip;
@@ -29,7 +30,7 @@ fn ipip() {
         web.address("lo", "10.1.0.100/32").unwrap();
         web.serve(Http, "10.1.0.100:80").unwrap();
     }
-    Ipvsadm::get().install().unwrap();
+    ours::install();
     director.ok("ipvsadm -A -t 10.1.0.100:80 -s rr");
     director.ok("ipvsadm -a -t 10.1.0.100:80 -r 10.3.0.11 -i");
     director.ok("ipvsadm -a -t 10.1.0.100:80 -r 10.3.0.12 -i");
@@ -48,7 +49,7 @@ fn ipv6() {
     web.with(|socket| socket.set_up("ip6tnl0")).unwrap();
     web.address("lo", "fd01::100/128").unwrap();
     web.serve(Http, "[fd01::100]:80").unwrap();
-    Ipvsadm::get().install().unwrap();
+    ours::install();
     director.ok("ipvsadm -A -t [fd01::100]:80 -s rr");
     director.ok("ipvsadm -a -t [fd01::100]:80 -r [fd02::11]:80 -i");
     assert_eq!(client.client().pages(2, "[fd01::100]:80").to_string(), "web=2");

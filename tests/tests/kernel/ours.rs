@@ -1,0 +1,16 @@
+//! This project's programs, as cargo built them for these tests.
+
+use ipvs_tests::command::install as put;
+
+/// Puts them at /sbin, where everybody looks for them.
+pub(crate) fn install() {
+    for (name, program) in [
+        ("ipvsadm", env!("CARGO_BIN_EXE_ipvsadm")),
+        ("ipvsadm-save", env!("CARGO_BIN_EXE_ipvsadm-save")),
+        ("ipvsadm-restore", env!("CARGO_BIN_EXE_ipvsadm-restore")),
+        // Told by its name, like the others.
+        ("ipvsadm-rs", env!("CARGO_BIN_EXE_ipvsadm")),
+    ] {
+        put(program, format!("/usr/sbin/{name}")).unwrap();
+    }
+}
