@@ -1,13 +1,14 @@
 //! ipvsadm's language: its command lines and save files.
 //!
-//! [`parse`] reads the words of a command line, [`Lines`] a text of lines; the `write_…` functions and `Display` of
-//! [`Change`](crate::Change) write them. What is legal, what it means and what is complained of is as in ipvsadm 1.31;
+//! [`parse`] reads the words of a command line, [`Lines`] a text of lines, [`read_config`] a text as what a director
+//! should hold; the `write_…` functions and `Display` of [`Change`](crate::Change) write them. What is legal, what it means and what is complained of is as in ipvsadm 1.31;
 //! the few differences are described in the project's `docs/compat.md`.
 //!
 //! Names of hosts and ports are looked up by the [`Resolver`] that the caller gives; [`Numeric`] knows none.
 
 mod address;
 mod command;
+mod config;
 mod draft;
 mod judge;
 mod number;
@@ -19,6 +20,7 @@ mod scan;
 mod write;
 
 pub use command::{Columns, Command, Listing, Subject};
+pub use config::{Doubt, LineWarning, ReadConfig, read_config, write_config};
 pub use options::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 pub use problem::{Problem, ProblemKind, Reason, Row, Text};
 pub use read::{Line, LineError, Lines, parse, parse_posix};

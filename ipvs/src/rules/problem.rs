@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::options::OptionRow;
+use crate::change::Invalid;
 
 /// What is wrong with a line, and with which of its words.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +114,22 @@ pub enum ProblemKind {
     MixedFamily,
     /// Counters, rates or thresholds of something that has none.
     ListingConflict,
+    /// Values that no kernel takes.
+    Invalid(Invalid),
+    /// A service that an earlier line has added, with other settings.
+    ServiceExists,
+    /// A server that an earlier line has added, with other settings.
+    ServerExists,
+    /// A service that no earlier line has added.
+    NoSuchService,
+    /// A server that no earlier line has added.
+    NoSuchServer,
+    /// A sync daemon that an earlier line has started, in another way.
+    DaemonRuns,
+    /// A sync daemon that no earlier line has started.
+    NoDaemon,
+    /// A command that says nothing of what a director should hold.
+    SaysNothing,
 }
 
 /// Text of a line, for a message: what is not UTF-8 is replaced.
@@ -217,6 +234,14 @@ impl fmt::Display for ProblemKind {
             Self::OnePacketNotUdp => f.write_str("One-Packet Scheduling is only for UDP virtual services"),
             Self::MixedFamily => f.write_str("Different address family is allowed only for tunneling servers"),
             Self::ListingConflict => f.write_str("options conflicts in the list command"),
+            Self::Invalid(why) => why.fmt(f),
+            Self::ServiceExists => f.write_str("the service was added before, with other settings"),
+            Self::ServerExists => f.write_str("the server was added before, with other settings"),
+            Self::NoSuchService => f.write_str("no line before this adds the service"),
+            Self::NoSuchServer => f.write_str("no line before this adds the server"),
+            Self::DaemonRuns => f.write_str("the sync daemon was started before, in another way"),
+            Self::NoDaemon => f.write_str("no line before this starts the sync daemon"),
+            Self::SaysNothing => f.write_str("this says nothing of what a director should hold"),
         }
     }
 }

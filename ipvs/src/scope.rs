@@ -1,0 +1,138 @@
+//! Which services a plan may touch.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use crate::service::{Protocol, ServiceKey};
+
+/// Some services: `tcp`, `udp`, `sctp`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// All of that protocol.
+    Protocol(Protocol),
+    /// All whose address is in the prefix.
+    Net(IpNet),
+    /// All by firewall mark.
+    Fwmarks,
+    /// Those of that firewall mark.
+    Fwmark(u32),
+}
+
+impl Selector {
+    /// Whether it is meant.
+    pub fn selects(&self, key: &ServiceKey) -> bool {
+        match (self, key) {
+            (Self::Protocol(wanted), ServiceKey::Address { protocol, .. }) => wanted == protocol,
+            (Self::Net(net), ServiceKey::Address { address, .. }) => net.contains(address),
+            (Self::Fwmarks, ServiceKey::Fwmark { .. }) => true,
+            (Self::Fwmark(wanted), ServiceKey::Fwmark { mark, .. }) => *wanted == mark.get(),
+            _ => false,
+        }
+    }
+}
+
+/// A text that selects nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}' is none of tcp, udp, sctp, ADDRESS, ADDRESS/LENGTH, fwmark, fwmark:N")]
+pub struct InvalidSelector(String);
+
+impl FromStr for Selector {
+    type Err = InvalidSelector;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSelector> {
+        let invalid = || InvalidSelector(text.to_owned());
+        Ok(match text {
+            "tcp" => Self::Protocol(Protocol::Tcp),
+            "udp" => Self::Protocol(Protocol::Udp),
+            "sctp" => Self::Protocol(Protocol::Sctp),
+            "fwmark" => Self::Fwmarks,
+            _ => match text.strip_prefix("fwmark:") {
+                Some(mark) => Self::Fwmark(mark.parse().map_err(|_| invalid())?),
+                None => match text.parse::<IpAddr>() {
+                    Ok(address) => Self::Net(address.into()),
+                    Err(_) => Self::Net(text.parse().map_err(|_| invalid())?),
+                },
+            },
+        })
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(protocol) => f.write_str(&protocol.name().to_lowercase()),
+            Self::Net(net) => net.fmt(f),
+            Self::Fwmarks => f.write_str("fwmark"),
+            Self::Fwmark(mark) => write!(f, "fwmark:{mark}"),
+        }
+    }
+}
+
+/// Which services may be touched. The default: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Only these; none given is all. Timeouts and sync daemons are then left alone.
+    pub only: Vec<Selector>,
+    /// Not these, whatever else is said.
+    pub protect: Vec<Selector>,
+    /// Services that are not asked for are left alone instead of deleted.
+    pub listed: bool,
+}
+
+impl Scope {
+    /// Whether the service may be touched.
+    pub fn contains(&self, key: &ServiceKey) -> bool {
+        let any = |selectors: &[Selector]| selectors.iter().any(|selector| selector.selects(key));
+        (self.only.is_empty() || any(&self.only)) && !any(&self.protect)
+    }
+
+    /// Whether timeouts and sync daemons may be touched.
+    pub fn contains_globals(&self) -> bool {
+        self.only.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Family;
+
+    #[test]
+    fn reads_and_selects() {
+        let web = ServiceKey::tcp([192, 0, 2, 1], 80);
+        let mark = ServiceKey::fwmark(7, Family::V6).expect("not 0");
+        for (text, selects_web, selects_mark) in [
+            ("tcp", true, false),
+            ("udp", false, false),
+            ("192.0.2.0/24", true, false),
+            ("192.0.2.1", true, false),
+            ("192.0.2.2/32", false, false),
+            ("2001:db8::/32", false, false),
+            ("fwmark", false, true),
+            ("fwmark:7", false, true),
+            ("fwmark:8", false, false),
+        ] {
+            let selector: Selector = text.parse().expect(text);
+            assert_eq!((selector.selects(&web), selector.selects(&mark)), (selects_web, selects_mark), "{text}");
+        }
+        for text in ["", "icmp", "fwmark:", "fwmark:x", "192.0.2.0/33", "web"] {
+            assert!(text.parse::<Selector>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn protection_wins() {
+        let scope = Scope {
+            only: vec!["192.0.2.0/24".parse().expect("a prefix")],
+            protect: vec!["192.0.2.1".parse().expect("an address")],
+            listed: false,
+        };
+        assert!(!scope.contains(&ServiceKey::tcp([192, 0, 2, 1], 80)));
+        assert!(scope.contains(&ServiceKey::tcp([192, 0, 2, 2], 80)));
+        assert!(!scope.contains(&ServiceKey::tcp([198, 51, 100, 2], 80)));
+        assert!(!scope.contains_globals());
+    }
+}
