@@ -29,7 +29,9 @@
 //! # }
 //! ```
 //!
-//! [`rules`] is ipvsadm's language: save files and command lines ↔ changes.
+//! [`plan()`] finds the way from what is held to what is asked for ([`Config`]), with no connection lost on it that need
+//! not be. [`rules`] is ipvsadm's language: save files and command lines ↔ changes. With the feature `serde`, `document` is
+//! the same table as JSON, TOML and the like. [`hash`] tells which server the hashing schedulers pick.
 //!
 //! Nothing here prints, exits, or asks a name service by itself.
 
@@ -41,7 +43,10 @@ mod connections;
 mod daemon;
 mod destination;
 mod director;
+#[cfg(feature = "serde")]
+pub mod document;
 mod error;
+pub mod hash;
 mod info;
 mod model;
 mod names;

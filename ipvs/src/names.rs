@@ -8,10 +8,10 @@ use ipvs_sys::wire::Name;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// No name.
-    #[error("a {0} needs a name")]
+    #[error("{0} needs a name")]
     Empty(&'static str),
     /// Longer than the kernel's buffer.
-    #[error("the name of a {what} has at most {max} bytes")]
+    #[error("the name of {what} has at most {max} bytes")]
     TooLong {
         /// What was to be named.
         what: &'static str,
@@ -19,7 +19,7 @@ pub enum InvalidName {
         max: usize,
     },
     /// With a NUL, which would end it.
-    #[error("the name of a {0} has no NUL in it")]
+    #[error("the name of {0} has no NUL in it")]
     Nul(&'static str),
 }
 
@@ -77,13 +77,13 @@ names! {
     /// How a service picks the server for a new connection.
     ///
     /// Any name: the kernel loads the module `ip_vs_NAME` when it first meets one.
-    Scheduler, "scheduler", 15;
+    Scheduler, "a scheduler", 15;
 
     /// A persistence engine: what tells one client from another beyond its address. The kernel has `sip`.
-    Engine, "persistence engine", 16;
+    Engine, "a persistence engine", 16;
 
     /// A network interface.
-    Interface, "interface", 15;
+    Interface, "an interface", 15;
 }
 
 macro_rules! schedulers {

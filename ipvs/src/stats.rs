@@ -8,6 +8,7 @@ use ipvs_sys::wire::Counter;
 /// The kernel copies these numbers every 2 seconds; what is younger is not in them. With the sysctl
 /// `net.ipv4.vs.run_estimation` at 0 they stand still.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
     /// Connections scheduled.
@@ -31,6 +32,7 @@ pub struct Stats {
 
 /// Means over the last seconds; the kernel weighs the last 2 seconds with a quarter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Rates {
     /// Connections per second.

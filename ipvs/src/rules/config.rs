@@ -55,6 +55,17 @@ pub enum Doubt {
     NoWeight(ServiceKey),
 }
 
+impl Doubt {
+    /// What is to be doubted of a service's servers together.
+    pub(crate) fn of_servers(key: ServiceKey, servers: &[Destination]) -> Option<Self> {
+        match servers {
+            [] => Some(Self::NoServers(key)),
+            servers if servers.iter().all(|server| server.weight == 0) => Some(Self::NoWeight(key)),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for LineWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.number, self.what)
@@ -207,12 +218,8 @@ impl Builder {
         let mut services = Vec::with_capacity(self.services.places.len());
         for Entry { line, service, servers } in self.services.into_values() {
             let destinations: Vec<Destination> = servers.into_values().map(|(_, server)| server).collect();
-            let what = match service.key {
-                key if destinations.is_empty() => Some(Doubt::NoServers(key)),
-                key if destinations.iter().all(|server| server.weight == 0) => Some(Doubt::NoWeight(key)),
-                _ => None,
-            };
-            warnings.extend(what.map(|what| LineWarning { number: line, what }));
+            let doubt = Doubt::of_servers(service.key, &destinations);
+            warnings.extend(doubt.map(|what| LineWarning { number: line, what }));
             services.push(ServiceConfig { service, destinations });
         }
         warnings.sort_by_key(|warning| warning.number);

@@ -215,19 +215,10 @@ impl Judge<'_> {
     }
 
     fn scheduler_flags(&self) -> Result<SchedulerFlags, ProblemKind> {
-        let scheduler = self.draft.scheduler.unwrap_or_default();
         let list = self.draft.scheduler_flags;
         let list = &list[..list.len().min(LONGEST_FLAGS)];
-        let mut flags = SchedulerFlags::empty();
-        for name in list.split(|&byte| byte == b',').filter(|name| !name.is_empty()) {
-            let row = FLAGS.iter().find(|row| row.name.as_bytes() == name);
-            let row = row.ok_or_else(|| ProblemKind::UnknownFlag(text(name)))?;
-            if row.scheduler.is_some_and(|of| of != scheduler) {
-                return Err(ProblemKind::ForeignFlag(text(name)));
-            }
-            flags |= row.flag;
-        }
-        Ok(flags)
+        let names = list.split(|&byte| byte == b',').filter(|name| !name.is_empty());
+        read_flags(names, self.draft.scheduler.unwrap_or_default())
     }
 
     /// Whether the command takes all options that were given, and was given all that it needs.
@@ -424,6 +415,23 @@ const TUNNEL_OPTIONS: u64 =
 fn bad(long: &str, value: &[u8], reason: Reason) -> ProblemKind {
     let row = bit_of(long).trailing_zeros() as usize;
     ProblemKind::BadValue { option: Row(&OPTIONS[row]), value: text(value), reason }
+}
+
+/// The flags of those names, for that scheduler.
+pub(crate) fn read_flags<'n>(
+    names: impl Iterator<Item = &'n [u8]>,
+    scheduler: Scheduler,
+) -> Result<SchedulerFlags, ProblemKind> {
+    let mut flags = SchedulerFlags::empty();
+    for name in names {
+        let row = FLAGS.iter().find(|row| row.name.as_bytes() == name);
+        let row = row.ok_or_else(|| ProblemKind::UnknownFlag(text(name)))?;
+        if row.scheduler.is_some_and(|of| of != scheduler) {
+            return Err(ProblemKind::ForeignFlag(text(name)));
+        }
+        flags |= row.flag;
+    }
+    Ok(flags)
 }
 
 /// A scheduler flag by name.

@@ -21,6 +21,8 @@ mod write;
 
 pub use command::{Columns, Command, Listing, Subject};
 pub use config::{Doubt, LineWarning, ReadConfig, read_config, write_config};
+#[cfg(feature = "serde")]
+pub(crate) use judge::read_flags;
 pub use options::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 pub use problem::{Problem, ProblemKind, Reason, Row, Text};
 pub use read::{Line, LineError, Lines, parse, parse_posix};

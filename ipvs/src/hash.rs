@@ -1,0 +1,371 @@
+//! Which server the hashing schedulers (sh, dh, mh) pick: computed as the kernel computes it.
+//!
+//! There is no secret in it: the same servers in the same order map the same clients alike on every director. Sources:
+//! `ip_vs_sh.c`, `ip_vs_dh.c`, `ip_vs_mh.c`, the same in behaviour from Linux 6.1 to 7.3 on 64-bit little-endian machines.
+
+use std::hash::Hasher;
+use std::net::IpAddr;
+
+use siphasher::sip::SipHasher13;
+
+use crate::destination::{Destination, DestinationKey};
+use crate::names::Scheduler;
+use crate::service::{Family, SchedulerFlags, Service};
+
+/// Sizes of the tables: build options of the kernel that it does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSizes {
+    /// `CONFIG_IP_VS_SH_TAB_BITS`, 4 to 20: the table of sh has 2 to the power of it slots. 8 unless built otherwise.
+    pub sh_bits: u8,
+    /// `CONFIG_IP_VS_MH_TAB_INDEX`, 8 to 17: the table of mh has a prime just below 2 to the power of it slots. 12
+    /// unless built otherwise.
+    pub mh_index: u8,
+}
+
+impl Default for TableSizes {
+    fn default() -> Self {
+        Self { sh_bits: 8, mh_index: 12 }
+    }
+}
+
+/// `CONFIG_IP_VS_DH_TAB_BITS`, which nobody can set.
+const DH_BITS: u8 = 8;
+const MH_PRIMES: [u32; 10] = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131_071];
+const GOLDEN_RATIO: u32 = 0x61C8_8647;
+const MH_KEY_1: u64 = 2_654_435_761;
+const MH_KEY_2: u64 = 2_654_446_892;
+
+/// The table in which a hashing scheduler looks up the server for a client.
+///
+/// ```
+/// use ipvs::hash::{Table, TableSizes};
+/// use ipvs::{Destination, Forwarding, Scheduler, Service, ServiceKey};
+/// use std::net::Ipv4Addr;
+///
+/// let service = Service::new(ServiceKey::tcp(Ipv4Addr::new(192, 0, 2, 1), 80), Scheduler::SH);
+/// let server = |last| Destination::new((Ipv4Addr::new(10, 0, 0, last), 80), Forwarding::Masquerade);
+/// let (one, two) = (server(1), server(2));
+///
+/// let table = Table::new(&service, &[one, two], TableSizes::default()).unwrap();
+/// let client = Ipv4Addr::new(203, 0, 113, 9).into();
+/// assert!(table.pick(client, 5555).is_some());
+/// // The order decides: from the same servers the other way round, every client gets the other one.
+/// let turned = Table::new(&service, &[two, one], TableSizes::default()).unwrap();
+/// assert_eq!(table.share_moved(&turned), 1.0);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Table {
+    kind: Kind,
+    family: Family,
+    /// For each slot the number of its server.
+    slots: Vec<Option<u32>>,
+    servers: Vec<Server>,
+    fallback: bool,
+    with_port: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Sh,
+    Dh,
+    Mh,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Server {
+    key: DestinationKey,
+    is_available: bool,
+}
+
+impl Table {
+    /// The table that the kernel makes for a service with these servers, the oldest first. `None` for schedulers that
+    /// do not hash.
+    ///
+    /// What the kernel does not tell is taken as it mostly is: no server is above its threshold, and a server with
+    /// weight 0 had weight 1 before (mh keeps the slots that a server had before its weight was set to 0).
+    pub fn new(service: &Service, oldest_first: &[Destination], sizes: TableSizes) -> Option<Self> {
+        let kind = match service.scheduler {
+            Scheduler::SH => Kind::Sh,
+            Scheduler::DH => Kind::Dh,
+            Scheduler::MH => Kind::Mh,
+            _ => return None,
+        };
+        let family = service.key.family();
+        // The kernel's list has the newest first.
+        let list: Vec<&Destination> = oldest_first.iter().rev().collect();
+        let slots = match kind {
+            Kind::Sh => sh_slots(&list, 1 << sizes.sh_bits.clamp(4, 20)),
+            Kind::Dh => dh_slots(&list, 1 << DH_BITS),
+            Kind::Mh => mh_slots(&list, family, sizes.mh_index.clamp(8, 17)),
+        };
+        let servers = list.iter().map(|server| Server { key: server.key, is_available: server.weight > 0 }).collect();
+        Some(Self {
+            kind,
+            family,
+            slots,
+            servers,
+            fallback: kind != Kind::Dh && service.flags.contains(SchedulerFlags::FALLBACK),
+            with_port: kind != Kind::Dh && service.flags.contains(SchedulerFlags::PORT),
+        })
+    }
+
+    /// The server for a new connection from that address (for dh: to that address) and port. `None`: it is refused.
+    ///
+    /// The port counts only if the scheduler was told so. A client that persistence holds to a server is sent there.
+    pub fn pick(&self, address: IpAddr, port: u16) -> Option<DestinationKey> {
+        let port = if self.with_port { port } else { 0 };
+        self.pick_value(fold(address, self.family).wrapping_add(port.into()))
+    }
+
+    /// The share of clients, 0 to 1, that get another server from the other table (or none, or one at last): exact for
+    /// clients whose addresses are evenly spread.
+    pub fn share_moved(&self, other: &Self) -> f64 {
+        // mh falls back by the client's own hash, not by its slot.
+        let by_value = [self, other].iter().any(|table| table.kind == Kind::Mh && table.fallback);
+        if by_value || self.kind != other.kind || self.slots.len() != other.slots.len() {
+            const SAMPLES: u32 = 1 << 14;
+            // Any odd step spreads the samples over all values.
+            let values = (0..SAMPLES).map(|i| i.wrapping_mul(GOLDEN_RATIO));
+            let moved = values.filter(|value| self.pick_value(*value) != other.pick_value(*value)).count();
+            return moved as f64 / f64::from(SAMPLES);
+        }
+        if self.slots.is_empty() {
+            return 0.0;
+        }
+        let slots = 0..self.slots.len();
+        let moved = slots.filter(|slot| self.pick_slot(*slot) != other.pick_slot(*slot)).count();
+        moved as f64 / self.slots.len() as f64
+    }
+
+    fn pick_value(&self, value: u32) -> Option<DestinationKey> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let slots = self.slots.len();
+        let slot = match self.kind {
+            Kind::Mh => mh_hash(value, MH_KEY_1) as usize % slots,
+            Kind::Sh | Kind::Dh => value.wrapping_mul(GOLDEN_RATIO) as usize >> (32 - slots.trailing_zeros()),
+        };
+        if self.kind != Kind::Mh || !self.fallback || self.is_served(slot) {
+            return self.pick_slot(slot);
+        }
+        // Another hash for every try; an empty slot ends the search.
+        for offset in 0..slots {
+            let shift = (slot + offset) % slots;
+            let next = mh_hash(value.wrapping_add(shift as u32), MH_KEY_1) as usize % slots;
+            match self.slots[next] {
+                None => return None,
+                Some(_) if self.is_served(next) => return self.pick_slot(next),
+                Some(_) => {}
+            }
+        }
+        None
+    }
+
+    fn is_served(&self, slot: usize) -> bool {
+        self.slots[slot].is_none_or(|server| self.servers[server as usize].is_available)
+    }
+
+    fn pick_slot(&self, slot: usize) -> Option<DestinationKey> {
+        let server = self.servers[self.slots[slot]? as usize];
+        if server.is_available {
+            return Some(server.key);
+        }
+        if self.kind != Kind::Sh || !self.fallback {
+            return None;
+        }
+        let slots = self.slots.len();
+        // The kernel adds the slot a second time: the search begins at twice the slot.
+        let probes = (0..slots).map(|offset| (slot + (slot + offset) % slots) % slots);
+        let mut found = probes.map_while(|probe| self.slots[probe]).map(|server| self.servers[server as usize]);
+        found.find(|server| server.is_available).map(|server| server.key)
+    }
+}
+
+/// An address as one number: IPv4 as it is, IPv6 its four words put together by exclusive or. The service's family
+/// decides which, also for the address of a server of the other one.
+fn fold(address: IpAddr, family: Family) -> u32 {
+    let bytes = match address {
+        IpAddr::V4(address) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&address.octets());
+            bytes
+        }
+        IpAddr::V6(address) => address.octets(),
+    };
+    let words = u128::from_be_bytes(bytes);
+    let word = |n: u32| (words >> (96 - 32 * n)) as u32;
+    match family {
+        Family::V4 => word(0),
+        Family::V6 => word(0) ^ word(1) ^ word(2) ^ word(3),
+    }
+}
+
+fn mh_hash(value: u32, key: u64) -> u32 {
+    let mut hasher = SipHasher13::new_with_keys(key, key);
+    hasher.write(&value.to_le_bytes());
+    hasher.finish() as u32
+}
+
+/// Every server as often as its weight says, at least once, in turn.
+fn sh_slots(list: &[&Destination], size: usize) -> Vec<Option<u32>> {
+    if list.is_empty() {
+        return vec![None; size];
+    }
+    let turn =
+        list.iter().enumerate().flat_map(|(i, server)| std::iter::repeat_n(i as u32, server.weight.max(1) as usize));
+    turn.cycle().take(size).map(Some).collect()
+}
+
+/// Every server once, in turn.
+fn dh_slots(list: &[&Destination], size: usize) -> Vec<Option<u32>> {
+    (0..size).map(|slot| slot.checked_rem(list.len()).map(|server| server as u32)).collect()
+}
+
+/// Maglev: every server walks through the slots in an order of its own, and takes the next free one as often in a turn
+/// as its weight says.
+fn mh_slots(list: &[&Destination], family: Family, index: u8) -> Vec<Option<u32>> {
+    let size = MH_PRIMES[usize::from(index) - 8];
+    let weights: Vec<u32> = list.iter().map(|server| server.weight.max(1)).collect();
+    // With more servers than slots the kernel keeps the table that it had, which nobody knows.
+    if list.is_empty() || list.len() > size as usize {
+        return vec![None; size as usize];
+    }
+    let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
+    let greatest = weights.iter().max().copied().unwrap_or(1) / divisor;
+    let shift = (u32::BITS - greatest.leading_zeros()).saturating_sub(u32::from(index) / 2);
+    let mut walks: Vec<Walk> = list
+        .iter()
+        .zip(&weights)
+        .map(|(server, weight)| {
+            let value = fold(server.key.address, family).wrapping_add(server.key.port.into());
+            Walk {
+                at: mh_hash(value, MH_KEY_1) % size,
+                step: mh_hash(value, MH_KEY_2) % (size - 1) + 1,
+                turns: ((weight / divisor) >> shift).max(1),
+            }
+        })
+        .collect();
+    let mut slots = vec![None; size as usize];
+    let mut free = size;
+    while free > 0 {
+        for (server, walk) in walks.iter_mut().enumerate() {
+            for _ in 0..walk.turns.min(free) {
+                while slots[walk.at as usize].is_some() {
+                    walk.at = (walk.at + walk.step) % size;
+                }
+                slots[walk.at as usize] = Some(server as u32);
+                walk.at = (walk.at + walk.step) % size;
+                free -= 1;
+            }
+        }
+    }
+    slots
+}
+
+struct Walk {
+    at: u32,
+    step: u32,
+    turns: u32,
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::Forwarding;
+    use crate::service::ServiceKey;
+
+    fn service(scheduler: Scheduler) -> Service {
+        Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), scheduler)
+    }
+
+    fn servers(weights: &[u32]) -> Vec<Destination> {
+        let server = |(i, weight): (usize, &u32)| Destination {
+            weight: *weight,
+            ..Destination::new(([10, 0, 0, i as u8 + 1], 80), Forwarding::Masquerade)
+        };
+        weights.iter().enumerate().map(server).collect()
+    }
+
+    fn table(scheduler: Scheduler, servers: &[Destination]) -> Table {
+        Table::new(&service(scheduler), servers, TableSizes::default()).expect("it hashes")
+    }
+
+    fn counts(table: &Table, servers: &[Destination]) -> Vec<usize> {
+        let number =
+            |server: &Destination| table.servers.iter().position(|other| other.key == server.key).map(|n| n as u32);
+        servers.iter().map(|server| table.slots.iter().filter(|slot| **slot == number(server)).count()).collect()
+    }
+
+    #[test]
+    fn known_hashes() {
+        let four: IpAddr = [192, 168, 1, 10].into();
+        let six: IpAddr = "2001:db8::1".parse().expect("an address");
+        assert_eq!(fold(six, Family::V6), 0x2001_0DB9);
+        let sh = |value: u32| value.wrapping_mul(GOLDEN_RATIO) >> 24;
+        assert_eq!((sh(fold(four, Family::V4)), sh(fold(six, Family::V6))), (248, 63));
+        assert_eq!(mh_hash(fold(four, Family::V4), MH_KEY_1), 0xD5E9_59B6);
+        assert_eq!(mh_hash(fold(four, Family::V4), MH_KEY_2), 0xDDEF_2D2D);
+        assert_eq!(mh_hash(fold(four, Family::V4), MH_KEY_1) % 4093, 3323);
+        assert_eq!(mh_hash(fold(six, Family::V6), MH_KEY_1) % 4093, 3457);
+    }
+
+    #[test]
+    fn weights_are_slots_of_sh() {
+        for (weights, slots) in [
+            (&[10, 20, 30, 40][..], &[20, 40, 76, 120][..]),
+            (&[100; 5], &[0, 0, 56, 100, 100]),
+            (&[64; 5], &[0, 64, 64, 64, 64]),
+            (&[1, 300], &[0, 256]),
+        ] {
+            let servers = servers(weights);
+            assert_eq!(counts(&table(Scheduler::SH, &servers), &servers), slots);
+        }
+    }
+
+    /// The shares of hash-table slots that move, by the exact tables.
+    #[test]
+    fn shares_that_move() {
+        let percent = |scheduler, before: &[Destination], after: &[Destination]| {
+            (table(scheduler, before).share_moved(&table(scheduler, after)) * 1000.0).round() / 10.0
+        };
+        let four = servers(&[1; 4]);
+        let five = servers(&[1; 5]);
+        let reversed: Vec<_> = four.iter().rev().copied().collect();
+        for (scheduler, add, remove_newest, remove_oldest, reverse) in [
+            (Scheduler::SH, 81.2, 75.4, 74.2, 100.0),
+            (Scheduler::DH, 81.2, 75.4, 74.2, 100.0),
+            (Scheduler::MH, 20.4, 25.3, 25.2, 0.2),
+        ] {
+            let close =
+                |found: f64, expected: f64| assert!((found - expected).abs() <= 1.1, "{scheduler} {found} {expected}");
+            close(percent(scheduler, &four, &five), add);
+            close(percent(scheduler, &four, &four[..3]), remove_newest);
+            close(percent(scheduler, &four, &four[1..]), remove_oldest);
+            close(percent(scheduler, &four, &reversed), reverse);
+        }
+    }
+
+    #[test]
+    fn a_drained_server_is_refused_or_replaced() {
+        let weights = [1, 0, 1];
+        for scheduler in [Scheduler::SH, Scheduler::MH] {
+            let plain = table(scheduler, &servers(&weights));
+            let clients = || (0..200u8).map(|n| IpAddr::from([203, 0, 113, n]));
+            assert!(clients().any(|client| plain.pick(client, 0).is_none()));
+            let falling = Service { flags: SchedulerFlags::FALLBACK, ..service(scheduler) };
+            let falling = Table::new(&falling, &servers(&weights), TableSizes::default()).expect("it hashes");
+            assert!(clients().all(|client| falling.pick(client, 0).is_some()));
+        }
+    }
+
+    #[test]
+    fn only_hashing_schedulers_have_tables() {
+        assert!(Table::new(&service(Scheduler::RR), &servers(&[1]), TableSizes::default()).is_none());
+        assert_eq!(table(Scheduler::MH, &[]).pick([203, 0, 113, 9].into(), 0), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! Tables as documents: both ways, by hand, with mistakes, and as the shipped schema says.
+
+use ipvs::document::Document;
+use ipvs::rules::{self, Numeric};
+use ipvs::{Config, Director, Model, Order, State};
+
+/// A table that uses every feature.
+const RULES: &str = "\
+# ipvsadm-rs: order=kernel
+--set 901 121 301
+--start-daemon master --mcast-interface eth0 --syncid 7 --sync-maxlen 1400 --mcast-group 239.1.2.3 --mcast-port 8849 --mcast-ttl 3
+-A -t 192.0.2.1:80 -s sh -p 360 -M 255.255.255.0 -b sh-fallback,sh-port
+-a -t 192.0.2.1:80 -r 10.0.0.2:8080 -m -w 10 -x 100 -y 50
+-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 0
+-A -u [2001:db8::1]:5060 -s rr -p 90 -M 64 --pe sip -o
+-a -u [2001:db8::1]:5060 -r [2001:db8:1::1]:5060 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum
+-a -u [2001:db8::1]:5060 -r [2001:db8:1::2]:5060 -i -w 1 --tun-type gre --tun-csum
+-A -f 7 -6 -s mh -b mh-port
+-a -f 7 -6 -r [2001:db8:1::1]:0 -i -w 1 --tun-type ipip
+-A --sctp-service 192.0.2.1:36412 -s wlc
+";
+
+fn config(rules: &str) -> Config {
+    rules::read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config
+}
+
+/// What a director holds that was told so.
+fn state(config: &Config) -> State {
+    let mut director = Model::new();
+    let plan = ipvs::plan(config, &director.state().expect("a model"), &Default::default());
+    assert!(director.submit(&plan.changes).expect("a model").is_empty());
+    director.state().expect("a model")
+}
+
+fn toml(text: &str) -> Result<Config, String> {
+    let document: Document = toml::from_str(text).map_err(|error| error.to_string())?;
+    let read = document.to_config();
+    read.map(|(config, _)| config).map_err(|problems| problems.iter().map(|p| format!("{p}\n")).collect())
+}
+
+fn rules_of(config: &Config) -> String {
+    let mut rules = Vec::new();
+    rules::write_config(&mut rules, config);
+    String::from_utf8(rules).expect("text")
+}
+
+#[test]
+fn rules_to_json_and_back() {
+    let json = serde_json::to_string(&config(RULES)).expect("writes");
+    let read: Config = serde_json::from_str(&json).expect("reads");
+    assert_eq!(read, config(RULES));
+    assert_eq!(rules_of(&read), RULES);
+}
+
+#[test]
+fn what_is_held_can_be_asked_for() {
+    let state = state(&config(RULES));
+    let json = serde_json::to_value(&state).expect("writes");
+    assert_eq!(json["services"][0]["destinations"][0]["stats"]["rates"]["incoming_bytes"], 0);
+    let read: Config = serde_json::from_value(json).expect("what is observed is passed over");
+    assert_eq!(read, Config::from(&state));
+    assert_eq!(read.order, Order::Kernel);
+    assert!(ipvs::plan(&read, &state, &Default::default()).changes.is_empty());
+}
+
+#[test]
+fn by_hand_with_defaults() {
+    let hand = r#"
+        # The web.
+        [[services]]
+        protocol = "tcp"
+        address = "192.0.2.1"
+        port = 80
+        persistence = 360
+        netmask = 24
+
+        [[services.destinations]]
+        address = "10.0.0.1"
+        forwarding = "masquerade"
+
+        [[services.destinations]]
+        address = "10.0.0.2"
+        port = 80
+        weight = 5
+        forwarding = "tunnel"
+        tunnel = { type = "gue", port = 6080 }
+
+        [[services]]
+        fwmark = 7
+        scheduler = "sh"
+        flags = ["sh-port"]
+    "#;
+    let rules = "\
+        -A -t 192.0.2.1:80 -s wlc -p 360 -M 255.255.255.0\n\
+        -a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n\
+        -a -t 192.0.2.1:80 -r 10.0.0.2:80 -i -w 5 --tun-type gue --tun-port 6080 --tun-nocsum\n\
+        -A -f 7 -s sh -b sh-port\n";
+    let found = toml(hand).expect("reads");
+    assert_eq!(rules_of(&found), rules);
+    assert_eq!((found.timeouts, found.daemons), (None, None), "what is not said is left alone");
+}
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    let service = "[[services]]\nprotocol = \"tcp\"\naddress = \"192.0.2.1\"\nport = 80\n";
+    let server = "[[services.destinations]]\naddress = \"10.0.0.1\"\n";
+    for (text, told) in [
+        (
+            "[[services]]\nprotocol = \"tcp\"\n",
+            "services[0]: a service has either protocol, address and port, or a fwmark",
+        ),
+        ("[[services]]\nfwmark = 0\n", "services[0]: a service has either"),
+        (&format!("{service}shedule = \"rr\"\n"), "unknown field `shedule`"),
+        (&format!("{service}flags = [\"sh-port\"]\n"), "services[0]: incompatible scheduler flag `sh-port'"),
+        (&format!("{service}{service}"), "services[1]: TCP 192.0.2.1:80 is there already"),
+        (
+            &format!("{service}{server}lower_threshold = 5\n"),
+            "services[0].destinations[0]: a lower threshold (5) needs an upper threshold",
+        ),
+        (&format!("{service}{server}tunnel = {{ type = \"ipip\" }}\n"), "destinations[0]: `tunnel' goes with"),
+        (&format!("{service}{server}{server}"), "services[0].destinations[1]: 10.0.0.1:80 is there already"),
+        (&format!("{service}netmask = 64\n"), "services[0]: no such prefix length"),
+        ("schema = 2\n", "schema: 2 is not known"),
+        (
+            "[[daemons]]\nrole = \"master\"\ninterface = \"a-name-that-is-too-long\"\n",
+            "daemons[0]: the name of an interface",
+        ),
+    ] {
+        let error = toml(text).expect_err(text);
+        assert!(error.contains(told), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn all_mistakes_at_once() {
+    let text = "schema = 9\n[[services]]\nfwmark = 0\n[[services]]\nfwmark = 1\nscheduler = \"\"\n";
+    assert_eq!(toml(text).expect_err("three").lines().count(), 3);
+}
+
+const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/table.schema.json");
+
+/// Set `IPVS_WRITE_SCHEMA=1` to write it anew.
+#[test]
+fn the_shipped_schema_is_that_of_the_document() {
+    let schema = serde_json::to_string_pretty(&schemars::schema_for!(Document)).expect("writes") + "\n";
+    if std::env::var_os("IPVS_WRITE_SCHEMA").is_some() {
+        std::fs::write(SCHEMA, &schema).expect("writable");
+    }
+    assert_eq!(std::fs::read_to_string(SCHEMA).expect("shipped"), schema);
+}
+
+#[test]
+fn documents_keep_to_the_shipped_schema() {
+    let schema = serde_json::from_str(&std::fs::read_to_string(SCHEMA).expect("shipped")).expect("JSON");
+    let schema = jsonschema::validator_for(&schema).expect("a schema");
+    let config = config(RULES);
+    for document in [serde_json::to_value(&config), serde_json::to_value(state(&config))] {
+        let document = document.expect("writes");
+        let errors: Vec<String> = schema.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}\n{document:#}");
+    }
+    assert!(!schema.is_valid(&serde_json::json!({ "servcies": [] })));
+}
