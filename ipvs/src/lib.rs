@@ -37,6 +37,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apply;
 mod change;
 mod client;
 mod connections;
@@ -58,6 +59,7 @@ mod state;
 mod stats;
 mod timeouts;
 
+pub use apply::{Applied, ApplyError, apply};
 pub use change::{Change, Invalid, Warning};
 pub use client::Client;
 pub use connections::{ConnectionEntry, Connections};

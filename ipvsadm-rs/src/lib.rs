@@ -8,15 +8,24 @@
 
 mod classic;
 mod cli;
+mod cost;
+mod diagnostics;
+mod durable;
 mod failure;
 mod help;
+mod input;
+mod journal;
 mod list;
+mod locate;
 mod messages;
 mod names;
 mod output;
 mod program;
+mod report;
 mod restore;
 mod scripts;
+mod style;
 mod verbs;
+mod writers;
 
 pub use program::main;

@@ -23,7 +23,15 @@ pub(crate) fn exit_code(kind: &ProblemKind) -> u8 {
         ProblemKind::NoCommand
         | ProblemKind::UnknownOption(_)
         | ProblemKind::MissingValue(_)
-        | ProblemKind::UnwantedValue(_) => exit::REFUSED,
+        | ProblemKind::UnwantedValue(_)
+        // What the kernel would refuse.
+        | ProblemKind::Invalid(_)
+        | ProblemKind::ServiceExists
+        | ProblemKind::ServerExists
+        | ProblemKind::NoSuchService
+        | ProblemKind::NoSuchServer
+        | ProblemKind::DaemonRuns
+        | ProblemKind::NoDaemon => exit::REFUSED,
         _ => exit::MEANING,
     }
 }

@@ -150,7 +150,7 @@ fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Re
 }
 
 /// A line with a mark under the word that is wrong.
-fn say_bad_line(error: &LineError, program: &str) {
+pub(crate) fn say_bad_line(error: &LineError, program: &str) {
     let what = match &error.problem {
         ProblemKind::NoCommand => format!("{}; see `{program} -h'", error.problem),
         problem => problem.to_string(),

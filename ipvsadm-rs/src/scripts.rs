@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
-use ipvs::{Change, Director};
+use ipvs::apply::ApplyError;
+use ipvs::plan::Options;
+use ipvs::rules::{self, ProblemKind};
+use ipvs::{Change, Config};
 
-use crate::classic;
 use crate::failure::{Failure, conclude, exit, say};
-use crate::messages;
+use crate::names::System;
 use crate::program::Arguments;
 use crate::restore::{self, Script};
+use crate::{classic, messages, writers};
 
 /// `ipvsadm-save [-n]`: the table as lines, with numbers if asked for. Words are ignored, as ever.
 pub(crate) fn save(arguments: &Arguments) -> ExitCode {
@@ -24,27 +27,71 @@ pub(crate) fn save(arguments: &Arguments) -> ExitCode {
     conclude(classic::open().and_then(|mut director| classic::save(&mut director, numeric)))
 }
 
-/// `ipvsadm-restore`: the table becomes what standard input says, once all of that has been understood.
+/// `ipvsadm-restore`: the table becomes what standard input says, once all of that has been understood, and by the
+/// smallest change: what is as it should be is not touched. `--flush` empties the table first, as 1.31 does.
 pub(crate) fn restore(arguments: &Arguments) -> ExitCode {
+    let mut flush = false;
     for word in arguments.words() {
-        say(&format!("{}: argument {} is ignored", arguments.program(), String::from_utf8_lossy(word)));
+        match word {
+            b"--flush" => flush = true,
+            word => say(&format!("{}: {} is ignored", arguments.program(), String::from_utf8_lossy(word))),
+        }
     }
-    conclude(replace_table(&arguments.program()))
+    conclude(replace_table(&arguments.program(), flush))
 }
 
-fn replace_table(program: &str) -> Result<(), Failure> {
+fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
     let text = restore::read_input()?;
-    let script = Script::read(&text, program)?;
-    drop(text);
-    let mut director = classic::open()?;
-    if script.is_empty() {
-        let services = director.services().map_err(|error| messages::unanswered(&error))?;
-        if services.is_empty() {
-            return Ok(());
-        }
-        let text = "the input has no rules: the table is left as it is. `ipvsadm -C' empties it";
-        return Err(Failure::Said(format!("{program}: {text}"), exit::LISTING));
+    if flush {
+        return flush_and_carry_out(&text, program);
     }
-    director.submit(&[Change::Flush]).map_err(|error| messages::refused(&Change::Flush, &error))?;
+    match rules::read_config(&text, &mut System::default()) {
+        Ok(read) if read.lines == 0 => refuse_unless_empty(program),
+        Ok(read) => go_there(&read.config),
+        // Lines that list or count, and nothing wrong: they can only be carried out one after the other.
+        Err(errors) if errors.iter().all(|error| error.problem == ProblemKind::SaysNothing) => {
+            flush_and_carry_out(&text, program)
+        }
+        Err(errors) => {
+            errors.iter().for_each(|error| restore::say_bad_line(error, program));
+            Err(Failure::Said("nothing was changed".into(), messages::exit_code(&errors[0].problem)))
+        }
+    }
+}
+
+/// As 1.31 does it, once all lines have been understood.
+fn flush_and_carry_out(text: &[u8], program: &str) -> Result<(), Failure> {
+    let script = Script::read(text, program)?;
+    if script.is_empty() {
+        return refuse_unless_empty(program);
+    }
+    let mut director = classic::open()?;
+    classic::change(&mut director, &Change::Flush)?;
     script.carry_out(&mut director, program)
+}
+
+/// An input without rules is more likely a mistake than the wish for an empty table.
+fn refuse_unless_empty(program: &str) -> Result<(), Failure> {
+    let services = classic::open()?.services().map_err(|error| messages::unanswered(&error))?;
+    if services.is_empty() {
+        return Ok(());
+    }
+    let text = "the input has no rules: the table is left as it is. `ipvsadm -C' empties it";
+    Err(Failure::Said(format!("{program}: {text}"), exit::LISTING))
+}
+
+fn go_there(desired: &Config) -> Result<(), Failure> {
+    match ipvs::apply(&mut classic::open()?, desired, &Options::default()) {
+        Ok(_) => Ok(()),
+        Err(ApplyError::Director(error)) => Err(messages::unanswered(&error)),
+        Err(ApplyError::NotArrived { refused, .. }) if refused.is_empty() => {
+            Err(Failure::Said(format!("the table is not what the input says: {}", writers::suspects()), exit::LISTING))
+        }
+        Err(ApplyError::NotArrived { refused, .. }) => {
+            for (change, error) in &refused {
+                say(&format!("{}: {change}", messages::refusal(change, error)));
+            }
+            Err(Failure::Said(String::new(), exit::REFUSED))
+        }
+    }
 }

@@ -26,6 +26,8 @@ pub struct ReadConfig {
     pub config: Config,
     /// What is legal and hardly meant, by line.
     pub warnings: Vec<LineWarning>,
+    /// How many lines say something.
+    pub lines: usize,
 }
 
 /// Something in a text of rules that is legal and hardly meant.
@@ -79,7 +81,9 @@ impl fmt::Display for LineWarning {
 pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfig, Vec<LineError>> {
     let mut builder = Builder::default();
     let mut errors = Vec::new();
+    let mut lines = 0;
     for line in Lines::new(text, resolver) {
+        lines += 1;
         match line {
             Ok(line) => {
                 if let Err(problem) = builder.take(line.number, &line.command) {
@@ -96,7 +100,7 @@ pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfi
     }
     let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let order = if first.trim_ascii() == ORDER_LINE.as_bytes() { Order::Kernel } else { Order::Any };
-    Ok(builder.finish(order))
+    Ok(ReadConfig { lines, ..builder.finish(order) })
 }
 
 /// Values by key in the order in which they came.
@@ -224,7 +228,7 @@ impl Builder {
         }
         warnings.sort_by_key(|warning| warning.number);
         let daemons = self.daemons.map(|daemons| daemons.into_iter().map(|(_, daemon)| daemon).collect());
-        ReadConfig { config: Config { timeouts: self.timeouts, daemons, services, order }, warnings }
+        ReadConfig { config: Config { timeouts: self.timeouts, daemons, services, order }, warnings, lines: 0 }
     }
 }
 

@@ -417,6 +417,11 @@ fn bad(long: &str, value: &[u8], reason: Reason) -> ProblemKind {
     ProblemKind::BadValue { option: Row(&OPTIONS[row]), value: text(value), reason }
 }
 
+/// Read scheduler flags, separated by commas, as that scheduler calls them.
+pub fn parse_flags(list: &str, scheduler: Scheduler) -> Result<SchedulerFlags, ProblemKind> {
+    read_flags(list.as_bytes().split(|&byte| byte == b',').filter(|name| !name.is_empty()), scheduler)
+}
+
 /// The flags of those names, for that scheduler.
 pub(crate) fn read_flags<'n>(
     names: impl Iterator<Item = &'n [u8]>,

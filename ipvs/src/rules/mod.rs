@@ -21,6 +21,7 @@ mod write;
 
 pub use command::{Columns, Command, Listing, Subject};
 pub use config::{Doubt, LineWarning, ReadConfig, read_config, write_config};
+pub use judge::parse_flags;
 #[cfg(feature = "serde")]
 pub(crate) use judge::read_flags;
 pub use options::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};

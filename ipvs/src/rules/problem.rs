@@ -246,6 +246,8 @@ impl fmt::Display for ProblemKind {
     }
 }
 
+impl std::error::Error for ProblemKind {}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.kind.fmt(f)

@@ -1,7 +1,6 @@
 //! `ipvsadm-rs generate`: manual pages and completions.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -38,7 +37,7 @@ enum Program {
 }
 
 impl Generate {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<u8> {
         let mut command = match self.program {
             Program::Ipvsadm => cli::ipvsadm(),
             Program::IpvsadmSave => cli::save(),
@@ -55,6 +54,6 @@ impl Generate {
         }
         let mut out = output::standard();
         out.write_all(&text).and_then(|()| out.flush()).context("cannot write to standard output")?;
-        Ok(ExitCode::SUCCESS)
+        Ok(super::code::DONE)
     }
 }

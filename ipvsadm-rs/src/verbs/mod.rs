@@ -1,55 +1,150 @@
 //! The modern verbs: one file each, from arguments to library call to output.
 
+mod apply;
+mod check;
+mod confirm;
+mod drain;
 mod generate;
+mod plan;
+mod save;
+mod set;
+mod show;
+mod undo;
+mod watch;
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use anyhow::Context as _;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use ipvs::{Client, Namespace};
 
-use crate::failure::say;
+use crate::failure::{Failure, conclude, say};
+use crate::output;
 use crate::program::Arguments;
+use crate::style::{Color, Palette};
 
 /// A director of the Linux Virtual Server: ipvsadm's language, and more.
 ///
 /// Called with an option first, this is ipvsadm: `ipvsadm-rs -Ln`, `ipvsadm-rs -A -t 192.0.2.1:80 -s rr`; `ipvsadm-rs -h`
 /// shows that language.
 #[derive(Debug, Parser)]
-#[command(name = "ipvsadm-rs", version, max_term_width = 100)]
+#[command(name = "ipvsadm-rs", version, max_term_width = 100, subcommand_required = true)]
 struct Modern {
+    #[command(flatten)]
+    context: Context,
     #[command(subcommand)]
     verb: Verb,
 }
 
+/// What every verb takes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Context {
+    /// The director of another network namespace: a name of `ip netns`, a path, or a process
+    #[arg(long, global = true, value_name = "NAME|PATH|PID")]
+    netns: Option<Namespace>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
+    /// Where applied plans are kept
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/ipvsadm-rs")]
+    state_dir: PathBuf,
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Plan(plan::Plan),
+    Apply(apply::Apply),
+    Undo(undo::Undo),
+    Confirm(confirm::Confirm),
+    Save(save::Save),
+    Check(check::Check),
+    Show(show::Show),
+    Set(Box<set::Set>),
     Generate(generate::Generate),
+    #[command(hide = true)]
+    Watch(watch::Watch),
 }
 
 /// Run as `ipvsadm-rs VERB …`.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     let words = std::iter::once("ipvsadm-rs".into()).chain(arguments.os_words().iter().cloned());
-    let modern = match Modern::command().try_get_matches_from(words).and_then(|found| Modern::from_arg_matches(&found))
-    {
+    let found = command().try_get_matches_from(words).and_then(|found| Modern::from_arg_matches(&found));
+    let Modern { context, verb } = match found {
         Ok(modern) => modern,
         Err(error) => {
             // Help and version go to standard output and are no errors.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 1 } else { 0 });
+            return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
-    let result = match modern.verb {
-        Verb::Generate(generate) => generate.run(),
+    let result = match verb {
+        Verb::Plan(verb) => verb.run(&context),
+        Verb::Apply(verb) => verb.run(&context),
+        Verb::Undo(verb) => verb.run(&context),
+        Verb::Confirm(verb) => verb.run(&context),
+        Verb::Save(verb) => verb.run(&context),
+        Verb::Check(verb) => verb.run(&context),
+        Verb::Show(verb) => verb.run(&context),
+        Verb::Set(verb) => verb.run(&context),
+        Verb::Generate(verb) => verb.run(),
+        Verb::Watch(verb) => verb.run(&context),
     };
     match result {
-        Ok(code) => code,
-        Err(error) => {
-            say(&format!("{error:#}"));
-            ExitCode::from(1)
-        }
+        Ok(code) => ExitCode::from(code),
+        Err(error) => match error.downcast::<std::io::Error>() {
+            Ok(output) => conclude(Err(Failure::Output(output))),
+            Err(error) => {
+                say(&format!("ipvsadm-rs: {error:#}"));
+                ExitCode::from(code::ERROR)
+            }
+        },
     }
 }
 
-/// The command line of the modern verbs, for what is made from it.
+/// Exit codes of the verbs.
+mod code {
+    pub(super) const DONE: u8 = 0;
+    pub(super) const ERROR: u8 = 1;
+    /// Of `plan`: there is something to change. Of `check`: something is wrong.
+    pub(super) const CHANGES: u8 = 2;
+}
+
+/// The command line of the verbs, also for what is made from it.
 fn command() -> clap::Command {
     Modern::command()
+}
+
+impl Context {
+    /// The director.
+    fn open(&self) -> anyhow::Result<Client> {
+        let client = match &self.netns {
+            Some(namespace) => Client::open_in(namespace),
+            None => Client::open(),
+        };
+        Ok(client?)
+    }
+
+    /// The colours of standard output.
+    fn palette(&self) -> Palette {
+        Palette::of(self.color, &std::io::stdout())
+    }
+
+    /// Write to standard output, all of it or an error.
+    fn write(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> anyhow::Result<()> {
+        let mut out = output::standard();
+        write(&mut out)?;
+        Ok(out.flush()?)
+    }
+
+    /// Write a value as JSON.
+    fn write_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(value).context("cannot be written as JSON")?;
+        self.write(|out| writeln!(out, "{text}"))
+    }
 }

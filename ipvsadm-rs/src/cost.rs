@@ -1,0 +1,211 @@
+//! What a plan costs: connections that are cut, clients that are sent elsewhere.
+
+use std::collections::HashMap;
+
+use ipvs::hash::{Table, TableSizes};
+use ipvs::{Change, Destination, DestinationKey, DestinationState, Plan, Service, ServiceKey, ServiceState, State};
+use serde::Serialize;
+
+/// Connections that a change cuts, as they were counted when the table was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Cut {
+    /// Established connections.
+    pub(crate) active_connections: u64,
+    /// Other connections.
+    pub(crate) inactive_connections: u64,
+    /// Clients that were held to a server.
+    pub(crate) persistence_templates: u64,
+}
+
+impl Cut {
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn of(server: &DestinationState) -> Self {
+        Self {
+            active_connections: server.active_connections.into(),
+            inactive_connections: server.inactive_connections.into(),
+            persistence_templates: server.persistent_connections.into(),
+        }
+    }
+}
+
+impl std::iter::Sum for Cut {
+    fn sum<I: Iterator<Item = Self>>(cuts: I) -> Self {
+        cuts.fold(Self::default(), |sum, cut| Self {
+            active_connections: sum.active_connections + cut.active_connections,
+            inactive_connections: sum.inactive_connections + cut.inactive_connections,
+            persistence_templates: sum.persistence_templates + cut.persistence_templates,
+        })
+    }
+}
+
+/// `3 active, 2 inactive connections, 1 template`
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { active_connections: active, inactive_connections: inactive, persistence_templates: templates } =
+            self;
+        write!(f, "{active} active, {inactive} inactive connections")?;
+        if *templates > 0 {
+            write!(f, ", {templates} persistence templates")?;
+        }
+        Ok(())
+    }
+}
+
+/// A hashing service whose clients are sent elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Moved {
+    /// The service.
+    pub(crate) service: String,
+    /// The share of clients, 0 to 1.
+    pub(crate) share: f64,
+}
+
+/// A table, to look things up in.
+pub(crate) struct Held<'s> {
+    services: HashMap<ServiceKey, &'s ServiceState>,
+    servers: HashMap<(ServiceKey, DestinationKey), &'s DestinationState>,
+}
+
+impl<'s> Held<'s> {
+    pub(crate) fn new(state: &'s State) -> Self {
+        let services = state.services.iter().map(|service| (service.service.key, service)).collect();
+        let servers = state.services.iter().flat_map(|service| {
+            let key = service.service.key;
+            service.destinations.iter().map(move |server| ((key, server.destination.key), server))
+        });
+        Self { services, servers: servers.collect() }
+    }
+
+    /// A service.
+    pub(crate) fn service(&self, key: &ServiceKey) -> Option<&'s ServiceState> {
+        self.services.get(key).copied()
+    }
+
+    /// A server.
+    pub(crate) fn server(&self, service: &ServiceKey, server: &DestinationKey) -> Option<&'s DestinationState> {
+        self.servers.get(&(*service, *server)).copied()
+    }
+
+    /// What a change cuts.
+    pub(crate) fn cut_by(&self, change: &Change) -> Cut {
+        match change {
+            Change::DeleteService(key) => {
+                self.service(key).map(|service| service.destinations.iter().map(Cut::of).sum()).unwrap_or_default()
+            }
+            Change::DeleteDestination(key, server) => self.server(key, server).map(Cut::of).unwrap_or_default(),
+            _ => Cut::default(),
+        }
+    }
+
+    /// Which clients a plan sends elsewhere that hashing had sent somewhere.
+    pub(crate) fn moved_by(&self, plan: &Plan, sizes: TableSizes) -> Vec<Moved> {
+        let mut by_service: HashMap<ServiceKey, Vec<&Change>> = HashMap::new();
+        let mut touched = Vec::new();
+        for change in &plan.changes {
+            let Some(key) = change.service() else { continue };
+            let changes = by_service.entry(key).or_default();
+            if changes.is_empty() {
+                touched.push(key);
+            }
+            changes.push(change);
+        }
+        let moved = touched.into_iter().filter_map(|key| {
+            let service = self.service(&key)?;
+            let (after, servers) = outcome(service, by_service.get(&key)?)?;
+            let before = Table::new(&service.service, &oldest_first(service), sizes)?;
+            let share = before.share_moved(&Table::new(&after, &servers, sizes)?);
+            (share > 0.0).then(|| Moved { service: key.to_string(), share })
+        });
+        moved.collect()
+    }
+}
+
+fn oldest_first(service: &ServiceState) -> Vec<Destination> {
+    service.destinations.iter().rev().map(|server| server.destination).collect()
+}
+
+/// What a service is after some changes; `None` if it is deleted.
+fn outcome(service: &ServiceState, changes: &[&Change]) -> Option<(Service, Vec<Destination>)> {
+    let mut settings = service.service;
+    let mut servers = oldest_first(service);
+    let mut places: HashMap<DestinationKey, usize> =
+        servers.iter().enumerate().map(|(place, server)| (server.key, place)).collect();
+    let mut gone = vec![false; servers.len()];
+    for change in changes {
+        match change {
+            Change::EditService(edited) => settings = *edited,
+            Change::DeleteService(_) => return None,
+            Change::AddDestination(_, server) => {
+                places.insert(server.key, servers.len());
+                servers.push(*server);
+                gone.push(false);
+            }
+            Change::EditDestination(_, server) => {
+                if let Some(place) = places.get(&server.key) {
+                    servers[*place] = *server;
+                }
+            }
+            Change::DeleteDestination(_, server) => {
+                if let Some(place) = places.remove(server) {
+                    gone[place] = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    let left = servers.into_iter().zip(gone).filter(|(_, gone)| !gone).map(|(server, _)| server);
+    Some((settings, left.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs::rules::{Numeric, read_config};
+    use ipvs::{Director, Model};
+
+    use super::*;
+
+    fn held(rules: &str) -> State {
+        let mut director = Model::new();
+        let config = read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config;
+        ipvs::apply(&mut director, &config, &Default::default()).expect("arrives");
+        director.state().expect("a model")
+    }
+
+    const FOUR: &str = "\
+        -A -t 192.0.2.1:80 -s sh\n\
+        -a -t 192.0.2.1:80 -r 10.0.0.1 -m\n-a -t 192.0.2.1:80 -r 10.0.0.2 -m\n\
+        -a -t 192.0.2.1:80 -r 10.0.0.3 -m\n-a -t 192.0.2.1:80 -r 10.0.0.4 -m\n";
+
+    fn plan(from: &State, to: &str) -> Plan {
+        let config = read_config(to.as_bytes(), &mut Numeric).expect("good rules").config;
+        ipvs::plan(&config, from, &Default::default())
+    }
+
+    #[test]
+    fn what_goes_is_counted() {
+        let mut state = held(FOUR);
+        for server in &mut state.services[0].destinations {
+            (server.active_connections, server.persistent_connections) = (3, 1);
+        }
+        let held = Held::new(&state);
+        let plan = plan(&state, "");
+        assert_eq!(plan.changes.len(), 1);
+        let cut = held.cut_by(&plan.changes[0]);
+        assert_eq!(cut.to_string(), "12 active, 0 inactive connections, 4 persistence templates");
+    }
+
+    #[test]
+    fn clients_of_hashes_that_move_are_told() {
+        let state = held(FOUR);
+        let held = Held::new(&state);
+        let one_less = FOUR.replace("-a -t 192.0.2.1:80 -r 10.0.0.4 -m\n", "");
+        let moved = held.moved_by(&plan(&state, &one_less), TableSizes::default());
+        assert_eq!((moved.len(), (moved[0].share * 100.0).round()), (1, 75.0));
+        assert_eq!(held.moved_by(&plan(&state, FOUR), TableSizes::default()), []);
+        let rr = one_less.replace("-s sh", "-s rr");
+        assert_eq!(held.moved_by(&plan(&state, &rr), TableSizes::default()), []);
+    }
+}

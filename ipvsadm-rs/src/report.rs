@@ -1,0 +1,243 @@
+//! A plan as people read it and as programs do.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+
+use ipvs::hash::TableSizes;
+use ipvs::{Change, Plan, State};
+use serde::Serialize;
+
+use crate::cost::{Cut, Held, Moved};
+use crate::input::count;
+use crate::style::Palette;
+
+/// A plan with what it costs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    changes: Vec<Row>,
+    /// Services whose servers stay in another order than was asked for.
+    order_kept: Vec<String>,
+    /// Hashing services whose clients are sent elsewhere.
+    moved: Vec<Moved>,
+    summary: Summary,
+}
+
+/// A change with what it costs.
+#[derive(Debug, Serialize)]
+struct Row {
+    action: Action,
+    /// The line of ipvsadm's that makes it.
+    rule: String,
+    /// Of an edit: the options that were otherwise.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    was: String,
+    #[serde(skip_serializing_if = "Cut::is_nothing")]
+    cuts: Cut,
+    /// What else there is to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Action {
+    Add,
+    Edit,
+    Delete,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    add: usize,
+    edit: usize,
+    delete: usize,
+    cuts: Cut,
+}
+
+impl Report {
+    /// A plan made from a state.
+    pub(crate) fn new(plan: &Plan, from: &State, sizes: TableSizes) -> Self {
+        let held = Held::new(from);
+        let changes: Vec<Row> = plan.changes.iter().map(|change| Row::new(change, from, &held)).collect();
+        let number = |action| changes.iter().filter(|row| row.action == action).count();
+        let summary = Summary {
+            add: number(Action::Add),
+            edit: number(Action::Edit),
+            delete: number(Action::Delete),
+            cuts: changes.iter().map(|row| row.cuts).sum(),
+        };
+        Self {
+            order_kept: plan.order_kept.iter().map(ToString::to_string).collect(),
+            moved: held.moved_by(plan, sizes),
+            changes,
+            summary,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Nothing but lines that `ipvsadm -R` reads.
+    pub(crate) fn write_rules(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.changes.iter().try_for_each(|row| writeln!(out, "{}", row.rule))
+    }
+
+    /// For people: the lines with marks, and behind them what they were and what they cost.
+    pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
+        for row in &self.changes {
+            let (mark, style) = match row.action {
+                Action::Add => ('+', colors.add),
+                Action::Edit => ('~', colors.change),
+                Action::Delete => ('-', colors.remove),
+            };
+            write!(out, "{style}{mark} {}{style:#}", row.rule)?;
+            let cuts = (!row.cuts.is_nothing()).then(|| format!("cuts {}", row.cuts));
+            let was = (!row.was.is_empty()).then(|| format!("was {}", row.was));
+            let remarks: Vec<String> = was.into_iter().chain(cuts).chain(row.note.map(str::to_owned)).collect();
+            if !remarks.is_empty() {
+                write!(out, "  {style}# {}{style:#}", remarks.join("; "), style = colors.remark)?;
+            }
+            writeln!(out)?;
+        }
+        for moved in &self.moved {
+            let style = colors.remark;
+            let percent = moved.share * 100.0;
+            writeln!(out, "{style}# {}: {percent:.1} % of new clients get another server{style:#}", moved.service)?;
+        }
+        for service in &self.order_kept {
+            let style = colors.remark;
+            writeln!(
+                out,
+                "{style}# {service}: its servers stay in another order than asked for; --reorder changes that and cuts{style:#}"
+            )?;
+        }
+        writeln!(out, "{}", self.summary_line())
+    }
+
+    /// `1 to add, 2 to edit, 0 to delete; nothing is cut`
+    fn summary_line(&self) -> String {
+        let Summary { add, edit, delete, cuts } = &self.summary;
+        if self.is_empty() {
+            return "nothing to change".into();
+        }
+        let cuts = if cuts.is_nothing() { "nothing is cut".into() } else { format!("cuts {cuts}") };
+        format!("{}: {add} to add, {edit} to edit, {delete} to delete; {cuts}", count(self.changes.len(), "change"))
+    }
+}
+
+impl Row {
+    fn new(change: &Change, from: &State, held: &Held<'_>) -> Self {
+        let before = before(change, from, held);
+        let rule = change.to_string();
+        let note = match (change, &before) {
+            (Change::EditService(new), Some(Change::EditService(old))) if new.scheduler != old.scheduler => {
+                Some("new connections are refused for some 15 ms while the scheduler changes")
+            }
+            _ => None,
+        };
+        let action = match change {
+            Change::AddService(_) | Change::AddDestination(..) | Change::StartDaemon(_) => Action::Add,
+            Change::EditService(_) | Change::EditDestination(..) | Change::SetTimeouts(_) | Change::Zero(_) => {
+                Action::Edit
+            }
+            Change::DeleteService(_) | Change::DeleteDestination(..) | Change::StopDaemon(_) | Change::Flush => {
+                Action::Delete
+            }
+        };
+        let was = before.map_or_else(String::new, |before| differing_options(&before.to_string(), &rule));
+        Self { action, rule, was, cuts: held.cut_by(change), note }
+    }
+}
+
+/// The change that would set what is there now.
+fn before(change: &Change, from: &State, held: &Held<'_>) -> Option<Change> {
+    match change {
+        Change::EditService(new) => held.service(&new.key).map(|state| Change::EditService(state.service)),
+        Change::EditDestination(key, new) => {
+            held.server(key, &new.key).map(|state| Change::EditDestination(*key, state.destination))
+        }
+        Change::SetTimeouts(_) => Some(Change::SetTimeouts(from.timeouts)),
+        _ => None,
+    }
+}
+
+/// The options of one line that the other does not have so.
+fn differing_options(line: &str, other: &str) -> String {
+    let other: HashSet<String> = options(other).into_iter().collect();
+    let mut differing: Vec<String> = options(line).into_iter().filter(|option| !other.contains(option)).collect();
+    if differing.is_empty() {
+        differing.push("without that".into());
+    }
+    differing.join(" ")
+}
+
+/// A line's options, each with its value.
+fn options(line: &str) -> Vec<String> {
+    let mut options: Vec<String> = Vec::new();
+    for word in line.split(' ') {
+        match options.last_mut() {
+            Some(last) if !word.starts_with('-') => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => options.push(word.to_owned()),
+        }
+    }
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs::rules::{Numeric, read_config};
+    use ipvs::{Director, Model};
+
+    use super::*;
+
+    fn report(from: &str, to: &str) -> Report {
+        let config = |rules: &str| read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config;
+        let mut director = Model::new();
+        ipvs::apply(&mut director, &config(from), &Default::default()).expect("arrives");
+        let state = director.state().expect("a model");
+        Report::new(&ipvs::plan(&config(to), &state, &Default::default()), &state, TableSizes::default())
+    }
+
+    fn text(report: &Report) -> String {
+        let mut out = Vec::new();
+        report.write_text(&mut out, &Palette::default()).expect("memory takes all");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn reads_like_a_diff() {
+        let report = report(
+            "--set 900 120 300\n-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -w 3\n-A -f 1 -s rr\n",
+            "--set 901 0 0\n-A -t 192.0.2.1:80 -s wrr -p 60\n-a -t 192.0.2.1:80 -r 10.0.0.1 -g -w 5\n-A -f 2 -s rr\n",
+        );
+        assert_eq!(
+            text(&report),
+            "~ --set 901 0 0  # was --set 900 120 300\n\
+             ~ -E -t 192.0.2.1:80 -s wrr -p 60  # was -s rr; new connections are refused for some 15 ms while the scheduler changes\n\
+             ~ -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 5  # was -m -w 3\n\
+             + -A -f 2 -s rr\n\
+             - -D -f 1\n\
+             5 changes: 1 to add, 3 to edit, 1 to delete; nothing is cut\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_to_be_nothing() {
+        let rules = "-A -t 192.0.2.1:80 -s rr\n";
+        assert_eq!(text(&report(rules, rules)), "nothing to change\n");
+    }
+
+    #[test]
+    fn what_is_taken_away_is_said() {
+        let report = report("-A -t 192.0.2.1:80 -s rr\n", "-A -t 192.0.2.1:80 -s rr -p 60\n");
+        assert!(
+            text(&report).starts_with("~ -E -t 192.0.2.1:80 -s rr -p 60  # was without that\n"),
+            "{}",
+            text(&report)
+        );
+    }
+}

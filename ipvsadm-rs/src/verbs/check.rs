@@ -1,0 +1,58 @@
+//! `ipvsadm-rs check`: a file read and judged, with no director at all.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Context, code};
+use crate::diagnostics::Diagnostic;
+use crate::failure::say;
+use crate::input::{self, Format, count};
+
+/// Read FILE and tell all that is wrong with it, and what is legal but hardly meant
+///
+/// Needs neither root nor the kernel.
+///
+/// Exit code: 0 good, 2 something is wrong, 1 it cannot be read.
+#[derive(Args, Debug)]
+pub(super) struct Check {
+    /// Rules as ipvsadm-save writes them, JSON, or TOML; `-` is standard input
+    file: String,
+    /// The form of FILE, instead of what it looks like
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    file: String,
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Check {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let input = input::read(&self.file, self.format)?;
+        let contents = input.config.as_ref().map(|config| {
+            let servers: usize = config.services.iter().map(|service| service.destinations.len()).sum();
+            format!("{}, {}", count(config.services.len(), "service"), count(servers, "server"))
+        });
+        let contents = contents.unwrap_or_default();
+        let errors = input.config.err().unwrap_or_default();
+        let verdict = Verdict { file: input.name, errors, warnings: input.warnings };
+        if context.json {
+            context.write_json(&verdict)?;
+        } else {
+            let told = verdict.warnings.iter().map(|found| ("warning", found));
+            for (kind, found) in told.chain(verdict.errors.iter().map(|found| ("error", found))) {
+                say(&found.show(&verdict.file, kind));
+            }
+            let summary = match (verdict.errors.len(), verdict.warnings.len()) {
+                (0, 0) => format!("good: {contents}"),
+                (0, warnings) => format!("good, with {}: {contents}", count(warnings, "warning")),
+                (errors, _) => count(errors, "error"),
+            };
+            context.write(|out| writeln!(out, "{}: {summary}", verdict.file))?;
+        }
+        Ok(if verdict.errors.is_empty() { code::DONE } else { code::CHANGES })
+    }
+}

@@ -1,0 +1,96 @@
+//! `ipvsadm-rs plan`: what would have to be changed, and what that costs.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use ipvs::hash::TableSizes;
+use ipvs::plan::Options;
+use ipvs::{Config, Director, Scope, Selector};
+
+use super::{Context, code};
+use crate::input::{self, Format};
+use crate::report::Report;
+use crate::style::Palette;
+
+/// Show what would have to be changed so that the director holds what FILE says
+///
+/// The lines are ipvsadm's, with what each costs now: connections that are cut, clients that hashing sends elsewhere. Where
+/// standard output is no terminal, nothing but lines that `ipvsadm -R` reads go there, and the rest to standard error.
+///
+/// Exit code: 0 nothing to change, 2 something to change, 1 error.
+#[derive(Args, Debug)]
+#[command(visible_alias = "diff")]
+pub(super) struct Plan {
+    #[command(flatten)]
+    pub(super) wanted: Wanted,
+}
+
+/// What is wanted, and what may be done for it.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Wanted {
+    /// Rules as ipvsadm-save writes them, JSON, or TOML; `-` is standard input
+    file: String,
+    /// The form of FILE, instead of what it looks like
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Touch only these services: tcp, udp, sctp, ADDRESS/LENGTH, fwmark, fwmark:N; repeatable
+    #[arg(long, value_name = "SCOPE")]
+    only: Vec<Selector>,
+    /// Never touch these services; repeatable
+    #[arg(long, value_name = "SCOPE")]
+    protect: Vec<Selector>,
+    /// Leave services alone that FILE does not list, instead of deleting them
+    #[arg(long)]
+    listed_only: bool,
+    /// Servers that are there keep the weights they have
+    #[arg(long)]
+    keep_weights: bool,
+    /// Where FILE asks for an order of servers, delete and add what is out of place; that cuts connections
+    #[arg(long)]
+    reorder: bool,
+    /// CONFIG_IP_VS_SH_TAB_BITS of the kernel
+    #[arg(long, value_name = "BITS", default_value_t = TableSizes::default().sh_bits, value_parser = clap::value_parser!(u8).range(4..=20))]
+    sh_bits: u8,
+    /// CONFIG_IP_VS_MH_TAB_INDEX of the kernel
+    #[arg(long, value_name = "INDEX", default_value_t = TableSizes::default().mh_index, value_parser = clap::value_parser!(u8).range(8..=17))]
+    mh_index: u8,
+}
+
+impl Wanted {
+    /// What the file asks for.
+    pub(super) fn config(&self) -> anyhow::Result<Config> {
+        input::read(&self.file, self.format)?.into_config()
+    }
+
+    pub(super) fn options(&self) -> Options {
+        let scope = Scope { only: self.only.clone(), protect: self.protect.clone(), listed: self.listed_only };
+        Options { scope, keep_weights: self.keep_weights, drain: false, reorder: self.reorder }
+    }
+
+    pub(super) fn sizes(&self) -> TableSizes {
+        TableSizes { sh_bits: self.sh_bits, mh_index: self.mh_index }
+    }
+}
+
+impl Plan {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let desired = self.wanted.config()?;
+        let state = context.open()?.state()?;
+        let plan = ipvs::plan(&desired, &state, &self.wanted.options());
+        show(context, &Report::new(&plan, &state, self.wanted.sizes()))
+    }
+}
+
+/// Show a plan; the exit code says whether there is something to change.
+pub(super) fn show(context: &Context, report: &Report) -> anyhow::Result<u8> {
+    if context.json {
+        context.write_json(report)?;
+    } else if std::io::stdout().is_terminal() {
+        context.write(|out| report.write_text(out, &context.palette()))?;
+    } else {
+        context.write(|out| report.write_rules(out))?;
+        let colors = Palette::of(context.color, &std::io::stderr());
+        report.write_text(&mut std::io::stderr().lock(), &colors)?;
+    }
+    Ok(if report.is_empty() { code::DONE } else { code::CHANGES })
+}

@@ -1,0 +1,188 @@
+//! `ipvsadm-rs show`: the table for people, and the whole document for programs.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use ipvs::rules::{Namer, Numeric, flag_names, write_endpoint};
+use ipvs::{DestinationState, Director, Forwarding, Netmask, Protocol, ServiceKey, ServiceState, State, Tunnel};
+
+use super::{Context, code};
+use crate::names::System;
+use crate::style::Palette;
+
+/// Show the table
+///
+/// With --json one document with everything: settings, counters, rates, timeouts, sync daemons. It can be given to plan,
+/// apply and check again.
+#[derive(Args, Debug)]
+pub(super) struct Show {
+    /// Names of hosts and ports instead of numbers
+    #[arg(long)]
+    names: bool,
+}
+
+impl Show {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let mut state = context.open()?.state()?;
+        state.services.sort_by_key(|service| service.service.key);
+        if context.json {
+            context.write_json(&state)?;
+            return Ok(code::DONE);
+        }
+        let mut names: Box<dyn Namer> = if self.names { Box::new(System::default()) } else { Box::new(Numeric) };
+        context.write(|out| write_table(out, &state, &mut *names, &context.palette()))?;
+        Ok(code::DONE)
+    }
+}
+
+const TITLES: [&str; 9] =
+    ["SERVER", "FORWARDING", "WEIGHT", "ACTIVE", "INACTIVE", "PERSISTENT", "LIMIT", "CONNS/S", "CONNS"];
+
+fn write_table(out: &mut dyn Write, state: &State, names: &mut dyn Namer, colors: &Palette) -> io::Result<()> {
+    let State { info, timeouts, daemons, services } = state;
+    writeln!(
+        out,
+        "IPVS {}, timeouts tcp {} tcp-fin {} udp {}",
+        info.version, timeouts.tcp, timeouts.tcp_fin, timeouts.udp
+    )?;
+    for daemon in daemons {
+        writeln!(out, "{} sync daemon on {}, id {}", daemon.role, daemon.interface, daemon.sync_id)?;
+    }
+    let blocks: Vec<Vec<[String; 9]>> = services.iter().map(|service| rows(service, names)).collect();
+    // Columns are as wide as the widest cell of the whole table, so that addresses of both families fit.
+    let mut widths = TITLES.map(str::len);
+    for row in blocks.iter().flatten() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for (service, rows) in services.iter().zip(&blocks) {
+        let title = colors.title;
+        writeln!(out, "\n{title}{}{title:#}{}", name(&service.service.key, names), settings(service))?;
+        if rows.is_empty() {
+            let bad = colors.bad;
+            writeln!(out, "  {bad}no servers: every connection is refused{bad:#}")?;
+            continue;
+        }
+        writeln!(out, "  {}", line(&TITLES.map(str::to_owned), &widths))?;
+        for (server, row) in service.destinations.iter().rev().zip(rows) {
+            let style = match health(server) {
+                Health::Well => anstyle::Style::new(),
+                Health::Drained => colors.change,
+                Health::Overloaded => colors.bad,
+            };
+            writeln!(out, "  {style}{}{style:#}", line(row, &widths))?;
+        }
+    }
+    Ok(())
+}
+
+/// Text to the left, numbers to the right.
+fn line(cells: &[String; 9], widths: &[usize; 9]) -> String {
+    let cell = |(i, (cell, width)): (usize, (&String, &usize))| {
+        if i < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+    };
+    let cells: Vec<String> = cells.iter().zip(widths).enumerate().map(cell).collect();
+    cells.join("  ").trim_end().to_owned()
+}
+
+enum Health {
+    Well,
+    Drained,
+    Overloaded,
+}
+
+fn health(server: &DestinationState) -> Health {
+    let limit = server.destination.upper_threshold;
+    let connections = u64::from(server.active_connections) + u64::from(server.inactive_connections);
+    if server.destination.weight == 0 {
+        Health::Drained
+    } else if limit > 0 && connections >= u64::from(limit) {
+        Health::Overloaded
+    } else {
+        Health::Well
+    }
+}
+
+/// The cells of a service's servers, the oldest first.
+fn rows(service: &ServiceState, names: &mut dyn Namer) -> Vec<[String; 9]> {
+    let protocol = match service.service.key {
+        ServiceKey::Address { protocol, .. } => Some(protocol),
+        ServiceKey::Fwmark { .. } => None,
+    };
+    let row = |server: &DestinationState| {
+        let destination = &server.destination;
+        let limit = match (destination.upper_threshold, destination.lower_threshold) {
+            (0, _) => "-".to_owned(),
+            (upper, 0) => upper.to_string(),
+            (upper, lower) => format!("{lower}..{upper}"),
+        };
+        let state = match health(server) {
+            Health::Well => "",
+            Health::Drained => " drained",
+            Health::Overloaded => " full",
+        };
+        [
+            endpoint(destination.key.address, destination.key.port, protocol, names),
+            format!("{}{state}", forwarding(&destination.forwarding)),
+            destination.weight.to_string(),
+            server.active_connections.to_string(),
+            server.inactive_connections.to_string(),
+            server.persistent_connections.to_string(),
+            limit,
+            server.stats.rates.connections.to_string(),
+            server.stats.connections.to_string(),
+        ]
+    };
+    service.destinations.iter().rev().map(row).collect()
+}
+
+fn name(key: &ServiceKey, names: &mut dyn Namer) -> String {
+    match key {
+        ServiceKey::Address { protocol, address, port } => {
+            format!("{} {}", protocol.name(), endpoint(*address, *port, Some(*protocol), names))
+        }
+        ServiceKey::Fwmark { .. } => key.to_string(),
+    }
+}
+
+fn endpoint(address: std::net::IpAddr, port: u16, protocol: Option<Protocol>, names: &mut dyn Namer) -> String {
+    let mut text = Vec::new();
+    write_endpoint(&mut text, address, port, protocol, names);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn settings(service: &ServiceState) -> String {
+    let settings = &service.service;
+    let mut text = format!("  {}", settings.scheduler);
+    for flag in flag_names(settings.scheduler, settings.flags) {
+        text += &format!(" {flag}");
+    }
+    if let Some(seconds) = settings.persistence {
+        text += &format!("  persistent {seconds} s");
+        if settings.netmask != Netmask::host(settings.key.family()) {
+            text += &format!(" mask {}", settings.netmask);
+        }
+    }
+    if let Some(engine) = settings.engine {
+        text += &format!(" by {engine}");
+    }
+    if settings.one_packet {
+        text += "  one-packet";
+    }
+    text
+}
+
+fn forwarding(forwarding: &Forwarding) -> String {
+    match forwarding {
+        Forwarding::Masquerade => "masquerade".into(),
+        Forwarding::Local => "local".into(),
+        Forwarding::DirectRoute => "direct route".into(),
+        Forwarding::Bypass => "bypass".into(),
+        Forwarding::Other(number) => format!("method {number}"),
+        Forwarding::Tunnel(Tunnel::Ipip) => "tunnel ipip".into(),
+        Forwarding::Tunnel(Tunnel::Gue { port, .. }) => format!("tunnel gue:{port}"),
+        Forwarding::Tunnel(Tunnel::Gre { .. }) => "tunnel gre".into(),
+        Forwarding::Tunnel(Tunnel::Other { kind, .. }) => format!("tunnel type {kind}"),
+    }
+}
