@@ -63,15 +63,13 @@ fn role(program: &OsString) -> Role {
     }
 }
 
-/// Under its own name: no argument or an option is ipvsadm's language, a word is a verb. Two options are answered for
-/// both.
+/// Under its own name: no argument or an option is ipvsadm's language; a word is a verb, and so is what begins with an
+/// option that verbs have and ipvsadm has not. Two options are answered for both.
 fn is_classic(arguments: &Arguments) -> bool {
-    match arguments.words.first().map(|word| word.as_bytes()) {
-        None => true,
-        Some(b"--help" | b"--version") => false,
-        Some([b'-', ..]) => true,
-        Some(_) => false,
-    }
+    let Some(first) = arguments.words.first().map(|word| word.as_bytes()) else { return true };
+    let name = first.split(|&byte| byte == b'=').next().unwrap_or(first);
+    first.starts_with(b"-")
+        && !matches!(name, b"--help" | b"--version" | b"--netns" | b"--json" | b"--color" | b"--state-dir")
 }
 
 #[cfg(test)]
@@ -89,6 +87,20 @@ mod tests {
             ("/opt/ipvsadm/x", Role::Modern),
         ] {
             assert_eq!(role(&program.into()), expected, "{program}");
+        }
+    }
+
+    #[test]
+    fn under_its_own_name_both_languages_are_told_apart() {
+        let classic = |line: &str| {
+            let words = line.split_whitespace().map(OsString::from).collect();
+            is_classic(&Arguments { program: "ipvsadm-rs".into(), words })
+        };
+        for line in ["", "-Ln", "-A -t x", "-h", "--list", "-"] {
+            assert!(classic(line), "{line}");
+        }
+        for line in ["plan f", "--help", "--version", "--json show", "--netns=blue show"] {
+            assert!(!classic(line), "{line}");
         }
     }
 }

@@ -84,7 +84,7 @@ impl Report {
     }
 
     /// For people: the lines with marks, and behind them what they were and what they cost.
-    pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
+    pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette, tense: Tense) -> io::Result<()> {
         for row in &self.changes {
             let (mark, style) = match row.action {
                 Action::Add => ('+', colors.add),
@@ -112,18 +112,38 @@ impl Report {
                 "{style}# {service}: its servers stay in another order than asked for; --reorder changes that and cuts{style:#}"
             )?;
         }
-        writeln!(out, "{}", self.summary_line())
+        writeln!(out, "{}", self.summary_line(tense))
     }
 
-    /// `1 to add, 2 to edit, 0 to delete; nothing is cut`
-    fn summary_line(&self) -> String {
+    /// `3 changes: 1 to add, 2 to edit, 0 to delete; nothing is cut`
+    fn summary_line(&self, tense: Tense) -> String {
         let Summary { add, edit, delete, cuts } = &self.summary;
         if self.is_empty() {
             return "nothing to change".into();
         }
-        let cuts = if cuts.is_nothing() { "nothing is cut".into() } else { format!("cuts {cuts}") };
-        format!("{}: {add} to add, {edit} to edit, {delete} to delete; {cuts}", count(self.changes.len(), "change"))
+        let changes = count(self.changes.len(), "change");
+        match (tense, cuts.is_nothing()) {
+            (Tense::Planned, true) => {
+                format!("{changes}: {add} to add, {edit} to edit, {delete} to delete; nothing is cut")
+            }
+            (Tense::Planned, false) => {
+                format!("{changes}: {add} to add, {edit} to edit, {delete} to delete; cuts {cuts}")
+            }
+            (Tense::Done, true) => {
+                format!("{changes} made: {add} added, {edit} edited, {delete} deleted; nothing was cut")
+            }
+            (Tense::Done, false) => {
+                format!("{changes} made: {add} added, {edit} edited, {delete} deleted; {cuts} were cut")
+            }
+        }
     }
+}
+
+/// Whether it is still to be done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Tense {
+    Planned,
+    Done,
 }
 
 impl Row {
@@ -204,7 +224,7 @@ mod tests {
 
     fn text(report: &Report) -> String {
         let mut out = Vec::new();
-        report.write_text(&mut out, &Palette::default()).expect("memory takes all");
+        report.write_text(&mut out, &Palette::default(), Tense::Planned).expect("memory takes all");
         String::from_utf8(out).expect("text")
     }
 

@@ -28,4 +28,4 @@ pub use options::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 pub use problem::{Problem, ProblemKind, Reason, Row, Text};
 pub use read::{Line, LineError, Lines, parse, parse_posix};
 pub use resolver::{Namer, Numeric, Resolver};
-pub use write::{flag_names, write_address, write_change, write_destination, write_endpoint, write_service};
+pub use write::{flag_names, has_words, write_address, write_change, write_destination, write_endpoint, write_service};

@@ -261,21 +261,37 @@ fn write_line(out: &mut Vec<u8>, verb: Verb, saved: &Saved<'_>, names: &mut dyn 
     }
 }
 
-/// Append the line that adds a service, without a line end.
+/// Whether ipvsadm's language has words for a service of that kind: none for protocols other than TCP, UDP and SCTP.
+pub fn has_words(key: &ServiceKey) -> bool {
+    !matches!(key, ServiceKey::Address { protocol: Protocol::Other(_), .. })
+}
+
+/// Append the line that adds a service, without a line end; for one that has no words ([`has_words`]) a comment.
 pub fn write_service(out: &mut Vec<u8>, service: &Service, names: &mut dyn Namer) {
+    if !has_words(&service.key) {
+        return write_comment(out, &service.key);
+    }
     let saved = Saved { key: Some(service.key), service: Some(service), ..Saved::default() };
     write_line(out, Verb::AddService, &saved, names);
 }
 
-/// Append the line that adds a destination, without a line end.
+fn write_comment(out: &mut Vec<u8>, what: &dyn fmt::Display) {
+    // Writing to memory does not fail.
+    let _ = write!(out, "# no words of ipvsadm's for {what}");
+}
+
+/// Append the line that adds a destination, without a line end; a comment, if its service has no words.
 pub fn write_destination(out: &mut Vec<u8>, key: &ServiceKey, destination: &Destination, names: &mut dyn Namer) {
     let saved =
         Saved { key: Some(*key), server: Some(destination.key), destination: Some(destination), ..Saved::default() };
     write_line(out, Verb::AddServer, &saved, names);
 }
 
-/// Append the line that makes a change, without a line end.
+/// Append the line that makes a change, without a line end; a comment, if its service has no words.
 pub fn write_change(out: &mut Vec<u8>, change: &Change) {
+    if change.service().is_some_and(|key| !has_words(&key)) {
+        return write_comment(out, &change.describe());
+    }
     let mut saved = Saved { key: change.service(), ..Saved::default() };
     let verb = match change {
         Change::AddService(service) => {

@@ -13,7 +13,7 @@ use super::watch;
 use super::{Context, code, drain};
 use crate::failure::say;
 use crate::journal::{Entry, Journal, ScopeText, Status};
-use crate::report::Report;
+use crate::report::{Report, Tense};
 use crate::writers;
 
 /// Make the director hold what FILE says, by the smallest change
@@ -59,9 +59,13 @@ impl Apply {
         }
         let result = match self.drain {
             Some(limit) => drain::apply_drained(&mut director, &desired, &options, before, limit),
-            None => carry_out(&mut director, &desired, &options, before, plan).map(drop),
+            None => carry_out(&mut director, &desired, &options, before, plan).map(drop).map_err(Into::into),
         };
-        finish(&mut director, &mut record, result)?;
+        if let Err(error) = finish(&mut director, &mut record, result) {
+            // What has been put back does not wait for confirmation any more.
+            watch::stop(context, &record)?;
+            return Err(error);
+        }
         show_result(context, &report)?;
         if let Some(limit) = self.confirm_within {
             let limit = humantime::format_duration(limit);
@@ -71,11 +75,12 @@ impl Apply {
     }
 }
 
-fn show_result(context: &Context, report: &Report) -> anyhow::Result<()> {
+/// Show what was done.
+pub(super) fn show_result(context: &Context, report: &Report) -> anyhow::Result<()> {
     if context.json {
         return context.write_json(report);
     }
-    context.write(|out| report.write_text(out, &context.palette()))
+    context.write(|out| report.write_text(out, &context.palette(), Tense::Done))
 }
 
 /// An entry of the journal that is being made, if there can be one.
@@ -118,14 +123,15 @@ impl Record {
 }
 
 /// Conclude the entry; what was refused is answered by putting everything back.
-pub(super) fn finish(director: &mut Client, record: &mut Record, result: Result<(), ApplyError>) -> anyhow::Result<()> {
-    let (refused, remaining) = match result {
+pub(super) fn finish(director: &mut Client, record: &mut Record, result: anyhow::Result<()>) -> anyhow::Result<()> {
+    let (refused, remaining) = match result.map_err(anyhow::Error::downcast) {
         Ok(()) => {
             record.conclude(Status::Done);
             return Ok(());
         }
-        Err(ApplyError::Director(error)) => return Err(error.into()),
-        Err(ApplyError::NotArrived { refused, remaining }) => (refused, remaining),
+        Err(Ok(ApplyError::NotArrived { refused, remaining })) => (refused, remaining),
+        Err(Ok(error)) => return Err(error.into()),
+        Err(Err(error)) => return Err(error),
     };
     if refused.is_empty() {
         record.conclude(Status::Done);

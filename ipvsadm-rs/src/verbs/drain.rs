@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use ipvs::apply::{ApplyError, apply, carry_out};
+use ipvs::apply::{apply, carry_out};
 use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, DestinationKey, ServiceKey, State, plan};
 
 use crate::failure::say;
+use crate::input::count;
 
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -19,17 +20,21 @@ pub(super) fn apply_drained(
     options: &Options,
     before: State,
     limit: Duration,
-) -> Result<(), ApplyError> {
+) -> anyhow::Result<()> {
     let leaving = leaving(&plan(desired, &before, options).changes, &before);
     let drain = Options { drain: true, ..options.clone() };
     let first = plan(desired, &before, &drain);
     carry_out(director, desired, &drain, before, first)?;
     wait(director, &leaving, limit)?;
-    apply(director, desired, options).map(drop)
+    apply(director, desired, options)?;
+    Ok(())
 }
 
+/// Servers that are to go, each with its service.
+type Leaving = BTreeSet<(ServiceKey, DestinationKey)>;
+
 /// The servers that a plan deletes, also with their services.
-fn leaving(changes: &[Change], state: &State) -> BTreeSet<(ServiceKey, DestinationKey)> {
+fn leaving(changes: &[Change], state: &State) -> Leaving {
     let servers_of = |key: ServiceKey| {
         let services = state.services.iter().filter(move |service| service.service.key == key);
         services.flat_map(|service| &service.destinations).map(move |server| (key, server.destination.key))
@@ -45,45 +50,64 @@ fn leaving(changes: &[Change], state: &State) -> BTreeSet<(ServiceKey, Destinati
     leaving
 }
 
-fn wait(
-    director: &mut Client,
-    leaving: &BTreeSet<(ServiceKey, DestinationKey)>,
-    limit: Duration,
-) -> Result<(), ApplyError> {
+fn wait(director: &mut Client, leaving: &Leaving, limit: Duration) -> anyhow::Result<()> {
     let start = Instant::now();
     let mut progress = Progress::default();
     loop {
+        let asked = Instant::now();
         let (connections, templates) = left(director, leaving)?;
         let over = start.elapsed() >= limit;
         if connections == 0 || over {
             progress.end();
             if connections > 0 {
-                say(&format!("the time is over: {connections} connections are cut"));
+                say(&format!("the time is over: {} cut", count(connections, "connection")));
             }
             return Ok(());
         }
         let rest = humantime::format_duration(Duration::from_secs(limit.saturating_sub(start.elapsed()).as_secs()));
         progress.show(&format!(
-            "draining {} servers: {connections} connections, {templates} persistence templates left; {rest} at the most",
-            leaving.len()
+            "draining {}: {} left, {} held by persistence; {rest} at the most",
+            count(leaving.len(), "server"),
+            count(connections, "connection"),
+            count(templates, "client"),
         ));
-        std::thread::sleep(PAUSE);
+        // Reading a large connection table takes the kernel's time, too.
+        std::thread::sleep(PAUSE.max(4 * asked.elapsed()).min(limit.saturating_sub(start.elapsed())));
     }
 }
 
-/// Connections and persistence templates of the servers that are to go.
-fn left(director: &mut Client, leaving: &BTreeSet<(ServiceKey, DestinationKey)>) -> Result<(u64, u64), ApplyError> {
-    let (mut connections, mut templates) = (0, 0);
+/// Connections, and persistence templates, of the servers that are to go.
+fn left(director: &mut Client, leaving: &Leaving) -> anyhow::Result<(usize, usize)> {
+    let (mut active, mut inactive, mut templates) = (0, 0, 0);
     let services: BTreeSet<ServiceKey> = leaving.iter().map(|(service, _)| *service).collect();
     for service in services {
         for server in director.destinations(&service)? {
             if leaving.contains(&(service, server.destination.key)) {
-                connections += u64::from(server.active_connections) + u64::from(server.inactive_connections);
-                templates += u64::from(server.persistent_connections);
+                active += server.active_connections as usize;
+                inactive += server.inactive_connections as usize;
+                templates += server.persistent_connections as usize;
             }
         }
     }
+    // What is counted as inactive may still be half open, or long over and only remembered: the table tells.
+    let connections = if active == 0 && inactive > 0 { unfinished(director, leaving)? } else { active + inactive };
     Ok((connections, templates))
+}
+
+/// Connections to these servers that are not over. A server is told by its address alone: which service a connection
+/// belongs to, the table does not say.
+fn unfinished(director: &Client, leaving: &Leaving) -> anyhow::Result<usize> {
+    let servers: BTreeSet<DestinationKey> = leaving.iter().map(|(_, server)| *server).collect();
+    let mut unfinished = 0;
+    for entry in director.connections()? {
+        let entry = entry?;
+        let is_over = matches!(entry.state.as_bytes(), b"TIME_WAIT" | b"CLOSE" | b"CLOSED" | b"NONE");
+        let server = DestinationKey { address: entry.destination.ip(), port: entry.destination.port() };
+        if !entry.is_template() && !is_over && servers.contains(&server) {
+            unfinished += 1;
+        }
+    }
+    Ok(unfinished)
 }
 
 /// A line that is written over, on a terminal only.

@@ -1,13 +1,10 @@
 //! `ipvsadm-rs generate`: manual pages and completions.
 
-use std::io::Write;
-
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
+use super::{Context, code};
 use crate::cli;
-use crate::output;
 
 /// Write a manual page or a shell's completions to standard output
 #[derive(Args, Debug)]
@@ -37,7 +34,7 @@ enum Program {
 }
 
 impl Generate {
-    pub(super) fn run(self) -> anyhow::Result<u8> {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let mut command = match self.program {
             Program::Ipvsadm => cli::ipvsadm(),
             Program::IpvsadmSave => cli::save(),
@@ -52,8 +49,7 @@ impl Generate {
             What::Zsh => clap_complete::generate(Shell::Zsh, &mut command, name, &mut text),
             What::Fish => clap_complete::generate(Shell::Fish, &mut command, name, &mut text),
         }
-        let mut out = output::standard();
-        out.write_all(&text).and_then(|()| out.flush()).context("cannot write to standard output")?;
-        Ok(super::code::DONE)
+        context.write(|out| out.write_all(&text))?;
+        Ok(code::DONE)
     }
 }

@@ -92,13 +92,13 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Check(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),
         Verb::Set(verb) => verb.run(&context),
-        Verb::Generate(verb) => verb.run(),
+        Verb::Generate(verb) => verb.run(&context),
         Verb::Watch(verb) => verb.run(&context),
     };
     match result {
         Ok(code) => ExitCode::from(code),
-        Err(error) => match error.downcast::<std::io::Error>() {
-            Ok(output) => conclude(Err(Failure::Output(output))),
+        Err(error) => match error.downcast::<NotTaken>() {
+            Ok(NotTaken(error)) => conclude(Err(Failure::Output(error))),
             Err(error) => {
                 say(&format!("ipvsadm-rs: {error:#}"));
                 ExitCode::from(code::ERROR)
@@ -106,6 +106,18 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         },
     }
 }
+
+/// Standard output did not take what was written.
+#[derive(Debug)]
+struct NotTaken(std::io::Error);
+
+impl std::fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot write to standard output: {}", self.0)
+    }
+}
+
+impl std::error::Error for NotTaken {}
 
 /// Exit codes of the verbs.
 mod code {
@@ -138,8 +150,7 @@ impl Context {
     /// Write to standard output, all of it or an error.
     fn write(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> anyhow::Result<()> {
         let mut out = output::standard();
-        write(&mut out)?;
-        Ok(out.flush()?)
+        write(&mut out).and_then(|()| out.flush()).map_err(|error| NotTaken(error).into())
     }
 
     /// Write a value as JSON.

@@ -9,7 +9,7 @@ use ipvs::{Config, Director, Scope, Selector};
 
 use super::{Context, code};
 use crate::input::{self, Format};
-use crate::report::Report;
+use crate::report::{Report, Tense};
 use crate::style::Palette;
 
 /// Show what would have to be changed so that the director holds what FILE says
@@ -86,11 +86,11 @@ pub(super) fn show(context: &Context, report: &Report) -> anyhow::Result<u8> {
     if context.json {
         context.write_json(report)?;
     } else if std::io::stdout().is_terminal() {
-        context.write(|out| report.write_text(out, &context.palette()))?;
+        context.write(|out| report.write_text(out, &context.palette(), Tense::Planned))?;
     } else {
         context.write(|out| report.write_rules(out))?;
         let colors = Palette::of(context.color, &std::io::stderr());
-        report.write_text(&mut std::io::stderr().lock(), &colors)?;
+        report.write_text(&mut std::io::stderr().lock(), &colors, Tense::Planned)?;
     }
     Ok(if report.is_empty() { code::DONE } else { code::CHANGES })
 }

@@ -1,13 +1,16 @@
 //! `ipvsadm-rs save`: the whole table, with nothing lost.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use ipvs::{Config, Director, rules};
+use ipvs::rules::{self, Numeric};
+use ipvs::{Config, Director, Service, ServiceConfig, ServiceKey};
 
 use super::{Context, code};
 use crate::durable;
+use crate::failure::say;
 
 /// Write the whole table: services, servers, thresholds, timeouts, sync daemons, and the order of servers
 ///
@@ -39,6 +42,7 @@ impl Save {
             text.push(b'\n');
         } else {
             rules::write_config(&mut text, &config);
+            say_what_rules_cannot_say(&config, &text);
         }
         match &self.output {
             Some(path) => {
@@ -47,5 +51,26 @@ impl Save {
             None => context.write(|out| out.write_all(&text))?,
         }
         Ok(code::DONE)
+    }
+}
+
+/// Another program may have put something into the kernel that ipvsadm's language has no words for.
+fn say_what_rules_cannot_say(config: &Config, text: &[u8]) {
+    let read = rules::read_config(text, &mut Numeric).map(|read| read.config).unwrap_or_default();
+    if read.services == config.services {
+        return;
+    }
+    let read: HashMap<ServiceKey, &ServiceConfig> =
+        read.services.iter().map(|service| (service.service.key, service)).collect();
+    for service in &config.services {
+        let key = service.service.key;
+        // Without persistence, a netmask does nothing and is not written.
+        let same = |said: &&ServiceConfig| {
+            let netmask = service.service.netmask;
+            said.destinations == service.destinations && Service { netmask, ..said.service } == service.service
+        };
+        if read.get(&key).filter(|said| same(said)).is_none() {
+            say(&format!("note: rules cannot say all of {key}; --format json can"));
+        }
     }
 }

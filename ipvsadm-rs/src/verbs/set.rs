@@ -12,6 +12,7 @@ use ipvs::{
     Service, ServiceKey, State, Tunnel,
 };
 
+use super::apply::show_result;
 use super::{Context, code};
 use crate::failure::say;
 use crate::names::System;
@@ -175,11 +176,7 @@ impl Set {
         if !refused.is_empty() {
             bail!("{} refused", crate::input::count(refused.len(), "change"));
         }
-        if context.json {
-            context.write_json(&report)?;
-        } else {
-            context.write(|out| report.write_text(out, &context.palette()))?;
-        }
+        show_result(context, &report)?;
         Ok(code::DONE)
     }
 
@@ -248,13 +245,7 @@ impl Set {
             }
         }
         if !found {
-            bail!(
-                "no server {server} {}",
-                match state.services.as_slice() {
-                    [service] => format!("of {}", service.service.key),
-                    _ => "of any service".into(),
-                }
-            );
+            bail!("no such server: {server}");
         }
         Ok(changes)
     }

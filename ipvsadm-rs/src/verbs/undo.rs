@@ -6,7 +6,7 @@ use ipvs::hash::TableSizes;
 use ipvs::{Director, plan};
 use serde::Serialize;
 
-use super::apply::{Record, finish};
+use super::apply::{Record, finish, show_result};
 use super::{Context, code};
 use crate::journal::{Entry, Journal, Status};
 use crate::report::Report;
@@ -57,20 +57,16 @@ impl Undo {
         if !report.is_empty() {
             let lines = plan.changes.iter().map(ToString::to_string).collect();
             let own = journal.begin(entry.scope.clone(), lines, &before, Some(entry.number))?;
-            let result = ipvs::apply::carry_out(&mut director, &config, &options, before, plan).map(drop);
+            let result = ipvs::apply::carry_out(&mut director, &config, &options, before, plan);
             let mut record = Record { journal: Some(journal), entry: Some(own) };
-            finish(&mut director, &mut record, result)?;
+            finish(&mut director, &mut record, result.map(drop).map_err(Into::into))?;
             if let Some(journal) = &record.journal {
                 journal.conclude(&mut entry, Status::Undone)?;
             }
         } else {
             journal.conclude(&mut entry, Status::Undone)?;
         }
-        if context.json {
-            context.write_json(&report)?;
-        } else {
-            context.write(|out| report.write_text(out, &context.palette()))?;
-        }
+        show_result(context, &report)?;
         Ok(code::DONE)
     }
 }

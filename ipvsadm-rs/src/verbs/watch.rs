@@ -47,6 +47,14 @@ pub(super) fn start(context: &Context, record: &Record, limit: Duration) -> anyh
     Ok(())
 }
 
+/// Nothing waits any more.
+pub(super) fn stop(context: &Context, record: &Record) -> anyhow::Result<()> {
+    if let Some(entry) = &record.entry {
+        journal::take_pending(&context.state_dir, context.netns.as_ref(), Some(entry.number))?;
+    }
+    Ok(())
+}
+
 impl Watch {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         // A session of its own: no terminal can take this process along when it goes.

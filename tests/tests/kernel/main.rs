@@ -7,9 +7,10 @@ mod guest;
 mod nat;
 mod ours;
 mod tun;
+mod verbs;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ipvs_tests::harness::main([guest::tests(), nat::tests(), dr::tests(), tun::tests()].concat())
+    ipvs_tests::harness::main([guest::tests(), nat::tests(), dr::tests(), tun::tests(), verbs::tests()].concat())
 }

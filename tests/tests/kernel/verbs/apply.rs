@@ -1,0 +1,146 @@
+//! `ipvsadm-rs apply`
+
+use ipvs_tests::command::{ok, run, shell};
+
+use super::{WEB, director, rules, write};
+
+ipvs_tests::tests! {
+    the_smallest_change;
+    from_nothing_to_everything_and_back;
+    toml_json_and_standard_input;
+    what_is_refused_is_put_back;
+    what_is_wrong_changes_nothing;
+    a_dry_run_is_a_plan;
+    one_at_a_time;
+    without_a_journal_it_is_said;
+    in_another_namespace;
+}
+
+fn the_smallest_change() {
+    director(WEB);
+    write("wanted", &WEB.replace("-w 3", "-w 5"));
+    assert_eq!(
+        ok("ipvsadm-rs apply wanted"),
+        "~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5  # was -w 3\n\
+         1 change made: 0 added, 1 edited, 0 deleted; nothing was cut\n"
+    );
+    assert_eq!(rules(), WEB.replace("-w 3", "-w 5"));
+}
+
+/// Every feature.
+const ALL: &str = "\
+# ipvsadm-rs: order=kernel
+--set 901 121 301
+--start-daemon backup --mcast-interface lo --syncid 7 --sync-maxlen 1400 --mcast-group 239.1.2.3 --mcast-port 8849 --mcast-ttl 3
+-A -t 192.0.2.1:80 -s sh -p 360 -M 255.255.255.0 -b sh-fallback,sh-port
+-a -t 192.0.2.1:80 -r 10.0.0.2:8080 -m -w 10 -x 100 -y 50
+-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 0
+-A --sctp-service 192.0.2.1:36412 -s wlc
+-A -u [2001:db8::1]:5060 -s rr -p 90 -M 64 --pe sip -o
+-a -u [2001:db8::1]:5060 -r [2001:db8:1::1]:5060 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum
+-a -u [2001:db8::1]:5060 -r [2001:db8:1::2]:5060 -i -w 1 --tun-type gre --tun-csum
+-A -f 7 -6 -s mh -b mh-port
+-a -f 7 -6 -r [2001:db8:1::1]:0 -i -w 1 --tun-type ipip
+";
+
+fn from_nothing_to_everything_and_back() {
+    director("--set 902 0 0\n");
+    write("all", ALL);
+    ok("ipvsadm-rs apply all");
+    assert_eq!(ok("ipvsadm-rs save"), ALL);
+    assert_eq!(ok("ipvsadm-rs apply all"), "nothing to change\n");
+    ok("ipvsadm-rs undo");
+    assert_eq!(ok("ipvsadm-rs save"), "# ipvsadm-rs: order=kernel\n--set 902 120 300\n");
+}
+
+fn toml_json_and_standard_input() {
+    director("");
+    write(
+        "web.toml",
+        "[[services]]\nprotocol = 'tcp'\naddress = '192.0.2.1'\nport = 80\nscheduler = 'wrr'\n\
+         [[services.destinations]]\naddress = '10.0.0.1'\nport = 8080\nforwarding = 'masquerade'\nweight = 3\n\
+         [[services.destinations]]\naddress = '10.0.0.2'\nport = 8080\nforwarding = 'masquerade'\n\
+         upper_threshold = 100\nlower_threshold = 50\n",
+    );
+    ok("ipvsadm-rs apply web.toml");
+    assert_eq!(rules(), WEB);
+    shell("ipvsadm-rs show --json > web.json && ipvsadm -C && ipvsadm-rs apply web.json").ok();
+    assert_eq!(rules(), WEB);
+    assert_eq!(shell("ipvsadm-rs --json show | ipvsadm-rs apply -").ok(), "nothing to change\n");
+}
+
+fn what_is_refused_is_put_back() {
+    director(WEB);
+    write("wanted", "-A -t 192.0.2.1:80 -s wlc\n-A -t 192.0.2.2:80 -s nosuch\n-a -t 192.0.2.2:80 -r 10.0.0.1 -m\n");
+    let refused = run("ipvsadm-rs apply wanted");
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stderr.contains(
+            "refused: -A -t 192.0.2.2:80 -s nosuch: add service TCP 192.0.2.2:80: the kernel has no scheduler nosuch "
+        ),
+        "{refused}"
+    );
+    assert!(refused.stderr.ends_with("ipvsadm-rs: 2 changes refused: all was put back as it was\n"), "{refused}");
+    assert_eq!(rules(), WEB);
+}
+
+fn what_is_wrong_changes_nothing() {
+    director(WEB);
+    for wrong in
+        ["-A -t 192.0.2.9:80\n-a -t 192.0.2.9:80 -r nowhere.invalid -m\n", "{\"services\": [{}]}", "[[services]]\n"]
+    {
+        write("wanted", wrong);
+        let ran = run("ipvsadm-rs apply wanted");
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.ends_with("ipvsadm-rs: 1 error: nothing was changed\n"), "{ran}");
+    }
+    assert_eq!(rules(), WEB);
+}
+
+fn a_dry_run_is_a_plan() {
+    director(WEB);
+    write("wanted", "");
+    let plan = run("ipvsadm-rs apply --dry-run wanted");
+    assert_eq!((plan.code, plan.stdout.as_str()), (Some(2), "-D -t 192.0.2.1:80\n"));
+    assert_eq!(rules(), WEB);
+}
+
+fn one_at_a_time() {
+    director(WEB);
+    write("wanted", "");
+    let ran = shell(
+        "mkdir -p s/inode && flock_dir=$(ipvsadm-rs --state-dir s undo --list 2>/dev/null; ls -d s/[!i]* s/inode-* 2>/dev/null | head -1); exec 9> $flock_dir/lock; flock 9; ipvsadm-rs --state-dir s apply wanted",
+    );
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("another ipvsadm-rs is changing this table"), "{ran}");
+    assert_eq!(rules(), WEB);
+}
+
+fn without_a_journal_it_is_said() {
+    director("");
+    write("state", "a file, no folder");
+    let ran = run("ipvsadm-rs --state-dir state apply rules");
+    assert_eq!(ran.code, Some(0), "nothing to do needs no journal");
+    write("wanted", WEB);
+    let ran = run("ipvsadm-rs --state-dir state apply wanted");
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert!(ran.stderr.starts_with("note: this cannot be undone: cannot use state/"), "{ran}");
+    assert_eq!(rules(), WEB);
+}
+
+fn in_another_namespace() {
+    director("");
+    ok("ip netns add blue");
+    ok("ip -n blue link set lo up");
+    write("wanted", WEB);
+    ok("ipvsadm-rs --netns blue apply wanted");
+    assert_eq!(rules(), "");
+    assert_eq!(ok("ip netns exec blue ipvsadm-save -n"), WEB);
+    // The journal is that of the namespace, however it is reached.
+    assert_eq!(ok("ip netns exec blue ipvsadm-rs undo --list").lines().count(), 1);
+    ok("ipvsadm-rs --netns /run/netns/blue undo");
+    assert_eq!(ok("ip netns exec blue ipvsadm-save -n"), "");
+    let missing = run("ipvsadm-rs --netns green show");
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.stderr.contains("network namespace green: No such file or directory"), "{missing}");
+}

@@ -1,0 +1,67 @@
+//! `ipvsadm-rs check`
+
+use ipvs_tests::command::{run, shell};
+
+use super::{WEB, write};
+use crate::ours;
+
+ipvs_tests::tests! {
+    needs_neither_root_nor_kernel;
+    tells_all_errors_at_once;
+    tells_what_was_hardly_meant;
+    speaks_json;
+}
+
+fn needs_neither_root_nor_kernel() {
+    ours::install();
+    write("rules", WEB);
+    let ran = shell(
+        "chmod a+rx . && setpriv --reuid=65534 --clear-groups --bounding-set=-all unshare -rn ipvsadm-rs check rules",
+    );
+    assert_eq!(ran.ok(), "rules: good: 1 service, 2 servers\n");
+}
+
+fn tells_all_errors_at_once() {
+    ours::install();
+    write("rules", "-A -t 192.0.2.1:80 -s rr -w 3\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -x 1 -y 2\n\tfoo\n-L\n");
+    let ran = run("ipvsadm-rs check rules");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), "rules: 4 errors\n"));
+    assert_eq!(
+        ran.stderr,
+        "rules:1:30: error: Illegal 'weight' option with the 'add-service' command\n    \
+         -A -t 192.0.2.1:80 -s rr -w 3\n                                 ^\n\
+         rules:2:1: error: the lower threshold (2) is above the upper threshold (1)\n    \
+         -a -t 192.0.2.1:80 -r 10.0.0.1 -m -x 1 -y 2\n    ^\n\
+         rules:3:2: error: a line begins with a command\n    \tfoo\n    \t^\n\
+         rules:4:1: error: this says nothing of what a director should hold\n    -L\n    ^\n"
+    );
+}
+
+fn tells_what_was_hardly_meant() {
+    ours::install();
+    write(
+        "rules",
+        "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 0\n-A -t 192.0.2.1:80 -s rr\n-A -u 192.0.2.1:53 -s mine\n",
+    );
+    let ran = run("ipvsadm-rs check rules");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "rules: good, with 4 warnings: 2 services, 1 server\n"));
+    let told: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("rules:")).collect();
+    assert_eq!(
+        told,
+        [
+            "rules:1:1: warning: all servers of TCP 192.0.2.1:80 have weight 0: every new connection is refused",
+            "rules:3:1: warning: line 1 says that already",
+            "rules:4:1: warning: scheduler mine is not one of the kernel's own",
+            "rules:4:1: warning: UDP 192.0.2.1:53 has no servers: every connection is refused",
+        ]
+    );
+}
+
+fn speaks_json() {
+    ours::install();
+    write("rules.toml", "[[services]]\nfwmark = 1\nsheduler = 'rr'\n");
+    let ran = run("ipvsadm-rs check --json rules.toml");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), ""));
+    let verdict: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&verdict["errors"][0]["line"], &verdict["errors"][0]["column"]), (&3.into(), &1.into()), "{verdict}");
+}

@@ -1,0 +1,57 @@
+//! `ipvsadm-rs apply --drain`
+
+use std::time::{Duration, Instant};
+
+use ipvs_tests::serve::Protocol::Tcp;
+use ipvs_tests::topology::Nat;
+use ipvs_tests::wait;
+
+use super::write;
+use crate::ours;
+
+ipvs_tests::tests! {
+    waits_for_the_last_connection;
+    cuts_when_the_time_is_over;
+}
+
+/// A service with one held connection to each server.
+fn busy(lab: &Nat) -> ipvs_tests::client::Answers {
+    ours::install();
+    lab.web1.serve(Tcp, "10.2.0.11:9000").unwrap();
+    lab.web2.serve(Tcp, "10.2.0.12:9000").unwrap();
+    lab.director.ok("ipvsadm -A -t 10.1.0.100:9000 -s rr");
+    lab.director.ok("ipvsadm -a -t 10.1.0.100:9000 -r 10.2.0.11 -m");
+    lab.director.ok("ipvsadm -a -t 10.1.0.100:9000 -r 10.2.0.12 -m");
+    write("wanted", "-A -t 10.1.0.100:9000 -s rr\n-a -t 10.1.0.100:9000 -r 10.2.0.12 -m\n");
+    lab.client.client().hold(2, "10.1.0.100:9000")
+}
+
+fn waits_for_the_last_connection() {
+    let lab = Nat::new().unwrap();
+    let held = busy(&lab);
+    let director = &lab.director;
+    let apply = director.start("ipvsadm-rs apply wanted --drain 60s");
+    wait::until(Duration::from_secs(10), || {
+        let list = director.ok("ipvsadm -Ln");
+        if list.contains("10.2.0.11:9000               Masq    0      1") { Ok(()) } else { Err(list) }
+    });
+    assert_eq!(lab.client.client().hold(2, "10.1.0.100:9000").to_string(), "web2=2", "no new ones");
+    drop(held);
+    let list = wait::until(Duration::from_secs(30), || {
+        let list = director.ok("ipvsadm -Ln");
+        if list.contains("10.2.0.11") { Err(list) } else { Ok(list) }
+    });
+    assert!(list.contains("10.2.0.12:9000               Masq    1"), "{list}");
+    drop(apply);
+}
+
+fn cuts_when_the_time_is_over() {
+    let lab = Nat::new().unwrap();
+    let _held = busy(&lab);
+    let start = Instant::now();
+    let ran = lab.director.run("ipvsadm-rs apply wanted --drain 2s");
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    assert!(ran.stderr.contains("the time is over: 1 connection cut"), "{ran}");
+    assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"), "gone all the same");
+}

@@ -1,0 +1,60 @@
+//! The modern verbs, as an operator types them.
+
+mod apply;
+mod check;
+mod confirm;
+mod drain;
+mod plan;
+mod save;
+mod scope;
+mod set;
+mod show;
+mod undo;
+
+use std::fs;
+
+use ipvs_tests::command::{ok, shell};
+use ipvs_tests::harness::Test;
+
+use crate::ours;
+
+/// The tests of all verbs.
+pub(crate) fn tests() -> Vec<Test> {
+    [
+        plan::tests(),
+        apply::tests(),
+        scope::tests(),
+        drain::tests(),
+        confirm::tests(),
+        undo::tests(),
+        save::tests(),
+        check::tests(),
+        show::tests(),
+        set::tests(),
+    ]
+    .concat()
+}
+
+/// Two web servers.
+const WEB: &str = "\
+-A -t 192.0.2.1:80 -s wrr
+-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3
+-a -t 192.0.2.1:80 -r 10.0.0.2:8080 -m -w 1 -x 100 -y 50
+";
+
+/// A director of ours that holds these rules.
+fn director(rules: &str) {
+    ours::install();
+    write("rules", rules);
+    shell("ipvsadm-restore < rules").ok();
+}
+
+/// A file.
+fn write(name: &str, text: &str) {
+    fs::write(name, text).unwrap();
+}
+
+/// What the director holds.
+fn rules() -> String {
+    ok("ipvsadm-save -n")
+}

@@ -1,0 +1,113 @@
+//! `ipvsadm-rs plan`
+
+use ipvs_tests::command::{ok, run, shell};
+use ipvs_tests::reference::Ipvsadm;
+
+use super::{WEB, director, rules, write};
+
+ipvs_tests::tests! {
+    shows_what_would_change_and_changes_nothing;
+    marks_and_costs_go_to_a_terminal_and_lines_to_a_pipe;
+    can_be_restored_by_the_reference;
+    speaks_json;
+    tells_whose_clients_a_hash_moves;
+    nothing_to_change_is_zero;
+    what_cannot_be_read_is_one;
+}
+
+fn shows_what_would_change_and_changes_nothing() {
+    director(WEB);
+    write(
+        "wanted",
+        "-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5\n-a -t 192.0.2.1:80 -r 10.0.0.3:8080 -m\n",
+    );
+    let plan = run("ipvsadm-rs plan wanted");
+    assert_eq!(plan.code, Some(2), "{plan}");
+    assert_eq!(
+        plan.stderr,
+        "~ -E -t 192.0.2.1:80 -s wlc  # was -s wrr; new connections are refused for some 15 ms while the scheduler changes\n\
+         ~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5  # was -w 3\n\
+         + -a -t 192.0.2.1:80 -r 10.0.0.3:8080 -m -w 1\n\
+         - -d -t 192.0.2.1:80 -r 10.0.0.2:8080\n\
+         4 changes: 1 to add, 2 to edit, 1 to delete; nothing is cut\n"
+    );
+    assert_eq!(rules(), WEB);
+    assert_eq!(
+        run("ipvsadm-rs diff wanted"),
+        ipvs_tests::command::Ran { command: "ipvsadm-rs diff wanted".into(), ..plan }
+    );
+}
+
+fn marks_and_costs_go_to_a_terminal_and_lines_to_a_pipe() {
+    director(WEB);
+    write("wanted", &WEB.replace("-w 3", "-w 5"));
+    assert_eq!(run("ipvsadm-rs plan wanted").stdout, "-e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5\n");
+    // script(1) gives the command a terminal.
+    let seen = shell("script -qec 'ipvsadm-rs plan wanted' /dev/null < /dev/null");
+    let line = "\u{1b}[33m~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5\u{1b}[0m  \u{1b}[36m# was -w 3\u{1b}[0m";
+    assert!(seen.stdout.contains(line), "{seen}");
+    let plain = shell("NO_COLOR=1 script -qec 'ipvsadm-rs plan wanted' /dev/null < /dev/null");
+    assert!(plain.stdout.contains("~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5  # was -w 3"), "{plain}");
+}
+
+fn can_be_restored_by_the_reference() {
+    director(WEB);
+    write(
+        "wanted",
+        "--set 901 0 0\n-A -u [2001:db8::1]:53 -s rr -o\n-a -u [2001:db8::1]:53 -r 10.0.0.9:53 -i --tun-type gue --tun-port 6080 -x 7\n-A -t 192.0.2.1:80 -s sh -b sh-port -p\n",
+    );
+    let plan = run("ipvsadm-rs plan wanted").stdout;
+    write("plan", &plan);
+    Ipvsadm::get().install().unwrap();
+    shell("ipvsadm -R < plan").ok();
+    crate::ours::install();
+    assert_eq!(run("ipvsadm-rs plan wanted").code, Some(0), "{plan}");
+}
+
+fn speaks_json() {
+    director(WEB);
+    write("wanted", &WEB.replace("-w 3", "-w 5"));
+    let plan = run("ipvsadm-rs --json plan wanted");
+    assert_eq!((plan.code, plan.stderr.as_str()), (Some(2), ""));
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(plan["changes"][0]["action"], "edit");
+    assert_eq!(plan["changes"][0]["rule"], "-e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5");
+    assert_eq!(plan["changes"][0]["was"], "-w 3");
+    assert_eq!(plan["summary"]["edit"], 1);
+}
+
+fn tells_whose_clients_a_hash_moves() {
+    let four = "-A -t 192.0.2.1:80 -s sh\n\
+        -a -t 192.0.2.1:80 -r 10.0.0.1 -m\n-a -t 192.0.2.1:80 -r 10.0.0.2 -m\n\
+        -a -t 192.0.2.1:80 -r 10.0.0.3 -m\n-a -t 192.0.2.1:80 -r 10.0.0.4 -m\n";
+    director(four);
+    write("wanted", &four.replace("-a -t 192.0.2.1:80 -r 10.0.0.4 -m\n", ""));
+    let plan = run("ipvsadm-rs plan wanted");
+    assert!(plan.stderr.contains("# TCP 192.0.2.1:80: 75.4 % of new clients get another server\n"), "{plan}");
+    write("wanted", &four.replace("-s sh", "-s rr"));
+    let plan = run("ipvsadm-rs plan wanted");
+    assert!(!plan.stderr.contains("of new clients"), "{plan}");
+}
+
+fn nothing_to_change_is_zero() {
+    director(WEB);
+    let plan = run("ipvsadm-rs plan rules");
+    assert_eq!((plan.code, plan.stdout.as_str(), plan.stderr.as_str()), (Some(0), "", "nothing to change\n"));
+    assert_eq!(ok("ipvsadm-rs apply rules"), "nothing to change\n");
+}
+
+fn what_cannot_be_read_is_one() {
+    director(WEB);
+    let missing = run("ipvsadm-rs plan nowhere");
+    assert_eq!(missing.code, Some(1));
+    assert_eq!(missing.stderr, "ipvsadm-rs: cannot read nowhere: No such file or directory (os error 2)\n");
+    write("wanted", "-A -t 192.0.2.1:80 -s rr\n-A -t 192.0.2.1:80 -s wrr\n");
+    let twice = run("ipvsadm-rs plan wanted");
+    assert_eq!(twice.code, Some(1));
+    assert_eq!(
+        twice.stderr,
+        "wanted:2:1: error: the service was added before, with other settings\n    -A -t 192.0.2.1:80 -s wrr\n    ^\n\
+         ipvsadm-rs: 1 error: nothing was changed\n"
+    );
+    assert_eq!(run("ipvsadm-rs plan").code, Some(1), "a file is needed");
+}

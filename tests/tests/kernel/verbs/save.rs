@@ -1,0 +1,74 @@
+//! `ipvsadm-rs save`
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use ipvs_tests::command::{ok, run, shell};
+use ipvs_tests::reference::Ipvsadm;
+
+use super::{WEB, director, write};
+use crate::ours;
+
+ipvs_tests::tests! {
+    loses_nothing;
+    can_be_restored_by_the_reference;
+    a_file_is_replaced_in_one_step;
+    what_rules_cannot_say_is_told;
+}
+
+fn loses_nothing() {
+    director(&format!("--set 901 121 301\n--start-daemon master --mcast-interface lo --syncid 3\n{WEB}"));
+    let rules = ok("ipvsadm-rs save");
+    assert!(rules.starts_with("# ipvsadm-rs: order=kernel\n--set 901 121 301\n--start-daemon master --mcast-interface lo --syncid 3 --sync-maxlen "), "{rules}");
+    let show = shell("ipvsadm-rs save --format json").ok();
+    write("saved", &rules);
+    shell("ipvsadm -C && ipvsadm --set 900 120 300 && ipvsadm --stop-daemon master").ok();
+    shell("ipvsadm-restore < saved").ok();
+    assert_eq!(ok("ipvsadm-rs save"), rules);
+    assert_eq!(ok("ipvsadm-rs --json save"), show);
+}
+
+fn can_be_restored_by_the_reference() {
+    director(&format!("--set 901 121 301\n{WEB}-A -f 7 -6 -s mh -b mh-port\n"));
+    let saved = ok("ipvsadm-rs save");
+    write("saved", &saved);
+    shell("ipvsadm -C && ipvsadm --set 900 120 300").ok();
+    Ipvsadm::get().install().unwrap();
+    shell("ipvsadm-restore < saved").ok();
+    ours::install();
+    assert_eq!(ok("ipvsadm-rs save"), saved);
+}
+
+fn a_file_is_replaced_in_one_step() {
+    director(WEB);
+    write("file", "old");
+    fs::set_permissions("file", fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink("file", "link").unwrap();
+    ok("ipvsadm-rs save -o link");
+    assert_eq!(fs::read_to_string("file").unwrap(), ok("ipvsadm-rs save"));
+    assert!(fs::symlink_metadata("link").unwrap().is_symlink());
+    assert_eq!(fs::metadata("file").unwrap().permissions().mode() & 0o777, 0o640);
+    let names: Vec<_> = fs::read_dir(".").unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().contains("new")), "{names:?}");
+    let ran = run("ipvsadm-rs save -o nowhere/file");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.starts_with("ipvsadm-rs: cannot write nowhere/file: "), "{ran}");
+    let full = shell("ipvsadm-rs save > /dev/full");
+    assert_eq!(
+        (full.code, full.stderr.as_str()),
+        (Some(1), "cannot write to standard output: No space left on device (os error 28)\n")
+    );
+}
+
+fn what_rules_cannot_say_is_told() {
+    use ipvs::{Change, Client, Director, Protocol, Scheduler, Service, ServiceKey};
+    director(WEB);
+    let odd = Service::new(ServiceKey::new(Protocol::Other(99), [192, 0, 2, 7], 80), Scheduler::RR);
+    assert!(Client::open().unwrap().submit(&[Change::AddService(odd)]).unwrap().is_empty());
+    let ran = run("ipvsadm-rs save");
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.stderr.contains("protocol 99 192.0.2.7:80"), "{ran}");
+    assert!(ran.stdout.contains("# no words of ipvsadm's for protocol 99 192.0.2.7:80\n"), "{ran}");
+    shell("ipvsadm-rs save --format json > all && ipvsadm -C && ipvsadm-rs apply all").ok();
+    assert_eq!(run("ipvsadm-rs save").stdout, ran.stdout);
+}

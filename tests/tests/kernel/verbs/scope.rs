@@ -1,0 +1,62 @@
+//! What a plan may touch.
+
+use ipvs_tests::command::ok;
+
+use super::{director, rules, write};
+
+ipvs_tests::tests! {
+    only_what_is_named;
+    not_what_is_protected;
+    only_what_is_listed;
+    weights_that_were_set_at_run_time_stay;
+}
+
+const MINE_AND_THEIRS: &str = "\
+-A -t 192.0.2.1:80 -s rr
+-A -t 198.51.100.1:80 -s rr
+-A -u 192.0.2.1:53 -s rr
+-A -f 7 -s rr
+";
+
+fn only_what_is_named() {
+    director(MINE_AND_THEIRS);
+    write("wanted", "--set 1000 0 0\n-A -t 192.0.2.2:80 -s rr\n-A -t 198.51.100.2:80 -s rr\n");
+    ok("ipvsadm-rs apply wanted --only 192.0.2.0/24");
+    assert_eq!(rules(), "-A -t 192.0.2.2:80 -s rr\n-A -t 198.51.100.1:80 -s rr\n-A -f 7 -s rr\n");
+    assert_eq!(ok("ipvsadm -L --timeout"), "Timeout (tcp tcpfin udp): 900 120 300\n", "timeouts are nobody's alone");
+    ok("ipvsadm-rs undo");
+    assert_eq!(rules(), MINE_AND_THEIRS);
+}
+
+fn not_what_is_protected() {
+    director(MINE_AND_THEIRS);
+    write("wanted", "");
+    ok("ipvsadm-rs apply wanted --protect fwmark --protect udp");
+    assert_eq!(rules(), "-A -u 192.0.2.1:53 -s rr\n-A -f 7 -s rr\n");
+    ok("ipvsadm-rs apply wanted --protect fwmark:7");
+    assert_eq!(rules(), "-A -f 7 -s rr\n");
+}
+
+fn only_what_is_listed() {
+    director(MINE_AND_THEIRS);
+    write("wanted", "-A -t 192.0.2.1:80 -s wrr\n-A -t 192.0.2.9:80 -s rr\n");
+    ok("ipvsadm-rs apply wanted --listed-only");
+    assert_eq!(
+        rules(),
+        MINE_AND_THEIRS
+            .replace("192.0.2.1:80 -s rr", "192.0.2.1:80 -s wrr")
+            .replace("-A -t 198", "-A -t 192.0.2.9:80 -s rr\n-A -t 198")
+    );
+}
+
+fn weights_that_were_set_at_run_time_stay() {
+    let web = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
+    director(web);
+    ok("ipvsadm-rs set -r 10.0.0.1 --weight 0");
+    write("wanted", &format!("{web}-a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 5\n"));
+    ok("ipvsadm-rs apply wanted --keep-weights");
+    assert_eq!(
+        rules(),
+        "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 0\n-a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 5\n"
+    );
+}

@@ -1,0 +1,79 @@
+//! `ipvsadm-rs set`
+
+use ipvs_tests::command::{ok, run};
+
+use super::{WEB, director, rules};
+
+ipvs_tests::tests! {
+    touches_only_what_it_names;
+    a_server_in_every_service;
+    tunnels;
+    what_cannot_be_is_told;
+    nothing_to_change;
+}
+
+fn touches_only_what_it_names() {
+    director("-A -t 192.0.2.1:80 -s sh -p 600 -b sh-port\n-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3 -x 100 -y 50\n");
+    assert_eq!(
+        ok("ipvsadm-rs set -t 192.0.2.1:80 -r 10.0.0.1:8080 --weight 5"),
+        "~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5 -x 100 -y 50  # was -w 3\n\
+         1 change made: 0 added, 1 edited, 0 deleted; nothing was cut\n"
+    );
+    ok("ipvsadm-rs set -t 192.0.2.1:80 -M 24");
+    ok("ipvsadm-rs set -t 192.0.2.1:80 --persistent off");
+    ok("ipvsadm-rs set -t 192.0.2.1:80 --persistent 60 --sched-flags sh-fallback");
+    ok("ipvsadm-rs set -t 192.0.2.1:80 -r 10.0.0.1 -y 0");
+    assert_eq!(
+        rules(),
+        "-A -t 192.0.2.1:80 -s sh -p 60 -M 255.255.255.0 -b sh-fallback\n-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5 -x 100\n"
+    );
+}
+
+fn a_server_in_every_service() {
+    director(
+        "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.7 -m\n-A -f 3 -s rr\n-a -f 3 -r 10.0.0.7 -g\n-a -f 3 -r 10.0.0.8 -g\n",
+    );
+    ok("ipvsadm-rs set -r 10.0.0.7 --weight 0");
+    assert_eq!(
+        rules(),
+        "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.7:80 -m -w 0\n\
+         -A -f 3 -s rr\n-a -f 3 -r 10.0.0.7:0 -g -w 0\n-a -f 3 -r 10.0.0.8:0 -g -w 1\n"
+    );
+}
+
+fn tunnels() {
+    director("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.7 -g -w 3\n");
+    ok("ipvsadm-rs set -r 10.0.0.7 --forwarding gue --tun-port 6080");
+    ok("ipvsadm-rs set -r 10.0.0.7 --tun-checksum remote");
+    assert!(rules().ends_with("-i -w 3 --tun-type gue --tun-port 6080 --tun-remcsum\n"), "{}", rules());
+    ok("ipvsadm-rs set -r 10.0.0.7 --forwarding gre --tun-checksum full");
+    assert!(rules().ends_with("-i -w 3 --tun-type gre --tun-csum\n"), "{}", rules());
+    ok("ipvsadm-rs set -r 10.0.0.7 --forwarding masquerade");
+    assert!(rules().ends_with("-m -w 3\n"), "{}", rules());
+}
+
+fn what_cannot_be_is_told() {
+    director(WEB);
+    for (line, told) in [
+        ("set", "name a service (-t, -u, --sctp-service, -f) or a server (-r)"),
+        ("set -t 192.0.2.1:80 --weight 3", "weight, forwarding and thresholds are a server's: name it with -r"),
+        ("set -t 192.0.2.1:80 -r 10.0.0.1 -s rr", "scheduler and persistence are a service's: leave -r out"),
+        ("set -r 10.0.0.99 --weight 3", "no such server: 10.0.0.99"),
+        ("set -t 192.0.2.9:80 -s rr", "read service TCP 192.0.2.9:80: no such service"),
+        ("set -r 10.0.0.1 -y 5", "a lower threshold (5) needs an upper threshold"),
+        ("set -r 10.0.0.1 --tun-port 5", "--tun-port and --tun-checksum are for gue and gre tunnels"),
+        ("set -r 10.0.0.1 --forwarding gue", "a gue tunnel needs --tun-port"),
+        ("set -t 192.0.2.1:80 -b mh-port", "incompatible scheduler flag `mh-port'"),
+        ("set -t 192.0.2.1:80 -s nosuch", "the kernel has no scheduler nosuch"),
+    ] {
+        let ran = run(&format!("ipvsadm-rs {line}"));
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.contains(told), "{ran}");
+    }
+    assert_eq!(rules(), WEB);
+}
+
+fn nothing_to_change() {
+    director(WEB);
+    assert_eq!(ok("ipvsadm-rs set -r 10.0.0.1:8080 --weight 3"), "nothing to change\n");
+}

@@ -1,0 +1,56 @@
+//! `ipvsadm-rs undo`
+
+use ipvs_tests::command::{ok, run};
+
+use super::{WEB, director, rules, write};
+
+ipvs_tests::tests! {
+    goes_back_step_by_step;
+    goes_back_to_a_number;
+    shows_what_it_would_do;
+    nothing_to_undo;
+}
+
+fn weight(weight: u32) -> String {
+    WEB.replace("-w 3", &format!("-w {weight}"))
+}
+
+fn three_plans() {
+    director(WEB);
+    for step in 4..7 {
+        write("wanted", &weight(step));
+        ok("ipvsadm-rs apply wanted");
+    }
+}
+
+fn goes_back_step_by_step() {
+    three_plans();
+    for step in [5, 4, 3] {
+        ok("ipvsadm-rs undo");
+        assert_eq!(rules(), weight(step));
+    }
+    assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
+    let list = ok("ipvsadm-rs undo --list");
+    let status: Vec<&str> = list.lines().map(|line| line[30..54].trim()).collect();
+    assert_eq!(status, ["undone", "undone", "undone", "took back 3", "took back 2", "took back 1"], "{list}");
+}
+
+fn goes_back_to_a_number() {
+    three_plans();
+    ok("ipvsadm-rs undo 2");
+    assert_eq!(rules(), weight(4));
+}
+
+fn shows_what_it_would_do() {
+    three_plans();
+    let ran = run("ipvsadm-rs undo --dry-run");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), "-e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5\n"));
+    assert_eq!(rules(), weight(6));
+}
+
+fn nothing_to_undo() {
+    director(WEB);
+    assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
+    assert_eq!(run("ipvsadm-rs undo 7").code, Some(1));
+    assert_eq!(run("ipvsadm-rs undo --list").stderr, "ipvsadm-rs: no plan has been applied to this table\n");
+}
