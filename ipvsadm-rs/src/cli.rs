@@ -1,8 +1,6 @@
 //! The tables of ipvsadm's language as clap knows commands: for manual pages and completions. Command lines are read by
 //! [`ipvs::rules`].
 
-use std::io::{self, Write};
-
 use clap::{Arg, ArgAction, Command};
 use ipvs::rules::{COMMANDS, OPTIONS, Value};
 
@@ -35,6 +33,7 @@ pub(crate) fn restore() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
+        .arg(argument("flush", "", Value::None, "Empty the table first, as 1.31 does", "Options"))
 }
 
 fn argument(long: &'static str, shorts: &'static str, value: Value, help: &'static str, heading: &'static str) -> Arg {
@@ -53,16 +52,4 @@ fn argument(long: &'static str, shorts: &'static str, value: Value, help: &'stat
         Value::Required(name) => argument.value_name(name).allow_hyphen_values(true),
         Value::Optional(name) => argument.value_name(name).num_args(0..=1),
     }
-}
-
-/// The manual page of a program: what clap knows of it, and what is to be said beyond.
-pub(crate) fn write_manual(out: &mut dyn Write, command: Command) -> io::Result<()> {
-    let name = command.get_name().to_owned();
-    let man = clap_mangen::Man::new(command).section("8");
-    man.render_title(out)?;
-    man.render_name_section(out)?;
-    man.render_synopsis_section(out)?;
-    man.render_description_section(out)?;
-    man.render_options_section(out)?;
-    writeln!(out, ".\\\" {name}")
 }

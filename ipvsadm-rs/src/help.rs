@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use ipvs::rules::{COMMANDS, OPTIONS, OptionRow, Value, Verb};
 
 /// When this version was made.
-const DATE: &str = "2026/11/21";
+pub(crate) const DATE: &str = "2026/11/21";
 
 /// One line in ipvsadm's form. It needs neither root nor the module: the version of IPVS is read where everybody may
 /// read it, and that does not load the module.

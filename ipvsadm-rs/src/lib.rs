@@ -17,6 +17,7 @@ mod input;
 mod journal;
 mod list;
 mod locate;
+mod manual;
 mod messages;
 mod names;
 mod output;

@@ -40,7 +40,7 @@ struct Modern {
 
 /// What every verb takes.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Common options")]
+#[command(next_help_heading = crate::manual::COMMON)]
 pub(crate) struct Context {
     /// The director of another network namespace: a name of `ip netns`, a path, or a process
     #[arg(long, global = true, value_name = "NAME|PATH|PID")]

@@ -1,0 +1,118 @@
+//! Manual pages: the texts of `manual/`, with what the tables and clap know put in where they say so.
+//!
+//! A text has `# HEADINGS`, paragraphs, lines indented by four blanks that are shown as they are, terms followed by
+//! `: what they mean`, and the marks `{commands}`, `{options}`, `{common}`, `{schedulers}` and
+//! `{verbs}`.
+
+use std::io::{self, Write};
+
+use clap::{Arg, Command};
+use ipvs::Scheduler;
+use roff::{Inline, Roff, bold, italic, roman};
+
+/// Write the page of a program.
+pub(crate) fn write(out: &mut dyn Write, text: &str, command: &Command) -> io::Result<()> {
+    let mut page = Roff::new();
+    let name = command.get_name();
+    let source = concat!("ipvsadm-rs ", env!("CARGO_PKG_VERSION"));
+    page.control("TH", [name.to_uppercase().as_str(), "8", crate::help::DATE, source, "Linux Virtual Server"]);
+    for block in text.split("\n\n").map(|block| block.trim_matches('\n')) {
+        write_block(&mut page, block, command);
+    }
+    page.to_writer(out)
+}
+
+fn write_block(page: &mut Roff, block: &str, command: &Command) {
+    if let Some(heading) = block.strip_prefix("# ") {
+        page.control("SH", [heading]);
+    } else if block.starts_with("    ") {
+        page.control("PP", []).control("nf", []).control("RS", ["4"]);
+        for line in block.lines() {
+            page.text([roman(line.strip_prefix("    ").unwrap_or(line))]);
+        }
+        page.control("RE", []).control("fi", []);
+    } else if let Some((term, meaning)) = block.split_once("\n: ") {
+        page.control("TP", []).text([bold(term)]).text(inline(meaning));
+    } else {
+        match block {
+            "{commands}" => write_arguments(page, command, |argument| is_under(argument, "Commands")),
+            "{options}" => write_arguments(page, command, |argument| is_under(argument, "Options")),
+            "{common}" => write_arguments(page, command, |argument| is_under(argument, COMMON)),
+            "{schedulers}" => {
+                for (scheduler, help) in Scheduler::KNOWN {
+                    page.control("TP", []).text([bold(scheduler.to_string())]).text([roman(help.trim())]);
+                }
+            }
+            "{verbs}" => {
+                command.get_subcommands().filter(|verb| !verb.is_hide_set()).for_each(|verb| write_verb(page, verb))
+            }
+            paragraph => drop(page.control("PP", []).text(inline(paragraph))),
+        }
+    }
+}
+
+/// What stands `between such marks` is bold.
+fn inline(text: &str) -> Vec<Inline> {
+    let text = text.replace('\n', " ");
+    let pieces = text.split('`').enumerate();
+    pieces.map(|(i, piece)| if i % 2 == 1 { bold(piece) } else { roman(piece) }).collect()
+}
+
+fn is_under(argument: &Arg, heading: &str) -> bool {
+    argument.get_help_heading() == Some(heading)
+}
+
+fn write_arguments(page: &mut Roff, command: &Command, wanted: impl Fn(&Arg) -> bool) {
+    for argument in command.get_arguments().filter(|argument| wanted(argument) && !argument.is_hide_set()) {
+        write_argument(page, argument);
+    }
+}
+
+fn write_argument(page: &mut Roff, argument: &Arg) {
+    let mut spellings: Vec<String> = Vec::new();
+    spellings.extend(argument.get_short_and_visible_aliases().into_iter().flatten().map(|letter| format!("-{letter}")));
+    spellings.extend(argument.get_long().map(|long| format!("--{long}")));
+    let mut term = vec![bold(spellings.join(", "))];
+    let takes_value = argument.get_action().takes_values();
+    if takes_value {
+        let values = argument.get_value_names().unwrap_or_default().iter().map(|name| name.as_str());
+        let values = values.collect::<Vec<_>>().join(" ");
+        let is_optional = argument.get_num_args().is_some_and(|number| number.min_values() == 0);
+        let gap = if spellings.is_empty() { "" } else { " " };
+        term.push(roman(if is_optional { format!("{gap}[") } else { gap.into() }));
+        term.push(italic(values));
+        term.push(roman(if is_optional { "]" } else { "" }));
+    }
+    let mut help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
+    let possible = argument.get_possible_values();
+    if takes_value && !possible.is_empty() {
+        let values: Vec<&str> = possible.iter().map(|value| value.get_name()).collect();
+        help += &format!(" ({})", values.join(", "));
+    }
+    let default: Vec<String> =
+        argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+    if takes_value && !default.is_empty() {
+        help += &format!(" [{}]", default.join(" "));
+    }
+    page.control("TP", []).text(term).text(inline(&help));
+}
+
+fn write_verb(page: &mut Roff, verb: &Command) {
+    if verb.get_name() == "help" {
+        return;
+    }
+    let names: Vec<String> =
+        std::iter::once(verb.get_name()).chain(verb.get_visible_aliases()).map(str::to_uppercase).collect();
+    page.control("SH", [names.join(", ").as_str()]);
+    let usage = verb.clone().render_usage().to_string();
+    page.control("PP", []).text([roman(usage.trim_start_matches("Usage: "))]);
+    let about = verb.get_long_about().or(verb.get_about()).map(ToString::to_string).unwrap_or_default();
+    for paragraph in about.split("\n\n") {
+        let end = if paragraph.ends_with('.') { "" } else { "." };
+        page.control("PP", []).text(inline(&format!("{paragraph}{end}")));
+    }
+    write_arguments(page, verb, |argument| !is_under(argument, COMMON) && argument.get_id() != "help");
+}
+
+/// What every verb takes, and is told once.
+pub(crate) const COMMON: &str = "Common options";

@@ -1,0 +1,70 @@
+//! What the README and the manual pages tell an operator to type.
+
+use std::fs;
+
+use ipvs_tests::command::{run, shell};
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    the_tour_of_the_readme;
+    the_examples_of_ipvsadm;
+    the_examples_of_ipvsadm_restore;
+    the_examples_of_ipvsadm_rs;
+    the_toml_of_the_manual;
+    manual_pages_and_completions;
+}
+
+/// The lines behind a prompt, typed one after the other on a fresh director; each must succeed.
+fn type_all(text: &str) {
+    ours::install();
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.trim_start().strip_prefix("# ")).collect();
+    let commands: Vec<&&str> = lines.iter().filter(|line| line.starts_with("ip") || line.starts_with("sed")).collect();
+    assert!(commands.len() > 1, "there is something to type");
+    for command in commands {
+        let ran = shell(command);
+        assert_eq!(ran.code, Some(0), "{ran}");
+    }
+}
+
+fn the_tour_of_the_readme() {
+    type_all(include_str!("../../../README.md"));
+}
+
+fn the_examples_of_ipvsadm() {
+    type_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm.md"));
+}
+
+fn the_examples_of_ipvsadm_restore() {
+    type_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm-restore.md"));
+}
+
+fn the_examples_of_ipvsadm_rs() {
+    // The plan has nothing to change there.
+    type_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm-rs.md"));
+}
+
+fn the_toml_of_the_manual() {
+    ours::install();
+    let page = include_str!("../../../ipvsadm-rs/manual/ipvsadm-rs.md");
+    let start = page.find("    [[services]]").unwrap();
+    let block = &page[start..];
+    let end = block.find("\n\nFurther").unwrap();
+    fs::write("table.toml", &block[..end]).unwrap();
+    run("ipvsadm-rs apply table.toml").ok();
+    assert_eq!(
+        run("ipvsadm-save -n").ok(),
+        "-A -t 192.0.2.1:80 -s wrr -p 360\n-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3\n"
+    );
+}
+
+fn manual_pages_and_completions() {
+    ours::install();
+    for program in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"] {
+        let page = run(&format!("ipvsadm-rs generate man --for {program}")).ok();
+        assert!(page.contains(&format!(".TH {} 8 ", program.to_uppercase())), "{page}");
+        for shell in ["bash", "zsh", "fish"] {
+            assert!(run(&format!("ipvsadm-rs generate {shell} --for {program}")).ok().contains(program));
+        }
+    }
+}
