@@ -3,7 +3,7 @@
 
 use super::address::{self, Endpoint};
 use super::command::{Columns, Command, Listing, Subject};
-use super::draft::{Checksum, Draft, LONGEST_TIMEOUT, Method, TunnelKind, protocol};
+use super::draft::{Checksum, Draft, LONGEST_TIMEOUT, Method, Server, TunnelKind, protocol};
 use super::number::number;
 use super::options::{CommandRow, LEGAL, OPTIONS, Value, Verb, Word, first_of_name};
 use super::problem::{Problem, ProblemKind, Reason, Row, text};
@@ -43,7 +43,7 @@ pub(super) fn parse(words: &[&[u8]], posix: bool, resolver: &mut dyn Resolver) -
     }
     let role = role.map(|value| read_role(row, value, scanner.last())).transpose()?;
     let mut draft = Draft::default();
-    while let Some(token) = scanner.next()? {
+    while let Some(token) = scanner.next().map_err(|problem| *problem)? {
         match token {
             Token::Loose(word) => loose.push(word, scanner.last()),
             Token::Word(Word::Command(_), _) => {
@@ -286,9 +286,12 @@ impl Judge<'_> {
 
     /// The server that is named; a port that is left out is the service's.
     fn server(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<DestinationKey, ProblemKind> {
-        let value = self.draft.server.unwrap_or_default();
-        let Endpoint { address, port } = address::endpoint(value, Some(protocol(key)), resolver)
-            .map_err(|reason| bad("real-server", value, reason))?;
+        let Endpoint { address, port } = match self.draft.server {
+            Some(Server::Read(endpoint)) => endpoint,
+            Some(Server::Later(value)) => address::endpoint(value, Some(protocol(key)), resolver)
+                .map_err(|reason| bad("real-server", value, reason))?,
+            None => return Err(ProblemKind::NoCommand),
+        };
         Ok(DestinationKey { address, port: port.or(key.port()).unwrap_or(0) })
     }
 
