@@ -2,6 +2,7 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod connection;
 mod dr;
 mod guest;
 mod nat;
@@ -12,5 +13,15 @@ mod verbs;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ipvs_tests::harness::main([guest::tests(), nat::tests(), dr::tests(), tun::tests(), verbs::tests()].concat())
+    ipvs_tests::harness::main(
+        [
+            guest::tests(),
+            connection::tests(),
+            nat::tests(),
+            dr::tests(),
+            tun::tests(),
+            verbs::tests(),
+        ]
+        .concat(),
+    )
 }

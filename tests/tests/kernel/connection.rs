@@ -1,0 +1,111 @@
+//! `ipvs_sys::Connection`: what is asked is done, what is refused is told, and nothing is left lying in the socket.
+
+mod batch;
+mod daemon;
+mod dump;
+mod get;
+mod namespace;
+mod permission;
+mod reload;
+
+use std::net::Ipv4Addr;
+
+use ipvs_sys::uapi::{Command, CommandAttrs, DestAttrs, InfoAttrs, ServiceAttrs};
+use ipvs_sys::wire::{Be16, FlagsMask, Name};
+use ipvs_sys::{Connection, Error, Request};
+use ipvs_tests::harness::Test;
+
+pub(crate) fn tests() -> Vec<Test> {
+    [
+        get::tests(),
+        dump::tests(),
+        batch::tests(),
+        daemon::tests(),
+        namespace::tests(),
+        permission::tests(),
+        reload::tests(),
+    ]
+    .concat()
+}
+
+/// What names the TCP service of 192.0.2.1 at a port.
+fn id(port: u16) -> ServiceAttrs {
+    ServiceAttrs {
+        af: Some(2),
+        protocol: Some(6),
+        addr: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+        port: Some(Be16(port)),
+        ..ServiceAttrs::default()
+    }
+}
+
+/// A request about that service.
+fn about(command: Command, port: u16) -> Request {
+    Request { command, attributes: CommandAttrs { service: Some(id(port)), ..CommandAttrs::default() } }
+}
+
+/// Adds it, round robin.
+fn new_service(port: u16) -> Request {
+    let service = ServiceAttrs {
+        sched_name: Name::new(b"rr"),
+        flags: Some(FlagsMask { flags: 0, mask: u32::MAX }),
+        timeout: Some(0),
+        netmask: Some(u32::MAX),
+        ..id(port)
+    };
+    Request {
+        command: Command::NewService,
+        attributes: CommandAttrs { service: Some(service), ..CommandAttrs::default() },
+    }
+}
+
+/// Adds, changes or deletes the server 10.0.x.y:80 of that service, where `number` is x * 256 + y.
+fn dest(command: Command, port: u16, number: u16) -> Request {
+    let [high, low] = number.to_be_bytes();
+    let mut request = about(command, port);
+    request.attributes.dest = Some(DestAttrs {
+        addr: Some(Ipv4Addr::new(10, 0, high, low).into()),
+        port: Some(Be16(80)),
+        fwd_method: Some(0),
+        weight: Some(1),
+        u_thresh: Some(0),
+        l_thresh: Some(0),
+        ..DestAttrs::default()
+    });
+    request
+}
+
+/// Carries out requests of which none may be refused.
+#[track_caller]
+fn submit(connection: &mut Connection, requests: impl IntoIterator<Item = Request>) {
+    let refused = connection.submit(requests).unwrap();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+/// Adds services at ports 1, 2, 3, … of 192.0.2.1.
+#[track_caller]
+fn add_services(connection: &mut Connection, count: u16) {
+    submit(connection, (1..=count).map(new_service));
+}
+
+/// The ports of all services, sorted.
+#[track_caller]
+fn ports(connection: &mut Connection) -> Vec<u16> {
+    let dump = connection.dump(&Request::new(Command::GetService)).unwrap();
+    let port = |answer: Result<CommandAttrs, Error>| answer.unwrap().service.unwrap().port.unwrap().0;
+    let mut ports: Vec<u16> = dump.map(port).collect();
+    ports.sort_unstable();
+    ports
+}
+
+/// A question and its answer show that nothing is left in the socket that does not belong there.
+#[track_caller]
+fn works(connection: &mut Connection) {
+    let info: InfoAttrs = connection.get(&Request::new(Command::GetInfo)).unwrap();
+    assert_eq!(info.version, Some(0x01_02_01));
+}
+
+/// Index and error number of every refusal.
+fn errnos(refused: &[(usize, Error)]) -> Vec<(usize, i32)> {
+    refused.iter().map(|(index, error)| (*index, error.errno().expect("the kernel's"))).collect()
+}
