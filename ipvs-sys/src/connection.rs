@@ -96,8 +96,11 @@ impl Connection {
 
     /// Ask for a whole list: [`Command::GetService`], [`Command::GetDest`] or [`Command::GetDaemon`].
     ///
-    /// What changes meanwhile may be missing or come twice, and nothing says so. A dump that is dropped before its end
-    /// is read to the end.
+    /// What changes meanwhile may be missing or come twice, and nothing says so. Since 7.1 that is true of services that
+    /// nobody touches, too, for a moment after others came or went: the kernel fits its table to their number. A list
+    /// that comes twice in the same order is whole.
+    ///
+    /// A dump that is dropped before its end is read to the end.
     pub fn dump(&mut self, request: &Request) -> Result<Dump<'_>, Error> {
         let sequence = self.send_alone(request, NlmF::DUMP)?;
         Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, connection: self })

@@ -89,11 +89,27 @@ impl Client {
 
     /// All services, without their destinations.
     pub fn services(&mut self) -> Result<Vec<ServiceState>, Error> {
-        let read = |attributes: CommandAttrs| attributes.service.map(ServiceState::from);
-        let mut services = dump(&mut self.connection, &Request::new(Command::GetService), read)
-            .map_err(|error| Error::asking("read the services", error))?;
+        /// Somebody else may be adding services all the time.
+        const MOST_READINGS: usize = 10;
+        // Since 7.1 the kernel makes its table larger or smaller a moment after services came or went. A list that is
+        // read just then lacks some and has others twice, and nothing says so. But then its order changes, too: the
+        // same list twice is a whole one.
+        let mut services = self.read_services()?;
+        for _ in 1..MOST_READINGS {
+            let before = std::mem::replace(&mut services, self.read_services()?);
+            let key = |state: &ServiceState| state.service.key;
+            if before.iter().map(key).eq(services.iter().map(key)) {
+                break;
+            }
+        }
         keep_first(&mut services, |state| state.service.key);
         Ok(services)
+    }
+
+    fn read_services(&mut self) -> Result<Vec<ServiceState>, Error> {
+        let read = |attributes: CommandAttrs| attributes.service.map(ServiceState::from);
+        dump(&mut self.connection, &Request::new(Command::GetService), read)
+            .map_err(|error| Error::asking("read the services", error))
     }
 
     /// One service, without its destinations.

@@ -2,6 +2,7 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod client;
 mod connection;
 mod dr;
 mod guest;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         [
             guest::tests(),
             connection::tests(),
+            client::tests(),
             nat::tests(),
             dr::tests(),
             tun::tests(),
