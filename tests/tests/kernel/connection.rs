@@ -8,12 +8,16 @@ mod namespace;
 mod permission;
 mod reload;
 
+use std::mem::replace;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use ipvs_sys::uapi::{Command, CommandAttrs, DestAttrs, InfoAttrs, ServiceAttrs};
 use ipvs_sys::wire::{Be16, FlagsMask, Name};
 use ipvs_sys::{Connection, Error, Request};
 use ipvs_tests::harness::Test;
+use ipvs_tests::kernel::running;
+use ipvs_tests::wait;
 
 pub(crate) fn tests() -> Vec<Test> {
     [
@@ -86,14 +90,38 @@ fn submit(connection: &mut Connection, requests: impl IntoIterator<Item = Reques
 #[track_caller]
 fn add_services(connection: &mut Connection, count: u16) {
     submit(connection, (1..=count).map(new_service));
+    settle(connection);
+}
+
+/// Waits until the kernel has fitted its table to what is in it, as it does a moment after services came or went, since
+/// 7.1. A list that is read meanwhile lacks some and has others twice.
+#[track_caller]
+fn settle(connection: &mut Connection) {
+    if running() < (7, 1) {
+        return;
+    }
+    let mut before = Vec::new();
+    wait::until(Duration::from_secs(10), || {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = ports_as_they_come(connection);
+        if now == before {
+            Ok(())
+        } else {
+            Err(format!("{} services, then {}", replace(&mut before, now).len(), before.len()))
+        }
+    });
+}
+
+#[track_caller]
+fn ports_as_they_come(connection: &mut Connection) -> Vec<u16> {
+    let dump = connection.dump(&Request::new(Command::GetService)).unwrap();
+    dump.map(|answer| answer.unwrap().service.unwrap().port.unwrap().0).collect()
 }
 
 /// The ports of all services, sorted.
 #[track_caller]
 fn ports(connection: &mut Connection) -> Vec<u16> {
-    let dump = connection.dump(&Request::new(Command::GetService)).unwrap();
-    let port = |answer: Result<CommandAttrs, Error>| answer.unwrap().service.unwrap().port.unwrap().0;
-    let mut ports: Vec<u16> = dump.map(port).collect();
+    let mut ports = ports_as_they_come(connection);
     ports.sort_unstable();
     ports
 }

@@ -6,7 +6,7 @@ use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs};
 use ipvs_sys::wire::Name;
 use ipvs_sys::{BATCH, Connection, Error, Namespace, Refusal, Request};
 
-use super::{about, add_services, dest, errnos, new_service, ports, works};
+use super::{about, add_services, dest, errnos, new_service, ports, settle, works};
 
 ipvs_tests::tests! {
     nothing_at_all;
@@ -67,6 +67,7 @@ fn refusals_by_index_in_many_batches() {
     let refused = connection.submit(requests).unwrap();
     let expected: Vec<(usize, i32)> = (6..1000).step_by(7).map(|index| (index, libc::EEXIST)).collect();
     assert_eq!(errnos(&refused), expected);
+    settle(&mut connection);
     assert_eq!(ports(&mut connection).len(), 1000 - expected.len());
 }
 
@@ -150,7 +151,9 @@ fn lost_answers_are_told() {
     let error = connection.submit(requests).unwrap_err();
     assert!(matches!(error, Error::AnswersLost(Command::NewService)), "{error}");
     assert_eq!(error.to_string(), "IPVS_CMD_NEW_SERVICE: answers were lost; read the table again to see what was done");
-    assert_eq!(ports(&mut Connection::open().unwrap()).len(), 51);
+    let mut other = Connection::open().unwrap();
+    settle(&mut other);
+    assert_eq!(ports(&mut other).len(), 51);
     // What was not lost is still in the socket, and must not be taken for the answers to what is asked next.
     works(&mut connection);
     let refused = connection.submit([new_service(200), new_service(200), new_service(201)]).unwrap();

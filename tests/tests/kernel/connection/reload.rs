@@ -7,7 +7,7 @@ use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
 use ipvs_sys::{Connection, Error, Request};
 use ipvs_tests::guest::modules;
 
-use super::{about, add_services, errnos, new_service, ports, submit, works};
+use super::{about, add_services, errnos, new_service, ports, settle, submit, works};
 
 ipvs_tests::tests! {
     a_question_finds_the_new_number, own_kernel = true;
@@ -50,6 +50,7 @@ fn a_batch_finds_the_new_number() {
     let mut connection = stale();
     let refused = connection.submit((0..300).map(|i| new_service(if i == 200 { 1 } else { i + 1 }))).unwrap();
     assert_eq!(errnos(&refused), [(200, libc::EEXIST)]);
+    settle(&mut connection);
     assert_eq!(ports(&mut connection).len(), 299);
 }
 
