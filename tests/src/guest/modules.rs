@@ -51,12 +51,17 @@ pub fn loaded() -> io::Result<HashSet<String>> {
 pub struct Unloaded {
     /// In the order in which they went.
     names: Vec<String>,
+    /// The program that the kernel called, if it calls none now.
+    modprobe: Option<String>,
 }
+
+/// What the kernel calls when it wants a module.
+const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 
 /// Unloads a module, those that use it first. Only in a guest: the machine's own kernel serves others, too.
 pub fn unload(name: &str) -> Result<Unloaded> {
     ensure!(Path::new(FOLDER).join("modules").exists(), "this is the machine's own kernel: {name} stays");
-    let mut unloaded = Unloaded { names: Vec::new() };
+    let mut unloaded = Unloaded { names: Vec::new(), modprobe: None };
     unloaded.unload(&normal(name))?;
     Ok(unloaded)
 }
@@ -77,8 +82,18 @@ impl Unloaded {
         Ok(())
     }
 
+    /// Keeps the kernel from loading them, or any other, when it wants one.
+    pub fn for_good(mut self) -> Result<Unloaded> {
+        self.modprobe = Some(fs::read_to_string(MODPROBE)?);
+        fs::write(MODPROBE, "\n")?;
+        Ok(self)
+    }
+
     /// Loads them again.
     pub fn load(&self) -> Result<()> {
+        if let Some(modprobe) = &self.modprobe {
+            fs::write(MODPROBE, modprobe)?;
+        }
         self.names.iter().rev().try_for_each(|name| load(name))
     }
 }

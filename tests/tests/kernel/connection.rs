@@ -1,18 +1,18 @@
 //! `ipvs_sys::Connection`: what is asked is done, what is refused is told, and nothing is left lying in the socket.
 
-mod batch;
+pub(crate) mod batch;
 mod daemon;
 mod dump;
 mod get;
 mod namespace;
-mod permission;
+pub(crate) mod permission;
 mod reload;
 
 use std::mem::replace;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipvs_sys::uapi::{Command, CommandAttrs, DestAttrs, InfoAttrs, ServiceAttrs};
+use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs};
 use ipvs_sys::wire::{Be16, FlagsMask, Name};
 use ipvs_sys::{Connection, Error, Request};
 use ipvs_tests::harness::Test;
@@ -33,7 +33,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// What names the TCP service of 192.0.2.1 at a port.
-fn id(port: u16) -> ServiceAttrs {
+pub(crate) fn id(port: u16) -> ServiceAttrs {
     ServiceAttrs {
         af: Some(2),
         protocol: Some(6),
@@ -44,12 +44,12 @@ fn id(port: u16) -> ServiceAttrs {
 }
 
 /// A request about that service.
-fn about(command: Command, port: u16) -> Request {
+pub(crate) fn about(command: Command, port: u16) -> Request {
     Request { command, attributes: CommandAttrs { service: Some(id(port)), ..CommandAttrs::default() } }
 }
 
 /// Adds it, round robin.
-fn new_service(port: u16) -> Request {
+pub(crate) fn new_service(port: u16) -> Request {
     let service = ServiceAttrs {
         sched_name: Name::new(b"rr"),
         flags: Some(FlagsMask { flags: 0, mask: u32::MAX }),
@@ -64,7 +64,7 @@ fn new_service(port: u16) -> Request {
 }
 
 /// Adds, changes or deletes the server 10.0.x.y:80 of that service, where `number` is x * 256 + y.
-fn dest(command: Command, port: u16, number: u16) -> Request {
+pub(crate) fn dest(command: Command, port: u16, number: u16) -> Request {
     let [high, low] = number.to_be_bytes();
     let mut request = about(command, port);
     request.attributes.dest = Some(DestAttrs {
@@ -77,6 +77,13 @@ fn dest(command: Command, port: u16, number: u16) -> Request {
         ..DestAttrs::default()
     });
     request
+}
+
+/// Starts or stops the master sync daemon on lo.
+pub(crate) fn master(command: Command) -> Request {
+    let daemon =
+        DaemonAttrs { state: Some(1), mcast_ifn: Name::new(b"lo"), sync_id: Some(7), ..DaemonAttrs::default() };
+    Request { command, attributes: CommandAttrs { daemon: Some(daemon), ..CommandAttrs::default() } }
 }
 
 /// Carries out requests of which none may be refused.
@@ -134,6 +141,6 @@ fn works(connection: &mut Connection) {
 }
 
 /// Index and error number of every refusal.
-fn errnos(refused: &[(usize, Error)]) -> Vec<(usize, i32)> {
+pub(crate) fn errnos(refused: &[(usize, Error)]) -> Vec<(usize, i32)> {
     refused.iter().map(|(index, error)| (*index, error.errno().expect("the kernel's"))).collect()
 }

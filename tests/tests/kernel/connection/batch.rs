@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs};
+use ipvs_sys::uapi::Command;
 use ipvs_sys::wire::Name;
 use ipvs_sys::{BATCH, Connection, Error, Namespace, Refusal, Request};
 
-use super::{about, add_services, dest, errnos, new_service, ports, settle, works};
+use super::{about, add_services, dest, errnos, master, new_service, ports, settle, works};
 
 ipvs_tests::tests! {
     nothing_at_all;
@@ -85,16 +85,9 @@ fn the_last_of_a_batch() {
 
 /// An interface name of 16 bytes, one more than the kernel has room for: a mistake that it explains.
 fn explained() -> Request {
-    let daemon = DaemonAttrs {
-        state: Some(1),
-        mcast_ifn: Name::new(b"interface-name-x"),
-        sync_id: Some(1),
-        ..DaemonAttrs::default()
-    };
-    Request {
-        command: Command::NewDaemon,
-        attributes: CommandAttrs { daemon: Some(daemon), ..CommandAttrs::default() },
-    }
+    let mut request = master(Command::NewDaemon);
+    request.attributes.daemon.as_mut().unwrap().mcast_ifn = Name::new(b"interface-name-x");
+    request
 }
 
 #[track_caller]
@@ -162,7 +155,7 @@ fn lost_answers_are_told() {
 }
 
 /// The default size is set for all namespaces together, in the first.
-fn with_small_buffer<T: Send>(open: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn with_small_buffer<T: Send>(open: impl FnOnce() -> T + Send) -> T {
     const DEFAULT: &str = "/proc/sys/net/core/rmem_default";
     let set = |bytes: &str| Namespace::Pid(1).within(|| fs::write(DEFAULT, bytes)).unwrap().unwrap();
     let before = Namespace::Pid(1).within(|| fs::read_to_string(DEFAULT)).unwrap().unwrap();

@@ -1,10 +1,9 @@
 //! A sync daemon that is stopped before its thread has run: the kernel then stops it and gives no answer.
 
-use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs};
-use ipvs_sys::wire::Name;
+use ipvs_sys::uapi::Command;
 use ipvs_sys::{Connection, Request};
 
-use super::{errnos, new_service, ports, submit, works};
+use super::{errnos, master, new_service, ports, submit, works};
 
 ipvs_tests::tests! {
     stopped_right_behind_its_start;
@@ -16,12 +15,6 @@ ipvs_tests::tests! {
 /// On some of so many tries the thread has run already, and the kernel answers.
 const OFTEN: usize = 50;
 
-fn daemon(command: Command) -> Request {
-    let daemon =
-        DaemonAttrs { state: Some(1), mcast_ifn: Name::new(b"lo"), sync_id: Some(7), ..DaemonAttrs::default() };
-    Request { command, attributes: CommandAttrs { daemon: Some(daemon), ..CommandAttrs::default() } }
-}
-
 #[track_caller]
 fn none_runs(connection: &mut Connection) {
     assert_eq!(connection.dump(&Request::new(Command::GetDaemon)).unwrap().count(), 0);
@@ -30,7 +23,7 @@ fn none_runs(connection: &mut Connection) {
 fn stopped_right_behind_its_start() {
     let mut connection = Connection::open().unwrap();
     for _ in 0..OFTEN {
-        submit(&mut connection, [daemon(Command::NewDaemon), daemon(Command::DelDaemon)]);
+        submit(&mut connection, [master(Command::NewDaemon), master(Command::DelDaemon)]);
         none_runs(&mut connection);
     }
 }
@@ -38,8 +31,8 @@ fn stopped_right_behind_its_start() {
 fn stopped_right_after_its_start() {
     let mut connection = Connection::open().unwrap();
     for _ in 0..OFTEN {
-        submit(&mut connection, [daemon(Command::NewDaemon)]);
-        submit(&mut connection, [daemon(Command::DelDaemon)]);
+        submit(&mut connection, [master(Command::NewDaemon)]);
+        submit(&mut connection, [master(Command::DelDaemon)]);
         none_runs(&mut connection);
     }
 }
@@ -49,7 +42,7 @@ fn stopped_in_the_middle_of_a_batch() {
     for _ in 0..OFTEN {
         submit(
             &mut connection,
-            [daemon(Command::NewDaemon), daemon(Command::DelDaemon), new_service(1), Request::new(Command::Flush)],
+            [master(Command::NewDaemon), master(Command::DelDaemon), new_service(1), Request::new(Command::Flush)],
         );
         none_runs(&mut connection);
     }
@@ -59,8 +52,8 @@ fn stopped_in_the_middle_of_a_batch() {
 /// The second is refused, be it the last of its batch or not.
 fn stopped_twice() {
     let mut connection = Connection::open().unwrap();
-    let stop = || daemon(Command::DelDaemon);
-    let refused = connection.submit([daemon(Command::NewDaemon), stop(), stop()]).unwrap();
+    let stop = || master(Command::DelDaemon);
+    let refused = connection.submit([master(Command::NewDaemon), stop(), stop()]).unwrap();
     assert_eq!(errnos(&refused), [(2, libc::ESRCH)]);
     let refused = connection.submit([stop(), new_service(1)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::ESRCH)]);

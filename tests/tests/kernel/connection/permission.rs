@@ -14,12 +14,16 @@ ipvs_tests::tests! {
     root_of_a_user_namespace;
 }
 
-/// Capabilities are a thread's.
-fn give_up_net_admin() {
-    let mut sets = capabilities(None).unwrap();
-    sets.effective.remove(CapabilitySet::NET_ADMIN);
-    sets.permitted.remove(CapabilitySet::NET_ADMIN);
-    set_capabilities(None, sets).unwrap();
+/// Does something without the capability. It is a thread's, and lost to it for good.
+pub(crate) fn without_net_admin<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let act = || {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective.remove(CapabilitySet::NET_ADMIN);
+        sets.permitted.remove(CapabilitySet::NET_ADMIN);
+        set_capabilities(None, sets).unwrap();
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
 }
 
 #[track_caller]
@@ -38,12 +42,7 @@ fn may_nothing(connection: &mut Connection) {
 }
 
 fn without_the_capability() {
-    std::thread::spawn(|| {
-        give_up_net_admin();
-        may_nothing(&mut Connection::open().unwrap());
-    })
-    .join()
-    .unwrap();
+    without_net_admin(|| may_nothing(&mut Connection::open().unwrap()));
     works(&mut Connection::open().unwrap());
 }
 
@@ -51,13 +50,7 @@ fn without_the_capability() {
 fn the_capability_is_asked_for_with_every_message() {
     let mut connection = Connection::open().unwrap();
     works(&mut connection);
-    let mut connection = std::thread::spawn(move || {
-        give_up_net_admin();
-        may_nothing(&mut connection);
-        connection
-    })
-    .join()
-    .unwrap();
+    without_net_admin(|| may_nothing(&mut connection));
     works(&mut connection);
 }
 

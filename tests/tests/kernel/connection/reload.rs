@@ -1,6 +1,5 @@
 //! The module ip_vs goes and comes back: the family has another number then.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
@@ -84,8 +83,7 @@ fn the_kernel_loads_the_module_by_itself() {
 fn no_module_and_no_way_to_get_it() {
     let mut known = Connection::open().unwrap();
     works(&mut known);
-    let away = modules::unload("ip_vs").unwrap();
-    let modprobe = NoModprobe::new();
+    let away = modules::unload("ip_vs").unwrap().for_good().unwrap();
     let started = Instant::now();
     for connection in [&mut known, &mut Connection::open().unwrap()] {
         let error = connection.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
@@ -96,28 +94,6 @@ fn no_module_and_no_way_to_get_it() {
         assert!(matches!(listed, Err(Error::NoFamily)), "{listed:?}");
     }
     assert!(started.elapsed() < Duration::from_secs(4), "an answer was waited for that will not come");
-    drop(modprobe);
     away.load().unwrap();
     works(&mut known);
-}
-
-/// The kernel starts nobody to load modules, until this is dropped.
-struct NoModprobe {
-    before: String,
-}
-
-impl NoModprobe {
-    const PATH: &str = "/proc/sys/kernel/modprobe";
-
-    fn new() -> NoModprobe {
-        let before = fs::read_to_string(NoModprobe::PATH).unwrap();
-        fs::write(NoModprobe::PATH, "\n").unwrap();
-        NoModprobe { before }
-    }
-}
-
-impl Drop for NoModprobe {
-    fn drop(&mut self) {
-        fs::write(NoModprobe::PATH, &self.before).unwrap();
-    }
 }
