@@ -15,15 +15,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     ipvs_tests::harness::main(
-        [
-            guest::tests(),
-            connection::tests(),
-            client::tests(),
-            nat::tests(),
-            dr::tests(),
-            tun::tests(),
-            verbs::tests(),
-        ]
-        .concat(),
+        [guest::tests(), connection::tests(), client::tests(), nat::tests(), dr::tests(), tun::tests(), verbs::tests()]
+            .concat(),
     )
 }
