@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::error::Malformed;
 use crate::message::{Answer, Frame};
-use crate::sys::{self, AT_ONCE, Datagram};
+use crate::sys::{self, AT_ONCE, Datagram, Wait};
 
 /// The smallest slot: the kernel makes no dump datagram smaller than a page without need, and cuts what does not fit.
 pub(crate) const SMALLEST_SLOT: usize = 4096;
@@ -51,8 +51,22 @@ impl Inbox {
 
     /// Wait for datagrams.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        self.fill(socket, Wait::Yes)
+    }
+
+    /// Throw away what is in the socket: where answers were lost, the others fill it, and there is no room for new ones.
+    pub(crate) fn drain(&mut self, socket: BorrowedFd<'_>) {
+        loop {
+            match self.fill(socket, Wait::No).map_err(|error| error.raw_os_error()) {
+                Ok(()) | Err(Some(libc::EINTR | libc::ENOBUFS)) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn fill(&mut self, socket: BorrowedFd<'_>, wait: Wait) -> io::Result<()> {
         (self.filled, self.current, self.offset) = (0, 0, 0);
-        self.filled = sys::receive_many(socket, &mut self.buffer, self.slot, &mut self.datagrams)?;
+        self.filled = sys::receive_many(socket, &mut self.buffer, self.slot, &mut self.datagrams, wait)?;
         Ok(())
     }
 

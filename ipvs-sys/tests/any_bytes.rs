@@ -7,11 +7,9 @@ use ipvs_sys::wire::{Address, Be16, Counter, FlagsMask, Name, Wire};
 use proptest::prelude::*;
 
 fn read_everything(bytes: &[u8]) {
-    for answer in answers(bytes) {
-        if let Ok(answer) = answer {
-            if let Content::Data { attributes, .. } = answer.content {
-                read_lists(attributes);
-            }
+    for answer in answers(bytes).flatten() {
+        if let Content::Data { attributes, .. } = answer.content {
+            read_lists(attributes);
         }
     }
     read_lists(bytes);

@@ -119,7 +119,7 @@ impl Change {
         Request { command, attributes }
     }
 
-    /// What no kernel takes, with the reason that the kernel would not give.
+    /// What no kernel does as it is said: it refuses it without a reason, or takes it for something else.
     pub fn validate(&self) -> Result<(), Invalid> {
         match self {
             Self::AddService(service) | Self::EditService(service) => validate_service(service),
@@ -174,7 +174,7 @@ impl fmt::Display for Description {
     }
 }
 
-/// Why no kernel takes a change.
+/// Why no kernel does a change as it is said. Where kernels take it all the same, they do not do what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Invalid {

@@ -13,7 +13,8 @@
 //! and in `main.rs`: `fn main() -> ExitCode { harness::main([services::tests(), nat::tests()].concat()) }`.
 //!
 //! A test with `needs` names a Debian package that the machine must have; it is ignored unless asked for with
-//! `--ignored` or `--include-ignored`.
+//! `--ignored` or `--include-ignored`. One with `own_kernel = true` changes the kernel itself; it is ignored with
+//! `IPVS_KERNEL=host`.
 
 use std::fmt::Debug;
 use std::process::ExitCode;
@@ -35,12 +36,14 @@ pub struct Test {
     pub seconds: Option<u64>,
     /// The Debian package it cannot do without.
     pub needs: Option<&'static str>,
+    /// It changes the kernel itself.
+    pub own_kernel: bool,
 }
 
 impl Test {
     /// A test by any function or closure. The guest finds it by its name: make the same tests in every run.
     pub fn new<O: Outcome>(name: impl Into<String>, run: impl Fn() -> O + Send + Sync + 'static) -> Test {
-        Test { name: name.into(), run: Arc::new(move || run().code()), seconds: None, needs: None }
+        Test { name: name.into(), run: Arc::new(move || run().code()), seconds: None, needs: None, own_kernel: false }
     }
 
     /// Sets the limit.
@@ -51,6 +54,11 @@ impl Test {
     /// Names the Debian package it cannot do without.
     pub fn needs(self, package: &'static str) -> Test {
         Test { needs: Some(package), ..self }
+    }
+
+    /// Says whether it wants a kernel to itself, because it unloads modules, say.
+    pub fn own_kernel(self, own_kernel: bool) -> Test {
+        Test { own_kernel, ..self }
     }
 }
 
@@ -102,11 +110,15 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
     let show = arguments.nocapture || arguments.show_output;
     let pool = Arc::new(Pool::of_usual_size().showing(show));
     arguments.test_threads.get_or_insert(pool.size());
+    let host = std::env::var_os("IPVS_KERNEL").is_some_and(|kernel| kernel == "host");
     let trial = |test: Test| {
         let pool = pool.clone();
-        let kind = test.needs.map(|package| format!("needs {package}")).unwrap_or_default();
-        let ignored = test.needs.is_some();
-        Trial::test(test.name.clone(), move || Ok(pool.run(&test)?)).with_kind(kind).with_ignored_flag(ignored)
+        let not_here = (test.own_kernel && host).then(|| "wants a kernel of its own".to_owned());
+        let kind = test.needs.map(|package| format!("needs {package}")).or(not_here);
+        let ignored = kind.is_some();
+        Trial::test(test.name.clone(), move || Ok(pool.run(&test)?))
+            .with_kind(kind.unwrap_or_default())
+            .with_ignored_flag(ignored)
     };
     let conclusion = libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect());
     pool.close();

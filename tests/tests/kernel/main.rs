@@ -2,6 +2,8 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod client;
+mod connection;
 mod documents;
 mod dr;
 mod guest;
@@ -14,6 +16,16 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     ipvs_tests::harness::main(
-        [guest::tests(), nat::tests(), dr::tests(), tun::tests(), verbs::tests(), documents::tests()].concat(),
+        [
+            guest::tests(),
+            connection::tests(),
+            client::tests(),
+            nat::tests(),
+            dr::tests(),
+            tun::tests(),
+            verbs::tests(),
+            documents::tests(),
+        ]
+        .concat(),
     )
 }
