@@ -3,17 +3,13 @@
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
 mod documents;
-mod dr;
 mod guest;
-mod nat;
 mod ours;
-mod tun;
+mod traffic;
 mod verbs;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ipvs_tests::harness::main(
-        [guest::tests(), nat::tests(), dr::tests(), tun::tests(), verbs::tests(), documents::tests()].concat(),
-    )
+    ipvs_tests::harness::main([guest::tests(), traffic::tests(), verbs::tests(), documents::tests()].concat())
 }

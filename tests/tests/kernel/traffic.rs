@@ -1,0 +1,13 @@
+//! Real packets: clients, directors and servers in namespaces, set up with our own `ipvsadm` as an operator would type
+//! it. `cargo test --test kernel traffic`.
+
+mod dr;
+mod nat;
+mod tun;
+
+use ipvs_tests::harness::Test;
+
+/// The tests of all of them.
+pub(crate) fn tests() -> Vec<Test> {
+    [nat::tests(), dr::tests(), tun::tests()].concat()
+}
