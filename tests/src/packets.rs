@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
@@ -15,6 +16,7 @@ use crate::topology::Host;
 #[derive(Debug)]
 pub struct Watch {
     socket: OwnedFd,
+    seen: Mutex<Vec<Packet>>,
 }
 
 /// An IP packet, from its IP header on.
@@ -30,20 +32,20 @@ impl Watch {
         let socket = packet_socket(SocketType::DGRAM, libc::ETH_P_ALL)?;
         // Nobody reads until the test asks.
         set_socket_recv_buffer_size_force(&socket, 16 << 20)?;
-        Ok(Watch { socket })
+        Ok(Watch { socket, seen: Mutex::default() })
     }
 
-    /// The IP packets since the last call.
+    /// All IP packets so far.
     pub fn packets(&self) -> Vec<Packet> {
+        let mut packets = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = vec![0; 64 << 10];
-        let mut packets = Vec::new();
         while let Ok((length, _)) = recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
             let packet = Packet { bytes: bytes[..length].to_vec() };
             if matches!(packet.version(), 4 | 6) {
                 packets.push(packet);
             }
         }
-        packets
+        packets.clone()
     }
 }
 
