@@ -2,12 +2,15 @@
 //! it. `cargo test --test kernel traffic`.
 
 mod dr;
+mod fullnat;
+mod fwmark;
 mod nat;
+mod schedulers;
 mod tun;
 
 use ipvs_tests::harness::Test;
 
 /// The tests of all of them.
 pub(crate) fn tests() -> Vec<Test> {
-    [nat::tests(), dr::tests(), tun::tests()].concat()
+    [nat::tests(), dr::tests(), tun::tests(), fullnat::tests(), fwmark::tests(), schedulers::tests()].concat()
 }
