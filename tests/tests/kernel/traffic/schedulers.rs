@@ -62,7 +62,8 @@ fn farm() -> Farm {
     let inside = [(&director, "10.2.0.1/24"), (&rs1, "10.2.0.11/24"), (&rs2, "10.2.0.12/24"), (&rs3, "10.2.0.13/24")];
     lab.segment("inside", inside).unwrap();
     director.sysctl("net/ipv4/ip_forward", "1").unwrap();
-    // To be refused by ICMP is told to the same client once a second only.
+    // A client is told once a second only that it is refused, by ICMP. (Where the answer comes back while connect() is
+    // still at it, which is so on 7.2, the client does not hear it before it tries again after a second.)
     director.sysctl("net/ipv4/icmp_ratelimit", "0").unwrap();
     for rs in [&rs1, &rs2, &rs3] {
         rs.gateway("10.2.0.1").unwrap();
@@ -250,8 +251,7 @@ fn fallback(scheduler: &str, flag: &str) {
     let before = farm.by_source();
     let drained = before[0].clone();
     farm.weight(drained.trim_start_matches("rs").parse().unwrap(), 0);
-    let refused = before.clone().map(|who| if who == drained { "refused".to_owned() } else { who });
-    assert_eq!(farm.by_source(), refused);
+    assert_eq!(farm.client.client().from(SOURCES[0]).hold(1, "10.1.0.100:80").to_string(), "refused=1");
     farm.director.ok(&format!("ipvsadm -E {WEB} -s {scheduler} -b {flag}"));
     assert!(farm.director.ok("ipvsadm -Ln").contains(&format!("{scheduler} ({flag})")));
     for (now, was) in farm.by_source().iter().zip(&before) {
