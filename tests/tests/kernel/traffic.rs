@@ -2,9 +2,11 @@
 //! it. `cargo test --test kernel traffic`.
 
 mod dr;
+mod draining;
 mod fullnat;
 mod fwmark;
 mod nat;
+mod persistence;
 mod schedulers;
 mod tun;
 
@@ -12,5 +14,15 @@ use ipvs_tests::harness::Test;
 
 /// The tests of all of them.
 pub(crate) fn tests() -> Vec<Test> {
-    [nat::tests(), dr::tests(), tun::tests(), fullnat::tests(), fwmark::tests(), schedulers::tests()].concat()
+    [
+        nat::tests(),
+        dr::tests(),
+        tun::tests(),
+        fullnat::tests(),
+        fwmark::tests(),
+        schedulers::tests(),
+        persistence::tests(),
+        draining::tests(),
+    ]
+    .concat()
 }
