@@ -26,6 +26,7 @@
 pub mod client;
 pub mod command;
 pub mod demo;
+pub mod ftp;
 pub mod guest;
 pub mod harness;
 pub mod kernel;

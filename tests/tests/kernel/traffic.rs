@@ -7,6 +7,7 @@ mod fullnat;
 mod fwmark;
 mod nat;
 mod persistence;
+mod protocols;
 mod schedulers;
 mod tun;
 
@@ -23,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
         schedulers::tests(),
         persistence::tests(),
         draining::tests(),
+        protocols::tests(),
     ]
     .concat()
 }
