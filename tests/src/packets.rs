@@ -79,6 +79,11 @@ impl Packet {
         i32::from(self.octets::<1>(if self.version() == 4 { 9 } else { 6 })[0])
     }
 
+    /// How many routers it may still pass: time to live, or hop limit.
+    pub fn hops(&self) -> u8 {
+        self.octets::<1>(if self.version() == 4 { 8 } else { 7 })[0]
+    }
+
     /// What it carries. (No packet of a laboratory has extension headers, but for destination options before a tunnelled
     /// packet: their protocol is 60.)
     pub fn payload(&self) -> &[u8] {

@@ -9,6 +9,7 @@ mod nat;
 mod persistence;
 mod protocols;
 mod schedulers;
+mod sync;
 mod tun;
 
 use ipvs_tests::harness::Test;
@@ -25,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         persistence::tests(),
         draining::tests(),
         protocols::tests(),
+        sync::tests(),
     ]
     .concat()
 }
