@@ -5,6 +5,7 @@ mod dr;
 mod draining;
 mod fullnat;
 mod fwmark;
+mod keepalived;
 mod nat;
 mod persistence;
 mod protocols;
@@ -27,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         draining::tests(),
         protocols::tests(),
         sync::tests(),
+        keepalived::tests(),
     ]
     .concat()
 }

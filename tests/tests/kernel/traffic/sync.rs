@@ -143,6 +143,7 @@ fn connections(director: &Host, state: &str) -> Vec<String> {
 fn has_those_of(backup: &Host, master: &Host) {
     wait::until(Duration::from_secs(15), || {
         let (wanted, found) = (connections(master, "ESTABLISHED"), connections(backup, "ESTABLISHED"));
+        assert!(!wanted.is_empty());
         if found == wanted { Ok(()) } else { Err(format!("{found:?} and not {wanted:?}")) }
     });
 }
