@@ -24,7 +24,9 @@
 //! | any other `IPVS…`, `PROPTEST_…` | passed on to the tests in the guest, as those above are |
 
 pub mod client;
+pub mod cluster;
 pub mod command;
+pub mod container;
 pub mod demo;
 pub mod ftp;
 pub mod guest;

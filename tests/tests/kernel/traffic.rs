@@ -7,6 +7,7 @@ mod fullnat;
 mod fwmark;
 mod keepalived;
 mod nat;
+mod pacemaker;
 mod persistence;
 mod protocols;
 mod schedulers;
@@ -29,6 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
         protocols::tests(),
         sync::tests(),
         keepalived::tests(),
+        pacemaker::tests(),
     ]
     .concat()
 }
