@@ -169,7 +169,7 @@ fn prepare(place: Place, exe: &Path, modules: Option<&Path>) -> Result<String> {
 
 /// Says in `folder` where this executable and its kernel's modules are: links, because the kernel starts modprobe with
 /// an empty environment. On the machine's own kernel there are no modules to tell of, and its modprobe is its own.
-fn leave_signs(folder: &str, exe: &Path, modules: Option<&Path>) -> Result<()> {
+pub(crate) fn leave_signs(folder: &str, exe: &Path, modules: Option<&Path>) -> Result<()> {
     fs::create_dir_all(folder)?;
     let link = |name: &str, target: &Path| {
         std::os::unix::fs::symlink(target, format!("{folder}/{name}")).with_context(|| format!("{folder}/{name}"))

@@ -24,15 +24,20 @@
 //! | any other `IPVS…`, `PROPTEST_…` | passed on to the tests in the guest, as those above are |
 
 pub mod client;
+pub mod cluster;
 pub mod command;
+pub mod container;
 pub mod demo;
+pub mod ftp;
 pub mod guest;
 pub mod harness;
 pub mod kernel;
 pub mod line;
 pub mod netns;
+pub mod packets;
 pub mod pool;
 pub mod provision;
+pub mod real_server;
 pub mod reference;
 pub mod roles;
 pub mod rtnl;

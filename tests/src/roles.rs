@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use crate::client;
+use crate::container;
 use crate::guest::{self, modules};
 use crate::harness::Test;
 use crate::netns;
@@ -16,6 +17,8 @@ pub const INIT: &str = "ipvs-lab-init";
 pub const HERE: &str = "ipvs-lab-here";
 /// Process 1 of those namespaces.
 pub const INIT_HERE: &str = "ipvs-lab-init-here";
+/// Process 1 of a host that is a machine of its own.
+pub const CONTAINER: &str = "ipvs-lab-container";
 /// What the kernel calls when it wants a module.
 pub const MODPROBE: &str = "modprobe";
 /// `on HOST COMMAND…`: runs a command in one of the hosts of a topology.
@@ -38,6 +41,7 @@ pub fn play(jobs: &[Test]) -> Option<ExitCode> {
         INIT => Some(guest::process_one(guest::Place::Uml, jobs)),
         INIT_HERE => Some(guest::process_one(guest::Place::Here, jobs)),
         HERE => Some(guest::here::start()),
+        CONTAINER => Some(container::main()),
         MODPROBE => Some(modules::modprobe_main()),
         ON => Some(netns::on_main()),
         GET => Some(client::get_main()),

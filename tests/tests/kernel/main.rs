@@ -5,27 +5,16 @@
 mod client;
 mod connection;
 mod documents;
-mod dr;
 mod guest;
-mod nat;
 mod ours;
-mod tun;
+mod traffic;
 mod verbs;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     ipvs_tests::harness::main(
-        [
-            guest::tests(),
-            connection::tests(),
-            client::tests(),
-            nat::tests(),
-            dr::tests(),
-            tun::tests(),
-            verbs::tests(),
-            documents::tests(),
-        ]
-        .concat(),
+        [guest::tests(), connection::tests(), client::tests(), traffic::tests(), verbs::tests(), documents::tests()]
+            .concat(),
     )
 }
