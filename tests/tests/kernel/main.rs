@@ -2,6 +2,7 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod cases;
 mod documents;
 mod dr;
 mod guest;
@@ -14,6 +15,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     ipvs_tests::harness::main(
-        [guest::tests(), nat::tests(), dr::tests(), tun::tests(), verbs::tests(), documents::tests()].concat(),
+        [cases::tests(), guest::tests(), nat::tests(), dr::tests(), tun::tests(), verbs::tests(), documents::tests()].concat(),
     )
 }
