@@ -29,6 +29,9 @@ use crate::harness::Test;
 use crate::reference::Ipvsadm;
 use case::Case;
 
+/// With this set, what the reference does is printed: `IPVS_SHOW=1 cargo test … -- --show-output cases::usage`.
+const SHOW: &str = "IPVS_SHOW";
+
 /// The tests of some files of cases: one for each case, under the file's name. `install` puts ours at /sbin.
 pub fn tests(module: &str, files: &[(&str, &str)], install: fn()) -> Vec<Test> {
     let read = |(name, text): &(&str, &str)| {
@@ -46,6 +49,9 @@ pub fn check(case: &Case, install: fn()) -> Result<()> {
     side::write_names()?;
     Ipvsadm::get().install().context("install the reference")?;
     let reference = side::transcript("reference", case)?;
+    if std::env::var_os(SHOW).is_some() {
+        println!("{}", judge::show(case, &reference));
+    }
     install();
     let ours = side::transcript("ours", case)?;
     if let Some(report) = judge::compare(case, &reference, &ours) {

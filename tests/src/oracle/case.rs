@@ -17,7 +17,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `@for NAME a b c` | one case for each value; `{NAME}` stands for it. Two of them: every pair |
+//! | `@for NAME a "b c" d` | one case for each value; `{NAME}` stands for it, also in the title. Two of them: every pair |
 //! | `@mask NAME…` | what no two runs have in common ([`super::mask`]) |
 //! | `@limit SECONDS` | for each command; 5 if nothing is said |
 //! | `@compat ROW` | this case is different on purpose, as that row of docs/compat.md says |
@@ -106,6 +106,7 @@ impl Case {
             Some(_) if !differs => Err(format!("{}: @compat, and nothing differs", self.name)),
             None if differs => Err(format!("{}: it differs, and no @compat says why", self.name)),
             _ if self.steps.is_empty() => Err(format!("{}: no lines", self.name)),
+            _ if self.name.contains(['{', ' ']) => Err(format!("{}: no name for a test", self.name)),
             _ => Ok(()),
         }
     }
@@ -173,7 +174,7 @@ fn heredoc(line: &str) -> Option<&str> {
 type Variable = (String, Vec<String>);
 
 fn directive(case: &mut Case, variables: &mut Vec<Variable>, line: &str) -> Option<()> {
-    let mut words = line.split_whitespace().map(str::to_owned);
+    let mut words = words(line).into_iter();
     match words.next()?.as_str() {
         "for" => variables.push((words.next()?, words.collect())),
         "mask" => case.masks = words.map(|word| Mask::named(&word)).collect::<Option<_>>()?,
@@ -183,6 +184,18 @@ fn directive(case: &mut Case, variables: &mut Vec<Variable>, line: &str) -> Opti
         _ => return None,
     }
     Some(())
+}
+
+/// Words; quotes make one of several, or of none.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (at, part) in line.split('"').enumerate() {
+        match at % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words
 }
 
 fn each_value(case: Case, variables: &[Variable]) -> Vec<Case> {
@@ -195,7 +208,7 @@ fn each_value(case: Case, variables: &[Variable]) -> Vec<Case> {
             ours: step.ours.as_ref().map(|ours| Different { stdout: fill(&ours.stdout), end: fill(&ours.end) }),
             says: step.says.iter().map(fill).collect(),
         };
-        let title = if case.name.contains(&place) { fill(&case.name) } else { format!("{}-{value}", case.name) };
+        let title = case.name.replace(&place, &value.replace(' ', "_"));
         let case = Case { name: title, steps: case.steps.iter().map(step).collect(), ..case.clone() };
         each_value(case, rest)
     };

@@ -27,6 +27,12 @@ pub fn compare(case: &Case, reference: &Transcript, ours: &Transcript) -> Option
     (!parts.is_empty()).then(|| format!("{}\n{}", case.name, parts.concat()))
 }
 
+/// What one side did, all of it.
+pub fn show(case: &Case, transcript: &Transcript) -> String {
+    let shown = side(case, transcript, |_, outcome| (format!("{}{}", outcome.stdout, outcome.stderr), outcome.end.clone()));
+    shown + &transcript.table
+}
+
 fn side(case: &Case, transcript: &Transcript, shown: impl Fn(&Step, &Outcome) -> (String, String)) -> String {
     let steps = case.steps.iter().zip(&transcript.outcomes);
     let shown = steps.map(|(step, outcome)| {

@@ -13,6 +13,8 @@ pub enum Mask {
     Counters,
     /// The numbers of connections of a server.
     Connections,
+    /// The size of the connection table, which 7.1 and newer make with the first service: the reference asks for it once.
+    Size,
     /// All but the first word of each line: what is about this program and not about the table.
     FirstWords,
 }
@@ -26,6 +28,7 @@ impl Mask {
             "sort-services" => Mask::SortServices,
             "counters" => Mask::Counters,
             "connections" => Mask::Connections,
+            "size" => Mask::Size,
             "first-words" => Mask::FirstWords,
             _ => return None,
         })
@@ -39,6 +42,7 @@ impl Mask {
             Mask::SortServices => sort_services(text),
             Mask::Counters => each_line(text, |line| counters(line).unwrap_or_else(|| line.to_owned())),
             Mask::Connections => each_line(text, |line| connections(line).unwrap_or_else(|| line.to_owned())),
+            Mask::Size => each_line(text, |line| line.split(" (size=").next().unwrap_or_default().to_owned()),
             Mask::FirstWords => each_line(text, |line| line.split(' ').next().unwrap_or_default().to_owned()),
         }
     }

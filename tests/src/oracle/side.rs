@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ipvs_sys::Connection;
@@ -44,6 +45,23 @@ pub fn write_names() -> Result<()> {
     Ok(())
 }
 
+/// Waits until every sync daemon's thread has begun to run: to stop one before is not answered, and the reference would
+/// wait for ever. ip_vs_genl_set_cmd returns the EINTR of kthread_stop, and netlink_rcv_skb sends no answer for that.
+pub fn settled() -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < deadline {
+        let processes = fs::read_dir("/proc")?.flatten().map(|entry| entry.path().join("stat"));
+        // A thread that waits, as it does from its first moment on.
+        let states = processes.filter_map(|path| fs::read_to_string(path).ok());
+        let runs = states.filter(|stat| stat.contains("(ipvs-")).all(|stat| stat.contains(") S "));
+        if runs {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
 /// Runs a case with the program that is installed, in a network namespace of its own.
 pub fn transcript(side: &str, case: &Case) -> Result<Transcript> {
     let _ = fs::remove_dir_all(FOLDER);
@@ -61,6 +79,9 @@ pub fn transcript(side: &str, case: &Case) -> Result<Transcript> {
                 },
                 None => run(&step.typed, case.limit).with_context(|| format!("{side}: {}", step.typed))?,
             };
+            if step.typed.contains("--start-daemon") {
+                settled()?;
+            }
             outcomes.push(outcome);
         }
         Ok(Transcript { outcomes, table: table(&mut Connection::open()?)? })
