@@ -36,6 +36,9 @@ impl Resolver for System {
     }
 
     fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16> {
+        if is_number(name) {
+            return None;
+        }
         let socktype = match protocol {
             Protocol::Tcp => SOCK_STREAM,
             Protocol::Udp => SOCK_DGRAM,
@@ -64,6 +67,13 @@ impl Namer for System {
         };
         self.ports.entry((port, protocol)).or_insert_with(name).clone()
     }
+}
+
+/// What getaddrinfo would take for the number of a port, cut to 16 bits: no number that is left here is one.
+fn is_number(name: &str) -> bool {
+    let digits = name.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let digits = digits.strip_prefix(['+', '-']).unwrap_or(digits);
+    digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn known_port(port: u16, flags: i32) -> Option<String> {

@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -79,12 +79,28 @@ pub fn run_command(command: &mut Command, limit: Duration) -> Result<Ran> {
 
 /// Runs a command with a text on its standard input.
 pub fn run_with_input(command: &mut Command, input: &str, limit: Duration) -> Result<Ran> {
+    let Raw { status, stdout, stderr } = run_raw(command, holding(input.as_bytes())?.into(), None, limit)?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let end = status.map_or_else(|| format!("killed after {} s", limit.as_secs()), |status| status.to_string());
+    let code = status.and_then(|status| status.code());
+    Ok(Ran { command: typed(command), code, end, stdout: text(stdout), stderr: text(stderr) })
+}
+
+/// What a program wrote, to the byte, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    /// `None`: killed at its limit.
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// Runs a command; what goes to a `stdout` of its own is not read.
+pub(crate) fn run_raw(command: &mut Command, stdin: Stdio, stdout: Option<Stdio>, limit: Duration) -> Result<Raw> {
     // Files and not pipes: they hold any amount, and a daemon that keeps them open is not waited for.
-    let memory = |name| -> Result<File> { Ok(memfd_create(name, MemfdFlags::CLOEXEC)?.into()) };
-    let (mut stdin, mut stdout, mut stderr) = (memory("stdin")?, memory("stdout")?, memory("stderr")?);
-    stdin.write_all(input.as_bytes())?;
-    stdin.rewind()?;
-    command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).process_group(0);
+    let (mut out, mut err) = (holding(b"")?, holding(b"")?);
+    let stdout = stdout.map_or_else(|| out.try_clone().map(Stdio::from), Ok)?;
+    command.stdin(stdin).stdout(stdout).stderr(err.try_clone()?).process_group(0);
     let mut child = command.spawn().with_context(|| format!("cannot start {}", typed(command)))?;
     // The command would keep its ends of the files open.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -95,22 +111,21 @@ pub fn run_with_input(command: &mut Command, input: &str, limit: Duration) -> Re
         kill_process_group(pid, Signal::KILL)?;
     }
     let status = child.wait()?;
-    let text = |file: &mut File| -> Result<String> {
+    let bytes = |file: &mut File| -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         file.rewind()?;
         file.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(bytes)
     };
-    Ok(Ran {
-        command: typed(command),
-        code: status.code(),
-        end: match (in_time, status.signal()) {
-            (false, _) => format!("killed after {} s", limit.as_secs()),
-            (true, _) => status.to_string(),
-        },
-        stdout: text(&mut stdout)?,
-        stderr: text(&mut stderr)?,
-    })
+    Ok(Raw { status: in_time.then_some(status), stdout: bytes(&mut out)?, stderr: bytes(&mut err)? })
+}
+
+/// A file in memory that is read from its start.
+pub(crate) fn holding(bytes: &[u8]) -> Result<File> {
+    let mut file: File = memfd_create("held", MemfdFlags::CLOEXEC)?.into();
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// A program that runs beside the test: a daemon in the foreground, say. Killed when dropped.

@@ -11,6 +11,7 @@
 //! | the guest, from outside | [`uml`], [`pool`] |
 //! | the guest, from inside | [`guest`], [`roles`] |
 //! | what they say to each other | [`mod@line`] |
+//! | ours against the reference | [`oracle`] |
 //! | the demo | [`demo`] |
 //!
 //! | variable | meaning |
@@ -34,6 +35,7 @@ pub mod harness;
 pub mod kernel;
 pub mod line;
 pub mod netns;
+pub mod oracle;
 pub mod packets;
 pub mod pool;
 pub mod provision;

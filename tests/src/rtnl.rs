@@ -49,6 +49,12 @@ impl Socket {
         self.ask(message).with_context(|| format!("{link} down"))
     }
 
+    /// Sets how long a packet may be.
+    pub fn set_mtu(&self, link: &str, bytes: u32) -> Result<()> {
+        let message = Message::link(libc::RTM_NEWLINK, 0, self.index(link)?, 0).number(libc::IFLA_MTU, bytes);
+        self.ask(message).with_context(|| format!("{link} mtu {bytes}"))
+    }
+
     /// Makes a link that needs no data, such as `dummy` or `bridge`.
     pub fn add_link(&self, link: &str, kind: &str) -> Result<()> {
         let message = Message::link(libc::RTM_NEWLINK, NEW, 0, 0)

@@ -109,6 +109,10 @@ fn bracketed(host: &[u8], resolver: &mut dyn Resolver) -> Result<IpAddr, Reason>
 
 fn lookup(host: &[u8], families: &[Family], resolver: &mut dyn Resolver) -> Result<IpAddr, Reason> {
     let name = std::str::from_utf8(host).map_err(|_| Reason::UnknownHost)?;
+    // A zone, which is nobody's name, and which no service has.
+    if name.contains('%') {
+        return Err(Reason::UnknownHost);
+    }
     if name.is_empty() || name.contains('\0') {
         return Err(Reason::NoAddress);
     }
@@ -211,6 +215,7 @@ mod tests {
             ("10.0.0.1:HTTP", Reason::UnknownPort),
             ("10.0.0.1 junk:80", Reason::UnknownHost),
             ("[2001:db8::1]:", Reason::UnknownPort),
+            ("[fe80::1%lo]:80", Reason::UnknownHost),
         ] {
             assert_eq!(read(text), Err(reason), "{text}");
         }

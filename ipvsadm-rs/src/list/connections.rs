@@ -1,5 +1,6 @@
 //! The listing of connections.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -8,16 +9,21 @@ use ipvs::{Client, ConnectionEntry, Protocol};
 
 use super::number::left;
 use crate::failure::{Failure, exit};
+use crate::messages;
+
+const FILE: &str = "/proc/net/ip_vs_conn";
 
 /// The connections, in the kernel's order, as they are read.
 pub(crate) fn connections(
     out: &mut impl Write,
-    director: &Client,
+    director: &mut Client,
     listing: &Listing,
     names: &mut dyn Namer,
 ) -> Result<(), Failure> {
-    let unreadable = |error: &dyn std::fmt::Display| Failure::Said(error.to_string(), exit::LISTING);
-    let entries = director.connections().map_err(|error| unreadable(&error))?;
+    // Whoever may not ask IPVS anything is told so, and so is who has none; the file alone does not say it.
+    director.info().map_err(|error| messages::unanswered(&error))?;
+    let unreadable = |what: &str, error: &dyn Display| Failure::Said(format!("{what} {FILE}: {error}"), exit::LISTING);
+    let entries = director.connections().map_err(|error| unreadable("cannot open file", &error))?;
     let engines = listing.columns == Columns::PersistentConnections;
     writeln!(out, "IPVS connection entries")?;
     if engines {
@@ -31,7 +37,7 @@ pub(crate) fn connections(
     }
     let mut row = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|error| unreadable(&error))?;
+        let entry = entry.map_err(|error| unreadable("unexpected input from", &error))?;
         row.clear();
         write_row(&mut row, &entry, engines, names);
         out.write_all(&row)?;

@@ -2,6 +2,7 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod cases;
 mod client;
 mod connection;
 mod documents;
@@ -14,7 +15,15 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     ipvs_tests::harness::main(
-        [guest::tests(), connection::tests(), client::tests(), traffic::tests(), verbs::tests(), documents::tests()]
-            .concat(),
+        [
+            guest::tests(),
+            connection::tests(),
+            client::tests(),
+            cases::tests(),
+            traffic::tests(),
+            verbs::tests(),
+            documents::tests(),
+        ]
+        .concat(),
     )
 }

@@ -1,0 +1,61 @@
+//! Ours against the reference: the same command lines in two network namespaces, and what they say, how they end and
+//! what the kernel holds then must be the same.
+//!
+//! | part | |
+//! |---|---|
+//! | [`case`] | cases as they are written; see there for the format |
+//! | [`typed`] | runs a line as it is typed |
+//! | [`traffic`] | runs what the laboratory does itself |
+//! | [`table`] | what the kernel holds, as text |
+//! | [`mask`] | what no two runs have in common |
+//! | [`side`] | one side of a case |
+//! | [`judge`] | compares the two sides |
+//! | [`diff`](mod@diff) | shows where they differ |
+
+pub mod case;
+pub mod diff;
+pub mod judge;
+pub mod mask;
+pub mod side;
+pub mod table;
+pub mod traffic;
+pub mod typed;
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::harness::Test;
+use crate::reference::Ipvsadm;
+use case::Case;
+
+/// With this set, what the reference does is printed: `IPVS_SHOW=1 cargo test … -- --show-output cases::usage`.
+const SHOW: &str = "IPVS_SHOW";
+
+/// The tests of some files of cases: one for each case, under the file's name. `install` puts ours at /sbin.
+pub fn tests(module: &str, files: &[(&str, &str)], install: fn()) -> Vec<Test> {
+    let read = |(name, text): &(&str, &str)| {
+        case::parse(&format!("{module}::{name}"), text).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let test = |case: Case| {
+        let case = Arc::new(case);
+        Test::new(case.name.clone(), move || check(&case, install))
+    };
+    files.iter().flat_map(read).map(test).collect()
+}
+
+/// Runs a case on both sides; a difference is a panic that shows it.
+pub fn check(case: &Case, install: fn()) -> Result<()> {
+    side::write_names()?;
+    Ipvsadm::get().install().context("install the reference")?;
+    let reference = side::transcript("reference", case)?;
+    if std::env::var_os(SHOW).is_some() {
+        println!("{}", judge::show(case, &reference));
+    }
+    install();
+    let ours = side::transcript("ours", case)?;
+    if let Some(report) = judge::compare(case, &reference, &ours) {
+        panic!("{report}");
+    }
+    Ok(())
+}
