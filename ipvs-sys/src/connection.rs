@@ -10,8 +10,9 @@ use neli::socket::NlSocket;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use crate::controller::{self, FamilyAttrs};
-use crate::error::{Error, Malformed, Refusal};
+use crate::error::{Error, Refusal};
 use crate::inbox::Inbox;
+use crate::malformed::Malformed;
 use crate::message::{Body, Content, Request, readdress, write_message};
 use crate::namespace::Namespace;
 use crate::sys;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::error::Malformed;
+use crate::malformed::Malformed;
 use crate::message::{Answer, Frame};
 use crate::sys::{self, AT_ONCE, Datagram, Wait};
 

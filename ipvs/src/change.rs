@@ -7,9 +7,11 @@ use ipvs_sys::Request;
 use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs};
 
 use crate::daemon::{Role, SyncDaemon};
-use crate::destination::{Destination, DestinationKey, Forwarding, Tunnel};
+use crate::destination::{Destination, Forwarding, Tunnel};
+use crate::family::{Family, Protocol};
+use crate::key::{DestinationKey, ServiceKey};
 use crate::names::Scheduler;
-use crate::service::{Family, Netmask, Protocol, Service, ServiceKey};
+use crate::service::{Netmask, Service};
 use crate::timeouts::Timeouts;
 
 /// One write to a director.

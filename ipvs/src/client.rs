@@ -15,7 +15,7 @@ use crate::daemon::SyncDaemon;
 use crate::director::Director;
 use crate::error::Error;
 use crate::info::Info;
-use crate::service::ServiceKey;
+use crate::key::ServiceKey;
 use crate::state::{DestinationState, ServiceState, State};
 use crate::timeouts::Timeouts;
 

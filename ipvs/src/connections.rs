@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipvs_sys::wire::Name;
 
-use crate::service::Family;
+use crate::family::Family;
 
 /// One entry of the connection table: a connection, or a persistence template (client port 0).
 ///

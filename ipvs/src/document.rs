@@ -14,10 +14,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::change::Change;
 use crate::daemon::{Role, SyncDaemon};
-use crate::destination::{Destination, DestinationKey, Forwarding, GueChecksum, Tunnel};
+use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
+use crate::family::{Family, Protocol};
+use crate::key::{DestinationKey, ServiceKey};
 use crate::names::InvalidName;
 use crate::rules::{self, Doubt};
-use crate::service::{Family, Netmask, Protocol, Service, ServiceKey};
+use crate::service::{Netmask, Service};
 use crate::state::{Config, DestinationState, Order, ServiceConfig, ServiceState, State};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;

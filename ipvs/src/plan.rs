@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::change::Change;
 use crate::daemon::SyncDaemon;
-use crate::destination::{Destination, DestinationKey};
+use crate::destination::Destination;
+use crate::key::{DestinationKey, ServiceKey};
 use crate::scope::Scope;
-use crate::service::{Netmask, Service, ServiceKey};
+use crate::service::{Netmask, Service};
 use crate::state::{Config, DestinationState, Order, ServiceConfig, ServiceState, State};
 
 /// How to get there.

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::number::{ipv4, number};
-use super::problem::Reason;
+use super::reason::Reason;
 use super::resolver::Resolver;
-use crate::service::{Family, Netmask, Protocol};
+use crate::family::{Family, Protocol};
+use crate::service::Netmask;
 
 /// An address, and a port if there was one.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,12 +6,13 @@ use std::num::NonZeroU16;
 use super::address::{self, Endpoint};
 use super::command::Subject;
 use super::number::number;
-use super::problem::Reason;
+use super::reason::Reason;
 use super::resolver::Resolver;
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
+use crate::family::{Family, Protocol};
+use crate::key::ServiceKey;
 use crate::names::{Engine, Interface, InvalidName, Scheduler};
-use crate::service::{Family, Protocol, ServiceKey};
 
 /// 31 days.
 pub(super) const LONGEST_TIMEOUT: u32 = 31 * 24 * 60 * 60;

@@ -4,16 +4,20 @@
 use super::address::{self, Endpoint};
 use super::command::{Columns, Command, Listing, Subject};
 use super::draft::{Checksum, Draft, LONGEST_TIMEOUT, Method, Server, TunnelKind, protocol};
+use super::flags::read_flags;
 use super::number::number;
 use super::options::{CommandRow, LEGAL, OPTIONS, Value, Verb, Word, first_of_name};
-use super::problem::{Problem, ProblemKind, Reason, Row, text};
+use super::problem::{Problem, ProblemKind, Row, text};
+use super::reason::Reason;
 use super::resolver::Resolver;
 use super::scan::{Scanner, Token};
 use crate::change::Change;
 use crate::daemon::{Role, SyncDaemon};
-use crate::destination::{Destination, DestinationKey, Forwarding, GueChecksum, Tunnel};
-use crate::names::{Interface, Scheduler};
-use crate::service::{Family, Netmask, Protocol, SchedulerFlags, Service, ServiceKey};
+use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
+use crate::family::{Family, Protocol};
+use crate::key::{DestinationKey, ServiceKey};
+use crate::names::Interface;
+use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::timeouts::Timeouts;
 
 /// `-p` without a value. ipvsadm's manual says 300; this is what it does.
@@ -218,7 +222,7 @@ impl Judge<'_> {
         let list = self.draft.scheduler_flags;
         let list = &list[..list.len().min(LONGEST_FLAGS)];
         let names = list.split(|&byte| byte == b',').filter(|name| !name.is_empty());
-        read_flags(names, self.draft.scheduler.unwrap_or_default())
+        read_flags(names, self.draft.scheduler.unwrap_or_default()).map_err(ProblemKind::Flag)
     }
 
     /// Whether the command takes all options that were given, and was given all that it needs.
@@ -419,44 +423,3 @@ fn bad(long: &str, value: &[u8], reason: Reason) -> ProblemKind {
     let row = bit_of(long).trailing_zeros() as usize;
     ProblemKind::BadValue { option: Row(&OPTIONS[row]), value: text(value), reason }
 }
-
-/// Read scheduler flags, separated by commas, as that scheduler calls them.
-pub fn parse_flags(list: &str, scheduler: Scheduler) -> Result<SchedulerFlags, ProblemKind> {
-    read_flags(list.as_bytes().split(|&byte| byte == b',').filter(|name| !name.is_empty()), scheduler)
-}
-
-/// The flags of those names, for that scheduler.
-pub(crate) fn read_flags<'n>(
-    names: impl Iterator<Item = &'n [u8]>,
-    scheduler: Scheduler,
-) -> Result<SchedulerFlags, ProblemKind> {
-    let mut flags = SchedulerFlags::empty();
-    for name in names {
-        let row = FLAGS.iter().find(|row| row.name.as_bytes() == name);
-        let row = row.ok_or_else(|| ProblemKind::UnknownFlag(text(name)))?;
-        if row.scheduler.is_some_and(|of| of != scheduler) {
-            return Err(ProblemKind::ForeignFlag(text(name)));
-        }
-        flags |= row.flag;
-    }
-    Ok(flags)
-}
-
-/// A scheduler flag by name.
-pub(super) struct FlagRow {
-    pub(super) name: &'static str,
-    pub(super) flag: SchedulerFlags,
-    /// The only scheduler that has it, under this name.
-    pub(super) scheduler: Option<Scheduler>,
-}
-
-/// Names of scheduler flags. Written is the first that fits.
-pub(super) const FLAGS: &[FlagRow] = &[
-    FlagRow { name: "sh-fallback", flag: SchedulerFlags::FALLBACK, scheduler: Some(Scheduler::SH) },
-    FlagRow { name: "sh-port", flag: SchedulerFlags::PORT, scheduler: Some(Scheduler::SH) },
-    FlagRow { name: "mh-fallback", flag: SchedulerFlags::FALLBACK, scheduler: Some(Scheduler::MH) },
-    FlagRow { name: "mh-port", flag: SchedulerFlags::PORT, scheduler: Some(Scheduler::MH) },
-    FlagRow { name: "flag-1", flag: SchedulerFlags::FLAG_1, scheduler: None },
-    FlagRow { name: "flag-2", flag: SchedulerFlags::FLAG_2, scheduler: None },
-    FlagRow { name: "flag-3", flag: SchedulerFlags::FLAG_3, scheduler: None },
-];

@@ -6,6 +6,7 @@ mod confirm;
 mod drain;
 mod generate;
 mod plan;
+mod record;
 mod save;
 mod set;
 mod show;
@@ -20,9 +21,9 @@ use anyhow::Context as _;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use ipvs::{Client, Namespace};
 
+use crate::arguments::Arguments;
 use crate::failure::{Failure, conclude, say};
 use crate::output;
-use crate::program::Arguments;
 use crate::style::{Color, Palette};
 
 /// A director of the Linux Virtual Server: ipvsadm's language, and more.
