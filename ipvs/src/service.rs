@@ -33,6 +33,10 @@ impl SchedulerFlags {
     /// sh and mh: hash the client's port, too (`sh-port`, `mh-port`).
     pub const PORT: Self = Self::FLAG_2;
 
+    /// The flags that have names.
+    #[cfg_attr(not(feature = "serde"), expect(dead_code, reason = "only documents need it"))]
+    pub(crate) const NAMED: Self = Self::FLAG_1.union(Self::FLAG_2).union(Self::FLAG_3);
+
     /// Bits of the flags word that are not the scheduler's.
     const OTHERS: u32 = IP_VS_SVC_F_PERSISTENT | IP_VS_SVC_F_HASHED | IP_VS_SVC_F_ONEPACKET;
 }
