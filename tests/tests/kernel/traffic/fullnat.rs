@@ -19,6 +19,8 @@ use crate::ours;
 ipvs_tests::tests! {
     by_iptables, needs = "iptables";
     by_iptables_on_one_segment, needs = "iptables";
+    by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
+    by_nft_on_one_segment, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
 }
 
 struct Inside {
@@ -104,4 +106,23 @@ fn iptables(inside: fn() -> Inside) {
     // Of what the director sends on, all that came for the virtual address.
     let rule = "POSTROUTING -m ipvs --vaddr 10.1.0.100/32 --vport 80 -j SNAT --to-source 10.2.0.1";
     recipe(&inside(), &format!("iptables-legacy -t nat -A {rule}"), &format!("iptables-legacy -t nat -D {rule}"));
+}
+
+const NFT: &[&str] = &[ours::PROGRAM, "/usr/sbin/nft"];
+
+fn by_nft() {
+    nft(two_armed);
+}
+
+fn by_nft_on_one_segment() {
+    nft(one_armed);
+}
+
+fn nft(inside: fn() -> Inside) {
+    let inside = inside();
+    inside.director.ok("nft add table ip fullnat");
+    inside.director.ok("nft add chain ip fullnat out { type nat hook postrouting priority srcnat ; }");
+    // nft has no match for IPVS, but knows where a connection went first.
+    let rule = "meta l4proto { tcp, udp } ct original ip daddr 10.1.0.100 ct original proto-dst 80 snat to 10.2.0.1";
+    recipe(&inside, &format!("nft add rule ip fullnat out {rule}"), "nft flush chain ip fullnat out");
 }
