@@ -6,9 +6,9 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | what a test author uses | [`harness`], [`topology`], [`netns`], [`serve`], [`client`], [`command`], [`wait`], [`mod@reference`] |
+//! | what a test author uses | [`harness`], [`topology`], [`netns`], [`serve`], [`client`], [`ftp`], [`packets`], [`real_server`], [`container`], [`cluster`], [`command`], [`wait`], [`mod@reference`] |
 //! | which kernel, and where it comes from | [`kernel`], [`provision`] |
-//! | the guest, from outside | [`uml`], [`pool`] |
+//! | the guest, from outside | [`uml`], [`qemu`], [`pool`] |
 //! | the guest, from inside | [`guest`], [`roles`] |
 //! | what they say to each other | [`mod@line`] |
 //! | ours against the reference | [`oracle`] |
@@ -39,6 +39,7 @@ pub mod oracle;
 pub mod packets;
 pub mod pool;
 pub mod provision;
+pub mod qemu;
 pub mod real_server;
 pub mod reference;
 pub mod roles;

@@ -19,6 +19,8 @@ use crate::ours;
 ipvs_tests::tests! {
     by_iptables, needs = "iptables";
     by_iptables_on_one_segment, needs = "iptables";
+    by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
+    by_nft_on_one_segment, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
 }
 
 struct Inside {
@@ -66,24 +68,26 @@ fn ready(lab: Lab, client: Host, director: Host, webs: [Host; 2]) -> Inside {
     Inside { _lab: lab, client, director }
 }
 
-/// Connects, and says whom the servers took for the client.
-fn try_out(client: &Host, answer: &str) -> Vec<String> {
-    let client = client.client().patience(Duration::from_millis(700));
-    let (held, datagrams) = (client.hold(2, "10.1.0.100:80"), client.datagrams(2, "10.1.0.100:80"));
-    assert_eq!([held.to_string(), datagrams.to_string()], [answer; 2]);
-    assert_eq!(held.again().who.len(), held.open.len());
-    let host = |peer: &String| peer.split(':').next().unwrap_or_default().to_owned();
-    held.peers.iter().chain(&datagrams.peers).map(host).collect()
-}
-
 /// The whole recipe, and what happens without either half of it.
 fn recipe(Inside { client, director, .. }: &Inside, add_rule: &str, remove_rule: &str) {
     director.ok(add_rule);
-    try_out(client, "timeout=2");
+    nobody_answers(client);
     director.sysctl("net/ipv4/vs/conntrack", "1").unwrap();
-    assert_eq!(try_out(client, "web1=1 web2=1"), ["10.2.0.1"; 4]);
+    let (held, datagrams) = (client.client().hold(2, "10.1.0.100:80"), client.client().datagrams(2, "10.1.0.100:80"));
+    assert_eq!([held.to_string(), datagrams.to_string()], ["web1=1 web2=1"; 2]);
+    assert_eq!(held.again().to_string(), "web1=1 web2=1");
+    for peer in held.peers.iter().chain(&datagrams.peers) {
+        assert!(peer.starts_with("10.2.0.1:"), "whom a server takes for its client: {peer}");
+    }
+    drop(held);
     director.ok(remove_rule);
-    try_out(client, "timeout=2");
+    nobody_answers(client);
+}
+
+fn nobody_answers(client: &Host) {
+    let client = client.client().patience(Duration::from_millis(400));
+    assert_eq!(client.hold(2, "10.1.0.100:80").to_string(), "timeout=2");
+    assert_eq!(client.datagrams(2, "10.1.0.100:80").to_string(), "timeout=2");
 }
 
 fn by_iptables() {
@@ -104,4 +108,23 @@ fn iptables(inside: fn() -> Inside) {
     // Of what the director sends on, all that came for the virtual address.
     let rule = "POSTROUTING -m ipvs --vaddr 10.1.0.100/32 --vport 80 -j SNAT --to-source 10.2.0.1";
     recipe(&inside(), &format!("iptables-legacy -t nat -A {rule}"), &format!("iptables-legacy -t nat -D {rule}"));
+}
+
+const NFT: &[&str] = &[ours::PROGRAM, "/usr/sbin/nft"];
+
+fn by_nft() {
+    nft(two_armed);
+}
+
+fn by_nft_on_one_segment() {
+    nft(one_armed);
+}
+
+fn nft(inside: fn() -> Inside) {
+    let inside = inside();
+    inside.director.ok("nft add table ip fullnat");
+    inside.director.ok("nft add chain ip fullnat out { type nat hook postrouting priority srcnat ; }");
+    // nft has no match for IPVS, but knows where a connection went first.
+    let rule = "meta l4proto { tcp, udp } ct original ip daddr 10.1.0.100 ct original proto-dst 80 snat to 10.2.0.1";
+    recipe(&inside, &format!("nft add rule ip fullnat out {rule}"), "nft flush chain ip fullnat out");
 }

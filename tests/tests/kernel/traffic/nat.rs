@@ -1,8 +1,10 @@
 //! LVS-NAT, the first of the three ways: requests and answers both pass the director. The drawing is [`Nat::DRAWING`];
 //! for IPv6 it has fd01:: in place of 10.1., and fd02:: in place of 10.2.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ipvs::{Change, Client, Destination, Director, Forwarding, Scheduler, Service, ServiceKey};
 use ipvs_tests::reference::Ipvsadm;
 use ipvs_tests::serve::Protocol::{Http, Tcp, Udp};
 use ipvs_tests::topology::{Host, Lab, Nat};
@@ -13,6 +15,7 @@ use crate::ours;
 ipvs_tests::tests! {
     the_tutorial;
     the_tutorial_by_the_reference;
+    the_tutorial_by_the_library;
     connections_that_stay_open_are_counted;
     datagrams;
     counters_say_what_passed_and_start_again;
@@ -50,6 +53,26 @@ fn tutorial() {
     wait::until(Duration::from_secs(10), || {
         let stats = director.ok("ipvsadm -Ln --stats");
         if stats.contains("10.1.0.100:80                       6 ") { Ok(()) } else { Err(stats) }
+    });
+}
+
+fn the_tutorial_by_the_library() {
+    let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
+    web1.serve(Http, "10.2.0.11:80").unwrap();
+    web2.serve(Http, "10.2.0.12:80").unwrap();
+    let mut ipvs = director.enter(Client::open).unwrap();
+    let service = Service::new(ServiceKey::tcp(Ipv4Addr::new(10, 1, 0, 100), 80), Scheduler::RR);
+    let server = |last| Destination::new((Ipv4Addr::new(10, 2, 0, last), 80), Forwarding::Masquerade);
+    let changes = [
+        Change::AddService(service),
+        Change::AddDestination(service.key, server(11)),
+        Change::AddDestination(service.key, server(12)),
+    ];
+    assert!(ipvs.submit(&changes).unwrap().is_empty());
+    assert_eq!(client.client().pages(6, "10.1.0.100:80").who, ["web2", "web1", "web2", "web1", "web2", "web1"]);
+    wait::until(Duration::from_secs(10), || {
+        let services = ipvs.state().unwrap().services;
+        if services[0].stats.connections == 6 { Ok(()) } else { Err(format!("{services:?}")) }
     });
 }
 

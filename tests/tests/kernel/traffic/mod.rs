@@ -19,6 +19,8 @@ use ipvs_tests::harness::Test;
 /// The tests of all of them.
 pub(crate) fn tests() -> Vec<Test> {
     [
+        // It waits for most of a minute, while others can run beside it.
+        pacemaker::tests(),
         nat::tests(),
         dr::tests(),
         tun::tests(),
@@ -30,7 +32,6 @@ pub(crate) fn tests() -> Vec<Test> {
         protocols::tests(),
         sync::tests(),
         keepalived::tests(),
-        pacemaker::tests(),
     ]
     .concat()
 }
