@@ -7,7 +7,9 @@ mod client;
 mod connection;
 mod documents;
 mod guest;
+mod model;
 mod ours;
+mod plan;
 mod traffic;
 mod verbs;
 
@@ -19,6 +21,8 @@ fn main() -> ExitCode {
             guest::tests(),
             connection::tests(),
             client::tests(),
+            model::tests(),
+            plan::tests(),
             cases::tests(),
             traffic::tests(),
             verbs::tests(),
