@@ -2,6 +2,7 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod captured;
 mod cases;
 mod client;
 mod connection;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         [
             guest::tests(),
             connection::tests(),
+            captured::tests(),
             client::tests(),
             model::tests(),
             plan::tests(),
