@@ -1,12 +1,13 @@
 //! ipvsadm's language, line by line.
 
 use ipvs::Change;
-use ipvs::rules::{COMMANDS, Command, LineError, Lines, Numeric, OPTIONS};
+use ipvs::rules::{COMMANDS, Command, Line, LineError, Lines, Numeric, OPTIONS};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{Index, select};
+use proptest::test_runner::TestCaseError;
 
-use crate::{random, sayable};
+use crate::{promises, random, sayable};
 
 fn read(text: &[u8]) -> Vec<Result<Command, LineError>> {
     Lines::new(text, &mut Numeric).map(|line| line.map(|line| line.command)).collect()
@@ -23,7 +24,7 @@ fn word() -> impl Strategy<Value = String> {
         8 => select(known.clone()),
         1 => (select(known.clone()), "[a-z0-9=:.-]{0,4}").prop_map(|(word, tail)| word + &tail),
         1 => (select(known.clone()), select(known)).prop_map(|(word, value)| format!("{word}={value}")),
-        1 => "[ -~]{0,8}",
+        1 => "[!-~]{0,8}",
     ]
 }
 
@@ -56,23 +57,55 @@ proptest! {
     }
 
     #[test]
-    fn any_words(lines in vec(vec(word(), 0..8), 1..5)) {
-        let text = lines.iter().map(|words| words.join(" ")).collect::<Vec<_>>().join("\n");
-        for line in Lines::new(text.as_bytes(), &mut Numeric) {
-            match line {
-                // What is understood can be said again, in other words perhaps.
-                Ok(line) => if let Command::Change(change) = line.command {
-                    let again = change.to_string();
-                    prop_assert_eq!(read(again.as_bytes()), vec![Ok(Command::Change(change))], "{} -> {}", text, again);
-                },
-                Err(error) => {
-                    let shown = text.lines().nth(error.number - 1).unwrap_or_default();
-                    prop_assert_eq!(&error.text, shown);
-                    prop_assert!((1..=shown.len() + 1).contains(&error.column), "{}: {}", error, shown);
-                    prop_assert!(!error.to_string().is_empty());
-                }
+    fn any_words(words in vec(word(), 0..8)) {
+        understood_or_explained(&words.join(" "))?;
+    }
+
+    /// A good line with a word more, a word less, and another word.
+    #[test]
+    fn almost_right(
+        change in sayable::change(),
+        mistakes in vec((any::<Index>(), prop_oneof![Just(None), word().prop_map(Some)], any::<bool>()), 0..3),
+    ) {
+        let line = change.to_string();
+        let mut words: Vec<&str> = line.split(' ').collect();
+        for (at, word, instead) in &mistakes {
+            let at = at.index(words.len());
+            let end = at + usize::from(*instead || word.is_none());
+            words.splice(at..end, word.as_deref());
+            if words.is_empty() {
+                break;
             }
         }
+        understood_or_explained(&words.join(" "))?;
+    }
+}
+
+/// What is understood can be said again, in other words perhaps; what is not is told of with its place.
+fn understood_or_explained(line: &str) -> Result<(), TestCaseError> {
+    for read in Lines::new(line.as_bytes(), &mut Numeric) {
+        match read {
+            Ok(Line { command: Command::Change(change), .. }) => {
+                let again = change.to_string();
+                prop_assert_eq!(self::read(again.as_bytes()), vec![Ok(Command::Change(meant(change)))], "{}", again);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                prop_assert_eq!((error.number, &*error.text), (1, line));
+                prop_assert!((1..=line.len() + 1).contains(&error.column), "{}", error);
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A netmask without persistence does nothing, and is not written.
+fn meant(change: Change) -> Change {
+    match change {
+        Change::AddService(service) => Change::AddService(promises::meant(service)),
+        Change::EditService(service) => Change::EditService(promises::meant(service)),
+        other => other,
     }
 }
 

@@ -17,7 +17,8 @@ struct Table {
     services: BTreeMap<ServiceKey, (Service, BTreeMap<DestinationKey, Destination>)>,
 }
 
-fn meant(service: Service) -> Service {
+/// The service without a netmask that does nothing.
+pub fn meant(service: Service) -> Service {
     match service.persistence {
         Some(_) => service,
         None => Service { netmask: Netmask::host(service.key.family()), ..service },

@@ -178,10 +178,7 @@ pub fn role() -> impl Strategy<Value = Role> {
 
 /// Any change; names that the kernel does not know are among them.
 pub fn change() -> impl Strategy<Value = Change> {
-    // Each costs the kernel the start of a program that looks for a module.
-    let unknown = service().prop_map(|service| Service { scheduler: "nonesuch".parse().expect("a name"), ..service });
-    let engine = Engine::new("nonesuch").expect("a name");
-    let unknown_engine = service().prop_map(move |service| Service { engine: Some(engine), ..service });
+    let unknown = || (service(), any::<bool>()).prop_map(|(service, scheduler)| unknown(service, scheduler)).boxed();
     let services = || service().boxed();
     let with_server =
         || service_key().prop_flat_map(|key| server(key.family()).prop_map(move |server| (key, server))).boxed();
@@ -197,9 +194,19 @@ pub fn change() -> impl Strategy<Value = Change> {
         (40, role().prop_map(Change::StopDaemon).boxed()),
         (20, option::of(service_key()).prop_map(Change::Zero).boxed()),
         (4, Just(Change::Flush).boxed()),
-        (3, unknown.prop_map(Change::AddService).boxed()),
-        (3, unknown_engine.prop_map(Change::EditService).boxed()),
+        (6, unknown().prop_map(Change::AddService).boxed()),
+        (6, unknown().prop_map(Change::EditService).boxed()),
     ])
+}
+
+/// The service with a scheduler, or an engine, that no kernel has. Each costs the kernel the start of a program that
+/// looks for a module.
+fn unknown(service: Service, scheduler: bool) -> Service {
+    if scheduler {
+        Service { scheduler: Scheduler::new("nonesuch").expect("a name"), ..service }
+    } else {
+        Service { engine: Some(Engine::new("nonesuch").expect("a name")), ..service }
+    }
 }
 
 /// A table: services with servers, and perhaps timeouts and daemons.

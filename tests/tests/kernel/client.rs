@@ -18,6 +18,7 @@ use ipvs::{
     Change, Client, Destination, DestinationKey, Director, ErrorKind, Forwarding, Scheduler, Service, ServiceKey,
 };
 use ipvs_tests::harness::Test;
+use ipvs_tests::rtnl;
 
 pub(crate) fn tests() -> Vec<Test> {
     [
@@ -32,6 +33,15 @@ pub(crate) fn tests() -> Vec<Test> {
         invalid::tests(),
     ]
     .concat()
+}
+
+/// Makes an Ethernet interface, eth0, for sync daemons.
+pub(crate) fn ethernet() {
+    let socket = rtnl::Socket::open().unwrap();
+    socket.add_link("eth0", "dummy").unwrap();
+    socket.set_up("eth0").unwrap();
+    // To send from: an address that the kernel makes by itself is good some time later.
+    socket.add_address("eth0", "fd00::1/64").unwrap();
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -2,12 +2,15 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod captured;
 mod cases;
 mod client;
 mod connection;
 mod documents;
 mod guest;
+mod model;
 mod ours;
+mod plan;
 mod traffic;
 mod verbs;
 
@@ -18,7 +21,10 @@ fn main() -> ExitCode {
         [
             guest::tests(),
             connection::tests(),
+            captured::tests(),
             client::tests(),
+            model::tests(),
+            plan::tests(),
             cases::tests(),
             traffic::tests(),
             verbs::tests(),

@@ -1,9 +1,8 @@
 //! Sync daemons.
 
 use ipvs::{Change, Client, Destination, ErrorKind, Forwarding, Interface, Role, SyncDaemon};
-use ipvs_tests::rtnl;
 
-use super::{add, ip, refused_with, submit, web};
+use super::{add, ethernet, ip, refused_with, submit, web};
 
 ipvs_tests::tests! {
     none_runs;
@@ -20,13 +19,8 @@ ipvs_tests::tests! {
     no_servers_of_both_families_beside_it;
 }
 
-/// A director with an Ethernet interface, eth0.
 fn director() -> Client {
-    let socket = rtnl::Socket::open().unwrap();
-    socket.add_link("eth0", "dummy").unwrap();
-    socket.set_up("eth0").unwrap();
-    // To send from: an address that the kernel makes by itself is good some time later.
-    socket.add_address("eth0", "fd00::1/64").unwrap();
+    ethernet();
     Client::open().unwrap()
 }
 

@@ -7,6 +7,7 @@ use ipvs::{
     Role, Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon, Timeouts, Version,
 };
 use ipvs_tests::kernel::running;
+use ipvs_tests::random::steps;
 use ipvs_tests::topology::Lab;
 
 use super::{add, ip, server, submit, web, web6};
@@ -68,16 +69,6 @@ fn everything() -> Config {
         ],
         order: ipvs::Order::Kernel,
     }
-}
-
-/// The changes that make it, one after the other.
-fn steps(config: &Config) -> Vec<Change> {
-    let services = config.services.iter().flat_map(|ServiceConfig { service, destinations }| {
-        let servers = destinations.iter().map(|server| Change::AddDestination(service.key, *server));
-        std::iter::once(Change::AddService(*service)).chain(servers)
-    });
-    let daemons = config.daemons.iter().flatten().map(|daemon| Change::StartDaemon(*daemon));
-    config.timeouts.map(Change::SetTimeouts).into_iter().chain(daemons).chain(services).collect()
 }
 
 fn what_was_configured() {
