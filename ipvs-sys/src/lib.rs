@@ -15,6 +15,8 @@ mod error;
 mod inbox;
 pub mod message;
 mod namespace;
+#[cfg(feature = "start")]
+pub mod start;
 mod sys;
 mod table;
 pub mod uapi;
