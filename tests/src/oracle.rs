@@ -21,11 +21,10 @@ pub mod table;
 pub mod traffic;
 pub mod typed;
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result};
 
 use crate::harness::Test;
+use crate::kernel;
 use crate::reference::Ipvsadm;
 use case::Case;
 
@@ -34,18 +33,21 @@ const SHOW: &str = "IPVS_SHOW";
 
 /// The tests of some files of cases: one for each case, under the file's name. `install` puts ours at /sbin.
 pub fn tests(module: &str, files: &[(&str, &str)], install: fn()) -> Vec<Test> {
+    let test = |case: Case| Test::new(case.name.clone(), move || check(&case, install));
     let read = |(name, text): &(&str, &str)| {
-        case::parse(&format!("{module}::{name}"), text).unwrap_or_else(|error| panic!("{error}"))
+        let name = format!("{module}::{name}");
+        match case::parse(&name, text) {
+            Ok(cases) => cases.into_iter().map(test).collect(),
+            Err(error) => vec![Test::new(name, move || -> () { panic!("{error}") })],
+        }
     };
-    let test = |case: Case| {
-        let case = Arc::new(case);
-        Test::new(case.name.clone(), move || check(&case, install))
-    };
-    files.iter().flat_map(read).map(test).collect()
+    files.iter().flat_map(read).collect()
 }
 
 /// Runs a case on both sides; a difference is a panic that shows it.
 pub fn check(case: &Case, install: fn()) -> Result<()> {
+    case.check().map_err(anyhow::Error::msg)?;
+    let case = &case.clone().on(kernel::running());
     side::write_names()?;
     Ipvsadm::get().install().context("install the reference")?;
     let reference = side::transcript("reference", case)?;

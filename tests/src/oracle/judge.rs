@@ -29,7 +29,8 @@ pub fn compare(case: &Case, reference: &Transcript, ours: &Transcript) -> Option
 
 /// What one side did, all of it.
 pub fn show(case: &Case, transcript: &Transcript) -> String {
-    let shown = side(case, transcript, |_, outcome| (format!("{}{}", outcome.stdout, outcome.stderr), outcome.end.clone()));
+    let shown =
+        side(case, transcript, |_, outcome| (format!("{}{}", outcome.stdout, outcome.stderr), outcome.end.clone()));
     shown + &transcript.table
 }
 

@@ -6,7 +6,23 @@ macro_rules! files {
     ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../../cases/", $name, ".cases")))),*] };
 }
 
-const FILES: &[(&str, &str)] = files!["usage", "addresses", "services", "servers", "fwmarks", "timeouts", "daemons", "listings", "names", "save", "restore", "scripts", "connections", "edges", "differences"];
+const FILES: &[(&str, &str)] = files![
+    "usage",
+    "addresses",
+    "services",
+    "servers",
+    "fwmarks",
+    "timeouts",
+    "daemons",
+    "listings",
+    "names",
+    "save",
+    "restore",
+    "scripts",
+    "connections",
+    "edges",
+    "differences"
+];
 
 pub(crate) fn tests() -> Vec<Test> {
     ipvs_tests::oracle::tests("cases", FILES, crate::ours::install)

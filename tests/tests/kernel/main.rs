@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     ipvs_tests::harness::main(
-        [cases::tests(), guest::tests(), nat::tests(), dr::tests(), tun::tests(), verbs::tests(), documents::tests()].concat(),
+        [cases::tests(), guest::tests(), nat::tests(), dr::tests(), tun::tests(), verbs::tests(), documents::tests()]
+            .concat(),
     )
 }
