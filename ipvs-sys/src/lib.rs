@@ -16,6 +16,8 @@ mod inbox;
 mod malformed;
 pub mod message;
 mod namespace;
+#[cfg(feature = "start")]
+pub mod start;
 mod sys;
 mod table;
 pub mod uapi;

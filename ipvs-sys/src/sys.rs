@@ -1,5 +1,5 @@
 //! The two calls that neither std nor a safe crate has, and the borrow of neli's socket that they need. All of this
-//! crate's `unsafe` is here.
+//! crate's `unsafe` is here, but for the look in `start`.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -21,6 +21,7 @@
 //! | `@mask NAME…` | what no two runs have in common ([`super::mask`]) |
 //! | `@limit SECONDS` | for each command; 5 if nothing is said |
 //! | `@compat ROW` | this case is different on purpose, as that row of docs/compat.md says |
+//! | `@before 6.6` | … but from that kernel on it is a matter of luck: only ours is run |
 //! | `@table differs` | … and so is what the kernel holds in the end |
 //!
 //! What is different is written behind the command, and must be so to the letter; what is not written must be the same:
@@ -50,6 +51,8 @@ pub struct Case {
     pub masks: Vec<Mask>,
     /// The row of docs/compat.md that says why the outputs differ.
     pub compat: Option<String>,
+    /// From this kernel on only ours is run.
+    pub before: Option<(u32, u32)>,
     /// In the end the kernel holds something else.
     pub table_differs: bool,
     /// For each command.
@@ -95,12 +98,14 @@ impl Case {
             steps: lines.into_iter().map(Step::typed).collect(),
             masks: Vec::new(),
             compat: None,
+            before: None,
             table_differs: false,
             limit: LIMIT,
         }
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Whether it is well written.
+    pub fn check(&self) -> Result<(), String> {
         let differs = self.table_differs || self.steps.iter().any(|step| step.ours.is_some());
         match &self.compat {
             Some(_) if !differs => Err(format!("{}: @compat, and nothing differs", self.name)),
@@ -161,7 +166,6 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Case>, String> {
     if let Some((case, variables)) = current {
         cases.extend(each_value(case, &variables));
     }
-    cases.iter().try_for_each(Case::check)?;
     Ok(cases)
 }
 
@@ -179,6 +183,10 @@ fn directive(case: &mut Case, variables: &mut Vec<Variable>, line: &str) -> Opti
         "for" => variables.push((words.next()?, words.collect())),
         "mask" => case.masks = words.map(|word| Mask::named(&word)).collect::<Option<_>>()?,
         "limit" => case.limit = Duration::from_secs(words.next()?.parse().ok()?),
+        "before" => {
+            let (major, minor) = words.next()?.split_once('.').map(|(major, minor)| (major.parse(), minor.parse()))?;
+            case.before = Some((major.ok()?, minor.ok()?));
+        }
         "compat" => case.compat = Some(words.next()?),
         "table" if words.next()? == "differs" => case.table_differs = true,
         _ => return None,

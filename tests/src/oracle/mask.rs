@@ -81,7 +81,7 @@ fn sort_connections(text: &str) -> String {
 
 /// Each service goes with its servers, whose order is not touched.
 fn sort_services(text: &str) -> String {
-    let begins = |line: &str| ["TCP ", "UDP ", "SCTP ", "FWM ", "-A "].iter().any(|word| line.starts_with(word));
+    let begins = |line: &str| ["TCP ", "UDP ", "SCTP ", "FWM ", "IP_", "-A "].iter().any(|word| line.starts_with(word));
     let mut head = String::new();
     let mut blocks: Vec<String> = Vec::new();
     for line in text.split_inclusive('\n') {

@@ -34,6 +34,14 @@ pub struct Transcript {
     pub table: String,
 }
 
+impl Transcript {
+    /// A reference that nobody asked: the same, but for how its commands end.
+    pub fn unknown(&self) -> Transcript {
+        let unknown = |outcome: &Outcome| Outcome { end: "not asked".to_owned(), ..outcome.clone() };
+        Transcript { outcomes: self.outcomes.iter().map(unknown).collect(), table: self.table.clone() }
+    }
+}
+
 /// Puts the names in place of the machine's.
 pub fn write_names() -> Result<()> {
     for (name, text) in NAMES {

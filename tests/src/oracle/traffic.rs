@@ -10,6 +10,8 @@
 //! | `%close NAME [client\|server]` | closes it, or one end |
 //! | `%udp FROM TO [size=N] [count=N] [reply=N] [mark=N] [file=PATH] [noread]` | sends datagrams |
 //! | `%sctp-init FROM TO` | sends the first chunk of an association |
+//! | `%service ADDRESS:PORT protocol=N [flags=N]` | a service that only another program makes |
+//! | `%server SERVICE SERVER method=N [tunnel=N port=N flags=N]` | a server of TCP that only another program makes |
 //! | `%wait [conns=N] [inpkts=N]` | until the counters of all services together show that; the kernel copies them every two seconds |
 //! | `%sleep SECONDS` | |
 //!
@@ -23,7 +25,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use ipvs_sys::uapi::Command;
+use ipvs_sys::uapi::{Command, CommandAttrs, DestAttrs, ServiceAttrs};
+use ipvs_sys::wire::{Address, Be16, FlagsMask, Name};
 use ipvs_sys::{Connection, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
@@ -105,6 +108,8 @@ impl Traffic {
             "close" => self.close(&words)?,
             "udp" => return self.send(&words),
             "sctp-init" => sctp_init(words.address(1)?, words.address(2)?)?,
+            "service" => set_service(&words)?,
+            "server" => set_server(&words)?,
             "wait" => wait(&words)?,
             "sleep" => std::thread::sleep(Duration::try_from_secs_f32(words.place(1)?.parse()?)?),
             _ => bail!("no such thing"),
@@ -244,6 +249,61 @@ fn sctp_init(from: SocketAddr, to: SocketAddr) -> Result<()> {
     packet.extend([1, 0, 0, 20, 0, 0, 0x30, 0x39, 0, 1, 0, 0, 0, 10, 0, 10, 0, 0, 0, 1]);
     sendto(&socket, &packet, SendFlags::empty(), &SocketAddr::new(to.ip(), 0))?;
     Ok(())
+}
+
+fn service(at: SocketAddr, protocol: u16) -> ServiceAttrs {
+    ServiceAttrs {
+        af: Some(family(at.ip()).as_raw()),
+        protocol: Some(protocol),
+        addr: Some(address(at.ip())),
+        port: Some(Be16(at.port())),
+        ..ServiceAttrs::default()
+    }
+}
+
+fn address(ip: IpAddr) -> Address {
+    match ip {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => ip.into(),
+    }
+}
+
+fn set_service(words: &Words<'_>) -> Result<()> {
+    let service = ServiceAttrs {
+        sched_name: Name::new(b"rr"),
+        flags: Some(FlagsMask { flags: words.number("flags")?.unwrap_or(0), mask: u32::MAX }),
+        timeout: Some(0),
+        netmask: Some(u32::MAX),
+        ..service(words.address(1)?, words.number("protocol")?.context("protocol=")? as u16)
+    };
+    submit(Command::NewService, CommandAttrs { service: Some(service), ..CommandAttrs::default() })
+}
+
+fn set_server(words: &Words<'_>) -> Result<()> {
+    let (of, at) = (words.address(1)?, words.address(2)?);
+    let number = |name| words.number(name).map(|number| number.unwrap_or(0));
+    let dest = DestAttrs {
+        addr_family: Some(family(at.ip()).as_raw()),
+        addr: Some(address(at.ip())),
+        port: Some(Be16(at.port())),
+        fwd_method: Some(number("method")?),
+        weight: Some(1),
+        u_thresh: Some(0),
+        l_thresh: Some(0),
+        tun_type: Some(number("tunnel")? as u8),
+        tun_port: Some(Be16(number("port")? as u16)),
+        tun_flags: Some(number("flags")? as u16),
+        ..DestAttrs::default()
+    };
+    let service = service(of, libc::IPPROTO_TCP as u16);
+    submit(Command::NewDest, CommandAttrs { service: Some(service), dest: Some(dest), ..CommandAttrs::default() })
+}
+
+fn submit(command: Command, attributes: CommandAttrs) -> Result<()> {
+    match Connection::open()?.submit([Request { command, attributes }])?.pop() {
+        Some((_, refusal)) => Err(refusal.into()),
+        None => Ok(()),
+    }
 }
 
 fn wait(words: &Words<'_>) -> Result<()> {
