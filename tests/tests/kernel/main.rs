@@ -8,6 +8,7 @@ mod client;
 mod connection;
 mod documents;
 mod guest;
+mod hitless;
 mod model;
 mod ours;
 mod plan;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             cases::tests(),
             traffic::tests(),
             verbs::tests(),
+            hitless::tests(),
             documents::tests(),
         ]
         .concat(),
