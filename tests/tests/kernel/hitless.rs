@@ -80,7 +80,7 @@ fn under_load(lab: &Nat, act: impl FnOnce()) -> Damage {
     let new = Mutex::new(BTreeMap::new());
     let connect = |target: &str| {
         while goes_on() {
-            let answers = lab.client.client().patience(Duration::from_millis(500)).hold(1, target);
+            let answers = lab.client.client().patience(Duration::from_secs(5)).hold(1, target);
             *new.lock().unwrap().entry(answers.to_string()).or_insert(0) += 1;
         }
     };
