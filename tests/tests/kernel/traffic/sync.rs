@@ -112,7 +112,7 @@ impl Pair {
 
     /// Opens connections, and says something on each: one is told of from its third packet on.
     fn hold(&self, count: usize, service: &str) -> Answers {
-        let held = self.client.client().patience(Duration::from_secs(1)).hold(count, service);
+        let held = self.client.client().hold(count, service);
         assert_eq!(held.to_string(), format!("web1={0} web2={0}", count / 2));
         assert_eq!(held.again().to_string(), held.to_string());
         held
