@@ -66,7 +66,7 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// One processor, 1 GB, and no programs but this executable, `sh` and `ip`.
+    /// One processor, 1 GB, and no programs but this executable, `sh`, `cat`, `ip` and `tc`.
     pub fn new() -> Machine {
         let programs = ["/bin/sh", "/sbin/ip", "/sbin/tc", "/bin/cat"].map(PathBuf::from).to_vec();
         Machine { programs, files: Vec::new(), processors: 1, memory: "1G".to_owned(), counting: false }
@@ -159,7 +159,11 @@ impl Cloud {
         for program in &self.machine.programs {
             archive.program(program)?;
         }
-        for file in FILES.iter().map(Path::new).chain(self.machine.files.iter().map(PathBuf::as_path)) {
+        // A small machine may lack some of these.
+        for file in FILES.iter().map(Path::new).filter(|file| file.exists()) {
+            archive.file(file)?;
+        }
+        for file in &self.machine.files {
             archive.file(file)?;
         }
         let selection = depmod::Modules::in_folder(&self.modules)?.select(&MODULES)?;
