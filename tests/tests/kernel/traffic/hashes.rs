@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipvs::hash::{Table, TableSizes};
 use ipvs::{Client, Destination, DestinationKey, Director, Scheduler};
-use ipvs_tests::serve::Protocol::Tcp;
+use ipvs_tests::serve::Protocol::Udp;
 use ipvs_tests::topology::{Host, Lab};
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ fn farm() -> Farm {
         lab.plug(rs, "inside", &format!("10.2.0.{last}/24 fd02::{last}/64")).unwrap();
         rs.gateway("10.2.0.1").unwrap();
         rs.gateway("fd02::1").unwrap();
-        rs.serve(Tcp, "[::]:80").unwrap();
+        rs.serve(Udp, "[::]:80").unwrap();
     }
     client.ok("ip route add local 10.9.0.0/16 dev lo");
     client.ok("ip route add local fd09::/64 dev lo");
@@ -140,7 +140,7 @@ impl Farm {
         let answer = |n: u32| {
             let (source, web) = question(n);
             let from = SocketAddr::new(source, port);
-            let who = self.client.client().from(&from.to_string()).hold(1, &web).who.remove(0);
+            let who = self.client.client().from(&from.to_string()).datagrams(1, &web).who.remove(0);
             let hashed = if by_destination { web.parse::<SocketAddr>().unwrap().ip() } else { source };
             let computed = table.pick(hashed, port).map_or("refused".to_owned(), |server| name(server.address));
             assert_eq!(who, computed, "{from} to {web}");
@@ -174,7 +174,7 @@ fn count(answers: &[String], name: &str) -> usize {
     answers.iter().filter(|answer| *answer == name).count()
 }
 
-const WEB: &str = "-t 10.8.0.1:80";
+const WEB: &str = "-u 10.8.0.1:80";
 const THREE: [(&str, u32); 3] = [("10.2.0.11:80", 1), ("10.2.0.12:80", 3), ("10.2.0.13:80", 2)];
 const FOUR: [(&str, u32); 4] = [("10.2.0.11:80", 1), ("10.2.0.12:80", 3), ("10.2.0.13:80", 2), ("10.2.0.14:80", 2)];
 const DRAINED: [(&str, u32); 4] = [("10.2.0.11:80", 1), ("10.2.0.12:80", 0), ("10.2.0.13:80", 2), ("10.2.0.14:80", 2)];
@@ -243,7 +243,7 @@ fn mh_with_fallback() {
     assert_eq!(count(&after, "refused"), 0);
 }
 
-const WEB_6: &str = "-t [fd08::1]:80";
+const WEB_6: &str = "-u [fd08::1]:80";
 const THREE_6: [(&str, u32); 3] = [("[fd02::11]:80", 1), ("[fd02::12]:80", 3), ("[fd02::13]:80", 2)];
 const FOUR_6: [(&str, u32); 4] =
     [("[fd02::11]:80", 1), ("[fd02::12]:80", 3), ("[fd02::13]:80", 2), ("[fd02::14]:80", 2)];
@@ -267,7 +267,7 @@ fn dh_by_destination() {
     farm.director.ok(&format!("tc filter add dev eth0 ingress protocol ip flower {marked}"));
     let question = |n| {
         let [high, low] = nth(n);
-        (IpAddr::from([10, 1, 0, 10]), format!("10.8.{high}.{low}:80"))
+        (source_4(n), format!("10.8.{high}.{low}:80"))
     };
     farm.proven(question, &rules("-f 1", "-s dh", &THREE), &rules("-f 1", "-s dh", &FOUR));
 }
