@@ -6,6 +6,7 @@ mod cases;
 mod documents;
 mod dr;
 mod guest;
+mod matrix;
 mod nat;
 mod ours;
 mod tun;
@@ -15,7 +16,16 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     ipvs_tests::harness::main(
-        [cases::tests(), guest::tests(), nat::tests(), dr::tests(), tun::tests(), verbs::tests(), documents::tests()]
-            .concat(),
+        [
+            cases::tests(),
+            matrix::tests(),
+            guest::tests(),
+            nat::tests(),
+            dr::tests(),
+            tun::tests(),
+            verbs::tests(),
+            documents::tests(),
+        ]
+        .concat(),
     )
 }
