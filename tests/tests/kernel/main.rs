@@ -9,6 +9,7 @@ mod guest;
 mod matrix;
 mod nat;
 mod ours;
+mod random;
 mod tun;
 mod verbs;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         [
             cases::tests(),
             matrix::tests(),
+            random::tests(),
             guest::tests(),
             nat::tests(),
             dr::tests(),
