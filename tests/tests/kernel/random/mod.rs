@@ -35,6 +35,26 @@ fn number(variable: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
 }
 
+/// Leaves out the names that two addresses have, and those that are cut: of them cases tell.
+fn plain_names() {
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap();
+    let plain = hosts.lines().filter(|line| !line.contains("many.test") && !line.contains("a-real-server"));
+    std::fs::write("/etc/hosts", plain.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+}
+
+/// Whether a line is read from a file as it is read from a command line: there are no quotes, and comments.
+fn can_stand_in_a_file(words: &made::Words) -> bool {
+    let plain = |word: &Vec<u8>| {
+        !word.is_empty() && !word.starts_with(b"#") && !word.iter().any(|byte| b" \t\r\n".contains(byte))
+    };
+    !words.is_empty() && words.iter().all(plain) && !words.iter().all(|word| word == b"ipvsadm")
+}
+
+/// Lines as a file has them.
+fn file(lines: &[made::Words]) -> Vec<u8> {
+    lines.iter().flat_map(|words| [words.join(&b' '), b"\n".to_vec()].concat()).collect()
+}
+
 /// A line as one could type it.
 fn typed<W: AsRef<[u8]>>(words: &[W]) -> String {
     let quoted = |word: &W| {
