@@ -10,8 +10,9 @@ use neli::socket::NlSocket;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use crate::controller::{self, FamilyAttrs};
-use crate::error::{Error, Malformed, Refusal};
+use crate::error::{Error, Refusal};
 use crate::inbox::Inbox;
+use crate::malformed::Malformed;
 use crate::message::{Body, Content, Request, readdress, write_message};
 use crate::namespace::Namespace;
 use crate::sys;
@@ -96,8 +97,11 @@ impl Connection {
 
     /// Ask for a whole list: [`Command::GetService`], [`Command::GetDest`] or [`Command::GetDaemon`].
     ///
-    /// What changes meanwhile may be missing or come twice, and nothing says so. A dump that is dropped before its end
-    /// is read to the end.
+    /// What changes meanwhile may be missing or come twice, and nothing says so. Since 7.1 that is true of services that
+    /// nobody touches, too, for a moment after others came or went: the kernel fits its table to their number. A list
+    /// that comes twice in the same order is whole.
+    ///
+    /// A dump that is dropped before its end is read to the end.
     pub fn dump(&mut self, request: &Request) -> Result<Dump<'_>, Error> {
         let sequence = self.send_alone(request, NlmF::DUMP)?;
         Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, connection: self })
@@ -277,7 +281,10 @@ impl Connection {
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => {}
                     Some(libc::EAGAIN) => return Err(Error::Timeout(command)),
-                    Some(libc::ENOBUFS) => return Err(Error::AnswersLost(command)),
+                    Some(libc::ENOBUFS) => {
+                        self.inbox.drain(sys::borrow(&self.socket));
+                        return Err(Error::AnswersLost(command));
+                    }
                     _ => return Err(Error::Socket(error)),
                 },
             }
@@ -310,7 +317,7 @@ enum DumpState {
     /// No answer yet: a stale family number may still show.
     Fresh,
     Running,
-    /// An answer could not be read; more of them may come.
+    /// An answer could not be read: no more of them are given out, but they are read to their end.
     Broken,
     Ended,
 }
@@ -320,27 +327,29 @@ impl Dump<'_> {
         let command = self.command;
         while matches!(self.state, DumpState::Fresh | DumpState::Running) {
             let fresh = self.state == DumpState::Fresh;
-            // Until the end has been seen.
-            self.state = DumpState::Broken;
-            let refusal = match self.connection.next_content(command, self.sequence)? {
+            // Whatever goes wrong ends it, but for an answer that cannot be read: more of them may come.
+            self.state = DumpState::Ended;
+            let content = self.connection.next_content(command, self.sequence).inspect_err(|error| {
+                if let Error::Malformed { .. } = error {
+                    self.state = DumpState::Broken;
+                }
+            })?;
+            let refusal = match content {
                 Content::Data { attributes, .. } => {
-                    let item =
-                        CommandAttrs::read(attributes).map_err(|malformed| Error::Malformed { command, malformed })?;
-                    self.state = DumpState::Running;
-                    return Ok(Some(item));
+                    let item = CommandAttrs::read(attributes);
+                    self.state = if item.is_ok() { DumpState::Running } else { DumpState::Broken };
+                    return item.map(Some).map_err(|malformed| Error::Malformed { command, malformed });
                 }
                 Content::Done | Content::Other => {
                     self.state = DumpState::Running;
                     continue;
                 }
                 Content::End(refusal) => {
-                    self.state = DumpState::Ended;
                     return refusal.map_or(Ok(None), |refusal| Err(Error::Refused { command, refusal }));
                 }
                 Content::Refused(refusal) => refusal,
             };
             if !fresh || !self.connection.send_again_after(&refusal, command)? {
-                self.state = DumpState::Ended;
                 return Err(Error::Refused { command, refusal });
             }
             self.state = DumpState::Running;

@@ -13,6 +13,7 @@ mod connection;
 pub mod controller;
 mod error;
 mod inbox;
+mod malformed;
 pub mod message;
 mod namespace;
 #[cfg(feature = "start")]
@@ -23,6 +24,7 @@ pub mod uapi;
 pub mod wire;
 
 pub use connection::{BATCH, Connection, Dump};
-pub use error::{Error, Malformed, Refusal};
+pub use error::{Error, Refusal};
+pub use malformed::Malformed;
 pub use message::Request;
 pub use namespace::Namespace;

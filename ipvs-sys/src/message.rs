@@ -6,7 +6,8 @@ use neli::consts::nl::{NlmF, Nlmsg};
 use neli::err::SerError;
 use neli::nl::{NlPayload, NlmsghdrBuilder};
 
-use crate::error::{Error, Malformed, Refusal};
+use crate::error::{Error, Refusal};
+use crate::malformed::Malformed;
 use crate::uapi::{Command, CommandAttrs, FAMILY_VERSION};
 use crate::wire::{Attributes, Wire, each_attribute};
 

@@ -39,13 +39,26 @@ pub(crate) struct Datagram {
 /// How many datagrams one call takes at the most.
 pub(crate) const AT_ONCE: usize = 8;
 
-/// Wait for one datagram and take what else is there, each into a slot of `slot` bytes. Answers how many.
+/// Whether to wait for the first datagram.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Wait {
+    Yes,
+    No,
+}
+
+/// Take the datagrams that are there, each into a slot of `slot` bytes; if there is none, wait for one or fail with
+/// `EAGAIN`. Answers how many.
 pub(crate) fn receive_many(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     slot: usize,
     datagrams: &mut [Datagram; AT_ONCE],
+    wait: Wait,
 ) -> io::Result<usize> {
+    let flags = match wait {
+        Wait::Yes => libc::MSG_WAITFORONE,
+        Wait::No => libc::MSG_DONTWAIT,
+    };
     // SAFETY: both are plain C structures for which all zeroes is a valid value.
     let (mut parts, mut headers): ([libc::iovec; AT_ONCE], [libc::mmsghdr; AT_ONCE]) = unsafe { std::mem::zeroed() };
     let mut slots = 0;
@@ -64,7 +77,7 @@ pub(crate) fn receive_many(
             headers.as_mut_ptr(),
             slots,
             // The type differs between C libraries.
-            libc::MSG_WAITFORONE as _,
+            flags as _,
             std::ptr::null_mut(),
         )
     };

@@ -33,7 +33,7 @@ macro_rules! attributes {
                 $( ($skipped_number, stringify!($skipped_kernel)), )*
             ];
 
-            fn read_into(&mut self, bytes: &[u8]) -> Result<(), $crate::error::Malformed> {
+            fn read_into(&mut self, bytes: &[u8]) -> Result<(), $crate::malformed::Malformed> {
                 $crate::wire::each_attribute(bytes, |number, value| {
                     match number {
                         $( $number => self.$field = Some(<$wire as $crate::wire::Wire>::read(value).map_err(
@@ -58,7 +58,7 @@ macro_rules! attributes {
                 self.unknown.write(out);
             }
 
-            fn read(bytes: &[u8]) -> Result<Self, $crate::error::Malformed> {
+            fn read(bytes: &[u8]) -> Result<Self, $crate::malformed::Malformed> {
                 let mut list = Self::default();
                 $crate::wire::Attributes::read_into(&mut list, bytes)?;
                 Ok(list)

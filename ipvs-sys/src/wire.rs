@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::error::Malformed;
+use crate::malformed::Malformed;
 
 /// A value that an attribute can carry.
 pub trait Wire: Sized {

@@ -7,11 +7,9 @@ use ipvs_sys::wire::{Address, Be16, Counter, FlagsMask, Name, Wire};
 use proptest::prelude::*;
 
 fn read_everything(bytes: &[u8]) {
-    for answer in answers(bytes) {
-        if let Ok(answer) = answer {
-            if let Content::Data { attributes, .. } = answer.content {
-                read_lists(attributes);
-            }
+    for answer in answers(bytes).flatten() {
+        if let Content::Data { attributes, .. } = answer.content {
+            read_lists(attributes);
         }
     }
     read_lists(bytes);
@@ -145,6 +143,17 @@ fn padding_is_read_over() {
     }
     let stats = StatsAttrs::read(&bytes).expect("reads");
     assert_eq!(stats, StatsAttrs { inbytes: Some(Counter(7)), ..StatsAttrs::default() });
+}
+
+/// `NLMSG_DONE` with an error number in it.
+#[test]
+fn a_list_that_ends_with_an_error() {
+    let mut bytes = 20u32.to_ne_bytes().to_vec();
+    bytes.extend([3, 0, 2, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend((-12i32).to_ne_bytes());
+    let [Ok(answer)] = &answers(&bytes).collect::<Vec<_>>()[..] else { panic!("{bytes:?}") };
+    let refusal = ipvs_sys::Refusal { errno: 12, message: None, offset: None };
+    assert_eq!((answer.sequence, &answer.content), (7, &Content::End(Some(refusal))));
 }
 
 #[test]

@@ -7,9 +7,11 @@ use ipvs_sys::Request;
 use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs};
 
 use crate::daemon::{Role, SyncDaemon};
-use crate::destination::{Destination, DestinationKey, Forwarding, Tunnel};
+use crate::destination::{Destination, Forwarding, Tunnel};
+use crate::family::{Family, Protocol};
+use crate::key::{DestinationKey, ServiceKey};
 use crate::names::Scheduler;
-use crate::service::{Family, Netmask, Protocol, Service, ServiceKey};
+use crate::service::{Netmask, Service};
 use crate::timeouts::Timeouts;
 
 /// One write to a director.
@@ -119,7 +121,7 @@ impl Change {
         Request { command, attributes }
     }
 
-    /// What no kernel takes, with the reason that the kernel would not give.
+    /// What no kernel does as it is said: it refuses it without a reason, or takes it for something else.
     pub fn validate(&self) -> Result<(), Invalid> {
         match self {
             Self::AddService(service) | Self::EditService(service) => validate_service(service),
@@ -174,7 +176,7 @@ impl fmt::Display for Description {
     }
 }
 
-/// Why no kernel takes a change.
+/// Why no kernel does a change as it is said. Where kernels take it all the same, they do not do what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Invalid {

@@ -1,8 +1,10 @@
 //! The kernel's director.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::hash::Hash;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
 use ipvs_sys::{Connection, Namespace, Request};
@@ -13,7 +15,7 @@ use crate::daemon::SyncDaemon;
 use crate::director::Director;
 use crate::error::Error;
 use crate::info::Info;
-use crate::service::ServiceKey;
+use crate::key::ServiceKey;
 use crate::state::{DestinationState, ServiceState, State};
 use crate::timeouts::Timeouts;
 
@@ -39,7 +41,9 @@ pub struct Client {
     /// A second socket for the dumps of destinations. The kernel fills dumps in pieces as large as the largest buffer
     /// that a socket has shown, and clears each piece: large ones are right for the services, small ones for these.
     details: Connection,
-    namespace: Option<Namespace>,
+    /// The namespace of the sockets, to read its table of connections from wherever the caller is by then. Without
+    /// /proc there is no such table.
+    namespace: Option<File>,
 }
 
 impl Client {
@@ -55,13 +59,18 @@ impl Client {
     }
 
     fn connect(namespace: Option<&Namespace>) -> Result<Self, Error> {
-        let open = || Ok((Connection::open()?, Connection::with_datagrams(4096)?));
+        let open = || {
+            Ok(Self {
+                connection: Connection::open()?,
+                details: Connection::with_datagrams(4096)?,
+                namespace: File::open(OWN_NAMESPACE).ok(),
+            })
+        };
         let opened = match namespace {
             Some(namespace) => namespace.within(open).and_then(|opened| opened),
             None => open(),
         };
-        let (connection, details) = opened.map_err(|error| Error::asking("open the director", error))?;
-        Ok(Self { connection, details, namespace: namespace.cloned() })
+        opened.map_err(|error| Error::asking("open the director", error))
     }
 
     /// Version and connection-table size.
@@ -89,11 +98,27 @@ impl Client {
 
     /// All services, without their destinations.
     pub fn services(&mut self) -> Result<Vec<ServiceState>, Error> {
-        let read = |attributes: CommandAttrs| attributes.service.map(ServiceState::from);
-        let mut services = dump(&mut self.connection, &Request::new(Command::GetService), read)
-            .map_err(|error| Error::asking("read the services", error))?;
+        /// Somebody else may be adding services all the time.
+        const MOST_READINGS: usize = 10;
+        // Since 7.1 the kernel makes its table larger or smaller a moment after services came or went. A list that is
+        // read just then lacks some and has others twice, and nothing says so. But then its order changes, too: the
+        // same list twice is a whole one.
+        let mut services = self.read_services()?;
+        for _ in 1..MOST_READINGS {
+            let before = std::mem::replace(&mut services, self.read_services()?);
+            let key = |state: &ServiceState| state.service.key;
+            if before.iter().map(key).eq(services.iter().map(key)) {
+                break;
+            }
+        }
         keep_first(&mut services, |state| state.service.key);
         Ok(services)
+    }
+
+    fn read_services(&mut self) -> Result<Vec<ServiceState>, Error> {
+        let read = |attributes: CommandAttrs| attributes.service.map(ServiceState::from);
+        dump(&mut self.connection, &Request::new(Command::GetService), read)
+            .map_err(|error| Error::asking("read the services", error))
     }
 
     /// One service, without its destinations.
@@ -120,17 +145,30 @@ impl Client {
         Ok(destinations)
     }
 
-    /// The connections, read from the kernel as they are asked for. Needs no privilege.
+    /// The connections, read from the kernel as they are asked for. Needs no privilege in the caller's own namespace.
     pub fn connections(&self) -> Result<Connections<File>, Error> {
         // Of the thread, not of the process: namespaces are a thread's.
         const PATH: &str = "/proc/thread-self/net/ip_vs_conn";
         let file = match &self.namespace {
-            Some(namespace) => namespace
-                .within(|| File::open(PATH))
-                .map_err(|error| Error::asking(format_args!("open {PATH}"), error))?,
-            None => File::open(PATH),
+            Some(namespace) if !is_own(namespace) => {
+                Namespace::Path(format!("/proc/self/fd/{}", namespace.as_raw_fd()).into())
+                    .within(|| File::open(PATH))
+                    .map_err(|error| Error::asking(format_args!("open {PATH}"), error))?
+            }
+            _ => File::open(PATH),
         };
         file.and_then(Connections::new).map_err(|error| Error::file(format_args!("open {PATH}"), error))
+    }
+}
+
+const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
+
+/// Whether the calling thread is in that namespace.
+fn is_own(namespace: &File) -> bool {
+    let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    match (namespace.metadata(), std::fs::metadata(OWN_NAMESPACE)) {
+        (Ok(this), Ok(own)) => id(this) == id(own),
+        _ => false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipvs_sys::wire::Name;
 
-use crate::service::Family;
+use crate::family::Family;
 
 /// One entry of the connection table: a connection, or a persistence template (client port 0).
 ///
@@ -40,7 +40,8 @@ impl ConnectionEntry {
     pub fn fwmark(&self) -> Option<u32> {
         match (self.protocol.as_bytes(), self.service.ip()) {
             (b"IP", IpAddr::V4(address)) => Some(address.to_bits()),
-            (b"IP", IpAddr::V6(address)) => Some(address.to_bits() as u32),
+            // An IPv4 address in the place of an IPv6 one: its first bytes.
+            (b"IP", IpAddr::V6(address)) => Some((address.to_bits() >> 96) as u32),
             _ => None,
         }
     }
@@ -197,6 +198,10 @@ mod tests {
         let template = entry("IP  0A090001 0000 00000007 0000 0A010001 0000 NONE            359");
         assert!(template.is_template());
         assert_eq!(template.fwmark(), Some(7));
+        let six = entry(
+            "IP  2001:0db8:0000:0000:0000:0000:0000:0009 0000 7000:0009:0000:0000:0000:0000:0000:0000 0000 0A010001 0000 NONE            359",
+        );
+        assert_eq!(six.fwmark(), Some(0x7000_0009));
     }
 
     #[test]

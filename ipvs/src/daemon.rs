@@ -39,7 +39,8 @@ impl fmt::Display for Role {
     }
 }
 
-/// A sync daemon, as asked for or as it runs. `None`: what the kernel takes by itself; one that runs always says all.
+/// A sync daemon, as asked for or as it runs. `None` or 0: what the kernel takes by itself; one that runs always says
+/// all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SyncDaemon {
     /// Sender or receiver.
@@ -51,7 +52,8 @@ pub struct SyncDaemon {
     /// Master and backup understand each other if they have the same, 0 to 255; a backup with 0 takes from all.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
     pub sync_id: u32,
-    /// The largest payload of a sync packet in bytes; the kernel takes 1472, a backup what its interface allows.
+    /// The largest payload of a sync packet in bytes; the kernel takes 1472, a backup what its interface allows. What is
+    /// too large or too small is fitted, not refused.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
     pub max_length: Option<u16>,
     /// The multicast group; the kernel takes 224.0.0.81.
@@ -80,12 +82,33 @@ impl SyncDaemon {
         fn met<T: PartialEq>(asked: Option<T>, running: Option<T>) -> bool {
             asked.is_none() || asked == running
         }
-        let Self { role, interface, sync_id, max_length, group, port, ttl } = *self;
+        let Self { role, interface, sync_id, max_length, group, port, ttl } = self.fitted();
         (role, interface, sync_id) == (other.role, other.interface, other.sync_id)
             && met(max_length, other.max_length)
             && met(group, other.group)
             && met(port, other.port)
             && met(ttl, other.ttl)
+    }
+
+    /// What the kernel makes of what is given (start_sync_thread, ip_vs_sync.c): a 0 is nothing, and a length is fitted
+    /// to what a packet holds.
+    pub(crate) fn fitted(self) -> Self {
+        let least = if self.role == Role::Backup { 1024 } else { 1 };
+        let most = u16::MAX - self.headers();
+        Self {
+            max_length: self.max_length.filter(|length| *length != 0).map(|length| length.clamp(least, most)),
+            port: self.port.filter(|port| *port != 0),
+            ttl: self.ttl.filter(|ttl| *ttl != 0),
+            ..self
+        }
+    }
+
+    /// Bytes of the IP and UDP headers of a sync packet.
+    pub(crate) fn headers(&self) -> u16 {
+        match self.group {
+            Some(IpAddr::V6(_)) => 48,
+            _ => 28,
+        }
     }
 
     pub(crate) fn to_attributes(self) -> DaemonAttrs {
@@ -156,5 +179,9 @@ mod tests {
         }
         assert!(plain.is_met_by(&SyncDaemon { ttl: Some(1), port: Some(8848), ..plain }));
         assert!(!SyncDaemon { ttl: Some(2), ..plain }.is_met_by(&SyncDaemon { ttl: Some(1), ..plain }));
+        let length = |length| SyncDaemon { max_length: Some(length), ..plain };
+        for (asked, runs) in [(0, 1472), (1, 1024), (1025, 1025), (65535, 65507)] {
+            assert!(length(asked).is_met_by(&length(runs)), "{asked}");
+        }
     }
 }

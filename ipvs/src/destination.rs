@@ -1,7 +1,5 @@
-//! Destinations (real servers): identity, settings, and both as the kernel's attributes.
+//! Destinations (real servers): their settings, and these as the kernel's attributes.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
 use ipvs_sys::uapi::{
@@ -11,46 +9,8 @@ use ipvs_sys::uapi::{
 };
 use ipvs_sys::wire::{Be16, Unknown};
 
-use crate::service::{Family, wire_address};
-use crate::state::DestinationState;
-use crate::stats::Stats;
-
-/// What makes a destination that destination within its service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DestinationKey {
-    /// The server's address.
-    #[doc(alias = "IPVS_DEST_ATTR_ADDR")]
-    pub address: IpAddr,
-    /// The server's port; 0 keeps the client's. Direct routing and tunnels never change the packet's port, but this
-    /// one is part of the identity all the same.
-    #[doc(alias = "IPVS_DEST_ATTR_PORT")]
-    pub port: u16,
-}
-
-impl DestinationKey {
-    /// A destination by address and port.
-    pub fn new(address: impl Into<IpAddr>, port: u16) -> Self {
-        Self { address: address.into(), port }
-    }
-
-    /// The attributes that name the destination.
-    pub(crate) fn to_attributes(self) -> DestAttrs {
-        DestAttrs {
-            addr: Some(wire_address(self.address)),
-            port: Some(Be16(self.port)),
-            // Without it an IPv6 address is taken for the IPv4 address in its first four bytes.
-            addr_family: Some(Family::of(self.address).number()),
-            ..DestAttrs::default()
-        }
-    }
-}
-
-/// `10.0.0.1:80`, `[2001:db8::1]:80`.
-impl fmt::Display for DestinationKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(self.address, self.port).fmt(f)
-    }
-}
+use crate::family::Family;
+use crate::key::DestinationKey;
 
 /// Checksums of a GUE tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -226,12 +186,6 @@ pub struct Destination {
     pub lower_threshold: u32,
 }
 
-impl<A: Into<IpAddr>> From<(A, u16)> for DestinationKey {
-    fn from((address, port): (A, u16)) -> Self {
-        Self::new(address, port)
-    }
-}
-
 impl Destination {
     /// The largest weight and the largest threshold: 2147483647.
     pub const MAX: u32 = i32::MAX as u32;
@@ -265,12 +219,10 @@ impl Destination {
             unknown: Unknown::default(),
         }
     }
-}
 
-impl DestinationState {
     /// What the kernel says of a destination of a service of that family. Absent attributes have their defaults;
     /// nothing is refused.
-    pub(crate) fn from_attributes(attributes: DestAttrs, service: Family) -> Self {
+    pub(crate) fn from_attributes(attributes: &DestAttrs, service: Family) -> Self {
         let DestAttrs {
             addr,
             port,
@@ -278,16 +230,17 @@ impl DestinationState {
             weight,
             u_thresh,
             l_thresh,
-            active_conns,
-            inact_conns,
-            persist_conns,
-            stats,
             addr_family,
-            stats64,
             tun_type,
             tun_port,
             tun_flags,
-            unknown,
+            // Observed.
+            active_conns: _,
+            inact_conns: _,
+            persist_conns: _,
+            stats: _,
+            stats64: _,
+            unknown: _,
         } = attributes;
         // A kernel before 3.18 does not say the family.
         let family = addr_family.filter(|number| *number != 0).map_or(service, Family::from_number);
@@ -296,20 +249,12 @@ impl DestinationState {
             tun_port.unwrap_or_default().0,
             tun_flags.unwrap_or_default(),
         );
-        let destination = Destination {
+        Self {
             key: DestinationKey { address: family.address(addr.unwrap_or_default()), port: port.unwrap_or_default().0 },
             forwarding: Forwarding::from_numbers(fwd_method.unwrap_or_default(), tunnel),
             weight: weight.unwrap_or_default(),
             upper_threshold: u_thresh.unwrap_or_default(),
             lower_threshold: l_thresh.unwrap_or_default(),
-        };
-        Self {
-            destination,
-            active_connections: active_conns.unwrap_or_default(),
-            inactive_connections: inact_conns.unwrap_or_default(),
-            persistent_connections: persist_conns.unwrap_or_default(),
-            stats: Stats::best(stats64, stats),
-            unknown,
         }
     }
 }
@@ -339,8 +284,7 @@ mod tests {
                     lower_threshold: 50,
                     ..Destination::new(key, forwarding)
                 };
-                let state = DestinationState::from_attributes(destination.to_attributes(), Family::V4);
-                assert_eq!(state.destination, destination);
+                assert_eq!(Destination::from_attributes(&destination.to_attributes(), Family::V4), destination);
             }
         }
     }
@@ -349,6 +293,6 @@ mod tests {
     fn without_a_family_it_is_the_services() {
         let key = DestinationKey { address: "2001:db8::1".parse().expect("an address"), port: 80 };
         let attributes = DestAttrs { addr_family: None, ..key.to_attributes() };
-        assert_eq!(DestinationState::from_attributes(attributes, Family::V6).destination.key, key);
+        assert_eq!(Destination::from_attributes(&attributes, Family::V6).key, key);
     }
 }

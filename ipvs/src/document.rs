@@ -14,10 +14,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::change::Change;
 use crate::daemon::{Role, SyncDaemon};
-use crate::destination::{Destination, DestinationKey, Forwarding, GueChecksum, Tunnel};
-use crate::names::InvalidName;
-use crate::rules::{self, Doubt};
-use crate::service::{Family, Netmask, Protocol, Service, ServiceKey};
+use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
+use crate::family::{Family, Protocol};
+use crate::key::{DestinationKey, ServiceKey};
+use crate::names::{InvalidName, Scheduler};
+use crate::rules::{self, Doubt, FlagError};
+use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::state::{Config, DestinationState, Order, ServiceConfig, ServiceState, State};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
@@ -123,7 +125,7 @@ pub struct VirtualService {
     /// The scheduler.
     #[serde(default = "default_scheduler")]
     pub scheduler: String,
-    /// The scheduler's flags: `sh-port`, `flag-1`, …
+    /// The scheduler's flags: `sh-port`, `flag-1`, …; bits without a name in hexadecimal: `0x40`.
     #[serde(default)]
     pub flags: Vec<String>,
     /// Seconds that a client stays with its server; `null` or absent: not persistent.
@@ -413,7 +415,7 @@ impl From<&Service> for VirtualService {
         };
         Self {
             scheduler: scheduler.to_string(),
-            flags: rules::flag_names(scheduler, flags).map(str::to_owned).collect(),
+            flags: flag_names(scheduler, flags),
             persistence,
             netmask: Some(match netmask {
                 Netmask::V4(mask) => Mask::V4(mask),
@@ -492,6 +494,25 @@ impl From<Tunnel> for Wrapping {
             Tunnel::Other { kind, port, flags } => Self::Other { kind, port, flags },
         }
     }
+}
+
+/// The names of flags; bits without one in hexadecimal.
+fn flag_names(scheduler: Scheduler, flags: SchedulerFlags) -> Vec<String> {
+    let nameless = flags.bits() & !SchedulerFlags::NAMED.bits();
+    let nameless = (nameless != 0).then(|| format!("{nameless:#x}"));
+    rules::flag_names(scheduler, flags).map(str::to_owned).chain(nameless).collect()
+}
+
+fn read_flags(names: &[String], scheduler: Scheduler) -> Result<SchedulerFlags, FlagError> {
+    let mut flags = SchedulerFlags::empty();
+    for name in names {
+        let bits = name.strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        flags |= match bits {
+            Some(bits) => SchedulerFlags::from_bits_retain(bits),
+            None => rules::read_flags(std::iter::once(name.as_bytes()), scheduler)?,
+        };
+    }
+    Ok(flags)
 }
 
 fn hexadecimal(unknown: &Unknown) -> BTreeMap<u16, String> {
@@ -619,7 +640,7 @@ impl Reader {
         let wanted = "a service has either protocol, address and port, or a fwmark that is not 0";
         let key = self.keep(path, key.ok_or(wanted))?;
         let scheduler = self.keep(path, scheduler.parse())?;
-        let flags = self.keep(path, rules::read_flags(flags.iter().map(|flag| flag.as_bytes()), scheduler))?;
+        let flags = self.keep(path, read_flags(flags, scheduler))?;
         let engine: Result<_, InvalidName> = engine.as_ref().map(|engine| engine.parse()).transpose();
         let netmask = match (netmask, key.family()) {
             (None, family) => Some(Netmask::host(family)),

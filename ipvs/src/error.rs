@@ -60,7 +60,7 @@ pub enum ErrorKind {
     /// The kernel refuses these values, and does not say why. What is known to be the reason is added.
     #[error("the kernel refuses these values{0}")]
     NotAccepted(&'static str),
-    /// What no kernel takes; nothing was sent.
+    /// What no kernel does as it is said; nothing was sent.
     #[error("{0}")]
     Invalid(#[from] Invalid),
     /// The kernel did not answer, or in a way that makes no sense; what was asked may have been done.
@@ -137,7 +137,12 @@ impl Error {
 
     /// A file of the kernel's that cannot be read.
     pub(crate) fn file(asked: impl fmt::Display, cause: io::Error) -> Self {
-        Self { asked: asked.to_string(), kind: ErrorKind::System(cause), cause: None }
+        let kind = match cause.kind() {
+            // Its folder belongs to the network stack: what is missing is IPVS.
+            io::ErrorKind::NotFound => ErrorKind::NotLoaded,
+            _ => ErrorKind::System(cause),
+        };
+        Self { asked: asked.to_string(), kind, cause: None }
     }
 
     /// The answer that a kernel would give, for a director that is none.

@@ -8,9 +8,11 @@ use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 
-use crate::destination::{Destination, DestinationKey};
+use crate::destination::Destination;
+use crate::family::Family;
+use crate::key::DestinationKey;
 use crate::names::Scheduler;
-use crate::service::{Family, SchedulerFlags, Service};
+use crate::service::{SchedulerFlags, Service};
 
 /// Sizes of the tables: build options of the kernel that it does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,7 +279,7 @@ fn greatest_common_divisor(a: u32, b: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::destination::Forwarding;
-    use crate::service::ServiceKey;
+    use crate::key::ServiceKey;
 
     fn service(scheduler: Scheduler) -> Service {
         Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), scheduler)

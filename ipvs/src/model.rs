@@ -1,17 +1,19 @@
 //! A director in memory, which answers as the kernel does.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ipvs_sys::wire::Unknown;
 
 use crate::change::Change;
-use crate::daemon::{Role, SyncDaemon};
+use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
 use crate::director::Director;
 use crate::error::Error;
+use crate::family::Family;
 use crate::info::{Info, Version};
+use crate::key::ServiceKey;
 use crate::names::Scheduler;
-use crate::service::{Family, Service, ServiceKey};
+use crate::service::Service;
 use crate::state::{DestinationState, ServiceState, State};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
@@ -186,17 +188,11 @@ fn zero(state: &mut ServiceState) {
     state.destinations.iter_mut().for_each(|state| state.stats = Stats::default());
 }
 
-/// What the kernel makes of what is left open, on an interface like lo.
+/// What the kernel makes of what is left open, on an Ethernet interface.
 fn as_it_runs(daemon: SyncDaemon) -> SyncDaemon {
-    const LARGEST: u16 = u16::MAX;
-    const SMALLEST_OF_BACKUP: u16 = 1024;
-    let headers = match daemon.group {
-        Some(IpAddr::V6(_)) => 48,
-        _ => 28,
-    };
-    let asked = daemon.max_length.unwrap_or(1500 - headers).min(LARGEST - headers);
+    let daemon = daemon.fitted();
     SyncDaemon {
-        max_length: Some(if daemon.role == Role::Backup { asked.max(SMALLEST_OF_BACKUP) } else { asked }),
+        max_length: daemon.max_length.or(Some(1500 - daemon.headers())),
         group: daemon.group.or(Some(Ipv4Addr::new(224, 0, 0, 81).into())),
         port: daemon.port.or(Some(8848)),
         ttl: daemon.ttl.or(Some(1)),

@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::change::Change;
 use crate::daemon::SyncDaemon;
-use crate::destination::{Destination, DestinationKey};
+use crate::destination::Destination;
+use crate::key::{DestinationKey, ServiceKey};
 use crate::scope::Scope;
-use crate::service::{Netmask, Service, ServiceKey};
+use crate::service::{Netmask, Service};
 use crate::state::{Config, DestinationState, Order, ServiceConfig, ServiceState, State};
 
 /// How to get there.
@@ -199,23 +200,22 @@ impl Planner<'_> {
         }
     }
 
-    /// The order that servers will be in: those that are there as they are, then the new ones. From the first that is
-    /// out of its place, all have to be added anew.
+    /// The order that servers will be in: those that are there as they are, then the new ones. What is added anew comes
+    /// to the end, so those that stay must be the first that are asked for; all others have to be added anew.
     fn order(&mut self, key: &ServiceKey, asked: &[Destination], state: &ServiceState) {
-        let is_asked: HashSet<DestinationKey> = asked.iter().map(|server| server.key).collect();
-        let held: Vec<DestinationKey> = state.destinations.iter().rev().map(|state| state.destination.key).collect();
-        let is_held: HashSet<DestinationKey> = held.iter().copied().collect();
-        let stay = held.into_iter().filter(|key| is_asked.contains(key));
+        let held = state.destinations.iter().rev().map(|state| state.destination.key);
+        let is_held: HashSet<DestinationKey> = held.clone().collect();
         let come = asked.iter().map(|server| server.key).filter(|key| !is_held.contains(key));
-        let in_place = stay.chain(come).zip(asked).take_while(|(will_be, asked)| *will_be == asked.key).count();
-        if in_place == asked.len() {
+        let mut will_be = held.chain(come);
+        let stay = asked.iter().take_while(|server| will_be.any(|key| key == server.key)).count();
+        if stay == asked.len() {
             return;
         }
         if !self.options.reorder {
             self.order_kept.push(*key);
             return;
         }
-        for server in &asked[in_place..] {
+        for server in &asked[stay..] {
             self.stages.servers_go.push(Change::DeleteDestination(*key, server.key));
             self.stages.servers_go.push(Change::AddDestination(*key, *server));
         }

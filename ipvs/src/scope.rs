@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::service::{Protocol, ServiceKey};
+use crate::family::Protocol;
+use crate::key::ServiceKey;
 
 /// Some services: `tcp`, `udp`, `sctp`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::Family;
+    use crate::family::Family;
 
     #[test]
     fn reads_and_selects() {

@@ -1,236 +1,17 @@
-//! Virtual services: identity, settings, and both as the kernel's attributes.
+//! Virtual services: their settings, and these as the kernel's attributes.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU32;
+use std::net::Ipv4Addr;
 
 use ipvs_sys::uapi::{
     IP_VS_SVC_F_HASHED, IP_VS_SVC_F_ONEPACKET, IP_VS_SVC_F_PERSISTENT, IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2,
     IP_VS_SVC_F_SCHED3, ServiceAttrs,
 };
-use ipvs_sys::wire::{Address, Be16, FlagsMask, Unknown};
+use ipvs_sys::wire::{FlagsMask, Unknown};
 
+use crate::family::Family;
+use crate::key::ServiceKey;
 use crate::names::{Engine, Scheduler};
-use crate::state::ServiceState;
-use crate::stats::Stats;
-
-/// An address family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4.
-    #[default]
-    V4,
-    /// IPv6.
-    V6,
-}
-
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-
-impl Family {
-    /// The family of an address.
-    pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-
-    pub(crate) fn number(self) -> u16 {
-        match self {
-            Self::V4 => AF_INET,
-            Self::V6 => AF_INET6,
-        }
-    }
-
-    pub(crate) fn from_number(number: u16) -> Self {
-        if number == AF_INET6 { Self::V6 } else { Self::V4 }
-    }
-
-    /// The address in 16 bytes of an attribute.
-    pub(crate) fn address(self, bytes: Address) -> IpAddr {
-        match self {
-            Self::V4 => bytes.v4().into(),
-            Self::V6 => bytes.v6().into(),
-        }
-    }
-}
-
-pub(crate) fn wire_address(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => address.into(),
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        })
-    }
-}
-
-/// A transport protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// TCP, 6.
-    Tcp,
-    /// UDP, 17.
-    Udp,
-    /// SCTP, 132.
-    Sctp,
-    /// Any other number. The kernel takes it and never schedules a packet for it.
-    Other(u16),
-}
-
-impl Protocol {
-    /// The IP protocol number.
-    pub fn number(self) -> u16 {
-        match self {
-            Self::Tcp => 6,
-            Self::Udp => 17,
-            Self::Sctp => 132,
-            Self::Other(number) => number,
-        }
-    }
-
-    /// The protocol with that IP protocol number.
-    pub fn from_number(number: u16) -> Self {
-        match number {
-            6 => Self::Tcp,
-            17 => Self::Udp,
-            132 => Self::Sctp,
-            other => Self::Other(other),
-        }
-    }
-
-    /// The name in capitals, "?" for what IPVS does not know.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-            Self::Sctp => "SCTP",
-            Self::Other(_) => "?",
-        }
-    }
-}
-
-/// What makes a service that service and no other.
-///
-/// Sorted as ipvsadm lists: by address (family, protocol, address, port), then by mark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ServiceKey {
-    /// Packets to an address and port.
-    Address {
-        /// Transport protocol.
-        protocol: Protocol,
-        /// The virtual address (VIP).
-        address: IpAddr,
-        /// The port; 0 is every port that has no service of its own, which works for persistent services only.
-        port: u16,
-    },
-    /// Packets with a firewall mark, of any protocol, address and port.
-    Fwmark {
-        /// The mark.
-        mark: NonZeroU32,
-        /// The packets' family: the same mark can be a service of each.
-        family: Family,
-    },
-}
-
-impl ServiceKey {
-    /// A service by address and port.
-    pub fn new(protocol: Protocol, address: impl Into<IpAddr>, port: u16) -> Self {
-        Self::Address { protocol, address: address.into(), port }
-    }
-
-    /// A TCP service.
-    pub fn tcp(address: impl Into<IpAddr>, port: u16) -> Self {
-        Self::new(Protocol::Tcp, address, port)
-    }
-
-    /// A UDP service.
-    pub fn udp(address: impl Into<IpAddr>, port: u16) -> Self {
-        Self::new(Protocol::Udp, address, port)
-    }
-
-    /// An SCTP service.
-    pub fn sctp(address: impl Into<IpAddr>, port: u16) -> Self {
-        Self::new(Protocol::Sctp, address, port)
-    }
-
-    /// A service by firewall mark; 0 is no mark.
-    pub fn fwmark(mark: u32, family: Family) -> Option<Self> {
-        NonZeroU32::new(mark).map(|mark| Self::Fwmark { mark, family })
-    }
-
-    /// The family of the clients' packets.
-    pub fn family(&self) -> Family {
-        match self {
-            Self::Address { address, .. } => Family::of(*address),
-            Self::Fwmark { family, .. } => *family,
-        }
-    }
-
-    /// The port, if the service has one.
-    pub fn port(&self) -> Option<u16> {
-        match self {
-            Self::Address { port, .. } => Some(*port),
-            Self::Fwmark { .. } => None,
-        }
-    }
-
-    /// The attributes that name the service.
-    pub(crate) fn to_attributes(self) -> ServiceAttrs {
-        let mut attributes = ServiceAttrs { af: Some(self.family().number()), ..ServiceAttrs::default() };
-        match self {
-            Self::Address { protocol, address, port } => {
-                attributes.protocol = Some(protocol.number());
-                attributes.addr = Some(wire_address(address));
-                attributes.port = Some(Be16(port));
-            }
-            Self::Fwmark { mark, .. } => attributes.fwmark = Some(mark.get()),
-        }
-        attributes
-    }
-}
-
-impl Ord for ServiceKey {
-    fn cmp(&self, other: &Self) -> Ordering {
-        type Rank = (u32, Family, u16, Option<IpAddr>, u16);
-        fn rank(key: &ServiceKey) -> Rank {
-            match *key {
-                ServiceKey::Address { protocol, address, port } => {
-                    (0, Family::of(address), protocol.number(), Some(address), port)
-                }
-                ServiceKey::Fwmark { mark, family } => (mark.get(), family, 0, None, 0),
-            }
-        }
-        rank(self).cmp(&rank(other))
-    }
-}
-
-impl PartialOrd for ServiceKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// As ipvsadm lists it: `TCP 10.0.0.1:80`, `UDP [2001:db8::1]:53`, `FWM 7`, `FWM 7 IPv6`.
-impl fmt::Display for ServiceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address { protocol: Protocol::Other(number), address, port } => {
-                write!(f, "protocol {number} {}", std::net::SocketAddr::new(*address, *port))
-            }
-            Self::Address { protocol, address, port } => {
-                write!(f, "{} {}", protocol.name(), std::net::SocketAddr::new(*address, *port))
-            }
-            Self::Fwmark { mark, family: Family::V4 } => write!(f, "FWM {mark}"),
-            Self::Fwmark { mark, family: Family::V6 } => write!(f, "FWM {mark} IPv6"),
-        }
-    }
-}
 
 bitflags::bitflags! {
     /// Flags that belong to the scheduler; what they mean, it decides. Bits that have no name yet are kept.
@@ -251,6 +32,10 @@ impl SchedulerFlags {
     pub const FALLBACK: Self = Self::FLAG_1;
     /// sh and mh: hash the client's port, too (`sh-port`, `mh-port`).
     pub const PORT: Self = Self::FLAG_2;
+
+    /// The flags that have names.
+    #[cfg_attr(not(feature = "serde"), expect(dead_code, reason = "only documents need it"))]
+    pub(crate) const NAMED: Self = Self::FLAG_1.union(Self::FLAG_2).union(Self::FLAG_3);
 
     /// Bits of the flags word that are not the scheduler's.
     const OTHERS: u32 = IP_VS_SVC_F_PERSISTENT | IP_VS_SVC_F_HASHED | IP_VS_SVC_F_ONEPACKET;
@@ -396,37 +181,30 @@ impl Service {
             unknown: Unknown::default(),
         }
     }
-}
 
-/// What the kernel says of a service. Absent attributes have their defaults; nothing is refused.
-impl From<ServiceAttrs> for ServiceState {
-    fn from(attributes: ServiceAttrs) -> Self {
+    /// The service that the kernel describes. Absent attributes have their defaults; nothing is refused.
+    pub(crate) fn from_attributes(attributes: &ServiceAttrs) -> Self {
         let ServiceAttrs {
-            af,
-            protocol,
-            addr,
-            port,
-            fwmark,
+            // In the key.
+            af: _,
+            protocol: _,
+            addr: _,
+            port: _,
+            fwmark: _,
             sched_name,
             flags,
             timeout,
             netmask,
-            stats,
             pe_name,
-            stats64,
-            unknown,
+            // Observed.
+            stats: _,
+            stats64: _,
+            unknown: _,
         } = attributes;
-        let family = Family::from_number(af.unwrap_or(AF_INET));
-        let key = match fwmark.and_then(NonZeroU32::new) {
-            Some(mark) => ServiceKey::Fwmark { mark, family },
-            None => ServiceKey::Address {
-                protocol: Protocol::from_number(protocol.unwrap_or(0)),
-                address: family.address(addr.unwrap_or_default()),
-                port: port.unwrap_or_default().0,
-            },
-        };
+        let key = ServiceKey::from_attributes(attributes);
+        let family = key.family();
         let bits = flags.unwrap_or_default().flags;
-        let service = Service {
+        Self {
             key,
             scheduler: sched_name.filter(|name| !name.is_empty()).map_or(Scheduler::NONE, Scheduler),
             flags: SchedulerFlags::from_bits_retain(bits & !SchedulerFlags::OTHERS),
@@ -434,8 +212,7 @@ impl From<ServiceAttrs> for ServiceState {
             netmask: netmask.map_or(Netmask::host(family), |number| Netmask::from_number(number, family)),
             engine: pe_name.filter(|name| !name.is_empty()).map(Engine),
             one_packet: bits & IP_VS_SVC_F_ONEPACKET != 0,
-        };
-        Self { service, stats: Stats::best(stats64, stats), destinations: Vec::new(), unknown }
+        }
     }
 }
 
@@ -447,25 +224,6 @@ mod tests {
 
     fn v6(text: &str) -> Ipv6Addr {
         text.parse().expect("an address")
-    }
-
-    #[test]
-    fn sorted_as_ipvsadm_lists() {
-        let sorted = [
-            ServiceKey::tcp([9, 0, 0, 1], 8080),
-            ServiceKey::tcp([10, 0, 0, 1], 80),
-            ServiceKey::tcp([10, 0, 0, 1], 443),
-            ServiceKey::tcp([192, 168, 0, 1], 80),
-            ServiceKey::udp([10, 0, 0, 1], 80),
-            ServiceKey::sctp([10, 0, 0, 1], 80),
-            ServiceKey::tcp(v6("2001:db8::1"), 80),
-            ServiceKey::tcp(v6("fd00::1"), 80),
-            ServiceKey::udp(v6("2001:db8::1"), 80),
-            ServiceKey::fwmark(1, Family::V4).expect("not 0"),
-            ServiceKey::fwmark(1, Family::V6).expect("not 0"),
-            ServiceKey::fwmark(u32::MAX, Family::V4).expect("not 0"),
-        ];
-        assert!(sorted.is_sorted(), "{sorted:?}");
     }
 
     #[test]
@@ -484,10 +242,10 @@ mod tests {
                 netmask: Netmask::V4([255, 255, 0, 0].into()),
                 ..Service::new(ServiceKey::fwmark(7, Family::V4).expect("not 0"), Scheduler::MH)
             },
-            Service::new(ServiceKey::new(Protocol::Other(99), [10, 0, 0, 1], 0), Scheduler::NONE),
+            Service::new(ServiceKey::new(crate::family::Protocol::Other(99), [10, 0, 0, 1], 0), Scheduler::NONE),
         ];
         for service in services {
-            assert_eq!(ServiceState::from(service.to_attributes()).service, service);
+            assert_eq!(Service::from_attributes(&service.to_attributes()), service);
         }
     }
 
@@ -496,7 +254,7 @@ mod tests {
         let service = Service::new(ServiceKey::tcp([10, 0, 0, 1], 80), Scheduler::RR);
         let mut attributes = service.to_attributes();
         attributes.flags = Some(FlagsMask { flags: IP_VS_SVC_F_HASHED, mask: u32::MAX });
-        assert_eq!(ServiceState::from(attributes).service, service);
+        assert_eq!(Service::from_attributes(&attributes), service);
         assert_eq!(service.to_attributes().flags.expect("sent").flags, 0);
     }
 }

@@ -1,9 +1,11 @@
 //! What a director should hold ([`Config`]) and what it holds ([`State`]).
 
+use ipvs_sys::uapi::{DestAttrs, ServiceAttrs};
 use ipvs_sys::wire::Unknown;
 
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
+use crate::family::Family;
 use crate::info::Info;
 use crate::service::Service;
 use crate::stats::Stats;
@@ -86,6 +88,32 @@ pub struct DestinationState {
     pub stats: Stats,
     /// Attributes of a newer kernel that this library does not know.
     pub unknown: Unknown,
+}
+
+/// What the kernel says of a service; its destinations are to be asked for.
+impl From<ServiceAttrs> for ServiceState {
+    fn from(attributes: ServiceAttrs) -> Self {
+        Self {
+            service: Service::from_attributes(&attributes),
+            stats: Stats::best(attributes.stats64, attributes.stats),
+            destinations: Vec::new(),
+            unknown: attributes.unknown,
+        }
+    }
+}
+
+impl DestinationState {
+    /// What the kernel says of a destination of a service of that family.
+    pub(crate) fn from_attributes(attributes: DestAttrs, service: Family) -> Self {
+        Self {
+            destination: Destination::from_attributes(&attributes, service),
+            active_connections: attributes.active_conns.unwrap_or_default(),
+            inactive_connections: attributes.inact_conns.unwrap_or_default(),
+            persistent_connections: attributes.persist_conns.unwrap_or_default(),
+            stats: Stats::best(attributes.stats64, attributes.stats),
+            unknown: attributes.unknown,
+        }
+    }
 }
 
 /// What is held, as something to ask for: the same everywhere, to the order of the destinations.

@@ -1,46 +1,13 @@
 //! ipvsadm's own commands: one function each.
 
 use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
 
-use ipvs::rules::{self, Command, Listing, Namer, Numeric, Subject};
+use ipvs::rules::{Listing, Namer, Numeric, Subject};
 use ipvs::{Change, Client, Director};
 
-use crate::failure::{Failure, conclude, say};
+use crate::failure::{Failure, say};
 use crate::names::{Restorable, System};
-use crate::program::Arguments;
-use crate::{help, list, messages, output, restore};
-
-/// Run as `ipvsadm`.
-pub(crate) fn main(arguments: &Arguments) -> ExitCode {
-    conclude(run(arguments))
-}
-
-fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let program = arguments.program();
-    let words = arguments.words();
-    let command = if words.is_empty() {
-        Command::List(Listing::default())
-    } else {
-        parse(&words).map_err(|problem| messages::problem(&program, &problem.kind))?
-    };
-    match command {
-        Command::Help => write_out(|out| help::write(out, &program)),
-        Command::Version => write_out(help::write_version),
-        Command::Change(change) => self::change(&mut open()?, &change),
-        Command::List(listing) => self::list(&mut open()?, &listing),
-        Command::Save { numeric } => save(&mut open()?, numeric),
-        Command::Restore { stream: false } => restore::run(&program),
-        Command::Restore { stream: true } => restore::stream(&program),
-    }
-}
-
-/// Read a command line with the system's names; the environment may ask for POSIX's end of options.
-pub(crate) fn parse(words: &[&[u8]]) -> Result<Command, rules::Problem> {
-    let posix = ["POSIXLY_CORRECT", "POSIX_ME_HARDER"].iter().any(|name| std::env::var_os(name).is_some());
-    let names = &mut System::default();
-    if posix { rules::parse_posix(words, names) } else { rules::parse(words, names) }
-}
+use crate::{list, messages, output};
 
 /// The director of this namespace.
 pub(crate) fn open() -> Result<Client, Failure> {

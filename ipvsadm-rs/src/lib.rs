@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod classic;
 mod cli;
 mod cost;
@@ -14,6 +15,7 @@ mod durable;
 mod failure;
 mod help;
 mod input;
+mod ipvsadm;
 mod journal;
 mod list;
 mod locate;
@@ -25,6 +27,7 @@ mod program;
 mod report;
 mod restore;
 mod scripts;
+mod setup;
 mod style;
 mod verbs;
 mod writers;

@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::{classic, scripts, verbs};
+use crate::arguments::Arguments;
+use crate::{ipvsadm, scripts, verbs};
 
 /// The names under which this is a program of ipvsadm's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,39 +18,16 @@ enum Role {
     Modern,
 }
 
-/// Arguments as they were given, which need not be text.
-pub(crate) struct Arguments {
-    program: OsString,
-    words: Vec<OsString>,
-}
-
-impl Arguments {
-    /// The name by which the program was called, for messages.
-    pub(crate) fn program(&self) -> String {
-        self.program.to_string_lossy().into_owned()
-    }
-
-    /// What stands behind the name.
-    pub(crate) fn words(&self) -> Vec<&[u8]> {
-        self.words.iter().map(|word| word.as_bytes()).collect()
-    }
-
-    /// The same for those who take text as the system has it.
-    pub(crate) fn os_words(&self) -> &[OsString] {
-        &self.words
-    }
-}
-
 /// Run the program that was called, with the arguments of this process.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_else(|| "ipvsadm".into());
     let arguments = Arguments { program, words: arguments.collect() };
     match role(&arguments.program) {
-        Role::Ipvsadm => classic::main(&arguments),
+        Role::Ipvsadm => ipvsadm::main(&arguments),
         Role::Save => scripts::save(&arguments),
         Role::Restore => scripts::restore(&arguments),
-        Role::Modern if is_classic(&arguments) => classic::main(&arguments),
+        Role::Modern if is_classic(&arguments) => ipvsadm::main(&arguments),
         Role::Modern => verbs::main(&arguments),
     }
 }

@@ -43,7 +43,7 @@ impl Script {
     /// Understand all lines, or say of every one that is bad what is wrong with it.
     pub(crate) fn read(text: &[u8], program: &str) -> Result<Self, Failure> {
         let mut script = Self::default();
-        let lines = text.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let lines = memchr::memchr_iter(b'\n', text).count() + 1;
         script.changes.reserve_exact(lines);
         script.lines.reserve_exact(lines);
         let mut first_bad = None;

@@ -7,9 +7,9 @@ use ipvs::plan::Options;
 use ipvs::rules::{self, ProblemKind};
 use ipvs::{Change, Config};
 
+use crate::arguments::Arguments;
 use crate::failure::{Failure, conclude, exit, say};
 use crate::names::System;
-use crate::program::Arguments;
 use crate::restore::{self, Script};
 use crate::{classic, messages, writers};
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, connect, ipproto, socket_with};
 
 use crate::netns::Netns;
 
@@ -19,6 +19,8 @@ pub struct Client<'a> {
     netns: &'a Netns,
     source: Option<SocketAddr>,
     patience: Duration,
+    stream: Option<Protocol>,
+    datagram: String,
 }
 
 /// Who answered, in order. A connection that nobody answered counts as `refused`, `timeout`, `reset`, ….
@@ -43,6 +45,14 @@ impl fmt::Display for Answers {
 }
 
 impl Answers {
+    /// Says a line on every connection that is still held, and hears who answers: the server it was opened to, unless
+    /// something went wrong on the way.
+    pub fn again(&self) -> Answers {
+        let mut answers = Answers::default();
+        self.open.iter().for_each(|stream| answers.note(say(stream, "still there?")));
+        answers
+    }
+
     fn note(&mut self, answer: std::io::Result<String>) {
         let line = answer.unwrap_or_else(|error| word(&error));
         let (name, peer) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
@@ -53,7 +63,8 @@ impl Answers {
 
 impl<'a> Client<'a> {
     pub(crate) fn new(netns: &'a Netns) -> Client<'a> {
-        Client { netns, source: None, patience: Duration::from_secs(3) }
+        let datagram = "who?".to_owned();
+        Client { netns, source: None, patience: Duration::from_secs(3), stream: None, datagram }
     }
 
     /// From this address of the host, or this address and port.
@@ -66,6 +77,16 @@ impl<'a> Client<'a> {
     /// How long to wait for an answer; 3 s if nothing is said.
     pub fn patience(self, patience: Duration) -> Client<'a> {
         Client { patience, ..self }
+    }
+
+    /// Opens SCTP associations in place of TCP connections.
+    pub fn sctp(self) -> Client<'a> {
+        Client { stream: Some(ipproto::SCTP), ..self }
+    }
+
+    /// Sends datagrams with this text, not just `who?`.
+    pub fn saying(self, text: impl Into<String>) -> Client<'a> {
+        Client { datagram: text.into(), ..self }
     }
 
     /// Fetches a page: status line and headers dropped, any status but 200 an error.
@@ -90,13 +111,20 @@ impl<'a> Client<'a> {
         answers
     }
 
-    /// Opens so many connections to a [`crate::serve::Protocol::Tcp`] server and holds them.
+    /// Sends a line of so many bytes to a [`crate::serve::Protocol::Tcp`] server; what the server says of it, `web1 20001`
+    /// (its newline counts).
+    pub fn upload(&self, length: usize, address: &str) -> std::io::Result<String> {
+        let stream = self.connection(address)?;
+        hear(&stream)?;
+        say(&stream, &"x".repeat(length))
+    }
+
+    /// Opens so many connections to a [`crate::serve::Protocol::Tcp`] or `Sctp` server and holds them.
     pub fn hold(&self, count: usize, address: &str) -> Answers {
         let mut answers = Answers::default();
         for _ in 0..count {
             let opened = self.connection(address).and_then(|stream| {
-                let mut line = String::new();
-                BufReader::new(&stream).read_line(&mut line)?;
+                let line = hear(&stream)?;
                 answers.open.push(stream);
                 Ok(line)
             });
@@ -108,7 +136,7 @@ impl<'a> Client<'a> {
     /// Sends so many datagrams, each from a socket of its own, and waits for each answer.
     pub fn datagrams(&self, count: usize, address: &str) -> Answers {
         let mut answers = Answers::default();
-        (0..count).for_each(|_| answers.note(self.udp(address).and_then(|socket| ask(&socket))));
+        (0..count).for_each(|_| answers.note(self.udp(address).and_then(|socket| self.ask(&socket))));
         answers
     }
 
@@ -116,25 +144,32 @@ impl<'a> Client<'a> {
     pub fn datagrams_of_one_socket(&self, count: usize, address: &str) -> Answers {
         let mut answers = Answers::default();
         match self.udp(address) {
-            Ok(socket) => (0..count).for_each(|_| answers.note(ask(&socket))),
+            Ok(socket) => (0..count).for_each(|_| answers.note(self.ask(&socket))),
             Err(error) => answers.note(Err(error)),
         }
         answers
     }
 
+    fn ask(&self, socket: &UdpSocket) -> std::io::Result<String> {
+        socket.send(self.datagram.as_bytes())?;
+        let mut answer = [0; 256];
+        let length = socket.recv(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+    }
+
     fn connection(&self, address: &str) -> std::io::Result<TcpStream> {
-        Ok(self.socket(SocketType::STREAM, address)?.into())
+        Ok(self.socket(SocketType::STREAM, self.stream, address)?.into())
     }
 
     fn udp(&self, address: &str) -> std::io::Result<UdpSocket> {
-        Ok(self.socket(SocketType::DGRAM, address)?.into())
+        Ok(self.socket(SocketType::DGRAM, None, address)?.into())
     }
 
     /// A connected socket. Not std's, which cannot choose a source.
-    fn socket(&self, kind: SocketType, address: &str) -> std::io::Result<OwnedFd> {
+    fn socket(&self, kind: SocketType, protocol: Option<Protocol>, address: &str) -> std::io::Result<OwnedFd> {
         let to: SocketAddr = address.parse().unwrap_or_else(|_| panic!("{address} is no address and port"));
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let make = || -> rustix::io::Result<OwnedFd> { socket_with(family, kind, SocketFlags::CLOEXEC, None) };
+        let make = || -> rustix::io::Result<OwnedFd> { socket_with(family, kind, SocketFlags::CLOEXEC, protocol) };
         let socket = self.netns.enter(make)?;
         // The time-out for sending is connect's too. socket(7)
         for direction in [Timeout::Send, Timeout::Recv] {
@@ -172,11 +207,18 @@ pub fn get_main() -> ExitCode {
     }
 }
 
-fn ask(socket: &UdpSocket) -> std::io::Result<String> {
-    socket.send(b"who?")?;
-    let mut answer = [0; 256];
-    let length = socket.recv(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+/// One line there and one back.
+fn say(mut stream: &TcpStream, line: &str) -> std::io::Result<String> {
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    hear(stream)
+}
+
+fn hear(stream: &TcpStream) -> std::io::Result<String> {
+    let mut line = String::new();
+    match BufReader::new(stream).read_line(&mut line)? {
+        0 => Err(std::io::Error::other("closed")),
+        _ => Ok(line.trim_end().to_owned()),
+    }
 }
 
 /// An error in one word. A time-out of connect is EINPROGRESS, one of recv EAGAIN. socket(7)

@@ -56,6 +56,8 @@ const MODULES: [&str; 19] = [
 pub enum Place {
     /// In a user-mode-linux guest.
     Uml,
+    /// In a guest under QEMU.
+    Qemu,
     /// In namespaces on the machine's own kernel.
     Here,
 }
@@ -63,7 +65,7 @@ pub enum Place {
 /// The main function of process 1; it never returns in a guest of its own.
 pub fn process_one(place: Place, jobs: &[Test]) -> ExitCode {
     let mut outcome = ExitCode::SUCCESS;
-    match open_line(place) {
+    match root::of_process_one(place).and_then(|()| open_line(place)) {
         Err(error) => {
             eprintln!("ipvs-lab: no line to the host: {error:#}");
             outcome = ExitCode::FAILURE;
@@ -77,9 +79,13 @@ pub fn process_one(place: Place, jobs: &[Test]) -> ExitCode {
             }
         }
     }
-    if place == Place::Uml {
-        let _ = rustix::system::reboot(rustix::system::RebootCommand::PowerOff);
-    }
+    let end = match place {
+        Place::Uml => rustix::system::RebootCommand::PowerOff,
+        // It is told not to reboot, and ends.
+        Place::Qemu => rustix::system::RebootCommand::Restart,
+        Place::Here => return outcome,
+    };
+    let _ = rustix::system::reboot(end);
     outcome
 }
 
@@ -110,7 +116,7 @@ fn live(line: &mut Line, place: Place, jobs: &[Test]) -> Result<()> {
 /// The line to the host, and standard streams that are not the line.
 fn open_line(place: Place) -> Result<Line> {
     match place {
-        Place::Uml => {
+        Place::Uml | Place::Qemu => {
             mount_if_empty("devtmpfs", "/dev", "ttyS0")?;
             let tty = fs::OpenOptions::new().read(true).write(true).open("/dev/ttyS0")?;
             let mut settings = rustix::termios::tcgetattr(&tty)?;
@@ -169,7 +175,7 @@ fn prepare(place: Place, exe: &Path, modules: Option<&Path>) -> Result<String> {
 
 /// Says in `folder` where this executable and its kernel's modules are: links, because the kernel starts modprobe with
 /// an empty environment. On the machine's own kernel there are no modules to tell of, and its modprobe is its own.
-fn leave_signs(folder: &str, exe: &Path, modules: Option<&Path>) -> Result<()> {
+pub(crate) fn leave_signs(folder: &str, exe: &Path, modules: Option<&Path>) -> Result<()> {
     fs::create_dir_all(folder)?;
     let link = |name: &str, target: &Path| {
         std::os::unix::fs::symlink(target, format!("{folder}/{name}")).with_context(|| format!("{folder}/{name}"))

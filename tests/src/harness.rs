@@ -12,8 +12,10 @@
 //!
 //! and in `main.rs`: `fn main() -> ExitCode { harness::main([services::tests(), nat::tests()].concat()) }`.
 //!
-//! A test with `needs` names a Debian package that the machine must have; it is ignored unless asked for with
-//! `--ignored` or `--include-ignored`.
+//! A test with `needs` (more than one, if need be) names a Debian package that the machine must have; it is ignored unless
+//! asked for with `--ignored` or `--include-ignored`. One with `cloud = &["/usr/sbin/nft"]` runs on Debian's cloud kernel
+//! under QEMU ([`crate::qemu`]), with these programs beside. One with `own_kernel = true` changes the kernel itself; it is
+//! ignored with `IPVS_KERNEL=host`.
 
 use std::fmt::Debug;
 use std::process::ExitCode;
@@ -21,7 +23,9 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 
+use crate::kernel::Kernel;
 use crate::pool::Pool;
+use crate::qemu::{Cloud, Machine};
 use crate::roles;
 
 /// A function that process 1 of a guest runs by name.
@@ -33,14 +37,19 @@ pub struct Test {
     pub run: Arc<dyn Fn() -> i32 + Send + Sync>,
     /// Its limit, where the usual one is too short.
     pub seconds: Option<u64>,
-    /// The Debian package it cannot do without.
-    pub needs: Option<&'static str>,
+    /// The Debian packages it cannot do without.
+    pub needs: Vec<&'static str>,
+    /// It runs under QEMU, with these programs of this machine.
+    pub cloud: Option<&'static [&'static str]>,
+    /// It changes the kernel itself.
+    pub own_kernel: bool,
 }
 
 impl Test {
     /// A test by any function or closure. The guest finds it by its name: make the same tests in every run.
     pub fn new<O: Outcome>(name: impl Into<String>, run: impl Fn() -> O + Send + Sync + 'static) -> Test {
-        Test { name: name.into(), run: Arc::new(move || run().code()), seconds: None, needs: None }
+        let run = Arc::new(move || run().code());
+        Test { name: name.into(), run, seconds: None, needs: Vec::new(), cloud: None, own_kernel: false }
     }
 
     /// Sets the limit.
@@ -48,9 +57,20 @@ impl Test {
         Test { seconds: Some(seconds), ..self }
     }
 
-    /// Names the Debian package it cannot do without.
-    pub fn needs(self, package: &'static str) -> Test {
-        Test { needs: Some(package), ..self }
+    /// Names a Debian package it cannot do without.
+    pub fn needs(mut self, package: &'static str) -> Test {
+        self.needs.push(package);
+        self
+    }
+
+    /// Has it run on Debian's cloud kernel under QEMU, with these programs of this machine.
+    pub fn cloud(self, programs: &'static [&'static str]) -> Test {
+        Test { cloud: Some(programs), ..self }
+    }
+
+    /// Says whether it wants a kernel to itself, because it unloads modules, say.
+    pub fn own_kernel(self, own_kernel: bool) -> Test {
+        Test { own_kernel, ..self }
     }
 }
 
@@ -101,14 +121,27 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     let show = arguments.nocapture || arguments.show_output;
     let pool = Arc::new(Pool::of_usual_size().showing(show));
+    let machine = tests
+        .iter()
+        .filter_map(|test| test.cloud)
+        .flatten()
+        .fold(Machine::new(), |machine, program| machine.program(program));
+    let cloud =
+        Arc::new(Pool::of_size(1).showing(show).finding(move || Cloud::find(machine.clone()).map(Kernel::Cloud)));
     arguments.test_threads.get_or_insert(pool.size());
+    let host = std::env::var_os("IPVS_KERNEL").is_some_and(|kernel| kernel == "host");
     let trial = |test: Test| {
-        let pool = pool.clone();
-        let kind = test.needs.map(|package| format!("needs {package}")).unwrap_or_default();
-        let ignored = test.needs.is_some();
-        Trial::test(test.name.clone(), move || Ok(pool.run(&test)?)).with_kind(kind).with_ignored_flag(ignored)
+        let pool = if test.cloud.is_some() { cloud.clone() } else { pool.clone() };
+        let needs = (!test.needs.is_empty()).then(|| format!("needs {}", test.needs.join(", ")));
+        let not_here = (test.own_kernel && host).then(|| "wants a kernel of its own".to_owned());
+        let kind = needs.or(not_here);
+        let ignored = kind.is_some();
+        Trial::test(test.name.clone(), move || Ok(pool.run(&test)?))
+            .with_kind(kind.unwrap_or_default())
+            .with_ignored_flag(ignored)
     };
     let conclusion = libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect());
     pool.close();
+    cloud.close();
     conclusion.exit_code()
 }

@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::provision::{self, loader};
+use crate::qemu::Cloud;
 
 /// A kernel series and the Debian suite that has it. Suites move on: the label stays, and the kernel is asked what
 /// release it is.
@@ -31,6 +32,8 @@ const SERIES: [Series; 3] = [
 pub enum Kernel {
     /// A user-mode-linux program.
     Program(Program),
+    /// Debian's cloud kernel under QEMU.
+    Cloud(Cloud),
     /// The kernel this machine runs.
     Host,
 }
@@ -90,10 +93,11 @@ impl Kernel {
         Ok(Kernel::Program(Program { label, release, program, modules, library: None }))
     }
 
-    /// The folder with its modules and their modules.dep; those of the machine's own kernel are its own affair.
-    pub fn modules(&self) -> Option<&Path> {
+    /// The folder, in the guest, with its modules and their modules.dep; those of the machine's own kernel are its own affair.
+    pub fn modules(&self) -> Option<PathBuf> {
         match self {
-            Kernel::Program(program) => Some(&program.modules),
+            Kernel::Program(program) => Some(program.modules.clone()),
+            Kernel::Cloud(cloud) => Some(cloud.modules()),
             Kernel::Host => None,
         }
     }

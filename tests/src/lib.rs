@@ -6,9 +6,10 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | what a test author uses | [`harness`], [`topology`], [`netns`], [`serve`], [`client`], [`command`], [`wait`], [`mod@reference`] |
+//! | what a test author uses | [`harness`], [`topology`], [`netns`], [`serve`], [`client`], [`ftp`], [`packets`], [`real_server`], [`container`], [`cluster`], [`command`], [`wait`], [`mod@reference`] |
+//! | random values | [`random`], [`promises`], [`property`] |
 //! | which kernel, and where it comes from | [`kernel`], [`provision`] |
-//! | the guest, from outside | [`uml`], [`pool`] |
+//! | the guest, from outside | [`uml`], [`qemu`], [`pool`] |
 //! | the guest, from inside | [`guest`], [`roles`] |
 //! | what they say to each other | [`mod@line`] |
 //! | ours against the reference | [`oracle`] |
@@ -21,20 +22,28 @@
 //! | `IPVS_TEST_SECONDS` | how long a test may take (60) |
 //! | `IPVS_GUESTS` | how many guests run side by side (2, or 1 on one core) |
 //! | `IPVS_GUEST_MEMORY` | of each (512M; what is not used is not taken) |
+//! | `IPVS_SEED` | the seed of random values, as a failure tells it |
 //! | `IPVS_LAB` | where fetched packages are kept (`target/ipvs-lab`) |
 //! | any other `IPVS…`, `PROPTEST_…` | passed on to the tests in the guest, as those above are |
 
 pub mod client;
+pub mod cluster;
 pub mod command;
+pub mod container;
 pub mod demo;
+pub mod ftp;
 pub mod guest;
 pub mod harness;
 pub mod kernel;
 pub mod line;
 pub mod netns;
 pub mod oracle;
+pub mod packets;
 pub mod pool;
+pub mod property;
 pub mod provision;
+pub mod qemu;
+pub mod real_server;
 pub mod reference;
 pub mod roles;
 pub mod rtnl;
@@ -42,3 +51,9 @@ pub mod serve;
 pub mod topology;
 pub mod uml;
 pub mod wait;
+
+// With the library's own property tests, which need no kernel.
+#[path = "../../ipvs/tests/properties/promises.rs"]
+pub mod promises;
+#[path = "../../ipvs/tests/properties/random.rs"]
+pub mod random;

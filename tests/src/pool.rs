@@ -15,13 +15,15 @@ use crate::uml::{Boot, Guest};
 const SAID: &str = "no guest: the first test that wanted one says why";
 
 /// The guests of this process.
-#[derive(Debug)]
 pub struct Pool {
     size: usize,
     show: bool,
+    find: Box<dyn Fn() -> anyhow::Result<Kernel> + Send + Sync>,
     kernel: OnceLock<Result<Kernel, String>>,
     state: Mutex<State>,
     freed: Condvar,
+    /// It was said which kernel it is.
+    told: Once,
 }
 
 #[derive(Debug, Default)]
@@ -42,12 +44,26 @@ impl Pool {
 
     /// So many guests at most.
     pub fn of_size(size: usize) -> Pool {
-        Pool { size, show: false, kernel: OnceLock::new(), state: Mutex::default(), freed: Condvar::new() }
+        let find = Box::new(Kernel::find);
+        Pool {
+            size,
+            show: false,
+            find,
+            kernel: OnceLock::new(),
+            state: Mutex::default(),
+            freed: Condvar::new(),
+            told: Once::new(),
+        }
     }
 
     /// On this kernel, whatever `IPVS_KERNEL` says.
     pub fn with_kernel(self, kernel: Kernel) -> Pool {
         Pool { kernel: Ok(kernel).into(), ..self }
+    }
+
+    /// On the kernel that this finds when the first guest is wanted.
+    pub fn finding(self, find: impl Fn() -> anyhow::Result<Kernel> + Send + Sync + 'static) -> Pool {
+        Pool { find: Box::new(find), ..self }
     }
 
     /// Prints the output of tests that pass, too.
@@ -110,13 +126,12 @@ impl Pool {
     }
 
     fn start(&self) -> Result<Guest, String> {
-        let kernel = self.kernel.get_or_init(|| Kernel::find().map_err(|error| format!("{error:#}")));
+        let kernel = self.kernel.get_or_init(|| (self.find)().map_err(|error| format!("{error:#}")));
         let guest = kernel.as_ref().map_err(Clone::clone).and_then(|kernel| {
             Guest::boot(kernel, &Boot { reference: true, ..Boot::default() }).map_err(|error| format!("{error:#}"))
         });
-        static TOLD: Once = Once::new();
         if let Ok(guest) = &guest {
-            TOLD.call_once(|| eprintln!("on Linux {}", guest.release()));
+            self.told.call_once(|| eprintln!("on Linux {}", guest.release()));
         }
         guest.map_err(|error| {
             let mut state = self.lock();

@@ -23,6 +23,11 @@ pub fn unpacked(suite: &str, name: &str, packages: &[&str]) -> Result<PathBuf> {
     complete(suite, name, |folder| apt::fetch_and_unpack(suite, packages, folder))
 }
 
+/// The same for the one package that another stands for: `linux-image-cloud-amd64` is empty, and depends on the newest.
+pub fn unpacked_dependency(suite: &str, package: &str) -> Result<PathBuf> {
+    complete(suite, package, |folder| apt::fetch_and_unpack_dependency(suite, package, folder))
+}
+
 /// The folder `SUITE/NAME`, made by `fill` in one piece: it either has all its contents or is not there.
 pub fn complete(suite: &str, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let parent = folder()?.join(suite);

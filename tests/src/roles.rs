@@ -6,9 +6,11 @@
 use std::process::ExitCode;
 
 use crate::client;
+use crate::container;
 use crate::guest::{self, modules};
 use crate::harness::Test;
 use crate::netns;
+use crate::qemu;
 
 /// Process 1 of a user-mode-linux guest.
 pub const INIT: &str = "ipvs-lab-init";
@@ -16,6 +18,12 @@ pub const INIT: &str = "ipvs-lab-init";
 pub const HERE: &str = "ipvs-lab-here";
 /// Process 1 of those namespaces.
 pub const INIT_HERE: &str = "ipvs-lab-init-here";
+/// Process 1 of a host that is a machine of its own.
+pub const CONTAINER: &str = "ipvs-lab-container";
+/// Process 1 of a guest under QEMU.
+pub const INIT_QEMU: &str = "ipvs-lab-init-qemu";
+/// Ends QEMU when the host program ends.
+pub const KEEPER: &str = "ipvs-lab-keeper";
 /// What the kernel calls when it wants a module.
 pub const MODPROBE: &str = "modprobe";
 /// `on HOST COMMAND…`: runs a command in one of the hosts of a topology.
@@ -38,6 +46,9 @@ pub fn play(jobs: &[Test]) -> Option<ExitCode> {
         INIT => Some(guest::process_one(guest::Place::Uml, jobs)),
         INIT_HERE => Some(guest::process_one(guest::Place::Here, jobs)),
         HERE => Some(guest::here::start()),
+        INIT_QEMU => Some(guest::process_one(guest::Place::Qemu, jobs)),
+        KEEPER => Some(qemu::keep_main()),
+        CONTAINER => Some(container::main()),
         MODPROBE => Some(modules::modprobe_main()),
         ON => Some(netns::on_main()),
         GET => Some(client::get_main()),

@@ -13,6 +13,9 @@ const VETH_INFO_PEER: u16 = 1;
 /// Do not probe for a duplicate of this address.
 const IFA_F_NODAD: u8 = 2;
 
+/// struct ifa_cacheinfo: preferred for no time, valid for ever.
+const DEPRECATED: [u8; 16] = [0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// A connection to the network namespace of the thread that opened it, wherever that thread goes later.
 #[derive(Debug)]
 pub struct Socket {
@@ -83,7 +86,9 @@ impl Socket {
         self.ask(Message::link(libc::RTM_DELLINK, 0, self.index(link)?, 0)).with_context(|| format!("delete {link}"))
     }
 
-    /// Gives an interface an address, `10.1.0.2/24` or `fd01::2/64`.
+    /// Gives an interface an address, `10.1.0.2/24` or `fd01::2/64`. One of the form `fd01::100/128` is virtual: answered
+    /// for, but not the source of anything that does not ask for it, as keepalived makes them. (A director that sent from
+    /// its virtual address into a tunnel would not be heard: the server at the other end has that address too.)
     pub fn add_address(&self, link: &str, address: &str) -> Result<()> {
         self.address(libc::RTM_NEWADDR, NEW, link, address).with_context(|| format!("add {address} to {link}"))
     }
@@ -98,7 +103,9 @@ impl Socket {
         let mut header = vec![family(ip), length, IFA_F_NODAD, 0];
         header.extend(self.index(link)?.to_ne_bytes());
         let message = Message::new(kind, flags).raw(&header);
-        self.ask(message.ip(libc::IFA_LOCAL, ip).ip(libc::IFA_ADDRESS, ip))
+        let message = message.ip(libc::IFA_LOCAL, ip).ip(libc::IFA_ADDRESS, ip);
+        let deprecated = ip.is_ipv6() && length == 128;
+        self.ask(if deprecated { message.attribute(libc::IFA_CACHEINFO, &DEPRECATED) } else { message })
     }
 
     /// Adds a route to `10.3.0.0/24`, or to `default`, through a gateway.

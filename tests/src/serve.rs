@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with};
 
 /// How a server talks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// A page with the server's name; `/health` is 200 or 503.
     Http,
-    /// `NAME PEER`, a line; then the connection stays open until the client closes it, and what it sends is read.
+    /// `NAME PEER`, a line; then `NAME LENGTH` for every line that comes, until the client closes.
     Tcp,
+    /// The same over SCTP.
+    Sctp,
     /// `NAME PEER`, for every datagram.
     Udp,
 }
@@ -33,16 +37,17 @@ impl Server {
         let healthy = Arc::new(AtomicBool::new(true));
         let running = Arc::new(AtomicBool::new(true));
         let shared = Shared { name: name.to_owned(), healthy: healthy.clone(), running: running.clone() };
+        let what = || format!("{name}: {protocol:?} {address}");
         // A socket stays in the namespace it was made in, so its threads need not.
         let socket = match protocol {
             Protocol::Udp => {
-                let socket = UdpSocket::bind(address).with_context(|| format!("{name}: UDP {address}"))?;
+                let socket = UdpSocket::bind(address).with_context(what)?;
                 let copy = socket.try_clone()?;
                 std::thread::spawn(move || shared.datagrams(&copy));
                 socket.into()
             }
-            Protocol::Http | Protocol::Tcp => {
-                let listener = TcpListener::bind(address).with_context(|| format!("{name}: TCP {address}"))?;
+            Protocol::Http | Protocol::Tcp | Protocol::Sctp => {
+                let listener = listener(protocol, address).with_context(what)?;
                 let copy = listener.try_clone()?;
                 std::thread::spawn(move || shared.connections(&copy, protocol));
                 listener.into()
@@ -64,6 +69,20 @@ impl Server {
     }
 }
 
+/// To accept from, read and write, an SCTP socket of one association is like one of TCP.
+fn listener(protocol: Protocol, address: &str) -> Result<TcpListener> {
+    if protocol != Protocol::Sctp {
+        return Ok(TcpListener::bind(address)?);
+    }
+    let address: SocketAddr = address.parse()?;
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::SCTP))?;
+    set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, 128)?;
+    Ok(socket.into())
+}
+
 #[derive(Clone)]
 struct Shared {
     name: String,
@@ -78,7 +97,7 @@ impl Shared {
             if !self.running.load(Ordering::Relaxed) {
                 return;
             }
-            let _ = socket.send_to(self.line(peer).as_bytes(), peer);
+            let _ = socket.send_to(self.greeting(peer).as_bytes(), peer);
         }
     }
 
@@ -87,14 +106,19 @@ impl Shared {
             let this = self.clone();
             std::thread::spawn(move || match protocol {
                 Protocol::Http => this.page(stream),
-                _ => this.hold(stream, peer),
+                _ => this.converse(stream, peer),
             });
         }
     }
 
-    fn hold(&self, mut stream: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
-        stream.write_all(self.line(peer).as_bytes())?;
-        std::io::copy(&mut stream, &mut std::io::sink())?;
+    fn converse(&self, mut stream: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
+        stream.write_all(self.greeting(peer).as_bytes())?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            stream.write_all(format!("{} {}\n", self.name, line.len()).as_bytes())?;
+            line.clear();
+        }
         Ok(())
     }
 
@@ -115,7 +139,7 @@ impl Shared {
         stream.write_all(answer.as_bytes())
     }
 
-    fn line(&self, peer: SocketAddr) -> String {
+    fn greeting(&self, peer: SocketAddr) -> String {
         // A server on [::] sees IPv4 peers as ::ffff:10.1.0.10.
         format!("{} {}\n", self.name, SocketAddr::new(peer.ip().to_canonical(), peer.port()))
     }

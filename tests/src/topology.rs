@@ -10,6 +10,7 @@
 //!
 //! A host's interfaces are eth0, eth1, … in the order of its segments. [`Nat`] is the drawing above, ready made.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use anyhow::Result;
 use crate::client::Client;
 use crate::command::{self, Ran, Running};
 use crate::netns::{self, Netns};
+use crate::packets::{self, Watch};
 use crate::rtnl::Socket;
 use crate::serve::{Protocol, Server};
 
@@ -27,13 +29,12 @@ use crate::serve::{Protocol, Server};
 pub struct Lab {
     /// All bridges are in one namespace that no host is in.
     switches: Netns,
-    cables: AtomicU32,
 }
 
 impl Lab {
     /// An empty one.
     pub fn new() -> Result<Lab> {
-        Ok(Lab { switches: Netns::new("switches")?, cables: AtomicU32::new(0) })
+        Ok(Lab { switches: Netns::new("switches")? })
     }
 
     /// A host that is plugged into nothing yet.
@@ -59,7 +60,7 @@ impl Lab {
     /// Plugs one more host into a segment.
     pub fn plug(&self, host: &Host, segment: &str, addresses: &str) -> Result<()> {
         let interface = format!("eth{}", host.interfaces.fetch_add(1, Ordering::Relaxed));
-        let cable = format!("port{}", self.cables.fetch_add(1, Ordering::Relaxed));
+        let cable = cable(host, &interface);
         self.in_switches(|socket| socket.add_cable(&cable, segment, &interface, host.netns.fd()))?;
         host.with(|socket| {
             socket.set_up(&interface)?;
@@ -67,9 +68,24 @@ impl Lab {
         })
     }
 
+    /// Pulls the cable out of an interface of a host: the interface has no carrier.
+    pub fn unplug(&self, host: &Host, interface: &str) -> Result<()> {
+        self.in_switches(|socket| socket.set_down(&cable(host, interface)))
+    }
+
+    /// Puts it back.
+    pub fn replug(&self, host: &Host, interface: &str) -> Result<()> {
+        self.in_switches(|socket| socket.set_up(&cable(host, interface)))
+    }
+
     fn in_switches(&self, act: impl FnOnce(&Socket) -> Result<()> + Send) -> Result<()> {
         self.switches.enter(|| act(&Socket::open()?))
     }
+}
+
+/// The switch's end of a cable. (An interface's name has 15 characters at most.)
+fn cable(host: &Host, interface: &str) -> String {
+    format!("{:.10}.{}", host.name(), interface.trim_start_matches("eth"))
 }
 
 /// A machine of the laboratory: a network namespace, and what is done in it.
@@ -157,6 +173,16 @@ impl Host {
     /// Starts a server that answers with this host's name.
     pub fn serve(&self, protocol: Protocol, address: &str) -> Result<Server> {
         self.enter(|| Server::start(protocol, address, self.name()))
+    }
+
+    /// Tells everybody on the segment of an interface that an address is here now, which was elsewhere before.
+    pub fn announce(&self, interface: &str, ip: Ipv4Addr) -> Result<()> {
+        self.enter(|| packets::announce(interface, ip))
+    }
+
+    /// Sees all packets that enter or leave from now on.
+    pub fn watch(&self) -> Result<Watch> {
+        self.enter(Watch::start)
     }
 
     /// Somebody who connects from here.

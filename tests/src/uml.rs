@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::kernel::{Kernel, Program};
 use crate::line::{End, HELLO, Line};
+use crate::qemu::Lifeline;
 use crate::{reference, roles};
 
 /// A guest comes up in a second; a machine that needs longer than this is not usable.
@@ -43,6 +44,8 @@ pub struct Guest {
     process: Child,
     /// `None` once it was closed.
     line: Option<Line>,
+    /// Of a guest that would outlive this process.
+    lifeline: Option<Lifeline>,
     log: File,
     release: String,
 }
@@ -53,12 +56,13 @@ impl Guest {
         let folder = Folder::new()?;
         let log = File::create(folder.path.join("log"))?;
         let exe = std::env::current_exe()?;
-        let mut command = match kernel {
-            Kernel::Program(program) => uml_command(program, boot, &folder.path, &exe)?,
+        let (mut command, lifeline) = match kernel {
+            Kernel::Program(program) => (uml_command(program, boot, &folder.path, &exe)?, None),
+            Kernel::Cloud(cloud) => cloud.command(&folder.path, &exe).map(|(command, life)| (command, Some(life)))?,
             Kernel::Host => {
                 let mut command = Command::new(&exe);
                 command.arg0(roles::HERE);
-                command
+                (command, None)
             }
         };
         if boot.terminal.is_none() {
@@ -73,7 +77,7 @@ impl Guest {
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let line = Line::new(process.stdout.take().expect("piped").into(), process.stdin.take().expect("piped").into());
         let log = File::open(folder.path.join("log"))?;
-        let mut guest = Guest { process, line: Some(line), log, release: String::new() };
+        let mut guest = Guest { process, line: Some(line), lifeline, log, release: String::new() };
         match guest.greet(kernel, boot, &exe) {
             Ok(release) => {
                 guest.release = release;
@@ -160,6 +164,7 @@ impl Guest {
     /// Closes the line and waits; a guest that is still there after `patience` is killed.
     fn end(&mut self, patience: Duration) -> String {
         self.line = None;
+        self.lifeline = None;
         let deadline = Instant::now() + patience;
         let pid = Pid::from_child(&self.process);
         loop {

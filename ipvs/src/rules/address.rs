@@ -1,11 +1,12 @@
 //! `host[:port]` as a service or server is named.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::number::{ipv4, number};
-use super::problem::Reason;
+use super::reason::Reason;
 use super::resolver::Resolver;
-use crate::service::{Family, Netmask, Protocol};
+use crate::family::{Family, Protocol};
+use crate::service::Netmask;
 
 /// An address, and a port if there was one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +22,9 @@ pub(crate) fn endpoint(
     protocol: Option<Protocol>,
     resolver: &mut dyn Resolver,
 ) -> Result<Endpoint, Reason> {
+    if let Some(plain) = plain(text) {
+        return Ok(plain);
+    }
     if text.iter().all(u8::is_ascii_digit) {
         return Err(Reason::NoAddress);
     }
@@ -48,6 +52,44 @@ pub(crate) fn endpoint(
     };
     let port = port.map(|port| read_port(port, protocol, resolver)).transpose()?;
     Ok(Endpoint { address, port })
+}
+
+/// `A.B.C.D` or `A.B.C.D:PORT` in plain decimal numbers: what nearly every line of a save file has. Answers nothing for
+/// all else, also where that is an address.
+fn plain(text: &[u8]) -> Option<Endpoint> {
+    let mut address = 0;
+    let mut rest = text;
+    for part in 0..4 {
+        if part > 0 {
+            rest = rest.strip_prefix(b".")?;
+        }
+        let (byte, behind) = decimal(rest, 3)?;
+        address = address << 8 | u32::from(u8::try_from(byte).ok()?);
+        rest = behind;
+    }
+    let port = match rest {
+        [] => None,
+        [b':', digits @ ..] => match decimal(digits, 5)? {
+            (port, []) => Some(u16::try_from(port).ok()?),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(Endpoint { address: Ipv4Addr::from_bits(address).into(), port })
+}
+
+/// Some digits, and what stands behind them. A zero in front would make the number octal.
+fn decimal(text: &[u8], most: usize) -> Option<(u32, &[u8])> {
+    let mut number = 0;
+    let mut digits = 0;
+    while let Some(digit) = text.get(digits).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+        number = number * 10 + u32::from(digit);
+        digits += 1;
+        if digits > most {
+            return None;
+        }
+    }
+    if digits == 0 || (text[0] == b'0' && digits > 1) { None } else { Some((number, &text[digits..])) }
 }
 
 fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {

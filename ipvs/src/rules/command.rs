@@ -1,7 +1,7 @@
 //! What a line of ipvsadm's language says.
 
 use crate::change::Change;
-use crate::service::ServiceKey;
+use crate::key::ServiceKey;
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

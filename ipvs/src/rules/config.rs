@@ -11,8 +11,9 @@ use super::resolver::{Numeric, Resolver};
 use super::write::{write_change, write_destination, write_service};
 use crate::change::{Change, Warning};
 use crate::daemon::SyncDaemon;
-use crate::destination::{Destination, DestinationKey};
-use crate::service::{Service, ServiceKey};
+use crate::destination::Destination;
+use crate::key::{DestinationKey, ServiceKey};
+use crate::service::Service;
 use crate::state::{Config, Order, ServiceConfig};
 use crate::timeouts::Timeouts;
 

@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use super::address;
+use super::address::{self, Endpoint};
 use super::command::Subject;
 use super::number::number;
-use super::problem::Reason;
+use super::reason::Reason;
 use super::resolver::Resolver;
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
+use crate::family::{Family, Protocol};
+use crate::key::ServiceKey;
 use crate::names::{Engine, Interface, InvalidName, Scheduler};
-use crate::service::{Family, Protocol, ServiceKey};
 
 /// 31 days.
 pub(super) const LONGEST_TIMEOUT: u32 = 31 * 24 * 60 * 60;
@@ -30,8 +31,7 @@ pub(crate) struct Draft<'a> {
     pub(super) engine: Option<Engine>,
     pub(super) one_packet: bool,
     pub(super) scheduler_flags: &'a [u8],
-    /// Understood at the end, when the service's port and protocol are known.
-    pub(super) server: Option<&'a [u8]>,
+    pub(super) server: Option<Server<'a>>,
     pub(super) method: Option<Method>,
     pub(super) weight: Option<u32>,
     pub(super) upper_threshold: u32,
@@ -55,6 +55,15 @@ pub(crate) struct Draft<'a> {
     pub(super) group: Option<IpAddr>,
     pub(super) multicast_port: Option<u16>,
     pub(super) ttl: Option<u8>,
+}
+
+/// The server that was named.
+#[derive(Clone, Copy)]
+pub(super) enum Server<'a> {
+    /// Its port is still to be left to the service, if it has none.
+    Read(Endpoint),
+    /// To be read when the service is known.
+    Later(&'a [u8]),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -152,12 +161,12 @@ values! {
     scheduler_flags |draft, value, _resolver| draft.scheduler_flags = value;
     real_server |draft, value, resolver| {
         let protocol = draft.service.map(|key| protocol(&key));
-        match address::endpoint(value, protocol, resolver) {
+        draft.server = Some(match address::endpoint(value, protocol, resolver) {
+            Ok(endpoint) => Server::Read(endpoint),
             // Which ports have names is known when the service is.
-            Err(Reason::UnknownPort) if protocol.is_none() => {}
-            result => drop(result?),
-        }
-        draft.server = Some(value);
+            Err(Reason::UnknownPort) if protocol.is_none() => Server::Later(value),
+            Err(reason) => return Err(reason),
+        });
     };
     weight |draft, value, _resolver| draft.weight = Some(number(value, 0, Destination::MAX)?);
     upper_threshold |draft, value, _resolver| draft.upper_threshold = number(value, 0, Destination::MAX)?;

@@ -3,17 +3,21 @@
 
 use super::address::{self, Endpoint};
 use super::command::{Columns, Command, Listing, Subject};
-use super::draft::{Checksum, Draft, LONGEST_TIMEOUT, Method, TunnelKind, protocol};
+use super::draft::{Checksum, Draft, LONGEST_TIMEOUT, Method, Server, TunnelKind, protocol};
+use super::flags::read_flags;
 use super::number::number;
 use super::options::{CommandRow, LEGAL, OPTIONS, Value, Verb, Word, first_of_name};
-use super::problem::{Problem, ProblemKind, Reason, Row, text};
+use super::problem::{Problem, ProblemKind, Row, text};
+use super::reason::Reason;
 use super::resolver::Resolver;
 use super::scan::{Scanner, Token};
 use crate::change::Change;
 use crate::daemon::{Role, SyncDaemon};
-use crate::destination::{Destination, DestinationKey, Forwarding, GueChecksum, Tunnel};
-use crate::names::{Interface, Scheduler};
-use crate::service::{Family, Netmask, Protocol, SchedulerFlags, Service, ServiceKey};
+use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
+use crate::family::{Family, Protocol};
+use crate::key::{DestinationKey, ServiceKey};
+use crate::names::Interface;
+use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::timeouts::Timeouts;
 
 /// `-p` without a value. ipvsadm's manual says 300; this is what it does.
@@ -43,7 +47,7 @@ pub(super) fn parse(words: &[&[u8]], posix: bool, resolver: &mut dyn Resolver) -
     }
     let role = role.map(|value| read_role(row, value, scanner.last())).transpose()?;
     let mut draft = Draft::default();
-    while let Some(token) = scanner.next()? {
+    while let Some(token) = scanner.next().map_err(|problem| *problem)? {
         match token {
             Token::Loose(word) => loose.push(word, scanner.last()),
             Token::Word(Word::Command(_), _) => {
@@ -218,7 +222,7 @@ impl Judge<'_> {
         let list = self.draft.scheduler_flags;
         let list = &list[..list.len().min(LONGEST_FLAGS)];
         let names = list.split(|&byte| byte == b',').filter(|name| !name.is_empty());
-        read_flags(names, self.draft.scheduler.unwrap_or_default())
+        read_flags(names, self.draft.scheduler.unwrap_or_default()).map_err(ProblemKind::Flag)
     }
 
     /// Whether the command takes all options that were given, and was given all that it needs.
@@ -286,9 +290,12 @@ impl Judge<'_> {
 
     /// The server that is named; a port that is left out is the service's.
     fn server(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<DestinationKey, ProblemKind> {
-        let value = self.draft.server.unwrap_or_default();
-        let Endpoint { address, port } = address::endpoint(value, Some(protocol(key)), resolver)
-            .map_err(|reason| bad("real-server", value, reason))?;
+        let Endpoint { address, port } = match self.draft.server {
+            Some(Server::Read(endpoint)) => endpoint,
+            Some(Server::Later(value)) => address::endpoint(value, Some(protocol(key)), resolver)
+                .map_err(|reason| bad("real-server", value, reason))?,
+            None => return Err(ProblemKind::NoCommand),
+        };
         Ok(DestinationKey { address, port: port.or(key.port()).unwrap_or(0) })
     }
 
@@ -416,44 +423,3 @@ fn bad(long: &str, value: &[u8], reason: Reason) -> ProblemKind {
     let row = bit_of(long).trailing_zeros() as usize;
     ProblemKind::BadValue { option: Row(&OPTIONS[row]), value: text(value), reason }
 }
-
-/// Read scheduler flags, separated by commas, as that scheduler calls them.
-pub fn parse_flags(list: &str, scheduler: Scheduler) -> Result<SchedulerFlags, ProblemKind> {
-    read_flags(list.as_bytes().split(|&byte| byte == b',').filter(|name| !name.is_empty()), scheduler)
-}
-
-/// The flags of those names, for that scheduler.
-pub(crate) fn read_flags<'n>(
-    names: impl Iterator<Item = &'n [u8]>,
-    scheduler: Scheduler,
-) -> Result<SchedulerFlags, ProblemKind> {
-    let mut flags = SchedulerFlags::empty();
-    for name in names {
-        let row = FLAGS.iter().find(|row| row.name.as_bytes() == name);
-        let row = row.ok_or_else(|| ProblemKind::UnknownFlag(text(name)))?;
-        if row.scheduler.is_some_and(|of| of != scheduler) {
-            return Err(ProblemKind::ForeignFlag(text(name)));
-        }
-        flags |= row.flag;
-    }
-    Ok(flags)
-}
-
-/// A scheduler flag by name.
-pub(super) struct FlagRow {
-    pub(super) name: &'static str,
-    pub(super) flag: SchedulerFlags,
-    /// The only scheduler that has it, under this name.
-    pub(super) scheduler: Option<Scheduler>,
-}
-
-/// Names of scheduler flags. Written is the first that fits.
-pub(super) const FLAGS: &[FlagRow] = &[
-    FlagRow { name: "sh-fallback", flag: SchedulerFlags::FALLBACK, scheduler: Some(Scheduler::SH) },
-    FlagRow { name: "sh-port", flag: SchedulerFlags::PORT, scheduler: Some(Scheduler::SH) },
-    FlagRow { name: "mh-fallback", flag: SchedulerFlags::FALLBACK, scheduler: Some(Scheduler::MH) },
-    FlagRow { name: "mh-port", flag: SchedulerFlags::PORT, scheduler: Some(Scheduler::MH) },
-    FlagRow { name: "flag-1", flag: SchedulerFlags::FLAG_1, scheduler: None },
-    FlagRow { name: "flag-2", flag: SchedulerFlags::FLAG_2, scheduler: None },
-    FlagRow { name: "flag-3", flag: SchedulerFlags::FLAG_3, scheduler: None },
-];

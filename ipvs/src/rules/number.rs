@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::problem::Reason;
+use super::reason::Reason;
 
 /// A whole number in decimal, blanks before it and a sign allowed (`strtol`).
 pub(crate) fn number(text: &[u8], least: u32, most: u32) -> Result<u32, Reason> {

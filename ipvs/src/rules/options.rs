@@ -4,9 +4,9 @@
 //! Order is that of ipvsadm's complaints when several options of a line are wrong, and of the options in saved lines.
 
 use super::draft::{self, Draft};
-use super::problem::Reason;
+use super::reason::Reason;
 use super::resolver::Resolver;
-use super::write::{self, Line, Saved};
+use super::saved::{self, Line, Saved};
 
 /// What ipvsadm can be told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,7 +206,7 @@ pub const OPTIONS: &[OptionRow] = &[
     OptionRow::flag("numeric", "n", draft::numeric, "addresses and ports as numbers").on(&[Verb::List, Verb::Save]),
     OptionRow::flag("connection", "c", draft::connection, "the connections").alone_on(LIST),
     OptionRow::service("tcp-service", "t", draft::tcp_service, "the virtual service, TCP")
-        .saved(write::service_address),
+        .saved(saved::service_address),
     OptionRow::service("udp-service", "u", draft::udp_service, "the virtual service, UDP"),
     OptionRow::service("sctp-service", "", draft::sctp_service, "the virtual service, SCTP"),
     OptionRow {
@@ -224,7 +224,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "how servers are picked; wlc by default",
     )
     .on(SETS_A_SERVICE)
-    .saved(write::scheduler),
+    .saved(saved::scheduler),
     OptionRow {
         value: Value::Optional("timeout"),
         ..OptionRow::value(
@@ -237,7 +237,7 @@ pub const OPTIONS: &[OptionRow] = &[
         )
     }
     .on(SETS_A_SERVICE)
-    .saved(write::persistent),
+    .saved(saved::persistent),
     OptionRow::value(
         "netmask",
         "M",
@@ -247,7 +247,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "clients equal under this mask (IPv4) or prefix length (IPv6) are one to persistence",
     )
     .on(SETS_A_SERVICE)
-    .saved(write::netmask),
+    .saved(saved::netmask),
     OptionRow::value(
         "real-server",
         "r",
@@ -257,11 +257,11 @@ pub const OPTIONS: &[OptionRow] = &[
         "the server; the service's port by default",
     )
     .needed_on(NAMES_A_SERVER)
-    .saved(write::real_server),
+    .saved(saved::real_server),
     OptionRow::flag("gatewaying", "g", draft::gatewaying, "direct routing, the default")
         .called("forwarding-method")
         .on(SETS_A_SERVER)
-        .saved(write::forwarding),
+        .saved(saved::forwarding),
     OptionRow::flag("ipip", "i", draft::ipip, "through a tunnel").called("forwarding-method").on(SETS_A_SERVER),
     OptionRow::flag("masquerading", "m", draft::masquerading, "masquerading (NAT)")
         .called("forwarding-method")
@@ -275,7 +275,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "share of connections; 1 by default, 0 for none",
     )
     .on(SETS_A_SERVER)
-    .saved(write::weight),
+    .saved(saved::weight),
     OptionRow::value(
         "u-threshold",
         "x",
@@ -285,7 +285,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "no new connections from this many on; 0 for no limit",
     )
     .on(SETS_A_SERVER)
-    .saved(write::upper_threshold),
+    .saved(saved::upper_threshold),
     OptionRow::value(
         "l-threshold",
         "y",
@@ -295,7 +295,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "new connections again below this many",
     )
     .on(SETS_A_SERVER)
-    .saved(write::lower_threshold),
+    .saved(saved::lower_threshold),
     OptionRow::value(
         "mcast-interface",
         "",
@@ -326,13 +326,13 @@ pub const OPTIONS: &[OptionRow] = &[
         "persistence engine: sip",
     )
     .on(SETS_A_SERVICE)
-    .saved(write::engine),
+    .saved(saved::engine),
     OptionRow::flag("ops", "o", draft::one_packet, "schedule every UDP packet by itself")
         .on(SETS_A_SERVICE)
-        .saved(write::one_packet),
+        .saved(saved::one_packet),
     OptionRow::value("sched-flags", "b", "flags", "", draft::scheduler_flags, "scheduler flags, separated by commas")
         .on(SETS_A_SERVICE)
-        .saved(write::scheduler_flags),
+        .saved(saved::scheduler_flags),
     OptionRow::value(
         "mcast-group",
         "",
@@ -379,7 +379,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "tunnel: ipip (the default), gue or gre",
     )
     .on(SETS_A_SERVER)
-    .saved(write::tunnel),
+    .saved(saved::tunnel),
     OptionRow::value(
         "tun-port",
         "",

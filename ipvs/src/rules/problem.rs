@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use super::flags::FlagError;
 use super::options::OptionRow;
+use super::reason::Reason;
 use crate::change::Invalid;
 
 /// What is wrong with a line, and with which of its words.
@@ -52,10 +54,8 @@ pub enum ProblemKind {
     BadTimeout(Text),
     /// A word that belongs to nothing.
     UnexpectedWord(Text),
-    /// A scheduler flag that there is not.
-    UnknownFlag(Text),
-    /// A flag of another scheduler.
-    ForeignFlag(Text),
+    /// Something that is no flag of the scheduler.
+    Flag(FlagError),
     /// `-6` without a mark.
     Ipv6WithoutMark,
     /// An option that the command needs.
@@ -149,45 +149,6 @@ impl PartialEq for Row {
     }
 }
 
-/// What is wrong with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Reason {
-    /// No number in that range.
-    #[error("not a number from {0} to {1}")]
-    Number(u32, u32),
-    /// Nothing, or a number alone.
-    #[error("no address")]
-    NoAddress,
-    /// A bracket that is not closed, or with something else than a port behind it.
-    #[error("a `[` wants `]` or `]:port`")]
-    Brackets,
-    /// Brackets around an IPv4 address.
-    #[error("brackets are for IPv6 addresses")]
-    BracketsAroundV4,
-    /// A name without an address.
-    #[error("no such host")]
-    UnknownHost,
-    /// A port that is neither a number nor a known service.
-    #[error("no such port")]
-    UnknownPort,
-    /// Neither a mask nor something that has an address.
-    #[error("not a netmask")]
-    Netmask,
-    /// No IPv6 prefix length.
-    #[error("not a prefix length from 1 to 128")]
-    Prefix,
-    /// None of those words.
-    #[error("not one of {0}")]
-    NotOneOf(&'static str),
-    /// No multicast address.
-    #[error("no multicast address")]
-    NotMulticast,
-    /// A name with a NUL in it.
-    #[error("no name")]
-    Name,
-}
-
 /// In ipvsadm's words.
 impl fmt::Display for ProblemKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -210,8 +171,7 @@ impl fmt::Display for ProblemKind {
             Self::SetNeedsThree => f.write_str("--set option requires 3 timeout values"),
             Self::BadTimeout(value) => write!(f, "invalid timeout value `{value}' specified"),
             Self::UnexpectedWord(word) => write!(f, "unexpected argument {word}"),
-            Self::UnknownFlag(flag) => write!(f, "invalid scheduler flag `{flag}'"),
-            Self::ForeignFlag(flag) => write!(f, "incompatible scheduler flag `{flag}'"),
+            Self::Flag(error) => error.fmt(f),
             Self::Ipv6WithoutMark => f.write_str("-6 used before -f"),
             Self::Missing { option, command } => {
                 write!(f, "You need to supply the '{option}' option for the '{command}' command")

@@ -83,6 +83,42 @@ impl<'t, 'r> Lines<'t, 'r> {
     pub fn new(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
         Self { text, number: 0, resolver, words: Vec::new() }
     }
+
+    /// Take a line off the text, and find its words that count. Only these bytes part words; there are no quotes.
+    fn take_line(&mut self) -> &'t [u8] {
+        self.words.clear();
+        let text = self.text;
+        let mut start = 0;
+        let mut comment = false;
+        for (at, &byte) in text.iter().enumerate() {
+            // Most bytes belong to words.
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+                continue;
+            }
+            comment = self.take_word(&text[start..at], comment);
+            start = at + 1;
+            if byte == b'\n' {
+                self.text = &text[start..];
+                return &text[..at];
+            }
+        }
+        self.take_word(&text[start..], comment);
+        self.text = &[];
+        text
+    }
+
+    /// Answers whether this is a comment from here on.
+    fn take_word(&mut self, word: &'t [u8], comment: bool) -> bool {
+        match word {
+            _ if comment => true,
+            [] | b"ipvsadm" => false,
+            [b'#', ..] => true,
+            word => {
+                self.words.push(word);
+                false
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Lines<'_, '_> {
@@ -96,11 +132,8 @@ impl Iterator for Lines<'_, '_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.text.is_empty() {
-            let end = self.text.iter().position(|&byte| byte == b'\n');
-            let line = &self.text[..end.unwrap_or(self.text.len())];
-            self.text = end.map_or(&[], |end| &self.text[end + 1..]);
+            let line = self.take_line();
             self.number += 1;
-            split(line, &mut self.words);
             if self.words.is_empty() {
                 continue;
             }
@@ -116,18 +149,6 @@ impl Iterator for Lines<'_, '_> {
             });
         }
         None
-    }
-}
-
-/// The words of a line that count. Only these bytes part words; there are no quotes.
-fn split<'t>(line: &'t [u8], words: &mut Vec<&'t [u8]>) {
-    words.clear();
-    for word in line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
-        match word {
-            [] | b"ipvsadm" => {}
-            [b'#', ..] => return,
-            word => words.push(word),
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::service::{Family, Protocol};
+use crate::family::{Family, Protocol};
 
 /// Names → numbers, for reading.
 pub trait Resolver {

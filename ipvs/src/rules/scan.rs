@@ -40,7 +40,8 @@ impl<'a> Scanner<'a> {
         self.words.get(self.last()).copied().unwrap_or_default()
     }
 
-    pub(crate) fn next(&mut self) -> Result<Option<Token<'a>>, Problem> {
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<Option<Token<'a>>, Box<Problem>> {
         if !self.bundle.is_empty() {
             return self.letter().map(Some);
         }
@@ -69,7 +70,7 @@ impl<'a> Scanner<'a> {
         Some(word)
     }
 
-    fn long(&mut self, long: &'a [u8]) -> Result<Token<'a>, Problem> {
+    fn long(&mut self, long: &'a [u8]) -> Result<Token<'a>, Box<Problem>> {
         let (name, attached) = match long.iter().position(|&byte| byte == b'=') {
             Some(at) => (&long[..at], Some(&long[at + 1..])),
             None => (long, None),
@@ -79,7 +80,7 @@ impl<'a> Scanner<'a> {
         Ok(Token::Word(word, value))
     }
 
-    fn letter(&mut self) -> Result<Token<'a>, Problem> {
+    fn letter(&mut self) -> Result<Token<'a>, Box<Problem>> {
         let (&letter, rest) = self.bundle.split_first().unwrap_or((&0, &[]));
         self.bundle = &[];
         let word = Word::from_letter(letter).ok_or_else(|| self.problem(ProblemKind::UnknownOption))?;
@@ -97,7 +98,7 @@ impl<'a> Scanner<'a> {
         Ok(Token::Word(word, value))
     }
 
-    fn value_of(&mut self, word: Word, attached: Option<&'a [u8]>) -> Result<Option<&'a [u8]>, Problem> {
+    fn value_of(&mut self, word: Word, attached: Option<&'a [u8]>) -> Result<Option<&'a [u8]>, Box<Problem>> {
         match (word.value(), attached) {
             (Value::None, None) => Ok(None),
             (Value::None, Some(_)) => Err(self.problem(ProblemKind::UnwantedValue)),
@@ -110,8 +111,10 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn problem(&self, kind: impl FnOnce(super::problem::Text) -> ProblemKind) -> Problem {
-        Problem { kind: kind(text(self.last_word())), word: self.last() }
+    // Boxed, for the way that everybody goes is the one without.
+    #[cold]
+    fn problem(&self, kind: impl FnOnce(super::problem::Text) -> ProblemKind) -> Box<Problem> {
+        Box::new(Problem { kind: kind(text(self.last_word())), word: self.last() })
     }
 }
 

@@ -6,9 +6,12 @@ mod confirm;
 mod drain;
 mod generate;
 mod plan;
+mod record;
+mod rs_setup;
 mod save;
 mod set;
 mod show;
+mod snat_rules;
 mod undo;
 mod watch;
 
@@ -20,9 +23,9 @@ use anyhow::Context as _;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use ipvs::{Client, Namespace};
 
+use crate::arguments::Arguments;
 use crate::failure::{Failure, conclude, say};
 use crate::output;
-use crate::program::Arguments;
 use crate::style::{Color, Palette};
 
 /// A director of the Linux Virtual Server: ipvsadm's language, and more.
@@ -66,6 +69,8 @@ enum Verb {
     Check(check::Check),
     Show(show::Show),
     Set(Box<set::Set>),
+    RsSetup(rs_setup::RsSetup),
+    SnatRules(snat_rules::SnatRules),
     Generate(generate::Generate),
     #[command(hide = true)]
     Watch(watch::Watch),
@@ -92,6 +97,8 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Check(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),
         Verb::Set(verb) => verb.run(&context),
+        Verb::RsSetup(verb) => verb.run(&context),
+        Verb::SnatRules(verb) => verb.run(&context),
         Verb::Generate(verb) => verb.run(&context),
         Verb::Watch(verb) => verb.run(&context),
     };

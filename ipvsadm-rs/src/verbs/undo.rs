@@ -6,7 +6,8 @@ use ipvs::hash::TableSizes;
 use ipvs::{Director, plan};
 use serde::Serialize;
 
-use super::apply::{Record, finish, show_result};
+use super::apply::show_result;
+use super::record::{Record, finish};
 use super::{Context, code};
 use crate::journal::{Entry, Journal, Status};
 use crate::report::Report;

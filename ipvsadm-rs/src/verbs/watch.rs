@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::apply::{Record, put_back};
+use super::record::{Record, put_back};
 use super::{Context, code};
 use crate::journal::{self, Journal, Pending, Status};
 

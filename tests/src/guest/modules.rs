@@ -1,6 +1,7 @@
 //! Kernel modules by name or alias, without a kmod program: modules.dep says what a module needs, finit_module loads it.
 
 use std::collections::HashSet;
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::FOLDER;
 use crate::command::run_command;
+use crate::wait;
 
 /// Loads a module and what it needs, by its name or by an alias such as `net-pf-16-proto-16-family-IPVS`; nothing
 /// happens when it is there already.
@@ -42,6 +44,75 @@ pub fn load(name: &str) -> Result<()> {
 pub fn loaded() -> io::Result<HashSet<String>> {
     let text = fs::read_to_string("/proc/modules")?;
     Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+}
+
+/// Modules that are away. They come back when this is dropped, for those who share the guest.
+#[derive(Debug)]
+pub struct Unloaded {
+    /// In the order in which they went.
+    names: Vec<String>,
+    /// The program that the kernel called, if it calls none now.
+    modprobe: Option<String>,
+}
+
+/// What the kernel calls when it wants a module.
+const MODPROBE: &str = "/proc/sys/kernel/modprobe";
+
+/// Unloads a module, those that use it first. Only in a guest: the machine's own kernel serves others, too.
+pub fn unload(name: &str) -> Result<Unloaded> {
+    ensure!(Path::new(FOLDER).join("modules").exists(), "this is the machine's own kernel: {name} stays");
+    let mut unloaded = Unloaded { names: Vec::new(), modprobe: None };
+    unloaded.unload(&normal(name))?;
+    Ok(unloaded)
+}
+
+impl Unloaded {
+    fn unload(&mut self, name: &str) -> Result<()> {
+        for user in users(name)? {
+            self.unload(&user)?;
+        }
+        let in_c = CString::new(name)?;
+        // The namespaces of an earlier test, with what holds modules, go some time after its last process.
+        wait::until(Duration::from_secs(10), || match rustix::system::delete_module(&in_c, libc::O_NONBLOCK) {
+            Err(errno @ (rustix::io::Errno::AGAIN | rustix::io::Errno::BUSY)) => Err(format!("{name}: {errno}")),
+            other => Ok(other),
+        })
+        .with_context(|| format!("unload {name}"))?;
+        self.names.push(name.to_owned());
+        Ok(())
+    }
+
+    /// Keeps the kernel from loading them, or any other, when it wants one.
+    pub fn for_good(mut self) -> Result<Unloaded> {
+        self.modprobe = Some(fs::read_to_string(MODPROBE)?);
+        fs::write(MODPROBE, "\n")?;
+        Ok(self)
+    }
+
+    /// Loads them again.
+    pub fn load(&self) -> Result<()> {
+        if let Some(modprobe) = &self.modprobe {
+            fs::write(MODPROBE, modprobe)?;
+        }
+        self.names.iter().rev().try_for_each(|name| load(name))
+    }
+}
+
+impl Drop for Unloaded {
+    fn drop(&mut self) {
+        if let Err(error) = self.load() {
+            eprintln!("a module that was unloaded stays away: {error:#}");
+        }
+    }
+}
+
+/// The modules that use a module.
+fn users(name: &str) -> io::Result<Vec<String>> {
+    let text = fs::read_to_string("/proc/modules")?;
+    // `ip_vs 200704 2 ip_vs_wrr,ip_vs_rr, Live 0x…`
+    let line = text.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| words[0] == name);
+    let users = line.and_then(|words| words.get(3).copied()).unwrap_or_default();
+    Ok(users.split(',').filter(|user| !user.is_empty() && *user != "-").map(str::to_owned).collect())
 }
 
 /// The main function of `modprobe [-q] [--] NAME`, as the kernel calls it, and ipvsadm.

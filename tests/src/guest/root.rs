@@ -7,11 +7,11 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, mount_move, unmount,
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::FOLDER;
+use super::{FOLDER, Place};
 use crate::roles::MODPROBE;
 
 /// Where the layer's tmpfs is mounted.
@@ -20,6 +20,20 @@ pub(super) const LAYER: &str = "/run/ipvs-lab/layer";
 pub(super) const NEW_ROOT: &str = "/run/ipvs-lab/root";
 /// The working directory a job starts in, empty.
 const WORK: &str = "/run/work";
+
+/// Makes a root that can be left. The one that a kernel unpacks its first files to cannot: it is where every other is
+/// mounted. So it is mounted upon itself.
+pub(super) fn of_process_one(place: Place) -> Result<()> {
+    if place == Place::Qemu {
+        const SELF: &str = "/root";
+        mount_bind_recursive("/", SELF).context("mount / on itself")?;
+        std::env::set_current_dir(SELF)?;
+        mount_move(".", "/").context("move the root")?;
+        rustix::process::chroot(".").context("chroot")?;
+        std::env::set_current_dir("/")?;
+    }
+    Ok(())
+}
 
 /// Moves this process into namespaces of its own (network, mounts, host name, System V and POSIX queues) and a root
 /// of its own, with lo up.

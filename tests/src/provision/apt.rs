@@ -16,6 +16,34 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// Downloads packages of a suite, without what they depend on, and unpacks all of them into `folder`.
 pub fn fetch_and_unpack(suite: &str, packages: &[&str], folder: &Path) -> Result<()> {
+    fetch(suite, &packages.join(", "), folder, |_| Ok(packages.iter().map(|&name| name.to_owned()).collect()))
+}
+
+/// Downloads and unpacks the package that another one depends on.
+pub fn fetch_and_unpack_dependency(suite: &str, package: &str, folder: &Path) -> Result<()> {
+    fetch(suite, package, folder, |apt| {
+        // `  Depends: linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2)`
+        let depends = output(apt.command("apt-cache").arg("depends").arg(package))?;
+        let name = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
+        Ok(vec![name.with_context(|| format!("{package} depends on nothing"))?.to_owned()])
+    })
+}
+
+/// A private apt with its lists up to date.
+struct Apt {
+    settings: PathBuf,
+    archives: PathBuf,
+}
+
+impl Apt {
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("APT_CONFIG", &self.settings).arg("-q").current_dir(&self.archives);
+        command
+    }
+}
+
+fn fetch(suite: &str, what: &str, folder: &Path, names: impl Fn(&Apt) -> Result<Vec<String>>) -> Result<()> {
     for program in ["apt-get", "apt-config", "dpkg"] {
         Command::new(program)
             .arg("--version")
@@ -26,18 +54,23 @@ pub fn fetch_and_unpack(suite: &str, packages: &[&str], folder: &Path) -> Result
     ensure!(architecture.trim() == "amd64", "user-mode-linux is there for amd64 only, and this is {architecture}");
     let mirrors = sources::mirrors(Path::new("/etc/apt"));
     ensure!(!mirrors.is_empty(), "no mirror of Debian in /etc/apt/sources.list or /etc/apt/sources.list.d");
-    eprintln!("fetching {} from Debian {suite}, once", packages.join(", "));
+    eprintln!("fetching {what} from Debian {suite}, once");
     let mut errors = Vec::new();
     for mirror in mirrors {
-        match download(suite, packages, &mirror, folder) {
+        match download(suite, &names, &mirror, folder) {
             Ok(archives) => return unpack(&archives, folder),
             Err(error) => errors.push(format!("{}: {error:#}", mirror.uris)),
         }
     }
-    bail!("cannot fetch {} of {suite}:\n{}", packages.join(", "), errors.join("\n"))
+    bail!("cannot fetch {what} of {suite}:\n{}", errors.join("\n"))
 }
 
-fn download(suite: &str, packages: &[&str], mirror: &Mirror, folder: &Path) -> Result<Vec<PathBuf>> {
+fn download(
+    suite: &str,
+    names: impl Fn(&Apt) -> Result<Vec<String>>,
+    mirror: &Mirror,
+    folder: &Path,
+) -> Result<Vec<PathBuf>> {
     let state = folder.join("apt");
     let archives = state.join("archives");
     for part in ["lists/partial", "cache/archives/partial", "sources", "archives"] {
@@ -47,13 +80,11 @@ fn download(suite: &str, packages: &[&str], mirror: &Mirror, folder: &Path) -> R
     fs::write(state.join("sources/debian.sources"), source(suite, mirror))?;
     let settings = state.join("apt.conf");
     fs::write(&settings, configuration(&state)?)?;
-    let apt = || {
-        let mut command = Command::new("apt-get");
-        command.env("APT_CONFIG", &settings).arg("-q").current_dir(&archives);
-        command
-    };
-    output(apt().arg("update"))?;
-    output(apt().arg("download").args(packages))?;
+    let apt = Apt { settings, archives };
+    output(apt.command("apt-get").arg("update"))?;
+    let packages = names(&apt)?;
+    output(apt.command("apt-get").arg("download").args(&packages))?;
+    let Apt { archives, .. } = apt;
     let files = fs::read_dir(&archives)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     ensure!(files.len() == packages.len(), "apt-get downloaded {files:?}");
     Ok(files)

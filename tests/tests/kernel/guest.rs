@@ -23,6 +23,7 @@ ipvs_tests::tests! {
     the_kernel_loads_what_it_is_asked_for;
     modprobe_is_there;
     a_module_that_is_not_there;
+    a_module_goes_and_comes_back, own_kernel = true;
     a_host_is_a_namespace_of_its_own;
     a_program_runs_beside_the_test;
     parameters_come_from_outside;
@@ -113,6 +114,18 @@ fn modprobe_is_there() {
 fn a_module_that_is_not_there() {
     let error = modules::load("ip_vs_nonesuch").unwrap_err();
     assert!(error.to_string().contains("ip_vs_nonesuch"), "{error}");
+}
+
+/// With those that need it, and although a namespace that used it has only just ended.
+fn a_module_goes_and_comes_back() {
+    let lab = Lab::new().unwrap();
+    lab.host("gone").unwrap().enter(|| reference("-A -t 192.0.2.1:80 -s wrr").ok());
+    ok("umount /run/netns/gone");
+    let before = modules::loaded().unwrap();
+    let away = modules::unload("ip_vs").unwrap();
+    assert!(!modules::loaded().unwrap().iter().any(|name| name.starts_with("ip_vs")));
+    drop(away);
+    assert_eq!(modules::loaded().unwrap(), before);
 }
 
 fn a_host_is_a_namespace_of_its_own() {

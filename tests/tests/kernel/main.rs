@@ -2,15 +2,19 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod captured;
 mod cases;
+mod client;
+mod connection;
 mod documents;
-mod dr;
 mod guest;
+mod hitless;
 mod matrix;
-mod nat;
+mod model;
 mod ours;
+mod plan;
 mod random;
-mod tun;
+mod traffic;
 mod verbs;
 
 use std::process::ExitCode;
@@ -18,14 +22,18 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     ipvs_tests::harness::main(
         [
+            guest::tests(),
+            connection::tests(),
+            captured::tests(),
+            client::tests(),
+            model::tests(),
+            plan::tests(),
             cases::tests(),
             matrix::tests(),
             random::tests(),
-            guest::tests(),
-            nat::tests(),
-            dr::tests(),
-            tun::tests(),
+            traffic::tests(),
             verbs::tests(),
+            hitless::tests(),
             documents::tests(),
         ]
         .concat(),

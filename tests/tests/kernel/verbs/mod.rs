@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod confirm;
 mod drain;
+mod kills;
 mod plan;
 mod save;
 mod scope;
@@ -26,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         scope::tests(),
         drain::tests(),
         confirm::tests(),
+        kills::tests(),
         undo::tests(),
         save::tests(),
         check::tests(),

@@ -3,6 +3,8 @@
 //!
 //! These tests run on the host; the jobs they send into a guest are meant to go wrong.
 
+mod qemu;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,7 +41,8 @@ fn main() -> ExitCode {
             Ok(())
         })
     };
-    let conclusion = libtest_mimic::run(&Arguments::from_args(), tests.into_iter().map(trial).collect());
+    let trials = tests.into_iter().map(trial).chain(qemu::trials()).collect();
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     POOL.close();
     conclusion.exit_code()
 }
@@ -68,6 +71,8 @@ fn jobs() -> Vec<Test> {
             let commands = ipvs_tests::command::shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout;
             assert!(!commands.contains("sleep"), "{commands}");
         }),
+        Test::new("tells_its_processors", qemu::tell_processors),
+        Test::new("takes_its_time", qemu::take_time),
         Test::new("dies", || fs::write("/proc/sysrq-trigger", "c").unwrap()),
     ]
 }
@@ -92,7 +97,7 @@ fn a_job_that_passes() {
 }
 
 fn a_panic_is_told_with_its_place() {
-    complaint("panics", &["so it was meant", "panicked at tests/tests/lab.rs:"]);
+    complaint("panics", &["so it was meant", "panicked at tests/tests/lab/main.rs:"]);
 }
 
 fn an_error_is_told() {

@@ -1,0 +1,106 @@
+//! Address families and transport protocols.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipvs_sys::wire::Address;
+
+/// An address family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
+}
+
+pub(crate) const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    pub(crate) fn number(self) -> u16 {
+        match self {
+            Self::V4 => AF_INET,
+            Self::V6 => AF_INET6,
+        }
+    }
+
+    pub(crate) fn from_number(number: u16) -> Self {
+        if number == AF_INET6 { Self::V6 } else { Self::V4 }
+    }
+
+    /// The address in 16 bytes of an attribute.
+    pub(crate) fn address(self, bytes: Address) -> IpAddr {
+        match self {
+            Self::V4 => bytes.v4().into(),
+            Self::V6 => bytes.v6().into(),
+        }
+    }
+}
+
+pub(crate) fn wire_address(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP, 6.
+    Tcp,
+    /// UDP, 17.
+    Udp,
+    /// SCTP, 132.
+    Sctp,
+    /// Any other number. The kernel takes it and never schedules a packet for it.
+    Other(u16),
+}
+
+impl Protocol {
+    /// The IP protocol number.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The protocol with that IP protocol number.
+    pub fn from_number(number: u16) -> Self {
+        match number {
+            6 => Self::Tcp,
+            17 => Self::Udp,
+            132 => Self::Sctp,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The name in capitals, "?" for what IPVS does not know.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+            Self::Other(_) => "?",
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Whole tables as text, both ways.
+
+use ipvs::Config;
+use ipvs::rules::{self, Doubt, Numeric};
+use proptest::prelude::*;
+
+use crate::{random, sayable};
+
+fn write(config: &Config) -> Vec<u8> {
+    let mut text = Vec::new();
+    rules::write_config(&mut text, config);
+    text
+}
+
+proptest! {
+    #[test]
+    fn written_and_read(config in sayable::config()) {
+        let read = rules::read_config(&write(&config), &mut Numeric);
+        prop_assert_eq!(read.map(|read| read.config), Ok(config));
+    }
+
+    /// Every line twice says the same, and every second one is told of.
+    #[test]
+    fn said_twice(config in sayable::config()) {
+        let text = write(&Config { order: ipvs::Order::Any, ..config.clone() });
+        let twice = [&text[..], &text[..]].concat();
+        let read = rules::read_config(&twice, &mut Numeric).expect("reads");
+        prop_assert_eq!(read.config.services, config.services);
+        prop_assert_eq!(read.config.daemons, config.daemons.clone());
+        let repeated = read.warnings.iter().filter(|warning| matches!(warning.what, Doubt::Repeated(_))).count();
+        // To set timeouts twice is no harm.
+        let told = read.lines / 2 - usize::from(config.timeouts.is_some());
+        prop_assert_eq!(repeated, told);
+    }
+
+    /// A kernel's table may hold what has no words: it is written as near as can be, and that can be read.
+    #[test]
+    fn what_cannot_be_said(config in random::config()) {
+        let once = rules::read_config(&write(&config), &mut Numeric);
+        if let Ok(once) = once {
+            let again = rules::read_config(&write(&once.config), &mut Numeric);
+            prop_assert_eq!(again.map(|read| read.config), Ok(once.config));
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+proptest! {
+    #[test]
+    fn as_json(config in random::config()) {
+        let json = serde_json::to_string(&config).expect("writes");
+        prop_assert_eq!(serde_json::from_str::<Config>(&json).expect("reads"), config, "{}", json);
+    }
+}

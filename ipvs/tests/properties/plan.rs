@@ -1,0 +1,28 @@
+//! Plans between any two tables, on a director in memory.
+
+use ipvs::{Director, Model};
+use proptest::prelude::*;
+
+use crate::promises::{self, is_possible};
+use crate::random;
+
+proptest! {
+    #[test]
+    fn promises_are_kept((current, desired) in random::two_tables(), options in random::options()) {
+        let mut director = Model::new();
+        // What was refused is not there.
+        director.submit(&random::steps(&current)).expect("valid");
+        prop_assume!(is_possible(&director.state().expect("a model"), &desired, &options));
+        promises::kept(&mut director, &desired, &options)?;
+    }
+
+    /// What is held, asked for, is nothing to do.
+    #[test]
+    fn nothing_to_do(current in random::config(), options in random::options()) {
+        let mut director = Model::new();
+        director.submit(&random::steps(&current)).expect("valid");
+        let state = director.state().expect("a model");
+        let plan = ipvs::plan(&ipvs::Config::from(&state), &state, &options);
+        prop_assert_eq!(plan, ipvs::Plan::default());
+    }
+}

@@ -1,0 +1,213 @@
+//! The messages in `ipvs-sys/tests/captured`, which that crate's tests read: made here, and held against the kernel.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use ipvs::rules::{Numeric, read_config};
+use ipvs::{Client, Director, ServiceKey};
+use ipvs_sys::controller::{self, FamilyAttrs};
+use ipvs_sys::message::{Content, answers};
+use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
+use ipvs_sys::wire::{Name, Wire};
+use ipvs_tests::kernel::running;
+use ipvs_tests::random::steps;
+use ipvs_tests::{rtnl, wait};
+use rustix::mount::{MountFlags, mount};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+
+use crate::client::ethernet;
+use crate::connection::{about, master};
+
+ipvs_tests::tests! {
+    what_was_captured_is_what_the_kernel_says;
+}
+
+/// One file each; the kernel says the same in all series, with more or less padding.
+macro_rules! captured {
+    ($($name:literal),* $(,)?) => {
+        const CAPTURED: &[(&str, &[u8])] =
+            &[$(($name, include_bytes!(concat!("../../../ipvs-sys/tests/captured/6.1/", $name, ".bin")))),*];
+    };
+}
+
+captured![
+    "family",
+    "info",
+    "timeouts",
+    "service",
+    "services",
+    "servers",
+    "daemons",
+    "ack",
+    "refused",
+    "explained",
+    "echoed"
+];
+
+/// With `IPVS_CAPTURE=/folder`, an absolute path, writes the files there instead, in a folder for each series.
+fn what_was_captured_is_what_the_kernel_says() {
+    director();
+    let socket = Socket::open();
+    let family = socket.ask(controller::CONTROLLER, libc::NLM_F_REQUEST, controller::GET_FAMILY, &family_request());
+    let id = family_id(&family);
+    let ask = |command: Command, flags: i32, attributes: &CommandAttrs| {
+        socket.ask(id, libc::NLM_F_REQUEST | flags, command.number(), attributes)
+    };
+    let nothing = &CommandAttrs::default();
+    let mut dns = about(Command::GetService, 53).attributes;
+    dns.service.as_mut().unwrap().protocol = Some(17);
+    let web = &about(Command::GetDest, 80).attributes;
+    let nobody = &about(Command::DelService, 9).attributes;
+    let mut too_long = master(Command::NewDaemon).attributes;
+    too_long.daemon.as_mut().unwrap().mcast_ifn = Name::new(b"interface-name-x");
+    let said = [
+        ("family", family.clone()),
+        ("info", ask(Command::GetInfo, 0, nothing)),
+        ("timeouts", ask(Command::GetConfig, 0, nothing)),
+        ("service", ask(Command::GetService, 0, &dns)),
+        ("services", ask(Command::GetService, libc::NLM_F_DUMP, nothing)),
+        ("servers", ask(Command::GetDest, libc::NLM_F_DUMP, web)),
+        ("daemons", ask(Command::GetDaemon, libc::NLM_F_DUMP, nothing)),
+        ("ack", ask(Command::Zero, libc::NLM_F_ACK, web)),
+        ("refused", ask(Command::DelService, 0, nobody)),
+        ("explained", ask(Command::NewDaemon, 0, &too_long)),
+        ("echoed", Socket::open_uncapped().ask(id, libc::NLM_F_REQUEST, Command::NewDaemon.number(), &too_long)),
+    ];
+    if let Ok(folder) = std::env::var("IPVS_CAPTURE") {
+        return write(&folder, &said);
+    }
+    for ((name, said), (stored_name, stored)) in said.iter().zip(CAPTURED) {
+        assert_eq!(name, stored_name);
+        assert_eq!(meaning(name, said), meaning(name, stored), "{name}");
+    }
+    assert_eq!(said.len(), CAPTURED.len());
+}
+
+/// The director that table.rules describes, with three datagrams counted.
+fn director() {
+    ethernet();
+    let rules = include_bytes!("../../../ipvs-sys/tests/captured/table.rules");
+    let table = read_config(rules, &mut Numeric).unwrap().config;
+    let mut client = Client::open().unwrap();
+    let refused = client.submit(&steps(&table)).unwrap();
+    assert!(refused.is_empty(), "{refused:?}");
+
+    let socket = rtnl::Socket::open().unwrap();
+    socket.add_address("lo", "192.0.2.1/32").unwrap();
+    for _ in 0..3 {
+        // There is no way to the server, which some kernels tell.
+        let _ = UdpSocket::bind("192.0.2.1:0").unwrap().send_to(b"?", "192.0.2.1:53");
+    }
+    let dns = ServiceKey::udp([192, 0, 2, 1], 53);
+    wait::until(Duration::from_secs(10), || match client.service(&dns).unwrap().stats {
+        stats if stats.connections == 3 => Ok(()),
+        stats => Err(format!("{stats:?}")),
+    });
+}
+
+fn write(folder: &str, said: &[(&str, Vec<u8>)]) {
+    const HERE: &str = "/run/captured";
+    fs::create_dir(HERE).unwrap();
+    let path = std::ffi::CString::new(folder).unwrap();
+    // The machine's own folder, which the guest's root directory does not let anybody write to.
+    mount("none", HERE, "hostfs", MountFlags::empty(), path.as_c_str()).unwrap();
+    let (major, minor) = running();
+    let series = format!("{HERE}/{major}.{minor}");
+    fs::create_dir_all(&series).unwrap();
+    for (name, bytes) in said {
+        fs::write(format!("{series}/{name}.bin"), bytes).unwrap();
+    }
+}
+
+/// A plain netlink socket, which keeps what it receives as it is.
+struct Socket {
+    fd: OwnedFd,
+}
+
+impl Socket {
+    fn open_uncapped() -> Socket {
+        let generic = Some(netlink::GENERIC);
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, generic).unwrap();
+        let socket = Socket { fd };
+        socket.set(libc::NETLINK_EXT_ACK);
+        socket
+    }
+
+    fn open() -> Socket {
+        let socket = Socket::open_uncapped();
+        socket.set(libc::NETLINK_CAP_ACK);
+        socket
+    }
+
+    fn set(&self, option: libc::c_int) {
+        let on: libc::c_int = 1;
+        // SAFETY: the descriptor is open, and the pointer and length are those of a live integer.
+        let result = unsafe {
+            libc::setsockopt(
+                self.fd.as_raw_fd(),
+                libc::SOL_NETLINK,
+                option,
+                (&raw const on).cast(),
+                size_of_val(&on) as libc::socklen_t,
+            )
+        };
+        assert_eq!(result, 0);
+    }
+
+    /// Sends one request; everything that is answered, one datagram after the other.
+    fn ask(&self, family: u16, flags: i32, command: u8, attributes: &impl Wire) -> Vec<u8> {
+        let mut body = vec![command, 1, 0, 0];
+        attributes.write(&mut body);
+        let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();
+        message.extend(family.to_ne_bytes());
+        message.extend((flags as u16).to_ne_bytes());
+        message.extend(1u32.to_ne_bytes());
+        message.extend(0u32.to_ne_bytes());
+        message.extend(body);
+        send(&self.fd, &message, SendFlags::empty()).unwrap();
+        let mut said = Vec::new();
+        // The kernel answers within the system call that asks: what is not there now will not come.
+        let mut datagram = vec![0; 32 << 10];
+        while let Ok((length, _)) = recv(&self.fd, &mut datagram[..], RecvFlags::DONTWAIT) {
+            said.extend_from_slice(&datagram[..length]);
+        }
+        assert!(!said.is_empty(), "no answer to command {command}");
+        said
+    }
+}
+
+fn family_request() -> FamilyAttrs {
+    FamilyAttrs { name: Name::new(b"IPVS"), ..FamilyAttrs::default() }
+}
+
+fn family_id(said: &[u8]) -> u16 {
+    match answers(said).next().unwrap().unwrap().content {
+        Content::Data { attributes, .. } => FamilyAttrs::read(attributes).unwrap().id.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What is said, in the order of the words: that of services means nothing. Without what is another every time.
+fn meaning(name: &str, said: &[u8]) -> Vec<String> {
+    let answers = answers(said).map(|answer| match answer.unwrap().content {
+        Content::Data { attributes, .. } => match name {
+            "family" => format!("{:?}", FamilyAttrs { id: None, ..FamilyAttrs::read(attributes).unwrap() }),
+            "info" => format!("{:?}", InfoAttrs { conn_tab_size: None, ..InfoAttrs::read(attributes).unwrap() }),
+            _ => {
+                let mut attributes = CommandAttrs::read(attributes).unwrap();
+                if let Some(service) = &mut attributes.service {
+                    for stats in [&mut service.stats, &mut service.stats64].into_iter().flatten() {
+                        (stats.cps, stats.inpps, stats.inbps) = (None, None, None);
+                    }
+                }
+                format!("{attributes:?}")
+            }
+        },
+        other => format!("{other:?}"),
+    });
+    let mut meaning: Vec<String> = answers.collect();
+    meaning.sort_unstable();
+    meaning
+}

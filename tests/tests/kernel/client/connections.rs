@@ -1,0 +1,222 @@
+//! The table of connections, as the kernel shows it.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use ipvs::{Change, Client, ConnectionEntry, Engine, Family, Namespace, Netmask, Scheduler, Service, ServiceKey};
+use ipvs_tests::serve::Protocol::Tcp;
+use ipvs_tests::topology::{Host, Lab, Nat};
+
+use super::{add, ip, server, submit};
+
+ipvs_tests::tests! {
+    none;
+    tcp;
+    udp;
+    ipv6;
+    templates;
+    templates_of_a_mark;
+    templates_of_a_persistence_engine;
+    more_than_a_page;
+    wherever_the_caller_is;
+    whatever_became_of_the_process;
+}
+
+/// A director that is its own client: addresses of both are on lo. Its servers are nowhere; there are connections to
+/// them all the same.
+fn alone() -> (Host, Client) {
+    let host = Lab::new().unwrap().host("director").unwrap();
+    for address in ["192.0.2.1/32", "192.0.2.9/32", "2001:db8::1/128", "2001:db8::9/128"] {
+        host.address("lo", address).unwrap();
+    }
+    let client = Client::open_in(&Namespace::Name("director".to_owned())).unwrap();
+    (host, client)
+}
+
+/// Sends a datagram from an address to another, in a director's namespace, perhaps with a mark.
+#[track_caller]
+fn send(director: &Host, from: &str, to: &str, mark: u32, datagram: &[u8]) {
+    director.enter(|| {
+        let socket = UdpSocket::bind(from).unwrap();
+        // SAFETY: the descriptor is open, and the pointer and length are those of a live integer.
+        let marked = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MARK,
+                (&raw const mark).cast(),
+                size_of_val(&mark) as libc::socklen_t,
+            )
+        };
+        assert_eq!(marked, 0);
+        // There is no way to the server, which some kernels tell.
+        let _ = socket.send_to(datagram, to);
+    });
+}
+
+#[track_caller]
+fn entries(client: &Client) -> Vec<ConnectionEntry> {
+    client.connections().unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn to(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// Protocol and state.
+fn words(entry: &ConnectionEntry) -> (&str, &str) {
+    let word = |bytes| std::str::from_utf8(bytes).unwrap();
+    (word(entry.protocol.as_bytes()), word(entry.state.as_bytes()))
+}
+
+fn none() {
+    assert_eq!(Client::open().unwrap().connections().unwrap().count(), 0);
+}
+
+fn tcp() {
+    let nat = Nat::new().unwrap();
+    nat.web1.serve(Tcp, "10.2.0.11:9000").unwrap();
+    let mut client = Client::open_in(&Namespace::Name("director".to_owned())).unwrap();
+    let key = ServiceKey::tcp(ip(Nat::VIP), 80);
+    submit(&mut client, [add(key), Change::AddDestination(key, server("10.2.0.11", 9000))]);
+    let _held = nat.client.client().from("10.1.0.10:40001").hold(1, "10.1.0.100:80");
+    let [entry] = &entries(&client)[..] else { panic!("{:?}", entries(&client)) };
+    assert_eq!(words(entry), ("TCP", "ESTABLISHED"));
+    assert_eq!(
+        (entry.client, entry.service, entry.destination),
+        (to("10.1.0.10:40001"), to("10.1.0.100:80"), to("10.2.0.11:9000"))
+    );
+    assert!((890..=900).contains(&entry.expires), "{entry:?}");
+    assert_eq!((entry.is_template(), entry.fwmark(), &entry.engine, entry.family()), (false, None, &None, Family::V4));
+}
+
+fn udp() {
+    let (director, mut client) = alone();
+    let key = ServiceKey::udp(ip("192.0.2.1"), 53);
+    submit(&mut client, [add(key), Change::AddDestination(key, server("10.0.0.1", 5353))]);
+    send(&director, "192.0.2.9:40001", "192.0.2.1:53", 0, b"?");
+    let [entry] = &entries(&client)[..] else { panic!("{:?}", entries(&client)) };
+    assert_eq!(words(entry), ("UDP", "UDP"));
+    assert_eq!(
+        (entry.client, entry.service, entry.destination),
+        (to("192.0.2.9:40001"), to("192.0.2.1:53"), to("10.0.0.1:5353"))
+    );
+    assert!((290..=300).contains(&entry.expires), "{entry:?}");
+}
+
+/// To servers of both families.
+fn ipv6() {
+    let (director, mut client) = alone();
+    for (port, address) in [(53, "2001:db8:1::1"), (54, "10.0.0.1")] {
+        let key = ServiceKey::udp(ip("2001:db8::1"), port);
+        let tunnelled = ipvs::Destination { forwarding: ipvs::Forwarding::IPIP, ..server(address, port) };
+        submit(&mut client, [add(key), Change::AddDestination(key, tunnelled)]);
+        send(&director, "[2001:db8::9]:40001", &format!("[2001:db8::1]:{port}"), 0, b"?");
+    }
+    let mut entries = entries(&client);
+    entries.sort_by_key(|entry| entry.service.port());
+    let ends: Vec<_> = entries.iter().map(|entry| (entry.client, entry.service, entry.destination)).collect();
+    assert_eq!(
+        ends,
+        [
+            (to("[2001:db8::9]:40001"), to("[2001:db8::1]:53"), to("[2001:db8:1::1]:53")),
+            (to("[2001:db8::9]:40001"), to("[2001:db8::1]:54"), to("10.0.0.1:54")),
+        ]
+    );
+    assert!(entries.iter().all(|entry| entry.family() == Family::V6 && words(entry) == ("UDP", "UDP")));
+}
+
+fn persistent(key: ServiceKey) -> Service {
+    Service { persistence: Some(300), ..Service::new(key, Scheduler::RR) }
+}
+
+/// The client's network and no port.
+fn templates() {
+    let (director, mut client) = alone();
+    let key = ServiceKey::udp(ip("192.0.2.1"), 53);
+    let service = Service { netmask: Netmask::V4([255, 255, 255, 0].into()), ..persistent(key) };
+    submit(&mut client, [Change::AddService(service), Change::AddDestination(key, server("10.0.0.1", 53))]);
+    send(&director, "192.0.2.9:40001", "192.0.2.1:53", 0, b"?");
+    let mut entries = entries(&client);
+    entries.sort_by_key(|entry| entry.client.port());
+    let [template, connection] = &entries[..] else { panic!("{entries:?}") };
+    assert!(template.is_template() && !connection.is_template());
+    assert_eq!(template.client, to("192.0.2.0:0"));
+    assert_eq!((template.service, template.destination), (to("192.0.2.1:53"), to("10.0.0.1:53")));
+    assert!(["NONE", "ASSURED"].contains(&words(template).1), "{template:?}");
+    assert_eq!(connection.client, to("192.0.2.9:40001"));
+}
+
+/// The mark in place of the service's address.
+fn templates_of_a_mark() {
+    let (director, mut client) = alone();
+    const MARK: u32 = 0x7000_0009;
+    for (family, address) in [(Family::V4, "10.0.0.1"), (Family::V6, "2001:db8:1::1")] {
+        let key = ServiceKey::fwmark(MARK, family).unwrap();
+        submit(&mut client, [Change::AddService(persistent(key)), Change::AddDestination(key, server(address, 0))]);
+    }
+    send(&director, "192.0.2.9:40001", "192.0.2.1:53", MARK, b"?");
+    send(&director, "[2001:db8::9]:40001", "[2001:db8::1]:53", MARK, b"?");
+    let entries = entries(&client);
+    let templates: Vec<_> = entries.iter().filter(|entry| entry.is_template()).collect();
+    assert_eq!((entries.len(), templates.len()), (4, 2), "{entries:?}");
+    for template in templates {
+        assert_eq!(words(template).0, "IP");
+        assert_eq!(template.fwmark(), Some(MARK), "{template:?}");
+    }
+    // What belongs to them is as of any other service.
+    assert!(entries.iter().filter(|entry| !entry.is_template()).all(|entry| entry.fwmark().is_none()));
+}
+
+/// The client chooses its Call-ID: letters of Latin-1, here, which are no UTF-8.
+fn templates_of_a_persistence_engine() {
+    let (director, mut client) = alone();
+    let key = ServiceKey::udp(ip("192.0.2.1"), 5060);
+    let service = Service { engine: Some(Engine::new("sip").unwrap()), ..persistent(key) };
+    submit(&mut client, [Change::AddService(service), Change::AddDestination(key, server("10.0.0.1", 5060))]);
+    let invitation = b"INVITE sip:a@192.0.2.1 SIP/2.0\r\nCall-ID: caf\xe9-%~@192.0.2.9\r\nCSeq: 1 INVITE\r\n\r\n";
+    send(&director, "192.0.2.9:5060", "192.0.2.1:5060", 0, invitation);
+    let entries = entries(&client);
+    let template = entries.iter().find(|entry| entry.is_template()).unwrap_or_else(|| panic!("{entries:?}"));
+    let (engine, data) = template.engine.as_ref().expect("an engine");
+    assert_eq!(engine.as_bytes(), b"sip");
+    assert_eq!(**data, *b"caf\xe9-%~@192.0.2.9");
+}
+
+/// The kernel hands out a page at a time.
+fn more_than_a_page() {
+    let (director, mut client) = alone();
+    let key = ServiceKey::udp(ip("192.0.2.1"), 53);
+    submit(&mut client, [add(key), Change::AddDestination(key, server("10.0.0.1", 53))]);
+    director.enter(|| {
+        for port in 10_000..10_500 {
+            let _ = UdpSocket::bind(("192.0.2.9", port)).unwrap().send_to(b"?", "192.0.2.1:53");
+        }
+    });
+    let mut ports: Vec<u16> = entries(&client).iter().map(|entry| entry.client.port()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, (10_000..10_500).collect::<Vec<_>>());
+}
+
+/// The table is that of the namespace in which the client was opened.
+fn wherever_the_caller_is() {
+    let (director, mut client) = alone();
+    let key = ServiceKey::udp(ip("192.0.2.1"), 53);
+    submit(&mut client, [add(key), Change::AddDestination(key, server("10.0.0.1", 53))]);
+    send(&director, "192.0.2.9:40001", "192.0.2.1:53", 0, b"?");
+    let outside = Client::open().unwrap();
+    let inside = director.enter(|| Client::open().unwrap());
+    for (client, count) in [(&client, 1), (&inside, 1), (&outside, 0)] {
+        assert_eq!(entries(client).len(), count);
+        assert_eq!(director.enter(|| entries(client).len()), count);
+    }
+}
+
+/// The namespace of a process that has ended since.
+fn whatever_became_of_the_process() {
+    let (director, _) = alone();
+    let process = director.start("sleep 60");
+    let client = Client::open_in(&Namespace::Pid(process.pid().as_raw_nonzero().get() as u32)).unwrap();
+    drop(process);
+    assert_eq!(entries(&client), []);
+}

@@ -1,0 +1,176 @@
+//! Sync daemons.
+
+use ipvs::{Change, Client, Destination, ErrorKind, Forwarding, Interface, Role, SyncDaemon};
+
+use super::{add, ethernet, ip, refused_with, submit, web};
+
+ipvs_tests::tests! {
+    none_runs;
+    every_setting;
+    what_is_left_to_the_kernel;
+    an_ipv6_group;
+    a_backup_on_lo;
+    lengths_are_fitted;
+    both_at_once;
+    started_twice;
+    stopped_and_not_there;
+    an_interface_that_is_not_there;
+    not_beside_servers_of_both_families;
+    no_servers_of_both_families_beside_it;
+}
+
+fn director() -> Client {
+    ethernet();
+    Client::open().unwrap()
+}
+
+fn daemon(role: Role) -> SyncDaemon {
+    SyncDaemon::new(role, Interface::new("eth0").unwrap(), 7)
+}
+
+/// What runs, for one that leaves everything to the kernel.
+fn by_default(role: Role) -> SyncDaemon {
+    SyncDaemon { max_length: Some(1472), group: Some(ip("224.0.0.81")), port: Some(8848), ttl: Some(1), ..daemon(role) }
+}
+
+#[track_caller]
+fn runs_as(client: &mut Client, asked: SyncDaemon, runs: SyncDaemon) {
+    submit(client, [Change::StartDaemon(asked)]);
+    assert_eq!(client.daemons().unwrap(), [runs]);
+    submit(client, [Change::StopDaemon(asked.role)]);
+    assert_eq!(client.daemons().unwrap(), []);
+}
+
+fn none_runs() {
+    assert_eq!(Client::open().unwrap().daemons().unwrap(), []);
+}
+
+fn every_setting() {
+    let mut client = director();
+    for role in [Role::Master, Role::Backup] {
+        for sync_id in [0, 1, SyncDaemon::MAX_SYNC_ID] {
+            let full = SyncDaemon {
+                role,
+                interface: Interface::new("eth0").unwrap(),
+                sync_id,
+                max_length: Some(9000),
+                group: Some(ip("239.1.2.3")),
+                port: Some(12345),
+                ttl: Some(255),
+            };
+            runs_as(&mut client, full, full);
+        }
+    }
+}
+
+fn what_is_left_to_the_kernel() {
+    let mut client = director();
+    for role in [Role::Master, Role::Backup] {
+        runs_as(&mut client, daemon(role), by_default(role));
+    }
+}
+
+fn an_ipv6_group() {
+    let mut client = director();
+    let full = SyncDaemon {
+        max_length: Some(1234),
+        group: Some(ip("ff02::5")),
+        port: Some(1),
+        ttl: Some(8),
+        ..daemon(Role::Master)
+    };
+    runs_as(&mut client, full, full);
+    let backup = SyncDaemon { role: Role::Backup, ..full };
+    runs_as(&mut client, backup, backup);
+    let asked = SyncDaemon { group: full.group, ..daemon(Role::Master) };
+    runs_as(&mut client, asked, SyncDaemon { group: full.group, max_length: Some(1452), ..by_default(Role::Master) });
+}
+
+/// A backup's is what its interface takes: of the 65536 of lo, what fits into a packet.
+fn a_backup_on_lo() {
+    let mut client = Client::open().unwrap();
+    let on_lo = |daemon| SyncDaemon { interface: Interface::new("lo").unwrap(), ..daemon };
+    let runs = SyncDaemon { max_length: Some(65507), ..by_default(Role::Backup) };
+    runs_as(&mut client, on_lo(daemon(Role::Backup)), on_lo(runs));
+}
+
+/// Not refused.
+fn lengths_are_fitted() {
+    let mut client = director();
+    let long = |role| SyncDaemon { max_length: Some(u16::MAX), ..daemon(role) };
+    for role in [Role::Master, Role::Backup] {
+        runs_as(&mut client, long(role), SyncDaemon { max_length: Some(65507), ..by_default(role) });
+    }
+    let short = |role| SyncDaemon { max_length: Some(100), ..daemon(role) };
+    runs_as(&mut client, short(Role::Backup), SyncDaemon { max_length: Some(1024), ..by_default(Role::Backup) });
+}
+
+fn both_at_once() {
+    let mut client = director();
+    submit(&mut client, [Role::Backup, Role::Master].map(daemon).map(Change::StartDaemon));
+    assert_eq!(client.daemons().unwrap(), [Role::Master, Role::Backup].map(by_default));
+    submit(&mut client, [Change::StopDaemon(Role::Master)]);
+    assert_eq!(client.daemons().unwrap(), [by_default(Role::Backup)]);
+}
+
+fn started_twice() {
+    let mut client = director();
+    submit(&mut client, [Change::StartDaemon(daemon(Role::Master))]);
+    refused_with(
+        &mut client,
+        Change::StartDaemon(SyncDaemon { sync_id: 8, ..daemon(Role::Master) }),
+        "start the master sync daemon: it runs already (IPVS_CMD_NEW_DAEMON: File exists (os error 17))",
+        |kind| matches!(kind, ErrorKind::DaemonRuns),
+    );
+    assert_eq!(client.daemons().unwrap(), [by_default(Role::Master)]);
+}
+
+fn stopped_and_not_there() {
+    let mut client = director();
+    submit(&mut client, [Change::StartDaemon(daemon(Role::Master))]);
+    refused_with(
+        &mut client,
+        Change::StopDaemon(Role::Backup),
+        "stop the backup sync daemon: it does not run (IPVS_CMD_DEL_DAEMON: No such process (os error 3))",
+        |kind| matches!(kind, ErrorKind::NoDaemon),
+    );
+}
+
+fn an_interface_that_is_not_there() {
+    let asked = SyncDaemon { interface: Interface::new("eth7").unwrap(), ..daemon(Role::Master) };
+    refused_with(
+        &mut director(),
+        Change::StartDaemon(asked),
+        "start the master sync daemon: no such interface (IPVS_CMD_NEW_DAEMON: No such device (os error 19))",
+        |kind| matches!(kind, ErrorKind::NoSuchInterface),
+    );
+}
+
+fn of_the_other_family() -> Change {
+    Change::AddDestination(web(), Destination::new((ip("2001:db8:1::1"), 80), Forwarding::IPIP))
+}
+
+fn not_beside_servers_of_both_families() {
+    let mut client = director();
+    submit(&mut client, [add(web()), of_the_other_family()]);
+    refused_with(
+        &mut client,
+        Change::StartDaemon(daemon(Role::Master)),
+        "start the master sync daemon: the kernel refuses these values: a sync daemon does not run beside a service \
+         whose servers are of both families (IPVS_CMD_NEW_DAEMON: Invalid argument (os error 22))",
+        |kind| matches!(kind, ErrorKind::NotAccepted(_)),
+    );
+}
+
+fn no_servers_of_both_families_beside_it() {
+    let mut client = director();
+    submit(&mut client, [add(web()), Change::StartDaemon(daemon(Role::Backup))]);
+    refused_with(
+        &mut client,
+        of_the_other_family(),
+        "add server [2001:db8:1::1]:80 to TCP 192.0.2.1:80: the kernel refuses these values: a server's address must be \
+         a unicast address, lo must be up, and servers of both families cannot be mixed beside a sync daemon \
+         (IPVS_CMD_NEW_DEST: Invalid argument (os error 22))",
+        |kind| matches!(kind, ErrorKind::NotAccepted(_)),
+    );
+}

@@ -1,0 +1,296 @@
+//! Changes that are refused before anything is sent: for each reason, what the kernel does with the same request.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use ipvs::{
+    Change, Client, Destination, Director, ErrorKind, Family, Forwarding, GueChecksum, Invalid, Netmask, Role,
+    Scheduler, Service, ServiceKey, SyncDaemon, Tunnel,
+};
+use ipvs_sys::uapi::{Command, DaemonAttrs, DestAttrs, IP_VS_SVC_F_PERSISTENT, ServiceAttrs};
+use ipvs_sys::wire::{Address, Be16, FlagsMask};
+use ipvs_sys::{Connection, Request};
+use ipvs_tests::kernel::running;
+
+use super::{add, ip, server, services, web, web6};
+use crate::connection::{dest, errnos, master, new_service};
+
+ipvs_tests::tests! {
+    nothing_is_sent;
+    persistence_of_no_time;
+    persistence_of_too_much_time;
+    a_netmask_of_the_other_family;
+    a_prefix_that_is_none;
+    a_weight_that_is_too_large;
+    a_threshold_that_is_too_large;
+    a_lower_threshold_alone;
+    a_lower_threshold_above_the_upper;
+    a_server_of_the_other_family_without_a_tunnel;
+    a_gue_tunnel_without_a_port;
+    an_address_that_no_server_has;
+    a_sync_id_that_is_too_large;
+    a_group_that_is_none;
+}
+
+/// Refused, for this reason; nothing of what was to be carried out with it is sent.
+#[track_caller]
+fn invalid(change: Change, why: Invalid) {
+    assert_eq!(change.validate(), Err(why));
+    let mut client = Client::open().unwrap();
+    let before = services(&mut client);
+    let error = client.submit(&[add(ServiceKey::udp(ip("192.0.2.9"), 9)), change]).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Invalid(reason) if *reason == why), "{error}");
+    assert_eq!(services(&mut client), before);
+}
+
+#[track_caller]
+fn answer(request: Request) -> Option<i32> {
+    let mut connection = Connection::open().unwrap();
+    let refused = connection.submit([request]).unwrap();
+    errnos(&refused).first().map(|(_, errno)| *errno)
+}
+
+#[track_caller]
+fn kernel_refuses(request: Request, errno: i32) {
+    let printed = format!("{request:?}");
+    assert_eq!(answer(request), Some(errno), "{printed}");
+}
+
+#[track_caller]
+fn kernel_takes(request: Request) {
+    let printed = format!("{request:?}");
+    assert_eq!(answer(request), None, "{printed}");
+}
+
+/// TCP 192.0.2.1:1, its attributes changed by a function.
+fn new_service_with(change: impl FnOnce(&mut ServiceAttrs)) -> Request {
+    let mut request = new_service(1);
+    change(request.attributes.service.as_mut().unwrap());
+    request
+}
+
+/// A masquerading server of that service, its attributes changed by a function.
+fn new_dest_with(change: impl FnOnce(&mut DestAttrs)) -> Request {
+    let mut request = dest(Command::NewDest, 1, 1);
+    change(request.attributes.dest.as_mut().unwrap());
+    request
+}
+
+fn wire(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(four) => four.into(),
+        IpAddr::V6(six) => six.into(),
+    }
+}
+
+fn persistent(seconds: u32) -> Request {
+    new_service_with(|service| {
+        service.flags = Some(FlagsMask { flags: IP_VS_SVC_F_PERSISTENT, mask: u32::MAX });
+        service.timeout = Some(seconds);
+    })
+}
+
+fn nothing_is_sent() {
+    let mut client = Client::open().unwrap();
+    let changes =
+        [add(web()), Change::AddDestination(web(), Destination { weight: u32::MAX, ..server("10.0.0.1", 80) })];
+    let error = client.submit(&changes).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "add server 10.0.0.1:80 to TCP 192.0.2.1:80: a weight is 0 to 2147483647, not 4294967295"
+    );
+    assert_eq!(error.errno(), None);
+    assert_eq!(services(&mut client), []);
+}
+
+/// The kernel takes it, and forgets each client at once.
+fn persistence_of_no_time() {
+    invalid(
+        Change::AddService(Service { persistence: Some(0), ..Service::new(web(), Scheduler::RR) }),
+        Invalid::Persistence(0),
+    );
+    kernel_takes(persistent(0));
+    assert_eq!(services(&mut Client::open().unwrap())[0].persistence, Some(0));
+}
+
+/// The kernel takes it, and multiplies it by its clock rate in 32 bits.
+fn persistence_of_too_much_time() {
+    let too_much = Service::MAX_PERSISTENCE + 1;
+    invalid(
+        Change::EditService(Service { persistence: Some(too_much), ..Service::new(web(), Scheduler::RR) }),
+        Invalid::Persistence(too_much),
+    );
+    // Too much for every clock rate; the shortest that is depends on it.
+    kernel_takes(persistent(u32::MAX));
+    assert_ne!(services(&mut Client::open().unwrap())[0].persistence, Some(u32::MAX));
+}
+
+/// The kernel has one number for both: it refuses the one, and takes the other for a mask it was not meant to be.
+fn a_netmask_of_the_other_family() {
+    let (four, six) = (Netmask::V4([255, 255, 255, 0].into()), Netmask::V6(64));
+    invalid(
+        Change::AddService(Service { netmask: four, ..Service::new(web6(), Scheduler::RR) }),
+        Invalid::NetmaskFamily { service: Family::V6, mask: Family::V4 },
+    );
+    kernel_refuses(
+        new_service_with(|service| {
+            (service.af, service.netmask) = (Some(10), Some(u32::from_ne_bytes([255, 255, 255, 0])))
+        }),
+        libc::EINVAL,
+    );
+    invalid(
+        Change::AddService(Service { netmask: six, ..Service::new(web(), Scheduler::RR) }),
+        Invalid::NetmaskFamily { service: Family::V4, mask: Family::V6 },
+    );
+    kernel_takes(new_service_with(|service| service.netmask = Some(64)));
+    let mask = Netmask::V4(64u32.to_ne_bytes().into());
+    assert_eq!(services(&mut Client::open().unwrap())[0].netmask, mask);
+}
+
+fn a_prefix_that_is_none() {
+    for prefix in [0, 129, 255] {
+        invalid(
+            Change::AddService(Service { netmask: Netmask::V6(prefix), ..Service::new(web6(), Scheduler::RR) }),
+            Invalid::Prefix(prefix),
+        );
+        kernel_refuses(
+            new_service_with(|service| (service.af, service.netmask) = (Some(10), Some(prefix.into()))),
+            libc::EINVAL,
+        );
+    }
+}
+
+fn a_weight_that_is_too_large() {
+    kernel_takes(new_service(1));
+    for weight in [Destination::MAX + 1, u32::MAX] {
+        let heavy = Destination { weight, ..server("10.0.0.1", 80) };
+        invalid(Change::AddDestination(web(), heavy), Invalid::Weight(weight));
+        invalid(Change::EditDestination(web(), heavy), Invalid::Weight(weight));
+        kernel_refuses(new_dest_with(|dest| dest.weight = Some(weight)), libc::ERANGE);
+    }
+}
+
+/// Kernels take it up to 7.1, but for the latest of some series: then the server is never full.
+fn a_threshold_that_is_too_large() {
+    kernel_takes(new_service(1));
+    for (port, upper) in [(1, Destination::MAX + 1), (2, u32::MAX)] {
+        invalid(
+            Change::AddDestination(web(), Destination { upper_threshold: upper, ..server("10.0.0.1", 80) }),
+            Invalid::Threshold(upper),
+        );
+        let answer = answer(new_dest_with(|dest| (dest.port, dest.u_thresh) = (Some(Be16(port)), Some(upper))));
+        assert!(answer == Some(libc::EINVAL) || (answer.is_none() && running() < (7, 2)), "{answer:?}");
+        kernel_refuses(new_dest_with(|dest| dest.l_thresh = Some(upper)), libc::ERANGE);
+    }
+    let both = Destination { lower_threshold: u32::MAX, upper_threshold: 5, ..server("10.0.0.1", 80) };
+    invalid(Change::AddDestination(web(), both), Invalid::Threshold(u32::MAX));
+}
+
+fn a_lower_threshold_alone() {
+    kernel_takes(new_service(1));
+    invalid(
+        Change::AddDestination(web(), Destination { lower_threshold: 5, ..server("10.0.0.1", 80) }),
+        Invalid::LowerAlone(5),
+    );
+    kernel_refuses(new_dest_with(|dest| dest.l_thresh = Some(5)), libc::ERANGE);
+}
+
+fn a_lower_threshold_above_the_upper() {
+    kernel_takes(new_service(1));
+    invalid(
+        Change::AddDestination(web(), Destination { lower_threshold: 5, upper_threshold: 4, ..server("10.0.0.1", 80) }),
+        Invalid::LowerAboveUpper { lower: 5, upper: 4 },
+    );
+    kernel_refuses(new_dest_with(|dest| (dest.l_thresh, dest.u_thresh) = (Some(5), Some(4))), libc::ERANGE);
+}
+
+fn a_server_of_the_other_family_without_a_tunnel() {
+    kernel_takes(new_service(1));
+    let methods = [
+        (0, Forwarding::Masquerade),
+        (1, Forwarding::Local),
+        (3, Forwarding::DirectRoute),
+        (4, Forwarding::Bypass),
+        (7, Forwarding::Other(7)),
+    ];
+    for (number, forwarding) in methods {
+        invalid(
+            Change::AddDestination(web(), Destination { forwarding, ..server("2001:db8:1::1", 80) }),
+            Invalid::MixedFamily { service: Family::V4, server: Family::V6 },
+        );
+        kernel_refuses(
+            new_dest_with(|dest| {
+                (dest.addr, dest.addr_family) = (Some(wire(ip("2001:db8:1::1"))), Some(10));
+                dest.fwd_method = Some(number);
+            }),
+            libc::EINVAL,
+        );
+    }
+    invalid(
+        Change::AddDestination(web6(), server("10.0.0.1", 80)),
+        Invalid::MixedFamily { service: Family::V6, server: Family::V4 },
+    );
+}
+
+fn a_gue_tunnel_without_a_port() {
+    kernel_takes(new_service(1));
+    let without = Tunnel::Other { kind: 1, port: 0, flags: 0 };
+    invalid(
+        Change::AddDestination(
+            web(),
+            Destination { forwarding: Forwarding::Tunnel(without), ..server("10.0.0.1", 80) },
+        ),
+        Invalid::GuePort,
+    );
+    kernel_refuses(new_dest_with(|dest| (dest.fwd_method, dest.tun_type) = (Some(2), Some(1))), libc::EINVAL);
+    // With a port it cannot be written without.
+    let with = Tunnel::Gue { port: NonZeroU16::MIN, checksum: GueChecksum::None };
+    let server = Destination { forwarding: Forwarding::Tunnel(with), ..server("10.0.0.1", 80) };
+    assert_eq!(Change::AddDestination(web(), server).validate(), Ok(()));
+}
+
+fn an_address_that_no_server_has() {
+    kernel_takes(new_service(1));
+    for address in ["0.0.0.0", "224.0.0.1", "239.255.255.255", "255.255.255.255"] {
+        invalid(Change::AddDestination(web(), server(address, 80)), Invalid::NotUnicast(ip(address)));
+        kernel_refuses(new_dest_with(|dest| dest.addr = Some(wire(ip(address)))), libc::EINVAL);
+    }
+    kernel_takes(new_service_with(|service| (service.af, service.netmask) = (Some(10), Some(128))));
+    for address in ["::", "ff02::1"] {
+        invalid(Change::AddDestination(web6(), server(address, 80)), Invalid::NotUnicast(ip(address)));
+        let mut request = new_dest_with(|dest| (dest.addr, dest.addr_family) = (Some(wire(ip(address))), Some(10)));
+        request.attributes.service.as_mut().unwrap().af = Some(10);
+        kernel_refuses(request, libc::EINVAL);
+    }
+}
+
+fn new_daemon_with(change: impl FnOnce(&mut DaemonAttrs)) -> Request {
+    let mut request = master(Command::NewDaemon);
+    change(request.attributes.daemon.as_mut().unwrap());
+    request
+}
+
+fn daemon() -> SyncDaemon {
+    SyncDaemon::new(Role::Master, "lo".parse().unwrap(), 7)
+}
+
+/// The kernel takes it, shows it, and sends the low 8 bits: nobody with the same number ever hears of it.
+fn a_sync_id_that_is_too_large() {
+    invalid(Change::StartDaemon(SyncDaemon { sync_id: 256, ..daemon() }), Invalid::SyncId(256));
+    kernel_takes(new_daemon_with(|daemon| daemon.sync_id = Some(256)));
+    assert_eq!(Client::open().unwrap().daemons().unwrap()[0].sync_id, 256);
+}
+
+fn a_group_that_is_none() {
+    for address in ["192.0.2.1", "2001:db8::1"] {
+        let group = ip(address);
+        invalid(Change::StartDaemon(SyncDaemon { group: Some(group), ..daemon() }), Invalid::NotMulticast(group));
+        kernel_refuses(
+            new_daemon_with(|daemon| match group {
+                IpAddr::V4(four) => daemon.mcast_group = Some(four),
+                IpAddr::V6(six) => daemon.mcast_group6 = Some(six),
+            }),
+            libc::EINVAL,
+        );
+    }
+}

@@ -1,0 +1,279 @@
+//! What can go wrong, in the operator's words. (Sync daemons and timeouts tell of theirs in their own files; that a
+//! kernel does no IPv6 cannot be had from these.)
+
+use std::error::Error as _;
+
+use ipvs::{
+    Change, Client, Destination, DestinationKey, Director, Engine, ErrorKind, Forwarding, Namespace, Role, Scheduler,
+    Service, SyncDaemon,
+};
+use ipvs_tests::guest::modules;
+use ipvs_tests::rtnl;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+use super::{add, ip, refused, refused_with, server, submit, web};
+use crate::connection::batch::with_small_buffer;
+use crate::connection::permission::without_net_admin;
+
+ipvs_tests::tests! {
+    an_error_says_what_was_asked_and_what_the_kernel_said;
+    service_exists;
+    no_such_service;
+    server_exists;
+    no_such_server;
+    scheduler_not_found;
+    engine_not_found;
+    not_an_address_of_a_server;
+    lo_was_never_up;
+    edited_beside_a_sync_daemon;
+    several_by_index;
+    no_permission;
+    not_loaded, own_kernel = true;
+    no_such_namespace;
+    answers_that_were_lost;
+}
+
+fn an_error_says_what_was_asked_and_what_the_kernel_said() {
+    let error = refused(&mut Client::open().unwrap(), Change::DeleteService(web()));
+    assert_eq!(error.asked(), "delete service TCP 192.0.2.1:80");
+    assert_eq!(error.errno(), Some(libc::ESRCH));
+    let cause = error.source().expect("the kernel's answer");
+    assert_eq!(cause.to_string(), "IPVS_CMD_DEL_SERVICE: No such process (os error 3)");
+}
+
+fn service_exists() {
+    let mut client = Client::open().unwrap();
+    submit(&mut client, [add(web())]);
+    refused_with(
+        &mut client,
+        Change::AddService(Service::new(web(), Scheduler::WLC)),
+        "add service TCP 192.0.2.1:80: the service exists already (IPVS_CMD_NEW_SERVICE: File exists (os error 17))",
+        |kind| matches!(kind, ErrorKind::ServiceExists),
+    );
+}
+
+fn no_such_service() {
+    let mut client = Client::open().unwrap();
+    for (change, words) in [
+        (Change::EditService(Service::new(web(), Scheduler::RR)), "edit service TCP 192.0.2.1:80: no such service"),
+        (Change::DeleteService(web()), "delete service TCP 192.0.2.1:80: no such service"),
+        (
+            Change::AddDestination(web(), server("10.0.0.1", 80)),
+            "add server 10.0.0.1:80 to TCP 192.0.2.1:80: no such service",
+        ),
+        (
+            Change::EditDestination(web(), server("10.0.0.1", 80)),
+            "edit server 10.0.0.1:80 of TCP 192.0.2.1:80: no such service",
+        ),
+        (
+            Change::DeleteDestination(web(), server("10.0.0.1", 80).key),
+            "delete server 10.0.0.1:80 of TCP 192.0.2.1:80: no such service",
+        ),
+        (Change::Zero(Some(web())), "zero the counters of TCP 192.0.2.1:80: no such service"),
+    ] {
+        let words = format!("{words} ({}: No such process (os error 3))", change.command().name());
+        refused_with(&mut client, change, &words, |kind| matches!(kind, ErrorKind::NoSuchService));
+    }
+}
+
+fn server_exists() {
+    let mut client = Client::open().unwrap();
+    submit(&mut client, [add(web()), Change::AddDestination(web(), server("10.0.0.1", 80))]);
+    refused_with(
+        &mut client,
+        Change::AddDestination(web(), Destination { weight: 7, ..server("10.0.0.1", 80) }),
+        "add server 10.0.0.1:80 to TCP 192.0.2.1:80: the server exists already \
+         (IPVS_CMD_NEW_DEST: File exists (os error 17))",
+        |kind| matches!(kind, ErrorKind::DestinationExists),
+    );
+}
+
+fn no_such_server() {
+    let mut client = Client::open().unwrap();
+    submit(&mut client, [add(web()), Change::AddDestination(web(), server("10.0.0.1", 80))]);
+    refused_with(
+        &mut client,
+        Change::EditDestination(web(), server("10.0.0.1", 81)),
+        "edit server 10.0.0.1:81 of TCP 192.0.2.1:80: no such server \
+         (IPVS_CMD_SET_DEST: No such file or directory (os error 2))",
+        |kind| matches!(kind, ErrorKind::NoSuchDestination),
+    );
+    refused_with(
+        &mut client,
+        Change::DeleteDestination(web(), server("10.0.0.2", 80).key),
+        "delete server 10.0.0.2:80 of TCP 192.0.2.1:80: no such server \
+         (IPVS_CMD_DEL_DEST: No such file or directory (os error 2))",
+        |kind| matches!(kind, ErrorKind::NoSuchDestination),
+    );
+    // The family is part of the address: the first four bytes of this one are those of 10.0.0.1.
+    let error = refused(&mut client, Change::DeleteDestination(web(), DestinationKey::new(ip("a00:1::"), 80)));
+    assert!(matches!(error.kind(), ErrorKind::NoSuchDestination), "{error}");
+}
+
+fn scheduler_not_found() {
+    let mut client = Client::open().unwrap();
+    let service = Service::new(web(), "nonesuch".parse().unwrap());
+    let not_found = "the kernel has no scheduler nonesuch";
+    refused_with(
+        &mut client,
+        Change::AddService(service),
+        &format!(
+            "add service TCP 192.0.2.1:80: {not_found} (IPVS_CMD_NEW_SERVICE: No such file or directory (os error 2))"
+        ),
+        |kind| matches!(kind, ErrorKind::SchedulerNotFound { scheduler, engine } if scheduler == "nonesuch" && engine.is_empty()),
+    );
+    submit(&mut client, [add(web())]);
+    refused_with(
+        &mut client,
+        Change::EditService(service),
+        &format!(
+            "edit service TCP 192.0.2.1:80: {not_found} (IPVS_CMD_SET_SERVICE: No such file or directory (os error 2))"
+        ),
+        |kind| matches!(kind, ErrorKind::SchedulerNotFound { .. }),
+    );
+    // What was there stays.
+    assert_eq!(client.service(&web()).unwrap().service.scheduler, Scheduler::RR);
+}
+
+fn engine_not_found() {
+    let service = Service { engine: Some(Engine::new("nonesuch").unwrap()), ..Service::new(web(), Scheduler::RR) };
+    refused_with(
+        &mut Client::open().unwrap(),
+        Change::AddService(service),
+        "add service TCP 192.0.2.1:80: the kernel has no scheduler rr or no persistence engine nonesuch \
+         (IPVS_CMD_NEW_SERVICE: No such file or directory (os error 2))",
+        |kind| matches!(kind, ErrorKind::SchedulerNotFound { .. }),
+    );
+}
+
+const NO_SERVER: &str = "the kernel refuses these values: a server's address must be a unicast address, lo must be up, \
+                         and servers of both families cannot be mixed beside a sync daemon \
+                         (IPVS_CMD_NEW_DEST: Invalid argument (os error 22))";
+
+/// Which addresses are for everybody is known to the routing table only.
+fn not_an_address_of_a_server() {
+    let mut client = Client::open().unwrap();
+    submit(&mut client, [add(web())]);
+    refused_with(
+        &mut client,
+        Change::AddDestination(web(), server("127.255.255.255", 80)),
+        &format!("add server 127.255.255.255:80 to TCP 192.0.2.1:80: {NO_SERVER}"),
+        |kind| matches!(kind, ErrorKind::NotAccepted(_)),
+    );
+}
+
+/// In a new namespace no address is any kind of address, until lo has been up.
+fn lo_was_never_up() {
+    let in_a_new_namespace = || {
+        // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+        let mut client = Client::open().unwrap();
+        submit(&mut client, [add(web())]);
+        refused_with(
+            &mut client,
+            Change::AddDestination(web(), server("10.0.0.1", 80)),
+            &format!("add server 10.0.0.1:80 to TCP 192.0.2.1:80: {NO_SERVER}"),
+            |kind| matches!(kind, ErrorKind::NotAccepted(_)),
+        );
+        rtnl::Socket::open().unwrap().set_up("lo").unwrap();
+        submit(&mut client, [Change::AddDestination(web(), server("10.0.0.1", 80))]);
+    };
+    std::thread::spawn(in_a_new_namespace).join().unwrap();
+}
+
+fn edited_beside_a_sync_daemon() {
+    let mut client = Client::open().unwrap();
+    submit(&mut client, [add(web()), Change::StartDaemon(SyncDaemon::new(Role::Backup, "lo".parse().unwrap(), 7))]);
+    refused_with(
+        &mut client,
+        Change::EditDestination(web(), Destination::new((ip("2001:db8:1::1"), 80), Forwarding::IPIP)),
+        "edit server [2001:db8:1::1]:80 of TCP 192.0.2.1:80: the kernel refuses these values \
+         (IPVS_CMD_SET_DEST: Invalid argument (os error 22))",
+        |kind| matches!(kind, ErrorKind::NotAccepted("")),
+    );
+}
+
+fn several_by_index() {
+    let mut client = Client::open().unwrap();
+    let changes = [
+        add(web()),
+        add(web()),
+        Change::AddDestination(web(), server("10.0.0.1", 80)),
+        Change::DeleteDestination(web(), server("10.0.0.2", 80).key),
+        Change::StopDaemon(Role::Master),
+        Change::EditDestination(web(), Destination { weight: 7, ..server("10.0.0.1", 80) }),
+    ];
+    let refused = client.submit(&changes).unwrap();
+    let said: Vec<(usize, &str)> = refused.iter().map(|(index, error)| (*index, error.asked())).collect();
+    assert_eq!(
+        said,
+        [
+            (1, "add service TCP 192.0.2.1:80"),
+            (3, "delete server 10.0.0.2:80 of TCP 192.0.2.1:80"),
+            (4, "stop the master sync daemon"),
+        ]
+    );
+    assert_eq!(client.destinations(&web()).unwrap()[0].destination.weight, 7);
+}
+
+fn no_permission() {
+    without_net_admin(|| {
+        let mut client = Client::open().unwrap();
+        let words = "not permitted: IPVS wants CAP_NET_ADMIN in the initial user namespace";
+        assert_eq!(
+            client.state().unwrap_err().to_string(),
+            format!("read version and table size: {words} (IPVS_CMD_GET_INFO: Operation not permitted (os error 1))")
+        );
+        refused_with(
+            &mut client,
+            add(web()),
+            &format!(
+                "add service TCP 192.0.2.1:80: {words} (IPVS_CMD_NEW_SERVICE: Operation not permitted (os error 1))"
+            ),
+            |kind| matches!(kind, ErrorKind::NoPermission),
+        );
+        for error in [client.timeouts().unwrap_err(), client.services().unwrap_err(), client.daemons().unwrap_err()] {
+            assert!(matches!(error.kind(), ErrorKind::NoPermission), "{error}");
+        }
+        // The table of connections is anybody's to read.
+        assert_eq!(client.connections().unwrap().count(), 0);
+    });
+}
+
+fn not_loaded() {
+    let _away = modules::unload("ip_vs").unwrap().for_good().unwrap();
+    let mut client = Client::open().unwrap();
+    let words = "the kernel has no IPVS: the module ip_vs is not loaded and cannot be";
+    let error = client.submit(&[add(web())]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("carry out 1 changes: {words} (the kernel has no IPVS: module ip_vs is not loaded)")
+    );
+    for error in [client.state().unwrap_err(), error, client.connections().unwrap_err()] {
+        assert!(matches!(error.kind(), ErrorKind::NotLoaded), "{error}");
+    }
+}
+
+fn no_such_namespace() {
+    let error = Client::open_in(&Namespace::Name("nowhere".to_owned())).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "open the director: No such file or directory (os error 2) \
+         (network namespace nowhere: No such file or directory (os error 2))"
+    );
+    assert!(matches!(error.kind(), ErrorKind::System(_)));
+}
+
+/// What was asked may have been done.
+fn answers_that_were_lost() {
+    let mut client = with_small_buffer(|| Client::open().unwrap());
+    let again: Vec<Change> = std::iter::repeat_n(add(web()), 100).collect();
+    let error = client.submit(&again).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "carry out 100 changes: no usable answer from the kernel (IPVS_CMD_NEW_SERVICE: answers were lost; read the \
+         table again to see what was done)"
+    );
+    assert!(matches!(error.kind(), ErrorKind::NoAnswer));
+    assert_eq!(client.state().unwrap().services.len(), 1);
+}

@@ -1,0 +1,199 @@
+//! Virtual services: every field is read as it was written.
+
+use ipvs::{Change, Client, Engine, Family, Netmask, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey};
+
+use super::{add, ip, server, servers, services, submit, web, web6};
+
+ipvs_tests::tests! {
+    by_address_and_by_mark;
+    every_scheduler;
+    no_scheduler;
+    scheduler_flags;
+    flags_without_a_name_are_kept;
+    persistence;
+    netmasks;
+    persistence_engine;
+    one_packet;
+    an_edit_replaces_every_setting;
+    an_edit_leaves_the_servers;
+    delete_and_flush;
+    one_service;
+    a_list_right_after_many_were_added;
+}
+
+/// Written, these services are read the same: each by itself and all of them together.
+#[track_caller]
+fn read_as_written(mut written: Vec<Service>) {
+    let mut client = Client::open().unwrap();
+    submit(&mut client, written.iter().copied().map(Change::AddService).collect::<Vec<_>>());
+    for service in &written {
+        assert_eq!(client.service(&service.key).unwrap().service, *service);
+    }
+    written.sort_by_key(|service| service.key);
+    assert_eq!(services(&mut client), written);
+    submit(&mut client, [Change::Flush]);
+}
+
+/// The same service at ports 1, 2, 3, …, changed by a function.
+fn each<T>(values: impl IntoIterator<Item = T>, change: impl Fn(&mut Service, T)) -> Vec<Service> {
+    let numbered = (1..).zip(values).map(|(port, value)| {
+        let mut service = Service::new(ServiceKey::udp(ip("192.0.2.1"), port), Scheduler::RR);
+        change(&mut service, value);
+        service
+    });
+    numbered.collect()
+}
+
+fn mark(mark: u32, family: Family) -> ServiceKey {
+    ServiceKey::fwmark(mark, family).unwrap()
+}
+
+fn by_address_and_by_mark() {
+    let keys = [
+        web(),
+        ServiceKey::tcp(ip("192.0.2.1"), 65535),
+        ServiceKey::udp(ip("192.0.2.1"), 80),
+        ServiceKey::sctp(ip("192.0.2.1"), 80),
+        ServiceKey::new(Protocol::Other(99), ip("192.0.2.1"), 80),
+        ServiceKey::tcp(ip("0.0.0.0"), 80),
+        ServiceKey::tcp(ip("224.0.0.1"), 80),
+        web6(),
+        ServiceKey::udp(ip("2001:db8::1"), 80),
+        ServiceKey::sctp(ip("::ffff:192.0.2.1"), 80),
+        mark(1, Family::V4),
+        mark(1, Family::V6),
+        mark(u32::MAX, Family::V4),
+    ];
+    read_as_written(keys.map(|key| Service::new(key, Scheduler::RR)).to_vec());
+}
+
+fn every_scheduler() {
+    let built = Scheduler::KNOWN.iter().map(|(scheduler, _)| *scheduler);
+    // Debian's kernels are built without twos.
+    let built = built.filter(|scheduler| *scheduler != Scheduler::TWOS);
+    let written = each(built, |service, scheduler| service.scheduler = scheduler);
+    assert_eq!(written.len(), 14);
+    read_as_written(written);
+}
+
+fn no_scheduler() {
+    read_as_written(vec![Service::new(web(), Scheduler::NONE), Service::new(web6(), Scheduler::NONE)]);
+}
+
+fn scheduler_flags() {
+    let flags = (0..8).map(|bits| SchedulerFlags::from_bits_retain(bits << 3));
+    read_as_written(each(flags, |service, flags| {
+        (service.scheduler, service.flags) = (Scheduler::SH, flags);
+    }));
+}
+
+fn flags_without_a_name_are_kept() {
+    let flags = [0x40, 0x8000_0000, 0xffff_fff8].map(SchedulerFlags::from_bits_retain);
+    read_as_written(each(flags, |service, flags| {
+        service.flags = flags;
+        // Which bits of the word are whose.
+        service.persistence = Some(60);
+    }));
+}
+
+fn persistence() {
+    let seconds = [None, Some(1), Some(360), Some(Service::MAX_PERSISTENCE)];
+    read_as_written(each(seconds, |service, seconds| service.persistence = seconds));
+    // Every port that has no service of its own.
+    read_as_written(vec![Service {
+        persistence: Some(360),
+        ..Service::new(ServiceKey::tcp(ip("192.0.2.2"), 0), Scheduler::RR)
+    }]);
+}
+
+fn netmasks() {
+    let masks = ["255.255.255.255", "255.255.255.0", "128.0.0.0", "0.0.0.0", "255.0.255.0"];
+    read_as_written(each(masks, |service, mask| {
+        service.persistence = Some(360);
+        service.netmask = Netmask::V4(mask.parse().unwrap());
+    }));
+    let prefixes = [1, 64, 127, 128].map(|prefix| Service {
+        persistence: Some(360),
+        netmask: Netmask::V6(prefix),
+        ..Service::new(ServiceKey::tcp(ip("2001:db8::1"), prefix.into()), Scheduler::RR)
+    });
+    read_as_written(prefixes.to_vec());
+}
+
+fn persistence_engine() {
+    let sip = Engine::new("sip").unwrap();
+    read_as_written(each([None, Some(sip)], |service, engine| {
+        (service.persistence, service.engine) = (Some(360), engine);
+    }));
+}
+
+fn one_packet() {
+    read_as_written(each([false, true], |service, one_packet| service.one_packet = one_packet));
+}
+
+fn an_edit_replaces_every_setting() {
+    let plain = Service::new(ServiceKey::udp(ip("2001:db8::1"), 5060), Scheduler::RR);
+    let full = Service {
+        key: plain.key,
+        scheduler: Scheduler::MH,
+        flags: SchedulerFlags::PORT | SchedulerFlags::from_bits_retain(0x4000),
+        persistence: Some(60),
+        netmask: Netmask::V6(48),
+        engine: Some(Engine::new("sip").unwrap()),
+        one_packet: true,
+    };
+    let mut client = Client::open().unwrap();
+    submit(&mut client, [Change::AddService(plain)]);
+    for service in [full, Service { engine: None, ..full }, plain, full] {
+        submit(&mut client, [Change::EditService(service)]);
+        assert_eq!(services(&mut client), [service]);
+    }
+}
+
+fn an_edit_leaves_the_servers() {
+    let mut client = Client::open().unwrap();
+    let one = server("10.0.0.1", 8080);
+    submit(&mut client, [add(web()), Change::AddDestination(web(), one)]);
+    submit(&mut client, [Change::EditService(Service::new(web(), Scheduler::WLC))]);
+    assert_eq!(servers(&mut client, &web()), [one]);
+}
+
+fn delete_and_flush() {
+    let mut client = Client::open().unwrap();
+    let both = [add(web()), add(web6()), add(mark(7, Family::V4)), add(mark(7, Family::V6))];
+    submit(&mut client, both);
+    submit(&mut client, [Change::DeleteService(web()), Change::DeleteService(mark(7, Family::V6))]);
+    let left: Vec<ServiceKey> = services(&mut client).iter().map(|service| service.key).collect();
+    assert_eq!(left, [web6(), mark(7, Family::V4)]);
+    submit(&mut client, [Change::Flush]);
+    assert_eq!(services(&mut client), []);
+    // Of an empty table, too.
+    submit(&mut client, [Change::Flush]);
+}
+
+fn one_service() {
+    let mut client = Client::open().unwrap();
+    submit(&mut client, [add(web()), add(web6()), Change::AddDestination(web6(), server("2001:db8:1::1", 80))]);
+    let state = client.service(&web6()).unwrap();
+    assert_eq!(state.service, Service::new(web6(), Scheduler::RR));
+    assert_eq!(state.destinations, []);
+    let error = client.service(&ServiceKey::tcp(ip("192.0.2.1"), 81)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "read service TCP 192.0.2.1:81: no such service (IPVS_CMD_GET_SERVICE: No such process (os error 3))"
+    );
+}
+
+/// Since 7.1 the kernel fits its table to what is in it, a moment later, and a list that is read meanwhile lacks some.
+fn a_list_right_after_many_were_added() {
+    let mut client = Client::open().unwrap();
+    for _ in 0..4 {
+        let key = |port| ServiceKey::tcp(ip("192.0.2.1"), port);
+        submit(&mut client, (1..=1000).map(|port| add(key(port))).collect::<Vec<_>>());
+        for _ in 0..3 {
+            let keys: Vec<ServiceKey> = services(&mut client).iter().map(|service| service.key).collect();
+            assert_eq!(keys, (1..=1000).map(key).collect::<Vec<_>>());
+        }
+        submit(&mut client, [Change::Flush]);
+    }
+}

@@ -1,0 +1,184 @@
+//! Many requests with one system call, and the answers to those that were refused.
+
+use std::fs;
+
+use ipvs_sys::uapi::{Command, ServiceAttrs};
+use ipvs_sys::wire::{Name, Wire, write_attribute};
+use ipvs_sys::{BATCH, Connection, Error, Namespace, Refusal, Request};
+
+use super::{about, add_services, dest, errnos, master, new_service, ports, settle, works};
+
+ipvs_tests::tests! {
+    nothing_at_all;
+    in_order;
+    a_refusal_does_not_stop_the_others;
+    refusals_by_index_in_many_batches;
+    the_last_of_a_batch;
+    the_kernels_own_sentence;
+    a_batch_of_nothing_but_refusals;
+    batches_of_nothing_but_refusals;
+    refusals_of_long_requests;
+    lost_answers_are_told;
+}
+
+fn nothing_at_all() {
+    let mut connection = Connection::open().unwrap();
+    assert!(connection.submit([]).unwrap().is_empty());
+    works(&mut connection);
+}
+
+fn in_order() {
+    let mut connection = Connection::open().unwrap();
+    let refused = connection.submit([
+        new_service(1),
+        dest(Command::NewDest, 1, 7),
+        dest(Command::SetDest, 1, 7),
+        dest(Command::DelDest, 1, 7),
+        about(Command::DelService, 1),
+        new_service(1),
+        about(Command::Zero, 1),
+    ]);
+    assert!(refused.unwrap().is_empty());
+    assert_eq!(ports(&mut connection), [1]);
+    assert_eq!(connection.dump(&about(Command::GetDest, 1)).unwrap().count(), 0);
+}
+
+fn a_refusal_does_not_stop_the_others() {
+    let mut connection = Connection::open().unwrap();
+    let refused = connection.submit([
+        new_service(1),
+        new_service(1),
+        about(Command::DelService, 9),
+        new_service(2),
+        dest(Command::SetDest, 2, 7),
+        dest(Command::NewDest, 2, 7),
+        dest(Command::NewDest, 2, 7),
+        new_service(3),
+    ]);
+    let refused = refused.unwrap();
+    assert_eq!(errnos(&refused), [(1, libc::EEXIST), (2, libc::ESRCH), (4, libc::ENOENT), (6, libc::EEXIST)]);
+    assert_eq!(refused[2].1.to_string(), "IPVS_CMD_SET_DEST: No such file or directory (os error 2)");
+    assert_eq!(ports(&mut connection), [1, 2, 3]);
+}
+
+/// Every seventh service is there already.
+fn refusals_by_index_in_many_batches() {
+    let mut connection = Connection::open().unwrap();
+    let requests = (0..1000u16).map(|i| new_service(if i % 7 == 6 { 1 } else { i + 1 }));
+    let refused = connection.submit(requests).unwrap();
+    let expected: Vec<(usize, i32)> = (6..1000).step_by(7).map(|index| (index, libc::EEXIST)).collect();
+    assert_eq!(errnos(&refused), expected);
+    settle(&mut connection);
+    assert_eq!(ports(&mut connection).len(), 1000 - expected.len());
+}
+
+/// The last request of a batch is the one that asks for an answer; around it, each length once.
+fn the_last_of_a_batch() {
+    let mut connection = Connection::open().unwrap();
+    for count in [1, 2, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH, 3 * BATCH + 1] {
+        let requests = (1..=count).map(|port| new_service(if port == count { 1 } else { port as u16 }));
+        let refused = connection.submit(requests.chain((count == 1).then(|| new_service(1)))).unwrap();
+        assert_eq!(errnos(&refused), [(count.max(2) - 1, libc::EEXIST)]);
+        let refused = connection.submit([Request::new(Command::Flush)]).unwrap();
+        assert!(refused.is_empty(), "{count}");
+    }
+}
+
+/// An interface name of 16 bytes, one more than the kernel has room for: a mistake that it explains.
+fn explained() -> Request {
+    let mut request = master(Command::NewDaemon);
+    request.attributes.daemon.as_mut().unwrap().mcast_ifn = Name::new(b"interface-name-x");
+    request
+}
+
+#[track_caller]
+fn refusal(error: &Error) -> &Refusal {
+    match error {
+        Error::Refused { refusal, .. } => refusal,
+        other => panic!("{other}"),
+    }
+}
+
+fn the_kernels_own_sentence() {
+    let mut connection = Connection::open().unwrap();
+    let refused = connection.submit([new_service(1), explained(), new_service(1)]).unwrap();
+    let [(1, explained), (2, exists)] = &refused[..] else { panic!("{refused:?}") };
+    // Behind the headers of netlink (16), generic netlink (4) and the daemon (4), and the daemon's state (8).
+    assert_eq!(
+        *refusal(explained),
+        Refusal {
+            errno: libc::EINVAL,
+            message: Some("Attribute failed policy validation".to_owned()),
+            offset: Some(32)
+        }
+    );
+    assert_eq!(
+        explained.to_string(),
+        "IPVS_CMD_NEW_DAEMON: Invalid argument (os error 22) (Attribute failed policy validation)"
+    );
+    // Services are read without such explanations.
+    assert_eq!(*refusal(exists), Refusal { errno: libc::EEXIST, message: None, offset: None });
+}
+
+fn a_batch_of_nothing_but_refusals() {
+    nothing_but_refusals(BATCH);
+}
+
+fn batches_of_nothing_but_refusals() {
+    nothing_but_refusals(4 * BATCH + 1);
+}
+
+/// Each of them is answered at length, all before the first answer is read.
+fn nothing_but_refusals(count: usize) {
+    let mut connection = Connection::open().unwrap();
+    let refused = connection.submit(std::iter::repeat_with(explained).take(count)).unwrap();
+    assert_eq!(errnos(&refused), (0..count).map(|index| (index, libc::EINVAL)).collect::<Vec<_>>());
+    assert!(refused.iter().all(|(_, error)| refusal(error).message.is_some()));
+    works(&mut connection);
+}
+
+/// The kernel would send each of them back, and the answers would not fit into the receive buffer.
+fn refusals_of_long_requests() {
+    let mut connection = Connection::open().unwrap();
+    add_services(&mut connection, 1);
+    // An attribute that no kernel knows, nor this library.
+    let mut bytes = Vec::new();
+    write_attribute(&mut bytes, 999, |out| out.resize(out.len() + 1200, 0));
+    let unknown = ServiceAttrs::read(&bytes).unwrap().unknown;
+    let long = || {
+        let mut request = new_service(1);
+        request.attributes.service.as_mut().unwrap().unknown = unknown.clone();
+        request
+    };
+    let refused = connection.submit(std::iter::repeat_with(long).take(BATCH)).unwrap();
+    assert_eq!(errnos(&refused), (0..BATCH).map(|index| (index, libc::EEXIST)).collect::<Vec<_>>());
+}
+
+/// With a receive buffer that holds a handful of answers. The kernel carries out everything all the same.
+fn lost_answers_are_told() {
+    let mut connection = with_small_buffer(|| Connection::open().unwrap());
+    add_services(&mut connection, 1);
+    let requests = (1..=100).map(|port| new_service(if port % 2 == 0 { port } else { 1 }));
+    let error = connection.submit(requests).unwrap_err();
+    assert!(matches!(error, Error::AnswersLost(Command::NewService)), "{error}");
+    assert_eq!(error.to_string(), "IPVS_CMD_NEW_SERVICE: answers were lost; read the table again to see what was done");
+    let mut other = Connection::open().unwrap();
+    settle(&mut other);
+    assert_eq!(ports(&mut other).len(), 51);
+    // What was not lost is still in the socket, and must not be taken for the answers to what is asked next.
+    works(&mut connection);
+    let refused = connection.submit([new_service(200), new_service(200), new_service(201)]).unwrap();
+    assert_eq!(errnos(&refused), [(1, libc::EEXIST)]);
+    assert_eq!(ports(&mut connection).len(), 53);
+}
+
+/// The default size is set for all namespaces together, in the first.
+pub(crate) fn with_small_buffer<T: Send>(open: impl FnOnce() -> T + Send) -> T {
+    const DEFAULT: &str = "/proc/sys/net/core/rmem_default";
+    let set = |bytes: &str| Namespace::Pid(1).within(|| fs::write(DEFAULT, bytes)).unwrap().unwrap();
+    let before = Namespace::Pid(1).within(|| fs::read_to_string(DEFAULT)).unwrap().unwrap();
+    set("4096");
+    let opened = open();
+    set(&before);
+    opened
+}

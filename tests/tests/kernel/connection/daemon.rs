@@ -1,0 +1,61 @@
+//! A sync daemon that is stopped before its thread has run: the kernel then stops it and gives no answer.
+
+use ipvs_sys::uapi::Command;
+use ipvs_sys::{Connection, Request};
+
+use super::{errnos, master, new_service, ports, submit, works};
+
+ipvs_tests::tests! {
+    stopped_right_behind_its_start;
+    stopped_right_after_its_start;
+    stopped_in_the_middle_of_a_batch;
+    stopped_twice;
+}
+
+/// On some of so many tries the thread has run already, and the kernel answers.
+const OFTEN: usize = 50;
+
+#[track_caller]
+fn none_runs(connection: &mut Connection) {
+    assert_eq!(connection.dump(&Request::new(Command::GetDaemon)).unwrap().count(), 0);
+}
+
+fn stopped_right_behind_its_start() {
+    let mut connection = Connection::open().unwrap();
+    for _ in 0..OFTEN {
+        submit(&mut connection, [master(Command::NewDaemon), master(Command::DelDaemon)]);
+        none_runs(&mut connection);
+    }
+}
+
+fn stopped_right_after_its_start() {
+    let mut connection = Connection::open().unwrap();
+    for _ in 0..OFTEN {
+        submit(&mut connection, [master(Command::NewDaemon)]);
+        submit(&mut connection, [master(Command::DelDaemon)]);
+        none_runs(&mut connection);
+    }
+}
+
+fn stopped_in_the_middle_of_a_batch() {
+    let mut connection = Connection::open().unwrap();
+    for _ in 0..OFTEN {
+        submit(
+            &mut connection,
+            [master(Command::NewDaemon), master(Command::DelDaemon), new_service(1), Request::new(Command::Flush)],
+        );
+        none_runs(&mut connection);
+    }
+    assert_eq!(ports(&mut connection), vec![0; 0]);
+}
+
+/// The second is refused, be it the last of its batch or not.
+fn stopped_twice() {
+    let mut connection = Connection::open().unwrap();
+    let stop = || master(Command::DelDaemon);
+    let refused = connection.submit([master(Command::NewDaemon), stop(), stop()]).unwrap();
+    assert_eq!(errnos(&refused), [(2, libc::ESRCH)]);
+    let refused = connection.submit([stop(), new_service(1)]).unwrap();
+    assert_eq!(errnos(&refused), [(0, libc::ESRCH)]);
+    works(&mut connection);
+}

@@ -1,0 +1,129 @@
+//! Whole lists, of one datagram and of many; and those that nobody reads to their end.
+
+use ipvs_sys::uapi::Command;
+use ipvs_sys::{Connection, Request};
+
+use super::{about, add_services, dest, new_service, ports, submit, works};
+
+ipvs_tests::tests! {
+    an_empty_list;
+    a_list_of_many_datagrams;
+    a_list_in_small_datagrams;
+    the_servers_of_a_service;
+    the_servers_of_no_service;
+    what_cannot_be_dumped;
+    a_list_that_is_dropped_is_out_of_the_way;
+    a_list_that_is_dropped_is_out_of_the_way_in_small_datagrams;
+    two_lists_at_once;
+    a_change_while_a_list_is_read;
+}
+
+/// The smallest room for a datagram that the kernel fills without cutting.
+const SMALL: usize = 4096;
+
+fn an_empty_list() {
+    let mut connection = Connection::open().unwrap();
+    assert_eq!(ports(&mut connection), vec![0; 0]);
+    works(&mut connection);
+}
+
+fn a_list_of_many_datagrams() {
+    whole(Connection::open().unwrap());
+}
+
+fn a_list_in_small_datagrams() {
+    whole(Connection::with_datagrams(SMALL).unwrap());
+}
+
+/// 1000 services are more than 300 KB.
+fn whole(mut connection: Connection) {
+    add_services(&mut connection, 1000);
+    let expected: Vec<u16> = (1..=1000).collect();
+    assert_eq!(ports(&mut connection), expected);
+    // The first list of a socket comes in smaller datagrams than the ones after it.
+    assert_eq!(ports(&mut connection), expected);
+}
+
+fn the_servers_of_a_service() {
+    let mut connection = Connection::open().unwrap();
+    add_services(&mut connection, 2);
+    submit(&mut connection, (1..=1000).map(|number| dest(Command::NewDest, 1, number)));
+    submit(&mut connection, [dest(Command::NewDest, 2, 7)]);
+    let servers = |connection: &mut Connection, port| -> Vec<[u8; 4]> {
+        let dump = connection.dump(&about(Command::GetDest, port)).unwrap();
+        dump.map(|answer| answer.unwrap().dest.unwrap().addr.unwrap().v4().octets()).collect()
+    };
+    // The newest comes first.
+    let expected: Vec<[u8; 4]> = (1..=1000u16).rev().map(|number| [10, 0, (number >> 8) as u8, number as u8]).collect();
+    assert_eq!(servers(&mut connection, 1), expected);
+    assert_eq!(servers(&mut connection, 2), [[10, 0, 0, 7]]);
+}
+
+/// Not refused: only the service itself can tell that it is not there.
+fn the_servers_of_no_service() {
+    let mut connection = Connection::open().unwrap();
+    assert_eq!(connection.dump(&about(Command::GetDest, 1)).unwrap().count(), 0);
+    works(&mut connection);
+}
+
+fn what_cannot_be_dumped() {
+    let mut connection = Connection::open().unwrap();
+    for command in [Command::GetInfo, Command::GetConfig] {
+        let mut dump = connection.dump(&Request::new(command)).unwrap();
+        assert_eq!(dump.next().unwrap().unwrap_err().errno(), Some(libc::EOPNOTSUPP));
+        assert!(dump.next().is_none());
+    }
+    works(&mut connection);
+}
+
+fn a_list_that_is_dropped_is_out_of_the_way() {
+    dropped(Connection::open().unwrap());
+}
+
+fn a_list_that_is_dropped_is_out_of_the_way_in_small_datagrams() {
+    dropped(Connection::with_datagrams(SMALL).unwrap());
+}
+
+/// The kernel refuses a second list on a socket while the first is being read.
+fn dropped(mut connection: Connection) {
+    add_services(&mut connection, 400);
+    submit(&mut connection, (1..=400).map(|number| dest(Command::NewDest, 1, number)));
+    for list in [Request::new(Command::GetService), about(Command::GetDest, 1)] {
+        for read in [0, 1, 13, 200, 399, 400] {
+            let mut dump = connection.dump(&list).unwrap();
+            assert!(dump.by_ref().take(read).all(|answer| answer.is_ok()));
+            drop(dump);
+            assert_eq!(connection.dump(&list).unwrap().count(), 400, "after {read} of the list before");
+        }
+    }
+    drop(connection.dump(&Request::new(Command::GetService)).unwrap());
+    works(&mut connection);
+    drop(connection.dump(&about(Command::GetDest, 1)).unwrap());
+    submit(&mut connection, [new_service(401)]);
+    assert_eq!(ports(&mut connection).len(), 401);
+}
+
+fn two_lists_at_once() {
+    let (mut one, mut other) = (Connection::open().unwrap(), Connection::open().unwrap());
+    add_services(&mut one, 400);
+    let (request, mut pairs) = (Request::new(Command::GetService), 0);
+    for (a, b) in one.dump(&request).unwrap().zip(other.dump(&request).unwrap()) {
+        assert_eq!(a.unwrap(), b.unwrap());
+        pairs += 1;
+    }
+    assert_eq!(pairs, 400);
+}
+
+fn a_change_while_a_list_is_read() {
+    let (mut one, mut other) = (Connection::open().unwrap(), Connection::open().unwrap());
+    // More than is received with one system call.
+    add_services(&mut one, 2000);
+    let request = Request::new(Command::GetService);
+    let mut dump = one.dump(&request).unwrap();
+    assert!(dump.next().unwrap().is_ok());
+    submit(&mut other, [Request::new(Command::Flush)]);
+    // What was in the datagrams already is read, and then the list ends: nothing says that it is not whole.
+    let rest: Vec<_> = dump.collect::<Result<_, _>>().unwrap();
+    assert!(rest.len() < 1999, "{}", rest.len());
+    assert_eq!(ports(&mut one), vec![0; 0]);
+}

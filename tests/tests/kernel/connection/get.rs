@@ -1,0 +1,63 @@
+//! One question, one answer.
+
+use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
+use ipvs_sys::{Connection, Request};
+
+use super::{about, add_services, works};
+
+ipvs_tests::tests! {
+    what_the_kernel_is;
+    the_timeouts;
+    one_service;
+    a_service_that_is_not_there;
+    what_can_only_be_dumped;
+}
+
+fn what_the_kernel_is() {
+    let mut connection = Connection::open().unwrap();
+    let info: InfoAttrs = connection.get(&Request::new(Command::GetInfo)).unwrap();
+    assert_eq!(info.version, Some(0x01_02_01));
+    assert!(info.conn_tab_size.is_some() && info.unknown.is_empty(), "{info:?}");
+}
+
+fn the_timeouts() {
+    let mut connection = Connection::open().unwrap();
+    let timeouts: CommandAttrs = connection.get(&Request::new(Command::GetConfig)).unwrap();
+    assert_eq!(
+        timeouts,
+        CommandAttrs {
+            timeout_tcp: Some(900),
+            timeout_tcp_fin: Some(120),
+            timeout_udp: Some(300),
+            ..CommandAttrs::default()
+        }
+    );
+}
+
+fn one_service() {
+    let mut connection = Connection::open().unwrap();
+    add_services(&mut connection, 3);
+    let answer: CommandAttrs = connection.get(&about(Command::GetService, 2)).unwrap();
+    let service = answer.service.unwrap();
+    assert_eq!(service.port.unwrap().0, 2);
+    assert_eq!(service.sched_name.unwrap().as_bytes(), b"rr");
+    // The kernel's tables are the library's: nothing came that has no name.
+    assert!(service.unknown.is_empty(), "{service:?}");
+}
+
+fn a_service_that_is_not_there() {
+    let mut connection = Connection::open().unwrap();
+    let error = connection.get::<CommandAttrs>(&about(Command::GetService, 1)).unwrap_err();
+    assert_eq!(error.to_string(), "IPVS_CMD_GET_SERVICE: No such process (os error 3)");
+    assert_eq!(error.errno(), Some(libc::ESRCH));
+    works(&mut connection);
+}
+
+fn what_can_only_be_dumped() {
+    let mut connection = Connection::open().unwrap();
+    for command in [Command::GetDest, Command::GetDaemon] {
+        let error = connection.get::<CommandAttrs>(&about(command, 1)).unwrap_err();
+        assert_eq!(error.errno(), Some(libc::EOPNOTSUPP), "{error}");
+    }
+    works(&mut connection);
+}

@@ -1,0 +1,103 @@
+//! Directors in other namespaces than the caller's.
+
+use std::path::PathBuf;
+
+use ipvs_sys::{Connection, Error, Namespace};
+use ipvs_tests::topology::Lab;
+
+use super::{add_services, ports, works};
+
+ipvs_tests::tests! {
+    by_name;
+    by_path;
+    by_process;
+    a_namespace_that_is_not_there;
+    a_file_that_is_no_network_namespace;
+    from_another_thread;
+    many_at_once;
+}
+
+fn own() -> PathBuf {
+    std::fs::read_link("/proc/thread-self/ns/net").unwrap()
+}
+
+/// Opens the director in a namespace that holds three services; the caller's holds none.
+#[track_caller]
+fn holds_three(namespace: &Namespace) {
+    let before = own();
+    let mut there = Connection::open_in(namespace).unwrap();
+    assert_eq!(own(), before);
+    assert_eq!(ports(&mut there), [1, 2, 3]);
+    assert_eq!(ports(&mut Connection::open().unwrap()), vec![0; 0]);
+}
+
+fn by_name() {
+    let blue = Lab::new().unwrap().host("blue").unwrap();
+    blue.enter(|| add_services(&mut Connection::open().unwrap(), 3));
+    holds_three(&Namespace::Name("blue".to_owned()));
+}
+
+fn by_path() {
+    let blue = Lab::new().unwrap().host("blue").unwrap();
+    blue.enter(|| add_services(&mut Connection::open().unwrap(), 3));
+    holds_three(&Namespace::Path("/run/netns/blue".into()));
+}
+
+fn by_process() {
+    let blue = Lab::new().unwrap().host("blue").unwrap();
+    blue.enter(|| add_services(&mut Connection::open().unwrap(), 3));
+    let process = blue.start("sleep 60");
+    holds_three(&Namespace::Pid(process.pid().as_raw_nonzero().get().try_into().unwrap()));
+}
+
+#[track_caller]
+fn cannot_be_entered(namespace: Namespace, why: &str) {
+    let before = own();
+    let error = Connection::open_in(&namespace).unwrap_err();
+    assert!(matches!(error, Error::Namespace { .. }), "{error:?}");
+    assert_eq!(error.to_string(), why);
+    assert_eq!(own(), before);
+    works(&mut Connection::open().unwrap());
+}
+
+fn a_namespace_that_is_not_there() {
+    let missing = "No such file or directory (os error 2)";
+    cannot_be_entered(Namespace::Name("green".to_owned()), &format!("network namespace green: {missing}"));
+    cannot_be_entered(Namespace::Path("/run/x".into()), &format!("network namespace /run/x: {missing}"));
+    cannot_be_entered(Namespace::Pid(999_999), &format!("network namespace 999999: {missing}"));
+}
+
+fn a_file_that_is_no_network_namespace() {
+    let wrong = "Invalid argument (os error 22)";
+    cannot_be_entered(
+        Namespace::Path("/proc/self/ns/uts".into()),
+        &format!("network namespace /proc/self/ns/uts: {wrong}"),
+    );
+    cannot_be_entered(Namespace::Path("/etc/passwd".into()), &format!("network namespace /etc/passwd: {wrong}"));
+}
+
+/// A socket stays where it was opened, whoever uses it.
+fn from_another_thread() {
+    let blue = Lab::new().unwrap().host("blue").unwrap();
+    let mut there = Connection::open_in(&Namespace::Name("blue".to_owned())).unwrap();
+    let mut there = std::thread::spawn(move || {
+        add_services(&mut there, 3);
+        there
+    })
+    .join()
+    .unwrap();
+    assert_eq!(ports(&mut there), [1, 2, 3]);
+    assert_eq!(blue.enter(|| ports(&mut Connection::open().unwrap())), [1, 2, 3]);
+    assert_eq!(ports(&mut Connection::open().unwrap()), vec![0; 0]);
+}
+
+fn many_at_once() {
+    let lab = Lab::new().unwrap();
+    let names = ["red", "green", "blue"];
+    let _hosts = lab.hosts(names).unwrap();
+    let mut directors = names.map(|name| Connection::open_in(&Namespace::Name(name.to_owned())).unwrap());
+    for (count, director) in (1..).zip(&mut directors) {
+        add_services(director, count);
+    }
+    assert_eq!(directors.each_mut().map(ports), [vec![1], vec![1, 2], vec![1, 2, 3]]);
+}

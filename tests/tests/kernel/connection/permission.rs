@@ -1,0 +1,66 @@
+//! Who may not: every command, reading too, wants CAP_NET_ADMIN in the initial user namespace.
+
+use std::fs;
+
+use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
+use ipvs_sys::{Connection, Request};
+use rustix::thread::{CapabilitySet, UnshareFlags, capabilities, set_capabilities, unshare_unsafe};
+
+use super::{errnos, new_service, works};
+
+ipvs_tests::tests! {
+    without_the_capability;
+    the_capability_is_asked_for_with_every_message;
+    root_of_a_user_namespace;
+}
+
+/// Does something without the capability. It is a thread's, and lost to it for good.
+pub(crate) fn without_net_admin<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let act = || {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective.remove(CapabilitySet::NET_ADMIN);
+        sets.permitted.remove(CapabilitySet::NET_ADMIN);
+        set_capabilities(None, sets).unwrap();
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
+}
+
+#[track_caller]
+fn may_nothing(connection: &mut Connection) {
+    let error = connection.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
+    assert_eq!(error.to_string(), "IPVS_CMD_GET_INFO: Operation not permitted (os error 1)");
+    let error = connection.get::<CommandAttrs>(&Request::new(Command::GetConfig)).unwrap_err();
+    assert_eq!(error.errno(), Some(libc::EPERM));
+    for list in [Command::GetService, Command::GetDest, Command::GetDaemon] {
+        let mut dump = connection.dump(&Request::new(list)).unwrap();
+        assert_eq!(dump.next().unwrap().unwrap_err().errno(), Some(libc::EPERM));
+        assert!(dump.next().is_none());
+    }
+    let refused = connection.submit([new_service(1), Request::new(Command::DelDaemon), new_service(2)]).unwrap();
+    assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM), (2, libc::EPERM)]);
+    // Behind this one the connection asks for something more, which is refused, too.
+    let refused = connection.submit([new_service(1), Request::new(Command::DelDaemon)]).unwrap();
+    assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM)]);
+}
+
+fn without_the_capability() {
+    without_net_admin(|| may_nothing(&mut Connection::open().unwrap()));
+    works(&mut Connection::open().unwrap());
+}
+
+/// Whoever opened the socket.
+fn the_capability_is_asked_for_with_every_message() {
+    let mut connection = Connection::open().unwrap();
+    works(&mut connection);
+    without_net_admin(|| may_nothing(&mut connection));
+    works(&mut connection);
+}
+
+fn root_of_a_user_namespace() {
+    // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }.unwrap();
+    fs::write("/proc/self/uid_map", "0 0 1").unwrap();
+    assert!(capabilities(None).unwrap().effective.contains(CapabilitySet::NET_ADMIN));
+    may_nothing(&mut Connection::open().unwrap());
+}

@@ -1,0 +1,99 @@
+//! The module ip_vs goes and comes back: the family has another number then.
+
+use std::time::{Duration, Instant};
+
+use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
+use ipvs_sys::{Connection, Error, Request};
+use ipvs_tests::guest::modules;
+
+use super::{about, add_services, errnos, new_service, ports, settle, submit, works};
+
+ipvs_tests::tests! {
+    a_question_finds_the_new_number, own_kernel = true;
+    a_list_finds_the_new_number, own_kernel = true;
+    a_batch_finds_the_new_number, own_kernel = true;
+    a_batch_of_refusals_finds_the_new_number, own_kernel = true;
+    the_kernel_loads_the_module_by_itself, own_kernel = true;
+    no_module_and_no_way_to_get_it, own_kernel = true;
+}
+
+/// A connection that knows a number which is no longer true.
+fn stale() -> Connection {
+    let mut connection = Connection::open().unwrap();
+    works(&mut connection);
+    let family = format!("{connection:?}");
+    modules::unload("ip_vs").unwrap().load().unwrap();
+    assert_eq!(format!("{connection:?}"), family);
+    connection
+}
+
+fn a_question_finds_the_new_number() {
+    let mut connection = stale();
+    works(&mut connection);
+    works(&mut connection);
+}
+
+fn a_list_finds_the_new_number() {
+    let mut connection = stale();
+    add_services(&mut Connection::open().unwrap(), 400);
+    assert_eq!(ports(&mut connection).len(), 400);
+    submit(&mut connection, [Request::new(Command::Flush)]);
+
+    let mut connection = stale();
+    // Dropped before the first answer has told that the number is not true.
+    drop(connection.dump(&Request::new(Command::GetService)).unwrap());
+    assert_eq!(ports(&mut connection), vec![0; 0]);
+}
+
+fn a_batch_finds_the_new_number() {
+    let mut connection = stale();
+    let refused = connection.submit((0..300).map(|i| new_service(if i == 200 { 1 } else { i + 1 }))).unwrap();
+    assert_eq!(errnos(&refused), [(200, libc::EEXIST)]);
+    settle(&mut connection);
+    assert_eq!(ports(&mut connection).len(), 299);
+}
+
+/// `ENOENT` is what the kernel says to a number that is not true, and what it says of a scheduler that is not there.
+fn a_batch_of_refusals_finds_the_new_number() {
+    let unknown = || {
+        let mut request = new_service(1);
+        request.attributes.service.as_mut().unwrap().sched_name = ipvs_sys::wire::Name::new(b"nonesuch");
+        request
+    };
+    let mut connection = stale();
+    let refused = connection.submit([unknown(), unknown()]).unwrap();
+    assert_eq!(errnos(&refused), [(0, libc::ENOENT), (1, libc::ENOENT)]);
+    let refused = connection.submit([unknown(), new_service(1)]).unwrap();
+    assert_eq!(errnos(&refused), [(0, libc::ENOENT)]);
+    let error = connection.get::<CommandAttrs>(&about(Command::GetService, 2)).unwrap_err();
+    assert_eq!(error.errno(), Some(libc::ESRCH));
+}
+
+fn the_kernel_loads_the_module_by_itself() {
+    let away = modules::unload("ip_vs").unwrap();
+    assert!(!modules::loaded().unwrap().contains("ip_vs"));
+    // Opening asks nothing yet.
+    let mut connection = Connection::open().unwrap();
+    assert!(!modules::loaded().unwrap().contains("ip_vs"));
+    works(&mut connection);
+    assert!(modules::loaded().unwrap().contains("ip_vs"));
+    drop(away);
+}
+
+fn no_module_and_no_way_to_get_it() {
+    let mut known = Connection::open().unwrap();
+    works(&mut known);
+    let away = modules::unload("ip_vs").unwrap().for_good().unwrap();
+    let started = Instant::now();
+    for connection in [&mut known, &mut Connection::open().unwrap()] {
+        let error = connection.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
+        assert_eq!(error.to_string(), "the kernel has no IPVS: module ip_vs is not loaded");
+        let error = connection.submit([new_service(1)]).unwrap_err();
+        assert!(matches!(error, Error::NoFamily), "{error}");
+        let listed = connection.dump(&Request::new(Command::GetService)).and_then(|mut dump| dump.next().transpose());
+        assert!(matches!(listed, Err(Error::NoFamily)), "{listed:?}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(4), "an answer was waited for that will not come");
+    away.load().unwrap();
+    works(&mut known);
+}

@@ -1,0 +1,174 @@
+//! The restore of a busy director: nothing is cut, nobody is moved, nothing is forgotten.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ipvs_tests::reference::Ipvsadm;
+use ipvs_tests::serve::Protocol::Tcp;
+use ipvs_tests::topology::{Host, Nat};
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    the_identical_table_under_load, seconds = 180;
+    a_save_by_the_reference_moves_no_client;
+}
+
+const SERVICES: u16 = 500;
+const SERVERS: u16 = 8;
+/// The first of the file, one in the middle, the last.
+const TARGETS: [&str; 3] = ["10.1.0.100:1", "10.1.0.100:250", "10.1.0.100:500"];
+
+/// 500 services of 8 servers each, on the two hosts.
+fn rules() -> String {
+    let mut rules = String::new();
+    for service in 1..=SERVICES {
+        writeln!(rules, "-A -t 10.1.0.100:{service} -s rr").unwrap();
+        for server in 0..SERVERS {
+            let (host, port) = (11 + server % 2, 9000 + server / 2);
+            writeln!(rules, "-a -t 10.1.0.100:{service} -r 10.2.0.{host}:{port} -m -w 1 -x 100000 -y 50000").unwrap();
+        }
+    }
+    rules
+}
+
+fn busy_lab() -> Nat {
+    let lab = Nat::new().unwrap();
+    for (host, address) in [(&lab.web1, "10.2.0.11"), (&lab.web2, "10.2.0.12")] {
+        for port in 9000..9000 + SERVERS / 2 {
+            host.serve(Tcp, &format!("{address}:{port}")).unwrap();
+        }
+    }
+    ours::install();
+    lab.director.ok("ipvsadm --set 901 121 301");
+    restore(&lab.director, &rules());
+    lab
+}
+
+fn restore(director: &Host, rules: &str) {
+    fs::write("rules", rules).unwrap();
+    director.shell("ipvsadm-restore < rules").ok();
+}
+
+/// What happened to the clients while something was done.
+#[derive(Debug, Default)]
+struct Damage {
+    /// How new connections went: by a server's name, or by what went wrong.
+    new: BTreeMap<String, usize>,
+    /// Connections that were open before and did not answer after.
+    cut: usize,
+    /// How long it took.
+    took: Duration,
+}
+
+impl Damage {
+    fn lost(&self) -> usize {
+        self.new.iter().filter(|(who, _)| !who.starts_with("web")).map(|(_, count)| count).sum::<usize>() + self.cut
+    }
+}
+
+/// Clients connect to the first, the middle and the last service all the time, and talk over a connection to each that
+/// they hold, while something is done.
+fn under_load(lab: &Nat, act: impl FnOnce()) -> Damage {
+    let stop = AtomicBool::new(false);
+    let goes_on = || !stop.load(Ordering::Relaxed);
+    let new = Mutex::new(BTreeMap::new());
+    let connect = |target: &str| {
+        while goes_on() {
+            let answers = lab.client.client().patience(Duration::from_secs(5)).hold(1, target);
+            *new.lock().unwrap().entry(answers.to_string()).or_insert(0) += 1;
+        }
+    };
+    let talk = |target: &str| -> std::io::Result<()> {
+        let held = lab.client.client().hold(1, target);
+        let mut stream = &held.open[0];
+        let mut answers = BufReader::new(stream);
+        while goes_on() {
+            stream.write_all(b"still there?\n")?;
+            if answers.read_line(&mut String::new())? == 0 {
+                return Err(std::io::ErrorKind::ConnectionAborted.into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    };
+    let (cut, took) = std::thread::scope(|scope| {
+        let talking = TARGETS.map(|target| scope.spawn(move || talk(target)));
+        let _connecting = TARGETS.map(|target| scope.spawn(move || connect(target)));
+        std::thread::sleep(Duration::from_millis(300));
+        let start = Instant::now();
+        act();
+        let took = start.elapsed();
+        std::thread::sleep(Duration::from_millis(300));
+        stop.store(true, Ordering::Relaxed);
+        (talking.into_iter().filter_map(|talk| talk.join().unwrap().err()).count(), took)
+    });
+    Damage { new: new.into_inner().unwrap(), cut, took }
+}
+
+/// Connections counted so far, over all services.
+fn counted(director: &Host) -> u64 {
+    let table: serde_json::Value = serde_json::from_str(&director.ok("ipvsadm-rs --json show")).unwrap();
+    table["services"].as_array().unwrap().iter().map(|service| service["stats"]["connections"].as_u64().unwrap()).sum()
+}
+
+fn the_identical_table_under_load() {
+    let lab = busy_lab();
+    let director = &lab.director;
+    under_load(&lab, || std::thread::sleep(Duration::from_millis(2500)));
+    let before = counted(director);
+    assert!(before > 0, "the kernel has counted what came before");
+    let rules = director.ok("ipvsadm-save -n");
+    fs::write("saved", &rules).unwrap();
+
+    let ours = under_load(&lab, || drop(director.shell("ipvsadm-restore < saved").ok()));
+    assert_eq!(ours.lost(), 0, "{ours:?}");
+    assert!(counted(director) >= before, "no counter goes backwards");
+    assert_eq!(director.ok("ipvsadm-save -n"), rules, "thresholds are as before");
+    assert_eq!(director.ok("ipvsadm -L --timeout"), "Timeout (tcp tcpfin udp): 901 121 301\n");
+
+    Ipvsadm::get().install().unwrap();
+    let theirs = under_load(&lab, || drop(director.shell("ipvsadm-restore < saved")));
+    println!("restoring the identical table of {SERVICES} services of {SERVERS} servers under load:");
+    for (who, damage) in [("ipvsadm-rs", &ours), ("ipvsadm 1.31", &theirs)] {
+        let Damage { new, cut, took } = damage;
+        println!("  {who:<12} {took:>4.1?}: {:>4} lost, {cut} of 3 held ones cut: {new:?}", damage.lost());
+    }
+    assert!(theirs.lost() > 0, "the load would have shown it: {theirs:?}");
+}
+
+/// Save sorts the servers, and hashing schedulers go by their order in the kernel.
+fn a_save_by_the_reference_moves_no_client() {
+    let lab = Nat::new().unwrap();
+    for (host, address) in [(&lab.web1, "10.2.0.11"), (&lab.web2, "10.2.0.12")] {
+        host.serve(Tcp, &format!("{address}:9000")).unwrap();
+    }
+    for client in 0..40 {
+        lab.client.address("eth0", &format!("10.1.0.{}/24", 20 + client)).unwrap();
+    }
+    ours::install();
+    let services = [("sh", "10.1.0.100:1"), ("mh", "10.1.0.100:2"), ("dh", "10.1.0.100:3")];
+    for (scheduler, service) in services {
+        lab.director.ok(&format!("ipvsadm -A -t {service} -s {scheduler}"));
+        // Not the order in which they are saved.
+        lab.director.ok(&format!("ipvsadm -a -t {service} -r 10.2.0.12:9000 -m"));
+        lab.director.ok(&format!("ipvsadm -a -t {service} -r 10.2.0.11:9000 -m"));
+    }
+    let who = || -> Vec<String> {
+        let ask = |(service, client): (&str, u8)| {
+            lab.client.client().from(&format!("10.1.0.{}", 20 + client)).hold(1, service).to_string()
+        };
+        services.iter().flat_map(|(_, service)| (0..40).map(|client| (*service, client))).map(ask).collect()
+    };
+    let before = who();
+    assert!(before.contains(&"web1=1".into()) && before.contains(&"web2=1".into()), "{before:?}");
+    fs::write("saved", lab.director.enter(|| Ipvsadm::get().run("-Sn")).ok()).unwrap();
+    lab.director.shell("ipvsadm-restore < saved").ok();
+    assert_eq!(who(), before);
+    assert_eq!(lab.director.ok("ipvsadm-rs apply saved"), "nothing to change\n");
+}

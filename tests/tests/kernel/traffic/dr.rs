@@ -1,0 +1,149 @@
+//! Direct routing: one segment, everybody has the virtual address, only the director answers for it; answers go straight
+//! to the client.
+//!
+//! ```text
+//!   client     director       web1       web2
+//! 10.1.0.10    10.1.0.1    10.1.0.11  10.1.0.12
+//!  fd01::10    fd01::1      fd01::11   fd01::12
+//!     └────────────┴── lan ─────┴──────────┘       virtual, on all three: 10.1.0.100, fd01::100
+//! ```
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipvs_tests::packets::{Packet, Watch};
+use ipvs_tests::real_server;
+use ipvs_tests::serve::Protocol::{Http, Udp};
+use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::wait;
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    answers_pass_the_director_by;
+    answers_pass_the_director_by_in_ipv6;
+    a_server_without_its_sysctls_answers_for_the_address;
+    one_packet_scheduling_spreads_one_socket;
+    one_packet_scheduling_spreads_one_socket_in_ipv6;
+}
+
+struct Dr {
+    _lab: Lab,
+    client: Host,
+    director: Host,
+    web1: Host,
+    web2: Host,
+}
+
+fn dr() -> Dr {
+    let lab = Lab::new().unwrap();
+    let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
+    let plugs = [
+        (&client, "10.1.0.10/24 fd01::10/64"),
+        (&director, "10.1.0.1/24 fd01::1/64 10.1.0.100/32 fd01::100/128"),
+        (&web1, "10.1.0.11/24 fd01::11/64"),
+        (&web2, "10.1.0.12/24 fd01::12/64"),
+    ];
+    lab.segment("lan", plugs).unwrap();
+    ours::install();
+    Dr { _lab: lab, client, director, web1, web2 }
+}
+
+fn answers_pass_the_director_by() {
+    directly("10.1.0.100", "10.1.0.100:80", ["10.1.0.11", "10.1.0.12"]);
+}
+
+fn answers_pass_the_director_by_in_ipv6() {
+    directly("fd01::100", "[fd01::100]:80", ["[fd01::11]:80", "[fd01::12]:80"]);
+}
+
+fn directly(vip: &str, web: &str, servers: [&str; 2]) {
+    let Dr { client, director, web1, web2, .. } = &dr();
+    director.ok(&format!("ipvsadm -A -t {web} -s rr"));
+    for (host, server) in [(web1, servers[0]), (web2, servers[1])] {
+        real_server::direct(host, vip).unwrap();
+        host.serve(Http, web).unwrap();
+        director.ok(&format!("ipvsadm -a -t {web} -r {server} -g"));
+    }
+    let (at_director, at_client) = (director.watch().unwrap(), client.watch().unwrap());
+    assert_eq!(client.client().pages(6, web).to_string(), "web1=3 web2=3");
+
+    // Of each packet of the client the director sees two: it comes, and it leaves again. Of answers it sees none.
+    let vip_is: IpAddr = vip.parse().unwrap();
+    let requests = |watch: &Watch| tcp(watch).filter(|packet| packet.destination() == vip_is).count();
+    let answers = |watch: &Watch| tcp(watch).filter(|packet| packet.source() == vip_is).count();
+    wait::until(Duration::from_secs(5), || match (requests(&at_client), requests(&at_director)) {
+        (sent, seen) if seen == 2 * sent => Ok(()),
+        // The last ones are on their way yet.
+        (sent, seen) => Err(format!("{sent} packets of the client, {seen} at the director")),
+    });
+    assert_eq!(answers(&at_director), 0);
+    assert!(answers(&at_client) >= 6 * 3);
+
+    // The servers have asked for the client meanwhile, and not in the name of the virtual address.
+    let heard = client.ok(&format!("ip neigh show {vip}"));
+    let of_director = director.ok("ip -brief link show eth0");
+    let mac = of_director.split_whitespace().find(|word| word.matches(':').count() == 5).unwrap();
+    assert!(heard.contains(mac), "{heard} is not {mac}");
+
+    let connections = director.ok("ipvsadm -Lnc");
+    assert_eq!(connections.matches(web).count(), 6, "{connections}");
+    wait::until(Duration::from_secs(10), || {
+        let stats = director.ok(&format!("ipvsadm -Ln --stats --exact -t {web}"));
+        let line = stats.lines().find(|line| line.contains(web)).unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            // Connections, packets in and out, bytes in and out.
+            ["TCP", _, "6", packets, "0", _, "0"] if packets != "0" => Ok(()),
+            _ => Err(stats),
+        }
+    });
+}
+
+fn tcp(watch: &Watch) -> impl Iterator<Item = Packet> {
+    watch.packets().into_iter().filter(|packet| packet.protocol() == libc::IPPROTO_TCP)
+}
+
+/// What arp_ignore is for.
+fn a_server_without_its_sysctls_answers_for_the_address() {
+    let Dr { client, web1, web2, .. } = &dr();
+    let asks = |host: &Host| {
+        let seen = host.ok("ip neigh show 10.9.9.9");
+        assert_eq!(seen, "", "asked already");
+        // A datagram makes the client ask who has the address.
+        let _ = client.client().patience(Duration::from_millis(300)).datagrams(1, "10.9.9.9:9");
+        client.ok("ip neigh show 10.9.9.9")
+    };
+    client.with(|socket| socket.add_device_route("10.9.9.9/32", "eth0")).unwrap();
+    web1.address("lo", "10.9.9.9/32").unwrap();
+    assert!(asks(client).contains("lladdr"), "the server answers for what it has on lo");
+    client.ok("ip neigh flush all");
+    web1.with(|socket| socket.delete_address("lo", "10.9.9.9/32")).unwrap();
+    real_server::direct(web2, "10.9.9.9").unwrap();
+    assert!(!asks(client).contains("lladdr"), "the server that is set up does not");
+}
+
+fn one_packet_scheduling_spreads_one_socket() {
+    spread("10.1.0.100", "10.1.0.100:53", ["10.1.0.11", "10.1.0.12"]);
+}
+
+fn one_packet_scheduling_spreads_one_socket_in_ipv6() {
+    spread("fd01::100", "[fd01::100]:53", ["[fd01::11]:53", "[fd01::12]:53"]);
+}
+
+fn spread(vip: &str, dns: &str, servers: [&str; 2]) {
+    let Dr { client, director, web1, web2, .. } = &dr();
+    director.ok(&format!("ipvsadm -A -u {dns} -s rr -o"));
+    for (host, server) in [(web1, servers[0]), (web2, servers[1])] {
+        real_server::direct(host, vip).unwrap();
+        host.serve(Udp, dns).unwrap();
+        director.ok(&format!("ipvsadm -a -u {dns} -r {server} -g"));
+    }
+    assert_eq!(client.client().datagrams_of_one_socket(8, dns).to_string(), "web1=4 web2=4");
+    let connections = director.ok("ipvsadm -Lnc");
+    assert!(!connections.contains(dns), "no connection is remembered: {connections}");
+    // Without it they are all one connection.
+    director.ok(&format!("ipvsadm -E -u {dns} -s rr"));
+    let answers = client.client().datagrams_of_one_socket(4, dns).to_string();
+    assert!(["web1=4", "web2=4"].contains(&answers.as_str()), "{answers}");
+}

@@ -1,0 +1,120 @@
+//! Servers that leave, slowly and at once, and come back: what becomes of the connections they have.
+//!
+//! The drawing is [`Nat::DRAWING`].
+
+use std::time::Duration;
+
+use ipvs_tests::client::Answers;
+use ipvs_tests::serve::Protocol::Tcp;
+use ipvs_tests::topology::{Host, Nat};
+use ipvs_tests::wait;
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    a_drained_server_keeps_what_it_has;
+    a_drained_server_keeps_persistent_clients;
+    a_drained_server_loses_persistent_clients_on_demand;
+    a_server_comes_back_to_its_connections;
+    a_service_comes_back_to_its_connections;
+    without_its_server_a_connection_ends_on_demand;
+}
+
+const WEB: &str = "10.1.0.100:80";
+
+fn nat(service_options: &str) -> Nat {
+    let nat = Nat::new().unwrap();
+    ours::install();
+    nat.web1.serve(Tcp, "10.2.0.11:80").unwrap();
+    nat.web2.serve(Tcp, "10.2.0.12:80").unwrap();
+    nat.director.ok(&format!("ipvsadm -A -t {WEB} -s rr {service_options}"));
+    nat.director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.11 -m"));
+    nat.director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.12 -m"));
+    nat
+}
+
+/// Connections to be asked again, which does not take long when nobody answers.
+fn hold(client: &Host, count: usize) -> Answers {
+    client.client().patience(Duration::from_secs(1)).hold(count, WEB)
+}
+
+/// What was said meanwhile is sent again, at growing distances.
+fn answered_in_the_end(held: &Answers, wanted: &str) {
+    wait::until(Duration::from_secs(20), || {
+        let answers = held.again().to_string();
+        if answers == wanted { Ok(()) } else { Err(answers) }
+    });
+}
+
+fn a_drained_server_keeps_what_it_has() {
+    let Nat { client, director, .. } = &nat("");
+    let held = hold(client, 4);
+    assert_eq!(held.to_string(), "web1=2 web2=2");
+    director.ok(&format!("ipvsadm -e -t {WEB} -r 10.2.0.11 -m -w 0"));
+    assert_eq!(held.again().to_string(), "web1=2 web2=2");
+    assert_eq!(hold(client, 4).to_string(), "web2=4");
+    let list = director.ok("ipvsadm -Ln");
+    assert!(list.contains("  -> 10.2.0.11:80                 Masq    0      2          0 "), "{list}");
+    director.ok(&format!("ipvsadm -e -t {WEB} -r 10.2.0.11 -m -w 1"));
+    assert_eq!(hold(client, 4).to_string(), "web1=2 web2=2");
+    assert_eq!(held.again().to_string(), "web1=2 web2=2");
+}
+
+fn a_drained_server_keeps_persistent_clients() {
+    let Nat { client, director, .. } = &nat("-p 60");
+    let (server, name) = persistent_server(client);
+    director.ok(&format!("ipvsadm -e -t {WEB} -r {server} -m -w 0"));
+    assert_eq!(hold(client, 2).to_string(), format!("{name}=2"));
+}
+
+fn a_drained_server_loses_persistent_clients_on_demand() {
+    let Nat { client, director, .. } = &nat("-p 60");
+    director.sysctl("net/ipv4/vs/expire_quiescent_template", "1").unwrap();
+    let held = hold(client, 2);
+    let (server, name) = persistent_server(client);
+    director.ok(&format!("ipvsadm -e -t {WEB} -r {server} -m -w 0"));
+    let other = if name == "web1" { "web2" } else { "web1" };
+    assert_eq!(hold(client, 2).to_string(), format!("{other}=2"));
+    assert_eq!(held.again().to_string(), format!("{name}=2"), "what was open stays");
+}
+
+fn persistent_server(client: &Host) -> (&'static str, String) {
+    let name = hold(client, 1).who.remove(0);
+    (if name == "web1" { "10.2.0.11" } else { "10.2.0.12" }, name)
+}
+
+fn a_server_comes_back_to_its_connections() {
+    let Nat { client, director, .. } = &nat("");
+    let held = hold(client, 4);
+    director.ok(&format!("ipvsadm -d -t {WEB} -r 10.2.0.11"));
+    assert_eq!(held.again().to_string(), "timeout=2 web2=2");
+    assert_eq!(hold(client, 2).to_string(), "web2=2");
+    director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.11 -m -w 3"));
+    let list = director.ok("ipvsadm -Ln");
+    assert!(list.contains("  -> 10.2.0.11:80                 Masq    3      2          0 "), "{list}");
+    answered_in_the_end(&held, "web1=2 web2=2");
+}
+
+fn a_service_comes_back_to_its_connections() {
+    let Nat { client, director, .. } = &nat("");
+    // With no service at all left, the director itself would answer: with a reset.
+    director.ok("ipvsadm -A -t 10.1.0.100:9");
+    let held = hold(client, 4);
+    director.ok(&format!("ipvsadm -D -t {WEB}"));
+    assert_eq!(held.again().to_string(), "timeout=4");
+    director.ok(&format!("ipvsadm -A -t {WEB} -s wlc"));
+    director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.11 -m"));
+    director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.12 -m"));
+    answered_in_the_end(&held, "web1=2 web2=2");
+}
+
+fn without_its_server_a_connection_ends_on_demand() {
+    let Nat { client, director, .. } = &nat("");
+    director.sysctl("net/ipv4/vs/expire_nodest_conn", "1").unwrap();
+    let held = hold(client, 4);
+    director.ok(&format!("ipvsadm -d -t {WEB} -r 10.2.0.11"));
+    assert_eq!(held.again().to_string(), "reset=2 web2=2");
+    director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.11 -m"));
+    let list = director.ok("ipvsadm -Ln");
+    assert!(list.contains("  -> 10.2.0.11:80                 Masq    1      0          0 "), "{list}");
+}

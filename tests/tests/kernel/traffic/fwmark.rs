@@ -1,0 +1,164 @@
+//! Services by firewall mark: several ports, or addresses, are one service.
+//!
+//! ```text
+//!   client ──── outside ──── director ──── inside ──┬── web1  10.2.0.11  fd02::11
+//!  10.1.0.10               10.1.0.1    10.2.0.1     └── web2  10.2.0.12  fd02::12
+//!   fd01::10                fd01::1     fd02::1
+//!              virtual: 10.1.0.100, fd01::100
+//! ```
+
+use ipvs_tests::guest::modules;
+use ipvs_tests::kernel;
+use ipvs_tests::serve::Protocol::{Http, Tcp, Udp};
+use ipvs_tests::topology::{Host, Lab};
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    two_ports_are_one_service;
+    two_ports_are_one_service_in_ipv6;
+    two_ports_marked_by_iptables, needs = "iptables";
+    a_mark_is_a_service_of_each_family;
+    one_mark_for_tcp_and_udp;
+}
+
+struct Marks {
+    _lab: Lab,
+    client: Host,
+    director: Host,
+}
+
+fn marks() -> Marks {
+    let lab = Lab::new().unwrap();
+    let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
+    let outside = [
+        (&client, "10.1.0.10/24 10.1.0.11/24 fd01::10/64 fd01::11/64"),
+        (&director, "10.1.0.1/24 fd01::1/64 10.1.0.100/32 fd01::100/128"),
+    ];
+    let inside = [
+        (&director, "10.2.0.1/24 fd02::1/64"),
+        (&web1, "10.2.0.11/24 fd02::11/64"),
+        (&web2, "10.2.0.12/24 fd02::12/64"),
+    ];
+    lab.segment("outside", outside).unwrap();
+    lab.segment("inside", inside).unwrap();
+    director.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    director.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
+    for web in [&web1, &web2] {
+        web.gateway("10.2.0.1").unwrap();
+        web.gateway("fd02::1").unwrap();
+        web.serve(Http, "[::]:80").unwrap();
+        web.serve(Http, "[::]:443").unwrap();
+        web.serve(Tcp, "[::]:53").unwrap();
+        web.serve(Udp, "[::]:53").unwrap();
+    }
+    ours::install();
+    Marks { _lab: lab, client, director }
+}
+
+/// Marks what comes from outside for an address and some ports: by traffic control, which every kernel has.
+fn mark(director: &Host, number: u32, family: &str, address: &str, protocol: &str, ports: &[u16]) {
+    director.run("tc qdisc add dev eth0 clsact");
+    for port in ports {
+        director.ok(&format!(
+            "tc filter add dev eth0 ingress protocol {family} flower dst_ip {address} ip_proto {protocol} \
+             dst_port {port} action skbedit mark {number}"
+        ));
+    }
+}
+
+fn two_ports_are_one_service() {
+    let Marks { client, director, .. } = &marks();
+    mark(director, 7, "ip", "10.1.0.100", "tcp", &[80, 443]);
+    director.ok("ipvsadm -A -f 7 -s rr");
+    director.ok("ipvsadm -a -f 7 -r 10.2.0.11 -m");
+    director.ok("ipvsadm -a -f 7 -r 10.2.0.12 -m");
+    is_one_service(client, director, "-f 7", ["10.1.0.10", "10.1.0.11"], ["10.1.0.100:80", "10.1.0.100:443"]);
+}
+
+fn two_ports_are_one_service_in_ipv6() {
+    let Marks { client, director, .. } = &marks();
+    mark(director, 7, "ipv6", "fd01::100", "tcp", &[80, 443]);
+    director.ok("ipvsadm -A -f 7 -6 -s rr");
+    director.ok("ipvsadm -a -f 7 -6 -r [fd02::11] -m");
+    director.ok("ipvsadm -a -f 7 -6 -r [fd02::12] -m");
+    is_one_service(client, director, "-f 7 -6", ["fd01::10", "fd01::11"], ["[fd01::100]:80", "[fd01::100]:443"]);
+}
+
+/// As most people do it. Linux 7 has no iptables, in Debian's package.
+fn two_ports_marked_by_iptables() {
+    if let Err(error) = modules::load("iptable_mangle") {
+        assert!(kernel::running() >= (7, 0), "{error:#}");
+        println!("not on this kernel: {error:#}");
+        return;
+    }
+    let Marks { client, director, .. } = &marks();
+    for (iptables, vip) in [("iptables-legacy", "10.1.0.100"), ("ip6tables-legacy", "fd01::100")] {
+        director.ok(&format!(
+            "{iptables} -t mangle -A PREROUTING -d {vip} -p tcp -m multiport --dports 80,443 -j MARK --set-mark 7"
+        ));
+    }
+    director.ok("ipvsadm -A -f 7 -s rr");
+    director.ok("ipvsadm -a -f 7 -r 10.2.0.11 -m");
+    director.ok("ipvsadm -a -f 7 -r 10.2.0.12 -m");
+    is_one_service(client, director, "-f 7", ["10.1.0.10", "10.1.0.11"], ["10.1.0.100:80", "10.1.0.100:443"]);
+    director.ok("ipvsadm -A -f 7 -6 -s rr");
+    director.ok("ipvsadm -a -f 7 -6 -r [fd02::11] -m");
+    director.ok("ipvsadm -a -f 7 -6 -r [fd02::12] -m");
+    is_one_service(client, director, "-f 7 -6", ["fd01::10", "fd01::11"], ["[fd01::100]:80", "[fd01::100]:443"]);
+}
+
+/// Its turns go round over all ports, and with persistence a client has one server for all of them.
+fn is_one_service(client: &Host, director: &Host, service: &str, sources: [&str; 2], [http, https]: [&str; 2]) {
+    let one_each = || {
+        let answers = [http, https].map(|address| client.client().pages(1, address).to_string());
+        assert_eq!(
+            {
+                let mut answers = answers.clone();
+                answers.sort();
+                answers
+            },
+            ["web1=1", "web2=1"]
+        );
+        answers
+    };
+    // The same server for a port every time.
+    assert_eq!(one_each(), one_each());
+
+    director.ok(&format!("ipvsadm -E {service} -s rr -p 60"));
+    let mut servers = sources.map(|source| {
+        let answers = [http, https, https].map(|address| client.client().from(source).pages(2, address).to_string());
+        assert!(answers.iter().all(|who| *who == answers[0]), "{source}: {answers:?}");
+        answers[0].clone()
+    });
+    servers.sort();
+    assert_eq!(servers, ["web1=2", "web2=2"]);
+}
+
+fn a_mark_is_a_service_of_each_family() {
+    let Marks { client, director, .. } = &marks();
+    mark(director, 1, "ip", "10.1.0.100", "tcp", &[80]);
+    mark(director, 1, "ipv6", "fd01::100", "tcp", &[80]);
+    director.ok("ipvsadm -A -f 1 -s rr");
+    director.ok("ipvsadm -a -f 1 -r 10.2.0.11 -m");
+    assert_eq!(client.client().pages(2, "10.1.0.100:80").to_string(), "web1=2");
+    assert_eq!(client.client().pages(1, "[fd01::100]:80").to_string(), "refused=1");
+    director.ok("ipvsadm -A -f 1 -6 -s rr");
+    director.ok("ipvsadm -a -f 1 -6 -r [fd02::12] -m");
+    assert_eq!(client.client().pages(2, "10.1.0.100:80").to_string(), "web1=2");
+    assert_eq!(client.client().pages(2, "[fd01::100]:80").to_string(), "web2=2");
+    director.ok("ipvsadm -D -f 1");
+    assert_eq!(client.client().pages(2, "[fd01::100]:80").to_string(), "web2=2");
+}
+
+fn one_mark_for_tcp_and_udp() {
+    let Marks { client, director, .. } = &marks();
+    mark(director, 4294967295, "ip", "10.1.0.100", "tcp", &[53]);
+    mark(director, 4294967295, "ip", "10.1.0.100", "udp", &[53]);
+    director.ok("ipvsadm -A -f 4294967295 -s rr -p 60");
+    director.ok("ipvsadm -a -f 4294967295 -r 10.2.0.11 -m");
+    director.ok("ipvsadm -a -f 4294967295 -r 10.2.0.12 -m");
+    let by_tcp = client.client().hold(2, "10.1.0.100:53").to_string();
+    assert!(["web1=2", "web2=2"].contains(&by_tcp.as_str()), "{by_tcp}");
+    assert_eq!(client.client().datagrams(2, "10.1.0.100:53").to_string(), by_tcp);
+}

@@ -1,0 +1,216 @@
+//! Beside keepalived, which moves addresses by VRRP and writes its services into the kernel by itself.
+//!
+//! ```text
+//!   client ──── outside ──┬── first ───┬── inside ──┬── web1  10.2.0.11
+//!  10.1.0.10              └── second ──┘            └── web2  10.2.0.12
+//!
+//!            outside   inside
+//!   first   10.1.0.1  10.2.0.1     virtual, where keepalived puts them:
+//!  second   10.1.0.2  10.2.0.2     10.1.0.100 outside, 10.2.0.254 inside (the servers' way back)
+//! ```
+
+use std::fs;
+use std::time::Duration;
+
+use ipvs_tests::command::Running;
+use ipvs_tests::serve::Protocol::{Http, Tcp};
+use ipvs_tests::serve::Server;
+use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::wait;
+use rustix::process::{Signal, kill_process};
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    what_it_writes_we_list_and_what_we_write_it_leaves, needs = "keepalived";
+    a_sick_server_goes_and_comes_back, needs = "keepalived";
+    the_address_moves_and_connections_live_on, needs = "keepalived";
+}
+
+struct Pair {
+    lab: Lab,
+    client: Host,
+    first: Host,
+    second: Host,
+    web1: Server,
+}
+
+fn pair() -> Pair {
+    let lab = Lab::new().unwrap();
+    let [client, first, second, web1, web2] = lab.hosts(["client", "first", "second", "web1", "web2"]).unwrap();
+    let outside = [(&client, "10.1.0.10/24"), (&first, "10.1.0.1/24"), (&second, "10.1.0.2/24")];
+    let inside = [(&first, "10.2.0.1/24"), (&second, "10.2.0.2/24"), (&web1, "10.2.0.11/24"), (&web2, "10.2.0.12/24")];
+    lab.segment("outside", outside).unwrap();
+    lab.segment("inside", inside).unwrap();
+    for director in [&first, &second] {
+        director.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    }
+    for web in [&web1, &web2] {
+        web.gateway("10.2.0.254").unwrap();
+        web.serve(Tcp, "0.0.0.0:7").unwrap();
+    }
+    web2.serve(Http, "0.0.0.0:80").unwrap();
+    let web1 = web1.serve(Http, "0.0.0.0:80").unwrap();
+    ours::install();
+    Pair { lab, client, first, second, web1 }
+}
+
+/// Starts it on a director, with two services.
+fn keepalived(director: &Host, priority: u8) -> Running {
+    let name = director.name();
+    let configuration = format!(
+        "global_defs {{
+            router_id {name}
+            vrrp_version 3
+            lvs_sync_daemon eth1 web id 5
+        }}
+        vrrp_instance web {{
+            state BACKUP
+            interface eth0
+            virtual_router_id 51
+            priority {priority}
+            advert_int 0.3
+            virtual_ipaddress {{
+                10.1.0.100/32 dev eth0
+                10.2.0.254/32 dev eth1
+            }}
+        }}
+        {}{}",
+        virtual_server(80, "HTTP_GET {\nurl {\npath /health\nstatus_code 200\n}\n"),
+        virtual_server(7, "TCP_CHECK {\n"),
+    );
+    fs::write(format!("{name}.conf"), configuration).unwrap();
+    // In the foreground, its log on its standard error, files of its own.
+    director.start(&format!(
+        "keepalived -n -D -G -l -f {name}.conf -p {name}.pid -r {name}-vrrp.pid -c {name}-checkers.pid"
+    ))
+}
+
+fn virtual_server(port: u16, check: &str) -> String {
+    let server = |number| {
+        format!("real_server 10.2.0.1{number} {port} {{\nweight 1\n{check}connect_timeout 1\nretry 0\n}}\n}}\n")
+    };
+    format!(
+        "virtual_server 10.1.0.100 {port} {{
+            delay_loop 1
+            lb_algo rr
+            lb_kind NAT
+            protocol TCP
+            {}{}
+        }}
+        ",
+        server(1),
+        server(2)
+    )
+}
+
+const WEB: &str = "\
+-A -t 10.1.0.100:80 -s rr
+-a -t 10.1.0.100:80 -r 10.2.0.11:80 -m -w 1
+-a -t 10.1.0.100:80 -r 10.2.0.12:80 -m -w 1
+";
+const ECHO: &str = "\
+-A -t 10.1.0.100:7 -s rr
+-a -t 10.1.0.100:7 -r 10.2.0.11:7 -m -w 1
+-a -t 10.1.0.100:7 -r 10.2.0.12:7 -m -w 1
+";
+
+/// Waits until a director saves these lines, in whatever order of services.
+#[track_caller]
+fn saves(director: &Host, wanted: &[&str], daemon: &Running) {
+    wait::until(Duration::from_secs(15), || {
+        let saved = director.ok("ipvsadm -Sn");
+        let all = wanted.iter().all(|lines| saved.contains(lines));
+        if all && saved.len() == wanted.iter().map(|lines| lines.len()).sum::<usize>() {
+            return Ok(());
+        }
+        Err(format!("{saved}\nkeepalived says:\n{}", daemon.output()))
+    });
+}
+
+fn has_address(director: &Host, address: &str) -> bool {
+    director.ok("ip -4 -brief address").contains(address)
+}
+
+#[track_caller]
+fn gets_addresses(director: &Host, daemon: &Running) {
+    wait::until(Duration::from_secs(15), || {
+        let both = has_address(director, "10.1.0.100/32") && has_address(director, "10.2.0.254/32");
+        if both { Ok(()) } else { Err(daemon.output()) }
+    });
+}
+
+fn what_it_writes_we_list_and_what_we_write_it_leaves() {
+    let Pair { client, first, .. } = &pair();
+    let daemon = keepalived(first, 150);
+    gets_addresses(first, &daemon);
+    saves(first, &[WEB, ECHO], &daemon);
+    let daemons = first.ok("ipvsadm -Ln --daemon");
+    assert!(daemons.contains("master sync daemon (mcast=eth1, syncid=5,"), "{daemons}");
+    assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
+
+    // A service of our own, at the same address.
+    let own = "-A -t 10.1.0.100:8080 -s wlc\n-a -t 10.1.0.100:8080 -r 10.2.0.12:80 -m -w 1\n";
+    own.lines().for_each(|line| drop(first.ok(&format!("ipvsadm {line}"))));
+    assert_eq!(client.client().pages(2, "10.1.0.100:8080").to_string(), "web2=2");
+    // (Here a plan and its application within a scope of our own have their place: keepalived's services stay out of it.)
+    let reloads = daemon.output().matches("Reloading").count();
+    kill_process(daemon.pid(), Signal::HUP).unwrap();
+    wait::until(Duration::from_secs(15), || {
+        let said = daemon.output();
+        if said.matches("Reloading").count() > reloads { Ok(()) } else { Err(said) }
+    });
+    saves(first, &[WEB, ECHO, own], &daemon);
+
+    // It takes along what is its own.
+    daemon.stop(Duration::from_secs(10));
+    assert_eq!(first.ok("ipvsadm -Sn"), own);
+}
+
+fn a_sick_server_goes_and_comes_back() {
+    let Pair { client, first, web1, .. } = &pair();
+    let daemon = keepalived(first, 150);
+    gets_addresses(first, &daemon);
+    saves(first, &[WEB, ECHO], &daemon);
+    web1.set_healthy(false);
+    let without = "-A -t 10.1.0.100:80 -s rr\n-a -t 10.1.0.100:80 -r 10.2.0.12:80 -m -w 1\n";
+    saves(first, &[without, ECHO], &daemon);
+    assert_eq!(client.client().pages(2, "10.1.0.100:80").to_string(), "web2=2");
+    web1.set_healthy(true);
+    saves(first, &[WEB, ECHO], &daemon);
+    assert_eq!(client.client().pages(2, "10.1.0.100:80").to_string(), "web1=1 web2=1");
+}
+
+fn the_address_moves_and_connections_live_on() {
+    let Pair { lab, client, first, second, .. } = &pair();
+    let of_first = keepalived(first, 150);
+    gets_addresses(first, &of_first);
+    let of_second = keepalived(second, 100);
+    for (director, daemon) in [(first, &of_first), (second, &of_second)] {
+        saves(director, &[WEB, ECHO], daemon);
+    }
+    wait::until(Duration::from_secs(10), || {
+        let daemons = second.ok("ipvsadm -Ln --daemon");
+        if daemons.starts_with("backup sync daemon (mcast=eth1, syncid=5,") { Ok(()) } else { Err(daemons) }
+    });
+    let held = client.client().patience(Duration::from_secs(1)).hold(4, "10.1.0.100:7");
+    assert_eq!(held.to_string(), "web1=2 web2=2");
+    assert_eq!(held.again().to_string(), "web1=2 web2=2");
+    wait::until(Duration::from_secs(15), || {
+        let known = second.ok("ipvsadm -Lnc");
+        if known.matches("ESTABLISHED").count() == 4 { Ok(()) } else { Err(known) }
+    });
+
+    lab.unplug(first, "eth0").unwrap();
+    gets_addresses(second, &of_second);
+    wait::until(Duration::from_secs(10), || {
+        if has_address(first, "10.1.0.100") { Err(of_first.output()) } else { Ok(()) }
+    });
+    wait::until(Duration::from_secs(10), || {
+        let answers = held.again().to_string();
+        if answers == "web1=2 web2=2" { Ok(()) } else { Err(answers) }
+    });
+    assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
+    let daemons = second.ok("ipvsadm -Ln --daemon");
+    assert!(daemons.starts_with("master sync daemon (mcast=eth1, syncid=5,"), "{daemons}");
+}

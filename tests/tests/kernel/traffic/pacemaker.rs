@@ -1,0 +1,92 @@
+//! Two directors as nodes of a cluster of Pacemaker and Corosync.
+//!
+//! ```text
+//!   client ──── lan ──┬── first   10.1.0.1
+//!  10.1.0.10          ├── second  10.1.0.2     virtual, where Pacemaker puts it: 10.1.0.100
+//!                     ├── web1    10.1.0.11
+//!                     └── web2    10.1.0.12
+//! ```
+
+use std::time::Duration;
+
+use ipvs_tests::cluster::Cluster;
+use ipvs_tests::real_server;
+use ipvs_tests::serve::Protocol::Http;
+use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::wait;
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    a_failed_table_is_repaired_and_a_failed_node_replaced, needs = "pacemaker", seconds = 240;
+}
+
+/// The virtual address, and what stands in for a resource agent of the table.
+const DIRECTOR: &str = r#"
+<group id="director">
+  <primitive id="table" class="ocf" provider="pacemaker" type="Dummy">
+    <operations><op id="table-monitor" name="monitor" interval="2s" timeout="20s"/></operations>
+  </primitive>
+  <primitive id="address" class="ocf" provider="heartbeat" type="IPaddr2">
+    <instance_attributes id="address-attributes">
+      <nvpair id="address-ip" name="ip" value="10.1.0.100"/>
+      <nvpair id="address-nic" name="nic" value="eth0"/>
+      <nvpair id="address-cidr_netmask" name="cidr_netmask" value="32"/>
+    </instance_attributes>
+    <operations><op id="address-monitor" name="monitor" interval="2s" timeout="20s"/></operations>
+  </primitive>
+</group>
+"#;
+
+fn a_failed_table_is_repaired_and_a_failed_node_replaced() {
+    let lab = Lab::new().unwrap();
+    let [client, first, second, web1, web2] = lab.hosts(["client", "first", "second", "web1", "web2"]).unwrap();
+    let plugs = [
+        (&client, "10.1.0.10/24"),
+        (&first, "10.1.0.1/24"),
+        (&second, "10.1.0.2/24"),
+        (&web1, "10.1.0.11/24"),
+        (&web2, "10.1.0.12/24"),
+    ];
+    lab.segment("lan", plugs).unwrap();
+    for web in [&web1, &web2] {
+        real_server::direct(web, "10.1.0.100").unwrap();
+        web.serve(Http, "10.1.0.100:80").unwrap();
+    }
+    ours::install();
+    let mut cluster = Cluster::start(&[(&first, "10.1.0.1"), (&second, "10.1.0.2")]).unwrap();
+    for node in ["first", "second"] {
+        cluster.ok_on(node, "ipvsadm -A -t 10.1.0.100:80 -s rr");
+        cluster.ok_on(node, "ipvsadm -a -t 10.1.0.100:80 -r 10.1.0.11 -g");
+        cluster.ok_on(node, "ipvsadm -a -t 10.1.0.100:80 -r 10.1.0.12 -g");
+    }
+    cluster.add_resource(DIRECTOR);
+    cluster.runs_on("address", "first", Duration::from_secs(60));
+    assert_eq!(cluster.whereabouts("table"), ["first"]);
+    pages(&client);
+
+    // Without this file the stand-in is not running.
+    cluster.ok_on("first", "rm /run/Dummy-table.state");
+    wait::until(Duration::from_secs(30), || {
+        let status = cluster.status();
+        let noticed = status.contains("table 2s-interval monitor on first returned 'not running'");
+        if noticed && status.matches("Started first").count() == 2 { Ok(()) } else { Err(status) }
+    });
+    cluster.ok_on("first", "cat /run/Dummy-table.state");
+    pages(&client);
+
+    cluster.fail("first");
+    lab.unplug(&first, "eth0").unwrap();
+    let time = cluster.runs_on("address", "second", Duration::from_secs(60));
+    println!("the other node had the address after {time:.1?}");
+    assert_eq!(cluster.whereabouts("table"), ["second"]);
+    pages(&client);
+}
+
+/// The address is announced a moment after it is there.
+fn pages(client: &Host) {
+    wait::until(Duration::from_secs(10), || {
+        let answers = client.client().patience(Duration::from_secs(1)).pages(2, "10.1.0.100:80").to_string();
+        if answers == "web1=1 web2=1" { Ok(()) } else { Err(answers) }
+    });
+}

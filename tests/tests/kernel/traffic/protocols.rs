@@ -1,0 +1,223 @@
+//! Services that are not plain TCP or UDP: SCTP, FTP with its helper, SIP with its persistence engine.
+
+use ipvs_tests::ftp::{self, Mode};
+use ipvs_tests::guest::modules;
+use ipvs_tests::real_server;
+use ipvs_tests::serve::Protocol::{Sctp, Udp};
+use ipvs_tests::topology::{Host, Lab};
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    sctp;
+    sctp_over_ipv6;
+    sctp_by_direct_routing;
+    ftp_passive;
+    ftp_active;
+    ftp_extended_passive;
+    ftp_extended_active;
+    ftp_without_its_helper;
+    sip_by_call_id;
+    sip_message_by_message;
+}
+
+/// ```text
+///   client ──── outside ──── director ──── inside ──┬── web1  10.2.0.11  fd02::11
+///  10.1.0.10               10.1.0.1   10.2.0.1      └── web2  10.2.0.12  fd02::12
+///  10.1.0.11                fd01::1    fd02::1
+///   fd01::10     virtual: 10.1.0.100, fd01::100
+/// ```
+struct Nat {
+    _lab: Lab,
+    client: Host,
+    director: Host,
+    webs: [Host; 2],
+}
+
+fn nat() -> Nat {
+    let lab = Lab::new().unwrap();
+    let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
+    let outside = [
+        (&client, "10.1.0.10/24 10.1.0.11/24 fd01::10/64"),
+        (&director, "10.1.0.1/24 10.1.0.100/24 fd01::1/64 fd01::100/128"),
+    ];
+    let inside = [
+        (&director, "10.2.0.1/24 fd02::1/64"),
+        (&web1, "10.2.0.11/24 fd02::11/64"),
+        (&web2, "10.2.0.12/24 fd02::12/64"),
+    ];
+    lab.segment("outside", outside).unwrap();
+    lab.segment("inside", inside).unwrap();
+    director.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    director.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
+    for web in [&web1, &web2] {
+        web.gateway("10.2.0.1").unwrap();
+        web.gateway("fd02::1").unwrap();
+    }
+    ours::install();
+    Nat { _lab: lab, client, director, webs: [web1, web2] }
+}
+
+fn sctp() {
+    associations("10.1.0.100:5000", ["10.2.0.11:5000", "10.2.0.12:5000"]);
+}
+
+fn sctp_over_ipv6() {
+    associations("[fd01::100]:5000", ["[fd02::11]:5000", "[fd02::12]:5000"]);
+}
+
+fn associations(service: &str, servers: [&str; 2]) {
+    modules::load("sctp").unwrap();
+    let Nat { client, director, webs, .. } = &nat();
+    director.ok(&format!("ipvsadm -A --sctp-service {service} -s rr"));
+    for (web, server) in webs.iter().zip(servers) {
+        // With one address only, or it would name all it has to its peer, who would then try those.
+        web.serve(Sctp, server).unwrap();
+        director.ok(&format!("ipvsadm -a --sctp-service {service} -r {server} -m"));
+    }
+    let held = client.client().sctp().hold(4, service);
+    assert_eq!(held.to_string(), "web1=2 web2=2");
+    assert_eq!(held.again().to_string(), "web1=2 web2=2");
+    let list = director.ok("ipvsadm -Lnc");
+    assert_eq!(list.matches("ESTABLISHED").count(), 4, "{list}");
+    let list = director.ok("ipvsadm -Ln");
+    assert!(list.contains(&format!("SCTP {service} rr\n")), "{list}");
+    assert_eq!(list.matches("Masq    1      2          0 ").count(), 2, "{list}");
+}
+
+fn sctp_by_direct_routing() {
+    modules::load("sctp").unwrap();
+    let Lan { client, director, webs, .. } = &lan();
+    director.ok("ipvsadm -A --sctp-service 10.1.0.100:5000 -s rr");
+    for (web, server) in webs.iter().zip(["10.1.0.21", "10.1.0.22"]) {
+        web.serve(Sctp, "10.1.0.100:5000").unwrap();
+        director.ok(&format!("ipvsadm -a --sctp-service 10.1.0.100:5000 -r {server} -g"));
+    }
+    let held = client.client().sctp().hold(4, "10.1.0.100:5000");
+    assert_eq!(held.to_string(), "web1=2 web2=2");
+    assert_eq!(held.again().to_string(), "web1=2 web2=2");
+}
+
+/// Four files; the words on the second connection as the client heard them.
+fn fetch(service: &str, servers: [&str; 2], mode: Mode) -> Vec<String> {
+    modules::load("ip_vs_ftp").unwrap();
+    let Nat { client, director, webs, .. } = &nat();
+    director.ok(&format!("ipvsadm -A -t {service} -s rr"));
+    for (web, server) in webs.iter().zip(servers) {
+        ftp::serve(web).unwrap();
+        director.ok(&format!("ipvsadm -a -t {service} -r {server} -m"));
+    }
+    let fetched: Vec<(String, String)> = (0..4).map(|_| ftp::fetch(client, service, mode).unwrap()).collect();
+    for web in ["file of web1\n", "file of web2\n"] {
+        assert_eq!(fetched.iter().filter(|(file, _)| file == web).count(), 2, "{fetched:?}");
+    }
+    fetched.into_iter().map(|(_, agreed)| agreed).collect()
+}
+
+const FTP_4: [&str; 2] = ["10.2.0.11", "10.2.0.12"];
+const FTP_6: [&str; 2] = ["[fd02::11]:21", "[fd02::12]:21"];
+
+fn ftp_passive() {
+    let agreed = fetch("10.1.0.100:21", FTP_4, Mode::Passive);
+    assert!(agreed.iter().all(|words| words.contains("(10,1,0,100,")), "{agreed:?}");
+}
+
+fn ftp_active() {
+    fetch("10.1.0.100:21", FTP_4, Mode::Active);
+}
+
+fn ftp_extended_passive() {
+    fetch("[fd01::100]:21", FTP_6, Mode::ExtendedPassive);
+}
+
+fn ftp_extended_active() {
+    fetch("[fd01::100]:21", FTP_6, Mode::ExtendedActive);
+}
+
+/// On a port that the helper does not look at the server's words arrive as they were said.
+fn ftp_without_its_helper() {
+    let Nat { client, director, webs, .. } = &nat();
+    ftp::serve(&webs[0]).unwrap();
+    director.ok("ipvsadm -A -t 10.1.0.100:2121 -s rr");
+    director.ok("ipvsadm -a -t 10.1.0.100:2121 -r 10.2.0.11:21 -m");
+    assert!(ftp::fetch(client, "10.1.0.100:2121", Mode::Passive).is_err());
+}
+
+fn call(id: &str) -> String {
+    format!(
+        "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.0.10:5060\r\nTo: <sip:bob@example.com>\r\n\
+         Call-ID: {id}@example.com\r\nCSeq: 1 INVITE\r\n\r\n"
+    )
+}
+
+/// A call stays with its server, whatever port of its network its messages come from.
+fn sip_by_call_id() {
+    let Nat { client, director, webs, .. } = &nat();
+    director.ok("ipvsadm -A -u 10.1.0.100:5060 -s rr -p 60 -M 255.255.255.0 --pe sip");
+    for (web, server) in webs.iter().zip(["10.2.0.11:5060", "10.2.0.12:5060"]) {
+        web.serve(Udp, server).unwrap();
+        director.ok(&format!("ipvsadm -a -u 10.1.0.100:5060 -r {server} -m"));
+    }
+    let of_call = |id: &str| {
+        let from = |source| client.client().from(source).saying(call(id)).datagrams(2, "10.1.0.100:5060").to_string();
+        let answers = ["10.1.0.10", "10.1.0.11"].map(from);
+        assert_eq!(answers[0], answers[1], "call {id}");
+        answers[0].clone()
+    };
+    let answers = ["a", "b", "c", "d"].map(of_call);
+    assert_eq!(answers.iter().filter(|who| *who == "web1=2").count(), 2, "{answers:?}");
+    assert_eq!(["a", "b", "c", "d"].map(of_call), answers);
+    assert!(director.ok("ipvsadm -Ln").contains("UDP  10.1.0.100:5060 rr persistent 60 mask 255.255.255.0 pe sip\n"));
+    let connections = director.ok("ipvsadm -Lnc --persistent-conn");
+    assert!(connections.contains(" sip ") && connections.contains("c@example.com"), "{connections}");
+    assert_eq!(
+        director.ok("ipvsadm -Sn").lines().next(),
+        Some("-A -u 10.1.0.100:5060 -s rr -p 60 -M 255.255.255.0 --pe sip")
+    );
+}
+
+/// A proxy sends all its calls from one socket: with one-packet scheduling each message finds the server of its call.
+fn sip_message_by_message() {
+    let Lan { client, director, webs, .. } = &lan();
+    director.ok("ipvsadm -A -u 10.1.0.100:5060 -s rr -p 60 -o --pe sip");
+    for (web, server) in webs.iter().zip(["10.1.0.21", "10.1.0.22"]) {
+        web.serve(Udp, "10.1.0.100:5060").unwrap();
+        director.ok(&format!("ipvsadm -a -u 10.1.0.100:5060 -r {server} -g"));
+    }
+    let of_call = |id: &str| {
+        let proxy = client.client().from("10.1.0.10:5060").saying(call(id));
+        proxy.datagrams_of_one_socket(2, "10.1.0.100:5060").to_string()
+    };
+    let answers = ["a", "b", "c", "d"].map(of_call);
+    assert_eq!(answers.iter().filter(|who| *who == "web1=2").count(), 2, "{answers:?}");
+    assert_eq!(["a", "b", "c", "d"].map(of_call), answers);
+}
+
+/// ```text
+///   client     director       web1       web2
+/// 10.1.0.10    10.1.0.1    10.1.0.21  10.1.0.22
+///     └────────────┴── lan ─────┴──────────┘       virtual: 10.1.0.100
+/// ```
+struct Lan {
+    _lab: Lab,
+    client: Host,
+    director: Host,
+    webs: [Host; 2],
+}
+
+fn lan() -> Lan {
+    let lab = Lab::new().unwrap();
+    let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
+    let plugs = [
+        (&client, "10.1.0.10/24"),
+        (&director, "10.1.0.1/24 10.1.0.100/32"),
+        (&web1, "10.1.0.21/24"),
+        (&web2, "10.1.0.22/24"),
+    ];
+    lab.segment("lan", plugs).unwrap();
+    for web in [&web1, &web2] {
+        real_server::direct(web, "10.1.0.100").unwrap();
+    }
+    ours::install();
+    Lan { _lab: lab, client, director, webs: [web1, web2] }
+}

@@ -1,0 +1,370 @@
+//! Every scheduler, its flags, and whom it chooses.
+//!
+//! ```text
+//!     client ──── outside ──── director ──── inside ──┬── rs1  10.2.0.11
+//!  10.1.0.10 …               10.1.0.1   10.2.0.1      ├── rs2  10.2.0.12
+//!       10.1.0.17  virtual: 10.1.0.100 … 10.1.0.107   └── rs3  10.2.0.13
+//! ```
+
+use std::fmt::Display;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipvs_tests::client::Answers;
+use ipvs_tests::command::Ran;
+use ipvs_tests::serve::Protocol::{Tcp, Udp};
+use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::wait;
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    rr_takes_turns_whatever_the_weights;
+    wrr_takes_turns_by_weight;
+    lc_takes_the_one_with_the_fewest_connections;
+    wlc_takes_the_fewest_for_its_weight;
+    wlc_leaves_a_loaded_server_alone;
+    sed_takes_the_shortest_wait_for_one_more;
+    nq_takes_an_idle_one_first;
+    sh_keeps_a_source_where_its_hash_says;
+    sh_port_spreads_one_source;
+    sh_fallback_takes_another_for_a_drained_server;
+    mh_keeps_sources_when_a_server_goes;
+    mh_port_spreads_one_source;
+    mh_fallback_takes_another_for_a_drained_server;
+    dh_keeps_a_destination_where_its_hash_says;
+    lblc_keeps_destinations_apart_and_in_place;
+    lblcr_keeps_destinations_apart_and_in_place;
+    fo_takes_the_heaviest_that_is_there;
+    ovf_fills_the_heaviest_first;
+    thresholds_close_a_server_and_open_it_again;
+}
+
+struct Farm {
+    _lab: Lab,
+    client: Host,
+    director: Host,
+}
+
+const SOURCES: [&str; 8] =
+    ["10.1.0.10", "10.1.0.11", "10.1.0.12", "10.1.0.13", "10.1.0.14", "10.1.0.15", "10.1.0.16", "10.1.0.17"];
+
+const VIPS: [&str; 8] =
+    ["10.1.0.100", "10.1.0.101", "10.1.0.102", "10.1.0.103", "10.1.0.104", "10.1.0.105", "10.1.0.106", "10.1.0.107"];
+
+const WEB: &str = "-t 10.1.0.100:80";
+
+fn farm() -> Farm {
+    let lab = Lab::new().unwrap();
+    let [client, director, rs1, rs2, rs3] = lab.hosts(["client", "director", "rs1", "rs2", "rs3"]).unwrap();
+    let outside = [(&client, &*many(&SOURCES)), (&director, &*format!("10.1.0.1/24 {}", many(&VIPS)))];
+    lab.segment("outside", outside).unwrap();
+    let inside = [(&director, "10.2.0.1/24"), (&rs1, "10.2.0.11/24"), (&rs2, "10.2.0.12/24"), (&rs3, "10.2.0.13/24")];
+    lab.segment("inside", inside).unwrap();
+    director.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    // A client is told once a second only that it is refused, by ICMP. (Where the answer comes back while connect() is
+    // still at it, which is so on 7.2, the client does not hear it before it tries again after a second.)
+    director.sysctl("net/ipv4/icmp_ratelimit", "0").unwrap();
+    for rs in [&rs1, &rs2, &rs3] {
+        rs.gateway("10.2.0.1").unwrap();
+        rs.serve(Tcp, "0.0.0.0:80").unwrap();
+        rs.serve(Udp, "0.0.0.0:53").unwrap();
+    }
+    ours::install();
+    Farm { _lab: lab, client, director }
+}
+
+fn many(addresses: &[&str]) -> String {
+    addresses.iter().map(|address| format!("{address}/24 ")).collect()
+}
+
+impl Farm {
+    /// The service, and its servers with these weights: rs1, rs2, ….
+    fn service<const N: usize>(&self, service: &str, options: &str, weights: [u32; N]) {
+        self.director.ok(&format!("ipvsadm -A {service} {options}"));
+        for (number, weight) in (1..).zip(weights) {
+            self.server("-a", service, number, weight);
+        }
+    }
+
+    fn server(&self, command: &str, service: &str, number: u32, weight: u32) {
+        self.director.ok(&format!("ipvsadm {command} {service} -r 10.2.0.1{number} -m -w {weight}"));
+    }
+
+    /// Sets a weight in [`WEB`].
+    fn weight(&self, number: u32, weight: u32) {
+        self.server("-e", WEB, number, weight);
+    }
+
+    fn remove(&self, number: u32) -> Ran {
+        self.director.run(&format!("ipvsadm -d {WEB} -r 10.2.0.1{number}"))
+    }
+
+    fn hold(&self, count: usize) -> Answers {
+        self.client.client().hold(count, "10.1.0.100:80")
+    }
+
+    /// One connection after the other, each ended before the next.
+    fn visits(&self, count: usize) -> String {
+        let one = |_| self.hold(1).who.remove(0);
+        Answers { who: (0..count).map(one).collect(), ..Answers::default() }.to_string()
+    }
+
+    /// Who answers each source, twice the same.
+    fn by_source(&self) -> [String; 8] {
+        let ask = || SOURCES.map(|source| self.client.client().from(source).hold(1, "10.1.0.100:80").who.remove(0));
+        let answers = ask();
+        assert_eq!(ask(), answers, "the second time");
+        answers
+    }
+
+    /// Who answers 24 ports of one source.
+    fn by_port(&self) -> Vec<String> {
+        let ask = |port| self.client.client().from(&format!("10.1.0.10:{port}")).hold(1, "10.1.0.100:80").who.remove(0);
+        (40_001..=40_024).map(ask).collect()
+    }
+
+    /// What comes for any of the virtual addresses gets mark 1.
+    fn mark_all(&self) {
+        self.director.ok("tc qdisc add dev eth0 clsact");
+        self.director
+            .ok("tc filter add dev eth0 ingress protocol ip flower dst_ip 10.1.0.100/30 action skbedit mark 1");
+        self.director
+            .ok("tc filter add dev eth0 ingress protocol ip flower dst_ip 10.1.0.104/30 action skbedit mark 1");
+    }
+}
+
+/// How many different servers there are.
+fn different<T: Display>(who: &[T]) -> usize {
+    who.iter().map(T::to_string).collect::<std::collections::BTreeSet<_>>().len()
+}
+
+fn rr_takes_turns_whatever_the_weights() {
+    let farm = farm();
+    farm.service(WEB, "-s rr", [1, 7, 1]);
+    assert_eq!(farm.visits(9), "rs1=3 rs2=3 rs3=3");
+    farm.weight(2, 0);
+    assert_eq!(farm.visits(6), "rs1=3 rs3=3");
+    farm.weight(1, 0);
+    farm.weight(3, 0);
+    assert_eq!(farm.visits(2), "refused=2");
+}
+
+fn wrr_takes_turns_by_weight() {
+    let farm = farm();
+    farm.service(WEB, "-s wrr", [1, 2, 3]);
+    assert_eq!(farm.visits(12), "rs1=2 rs2=4 rs3=6");
+    farm.weight(3, 0);
+    assert_eq!(farm.visits(6), "rs1=2 rs2=4");
+}
+
+fn lc_takes_the_one_with_the_fewest_connections() {
+    let farm = farm();
+    farm.service(WEB, "-s lc", [1]);
+    let held = farm.hold(4);
+    assert_eq!(held.to_string(), "rs1=4");
+    // The weight is nothing to it.
+    farm.server("-a", WEB, 2, 1);
+    farm.server("-a", WEB, 3, 9);
+    assert_eq!(farm.hold(8).to_string(), "rs2=4 rs3=4");
+}
+
+fn wlc_takes_the_fewest_for_its_weight() {
+    let farm = farm();
+    // It is what you get when you name no scheduler.
+    farm.service(WEB, "", [1, 2, 3]);
+    assert!(farm.director.ok("ipvsadm -Ln").contains("TCP  10.1.0.100:80 wlc\n"));
+    assert_eq!(farm.hold(12).to_string(), "rs1=2 rs2=4 rs3=6");
+}
+
+fn wlc_leaves_a_loaded_server_alone() {
+    let farm = farm();
+    farm.service(WEB, "-s wlc", [1]);
+    let held = farm.hold(4);
+    assert_eq!(held.to_string(), "rs1=4");
+    farm.server("-a", WEB, 2, 2);
+    farm.server("-a", WEB, 3, 2);
+    assert_eq!(farm.hold(8).to_string(), "rs2=4 rs3=4");
+}
+
+/// (Connections + 1) / weight: the slow one is left idle as long as the fast one would be quicker.
+fn sed_takes_the_shortest_wait_for_one_more() {
+    let farm = farm();
+    farm.service(WEB, "-s sed", [1, 2, 4]);
+    let held = farm.hold(2);
+    assert_eq!(held.who, ["rs3", "rs3"], "1/4, 2/4 against 1/2 and 1/1");
+    let more = farm.hold(5);
+    assert_eq!(Answers { who: [held.who, more.who].concat(), ..Answers::default() }.to_string(), "rs1=1 rs2=2 rs3=4");
+}
+
+fn nq_takes_an_idle_one_first() {
+    let farm = farm();
+    farm.service(WEB, "-s nq", [1, 3]);
+    let held = farm.hold(2);
+    assert_eq!(held.to_string(), "rs1=1 rs2=1");
+    let more = farm.hold(6);
+    assert_eq!(more.to_string(), "rs1=1 rs2=5");
+}
+
+/// Whom sh chooses: servers stand newest first, each as often as it weighs, round and round in 256 slots.
+/// ip_vs_sh_assign, ip_vs_sh_hashkey
+fn owner(address: &str, newest_first: [&str; 3]) -> String {
+    let address = u32::from(address.parse::<Ipv4Addr>().unwrap());
+    let slot = address.wrapping_mul(0x61C8_8647) >> 24;
+    newest_first[slot as usize % 3].to_owned()
+}
+
+fn sh_keeps_a_source_where_its_hash_says() {
+    let farm = farm();
+    farm.service(WEB, "-s sh", [1, 1, 1]);
+    let wanted = SOURCES.map(|source| owner(source, ["rs3", "rs2", "rs1"]));
+    assert!(different(&wanted) >= 2, "{wanted:?}");
+    assert_eq!(farm.by_source(), wanted);
+    // Taken out and put back, a server is the newest, and others' sources move too.
+    farm.remove(1).ok();
+    farm.server("-a", WEB, 1, 1);
+    assert_eq!(farm.by_source(), SOURCES.map(|source| owner(source, ["rs1", "rs3", "rs2"])));
+}
+
+fn sh_port_spreads_one_source() {
+    let farm = farm();
+    farm.service(WEB, "-s sh", [1, 1, 1]);
+    assert_eq!(different(&farm.by_port()), 1);
+    farm.director.ok(&format!("ipvsadm -E {WEB} -s sh -b sh-port"));
+    // From other ports: connections that were there stay with their server for a while.
+    let ask = |port| farm.client.client().from(&format!("10.1.0.10:{port}")).hold(1, "10.1.0.100:80").who.remove(0);
+    let answers: Vec<String> = (41_001..=41_024).map(ask).collect();
+    assert_eq!(different(&answers), 3, "{answers:?}");
+}
+
+fn sh_fallback_takes_another_for_a_drained_server() {
+    fallback("sh", "sh-fallback");
+}
+
+fn mh_fallback_takes_another_for_a_drained_server() {
+    fallback("mh", "mh-fallback");
+}
+
+fn fallback(scheduler: &str, flag: &str) {
+    let farm = farm();
+    farm.service(WEB, &format!("-s {scheduler}"), [1, 1, 1]);
+    let before = farm.by_source();
+    let drained = before[0].clone();
+    farm.weight(drained.trim_start_matches("rs").parse().unwrap(), 0);
+    assert_eq!(farm.client.client().from(SOURCES[0]).hold(1, "10.1.0.100:80").to_string(), "refused=1");
+    farm.director.ok(&format!("ipvsadm -E {WEB} -s {scheduler} -b {flag}"));
+    assert!(farm.director.ok("ipvsadm -Ln").contains(&format!("{scheduler} ({flag})")));
+    for (now, was) in farm.by_source().iter().zip(&before) {
+        assert!(if *was == drained { now.starts_with("rs") && *now != drained } else { now == was }, "{was}: {now}");
+    }
+}
+
+fn mh_keeps_sources_when_a_server_goes() {
+    let farm = farm();
+    farm.service(WEB, "-s mh", [1, 1, 1]);
+    let before = farm.by_source();
+    assert!(different(&before) >= 2, "{before:?}");
+    let gone = before[0].clone();
+    farm.remove(gone.trim_start_matches("rs").parse().unwrap()).ok();
+    let after = farm.by_source();
+    assert!(!after.contains(&gone), "{after:?}");
+    // Of those who had another server a quarter may have to move, in theory: Maglev hashing disturbs little, not nothing.
+    let moved = after.iter().zip(&before).filter(|(now, was)| **was != gone && now != was).count();
+    assert!(moved <= 2, "{before:?} {after:?}");
+}
+
+fn mh_port_spreads_one_source() {
+    let farm = farm();
+    farm.service(WEB, "-s mh -b mh-port", [1, 1, 1]);
+    assert_eq!(different(&farm.by_port()), 3);
+}
+
+fn dh_keeps_a_destination_where_its_hash_says() {
+    let farm = farm();
+    farm.mark_all();
+    farm.service("-f 1", "-s dh", [1, 1, 1]);
+    let ask = || VIPS.map(|vip| farm.client.client().hold(1, &format!("{vip}:80")).who.remove(0));
+    let wanted = VIPS.map(|vip| owner(vip, ["rs3", "rs2", "rs1"]));
+    assert!(different(&wanted) >= 2, "{wanted:?}");
+    assert_eq!(ask(), wanted);
+    assert_eq!(ask(), wanted);
+}
+
+fn lblc_keeps_destinations_apart_and_in_place() {
+    apart_and_in_place("lblc");
+}
+
+fn lblcr_keeps_destinations_apart_and_in_place() {
+    apart_and_in_place("lblcr");
+}
+
+fn apart_and_in_place(scheduler: &str) {
+    let farm = farm();
+    farm.mark_all();
+    farm.service("-f 1", &format!("-s {scheduler}"), [1, 1, 1]);
+    let ask = |vip: &str| farm.client.client().hold(1, &format!("{vip}:80"));
+    let held: Vec<Answers> = VIPS[..6].iter().map(|vip| ask(vip)).collect();
+    let who: Vec<String> = held.iter().map(Answers::to_string).collect();
+    for server in ["rs1=1", "rs2=1", "rs3=1"] {
+        assert_eq!(who.iter().filter(|who| *who == server).count(), 2, "{who:?}");
+    }
+    assert_eq!(VIPS[..6].iter().map(|vip| ask(vip).to_string()).collect::<Vec<_>>(), who);
+}
+
+fn fo_takes_the_heaviest_that_is_there() {
+    let farm = farm();
+    farm.service(WEB, "-s fo", [1, 5, 3]);
+    assert_eq!(farm.visits(4), "rs2=4");
+    farm.weight(2, 0);
+    assert_eq!(farm.visits(4), "rs3=4");
+    farm.remove(3).ok();
+    assert_eq!(farm.visits(4), "rs1=4");
+    farm.weight(2, 5);
+    assert_eq!(farm.visits(4), "rs2=4");
+}
+
+/// Each takes one more than it weighs.
+fn ovf_fills_the_heaviest_first() {
+    let farm = farm();
+    farm.service(WEB, "-s ovf", [1, 2, 3]);
+    let held = farm.hold(10);
+    assert_eq!(held.who, ["rs3", "rs3", "rs3", "rs3", "rs2", "rs2", "rs2", "rs1", "rs1", "refused"]);
+}
+
+/// By datagrams: how long their connections live can be said beforehand.
+fn thresholds_close_a_server_and_open_it_again() {
+    let farm = farm();
+    let dns = "-u 10.1.0.100:53";
+    farm.service(dns, "-s rr", [1, 1]);
+    let set_limits = |upper, lower| {
+        farm.director.ok(&format!("ipvsadm -e {dns} -r 10.2.0.11 -m -w 1 -x {upper} -y {lower}"));
+    };
+    let ask = |port: &u16| {
+        let client = farm.client.client().from(&format!("10.1.0.10:{port}"));
+        client.datagrams(1, "10.1.0.100:53").who.remove(0)
+    };
+    let of_rs1 = |ports: std::ops::Range<u16>| ports.filter(|port| ask(port) == "rs1").collect::<Vec<_>>();
+    let known = || farm.director.ok("ipvsadm -Lnc").matches("10.2.0.11:53").count();
+
+    set_limits(2, 1);
+    let mut at_rs1 = of_rs1(20_000..20_008);
+    assert_eq!(at_rs1.len(), 2);
+    let list = farm.director.ok("ipvsadm -Ln --thresholds");
+    let line = list.lines().find(|line| line.contains("10.2.0.11:53")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    // Upper, lower, active, inactive.
+    assert_eq!(words, ["->", "10.2.0.11:53", "2", "1", "0", "2"]);
+
+    // Higher limits open it at once. (Both: from 7 on, a server between the two stays as it is.)
+    set_limits(4, 3);
+    at_rs1.extend(of_rs1(20_010..20_018));
+    assert_eq!(at_rs1.len(), 4);
+
+    // So does what ends, when fewer than the lower limit are left.
+    farm.director.ok("ipvsadm --set 0 0 1");
+    for (end, left, opened) in [(at_rs1[0], 3, false), (at_rs1[1], 2, true)] {
+        assert_eq!(ask(&end), "rs1", "its timer starts anew, with a second to go");
+        wait::until(Duration::from_secs(10), || if known() == left { Ok(()) } else { Err(known().to_string()) });
+        assert_eq!(!of_rs1(20_020..20_022).is_empty(), opened, "with {left} connections");
+    }
+}

@@ -1,0 +1,240 @@
+//! Tunnelling: the servers are elsewhere, behind a router; they unpack, and answer the client themselves.
+//!
+//! ```text
+//!   client     director
+//! 10.1.0.10    10.1.0.1   virtual: 10.1.0.100, fd01::100
+//!  fd01::10    fd01::1
+//!     └──── front ──┴──── router ──── back ──┬── web1  10.3.0.11  fd03::11
+//!                                            └── web2  10.3.0.12  fd03::12
+//! ```
+
+use std::net::IpAddr;
+
+use ipvs_tests::packets::Packet;
+use ipvs_tests::real_server::{self, Tunnel};
+use ipvs_tests::serve::Protocol::Tcp;
+use ipvs_tests::topology::{Host, Lab};
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    ipip;
+    gre;
+    gre_with_checksum;
+    gue;
+    gue_without_checksum;
+    gue_with_checksum;
+    gue_with_remote_checksum;
+    ipip_of_ipv6;
+    gre_of_ipv6;
+    gre_with_checksum_of_ipv6;
+    gue_of_ipv6;
+    gue_with_checksum_of_ipv6;
+    gue_with_remote_checksum_of_ipv6;
+    ipv4_to_ipv6_servers_by_ipip;
+    ipv4_to_ipv6_servers_by_gre;
+    ipv4_to_ipv6_servers_by_gue;
+    ipv6_to_ipv4_servers_by_ipip;
+    ipv6_to_ipv4_servers_by_gre;
+    ipv6_to_ipv4_servers_by_gue;
+    families_mix_in_tunnels_only;
+}
+
+struct Routed {
+    _lab: Lab,
+    client: Host,
+    director: Host,
+    web1: Host,
+    web2: Host,
+}
+
+fn routed() -> Routed {
+    let lab = Lab::new().unwrap();
+    let [client, director, router, web1, web2] = lab.hosts(["client", "director", "router", "web1", "web2"]).unwrap();
+    let front = [
+        (&client, "10.1.0.10/24 fd01::10/64"),
+        (&director, "10.1.0.1/24 fd01::1/64 10.1.0.100/32 fd01::100/128"),
+        (&router, "10.1.0.254/24 fd01::254/64"),
+    ];
+    let back = [
+        (&router, "10.3.0.254/24 fd03::254/64"),
+        (&web1, "10.3.0.11/24 fd03::11/64"),
+        (&web2, "10.3.0.12/24 fd03::12/64"),
+    ];
+    lab.segment("front", front).unwrap();
+    lab.segment("back", back).unwrap();
+    router.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    router.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
+    director.gateway("10.1.0.254").unwrap();
+    director.gateway("fd01::254").unwrap();
+    for web in [&web1, &web2] {
+        web.gateway("10.3.0.254").unwrap();
+        web.gateway("fd03::254").unwrap();
+    }
+    ours::install();
+    Routed { _lab: lab, client, director, web1, web2 }
+}
+
+const V4: &str = "10.1.0.100";
+const V6: &str = "fd01::100";
+const SERVERS_4: [&str; 2] = ["10.3.0.11", "10.3.0.12"];
+const SERVERS_6: [&str; 2] = ["fd03::11", "fd03::12"];
+
+/// Short answers, an upload in packets too big for the tunnel, and what of all this arrived at web1.
+fn through(tunnel: Tunnel, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Packet> {
+    let Routed { client, director, web1, web2, .. } = &routed();
+    let web = if vip.contains(':') { format!("[{vip}]:80") } else { format!("{vip}:80") };
+    director.ok(&format!("ipvsadm -A -t {web} -s rr"));
+    for (host, own) in [(web1, servers[0]), (web2, servers[1])] {
+        real_server::tunnelled(host, tunnel, own, vip).unwrap();
+        host.serve(Tcp, &web).unwrap();
+        let server = if own.contains(':') { format!("[{own}]:80") } else { format!("{own}:80") };
+        director.ok(&format!("ipvsadm -a -t {web} -r {server} -i {options}"));
+    }
+    let (at_client, at_director, at_web1) = (client.watch().unwrap(), director.watch().unwrap(), web1.watch().unwrap());
+    assert_eq!(client.client().hold(6, &web).to_string(), "web1=3 web2=3");
+    let uploads = [0, 1].map(|_| client.client().upload(20_000, &web).unwrap());
+    assert_eq!(uploads, ["web2 20001", "web1 20001"]);
+
+    let vip: IpAddr = vip.parse().unwrap();
+    let answer = |packet: &Packet| packet.source() == vip && packet.protocol() == libc::IPPROTO_TCP;
+    assert!(!at_director.packets().iter().any(answer), "an answer passes the director");
+    let complaint = |packet: &&Packet| match packet.protocol() {
+        libc::IPPROTO_ICMP => packet.payload().starts_with(&[3, 4]),
+        libc::IPPROTO_ICMPV6 => packet.payload().starts_with(&[2, 0]),
+        _ => false,
+    };
+    assert_ne!(at_client.packets().iter().filter(complaint).count(), 0, "the client was told that there is less room");
+    let own: IpAddr = servers[0].parse().unwrap();
+    let packets: Vec<Packet> = at_web1.packets().into_iter().filter(|packet| packet.destination() == own).collect();
+    assert!(packets.len() > 20, "{packets:?}");
+    packets
+}
+
+fn is(protocol: i32) -> impl Fn(&Packet) -> bool {
+    move |packet| packet.protocol() == protocol
+}
+
+/// GRE whose flags say that there is a checksum, or none. RFC 2784
+fn is_gre(checksum: bool) -> impl Fn(&Packet) -> bool {
+    move |packet| packet.protocol() == libc::IPPROTO_GRE && (packet.payload()[0] & 0x80 != 0) == checksum
+}
+
+/// UDP to port 6080, with a checksum or none.
+fn is_gue(checksum: bool) -> impl Fn(&Packet) -> bool {
+    move |packet| {
+        let udp = packet.payload();
+        packet.protocol() == libc::IPPROTO_UDP
+            && udp[2..4] == 6080_u16.to_be_bytes()
+            && (udp[6..8] != [0, 0]) == checksum
+    }
+}
+
+/// GUE with a checksum, and mostly with two words of options: the private flag, and of these the one that says that the
+/// checksum inside is left to be made by the receiver, out of the outer one. include/net/gue.h
+///
+/// Mostly: of some packets of its own a kernel makes the inner checksum at once (acknowledgements in TIME_WAIT).
+fn all_are_gue_and_most_have_a_remote_checksum(packets: &[Packet]) {
+    all(packets, is_gue(true));
+    let remote = |packet: &&Packet| packet.payload()[8] == 2 && packet.payload()[10..16] == [0, 1, 0x80, 0, 0, 0];
+    let count = packets.iter().filter(remote).count();
+    assert!(count * 4 > packets.len() * 3, "{count} of {}", packets.len());
+}
+
+#[track_caller]
+fn all(packets: &[Packet], right: impl Fn(&Packet) -> bool) {
+    let wrong: Vec<_> = packets.iter().filter(|packet| !right(packet)).collect();
+    assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), packets.len(), wrong[0]);
+}
+
+fn ipip() {
+    all(&through(Tunnel::Ipip, "", V4, SERVERS_4), is(libc::IPPROTO_IPIP));
+}
+
+fn gre() {
+    all(&through(Tunnel::Gre, "--tun-type gre", V4, SERVERS_4), is_gre(false));
+}
+
+fn gre_with_checksum() {
+    all(&through(Tunnel::GreWithChecksum, "--tun-type gre --tun-csum", V4, SERVERS_4), is_gre(true));
+}
+
+const GUE: &str = "--tun-type gue --tun-port 6080";
+
+fn gue() {
+    all(&through(Tunnel::Gue(6080), GUE, V4, SERVERS_4), is_gue(false));
+}
+
+fn gue_without_checksum() {
+    all(&through(Tunnel::Gue(6080), &format!("{GUE} --tun-nocsum"), V4, SERVERS_4), is_gue(false));
+}
+
+fn gue_with_checksum() {
+    all(&through(Tunnel::Gue(6080), &format!("{GUE} --tun-csum"), V4, SERVERS_4), is_gue(true));
+}
+
+fn gue_with_remote_checksum() {
+    let packets = through(Tunnel::Gue(6080), &format!("{GUE} --tun-remcsum"), V4, SERVERS_4);
+    all_are_gue_and_most_have_a_remote_checksum(&packets);
+}
+
+fn ipip_of_ipv6() {
+    all(&through(Tunnel::Ipip, "", V6, SERVERS_6), is(libc::IPPROTO_IPV6));
+}
+
+fn gre_of_ipv6() {
+    all(&through(Tunnel::Gre, "--tun-type gre", V6, SERVERS_6), is_gre(false));
+}
+
+fn gre_with_checksum_of_ipv6() {
+    all(&through(Tunnel::GreWithChecksum, "--tun-type gre --tun-csum", V6, SERVERS_6), is_gre(true));
+}
+
+fn gue_of_ipv6() {
+    all(&through(Tunnel::Gue(6080), GUE, V6, SERVERS_6), is_gue(false));
+}
+
+fn gue_with_checksum_of_ipv6() {
+    all(&through(Tunnel::Gue(6080), &format!("{GUE} --tun-csum"), V6, SERVERS_6), is_gue(true));
+}
+
+fn gue_with_remote_checksum_of_ipv6() {
+    let packets = through(Tunnel::Gue(6080), &format!("{GUE} --tun-remcsum"), V6, SERVERS_6);
+    all_are_gue_and_most_have_a_remote_checksum(&packets);
+}
+
+fn ipv4_to_ipv6_servers_by_ipip() {
+    all(&through(Tunnel::Ipip, "", V4, SERVERS_6), is(libc::IPPROTO_IPIP));
+}
+
+fn ipv4_to_ipv6_servers_by_gre() {
+    all(&through(Tunnel::Gre, "--tun-type gre", V4, SERVERS_6), is_gre(false));
+}
+
+fn ipv4_to_ipv6_servers_by_gue() {
+    all(&through(Tunnel::Gue(6080), GUE, V4, SERVERS_6), is_gue(false));
+}
+
+fn ipv6_to_ipv4_servers_by_ipip() {
+    all(&through(Tunnel::Ipip, "", V6, SERVERS_4), is(libc::IPPROTO_IPV6));
+}
+
+fn ipv6_to_ipv4_servers_by_gre() {
+    all(&through(Tunnel::Gre, "--tun-type gre", V6, SERVERS_4), is_gre(false));
+}
+
+fn ipv6_to_ipv4_servers_by_gue() {
+    all(&through(Tunnel::Gue(6080), GUE, V6, SERVERS_4), is_gue(false));
+}
+
+fn families_mix_in_tunnels_only() {
+    let Routed { director, .. } = &routed();
+    for (web, server) in [("10.1.0.100:80", "[fd03::11]:80"), ("[fd01::100]:80", "10.3.0.11:80")] {
+        director.ok(&format!("ipvsadm -A -t {web} -s rr"));
+        for method in ["-m", "-g"] {
+            let refused = director.run(&format!("ipvsadm -a -t {web} -r {server} {method}"));
+            assert_ne!(refused.code, Some(0), "{refused}");
+        }
+        director.ok(&format!("ipvsadm -a -t {web} -r {server} -i"));
+    }
+}

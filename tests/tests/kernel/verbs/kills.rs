@@ -1,0 +1,63 @@
+//! `ipvsadm-rs apply`, killed at any moment.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use ipvs_tests::command::{ok, run, start};
+use ipvs_tests::property::holds;
+
+use super::{director, rules, write};
+
+ipvs_tests::tests! {
+    applied_again_it_arrives, seconds = 300;
+}
+
+/// Somebody else's, on both sides in the kernel's order.
+const THEIRS: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.9.0.1:80 -m -w 7\n";
+
+/// A large table; two of them differ in everything that can differ.
+fn table(second: bool) -> String {
+    let mut rules = String::new();
+    for service in 0..80 {
+        // A third of the services is only here or only there.
+        let port = if service % 3 == 0 { 1000 + service + 500 * u16::from(second) } else { 1000 + service };
+        let scheduler = if service % 2 == 0 || second { "wrr" } else { "rr" };
+        writeln!(rules, "-A -t 192.0.2.1:{port} -s {scheduler}").unwrap();
+        for server in 0..4 {
+            let address = server + 2 * u16::from(second);
+            writeln!(rules, "-a -t 192.0.2.1:{port} -r 10.0.0.{}:80 -m -w {}", 1 + address, 1 + server).unwrap();
+        }
+    }
+    rules
+}
+
+fn applied_again_it_arrives() {
+    director(THEIRS);
+    write("first", &table(false));
+    write("second", &table(true));
+    const APPLY: &str = "ipvsadm-rs apply --only 192.0.2.0/24";
+    // How long it takes when it is let.
+    ok(&format!("{APPLY} first"));
+    let begun = Instant::now();
+    ok(&format!("{APPLY} second"));
+    let whole = begun.elapsed();
+    let cut_off = Cell::new(0);
+    let second = Cell::new(true);
+    holds(50, 0.0..1.1, |share: f64| {
+        let wanted = if second.replace(!second.get()) { "first" } else { "second" };
+        let apply = start(&format!("{APPLY} {wanted}"));
+        std::thread::sleep(whole.mul_f64(share).min(Duration::from_secs(10)));
+        // SIGKILL, unless it has come to its end.
+        drop(apply);
+        let left = run(&format!("{APPLY} --dry-run {wanted}"));
+        cut_off.set(cut_off.get() + i32::from(left.code == Some(2)));
+        assert!(rules().ends_with(THEIRS), "what is outside the scope is not touched");
+        ok(&format!("{APPLY} {wanted}"));
+        assert_eq!(run(&format!("{APPLY} --dry-run {wanted}")).code, Some(0));
+        assert!(rules().ends_with(THEIRS), "what is outside the scope is not touched");
+        Ok(())
+    });
+    println!("of 50 applies that were killed, {} had something left to do", cut_off.get());
+    assert!(cut_off.get() >= 10, "the kills came in the middle");
+}

@@ -1,0 +1,82 @@
+//! Guests under QEMU.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ipvs_tests::kernel::Kernel;
+use ipvs_tests::line::End;
+use ipvs_tests::qemu::{Cloud, Machine};
+use ipvs_tests::roles;
+use ipvs_tests::uml::{Boot, Guest};
+use ipvs_tests::wait;
+use libtest_mimic::Trial;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let trial = |name, test: fn()| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    let qemu = |name, test| trial(name, test).with_kind("needs qemu-system-x86").with_ignored_flag(true);
+    vec![
+        qemu("a_guest_under_qemu_has_processors", a_guest_under_qemu_has_processors),
+        qemu("a_guest_under_qemu_counts_instructions", a_guest_under_qemu_counts_instructions),
+        trial("what_is_kept_alive_ends_with_its_keeper", what_is_kept_alive_ends_with_its_keeper),
+    ]
+}
+
+pub(crate) fn tell_processors() {
+    println!("{}", std::thread::available_parallelism().unwrap());
+}
+
+/// Nanoseconds for the same work, three times.
+pub(crate) fn take_time() {
+    for _ in 0..3 {
+        let start = Instant::now();
+        let mut sum = 0_u64;
+        for number in 0..1_000_000_u64 {
+            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(number));
+        }
+        println!("{}", start.elapsed().as_nanos());
+    }
+}
+
+fn said_by(machine: Machine, job: &str) -> String {
+    let kernel = Kernel::Cloud(Cloud::find(machine).unwrap());
+    let mut guest = Guest::boot(&kernel, &Boot::default()).unwrap();
+    let mut output = Vec::new();
+    let end = guest.run(job, Duration::from_secs(60), |bytes| output.extend_from_slice(bytes)).unwrap();
+    let output = String::from_utf8(output).unwrap();
+    assert_eq!(end, End::Exit(0), "{output}");
+    output
+}
+
+fn a_guest_under_qemu_has_processors() {
+    assert_eq!(said_by(Machine::new().processors(2), "tells_its_processors"), "2\n");
+}
+
+fn a_guest_under_qemu_counts_instructions() {
+    let output = said_by(Machine::new().counting(), "takes_its_time");
+    let times: Vec<f64> = output.lines().map(|line| line.parse().unwrap()).collect();
+    // Interrupts of the guest's own are counted too. Some instructions for each of a million rounds, each a nanosecond.
+    let (least, most) = (times.iter().copied().fold(f64::MAX, f64::min), times.iter().copied().fold(0.0, f64::max));
+    assert!(most / least < 1.02 && least > 4e6 && most < 1e9, "{times:?}");
+}
+
+fn what_is_kept_alive_ends_with_its_keeper() {
+    let (inherited, own) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
+    let mut keeper = Command::new(std::env::current_exe().unwrap());
+    keeper.arg0(roles::KEEPER).arg(inherited.as_raw_fd().to_string()).args(["sleep", "1000"]);
+    let mut keeper = keeper.stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(keeper.try_wait().unwrap(), None, "as long as somebody holds the other end");
+    drop(own);
+    wait::until(Duration::from_secs(10), || match keeper.try_wait().unwrap() {
+        Some(status) if !status.success() => Ok(()),
+        status => Err(format!("{status:?}")),
+    });
+}
