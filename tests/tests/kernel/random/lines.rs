@@ -95,7 +95,10 @@ impl Bench {
         let mut ours = self.done(Ours, words);
         *self.ends.entry(ours.outcome.end.clone()).or_default() += 1;
         let (meant, rows) = reads::as_meant(words).unwrap_or_default();
-        rows.iter().for_each(|row| *self.rows.entry(row).or_default() += 1);
+        for row in &rows {
+            assert!(super::COMPAT.contains(&format!("| `{row}` |")), "no row {row} in docs/compat.md");
+            *self.rows.entry(row).or_default() += 1;
+        }
         let mut reference = self.done(Reference, if rows.is_empty() { words } else { &meant });
         if words.iter().any(|word| word.starts_with(b"--nosort")) {
             for done in [&mut reference, &mut ours] {

@@ -12,6 +12,9 @@ mod tables;
 
 use ipvs_tests::harness::Test;
 
+/// The differences on purpose: the lines that are given to the reference in another way name their rows.
+const COMPAT: &str = include_str!("../../../../docs/compat.md");
+
 /// Lines of one test: few enough to take a guest some seconds.
 const LINES: u64 = 500;
 
