@@ -1,7 +1,9 @@
 //! Every command with every option, and every option in every spelling: the reference and ours.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use ipvs::rules;
 use ipvs_tests::harness::Test;
 use ipvs_tests::oracle::diff::diff;
 use ipvs_tests::oracle::judge::same;
@@ -98,16 +100,22 @@ const OPTIONS: [(&str, &[&str]); 34] = [
     ("tun-remcsum", &["--tun-remcsum"]),
 ];
 
+/// On a machine that is busy with other guests.
+const SECONDS: u64 = 240;
+
 pub(crate) fn tests() -> Vec<Test> {
-    let of = |(name, typed, needs): (&'static str, &'static str, &'static [Needs])| {
-        Test::new(format!("matrix::{name}-with-each-of-{}-options", OPTIONS.len()), move || {
-            each_option(name, typed, needs)
-        })
+    let all = COMMANDS.len() * OPTIONS.len();
+    let of = |(at, (name, typed, needs)): (usize, (&'static str, &'static str, &'static [Needs]))| {
+        let (first, last) = (at * OPTIONS.len() + 1, (at + 1) * OPTIONS.len());
+        let name = format!("{name}-cells-{first}-to-{last}-of-{all}");
+        Test::new(format!("matrix::{name}"), move || each_option(&name, typed, needs))
     };
-    let mut tests: Vec<Test> = COMMANDS.into_iter().map(of).collect();
+    let mut tests: Vec<Test> = COMMANDS.into_iter().enumerate().map(of).collect();
+    tests.push(Test::new("matrix::no-cell-is-missing", no_cell_is_missing));
+    tests.push(Test::new("matrix::the-same-option-twice", the_same_option_twice));
     tests.push(Test::new("matrix::every-spelling", every_spelling));
     tests.push(Test::new("matrix::two-options-of-a-listing", two_options_of_a_listing));
-    tests
+    tests.into_iter().map(|test| test.seconds(SECONDS)).collect()
 }
 
 fn each_option(name: &str, command: &str, needs: &[Needs]) {
@@ -124,10 +132,32 @@ fn each_option(name: &str, command: &str, needs: &[Needs]) {
             bench.line(&format!("{command} {} {typed}", rest.join(" ")));
             bench.line(&format!("{command} {typed}"));
         }
-        // Said twice.
-        bench.line(&format!("{command} {} {} {}", all.join(" "), spellings[0], spellings[0]));
     }
     bench.conclude(name);
+}
+
+/// Every command and every option that ours knows is in the tables above.
+fn no_cell_is_missing() {
+    let names = rules::OPTIONS.iter().filter(|row| row.long != "stream").map(|row| row.name);
+    let known: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
+    let of_matrix: BTreeSet<&str> = OPTIONS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(known, of_matrix);
+    let names = rules::COMMANDS.iter().filter(|row| !AT_ONCE.contains(&row.long)).map(|row| row.name);
+    assert_eq!(names.collect::<BTreeSet<_>>(), COMMANDS.iter().map(|(name, ..)| *name).collect());
+    assert_eq!(of_matrix.len() * COMMANDS.len(), 476);
+}
+
+/// Commands that end the reading of a line.
+const AT_ONCE: [&str; 2] = ["help", "version"];
+
+fn the_same_option_twice() {
+    let mut bench = Bench::new();
+    for (_, spellings) in OPTIONS {
+        let typed = spellings[0];
+        bench.line(&format!("-L {typed} {typed}"));
+        bench.line(&format!("-a -t 10.0.0.1:80 -r 10.1.0.1:80 {typed} {typed}"));
+    }
+    bench.conclude("twice");
 }
 
 /// Every two options with `-L`: which exclude each other, and which wins.
@@ -172,7 +202,7 @@ fn every_spelling() {
         let (command, value) = example(row.long);
         spell(&mut bench, command, row.shorts, row.long, if row.value == Value::None { "" } else { value });
     }
-    for row in COMMANDS.iter().filter(|row| !["help", "version"].contains(&row.long)) {
+    for row in COMMANDS.iter().filter(|row| !AT_ONCE.contains(&row.long)) {
         spell(&mut bench, "", row.shorts, row.long, if row.value == Value::None { "" } else { "backup" });
     }
     bench.conclude("spellings");
@@ -208,7 +238,8 @@ struct Bench {
     pair: Pair,
     before: Held,
     table: String,
-    lines: usize,
+    /// A line is run once.
+    lines: BTreeSet<String>,
     report: String,
 }
 
@@ -221,12 +252,14 @@ impl Bench {
         pair.hold(Ours, &before).unwrap();
         let table = pair.table(Reference).unwrap();
         assert_eq!(diff(&table, &pair.table(Ours).unwrap()), None);
-        Bench { pair, before, table, lines: 0, report: String::new() }
+        Bench { pair, before, table, lines: BTreeSet::new(), report: String::new() }
     }
 
     fn line(&mut self, line: &str) {
-        self.lines += 1;
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        if !self.lines.insert(words.join(" ")) {
+            return;
+        }
         let [(reference, held), (ours, holds)] = [Reference, Ours].map(|who| {
             let mut outcome = self.pair.run(who, &words, b"").unwrap();
             if line.contains("--nosort") {
@@ -249,6 +282,6 @@ impl Bench {
 
     fn conclude(self, name: &str) {
         assert!(self.report.is_empty(), "{}", self.report);
-        println!("{name}: {} lines", self.lines);
+        println!("{name}: {} lines", self.lines.len());
     }
 }
