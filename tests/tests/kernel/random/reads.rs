@@ -271,14 +271,15 @@ fn order(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
             None => {}
         }
     }
-    // The name of a port, where no service says of which protocol: ours waits for one.
+    // The name of a port, or no port, where no service says of which protocol: ours waits for one.
     let service = position(tokens, &SERVICE);
     if let Some(server) = position(tokens, &["real-server"])
         && service.is_none_or(|service| server < service)
         && (service.is_none() || !whole)
         && let Token::Named(_, Some(value)) = &mut tokens[server]
         && let Some(at) = value.iter().rposition(|byte| *byte == b':')
-        && value[at + 1..].iter().any(|byte| !byte.is_ascii_digit())
+        && at + 1 < value.len()
+        && str::from_utf8(&value[at + 1..]).ok().and_then(|port| port.parse::<u16>().ok()).is_none()
     {
         value.truncate(at + 1);
         value.push(b'1');
