@@ -9,9 +9,11 @@ mod connection;
 mod documents;
 mod guest;
 mod hitless;
+mod matrix;
 mod model;
 mod ours;
 mod plan;
+mod random;
 mod traffic;
 mod verbs;
 
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
             model::tests(),
             plan::tests(),
             cases::tests(),
+            matrix::tests(),
+            random::tests(),
             traffic::tests(),
             verbs::tests(),
             hitless::tests(),
