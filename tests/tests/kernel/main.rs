@@ -11,6 +11,7 @@ mod guest;
 mod hitless;
 mod matrix;
 mod model;
+mod operations;
 mod ours;
 mod plan;
 mod random;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             random::tests(),
             traffic::tests(),
             verbs::tests(),
+            operations::tests(),
             hitless::tests(),
             documents::tests(),
         ]
