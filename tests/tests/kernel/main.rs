@@ -12,6 +12,7 @@ mod hitless;
 mod model;
 mod ours;
 mod plan;
+mod shipped;
 mod traffic;
 mod verbs;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             verbs::tests(),
             hitless::tests(),
             documents::tests(),
+            shipped::tests(),
         ]
         .concat(),
     )

@@ -1,5 +1,8 @@
 //! This project's programs, as cargo built them for these tests.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use ipvs_tests::command::install as put;
 
 /// `ipvsadm`, where cargo put it.
@@ -16,4 +19,14 @@ pub(crate) fn install() {
     ] {
         put(program, format!("/usr/sbin/{name}")).unwrap();
     }
+}
+
+/// Where a cluster looks for the resource agent.
+pub(crate) const AGENT: &str = "/usr/lib/ocf/resource.d/ipvsadm-rs/ipvs";
+
+/// Puts the resource agent there.
+pub(crate) fn install_agent() {
+    fs::create_dir_all("/usr/lib/ocf/resource.d/ipvsadm-rs").unwrap();
+    fs::write(AGENT, include_str!("../../../ipvsadm-rs/dist/ipvs.ocf")).unwrap();
+    fs::set_permissions(AGENT, fs::Permissions::from_mode(0o755)).unwrap();
 }
