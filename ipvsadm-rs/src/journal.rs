@@ -81,7 +81,7 @@ impl ScopeText {
     /// was before, so listing limits nothing.
     fn to_scope(&self) -> anyhow::Result<Scope> {
         let read = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
-        Ok(Scope { only: read(&self.only)?, protect: read(&self.protect)?, listed: false })
+        Ok(Scope { only: read(&self.only)?, protect: read(&self.protect)?, ..Scope::default() })
     }
 }
 
@@ -224,6 +224,7 @@ pub(crate) fn take_pending(
 /// The name of a namespace's folder: the name that `ip netns` knows, `init` for that of process 1, else its inode.
 fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
     let path = match namespace {
+        None if is_in_first() => return Ok("init".into()),
         None => PathBuf::from("/proc/thread-self/ns/net"),
         Some(Namespace::Pid(pid)) => PathBuf::from(format!("/proc/{pid}/ns/net")),
         Some(Namespace::Path(path)) => path.clone(),
@@ -240,4 +241,15 @@ fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
         }
     }
     Ok(format!("inode-{}", this.1))
+}
+
+/// Whether this process is in the network namespace of process 1. Only who has all of its capabilities may look at that, a
+/// confined service may not; but its files in /proc are there for everybody, each namespace has its own, and the kernel
+/// numbers them all.
+fn is_in_first() -> bool {
+    let number = |path: &str| fs::metadata(path).map(|found| found.ino());
+    match (number("/proc/1/net/dev"), number("/proc/thread-self/net/dev")) {
+        (Ok(first), Ok(own)) => first == own,
+        _ => false,
+    }
 }

@@ -37,10 +37,10 @@ pub(super) struct Apply {
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let desired = self.wanted.config()?;
+        let asked = self.wanted.read()?;
         let mut director = context.open()?;
         let before = director.state()?;
-        let options = self.wanted.options();
+        let (desired, options) = asked.of(&before);
         let plan = plan(&desired, &before, &options);
         let report = Report::new(&plan, &before, self.wanted.sizes());
         if self.dry_run {

@@ -15,6 +15,7 @@ mod operations;
 mod ours;
 mod plan;
 mod random;
+mod shipped;
 mod traffic;
 mod verbs;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             operations::tests(),
             hitless::tests(),
             documents::tests(),
+            shipped::tests(),
         ]
         .concat(),
     )

@@ -1,5 +1,8 @@
 //! This project's programs, as cargo built them for these tests.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use ipvs_tests::command::install as put;
 use ipvs_tests::guest::FOLDER;
 use ipvs_tests::roles::MODPROBE;
@@ -34,7 +37,17 @@ pub(crate) fn real_server(host: &Host, options: &str) {
 pub(crate) fn modprobe() {
     let modprobe = format!("{FOLDER}/{MODPROBE}");
     // On the machine's own kernel it is the machine's.
-    if std::fs::exists(&modprobe).unwrap() {
+    if fs::exists(&modprobe).unwrap() {
         put(&modprobe, "/usr/local/sbin/modprobe").unwrap();
     }
+}
+
+/// Where a cluster looks for the resource agent.
+pub(crate) const AGENT: &str = "/usr/lib/ocf/resource.d/ipvsadm-rs/ipvs";
+
+/// Puts the resource agent there.
+pub(crate) fn install_agent() {
+    fs::create_dir_all("/usr/lib/ocf/resource.d/ipvsadm-rs").unwrap();
+    fs::write(AGENT, include_str!("../../../ipvsadm-rs/dist/ipvs.ocf")).unwrap();
+    fs::set_permissions(AGENT, fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -3,12 +3,14 @@
 use ipvs_tests::command::{ok, run};
 
 use super::{WEB, director, rules, write};
+use crate::ours;
 
 ipvs_tests::tests! {
     goes_back_step_by_step;
     goes_back_to_a_number;
     shows_what_it_would_do;
     nothing_to_undo;
+    what_a_confined_service_applied;
 }
 
 fn weight(weight: u32) -> String {
@@ -53,4 +55,16 @@ fn nothing_to_undo() {
     assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
     assert_eq!(run("ipvsadm-rs undo 7").code, Some(1));
     assert_eq!(run("ipvsadm-rs undo --list").stderr, "ipvsadm-rs: no plan has been applied to this table\n");
+}
+
+/// A service of systemd's that has one capability may not look at process 1, and finds the journal of its namespace.
+fn what_a_confined_service_applied() {
+    ours::install();
+    let service = "-A -t 192.0.2.1:80 -s rr\n";
+    write("wanted", service);
+    let first = "nsenter --net=/proc/1/ns/net";
+    ok(&format!("{first} setpriv --bounding-set=-all,+net_admin --inh-caps=-all ipvsadm-rs apply wanted"));
+    assert_eq!(ok(&format!("{first} ipvsadm-save -n")), service);
+    ok(&format!("{first} ipvsadm-rs undo"));
+    assert_eq!(ok(&format!("{first} ipvsadm-save -n")), "");
 }
