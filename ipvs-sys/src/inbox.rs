@@ -95,3 +95,74 @@ impl Inbox {
         &self.buffer[start + self.offset..start + self.datagrams[self.current].len]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+
+    use super::*;
+    use crate::message::Content;
+
+    /// An inbox with the smallest slots, and the two ends of something that datagrams go through.
+    fn inbox() -> (Inbox, OwnedFd, OwnedFd) {
+        let (here, there) =
+            socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).expect("a pair");
+        (Inbox::new(0), here, there)
+    }
+
+    /// An acknowledgement of that length.
+    fn ack(sequence: u32, len: u32) -> Vec<u8> {
+        let mut bytes = len.to_ne_bytes().to_vec();
+        bytes.extend([2, 0, 0, 0]);
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.resize(len as usize, 0);
+        bytes
+    }
+
+    #[test]
+    fn several_datagrams_of_several_answers() {
+        let (mut inbox, here, there) = inbox();
+        for first in [1, 3, 5] {
+            let both = [ack(first, 20), ack(first + 1, 20)].concat();
+            send(&there, &both, SendFlags::empty()).expect("sent");
+        }
+        inbox.receive(here.as_fd()).expect("received");
+        for sequence in 1..=6 {
+            assert!(!inbox.is_empty() && inbox.next_answers(sequence) && !inbox.next_answers(sequence + 1));
+            let answer = inbox.next_answer().expect("an answer");
+            assert_eq!((answer.sequence, answer.content), (sequence, Content::Done));
+        }
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn a_datagram_that_does_not_fit() {
+        let (mut inbox, here, there) = inbox();
+        let long = ack(1, SMALLEST_SLOT as u32 + 4);
+        for datagram in [long, ack(2, 20)] {
+            send(&there, &datagram, SendFlags::empty()).expect("sent");
+        }
+        inbox.receive(here.as_fd()).expect("received");
+        assert_eq!(inbox.next_answer().expect_err("cut").to_string(), "datagram larger than the buffer");
+        // The one behind it is whole.
+        assert!(!inbox.is_empty());
+        assert_eq!(inbox.next_answer().expect("an answer").sequence, 2);
+    }
+
+    #[test]
+    fn drained() {
+        let (mut inbox, here, there) = inbox();
+        // More than are received with one call.
+        for sequence in 0..=AT_ONCE as u32 {
+            send(&there, &ack(sequence, 20), SendFlags::empty()).expect("sent");
+        }
+        inbox.receive(here.as_fd()).expect("received");
+        inbox.drain(here.as_fd());
+        assert!(inbox.is_empty());
+        send(&there, &ack(21, 20), SendFlags::empty()).expect("sent");
+        inbox.receive(here.as_fd()).expect("received");
+        assert_eq!(inbox.next_answer().expect("an answer").sequence, 21);
+    }
+}

@@ -145,6 +145,17 @@ fn padding_is_read_over() {
     assert_eq!(stats, StatsAttrs { inbytes: Some(Counter(7)), ..StatsAttrs::default() });
 }
 
+/// `NLMSG_DONE` with an error number in it.
+#[test]
+fn a_list_that_ends_with_an_error() {
+    let mut bytes = 20u32.to_ne_bytes().to_vec();
+    bytes.extend([3, 0, 2, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend((-12i32).to_ne_bytes());
+    let [Ok(answer)] = &answers(&bytes).collect::<Vec<_>>()[..] else { panic!("{bytes:?}") };
+    let refusal = ipvs_sys::Refusal { errno: 12, message: None, offset: None };
+    assert_eq!((answer.sequence, &answer.content), (7, &Content::End(Some(refusal))));
+}
+
 #[test]
 fn an_error_names_the_attribute() {
     let mut bytes = Vec::new();

@@ -27,6 +27,7 @@ mod program;
 mod report;
 mod restore;
 mod scripts;
+mod setup;
 mod style;
 mod verbs;
 mod writers;

@@ -1,10 +1,11 @@
 //! A cluster of Corosync and Pacemaker, each node a container in this one guest.
 //!
 //! ```ignore
-//! let cluster = Cluster::start(&[(&first, "10.9.0.1"), (&second, "10.9.0.2")])?;
-//! cluster.configure("<primitive id=… class=ocf …/>");
+//! let mut cluster = Cluster::start(&[(&first, "10.9.0.1"), (&second, "10.9.0.2")])?;
+//! cluster.add_resource(r#"<primitive id="web" class="ocf" provider="…" type="…"/>"#);
 //! cluster.runs_on("web", "first", Duration::from_secs(60));
 //! cluster.fail("first");
+//! cluster.runs_on("web", "second", Duration::from_secs(60));
 //! ```
 //!
 //! Fencing is off: a failed node is dead for sure, as its processes have been killed.

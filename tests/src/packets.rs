@@ -10,7 +10,7 @@ use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
-use crate::topology::Host;
+use crate::{command, rtnl};
 
 /// Sees every packet that enters or leaves a host, from when it was made: a forwarded one twice.
 #[derive(Debug)]
@@ -96,20 +96,18 @@ impl Packet {
     }
 }
 
-/// Says to everybody on the segment of `link` that `ip` is here now: an ARP announcement (RFC 5227), as `arping -U`
-/// sends.
-pub fn announce(host: &Host, link: &str, ip: Ipv4Addr) -> Result<()> {
-    let link_line = host.ok(&format!("ip -brief link show {link}"));
-    let mac = link_line.split_whitespace().find_map(mac).with_context(|| link_line.clone())?;
-    let interface = host.with(|socket| socket.index(link))?;
+/// Says to everybody on the segment of `link`, in the namespace of the calling thread, that `ip` is here now: an ARP
+/// announcement (RFC 5227), as `arping -U` sends.
+pub fn announce(link: &str, ip: Ipv4Addr) -> Result<()> {
+    let line = command::run(&format!("ip -brief link show {link}")).ok();
+    let mac = line.split_whitespace().find_map(mac).with_context(|| line.clone())?;
     // Ethernet, IPv4, lengths of their addresses, request.
     let head = [0, 1, 8, 0, 6, 4, 0, 1];
     let arp = [&head[..], &mac, &ip.octets(), &[0; 6], &ip.octets()].concat();
-    host.enter(|| {
-        let socket = packet_socket(SocketType::DGRAM, libc::ETH_P_ARP)?;
-        sendto(&socket, &arp, SendFlags::empty(), &Everybody { interface, protocol: libc::ETH_P_ARP })?;
-        Ok(())
-    })
+    let interface = rtnl::Socket::open()?.index(link)?;
+    let socket = packet_socket(SocketType::DGRAM, libc::ETH_P_ARP)?;
+    sendto(&socket, &arp, SendFlags::empty(), &Everybody { interface, protocol: libc::ETH_P_ARP })?;
+    Ok(())
 }
 
 fn mac(text: &str) -> Option<[u8; 6]> {

@@ -10,6 +10,7 @@
 //!
 //! A host's interfaces are eth0, eth1, … in the order of its segments. [`Nat`] is the drawing above, ready made.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use anyhow::Result;
 use crate::client::Client;
 use crate::command::{self, Ran, Running};
 use crate::netns::{self, Netns};
-use crate::packets::Watch;
+use crate::packets::{self, Watch};
 use crate::rtnl::Socket;
 use crate::serve::{Protocol, Server};
 
@@ -172,6 +173,11 @@ impl Host {
     /// Starts a server that answers with this host's name.
     pub fn serve(&self, protocol: Protocol, address: &str) -> Result<Server> {
         self.enter(|| Server::start(protocol, address, self.name()))
+    }
+
+    /// Tells everybody on the segment of an interface that an address is here now, which was elsewhere before.
+    pub fn announce(&self, interface: &str, ip: Ipv4Addr) -> Result<()> {
+        self.enter(|| packets::announce(interface, ip))
     }
 
     /// Sees all packets that enter or leave from now on.

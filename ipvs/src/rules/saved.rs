@@ -183,7 +183,8 @@ pub(crate) fn tunnel(line: &mut Line<'_>, saved: &Saved<'_>) {
     }
 }
 
-/// Append `A.B.C.D:P` or `[IPv6]:P`, with names where `names` knows some ([`Numeric`] knows none). Ports have names only with a protocol.
+/// Append `A.B.C.D:P` or `[IPv6]:P`, with names where `names` knows some ([`Numeric`](super::Numeric) knows none).
+/// Ports have names only with a protocol.
 pub fn write_endpoint(
     out: &mut Vec<u8>,
     address: IpAddr,

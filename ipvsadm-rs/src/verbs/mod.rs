@@ -7,9 +7,11 @@ mod drain;
 mod generate;
 mod plan;
 mod record;
+mod rs_setup;
 mod save;
 mod set;
 mod show;
+mod snat_rules;
 mod undo;
 mod watch;
 
@@ -67,6 +69,8 @@ enum Verb {
     Check(check::Check),
     Show(show::Show),
     Set(Box<set::Set>),
+    RsSetup(rs_setup::RsSetup),
+    SnatRules(snat_rules::SnatRules),
     Generate(generate::Generate),
     #[command(hide = true)]
     Watch(watch::Watch),
@@ -93,6 +97,8 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Check(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),
         Verb::Set(verb) => verb.run(&context),
+        Verb::RsSetup(verb) => verb.run(&context),
+        Verb::SnatRules(verb) => verb.run(&context),
         Verb::Generate(verb) => verb.run(&context),
         Verb::Watch(verb) => verb.run(&context),
     };

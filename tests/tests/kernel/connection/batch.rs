@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use ipvs_sys::uapi::Command;
-use ipvs_sys::wire::Name;
+use ipvs_sys::uapi::{Command, ServiceAttrs};
+use ipvs_sys::wire::{Name, Wire, write_attribute};
 use ipvs_sys::{BATCH, Connection, Error, Namespace, Refusal, Request};
 
 use super::{about, add_services, dest, errnos, master, new_service, ports, settle, works};
@@ -17,6 +17,7 @@ ipvs_tests::tests! {
     the_kernels_own_sentence;
     a_batch_of_nothing_but_refusals;
     batches_of_nothing_but_refusals;
+    refusals_of_long_requests;
     lost_answers_are_told;
 }
 
@@ -134,6 +135,23 @@ fn nothing_but_refusals(count: usize) {
     assert_eq!(errnos(&refused), (0..count).map(|index| (index, libc::EINVAL)).collect::<Vec<_>>());
     assert!(refused.iter().all(|(_, error)| refusal(error).message.is_some()));
     works(&mut connection);
+}
+
+/// The kernel would send each of them back, and the answers would not fit into the receive buffer.
+fn refusals_of_long_requests() {
+    let mut connection = Connection::open().unwrap();
+    add_services(&mut connection, 1);
+    // An attribute that no kernel knows, nor this library.
+    let mut bytes = Vec::new();
+    write_attribute(&mut bytes, 999, |out| out.resize(out.len() + 1200, 0));
+    let unknown = ServiceAttrs::read(&bytes).unwrap().unknown;
+    let long = || {
+        let mut request = new_service(1);
+        request.attributes.service.as_mut().unwrap().unknown = unknown.clone();
+        request
+    };
+    let refused = connection.submit(std::iter::repeat_with(long).take(BATCH)).unwrap();
+    assert_eq!(errnos(&refused), (0..BATCH).map(|index| (index, libc::EEXIST)).collect::<Vec<_>>());
 }
 
 /// With a receive buffer that holds a handful of answers. The kernel carries out everything all the same.

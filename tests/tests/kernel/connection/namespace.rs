@@ -70,8 +70,8 @@ fn a_namespace_that_is_not_there() {
 fn a_file_that_is_no_network_namespace() {
     let wrong = "Invalid argument (os error 22)";
     cannot_be_entered(
-        Namespace::Path("/proc/self/ns/mnt".into()),
-        &format!("network namespace /proc/self/ns/mnt: {wrong}"),
+        Namespace::Path("/proc/self/ns/uts".into()),
+        &format!("network namespace /proc/self/ns/uts: {wrong}"),
     );
     cannot_be_entered(Namespace::Path("/etc/passwd".into()), &format!("network namespace /etc/passwd: {wrong}"));
 }

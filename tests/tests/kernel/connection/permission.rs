@@ -39,6 +39,9 @@ fn may_nothing(connection: &mut Connection) {
     }
     let refused = connection.submit([new_service(1), Request::new(Command::DelDaemon), new_service(2)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM), (2, libc::EPERM)]);
+    // Behind this one the connection asks for something more, which is refused, too.
+    let refused = connection.submit([new_service(1), Request::new(Command::DelDaemon)]).unwrap();
+    assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM)]);
 }
 
 fn without_the_capability() {

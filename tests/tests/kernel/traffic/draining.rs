@@ -35,7 +35,7 @@ fn nat(service_options: &str) -> Nat {
 
 /// Connections to be asked again, which does not take long when nobody answers.
 fn hold(client: &Host, count: usize) -> Answers {
-    client.client().patience(Duration::from_millis(700)).hold(count, WEB)
+    client.client().patience(Duration::from_secs(1)).hold(count, WEB)
 }
 
 /// What was said meanwhile is sent again, at growing distances.

@@ -1,5 +1,14 @@
 //! Real packets: clients, directors and servers in namespaces, set up with our own `ipvsadm` as an operator would type
-//! it. `cargo test --test kernel traffic`.
+//! it. `cargo test --test kernel traffic`; with `-- --include-ignored` also those that need a package of Debian's.
+//!
+//! | | |
+//! |---|---|
+//! | the three ways to forward, IPv4 and IPv6 | `nat`, `dr`, `tun` |
+//! | servers that need no route back | `fullnat` |
+//! | who is chosen, and kept | `schedulers`, `persistence`, `fwmark` |
+//! | servers that leave | `draining` |
+//! | SCTP, FTP, SIP | `protocols` |
+//! | two directors | `sync`, `keepalived`, `pacemaker` |
 
 mod dr;
 mod draining;

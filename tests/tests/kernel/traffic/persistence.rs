@@ -123,7 +123,7 @@ fn all_ports_are_one_service() {
 
 fn it_ends_with_its_time() {
     let nets = nets();
-    nets.service("-u 10.1.0.100:53 -s rr -p 1", ["10.2.0.11", "10.2.0.12"]);
+    nets.service("-u 10.1.0.100:53 -s rr -p 2", ["10.2.0.11", "10.2.0.12"]);
     nets.director.ok("ipvsadm --set 0 0 1");
     let ask = || nets.client.client().from(NET_1[0]).datagrams(3, "10.1.0.100:53").to_string();
     let first = ask();

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipvs_tests::client::Answers;
-use ipvs_tests::packets::{self, Packet};
+use ipvs_tests::packets::Packet;
 use ipvs_tests::real_server;
 use ipvs_tests::serve::Protocol::Tcp;
 use ipvs_tests::topology::{Host, Lab};
@@ -112,7 +112,7 @@ impl Pair {
 
     /// Opens connections, and says something on each: one is told of from its third packet on.
     fn hold(&self, count: usize, service: &str) -> Answers {
-        let held = self.client.client().patience(Duration::from_secs(1)).hold(count, service);
+        let held = self.client.client().hold(count, service);
         assert_eq!(held.to_string(), format!("web1={0} web2={0}", count / 2));
         assert_eq!(held.again().to_string(), held.to_string());
         held
@@ -124,7 +124,7 @@ impl Pair {
         self.lab.unplug(&self.first, "eth1").unwrap();
         for (interface, address) in [("eth0", "10.1.0.100"), ("eth1", "10.2.0.254")] {
             self.second.address(interface, &format!("{address}/32")).unwrap();
-            packets::announce(&self.second, interface, address.parse().unwrap()).unwrap();
+            self.second.announce(interface, address.parse().unwrap()).unwrap();
         }
     }
 }

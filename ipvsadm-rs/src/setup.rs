@@ -1,0 +1,239 @@
+//! The steps that make a machine a real server, and the forms in which they can be said.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+/// What is to be done on a machine.
+#[derive(Debug, Serialize)]
+pub(crate) struct Setup {
+    title: String,
+    steps: Vec<Step>,
+    /// What is not done, but may be wanted.
+    advice: Vec<String>,
+}
+
+/// One thing to be done.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub(crate) enum Step {
+    /// Load a module.
+    Module {
+        /// Its name.
+        module: &'static str,
+    },
+    /// Set a setting of the kernel's.
+    Sysctl {
+        /// Its name, with dots.
+        key: String,
+        /// Its value.
+        value: u32,
+        /// Why.
+        why: String,
+    },
+    /// Unwrap what comes to a UDP port.
+    FooOverUdp {
+        /// The port.
+        port: u16,
+        /// Over IPv6.
+        is_6: bool,
+    },
+    /// Set a device up that is there.
+    Up {
+        /// The device.
+        device: &'static str,
+    },
+    /// Make a device that unwraps.
+    Tunnel {
+        /// The device.
+        device: String,
+        /// Its kind.
+        kind: &'static str,
+        /// What else is to be said of it.
+        mode: &'static str,
+        /// The address that packets come to.
+        own: IpAddr,
+        /// Packets have checksums.
+        checksum: bool,
+    },
+    /// Make a device that only has addresses.
+    Dummy {
+        /// The device.
+        device: String,
+    },
+    /// Have an address.
+    Address {
+        /// The device.
+        device: String,
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+impl Step {
+    pub(crate) fn sysctl(key: &str, value: u32, why: &str) -> Self {
+        Self::Sysctl { key: key.into(), value, why: why.into() }
+    }
+
+    /// The command, and the one that takes it back.
+    fn commands(&self) -> (String, Option<String>) {
+        match self {
+            Self::Module { module } => (format!("modprobe {module}"), None),
+            Self::Sysctl { key, value, .. } => (format!("sysctl -qw {key}={value}"), None),
+            Self::FooOverUdp { port, is_6 } => {
+                let family = if *is_6 { " -6" } else { "" };
+                let undo = format!("ip fou del port {port}{family}");
+                (format!("ip fou add port {port} gue{family}"), Some(undo))
+            }
+            Self::Up { device } => (format!("ip link set {device} up"), Some(format!("ip link set {device} down"))),
+            Self::Tunnel { device, kind, mode, own, checksum } => {
+                let mode = if mode.is_empty() { String::new() } else { format!(" {mode}") };
+                let checksum = if *checksum { " icsum" } else { "" };
+                let command =
+                    format!("ip link add {device} type {kind}{mode} local {own}{checksum}; ip link set {device} up");
+                (command, Some(format!("ip link del {device}")))
+            }
+            Self::Dummy { device } => (
+                format!("ip link add {device} type dummy; ip link set {device} up"),
+                Some(format!("ip link del {device}")),
+            ),
+            Self::Address { device, address } => {
+                let (net, quiet) = (net(address), if address.is_ipv6() { " nodad" } else { "" });
+                let undo = format!("ip address del {net} dev {device}");
+                (format!("ip address replace {net} dev {device}{quiet}"), Some(undo))
+            }
+        }
+    }
+}
+
+fn net(address: &IpAddr) -> String {
+    format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
+}
+
+impl Setup {
+    pub(crate) fn new(title: String) -> Self {
+        Self { title, steps: Vec::new(), advice: Vec::new() }
+    }
+
+    /// One more step, unless it is there already.
+    pub(crate) fn step(&mut self, step: Step) {
+        if !self.steps.contains(&step) {
+            self.steps.push(step);
+        }
+    }
+
+    pub(crate) fn advise(&mut self, advice: String) {
+        if !self.advice.contains(&advice) {
+            self.advice.push(advice);
+        }
+    }
+
+    /// Commands, for a shell.
+    pub(crate) fn shell(&self) -> String {
+        let mut text = format!("# {}\n", self.title);
+        for step in &self.steps {
+            if let Step::Sysctl { why, .. } = step
+                && !why.is_empty()
+            {
+                text += &format!("# {why}\n");
+            }
+            text += &format!("{}\n", step.commands().0);
+        }
+        text + &self.comments()
+    }
+
+    /// The settings alone.
+    pub(crate) fn sysctl(&self) -> String {
+        let mut text = format!("# {}\n", self.title);
+        for step in &self.steps {
+            if let Step::Sysctl { key, value, why } = step {
+                if !why.is_empty() {
+                    text += &format!("# {why}\n");
+                }
+                text += &format!("{key} = {value}\n");
+            }
+        }
+        text
+    }
+
+    /// A stanza for /etc/network/interfaces.
+    pub(crate) fn ifupdown(&self) -> String {
+        let mut text = format!("# {}\nauto lo:lvs\niface lo:lvs inet manual\n", self.title);
+        for step in &self.steps {
+            text += &format!("    up {}\n", step.commands().0);
+        }
+        for undo in self.steps.iter().rev().filter_map(|step| step.commands().1) {
+            text += &format!("    down {undo} || true\n");
+        }
+        text + &self.comments()
+    }
+
+    /// Files for systemd, one behind the other.
+    pub(crate) fn networkd(&self) -> String {
+        let mut text = format!("# {}\n", self.title);
+        let modules: String = self
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Module { module } => Some(format!("{module}\n")),
+                _ => None,
+            })
+            .collect();
+        let mut file = |path: &str, content: &str| {
+            // Writing to memory does not fail.
+            let _ = write!(text, "\n# {path}\n{content}");
+        };
+        if !modules.is_empty() {
+            file("/etc/modules-load.d/lvs.conf", &modules);
+        }
+        let settings = self.sysctl();
+        if settings.contains(" = ") {
+            file("/etc/sysctl.d/50-lvs.conf", &settings);
+        }
+        let mut addresses = String::new();
+        let mut address_device = "lo";
+        for step in &self.steps {
+            match step {
+                Step::Module { .. } | Step::Sysctl { .. } => {}
+                Step::FooOverUdp { port, is_6 } => {
+                    let family = if *is_6 { "Local=::\n" } else { "" };
+                    let unit = format!(
+                        "[NetDev]\nName=lvs-fou\nKind=fou\n\n[FooOverUDP]\nEncapsulation=GenericUDPEncapsulation\nPort={port}\n{family}"
+                    );
+                    file("/etc/systemd/network/50-lvs-fou.netdev", &unit);
+                }
+                Step::Up { device } => file("/etc/systemd/network/50-lvs-tunnel.network", &up(device)),
+                Step::Tunnel { device, kind, mode, own, .. } => {
+                    let mode = if mode.is_empty() { "" } else { "Mode=any\n" };
+                    let unit = format!(
+                        "[NetDev]\nName={device}\nKind={kind}\n\n[Tunnel]\nLocal={own}\nIndependent=yes\n{mode}"
+                    );
+                    file("/etc/systemd/network/50-lvs-tunnel.netdev", &unit);
+                    file("/etc/systemd/network/50-lvs-tunnel.network", &up(device));
+                }
+                Step::Dummy { device } => {
+                    file("/etc/systemd/network/50-lvs.netdev", &format!("[NetDev]\nName={device}\nKind=dummy\n"));
+                }
+                Step::Address { device, address } => {
+                    address_device = device;
+                    let quiet = if address.is_ipv6() { "DuplicateAddressDetection=none\n" } else { "" };
+                    let _ = write!(addresses, "\n[Address]\nAddress={}\n{quiet}", net(address));
+                }
+            }
+        }
+        file("/etc/systemd/network/50-lvs.network", &format!("[Match]\nName={address_device}\n{addresses}"));
+        text + &self.comments()
+    }
+
+    fn comments(&self) -> String {
+        let comment = |advice: &String| advice.lines().map(|line| format!("# {line}\n")).collect::<String>();
+        self.advice.iter().map(|advice| format!("#\n{}", comment(advice))).collect()
+    }
+}
+
+fn up(device: &str) -> String {
+    format!(
+        "[Match]\nName={device}\n\n[Link]\nActivationPolicy=always-up\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\n"
+    )
+}

@@ -1,0 +1,206 @@
+//! `ipvsadm-rs rs-setup`: what a real server needs beside its service.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+
+use super::{Context, code};
+use crate::setup::{Setup, Step};
+
+/// Print what a real server needs, so that packets to the virtual address reach its service
+///
+/// With masquerading that is only its way back through the director. With direct routing and tunnels packets arrive with
+/// the virtual address in them: the server has to have it, and to be silent about it.
+#[derive(Args, Debug)]
+pub(super) struct RsSetup {
+    /// How packets reach the server
+    #[arg(long, value_enum)]
+    mode: Mode,
+    /// The virtual address; repeatable
+    #[arg(long, required = true, value_name = "ADDRESS")]
+    vip: Vec<IpAddr>,
+    /// The server's own address; a tunnel goes there. Without it, tunnels are of the virtual address's family
+    #[arg(long, value_name = "ADDRESS")]
+    own: Option<IpAddr>,
+    /// The UDP port of a gue tunnel
+    #[arg(long, value_name = "PORT", default_value = "6080")]
+    tun_port: NonZeroU16,
+    /// The tunnel has checksums (--tun-csum)
+    #[arg(long)]
+    tun_csum: bool,
+    /// The device that has the virtual address; another one than lo is made
+    #[arg(long, value_name = "DEVICE", default_value = "lo")]
+    device: String,
+    /// The size of packets on the way between client and director, to advise on the size of segments
+    #[arg(long, value_name = "BYTES", default_value_t = 1500)]
+    mtu: u16,
+    /// The form
+    #[arg(long = "for", value_enum, default_value = "shell", value_name = "FORM")]
+    form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Mode {
+    /// Direct routing (-g)
+    Dr,
+    /// IP in IP (-i)
+    TunIpip,
+    /// GRE (-i --tun-type gre)
+    TunGre,
+    /// Generic UDP encapsulation (-i --tun-type gue)
+    TunGue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Form {
+    /// Commands
+    Shell,
+    /// Files for systemd-networkd, systemd-sysctl and systemd-modules-load
+    SystemdNetworkd,
+    /// A stanza for /etc/network/interfaces
+    Ifupdown,
+    /// The settings alone, for /etc/sysctl.d
+    Sysctl,
+}
+
+impl RsSetup {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let setup = self.setup()?;
+        if context.json {
+            context.write_json(&setup)?;
+            return Ok(code::DONE);
+        }
+        let text = match self.form {
+            Form::Shell => setup.shell(),
+            Form::SystemdNetworkd => setup.networkd(),
+            Form::Ifupdown => setup.ifupdown(),
+            Form::Sysctl => setup.sysctl(),
+        };
+        context.write(|out| out.write_all(text.as_bytes()))?;
+        Ok(code::DONE)
+    }
+
+    fn setup(&self) -> anyhow::Result<Setup> {
+        let mut setup = Setup::new(self.title());
+        let has_v4 = self.vip.iter().any(IpAddr::is_ipv4);
+        if has_v4 {
+            // Before the address is there. For IPv6 there is nothing to be set: neighbours are not answered for
+            // addresses of lo.
+            setup.step(Step::sysctl("net.ipv4.conf.all.arp_ignore", 1, "do not answer ARP for the virtual address"));
+            setup.step(Step::sysctl("net.ipv4.conf.all.arp_announce", 2, "do not ask in its name"));
+        }
+        if self.mode != Mode::Dr {
+            for family_is_4 in [true, false] {
+                if self.vip.iter().any(|vip| vip.is_ipv4() == family_is_4) {
+                    self.tunnel(&mut setup, family_is_4)?;
+                }
+            }
+        }
+        if self.device != "lo" {
+            setup.step(Step::Dummy { device: self.device.clone() });
+        }
+        for vip in &self.vip {
+            setup.step(Step::Address { device: self.device.clone(), address: *vip });
+        }
+        self.advise(&mut setup);
+        Ok(setup)
+    }
+
+    fn title(&self) -> String {
+        let vips: Vec<String> = self.vip.iter().map(IpAddr::to_string).collect();
+        let how = match self.mode {
+            Mode::Dr => "direct routing",
+            Mode::TunIpip => "IP-in-IP tunnel",
+            Mode::TunGre => "GRE tunnel",
+            Mode::TunGue => "GUE tunnel",
+        };
+        format!("A real server of {}, reached by {how}", vips.join(", "))
+    }
+
+    fn outer_is_4(&self, inner_is_4: bool) -> bool {
+        self.own.map_or(inner_is_4, |own| own.is_ipv4())
+    }
+
+    /// The device that unwraps. Those that the kernel makes with the module take packets from anybody.
+    fn tunnel(&self, setup: &mut Setup, inner_is_4: bool) -> anyhow::Result<()> {
+        let outer_is_4 = self.outer_is_4(inner_is_4);
+        if self.mode == Mode::TunGue {
+            // Unwraps the UDP; what was in there goes on to the device for IP in IP.
+            setup.step(Step::Module { module: if outer_is_4 { "fou" } else { "fou6" } });
+            setup.step(Step::FooOverUdp { port: self.tun_port.get(), is_6: !outer_is_4 });
+        }
+        let is_gre = self.mode == Mode::TunGre;
+        let device = match (is_gre, self.tun_csum, outer_is_4, inner_is_4) {
+            (false, _, true, true) => existing(setup, "ipip", "tunl0"),
+            (false, _, true, false) => existing(setup, "sit", "sit0"),
+            (false, _, false, false) => existing(setup, "ip6_tunnel", "ip6tnl0"),
+            // ip6tnl0 takes IPv6 only.
+            (false, _, false, true) => self.added(setup, "ip6_tunnel", "ip6tnl", "mode any", None)?,
+            (true, false, true, _) => existing(setup, "ip_gre", "gre0"),
+            (true, false, false, _) => existing(setup, "ip6_gre", "ip6gre0"),
+            // A device takes packets with a checksum, or without, not both.
+            (true, true, true, _) => self.added(setup, "ip_gre", "gre", "", Some("icsum"))?,
+            (true, true, false, _) => self.added(setup, "ip6_gre", "ip6gre", "", Some("icsum"))?,
+        };
+        if inner_is_4 {
+            // The greater of all and the device's own counts.
+            let why = "clients are not to be reached through the tunnel, and yet their packets come from there";
+            setup.step(Step::sysctl("net.ipv4.conf.all.rp_filter", 0, why));
+            setup.step(Step::sysctl(&format!("net.ipv4.conf.{device}.rp_filter"), 0, ""));
+        }
+        Ok(())
+    }
+
+    fn added(
+        &self,
+        setup: &mut Setup,
+        module: &'static str,
+        kind: &'static str,
+        mode: &'static str,
+        checksum: Option<&'static str>,
+    ) -> anyhow::Result<String> {
+        let Some(own) = self.own else { bail!("this tunnel needs the server's own address: --own ADDRESS") };
+        const DEVICE: &str = "lvs-tunnel";
+        setup.step(Step::Module { module });
+        setup.step(Step::Tunnel { device: DEVICE.into(), kind, mode, own, checksum: checksum.is_some() });
+        Ok(DEVICE.into())
+    }
+
+    /// What is sent through a tunnel must leave room for what is put around it.
+    fn advise(&self, setup: &mut Setup) {
+        for vip in &self.vip {
+            let outer = if self.outer_is_4(vip.is_ipv4()) { 20 } else { 40 };
+            let wrapping = match (self.mode, self.tun_csum) {
+                (Mode::Dr, _) => return,
+                (Mode::TunIpip, _) => 0,
+                (Mode::TunGre, false) => 4,
+                (Mode::TunGre, true) => 8,
+                (Mode::TunGue, _) => 12,
+            };
+            let overhead = outer + wrapping;
+            let headers = if vip.is_ipv4() { 40 } else { 60 };
+            let segment = self.mtu.saturating_sub(overhead + headers);
+            let (table, family) = if vip.is_ipv4() { ("ip", "ip") } else { ("ip6", "ip6") };
+            let mut advice = String::new();
+            // Writing to memory does not fail.
+            let _ = write!(
+                advice,
+                "Packets to {vip} become {overhead} bytes longer in the tunnel. Where its way is no wider than {mtu} bytes and \
+                 ICMP may get lost, let clients send segments of {segment} bytes:\n\
+                 nft 'add table {table} lvs; add chain {table} lvs out {{ type filter hook output priority 0; }}; \
+                 add rule {table} lvs out {family} saddr {vip} tcp flags syn tcp option maxseg size set {segment}'",
+                mtu = self.mtu,
+            );
+            setup.advise(advice);
+        }
+    }
+}
+
+fn existing(setup: &mut Setup, module: &'static str, device: &'static str) -> String {
+    setup.step(Step::Module { module });
+    setup.step(Step::Up { device });
+    device.into()
+}

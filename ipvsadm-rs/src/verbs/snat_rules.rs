@@ -1,0 +1,110 @@
+//! `ipvsadm-rs snat-rules`: rules of the firewall that make NAT one-armed.
+
+use std::net::IpAddr;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use ipvs::rules::{self, Command};
+use ipvs::{Change, Protocol, ServiceKey};
+
+use super::{Context, code};
+use crate::names::System;
+
+/// Print the firewall's rules with which servers of a masqueraded service (-m) need no way back through the director
+///
+/// The servers see the director's address as their client: what people want from FULLNAT.
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("service").required(true))]
+pub(super) struct SnatRules {
+    /// The service, TCP
+    #[arg(short, long, value_name = "HOST:PORT", group = "service")]
+    tcp_service: Option<String>,
+    /// The service, UDP
+    #[arg(short, long, value_name = "HOST:PORT", group = "service")]
+    udp_service: Option<String>,
+    /// The service, SCTP
+    #[arg(long, value_name = "HOST:PORT", group = "service")]
+    sctp_service: Option<String>,
+    /// The director's address that the servers are to see; without it, that of the interface to them
+    #[arg(long, value_name = "ADDRESS")]
+    to_source: Option<IpAddr>,
+    /// Whose rules
+    #[arg(long = "for", value_enum, default_value = "nft", value_name = "FIREWALL")]
+    form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Form {
+    Nft,
+    Iptables,
+}
+
+impl SnatRules {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let (protocol, address, port) = self.service()?;
+        if let Some(source) = self.to_source
+            && source.is_ipv4() != address.is_ipv4()
+        {
+            bail!("--to-source is to be of the service's family");
+        }
+        let lines = match self.form {
+            Form::Nft => self.nft(protocol, address, port),
+            Form::Iptables => self.iptables(protocol, address, port),
+        };
+        if context.json {
+            context.write_json(&lines)?;
+        } else {
+            context.write(|out| lines.iter().try_for_each(|line| writeln!(out, "{line}")))?;
+        }
+        Ok(code::DONE)
+    }
+
+    fn service(&self) -> anyhow::Result<(&'static str, IpAddr, u16)> {
+        let spelled =
+            [(&b"-t"[..], &self.tcp_service), (b"-u", &self.udp_service), (b"--sctp-service", &self.sctp_service)];
+        let given =
+            spelled.into_iter().find_map(|(option, value)| value.as_ref().map(|value| (option, value.as_bytes())));
+        let Some((option, value)) = given else { bail!("name a service") };
+        match rules::parse(&[b"-D", option, value], &mut System::default())? {
+            Command::Change(Change::DeleteService(ServiceKey::Address { protocol, address, port })) => {
+                let protocol = match protocol {
+                    Protocol::Udp => "udp",
+                    Protocol::Sctp => "sctp",
+                    Protocol::Tcp | Protocol::Other(_) => "tcp",
+                };
+                Ok((protocol, address, port))
+            }
+            _ => bail!("name a service by address and port"),
+        }
+    }
+
+    /// nft has no match for IPVS, but knows where a connection went first.
+    fn nft(&self, protocol: &str, address: IpAddr, port: u16) -> Vec<String> {
+        let family = if address.is_ipv4() { "ip" } else { "ip6" };
+        let port = if port == 0 { String::new() } else { format!(" ct original proto-dst {port}") };
+        let action = self.to_source.map_or("masquerade".into(), |source| format!("snat to {source}"));
+        vec![
+            CONNTRACK.into(),
+            format!("nft 'add table {family} ipvs-snat'"),
+            format!("nft 'add chain {family} ipvs-snat out {{ type nat hook postrouting priority srcnat; }}'"),
+            format!(
+                "nft 'add rule {family} ipvs-snat out meta l4proto {protocol} ct original {family} daddr {address}{port} {action}'"
+            ),
+        ]
+    }
+
+    fn iptables(&self, protocol: &str, address: IpAddr, port: u16) -> Vec<String> {
+        let (program, length) = if address.is_ipv4() { ("iptables", 32) } else { ("ip6tables", 128) };
+        let port = if port == 0 { String::new() } else { format!(" --vport {port}") };
+        let action = self.to_source.map_or("MASQUERADE".into(), |source| format!("SNAT --to-source {source}"));
+        vec![
+            CONNTRACK.into(),
+            format!(
+                "{program} -t nat -A POSTROUTING -m ipvs --vproto {protocol} --vaddr {address}/{length}{port} -j {action}"
+            ),
+        ]
+    }
+}
+
+/// The kernel's connection tracking, and with it the firewall, has to see what IPVS forwards.
+const CONNTRACK: &str = "sysctl -qw net.ipv4.vs.conntrack=1";
