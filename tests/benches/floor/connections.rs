@@ -11,7 +11,9 @@ pub(crate) fn list() {
     let mut page = [0; 2 * PAGE];
     let mut filled = 0;
     let mut out = Vec::with_capacity(128 * 1024);
-    out.extend_from_slice(b"IPVS connection entries\npro expire state       source             virtual            destination\n");
+    out.extend_from_slice(
+        b"IPVS connection entries\npro expire state       source             virtual            destination\n",
+    );
     let mut first = true;
     loop {
         let got = read_some(file, &mut page[filled..]);

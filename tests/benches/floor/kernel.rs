@@ -128,7 +128,13 @@ impl Socket {
         message.end();
         self.send(&message.bytes);
         let mut family = 0;
-        self.receive(1, |body| attributes(&body[4..], |number, value| if number == 1 { family = u16_at(value, 0) }));
+        self.receive(1, |body| {
+            attributes(&body[4..], |number, value| {
+                if number == 1 {
+                    family = u16_at(value, 0)
+                }
+            })
+        });
         family
     }
 }

@@ -97,7 +97,8 @@ fn ask(messages: &mut Messages, service: &Service) {
 }
 
 fn read_service(list: &[u8]) -> Service {
-    let mut service = Service { key: (0, 0, 0, [0; 16], 0), scheduler: Vec::new(), persistence: None, counters: [0; 5] };
+    let mut service =
+        Service { key: (0, 0, 0, [0; 16], 0), scheduler: Vec::new(), persistence: None, counters: [0; 5] };
     let (mut flags, mut timeout) = (0, 0);
     attributes(list, |number, value| match number {
         1 => service.key.1 = u16_at(value, 0),
