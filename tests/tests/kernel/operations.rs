@@ -1,4 +1,4 @@
-//! The commands of docs/operations.md and of the README, run as they stand there.
+//! The commands of docs/operations.md, of the README and of the manual pages, run as they stand there.
 
 mod page;
 
@@ -14,6 +14,12 @@ use crate::ours;
 use page::Page;
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+const MANUAL: [&str; 4] = [
+    include_str!("../../../ipvsadm-rs/manual/ipvsadm.md"),
+    include_str!("../../../ipvsadm-rs/manual/ipvsadm-save.md"),
+    include_str!("../../../ipvsadm-rs/manual/ipvsadm-restore.md"),
+    include_str!("../../../ipvsadm-rs/manual/ipvsadm-rs.md"),
+];
 const README: &str = include_str!("../../../README.md");
 
 ipvs_tests::tests! {
@@ -25,6 +31,7 @@ ipvs_tests::tests! {
     two_directors;
     changing_a_director_in_use;
     five_minutes;
+    manual_pages;
 }
 
 const NFT: &[&str] = &[ours::PROGRAM, "/usr/sbin/nft", "/usr/sbin/sysctl", "/usr/bin/ip"];
@@ -120,4 +127,12 @@ fn changing_a_director_in_use() {
 fn five_minutes() {
     ours::install();
     Page::of(README, "Five minutes", &[""]).run(|_, command| ipvs_tests::command::shell(command));
+}
+
+fn manual_pages() {
+    ours::install();
+    for text in MANUAL {
+        Page::of_manual(text).run(|_, command| ipvs_tests::command::shell(command));
+        ipvs_tests::command::ok("ipvsadm -C");
+    }
 }

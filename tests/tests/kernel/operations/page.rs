@@ -35,6 +35,17 @@ impl Page {
         Page { steps }
     }
 
+    /// The examples of a manual page.
+    pub(crate) fn of_manual(text: &str) -> Page {
+        let lines = text.lines().skip_while(|line| *line != "# EXAMPLES").skip(1);
+        let block: Vec<&str> = lines.take_while(|line| !line.starts_with("# ")).collect();
+        let commands = block.into_iter().filter_map(|line| line.strip_prefix("    # "));
+        let step = |command: &str| Step { host: String::new(), command: command.into(), printed: Vec::new() };
+        let steps: Vec<Step> = commands.map(step).collect();
+        assert!(!steps.is_empty(), "no examples");
+        Page { steps }
+    }
+
     /// Runs all of them, one after the other.
     pub(crate) fn run(&self, shell: impl Fn(&str, &str) -> Ran) {
         for Step { host, command, printed } in &self.steps {
