@@ -2,6 +2,7 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod callers;
 mod captured;
 mod cases;
 mod client;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             matrix::tests(),
             random::tests(),
             traffic::tests(),
+            callers::tests(),
             verbs::tests(),
             hitless::tests(),
             documents::tests(),
