@@ -8,6 +8,7 @@ mod cases;
 mod client;
 mod connection;
 mod documents;
+mod edges;
 mod guest;
 mod hitless;
 mod matrix;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             cases::tests(),
             matrix::tests(),
             random::tests(),
+            edges::tests(),
             traffic::tests(),
             callers::tests(),
             verbs::tests(),
