@@ -3,10 +3,11 @@
 mod agent;
 mod init;
 mod package;
+mod unit;
 
 use ipvs_tests::harness::Test;
 
 /// The tests of all of it.
 pub(crate) fn tests() -> Vec<Test> {
-    [agent::tests(), init::tests(), package::tests()].concat()
+    [agent::tests(), init::tests(), package::tests(), unit::tests()].concat()
 }

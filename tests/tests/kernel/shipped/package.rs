@@ -15,7 +15,6 @@ ipvs_tests::tests! {
     whoever_depends_on_ipvsadm_is_served, needs = "dpkg-dev", seconds = 120;
     takes_the_place_of_debians, needs = "dpkg-dev", seconds = 120;
     makes_way_for_debians, needs = "dpkg-dev", seconds = 120;
-    the_unit, needs = "dpkg-dev", needs = "systemd", seconds = 120;
 }
 
 const RULES: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
@@ -164,19 +163,4 @@ fn makes_way_for_debians() {
     assert!(fs::symlink_metadata("/sbin/ipvsadm").unwrap().is_file());
     assert_eq!(fs::read_to_string("/etc/ipvsadm.rules").unwrap(), RULES);
     assert_ne!(shell("ls /etc/rc2.d/*ipvsadm").ok(), "");
-}
-
-fn the_unit() {
-    install();
-    let ran = run("systemd-analyze verify --man=no /usr/lib/systemd/system/ipvsadm-rs.service");
-    assert!(ran.code == Some(0) && !ran.stderr.contains("ipvsadm"), "{ran}");
-    let link = |name| fs::read_link(format!("/etc/systemd/system/{name}")).ok();
-    let unit = || Some(PathBuf::from("/lib/systemd/system/ipvsadm-rs.service"));
-    assert_eq!(link("ipvsadm.service"), None, "not enabled by itself");
-    ok("systemctl --root=/ enable ipvsadm-rs.service");
-    for name in ["ipvsadm.service", "multi-user.target.wants/ipvsadm-rs.service"] {
-        assert_eq!(link(name), unit(), "{name}");
-    }
-    ok("systemctl --root=/ disable ipvsadm-rs.service");
-    assert_eq!(link("ipvsadm.service"), None);
 }
