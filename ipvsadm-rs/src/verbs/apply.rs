@@ -11,6 +11,7 @@ use super::record::{Record, finish};
 use super::watch;
 use super::{Context, code, drain};
 use crate::failure::say;
+use crate::progress::Told;
 use crate::report::{Report, Tense};
 
 /// Make the director hold what FILE says, by the smallest change
@@ -56,7 +57,7 @@ impl Apply {
         }
         let result = match self.drain {
             Some(limit) => drain::apply_drained(&mut director, &desired, &options, before, limit),
-            None => carry_out(&mut director, &desired, &options, before, plan).map(drop).map_err(Into::into),
+            None => carry_out(&mut Told(&mut director), &desired, &options, before, plan).map(drop).map_err(Into::into),
         };
         if let Err(error) = finish(&mut director, &mut record, result) {
             // What has been put back does not wait for confirmation any more.

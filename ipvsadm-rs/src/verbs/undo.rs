@@ -10,6 +10,7 @@ use super::apply::show_result;
 use super::record::{Record, finish};
 use super::{Context, code};
 use crate::journal::{Entry, Journal, Status};
+use crate::progress::Told;
 use crate::report::Report;
 
 /// Put the table back as it was before a plan was applied
@@ -59,7 +60,7 @@ impl Undo {
         if !report.is_empty() {
             let lines = plan.changes.iter().map(ToString::to_string).collect();
             let own = journal.begin(entry.scope.clone(), lines, &before, Some(entry.number))?;
-            let result = ipvs::apply::carry_out(&mut director, &config, &options, before, plan);
+            let result = ipvs::apply::carry_out(&mut Told(&mut director), &config, &options, before, plan);
             let mut record = Record { journal: Some(journal), entry: Some(own) };
             finish(&mut director, &mut record, result.map(drop).map_err(Into::into))?;
             if let Some(journal) = &record.journal {

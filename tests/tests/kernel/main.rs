@@ -9,9 +9,12 @@ mod connection;
 mod documents;
 mod guest;
 mod hitless;
+mod matrix;
 mod model;
+mod operations;
 mod ours;
 mod plan;
+mod random;
 mod shipped;
 mod traffic;
 mod verbs;
@@ -28,8 +31,11 @@ fn main() -> ExitCode {
             model::tests(),
             plan::tests(),
             cases::tests(),
+            matrix::tests(),
+            random::tests(),
             traffic::tests(),
             verbs::tests(),
+            operations::tests(),
             hitless::tests(),
             documents::tests(),
             shipped::tests(),

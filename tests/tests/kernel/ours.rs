@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use ipvs_tests::command::install as put;
+use ipvs_tests::guest::FOLDER;
+use ipvs_tests::roles::MODPROBE;
+use ipvs_tests::topology::Host;
 
 /// `ipvsadm`, where cargo put it.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ipvsadm");
@@ -18,6 +21,24 @@ pub(crate) fn install() {
         ("ipvsadm-rs", PROGRAM),
     ] {
         put(program, format!("/usr/sbin/{name}")).unwrap();
+    }
+}
+
+/// Makes a host a real server with what `ipvsadm-rs rs-setup` prints, as an operator would.
+pub(crate) fn real_server(host: &Host, options: &str) {
+    install();
+    modprobe();
+    let script = host.ok(&format!("ipvsadm-rs rs-setup {options}"));
+    let ran = host.shell(&format!("set -e\n{script}")).ok();
+    assert_eq!(ran, "", "{script}");
+}
+
+/// Puts a `modprobe` where everybody looks for it that knows the modules of the guest.
+pub(crate) fn modprobe() {
+    let modprobe = format!("{FOLDER}/{MODPROBE}");
+    // On the machine's own kernel it is the machine's.
+    if fs::exists(&modprobe).unwrap() {
+        put(&modprobe, "/usr/local/sbin/modprobe").unwrap();
     }
 }
 

@@ -11,7 +11,6 @@ use std::fs;
 use std::time::Duration;
 
 use ipvs_tests::cluster::Cluster;
-use ipvs_tests::real_server;
 use ipvs_tests::serve::Protocol::Http;
 use ipvs_tests::topology::{Host, Lab};
 use ipvs_tests::wait;
@@ -57,7 +56,7 @@ fn a_failed_table_is_repaired_and_a_failed_node_replaced() {
     ];
     lab.segment("lan", plugs).unwrap();
     for web in [&web1, &web2] {
-        real_server::direct(web, "10.1.0.100").unwrap();
+        ours::real_server(web, "--mode dr --vip 10.1.0.100");
         web.serve(Http, "10.1.0.100:80").unwrap();
     }
     ours::install();
