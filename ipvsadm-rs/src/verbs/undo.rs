@@ -15,7 +15,8 @@ use crate::report::Report;
 
 /// Put the table back as it was before a plan was applied
 ///
-/// What the plan could not touch (--only, --protect) is not touched now either.
+/// What the plan could not touch (--only, --protect) is not touched now either; of a plan that left others' services alone
+/// (--listed-only, --previous), only what it changed.
 #[derive(Args, Debug)]
 pub(super) struct Undo {
     /// The number of the plan; the last one that was applied, if not given
