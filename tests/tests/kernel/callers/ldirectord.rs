@@ -13,11 +13,11 @@ use ipvs_tests::wait;
 use super::{Side, held};
 
 ipvs_tests::tests! {
-    keeps_a_farm_up, needs = "ldirectord", needs = "libnet-inet6glue-perl", seconds = 420;
+    keeps_a_farm_up, needs = "ldirectord", needs = "libnet-inet6glue-perl", seconds = 900;
 }
 
 /// A change costs it two listings, and a check of all servers most of a second.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const HEAD: &str = "\
 checktimeout = 10
