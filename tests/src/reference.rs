@@ -82,6 +82,16 @@ fn libraries(root: &Path) -> [PathBuf; 2] {
     ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|dir| root.join(dir))
 }
 
+/// All files of the reference, for a guest that sees nothing of this machine but what it is given.
+pub fn files() -> Result<Vec<PathBuf>> {
+    let reference = Ipvsadm::in_folder(&provision::unpacked("bookworm", "ipvsadm", &PACKAGES)?)?;
+    let mut files = vec![reference.dir.join("ipvsadm")];
+    for folder in reference.library_path.split(':').map(Path::new).filter(|folder| folder.exists()) {
+        files.extend(std::fs::read_dir(folder)?.flatten().map(|entry| entry.path()).filter(|path| path.is_file()));
+    }
+    Ok(files)
+}
+
 /// What a guest is told about the reference; fetched at the first call.
 pub(crate) fn announcement() -> (String, String) {
     static ONCE: OnceLock<(String, String)> = OnceLock::new();

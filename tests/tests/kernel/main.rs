@@ -13,9 +13,11 @@ mod guest;
 mod hitless;
 mod matrix;
 mod model;
+mod operations;
 mod ours;
 mod plan;
 mod random;
+mod shipped;
 mod traffic;
 mod verbs;
 
@@ -37,8 +39,10 @@ fn main() -> ExitCode {
             traffic::tests(),
             callers::tests(),
             verbs::tests(),
+            operations::tests(),
             hitless::tests(),
             documents::tests(),
+            shipped::tests(),
         ]
         .concat(),
     )

@@ -1,0 +1,84 @@
+//! What was measured: lines that the guest prints, and what the host makes of them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::programs::Program;
+
+/// A kind of figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Nanoseconds, or instructions, from the start of a process to its end.
+    Whole,
+    /// The instructions that are not the kernel's.
+    User,
+    /// System calls.
+    Calls,
+    /// Requests that change something.
+    Writes,
+    /// The most memory that was in use, in bytes.
+    Memory,
+}
+
+impl Kind {
+    const NAMES: [(Kind, &str); 5] = [
+        (Kind::Whole, "whole"),
+        (Kind::User, "user"),
+        (Kind::Calls, "calls"),
+        (Kind::Writes, "writes"),
+        (Kind::Memory, "memory"),
+    ];
+}
+
+/// In the guest: says a figure.
+pub(crate) fn say(kind: Kind, task: &str, program: Program, value: u64) {
+    let name = Kind::NAMES.iter().find(|(known, _)| *known == kind).expect("all have names").1;
+    println!("{name} {} {value} {task}", program.name());
+}
+
+/// All figures, in the order of their tasks.
+#[derive(Default)]
+pub(crate) struct Figures {
+    pub(crate) tasks: Vec<String>,
+    values: BTreeMap<(String, Program, Kind), Vec<u64>>,
+}
+
+impl Figures {
+    /// Takes a line of the guest's.
+    pub(crate) fn take(&mut self, line: &str) -> Result<()> {
+        let mut words = line.splitn(4, ' ');
+        let mut word = || words.next().with_context(|| format!("not a figure: {line}"));
+        let (kind, program, value, task) = (word()?, word()?, word()?, word()?);
+        let kind = Kind::NAMES.iter().find(|(_, name)| *name == kind).with_context(|| line.to_owned())?.0;
+        let program = Program::ALL.into_iter().find(|known| known.name() == program).context("no such program")?;
+        ensure!(!task.is_empty(), "{line}");
+        if !self.tasks.iter().any(|known| known == task) {
+            self.tasks.push(task.to_owned());
+        }
+        self.values.entry((task.to_owned(), program, kind)).or_default().push(value.parse()?);
+        Ok(())
+    }
+
+    /// The least of what was measured.
+    pub(crate) fn least(&self, kind: Kind, task: &str, program: Program) -> Option<u64> {
+        self.all(kind, task, program).iter().min().copied()
+    }
+
+    /// As many were less as were more.
+    pub(crate) fn median(&self, kind: Kind, task: &str, program: Program) -> Option<u64> {
+        let mut values = self.all(kind, task, program).to_vec();
+        values.sort_unstable();
+        values.get(values.len() / 2).copied()
+    }
+
+    /// How many times as much one takes as another, by their least.
+    pub(crate) fn ratio(&self, kind: Kind, task: &str, of: Program, to: Program) -> Option<f64> {
+        let (of, to) = (self.least(kind, task, of)?, self.least(kind, task, to)?);
+        (to > 0).then(|| of as f64 / to as f64)
+    }
+
+    fn all(&self, kind: Kind, task: &str, program: Program) -> &[u64] {
+        self.values.get(&(task.to_owned(), program, kind)).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,85 @@
+//! The two kernels that are the rulers.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use ipvs_tests::kernel::Kernel;
+use ipvs_tests::line::End;
+use ipvs_tests::qemu::{Cloud, Machine};
+use ipvs_tests::reference;
+use ipvs_tests::uml::{Boot, Guest};
+
+use crate::figures::Figures;
+use crate::programs::{FLOOR, OURS, Programs};
+use crate::sampled;
+
+/// The names of quick jobs begin so.
+pub(crate) const QUICK: &str = "quick ";
+/// How the guest learns what it is measured by.
+const RULER: &str = "IPVS_BENCH_RULER";
+/// The largest table takes the reference minutes under QEMU.
+const LIMIT: Duration = Duration::from_secs(1500);
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Ruler {
+    /// In user-mode-linux, where a system call costs 30 to 45 µs: it weighs those.
+    Time,
+    /// Under QEMU, whose clock counts them: repeatable at any load of the machine.
+    Instructions,
+}
+
+impl Ruler {
+    pub(crate) const ALL: [Ruler; 2] = [Ruler::Time, Ruler::Instructions];
+
+    fn name(self) -> &'static str {
+        match self {
+            Ruler::Time => "time",
+            Ruler::Instructions => "instructions",
+        }
+    }
+
+    /// In the guest: what it is measured by.
+    pub(crate) fn here() -> Ruler {
+        let name = std::env::var(RULER).unwrap_or_default();
+        Ruler::ALL.into_iter().find(|ruler| ruler.name() == name).expect("the host says it")
+    }
+
+    fn kernel(self, programs: &Programs) -> Result<Kernel> {
+        match self {
+            Ruler::Time => Kernel::find(),
+            Ruler::Instructions => {
+                let machine = Machine::new().counting().program(&programs.floor).program(&programs.ours);
+                let machine = reference::files()?.into_iter().fold(machine, Machine::file);
+                Cloud::find(machine).map(Kernel::Cloud)
+            }
+        }
+    }
+}
+
+/// Boots a guest and has it measure.
+pub(crate) fn measure(ruler: Ruler, programs: &Programs, jobs: &[&str], profile: bool) -> Result<Figures> {
+    let mut told = vec![(RULER, ruler.name().to_owned()), (FLOOR, path(&programs.floor)), (OURS, path(&programs.ours))];
+    if profile {
+        told.push((sampled::PROFILE, "yes".to_owned()));
+    }
+    let boot = Boot { reference: true, extra: told, ..Boot::default() };
+    let mut guest = Guest::boot(&ruler.kernel(programs)?, &boot)?;
+    eprintln!("{} on Linux {}", ruler.name(), guest.release());
+    let mut figures = Figures::default();
+    for job in jobs {
+        eprintln!("  {job}");
+        let mut output = Vec::new();
+        let end = guest.run(job, LIMIT, |bytes| output.extend_from_slice(bytes))?;
+        let output = String::from_utf8(output)?;
+        ensure!(end == End::Exit(0), "{job}: {end}\n{output}");
+        let (notes, lines): (Vec<_>, Vec<_>) = output.lines().partition(|line| line.starts_with('#'));
+        notes.iter().for_each(|note| println!("{note}"));
+        lines.iter().try_for_each(|line| figures.take(line)).with_context(|| format!("{job}:\n{output}"))?;
+    }
+    Ok(figures)
+}
+
+fn path(path: &std::path::Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,31 @@
+//! One service is added: a process starts, and ends.
+
+use anyhow::Result;
+use ipvs_tests::harness::Test;
+
+use crate::guests::QUICK;
+use crate::programs::Program;
+use crate::{closer, namespace, timed};
+
+const TASK: &str = "one -A";
+const ROUNDS: u8 = 9;
+
+pub(crate) fn jobs() -> Vec<Test> {
+    ["", QUICK].map(|kind| Test::new(format!("{kind}{TASK}"), measure)).to_vec()
+}
+
+fn measure() -> Result<()> {
+    namespace::fresh(|| {
+        for round in 0..ROUNDS {
+            for program in Program::ALL {
+                let service = format!("10.{}.0.{round}:80", program as u8);
+                timed::run(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")?;
+            }
+        }
+        for program in Program::ALL {
+            let service = format!("10.{}.1.0:80", program as u8);
+            closer::look(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")?;
+        }
+        Ok(())
+    })
+}

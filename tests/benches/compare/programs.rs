@@ -1,0 +1,80 @@
+//! The three programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use ipvs_tests::reference::Ipvsadm;
+
+/// Which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Program {
+    Reference,
+    Floor,
+    Ours,
+}
+
+impl Program {
+    /// In the order in which they take turns.
+    pub(crate) const ALL: [Program; 3] = [Program::Reference, Program::Floor, Program::Ours];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Program::Reference => "reference",
+            Program::Floor => "floor",
+            Program::Ours => "ours",
+        }
+    }
+
+    /// A command that starts it, in the guest.
+    pub(crate) fn command(self) -> Command {
+        let built = |variable| Command::new(std::env::var_os(variable).unwrap_or_default());
+        match self {
+            Program::Reference => Ipvsadm::get().command(),
+            Program::Floor => built(FLOOR),
+            Program::Ours => built(OURS),
+        }
+    }
+}
+
+/// How the guest learns where those that were built are.
+pub(crate) const FLOOR: &str = "IPVS_BENCH_FLOOR";
+pub(crate) const OURS: &str = "IPVS_BENCH_OURS";
+
+/// What is shipped is static: it starts in a third of the time.
+const TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// Where they are on this machine; the laboratory finds the reference by itself.
+pub(crate) struct Programs {
+    pub(crate) floor: PathBuf,
+    pub(crate) ours: PathBuf,
+}
+
+/// Builds those that are built.
+pub(crate) fn find() -> Result<Programs> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+    let exe = std::env::current_exe()?;
+    let target = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).context("no target folder")?;
+    let folder = target.join(TARGET).join("release");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--release", "--package", "ipvsadm-rs", "--target", TARGET]);
+    succeed(cargo.arg("--target-dir").arg(target).current_dir(workspace))?;
+    // It has no dependencies, and is not worth a package.
+    let floor = folder.join("floor");
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--edition", "2024", "--target", TARGET, "-C", "opt-level=3", "-C", "panic=abort"]);
+    rustc.args(["-C", "lto=fat", "-C", "codegen-units=1", "-C", "strip=symbols", "-o"]).arg(&floor);
+    succeed(rustc.arg(workspace.join("tests/benches/floor/main.rs")).current_dir(workspace))?;
+    Ok(Programs { floor, ours: folder.join("ipvsadm-rs") })
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("{command:?}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    let libraries = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output()?;
+    let libraries = PathBuf::from(String::from_utf8_lossy(&libraries.stdout).trim());
+    ensure!(libraries.exists(), "the static build wants `rustup target add {TARGET}`");
+    bail!("{command:?}: {status}")
+}

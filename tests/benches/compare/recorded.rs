@@ -1,0 +1,48 @@
+//! The ratios below which a change must not fall: instructions of the reference for each of ours.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::figures::{Figures, Kind};
+use crate::programs::Program;
+
+/// What a build of another compiler may cost.
+const TOLERANCE: f64 = 0.95;
+
+fn path() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "benches", "recorded"].iter().collect()
+}
+
+fn ratio(figures: &Figures, task: &str) -> Option<f64> {
+    figures.ratio(Kind::Whole, task, Program::Reference, Program::Ours)
+}
+
+/// Records the ratios.
+pub(crate) fn write(figures: &Figures) -> Result<()> {
+    let mut text = String::new();
+    for task in &figures.tasks {
+        if let Some(ratio) = ratio(figures, task) {
+            writeln!(text, "{ratio:.2} {task}")?;
+        }
+    }
+    std::fs::write(path(), text).with_context(|| path().display().to_string())
+}
+
+/// Whether no ratio is below what was recorded; says which are.
+pub(crate) fn check(figures: &Figures) -> Result<bool> {
+    let text = std::fs::read_to_string(path()).with_context(|| path().display().to_string())?;
+    let mut good = true;
+    for line in text.lines() {
+        let (recorded, task) = line.split_once(' ').with_context(|| line.to_owned())?;
+        let recorded: f64 = recorded.parse().with_context(|| line.to_owned())?;
+        // One that was not asked for.
+        let Some(now) = ratio(figures, task) else { continue };
+        if now < recorded * TOLERANCE {
+            println!("{task}: {now:.2} times as fast as the reference, and it was {recorded:.2}");
+            good = false;
+        }
+    }
+    Ok(good)
+}

@@ -1,0 +1,47 @@
+//! The tables that are restored: of ten services seven are TCP over IPv4 (of those two persistent and one with tunnels),
+//! one is UDP, one TCP over IPv6, one a mark.
+
+use std::fmt::Write;
+
+/// So many services, each with so many servers.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) services: u32,
+    pub(crate) servers: u32,
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.services, self.servers)
+    }
+}
+
+/// The rules, as `ipvsadm -Sn` would write them.
+pub(crate) fn text(size: Size) -> String {
+    let mut text = String::new();
+    for service in 0..size.services {
+        let [_, a, b, c] = service.to_be_bytes();
+        let scheduler = ["rr", "wlc"][service as usize % 2];
+        let (name, options, method) = match service % 10 {
+            1 => (format!("-t [2001:db8::{a:x}:{b:x}:{c:x}]:80"), "", "-m"),
+            2 => (format!("-f {}", service + 1), "", "-m"),
+            3 | 6 => (format!("-t 10.{a}.{b}.{c}:80"), " -p 300", "-m"),
+            4 => (format!("-t 10.{a}.{b}.{c}:80"), "", "-i"),
+            5 => (format!("-u 10.{a}.{b}.{c}:80"), "", "-m"),
+            _ => (format!("-t 10.{a}.{b}.{c}:80"), "", "-m"),
+        };
+        // Writing to memory does not fail.
+        let _ = writeln!(text, "-A {name} -s {scheduler}{options}");
+        for server in 0..size.servers {
+            let [_, a, b, c] = (service * size.servers + server).to_be_bytes();
+            let weight = server % 7 + 1;
+            let server = match (service % 10, method) {
+                (1, _) => format!("[2001:db8:1::{a:x}:{b:x}:{c:x}]:8080"),
+                (_, "-i") => format!("172.{}.{b}.{c}:80", 16 + a),
+                _ => format!("172.{}.{b}.{c}:8080", 16 + a),
+            };
+            let _ = writeln!(text, "-a {name} -r {server} {method} -w {weight}");
+        }
+    }
+    text
+}

@@ -1,0 +1,97 @@
+//! A table is restored, listed in three ways, and flushed, by each program in its turn.
+
+use anyhow::{Result, ensure};
+use ipvs_sys::Connection;
+use ipvs_tests::harness::Test;
+use ipvs_tests::oracle::table::table;
+
+use crate::guests::{QUICK, Ruler};
+use crate::programs::Program;
+use crate::rules::{self, Size};
+use crate::{closer, namespace, timed};
+
+const SIZES: [Size; 4] = [
+    Size { services: 100, servers: 5 },
+    Size { services: 1000, servers: 10 },
+    Size { services: 10_000, servers: 5 },
+    Size { services: 1, servers: 10_000 },
+];
+const QUICK_SIZES: [Size; 2] = [Size { services: 100, servers: 5 }, Size { services: 1, servers: 2000 }];
+
+/// What is done with a table, in this order.
+const STEPS: [(&str, &[&str]); 5] = [
+    ("restore", &["-R"]),
+    ("-Ln", &["-Ln"]),
+    ("-Ln --stats --exact", &["-Ln", "--stats", "--exact"]),
+    ("-Sn", &["-Sn"]),
+    ("flush", &["-C"]),
+];
+
+pub(crate) fn jobs() -> Vec<Test> {
+    let job = |name: &str, size: Size| Test::new(format!("{name}table {size}"), move || measure(size));
+    let full = SIZES.iter().map(|size| job("", *size));
+    full.chain(QUICK_SIZES.iter().map(|size| job(QUICK, *size))).collect()
+}
+
+fn measure(size: Size) -> Result<()> {
+    let text = rules::text(size);
+    let lines = text.lines().count();
+    let rounds = match Ruler::here() {
+        Ruler::Time if lines > 5000 => 3,
+        Ruler::Time => 7,
+        Ruler::Instructions if lines > 5000 => 1,
+        Ruler::Instructions => 3,
+    };
+    for _ in 0..rounds {
+        same(size, |program| lap(program, size, &text))?;
+    }
+    if Ruler::here() == Ruler::Time {
+        same(size, |program| held(program, &text))?;
+    }
+    for program in Program::ALL {
+        // To stop the reference at a million system calls takes minutes.
+        if program != Program::Reference || lines < 2000 {
+            look(program, size, &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// One turn of a program: what it wrote in each step.
+fn lap(program: Program, size: Size, text: &str) -> Result<Vec<Vec<u8>>> {
+    namespace::fresh(|| {
+        STEPS.iter().map(|step| timed::run(&name(step, size), program, step.1, input(step, text))).collect()
+    })
+}
+
+/// Looks how each step is done.
+fn look(program: Program, size: Size, text: &str) -> Result<()> {
+    namespace::fresh(|| {
+        STEPS.iter().try_for_each(|step| closer::look(&name(step, size), program, step.1, input(step, text)))
+    })
+}
+
+/// What the kernel holds after a restore.
+fn held(program: Program, text: &str) -> Result<String> {
+    namespace::fresh(|| {
+        timed::take_time(program.command().arg("-R"), text)?;
+        table(&mut Connection::open()?)
+    })
+}
+
+/// All programs come to the same.
+fn same<T: PartialEq>(size: Size, by: impl Fn(Program) -> Result<T>) -> Result<()> {
+    let [reference, floor, ours] = Program::ALL.map(by);
+    let reference = reference?;
+    ensure!(reference == floor?, "{size}: the floor does something else");
+    ensure!(reference == ours?, "{size}: ours does something else");
+    Ok(())
+}
+
+fn name(step: &(&str, &[&str]), size: Size) -> String {
+    format!("{} {size}", step.0)
+}
+
+fn input<'a>(step: &(&str, &[&str]), text: &'a str) -> &'a str {
+    if step.0 == "restore" { text } else { "" }
+}

@@ -1,0 +1,25 @@
+//! The lower bound: a program that does what must be done for a table, and nothing else.
+//!
+//! One socket, batches, a dump for each service, no checks, no messages, no names: a line that it does not expect makes
+//! it panic. It has no dependencies: the benchmark compiles it with rustc alone.
+
+mod connections;
+mod kernel;
+mod listing;
+mod rules;
+mod text;
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["-R"] => rules::restore(),
+        ["-C"] => rules::flush(),
+        ["-A", ..] => rules::one(&words.join(" ")),
+        ["-Ln"] => listing::list(listing::Kind::Plain),
+        ["-Ln", "--stats", "--exact"] => listing::list(listing::Kind::Stats),
+        ["-Sn"] => listing::list(listing::Kind::Rules),
+        ["-Lnc"] => connections::list(),
+        _ => panic!("{words:?}"),
+    }
+}
