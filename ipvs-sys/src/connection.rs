@@ -72,6 +72,12 @@ impl Connection {
         Ok(Self { socket, family: None, sequence: 0, outbox: Cursor::default(), inbox: Inbox::new(bytes) })
     }
 
+    /// Connect once more in the namespace of the calling thread, with room for datagrams of that many bytes, for the
+    /// family that this connection knows already.
+    pub fn beside(&self, bytes: usize) -> Result<Self, Error> {
+        Ok(Self { family: self.family, ..Self::with_datagrams(bytes)? })
+    }
+
     /// Ask for one thing: [`Command::GetService`], [`Command::GetConfig`] or [`Command::GetInfo`].
     pub fn get<A: Attributes>(&mut self, request: &Request) -> Result<A, Error> {
         let command = request.command;
@@ -323,7 +329,8 @@ enum DumpState {
 }
 
 impl Dump<'_> {
-    fn read_next(&mut self) -> Result<Option<CommandAttrs>, Error> {
+    /// Read the next answer over `item`, which saves moving it about; false at the end.
+    pub fn next_to(&mut self, item: &mut CommandAttrs) -> Result<bool, Error> {
         let command = self.command;
         while matches!(self.state, DumpState::Fresh | DumpState::Running) {
             let fresh = self.state == DumpState::Fresh;
@@ -336,16 +343,17 @@ impl Dump<'_> {
             })?;
             let refusal = match content {
                 Content::Data { attributes, .. } => {
-                    let item = CommandAttrs::read(attributes);
-                    self.state = if item.is_ok() { DumpState::Running } else { DumpState::Broken };
-                    return item.map(Some).map_err(|malformed| Error::Malformed { command, malformed });
+                    *item = CommandAttrs::default();
+                    let read = item.read_into(attributes);
+                    self.state = if read.is_ok() { DumpState::Running } else { DumpState::Broken };
+                    return read.map(|()| true).map_err(|malformed| Error::Malformed { command, malformed });
                 }
                 Content::Done | Content::Other => {
                     self.state = DumpState::Running;
                     continue;
                 }
                 Content::End(refusal) => {
-                    return refusal.map_or(Ok(None), |refusal| Err(Error::Refused { command, refusal }));
+                    return refusal.map_or(Ok(false), |refusal| Err(Error::Refused { command, refusal }));
                 }
                 Content::Refused(refusal) => refusal,
             };
@@ -354,7 +362,7 @@ impl Dump<'_> {
             }
             self.state = DumpState::Running;
         }
-        Ok(None)
+        Ok(false)
     }
 }
 
@@ -362,7 +370,8 @@ impl Iterator for Dump<'_> {
     type Item = Result<CommandAttrs, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.read_next().transpose()
+        let mut item = CommandAttrs::default();
+        self.next_to(&mut item).map(|is_one| is_one.then_some(item)).transpose()
     }
 }
 

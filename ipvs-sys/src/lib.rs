@@ -16,6 +16,7 @@ mod inbox;
 mod malformed;
 pub mod message;
 mod namespace;
+mod release;
 #[cfg(feature = "start")]
 pub mod start;
 mod sys;
@@ -28,3 +29,4 @@ pub use error::{Error, Refusal};
 pub use malformed::Malformed;
 pub use message::Request;
 pub use namespace::Namespace;
+pub use release::kernel_release;

@@ -36,8 +36,8 @@ macro_rules! attributes {
             fn read_into(&mut self, bytes: &[u8]) -> Result<(), $crate::malformed::Malformed> {
                 $crate::wire::each_attribute(bytes, |number, value| {
                     match number {
-                        $( $number => self.$field = Some(<$wire as $crate::wire::Wire>::read(value).map_err(
-                            |e| e.inside(stringify!($kernel)))?), )*
+                        $( $number => <$wire as $crate::wire::Wire>::read_to(&mut self.$field, value).map_err(
+                            |e| e.inside(stringify!($kernel)))?, )*
                         $( $skipped_number => {} )*
                         _ => self.unknown.push(number, value),
                     }
@@ -62,6 +62,10 @@ macro_rules! attributes {
                 let mut list = Self::default();
                 $crate::wire::Attributes::read_into(&mut list, bytes)?;
                 Ok(list)
+            }
+
+            fn read_to(place: &mut Option<Self>, bytes: &[u8]) -> Result<(), $crate::malformed::Malformed> {
+                $crate::wire::Attributes::read_into(place.insert(Self::default()), bytes)
             }
         }
 

@@ -13,6 +13,11 @@ pub trait Wire: Sized {
     fn write(&self, out: &mut Vec<u8>);
     /// Read the value. More bytes than needed are accepted, as the kernel does.
     fn read(bytes: &[u8]) -> Result<Self, Malformed>;
+    /// Read the value into its place. Lists do it without a copy of themselves in between.
+    fn read_to(place: &mut Option<Self>, bytes: &[u8]) -> Result<(), Malformed> {
+        *place = Some(Self::read(bytes)?);
+        Ok(())
+    }
 }
 
 /// A list of attributes, made by the `attributes!` table.

@@ -40,7 +40,7 @@ pub struct Client {
     connection: Connection,
     /// A second socket for the dumps of destinations. The kernel fills dumps in pieces as large as the largest buffer
     /// that a socket has shown, and clears each piece: large ones are right for the services, small ones for these.
-    details: Connection,
+    details: Option<Connection>,
     /// The namespace of the sockets, to read its table of connections from wherever the caller is by then. Without
     /// /proc there is no such table.
     namespace: Option<File>,
@@ -59,13 +59,8 @@ impl Client {
     }
 
     fn connect(namespace: Option<&Namespace>) -> Result<Self, Error> {
-        let open = || {
-            Ok(Self {
-                connection: Connection::open()?,
-                details: Connection::with_datagrams(4096)?,
-                namespace: File::open(OWN_NAMESPACE).ok(),
-            })
-        };
+        let open =
+            || Ok(Self { connection: Connection::open()?, details: None, namespace: File::open(OWN_NAMESPACE).ok() });
         let opened = match namespace {
             Some(namespace) => namespace.within(open).and_then(|opened| opened),
             None => open(),
@@ -91,7 +86,7 @@ impl Client {
 
     /// The sync daemons that run, the master first.
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
-        let read = |attributes: CommandAttrs| attributes.daemon.and_then(SyncDaemon::from_attributes);
+        let read = |attributes: &mut CommandAttrs| attributes.daemon.take().and_then(SyncDaemon::from_attributes);
         dump(&mut self.connection, &Request::new(Command::GetDaemon), read)
             .map_err(|error| Error::asking("read the sync daemons", error))
     }
@@ -103,8 +98,9 @@ impl Client {
         // Since 7.1 the kernel makes its table larger or smaller a moment after services came or went. A list that is
         // read just then lacks some and has others twice, and nothing says so. But then its order changes, too: the
         // same list twice is a whole one.
+        let readings = if ipvs_sys::kernel_release() < (7, 1) { 1 } else { MOST_READINGS };
         let mut services = self.read_services()?;
-        for _ in 1..MOST_READINGS {
+        for _ in 1..readings {
             let before = std::mem::replace(&mut services, self.read_services()?);
             let key = |state: &ServiceState| state.service.key;
             if before.iter().map(key).eq(services.iter().map(key)) {
@@ -116,7 +112,7 @@ impl Client {
     }
 
     fn read_services(&mut self) -> Result<Vec<ServiceState>, Error> {
-        let read = |attributes: CommandAttrs| attributes.service.map(ServiceState::from);
+        let read = |attributes: &mut CommandAttrs| attributes.service.as_mut().map(ServiceState::from);
         dump(&mut self.connection, &Request::new(Command::GetService), read)
             .map_err(|error| Error::asking("read the services", error))
     }
@@ -127,7 +123,7 @@ impl Client {
         request.attributes.service = Some(key.to_attributes());
         let answer = self.connection.get::<CommandAttrs>(&request);
         answer
-            .map(|attributes| attributes.service.unwrap_or_default().into())
+            .map(|mut attributes| attributes.service.get_or_insert_default().into())
             .map_err(|error| Error::asking(format_args!("read service {key}"), error))
     }
 
@@ -136,27 +132,42 @@ impl Client {
         let mut request = Request::new(Command::GetDest);
         request.attributes.service = Some(key.to_attributes());
         let family = key.family();
-        let read = |attributes: CommandAttrs| {
-            attributes.dest.map(|attributes| DestinationState::from_attributes(attributes, family))
+        let read = |attributes: &mut CommandAttrs| {
+            attributes.dest.as_mut().map(|attributes| DestinationState::from_attributes(attributes, family))
         };
-        let mut destinations = dump(&mut self.details, &request, read)
+        let mut destinations = self
+            .details()
+            .and_then(|details| dump(details, &request, read))
             .map_err(|error| Error::asking(format_args!("read the servers of {key}"), error))?;
         keep_first(&mut destinations, |state| state.destination.key);
         Ok(destinations)
+    }
+
+    fn details(&mut self) -> Result<&mut Connection, ipvs_sys::Error> {
+        let details = match self.details.take() {
+            Some(details) => details,
+            None => self.in_namespace(|| self.connection.beside(4096))??,
+        };
+        Ok(self.details.insert(details))
+    }
+
+    /// Do something in the namespace that was opened, wherever the calling thread is by now.
+    fn in_namespace<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, ipvs_sys::Error> {
+        match &self.namespace {
+            Some(namespace) if !is_own(namespace) => {
+                Namespace::Path(format!("/proc/self/fd/{}", namespace.as_raw_fd()).into()).within(act)
+            }
+            _ => Ok(act()),
+        }
     }
 
     /// The connections, read from the kernel as they are asked for. Needs no privilege in the caller's own namespace.
     pub fn connections(&self) -> Result<Connections<File>, Error> {
         // Of the thread, not of the process: namespaces are a thread's.
         const PATH: &str = "/proc/thread-self/net/ip_vs_conn";
-        let file = match &self.namespace {
-            Some(namespace) if !is_own(namespace) => {
-                Namespace::Path(format!("/proc/self/fd/{}", namespace.as_raw_fd()).into())
-                    .within(|| File::open(PATH))
-                    .map_err(|error| Error::asking(format_args!("open {PATH}"), error))?
-            }
-            _ => File::open(PATH),
-        };
+        let file = self
+            .in_namespace(|| File::open(PATH))
+            .map_err(|error| Error::asking(format_args!("open {PATH}"), error))?;
         file.and_then(Connections::new).map_err(|error| Error::file(format_args!("open {PATH}"), error))
     }
 }
@@ -199,11 +210,13 @@ impl Director for Client {
 fn dump<T>(
     connection: &mut Connection,
     request: &Request,
-    mut read: impl FnMut(CommandAttrs) -> Option<T>,
+    mut read: impl FnMut(&mut CommandAttrs) -> Option<T>,
 ) -> Result<Vec<T>, ipvs_sys::Error> {
     let mut items = Vec::new();
-    for attributes in connection.dump(request)? {
-        items.extend(read(attributes?));
+    let mut attributes = CommandAttrs::default();
+    let mut dump = connection.dump(request)?;
+    while dump.next_to(&mut attributes)? {
+        items.extend(read(&mut attributes));
     }
     Ok(items)
 }

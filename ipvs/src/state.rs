@@ -91,27 +91,27 @@ pub struct DestinationState {
 }
 
 /// What the kernel says of a service; its destinations are to be asked for.
-impl From<ServiceAttrs> for ServiceState {
-    fn from(attributes: ServiceAttrs) -> Self {
+impl From<&mut ServiceAttrs> for ServiceState {
+    fn from(attributes: &mut ServiceAttrs) -> Self {
         Self {
-            service: Service::from_attributes(&attributes),
-            stats: Stats::best(attributes.stats64, attributes.stats),
+            service: Service::from_attributes(attributes),
+            stats: Stats::best(attributes.stats64.as_ref(), attributes.stats.as_ref()),
             destinations: Vec::new(),
-            unknown: attributes.unknown,
+            unknown: std::mem::take(&mut attributes.unknown),
         }
     }
 }
 
 impl DestinationState {
     /// What the kernel says of a destination of a service of that family.
-    pub(crate) fn from_attributes(attributes: DestAttrs, service: Family) -> Self {
+    pub(crate) fn from_attributes(attributes: &mut DestAttrs, service: Family) -> Self {
         Self {
-            destination: Destination::from_attributes(&attributes, service),
+            destination: Destination::from_attributes(attributes, service),
             active_connections: attributes.active_conns.unwrap_or_default(),
             inactive_connections: attributes.inact_conns.unwrap_or_default(),
             persistent_connections: attributes.persist_conns.unwrap_or_default(),
-            stats: Stats::best(attributes.stats64, attributes.stats),
-            unknown: attributes.unknown,
+            stats: Stats::best(attributes.stats64.as_ref(), attributes.stats.as_ref()),
+            unknown: std::mem::take(&mut attributes.unknown),
         }
     }
 }

@@ -54,11 +54,11 @@ pub struct Rates {
 
 impl Stats {
     /// The whole counters if the kernel has them (since 4.1), else their low 32 bits.
-    pub(crate) fn best(whole: Option<StatsAttrs>, short: Option<StatsAttrs>) -> Self {
+    pub(crate) fn best(whole: Option<&StatsAttrs>, short: Option<&StatsAttrs>) -> Self {
         let Some(attributes) = whole.or(short) else { return Self::default() };
         let StatsAttrs { conns, inpkts, outpkts, inbytes, outbytes, cps, inpps, outpps, inbps, outbps, unknown: _ } =
             attributes;
-        let number = |counter: Option<Counter>| counter.unwrap_or_default().0;
+        let number = |counter: &Option<Counter>| counter.unwrap_or_default().0;
         Self {
             connections: number(conns),
             incoming_packets: number(inpkts),
@@ -84,9 +84,9 @@ mod tests {
     fn the_whole_counters_win() {
         let whole = StatsAttrs { conns: Some(Counter(1 << 40)), outbps: Some(Counter(9)), ..StatsAttrs::default() };
         let short = StatsAttrs { conns: Some(Counter(0)), ..StatsAttrs::default() };
-        let stats = Stats::best(Some(whole.clone()), Some(short.clone()));
+        let stats = Stats::best(Some(&whole), Some(&short));
         assert_eq!((stats.connections, stats.rates.outgoing_bytes), (1 << 40, 9));
-        assert_eq!(Stats::best(Some(whole), None), stats);
-        assert_eq!(Stats::best(None, Some(short)), Stats::default());
+        assert_eq!(Stats::best(Some(&whole), None), stats);
+        assert_eq!(Stats::best(None, Some(&short)), Stats::default());
     }
 }

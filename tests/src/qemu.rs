@@ -43,7 +43,7 @@ const MODULES: [&str; 14] = [
 ];
 
 /// What a kernel need not do here when it starts, and on every change of page tables.
-const QUICK: &str = "mitigations=off nokaslr no_timer_check cryptomgr.notests audit=0 apparmor=0";
+const QUICK: &str = "mitigations=off nokaslr norandmaps no_timer_check cryptomgr.notests audit=0 apparmor=0";
 
 /// What programs look up.
 const FILES: [&str; 6] =

@@ -33,7 +33,8 @@ impl Line<'_> {
     }
 
     fn number(&mut self, option: &str, number: u32) {
-        self.display(option, number);
+        self.word(option.as_bytes());
+        self.word(itoa::Buffer::new().format(number).as_bytes());
     }
 
     pub(crate) fn display(&mut self, option: &str, value: impl fmt::Display) {
@@ -208,20 +209,32 @@ pub fn write_endpoint(
     out.push(b':');
     match port_name {
         Some(name) => out.extend_from_slice(name.as_bytes()),
-        None => drop(write!(out, "{port}")),
+        None => out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes()),
     }
 }
 
 /// Append an address as `inet_ntop` writes it.
 pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
-    // Writing to memory does not fail.
-    let _ = match address {
-        IpAddr::V4(address) => write!(out, "{address}"),
+    match address {
+        IpAddr::V4(address) => write_v4(out, address.octets()),
         IpAddr::V6(address) => match embedded_v4(address) {
-            Some([a, b, c, d]) => write!(out, "::{a}.{b}.{c}.{d}"),
-            None => write!(out, "{address}"),
+            Some(octets) => {
+                out.extend_from_slice(b"::");
+                write_v4(out, octets);
+            }
+            // Writing to memory does not fail.
+            None => drop(write!(out, "{address}")),
         },
-    };
+    }
+}
+
+fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
+    for (place, octet) in octets.into_iter().enumerate() {
+        if place > 0 {
+            out.push(b'.');
+        }
+        out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+    }
 }
 
 /// `::10.0.0.1`, which C writes with dots and Rust without. `::1` and the like are plain.

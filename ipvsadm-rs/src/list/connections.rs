@@ -56,8 +56,9 @@ fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &
     left(row, protocol.as_bytes(), 3);
     row.push(b' ');
     let start = row.len();
-    // Writing to memory does not fail.
-    let _ = write!(row, "{:02}:{:02}", expires / 60, expires % 60);
+    two_digits(row, expires / 60);
+    row.push(b':');
+    two_digits(row, expires % 60);
     row.resize(row.len().max(start + 6), b' ');
     row.push(b' ');
     left(row, state.as_bytes(), 11);
@@ -83,4 +84,11 @@ fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &
         _ => address(row, destination, 0),
     }
     row.push(b'\n');
+}
+
+fn two_digits(row: &mut Vec<u8>, number: u32) {
+    if number < 10 {
+        row.push(b'0');
+    }
+    row.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }

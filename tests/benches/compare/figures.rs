@@ -11,7 +11,7 @@ use crate::programs::Program;
 pub(crate) enum Kind {
     /// Nanoseconds, or instructions, from the start of a process to its end.
     Whole,
-    /// The part of it that is not the kernel's, as the kernel's clock has sampled it.
+    /// The instructions that are not the kernel's.
     User,
     /// System calls.
     Calls,

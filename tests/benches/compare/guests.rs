@@ -11,6 +11,7 @@ use ipvs_tests::uml::{Boot, Guest};
 
 use crate::figures::Figures;
 use crate::programs::{FLOOR, OURS, Programs};
+use crate::sampled;
 
 /// The names of quick jobs begin so.
 pub(crate) const QUICK: &str = "quick ";
@@ -57,9 +58,12 @@ impl Ruler {
 }
 
 /// Boots a guest and has it measure.
-pub(crate) fn measure(ruler: Ruler, programs: &Programs, jobs: &[&str]) -> Result<Figures> {
-    let told = [(RULER, ruler.name().to_owned()), (FLOOR, path(&programs.floor)), (OURS, path(&programs.ours))];
-    let boot = Boot { reference: true, extra: told.to_vec(), ..Boot::default() };
+pub(crate) fn measure(ruler: Ruler, programs: &Programs, jobs: &[&str], profile: bool) -> Result<Figures> {
+    let mut told = vec![(RULER, ruler.name().to_owned()), (FLOOR, path(&programs.floor)), (OURS, path(&programs.ours))];
+    if profile {
+        told.push((sampled::PROFILE, "yes".to_owned()));
+    }
+    let boot = Boot { reference: true, extra: told, ..Boot::default() };
     let mut guest = Guest::boot(&ruler.kernel(programs)?, &boot)?;
     eprintln!("{} on Linux {}", ruler.name(), guest.release());
     let mut figures = Figures::default();
@@ -69,7 +73,9 @@ pub(crate) fn measure(ruler: Ruler, programs: &Programs, jobs: &[&str]) -> Resul
         let end = guest.run(job, LIMIT, |bytes| output.extend_from_slice(bytes))?;
         let output = String::from_utf8(output)?;
         ensure!(end == End::Exit(0), "{job}: {end}\n{output}");
-        output.lines().try_for_each(|line| figures.take(line)).with_context(|| format!("{job}:\n{output}"))?;
+        let (notes, lines): (Vec<_>, Vec<_>) = output.lines().partition(|line| line.starts_with('#'));
+        notes.iter().for_each(|note| println!("{note}"));
+        lines.iter().try_for_each(|line| figures.take(line)).with_context(|| format!("{job}:\n{output}"))?;
     }
     Ok(figures)
 }

@@ -7,7 +7,8 @@
 //! | [`tables`], [`connections`], [`process`], [`unchanged`] | what is measured, in the guest |
 //! | [`rules`] | the tables that are restored |
 //! | [`namespace`] | a place for each measurement |
-//! | [`timed`], [`traced`] | one run of a program: how long it takes; what it asks of the kernel |
+//! | [`timed`] | one run of a program: how long it takes |
+//! | [`closer`], by [`traced`] or [`sampled`] | another: what it asks of the kernel; what it does itself |
 //! | [`figures`] | what was measured, as lines from the guest, and in order |
 //! | [`report`] | the same as tables |
 //! | [`recorded`] | the ratios below which a change must not fall |
@@ -17,8 +18,10 @@
 //! | `--quick` | instructions of small tasks only; fails when a ratio is more than 5 % below the recorded one |
 //! | `--record` | the same, and records the ratios |
 //! | `--uml`, `--qemu` | with this ruler alone |
+//! | `--profile` | under QEMU: prints for each task where the programs spend their time |
 //! | WORD | only tasks with this word in their name |
 
+mod closer;
 mod connections;
 mod figures;
 mod guests;
@@ -28,6 +31,7 @@ mod programs;
 mod recorded;
 mod report;
 mod rules;
+mod sampled;
 mod tables;
 mod timed;
 mod traced;
@@ -66,6 +70,7 @@ fn jobs() -> Vec<Test> {
 struct Options {
     quick: bool,
     record: bool,
+    profile: bool,
     rulers: Vec<Ruler>,
     words: Vec<String>,
 }
@@ -79,9 +84,10 @@ impl Options {
                 "--bench" => {}
                 "--quick" => options.quick = true,
                 "--record" => (options.quick, options.record) = (true, true),
+                "--profile" => options.profile = true,
                 "--uml" => options.rulers.push(Ruler::Time),
                 "--qemu" => options.rulers.push(Ruler::Instructions),
-                word if word.starts_with('-') => bail!("{word}: known are --quick, --record, --uml, --qemu"),
+                word if word.starts_with('-') => bail!("{word}: known are --quick, --record, --uml, --qemu, --profile"),
                 word => options.words.push(word.to_owned()),
             }
         }
@@ -104,7 +110,7 @@ fn run(jobs: &[Test]) -> Result<bool> {
                 && (options.words.is_empty() || options.words.iter().any(|word| job.name.contains(word.as_str())))
         };
         let names: Vec<&str> = jobs.iter().filter(wanted).map(|job| job.name.as_str()).collect();
-        let figures = guests::measure(*ruler, &programs, &names)?;
+        let figures = guests::measure(*ruler, &programs, &names, options.profile)?;
         report::print(*ruler, &figures);
         if options.record {
             recorded::write(&figures)?;

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use ipvs_tests::harness::Test;
 
-use crate::guests::{QUICK, Ruler};
+use crate::guests::QUICK;
 use crate::programs::Program;
-use crate::{namespace, timed, traced};
+use crate::{closer, namespace, timed};
 
 const TASK: &str = "one -A";
 const ROUNDS: u8 = 9;
@@ -22,11 +22,9 @@ fn measure() -> Result<()> {
                 timed::run(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")?;
             }
         }
-        if Ruler::here() == Ruler::Time {
-            for program in Program::ALL {
-                let service = format!("10.{}.1.0:80", program as u8);
-                traced::run(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")?;
-            }
+        for program in Program::ALL {
+            let service = format!("10.{}.1.0:80", program as u8);
+            closer::look(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")?;
         }
         Ok(())
     })

@@ -42,7 +42,7 @@ fn over(task: &str, text: &str, expected: u64) -> Result<()> {
     }
     for _ in 0..3 {
         let (took, _) = timed::take_time(&mut restore(), text)?;
-        figures::say(Kind::Whole, &task, Program::Ours, took.whole.as_nanos() as u64);
+        figures::say(Kind::Whole, &task, Program::Ours, took.as_nanos() as u64);
     }
     Ok(())
 }

@@ -2,11 +2,13 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod callers;
 mod captured;
 mod cases;
 mod client;
 mod connection;
 mod documents;
+mod edges;
 mod guest;
 mod hitless;
 mod matrix;
@@ -33,7 +35,9 @@ fn main() -> ExitCode {
             cases::tests(),
             matrix::tests(),
             random::tests(),
+            edges::tests(),
             traffic::tests(),
+            callers::tests(),
             verbs::tests(),
             operations::tests(),
             hitless::tests(),

@@ -145,7 +145,9 @@ fn agree_all(reference: &Done, ours: &Done) -> bool {
 
 /// Row any-order: of two mistakes on a line another one may be told.
 fn both_complain(reference: &Done, ours: &Done) -> bool {
-    let complains = |done: &Done| done.outcome.end == "exit 2" && !done.outcome.stderr.trim().is_empty();
+    let complains = |done: &Done| {
+        ["exit 2", "exit 255"].contains(&done.outcome.end.as_str()) && !done.outcome.stderr.trim().is_empty()
+    };
     reference.table == ours.table && complains(reference) && complains(ours)
 }
 

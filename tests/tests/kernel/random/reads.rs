@@ -4,7 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipvs::rules::{COMMANDS, OPTIONS, Value};
+use ipvs::rules::{COMMANDS, OPTIONS, Resolver, Value};
+use ipvs::{Family, Protocol};
 
 use super::made::Words;
 
@@ -23,6 +24,9 @@ pub(super) fn as_meant(words: &Words) -> Option<(Words, Vec<&'static str>)> {
     let (mut tokens, rest) = tokens(&words);
     values(&mut tokens, &mut rows);
     order(&mut tokens, rest.is_empty(), &mut rows);
+    if too_early_in_a_bad_word(&tokens, rest) {
+        rows.push("any-order");
+    }
     (!rows.is_empty()).then(|| (written(tokens, rest), rows))
 }
 
@@ -197,6 +201,24 @@ fn will_be_v6(tokens: &[Token]) -> bool {
     })
 }
 
+/// The names that there are in these tests.
+pub(super) struct Names;
+
+impl Resolver for Names {
+    fn host(&mut self, name: &str, family: Family) -> Option<IpAddr> {
+        host(name).into_iter().find(|ip| Family::of(*ip) == family)
+    }
+
+    fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16> {
+        let lines = include_str!("../../../names/services").lines();
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|words| {
+            let (port, of) = words.get(1)?.split_once('/')?;
+            let named = words[0] == name || words[2..].contains(&name);
+            (named && of.eq_ignore_ascii_case(protocol.name())).then(|| port.parse().ok())?
+        })
+    }
+}
+
 fn host(name: &str) -> Vec<IpAddr> {
     let hosts = include_str!("../../../names/hosts").lines();
     let named = hosts.filter(|line| line.split_whitespace().skip(1).any(|known| known.eq_ignore_ascii_case(name)));
@@ -250,6 +272,14 @@ fn netmask(value: &[u8], six: bool) -> Option<(Vec<u8>, &'static str)> {
     }
 }
 
+/// Whether `-6` comes before any mark in a word that cannot be read to its end: what is read first is told first by the
+/// reference.
+fn too_early_in_a_bad_word(tokens: &[Token], rest: &[Vec<u8>]) -> bool {
+    let marked = tokens.iter().any(|token| matches!(token, Token::Named("fwmark-service", _)));
+    let letters = rest.first().and_then(|word| word.strip_prefix(b"-")).unwrap_or_default();
+    !marked && letters.iter().take_while(|letter| lettered(**letter).is_some()).any(|letter| *letter == b'6')
+}
+
 /// Options that come too early for the reference are put where it understands them.
 fn order(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
     let position = |tokens: &[Token], names: &[&str]| {
@@ -278,7 +308,6 @@ fn order(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
         && (service.is_none() || !whole)
         && let Token::Named(_, Some(value)) = &mut tokens[server]
         && let Some(at) = value.iter().rposition(|byte| *byte == b':')
-        && at + 1 < value.len()
         && str::from_utf8(&value[at + 1..]).ok().and_then(|port| port.parse::<u16>().ok()).is_none()
     {
         value.truncate(at + 1);

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use ipvs::rules::{self, Command, Numeric};
+use ipvs::rules::{self, Command};
 use ipvs_tests::oracle::dice::Dice;
 use ipvs_tests::oracle::diff::diff;
 use ipvs_tests::oracle::mask::Mask;
@@ -43,7 +43,7 @@ pub(super) fn agree(seed: u64) {
 fn can_be_told(words: &Words) -> bool {
     let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     let is_other = matches!(
-        rules::parse(&slices, &mut Numeric),
+        rules::parse(&slices, &mut reads::Names),
         Ok(Command::Help
             | Command::Version
             | Command::Restore { .. }
@@ -64,7 +64,7 @@ fn kind(words: &Words, outcome: &Outcome) -> Kind {
     let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     // What no kernel takes is a bad line.
     let invalid =
-        matches!(rules::parse(&slices, &mut Numeric), Ok(Command::Change(change)) if change.validate().is_err());
+        matches!(rules::parse(&slices, &mut reads::Names), Ok(Command::Change(change)) if change.validate().is_err());
     match outcome.end.as_str() {
         "exit 0" => Kind::Fine,
         "exit 2" => Kind::Bad,

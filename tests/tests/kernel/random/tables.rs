@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use ipvs::rules::{self, Command, Numeric};
+use ipvs::rules::{self, Command};
 use ipvs_tests::oracle::dice::Dice;
 use ipvs_tests::oracle::diff::diff;
 use ipvs_tests::oracle::mask::Mask;
@@ -57,7 +57,7 @@ pub(super) fn agree(seed: u64) {
 fn is_fine(words: &Words) -> bool {
     let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     super::can_stand_in_a_file(words)
-        && match rules::parse(&slices, &mut Numeric) {
+        && match rules::parse(&slices, &mut reads::Names) {
             Ok(Command::Change(change)) => change.validate().is_ok(),
             _ => false,
         }

@@ -44,7 +44,8 @@ ip address replace 2001:db8::1/128 dev vip nodad
 
 fn settings() {
     let text = printed("--mode tun-ipip --vip 192.0.2.1 --for sysctl");
-    shell("ip link add tunl0 type dummy").ok();
+    ours::modprobe();
+    ok("modprobe ipip");
     std::fs::write("lvs.conf", &text).unwrap();
     shell("sysctl -q -p lvs.conf").ok();
     let read =
