@@ -13,6 +13,7 @@ use ipvs_tests::command::{ok, run, run_command, shell};
 ipvs_tests::tests! {
     comes_and_goes, needs = "dpkg-dev", seconds = 120;
     whoever_depends_on_ipvsadm_is_served, needs = "dpkg-dev", seconds = 120;
+    ldirectord_is_served, needs = "dpkg-dev", needs = "ldirectord", seconds = 120;
     takes_the_place_of_debians, needs = "dpkg-dev", seconds = 120;
     makes_way_for_debians, needs = "dpkg-dev", seconds = 120;
 }
@@ -121,10 +122,19 @@ fn whoever_depends_on_ipvsadm_is_served() {
     fs::write("depends/DEBIAN/control", control).unwrap();
     ok("dpkg-deb --build depends depends.deb");
     dpkg(&["-i", "depends.deb"]);
-    // And so it cannot be taken away.
+    is_needed_by("depends");
+}
+
+fn ldirectord_is_served() {
+    install();
+    is_needed_by("ldirectord");
+}
+
+/// So it cannot be taken away.
+fn is_needed_by(package: &str) {
     let ran = run("dpkg -r ipvsadm-rs");
     assert_eq!(ran.code, Some(1), "{ran}");
-    assert!(ran.stderr.contains("depends depends on ipvsadm"), "{ran}");
+    assert!(ran.stderr.contains(&format!("{package} depends on ipvsadm")), "{ran}");
 }
 
 fn takes_the_place_of_debians() {
