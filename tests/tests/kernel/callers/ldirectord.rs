@@ -14,7 +14,7 @@ use ipvs_tests::wait;
 use super::{Side, held};
 
 ipvs_tests::tests! {
-    keeps_a_farm_up, needs = "ldirectord", needs = "libnet-inet6glue-perl", seconds = 600;
+    keeps_a_farm_up, needs = "ldirectord", needs = "libnet-inet6glue-perl", seconds = 900;
 }
 
 /// A change costs it two listings, and a check of all servers most of a second.
