@@ -84,8 +84,21 @@ impl Table {
     /// do not hash.
     ///
     /// What the kernel does not tell is taken as it mostly is: no server is above its threshold, and a server with
-    /// weight 0 had weight 1 before (mh keeps the slots that a server had before its weight was set to 0).
+    /// weight 0 had weight 1 before. Who knows better: [`Table::with_last_weights`].
     pub fn new(service: &Service, oldest_first: &[Destination], sizes: TableSizes) -> Option<Self> {
+        let servers: Vec<_> = oldest_first.iter().map(|server| (*server, server.weight.max(1))).collect();
+        Self::with_last_weights(service, &servers, sizes)
+    }
+
+    /// Like [`Table::new`], each server with the last weight other than 0 that it was given since it was added, or 0.
+    ///
+    /// mh keeps the slots that a server had before its weight was set to 0, and gives none to one that was added with it.
+    /// The kernel calls it `last_weight`, and does not tell it.
+    pub fn with_last_weights(
+        service: &Service,
+        oldest_first: &[(Destination, u32)],
+        sizes: TableSizes,
+    ) -> Option<Self> {
         let kind = match service.scheduler {
             Scheduler::SH => Kind::Sh,
             Scheduler::DH => Kind::Dh,
@@ -94,11 +107,12 @@ impl Table {
         };
         let family = service.key.family();
         // The kernel's list has the newest first.
-        let list: Vec<&Destination> = oldest_first.iter().rev().collect();
+        let (list, last_weights): (Vec<&Destination>, Vec<u32>) =
+            oldest_first.iter().rev().map(|(server, last_weight)| (server, *last_weight)).unzip();
         let slots = match kind {
             Kind::Sh => sh_slots(&list, 1 << sizes.sh_bits.clamp(4, 20)),
             Kind::Dh => dh_slots(&list, 1 << DH_BITS),
-            Kind::Mh => mh_slots(&list, family, sizes.mh_index.clamp(8, 17)),
+            Kind::Mh => mh_slots(&list, &last_weights, family, sizes.mh_index.clamp(8, 17)),
         };
         let servers = list.iter().map(|server| Server { key: server.key, is_available: server.weight > 0 }).collect();
         Some(Self {
@@ -226,25 +240,25 @@ fn dh_slots(list: &[&Destination], size: usize) -> Vec<Option<u32>> {
 
 /// Maglev: every server walks through the slots in an order of its own, and takes the next free one as often in a turn
 /// as its weight says.
-fn mh_slots(list: &[&Destination], family: Family, index: u8) -> Vec<Option<u32>> {
+fn mh_slots(list: &[&Destination], weights: &[u32], family: Family, index: u8) -> Vec<Option<u32>> {
     let size = MH_PRIMES[usize::from(index) - 8];
-    let weights: Vec<u32> = list.iter().map(|server| server.weight.max(1)).collect();
-    // With more servers than slots the kernel keeps the table that it had, which nobody knows.
-    if list.is_empty() || list.len() > size as usize {
+    let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
+    // Without any weight there is no table. With more servers than slots the kernel keeps the one that it had, which
+    // nobody knows.
+    if divisor == 0 || list.len() > size as usize {
         return vec![None; size as usize];
     }
-    let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
     let greatest = weights.iter().max().copied().unwrap_or(1) / divisor;
     let shift = (u32::BITS - greatest.leading_zeros()).saturating_sub(u32::from(index) / 2);
     let mut walks: Vec<Walk> = list
         .iter()
-        .zip(&weights)
+        .zip(weights)
         .map(|(server, weight)| {
             let value = fold(server.key.address, family).wrapping_add(server.key.port.into());
             Walk {
                 at: mh_hash(value, MH_KEY_1) % size,
                 step: mh_hash(value, MH_KEY_2) % (size - 1) + 1,
-                turns: ((weight / divisor) >> shift).max(1),
+                turns: ((weight / divisor) >> shift).max(u32::from(*weight > 0)),
             }
         })
         .collect();
@@ -363,6 +377,21 @@ mod tests {
             let falling = Table::new(&falling, &servers(&weights), TableSizes::default()).expect("it hashes");
             assert!(clients().all(|client| falling.pick(client, 0).is_some()));
         }
+    }
+
+    #[test]
+    fn a_server_that_never_had_a_weight_has_no_slots_of_mh() {
+        let servers = servers(&[1, 0, 1]);
+        let with = |last_weight| {
+            let servers: Vec<_> =
+                servers.iter().zip([1, last_weight, 1]).map(|(server, last)| (*server, last)).collect();
+            let table = Table::with_last_weights(&service(Scheduler::MH), &servers, TableSizes::default());
+            counts(&table.expect("it hashes"), &self::servers(&[1, 0, 1]))
+        };
+        assert_eq!((with(0)[1], with(1)[1]), (0, 1364));
+        let none = [(servers[1], 0)];
+        let table = Table::with_last_weights(&service(Scheduler::MH), &none, TableSizes::default()).expect("it hashes");
+        assert_eq!(table.pick([203, 0, 113, 9].into(), 0), None);
     }
 
     #[test]

@@ -140,10 +140,8 @@ impl Planner<'_> {
                 }
             }
         }
-        if scope.listed {
-            return;
-        }
-        let mut gone: Vec<_> = there.into_values().filter(|state| scope.contains(&state.service.key)).collect();
+        let goes = |state: &&ServiceState| scope.deletes_unasked(&state.service.key);
+        let mut gone: Vec<_> = there.into_values().filter(goes).collect();
         gone.sort_unstable_by_key(|state| state.service.key);
         for state in gone {
             if self.options.drain {

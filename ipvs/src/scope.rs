@@ -1,5 +1,6 @@
 //! Which services a plan may touch.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -81,6 +82,8 @@ pub struct Scope {
     pub protect: Vec<Selector>,
     /// Services that are not asked for are left alone instead of deleted.
     pub listed: bool,
+    /// All the same these are deleted if they are not asked for: those that were asked for before, say.
+    pub former: HashSet<ServiceKey>,
 }
 
 impl Scope {
@@ -88,6 +91,11 @@ impl Scope {
     pub fn contains(&self, key: &ServiceKey) -> bool {
         let any = |selectors: &[Selector]| selectors.iter().any(|selector| selector.selects(key));
         (self.only.is_empty() || any(&self.only)) && !any(&self.protect)
+    }
+
+    /// Whether the service is deleted if it is not asked for.
+    pub fn deletes_unasked(&self, key: &ServiceKey) -> bool {
+        self.contains(key) && (!self.listed || self.former.contains(key))
     }
 
     /// Whether timeouts and sync daemons may be touched.
@@ -129,7 +137,7 @@ mod tests {
         let scope = Scope {
             only: vec!["192.0.2.0/24".parse().expect("a prefix")],
             protect: vec!["192.0.2.1".parse().expect("an address")],
-            listed: false,
+            ..Scope::default()
         };
         assert!(!scope.contains(&ServiceKey::tcp([192, 0, 2, 1], 80)));
         assert!(scope.contains(&ServiceKey::tcp([192, 0, 2, 2], 80)));

@@ -1,5 +1,5 @@
 //! Plans by example: `plan/NAME` has what a director holds (`current.rules`), what it should hold (`desired.rules`), the
-//! program's `options` if there are any, and the way from the one to the other (`changes.rules`).
+//! program's `options` if there are any (of `--previous` the file is `previous.rules`), and the way from the one to the other (`changes.rules`).
 //!
 //! A new example is a new folder.
 
@@ -34,6 +34,11 @@ fn options(file: &Path) -> Options {
             "--only" => options.scope.only.push(selector()),
             "--protect" => options.scope.protect.push(selector()),
             "--listed-only" => options.scope.listed = true,
+            "--previous" => {
+                let previous = config(&file.with_file_name("previous.rules"));
+                options.scope.listed = true;
+                options.scope.former = previous.services.iter().map(|service| service.service.key).collect();
+            }
             "--keep-weights" => options.keep_weights = true,
             "--drain" => options.drain = true,
             "--reorder" => options.reorder = true,

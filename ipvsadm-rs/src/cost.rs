@@ -115,24 +115,26 @@ impl<'s> Held<'s> {
         let moved = touched.into_iter().filter_map(|key| {
             let service = self.service(&key)?;
             let (after, servers) = outcome(service, by_service.get(&key)?)?;
-            let before = Table::new(&service.service, &oldest_first(service), sizes)?;
-            let share = before.share_moved(&Table::new(&after, &servers, sizes)?);
+            let before = Table::with_last_weights(&service.service, &oldest_first(service), sizes)?;
+            let share = before.share_moved(&Table::with_last_weights(&after, &servers, sizes)?);
             (share > 0.0).then(|| Moved { service: key.to_string(), share })
         });
         moved.collect()
     }
 }
 
-fn oldest_first(service: &ServiceState) -> Vec<Destination> {
-    service.destinations.iter().rev().map(|server| server.destination).collect()
+/// The servers of a service and their last weights: the kernel does not tell what one that has 0 had before.
+fn oldest_first(service: &ServiceState) -> Vec<(Destination, u32)> {
+    let servers = service.destinations.iter().rev().map(|server| server.destination);
+    servers.map(|server| (server, server.weight.max(1))).collect()
 }
 
 /// What a service is after some changes; `None` if it is deleted.
-fn outcome(service: &ServiceState, changes: &[&Change]) -> Option<(Service, Vec<Destination>)> {
+fn outcome(service: &ServiceState, changes: &[&Change]) -> Option<(Service, Vec<(Destination, u32)>)> {
     let mut settings = service.service;
     let mut servers = oldest_first(service);
     let mut places: HashMap<DestinationKey, usize> =
-        servers.iter().enumerate().map(|(place, server)| (server.key, place)).collect();
+        servers.iter().enumerate().map(|(place, (server, _))| (server.key, place)).collect();
     let mut gone = vec![false; servers.len()];
     for change in changes {
         match change {
@@ -140,12 +142,13 @@ fn outcome(service: &ServiceState, changes: &[&Change]) -> Option<(Service, Vec<
             Change::DeleteService(_) => return None,
             Change::AddDestination(_, server) => {
                 places.insert(server.key, servers.len());
-                servers.push(*server);
+                servers.push((*server, server.weight));
                 gone.push(false);
             }
             Change::EditDestination(_, server) => {
                 if let Some(place) = places.get(&server.key) {
-                    servers[*place] = *server;
+                    let last_weight = if server.weight == 0 { servers[*place].1 } else { server.weight };
+                    servers[*place] = (*server, last_weight);
                 }
             }
             Change::DeleteDestination(_, server) => {

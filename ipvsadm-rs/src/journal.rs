@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use anyhow::{Context, bail};
 use ipvs::document::Document;
 use ipvs::plan::Options;
-use ipvs::{Config, Namespace, Scope, State};
+use ipvs::rules::{Command, Lines, Numeric};
+use ipvs::{Change, Config, Namespace, Scope, State};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -77,11 +78,10 @@ impl From<&Scope> for ScopeText {
 }
 
 impl ScopeText {
-    /// The scope for taking back: what was touched, and no more. Services that were added then are not listed in what
-    /// was before, so listing limits nothing.
+    /// The scope for taking back. Services that were added then are not listed in what was before: see [`Entry::way_back`].
     fn to_scope(&self) -> anyhow::Result<Scope> {
         let read = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
-        Ok(Scope { only: read(&self.only)?, protect: read(&self.protect)?, listed: false })
+        Ok(Scope { only: read(&self.only)?, protect: read(&self.protect)?, ..Scope::default() })
     }
 }
 
@@ -188,8 +188,36 @@ impl Entry {
     /// What to plan for to take it back, and how.
     pub(crate) fn way_back(&self) -> anyhow::Result<(Config, Options)> {
         let read = self.before.to_config();
-        let (config, _) = read.map_err(|problems| anyhow::anyhow!("entry {}: {}", self.number, problems[0]))?;
-        Ok((config, Options { scope: self.scope.to_scope()?, ..Options::default() }))
+        let (mut config, _) = read.map_err(|problems| anyhow::anyhow!("entry {}: {}", self.number, problems[0]))?;
+        let mut scope = self.scope.to_scope()?;
+        if self.scope.listed
+            && let Some(changes) = self.read_changes()
+        {
+            limit_to(&changes, &mut config, &mut scope);
+        }
+        Ok((config, Options { scope, ..Options::default() }))
+    }
+
+    /// The changes, unless there is one that the language has no words for.
+    fn read_changes(&self) -> Option<Vec<Change>> {
+        let text = self.changes.join("\n");
+        let mut numeric = Numeric;
+        let lines = Lines::new(text.as_bytes(), &mut numeric);
+        lines.map(|line| if let Command::Change(change) = line.ok()?.command { Some(change) } else { None }).collect()
+    }
+}
+
+/// Others have services, too, and change them: only what was touched is taken back.
+fn limit_to(changes: &[Change], config: &mut Config, scope: &mut Scope) {
+    scope.listed = true;
+    scope.former = changes.iter().filter_map(Change::service).collect();
+    config.services.retain(|service| scope.former.contains(&service.service.key));
+    let any = |which: fn(&Change) -> bool| changes.iter().any(which);
+    if !any(|change| matches!(change, Change::SetTimeouts(_))) {
+        config.timeouts = None;
+    }
+    if !any(|change| matches!(change, Change::StartDaemon(_) | Change::StopDaemon(_))) {
+        config.daemons = None;
     }
 }
 
@@ -224,6 +252,7 @@ pub(crate) fn take_pending(
 /// The name of a namespace's folder: the name that `ip netns` knows, `init` for that of process 1, else its inode.
 fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
     let path = match namespace {
+        None if is_in_first() => return Ok("init".into()),
         None => PathBuf::from("/proc/thread-self/ns/net"),
         Some(Namespace::Pid(pid)) => PathBuf::from(format!("/proc/{pid}/ns/net")),
         Some(Namespace::Path(path)) => path.clone(),
@@ -240,4 +269,15 @@ fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
         }
     }
     Ok(format!("inode-{}", this.1))
+}
+
+/// Whether this process is in the network namespace of process 1. Only who has all of its capabilities may look at that, a
+/// confined service may not; but its files in /proc are there for everybody, each namespace has its own, and the kernel
+/// numbers them all.
+fn is_in_first() -> bool {
+    let number = |path: &str| fs::metadata(path).map(|found| found.ino());
+    match (number("/proc/1/net/dev"), number("/proc/thread-self/net/dev")) {
+        (Ok(first), Ok(own)) => first == own,
+        _ => false,
+    }
 }

@@ -24,6 +24,7 @@ mod messages;
 mod names;
 mod output;
 mod program;
+mod progress;
 mod report;
 mod restore;
 mod scripts;

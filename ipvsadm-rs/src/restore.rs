@@ -7,6 +7,7 @@ use ipvs::{Change, Client, Director};
 
 use crate::failure::{Failure, exit, say};
 use crate::names::System;
+use crate::progress::Told;
 use crate::{classic, help, messages, output};
 
 /// Carry out standard input.
@@ -116,7 +117,7 @@ impl Script {
         let start = range.start;
         let changes = &self.changes[range];
         let Some(first) = changes.first() else { return Ok(()) };
-        for (index, error) in director.submit(changes).map_err(|error| messages::refused(first, &error))? {
+        for (index, error) in Told(director).submit(changes).map_err(|error| messages::refused(first, &error))? {
             let change = &changes[index];
             if let refused @ Failure::Said(_, exit::MEANING) = messages::refused(change, &error) {
                 return Err(refused);

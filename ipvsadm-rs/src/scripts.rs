@@ -10,6 +10,7 @@ use ipvs::{Change, Config};
 use crate::arguments::Arguments;
 use crate::failure::{Failure, conclude, exit, say};
 use crate::names::System;
+use crate::progress::Told;
 use crate::restore::{self, Script};
 use crate::{classic, messages, writers};
 
@@ -81,7 +82,7 @@ fn refuse_unless_empty(program: &str) -> Result<(), Failure> {
 }
 
 fn go_there(desired: &Config) -> Result<(), Failure> {
-    match ipvs::apply(&mut classic::open()?, desired, &Options::default()) {
+    match ipvs::apply(&mut Told(&mut classic::open()?), desired, &Options::default()) {
         Ok(_) => Ok(()),
         Err(ApplyError::Director(error)) => Err(messages::unanswered(&error)),
         Err(ApplyError::NotArrived { refused, .. }) if refused.is_empty() => {

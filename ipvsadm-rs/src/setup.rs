@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use anyhow::bail;
 use serde::Serialize;
 
 /// What is to be done on a machine.
@@ -170,7 +171,7 @@ impl Setup {
     }
 
     /// Files for systemd, one behind the other.
-    pub(crate) fn networkd(&self) -> String {
+    pub(crate) fn networkd(&self) -> anyhow::Result<String> {
         let mut text = format!("# {}\n", self.title);
         let modules: String = self
             .steps
@@ -197,20 +198,23 @@ impl Setup {
             match step {
                 Step::Module { .. } | Step::Sysctl { .. } => {}
                 Step::FooOverUdp { port, is_6 } => {
-                    let family = if *is_6 { "Local=::\n" } else { "" };
+                    let (name, family) = if *is_6 { ("lvs-fou6", "Local=::\n") } else { ("lvs-fou", "") };
                     let unit = format!(
-                        "[NetDev]\nName=lvs-fou\nKind=fou\n\n[FooOverUDP]\nEncapsulation=GenericUDPEncapsulation\nPort={port}\n{family}"
+                        "[NetDev]\nName={name}\nKind=fou\n\n[FooOverUDP]\nEncapsulation=GenericUDPEncapsulation\nPort={port}\n{family}"
                     );
-                    file("/etc/systemd/network/50-lvs-fou.netdev", &unit);
+                    file(&format!("/etc/systemd/network/50-{name}.netdev"), &unit);
                 }
-                Step::Up { device } => file("/etc/systemd/network/50-lvs-tunnel.network", &up(device)),
-                Step::Tunnel { device, kind, mode, own, .. } => {
+                Step::Up { device } => file(&format!("/etc/systemd/network/50-lvs-{device}.network"), &up(device)),
+                Step::Tunnel { checksum: true, .. } => {
+                    bail!("systemd-networkd cannot make a GRE device with checksums: see --for shell or ifupdown")
+                }
+                Step::Tunnel { device, kind, mode, own, checksum: false } => {
                     let mode = if mode.is_empty() { "" } else { "Mode=any\n" };
                     let unit = format!(
                         "[NetDev]\nName={device}\nKind={kind}\n\n[Tunnel]\nLocal={own}\nIndependent=yes\n{mode}"
                     );
-                    file("/etc/systemd/network/50-lvs-tunnel.netdev", &unit);
-                    file("/etc/systemd/network/50-lvs-tunnel.network", &up(device));
+                    file(&format!("/etc/systemd/network/50-{device}.netdev"), &unit);
+                    file(&format!("/etc/systemd/network/50-{device}.network"), &up(device));
                 }
                 Step::Dummy { device } => {
                     file("/etc/systemd/network/50-lvs.netdev", &format!("[NetDev]\nName={device}\nKind=dummy\n"));
@@ -223,7 +227,7 @@ impl Setup {
             }
         }
         file("/etc/systemd/network/50-lvs.network", &format!("[Match]\nName={address_device}\n{addresses}"));
-        text + &self.comments()
+        Ok(text + &self.comments())
     }
 
     fn comments(&self) -> String {

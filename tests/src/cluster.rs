@@ -63,12 +63,20 @@ impl<'a> Cluster<'a> {
         let text = xml.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         let mut create = Command::new("cibadmin");
         create.args(["--create", "--scope", "resources", "--xml-text", &text]);
-        let mut settle = Command::new("crm_resource");
-        settle.args(["--wait", "--timeout", "90s"]);
-        for command in [&mut create, &mut settle] {
-            let ran = self.alive().machine.enter(|| run_command(command, Duration::from_secs(100)));
-            ran.expect("a program of Pacemaker").ok();
-        }
+        self.patiently(&mut create);
+        self.settle();
+    }
+
+    /// Waits until nothing is left to be done.
+    #[track_caller]
+    pub fn settle(&self) {
+        self.patiently(Command::new("crm_resource").args(["--wait", "--timeout", "90s"]));
+    }
+
+    #[track_caller]
+    fn patiently(&self, command: &mut Command) {
+        let ran = self.alive().machine.enter(|| run_command(command, Duration::from_secs(100)));
+        ran.expect("a program of Pacemaker").ok();
     }
 
     /// Waits until a resource runs on a node, and only there; how long that took.

@@ -6,7 +6,7 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | what a test author uses | [`harness`], [`topology`], [`netns`], [`serve`], [`client`], [`ftp`], [`packets`], [`real_server`], [`container`], [`cluster`], [`command`], [`wait`], [`mod@reference`] |
+//! | what a test author uses | [`harness`], [`topology`], [`netns`], [`serve`], [`client`], [`ftp`], [`packets`], [`container`], [`cluster`], [`command`], [`wait`], [`mod@reference`] |
 //! | random values | [`random`], [`promises`], [`property`] |
 //! | which kernel, and where it comes from | [`kernel`], [`provision`] |
 //! | the guest, from outside | [`uml`], [`qemu`], [`pool`] |
@@ -43,7 +43,6 @@ pub mod pool;
 pub mod property;
 pub mod provision;
 pub mod qemu;
-pub mod real_server;
 pub mod reference;
 pub mod roles;
 pub mod rtnl;

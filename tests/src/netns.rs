@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rustix::mount::mount_bind;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use crate::rtnl::Socket;
@@ -39,8 +39,11 @@ impl Netns {
                 }
                 sysctl("net/ipv6/conf/default/accept_dad", "0")?;
                 fs::create_dir_all(FOLDER)?;
-                File::create(format!("{FOLDER}/{name}"))?;
-                mount_bind(OWN, format!("{FOLDER}/{name}"))?;
+                let path = format!("{FOLDER}/{name}");
+                // One of that name may have been there in an earlier laboratory of this test.
+                let _ = unmount(&path, UnmountFlags::DETACH);
+                File::create(&path)?;
+                mount_bind(OWN, &path)?;
                 Ok(File::open(OWN)?)
             };
             scope.spawn(make).join().expect("it returns its errors")

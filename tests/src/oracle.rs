@@ -11,11 +11,15 @@
 //! | [`side`] | one side of a case |
 //! | [`judge`] | compares the two sides |
 //! | [`diff`](mod@diff) | shows where they differ |
+//! | [`pair`] | both sides at once, for many lines |
+//! | [`dice`] | numbers that look random and are the same every time |
 
 pub mod case;
+pub mod dice;
 pub mod diff;
 pub mod judge;
 pub mod mask;
+pub mod pair;
 pub mod side;
 pub mod table;
 pub mod traffic;

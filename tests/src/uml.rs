@@ -215,6 +215,13 @@ fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Res
     command.arg("initcall_blacklist=raid6_select_algo,raid6_init,calibrate_xor_blocks");
     command.arg(format!("mem={memory}"));
     command.arg(format!("init={}", init.display()));
+    // Which tests there are depends on these, and process 1 lists them before it is told anything: what the kernel does
+    // not know becomes the environment of its first process.
+    for name in ["IPVS_SEED", "IPVS_LINES"] {
+        if let Some(number) = std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok()) {
+            command.arg(format!("{name}={number}"));
+        }
+    }
     // Without a folder of its own UML looks for $HOME, and dies where there is none.
     command.arg(format!("uml_dir={}/", folder.display())).arg("umid=guest");
     if let Some(terminal) = &boot.terminal {

@@ -149,6 +149,7 @@ values! {
     netmask |draft, value, resolver| {
         match draft.service {
             Some(ServiceKey::Address { address, .. }) => address::netmask(value, Family::of(address), resolver),
+            Some(ServiceKey::Fwmark { .. }) if draft.ipv6 => address::netmask(value, Family::V6, resolver),
             // The family may still become either.
             _ => address::netmask(value, Family::V4, resolver)
                 .or_else(|_| address::netmask(value, Family::V6, resolver))

@@ -64,7 +64,7 @@ impl Table {
             table.services.insert(key, (meant(wanted.service), servers));
         }
         let is_asked = |key: &ServiceKey| desired.services.iter().any(|wanted| wanted.service.key == *key);
-        let goes = |key: &ServiceKey| scope.contains(key) && !is_asked(key) && !scope.listed;
+        let goes = |key: &ServiceKey| scope.deletes_unasked(key) && !is_asked(key);
         if *drain {
             for (_, (_, servers)) in table.services.iter_mut().filter(|(key, _)| goes(key)) {
                 servers.values_mut().for_each(|server| *server = drained(server));

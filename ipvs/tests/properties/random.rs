@@ -12,7 +12,7 @@ use ipvs::{
     Protocol, Role, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, Timeouts, Tunnel,
     plan,
 };
-use proptest::collection::vec;
+use proptest::collection::{hash_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -271,10 +271,12 @@ pub fn options() -> impl Strategy<Value = plan::Options> {
 fn scope() -> impl Strategy<Value = Scope> {
     let selectors = ["tcp", "udp", "192.0.2.1", "192.0.2.0/24", "2001:db8::/32", "fwmark", "fwmark:1"];
     let selectors = || vec(select(selectors.to_vec()), 0..3);
-    let some = (selectors(), selectors(), any::<bool>()).prop_map(|(only, protect, listed)| {
-        let read = |texts: Vec<&str>| texts.into_iter().map(|text| text.parse().expect("a selector")).collect();
-        Scope { only: read(only), protect: read(protect), listed }
-    });
+    let some = (selectors(), selectors(), any::<bool>(), hash_set(service_key(), 0..4)).prop_map(
+        |(only, protect, listed, former)| {
+            let read = |texts: Vec<&str>| texts.into_iter().map(|text| text.parse().expect("a selector")).collect();
+            Scope { only: read(only), protect: read(protect), listed, former }
+        },
+    );
     prop_oneof![2 => Just(Scope::default()), 1 => some]
 }
 

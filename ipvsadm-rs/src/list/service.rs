@@ -139,3 +139,42 @@ fn settings(out: &mut Vec<u8>, service: &Service) {
         out.extend_from_slice(b" ops");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ipvs::rules::{Columns, Listing, Numeric};
+    use ipvs::{Destination, Forwarding, Rates, Stats};
+
+    use super::*;
+
+    /// No kernel can be brought to count so far in a test.
+    #[test]
+    fn counters_of_servers_are_not_cut() {
+        let many = u64::from(u32::MAX) + 6;
+        let rates = Rates { connections: many, incoming_packets: many, outgoing_packets: many, ..Rates::default() };
+        let stats =
+            Stats { connections: many, incoming_packets: many, outgoing_packets: many, rates, ..Stats::default() };
+        let server = DestinationState {
+            destination: Destination::new(([10, 1, 0, 1], 80), Forwarding::Masquerade),
+            active_connections: 0,
+            inactive_connections: 0,
+            persistent_connections: 0,
+            stats,
+            unknown: Default::default(),
+        };
+        let shown = |columns, exact| {
+            let mut names = Numeric;
+            let listing = Listing { columns, exact, ..Listing::default() };
+            let mut view = View::new(&listing, &mut names);
+            view.server(&ServiceKey::tcp([10, 0, 0, 1], 80), &server);
+            String::from_utf8(view.text).expect("text")
+        };
+        let name = format!("  -> {:<28}", "10.1.0.1:80");
+        assert_eq!(shown(Columns::Stats, true), format!("{name} 4294967301 4294967301 4294967301        0        0\n"));
+        assert_eq!(shown(Columns::Stats, false), format!("{name}    4294M    4294M    4294M        0        0\n"));
+        assert_eq!(
+            shown(Columns::Rates, false),
+            format!("{name} 4294967301 4294967301 4294967301        0        0\n")
+        );
+    }
+}

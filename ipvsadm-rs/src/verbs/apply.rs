@@ -11,6 +11,7 @@ use super::record::{Record, finish};
 use super::watch;
 use super::{Context, code, drain};
 use crate::failure::say;
+use crate::progress::Told;
 use crate::report::{Report, Tense};
 
 /// Make the director hold what FILE says, by the smallest change
@@ -36,10 +37,10 @@ pub(super) struct Apply {
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let desired = self.wanted.config()?;
+        let asked = self.wanted.read()?;
         let mut director = context.open()?;
         let before = director.state()?;
-        let options = self.wanted.options();
+        let (desired, options) = asked.of(&before);
         let plan = plan(&desired, &before, &options);
         let report = Report::new(&plan, &before, self.wanted.sizes());
         if self.dry_run {
@@ -56,7 +57,7 @@ impl Apply {
         }
         let result = match self.drain {
             Some(limit) => drain::apply_drained(&mut director, &desired, &options, before, limit),
-            None => carry_out(&mut director, &desired, &options, before, plan).map(drop).map_err(Into::into),
+            None => carry_out(&mut Told(&mut director), &desired, &options, before, plan).map(drop).map_err(Into::into),
         };
         if let Err(error) = finish(&mut director, &mut record, result) {
             // What has been put back does not wait for confirmation any more.

@@ -1,7 +1,6 @@
 //! `--drain`: servers that are to go take no new connections, and go when the old ones have ended.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use ipvs::apply::{apply, carry_out};
@@ -10,6 +9,7 @@ use ipvs::{Change, Client, Config, DestinationKey, ServiceKey, State, plan};
 
 use crate::failure::say;
 use crate::input::count;
+use crate::progress::{Progress, Told};
 
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -24,9 +24,9 @@ pub(super) fn apply_drained(
     let leaving = leaving(&plan(desired, &before, options).changes, &before);
     let drain = Options { drain: true, ..options.clone() };
     let first = plan(desired, &before, &drain);
-    carry_out(director, desired, &drain, before, first)?;
+    carry_out(&mut Told(director), desired, &drain, before, first)?;
     wait(director, &leaving, limit)?;
-    apply(director, desired, options)?;
+    apply(&mut Told(director), desired, options)?;
     Ok(())
 }
 
@@ -108,27 +108,4 @@ fn unfinished(director: &Client, leaving: &Leaving) -> anyhow::Result<usize> {
         }
     }
     Ok(unfinished)
-}
-
-/// A line that is written over, on a terminal only.
-#[derive(Default)]
-struct Progress {
-    shown: bool,
-}
-
-impl Progress {
-    fn show(&mut self, line: &str) {
-        let mut stderr = std::io::stderr();
-        if stderr.is_terminal() {
-            // If nobody can read it, there is nothing to be done about it.
-            let _ = write!(stderr, "\r\x1b[K{line}");
-            self.shown = true;
-        }
-    }
-
-    fn end(&mut self) {
-        if self.shown {
-            let _ = writeln!(std::io::stderr());
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use clap::Args;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
-use ipvs::{Config, Director, Scope, Selector};
+use ipvs::{Config, Director, Scope, Selector, State, SyncDaemon};
 
 use super::{Context, code};
 use crate::input::{self, Format};
@@ -42,6 +42,10 @@ pub(super) struct Wanted {
     /// Leave services alone that FILE does not list, instead of deleting them
     #[arg(long)]
     listed_only: bool,
+    /// Delete services that this file lists and FILE does not, and stop its sync daemons; leave alone what neither lists.
+    /// With /dev/null as FILE, all that a file brought is taken away
+    #[arg(long, value_name = "PREVIOUS", conflicts_with = "listed_only")]
+    previous: Option<String>,
     /// Servers that are there keep the weights they have
     #[arg(long)]
     keep_weights: bool,
@@ -57,14 +61,21 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// What the file asks for.
-    pub(super) fn config(&self) -> anyhow::Result<Config> {
-        input::read(&self.file, self.format)?.into_config()
-    }
-
-    pub(super) fn options(&self) -> Options {
-        let scope = Scope { only: self.only.clone(), protect: self.protect.clone(), listed: self.listed_only };
-        Options { scope, keep_weights: self.keep_weights, drain: false, reorder: self.reorder }
+    /// What the files ask for.
+    pub(super) fn read(&self) -> anyhow::Result<Asked> {
+        let config = input::read(&self.file, self.format)?.into_config()?;
+        let previous = match &self.previous {
+            Some(path) => input::read(path, None)?.into_config()?,
+            None => Config::default(),
+        };
+        let scope = Scope {
+            only: self.only.clone(),
+            protect: self.protect.clone(),
+            listed: self.listed_only || self.previous.is_some(),
+            former: previous.services.iter().map(|service| service.service.key).collect(),
+        };
+        let options = Options { scope, keep_weights: self.keep_weights, drain: false, reorder: self.reorder };
+        Ok(Asked { config, options, former_daemons: previous.daemons.unwrap_or_default() })
     }
 
     pub(super) fn sizes(&self) -> TableSizes {
@@ -72,11 +83,31 @@ impl Wanted {
     }
 }
 
+/// What is asked for, of a director that has not been looked at.
+pub(super) struct Asked {
+    config: Config,
+    options: Options,
+    former_daemons: Vec<SyncDaemon>,
+}
+
+impl Asked {
+    /// What that means for a director: a daemon that only the previous file starts is to stop, others go on.
+    pub(super) fn of(self, state: &State) -> (Config, Options) {
+        let Self { mut config, options, former_daemons } = self;
+        if config.daemons.is_none() && !former_daemons.is_empty() {
+            let goes = |daemon: &&SyncDaemon| former_daemons.iter().any(|former| former.role == daemon.role);
+            config.daemons = Some(state.daemons.iter().filter(|daemon| !goes(daemon)).copied().collect());
+        }
+        (config, options)
+    }
+}
+
 impl Plan {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let desired = self.wanted.config()?;
+        let asked = self.wanted.read()?;
         let state = context.open()?.state()?;
-        let plan = ipvs::plan(&desired, &state, &self.wanted.options());
+        let (desired, options) = asked.of(&state);
+        let plan = ipvs::plan(&desired, &state, &options);
         show(context, &Report::new(&plan, &state, self.wanted.sizes()))
     }
 }

@@ -25,12 +25,15 @@ pub(super) struct RsSetup {
     /// The server's own address; a tunnel goes there. Without it, tunnels are of the virtual address's family
     #[arg(long, value_name = "ADDRESS")]
     own: Option<IpAddr>,
-    /// The UDP port of a gue tunnel
-    #[arg(long, value_name = "PORT", default_value = "6080")]
-    tun_port: NonZeroU16,
-    /// The tunnel has checksums (--tun-csum)
-    #[arg(long)]
+    /// The UDP port of a gue tunnel; 6080 if not given
+    #[arg(long, value_name = "PORT")]
+    tun_port: Option<NonZeroU16>,
+    /// The tunnel has checksums
+    #[arg(long, conflicts_with = "tun_remcsum")]
     tun_csum: bool,
+    /// The gue tunnel has remote checksums
+    #[arg(long)]
+    tun_remcsum: bool,
     /// The device that has the virtual address; another one than lo is made
     #[arg(long, value_name = "DEVICE", default_value = "lo")]
     device: String,
@@ -75,7 +78,7 @@ impl RsSetup {
         }
         let text = match self.form {
             Form::Shell => setup.shell(),
-            Form::SystemdNetworkd => setup.networkd(),
+            Form::SystemdNetworkd => setup.networkd()?,
             Form::Ifupdown => setup.ifupdown(),
             Form::Sysctl => setup.sysctl(),
         };
@@ -84,6 +87,7 @@ impl RsSetup {
     }
 
     fn setup(&self) -> anyhow::Result<Setup> {
+        self.check()?;
         let mut setup = Setup::new(self.title());
         let has_v4 = self.vip.iter().any(IpAddr::is_ipv4);
         if has_v4 {
@@ -109,6 +113,23 @@ impl RsSetup {
         Ok(setup)
     }
 
+    /// Options that say nothing of this mode.
+    fn check(&self) -> anyhow::Result<()> {
+        let is_tunnel = self.mode != Mode::Dr;
+        let (is_gre, is_gue) = (self.mode == Mode::TunGre, self.mode == Mode::TunGue);
+        for (option, is_given, is_meant, mode) in [
+            ("--own", self.own.is_some(), is_tunnel, "tun-ipip, tun-gre or tun-gue"),
+            ("--tun-port", self.tun_port.is_some(), is_gue, "tun-gue"),
+            ("--tun-csum", self.tun_csum, is_gre || is_gue, "tun-gre or tun-gue"),
+            ("--tun-remcsum", self.tun_remcsum, is_gue, "tun-gue"),
+        ] {
+            if is_given && !is_meant {
+                bail!("{option} is for --mode {mode}");
+            }
+        }
+        Ok(())
+    }
+
     fn title(&self) -> String {
         let vips: Vec<String> = self.vip.iter().map(IpAddr::to_string).collect();
         let how = match self.mode {
@@ -130,7 +151,7 @@ impl RsSetup {
         if self.mode == Mode::TunGue {
             // Unwraps the UDP; what was in there goes on to the device for IP in IP.
             setup.step(Step::Module { module: if outer_is_4 { "fou" } else { "fou6" } });
-            setup.step(Step::FooOverUdp { port: self.tun_port.get(), is_6: !outer_is_4 });
+            setup.step(Step::FooOverUdp { port: self.tun_port.map_or(GUE_PORT, NonZeroU16::get), is_6: !outer_is_4 });
         }
         let is_gre = self.mode == Mode::TunGre;
         let device = match (is_gre, self.tun_csum, outer_is_4, inner_is_4) {
@@ -173,12 +194,14 @@ impl RsSetup {
     fn advise(&self, setup: &mut Setup) {
         for vip in &self.vip {
             let outer = if self.outer_is_4(vip.is_ipv4()) { 20 } else { 40 };
-            let wrapping = match (self.mode, self.tun_csum) {
-                (Mode::Dr, _) => return,
-                (Mode::TunIpip, _) => 0,
-                (Mode::TunGre, false) => 4,
-                (Mode::TunGre, true) => 8,
-                (Mode::TunGue, _) => 12,
+            let wrapping = match self.mode {
+                Mode::Dr => return,
+                Mode::TunIpip => 0,
+                Mode::TunGre if self.tun_csum => 8,
+                Mode::TunGre => 4,
+                // UDP, GUE, and two words of GUE's options.
+                Mode::TunGue if self.tun_remcsum => 8 + 4 + 8,
+                Mode::TunGue => 8 + 4,
             };
             let overhead = outer + wrapping;
             let headers = if vip.is_ipv4() { 40 } else { 60 };
@@ -198,6 +221,9 @@ impl RsSetup {
         }
     }
 }
+
+/// What GUE has at IANA.
+const GUE_PORT: u16 = 6080;
 
 fn existing(setup: &mut Setup, module: &'static str, device: &'static str) -> String {
     setup.step(Step::Module { module });

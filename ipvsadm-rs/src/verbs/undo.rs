@@ -10,11 +10,13 @@ use super::apply::show_result;
 use super::record::{Record, finish};
 use super::{Context, code};
 use crate::journal::{Entry, Journal, Status};
+use crate::progress::Told;
 use crate::report::Report;
 
 /// Put the table back as it was before a plan was applied
 ///
-/// What the plan could not touch (--only, --protect) is not touched now either.
+/// What the plan could not touch (--only, --protect) is not touched now either; of a plan that left others' services alone
+/// (--listed-only, --previous), only what it changed.
 #[derive(Args, Debug)]
 pub(super) struct Undo {
     /// The number of the plan; the last one that was applied, if not given
@@ -58,7 +60,7 @@ impl Undo {
         if !report.is_empty() {
             let lines = plan.changes.iter().map(ToString::to_string).collect();
             let own = journal.begin(entry.scope.clone(), lines, &before, Some(entry.number))?;
-            let result = ipvs::apply::carry_out(&mut director, &config, &options, before, plan);
+            let result = ipvs::apply::carry_out(&mut Told(&mut director), &config, &options, before, plan);
             let mut record = Record { journal: Some(journal), entry: Some(own) };
             finish(&mut director, &mut record, result.map(drop).map_err(Into::into))?;
             if let Some(journal) = &record.journal {

@@ -49,10 +49,19 @@ fn only_of_tables(masks: &[Mask]) -> &[Mask] {
     if masks.contains(&Mask::Connections) { &[Mask::Connections] } else { &[] }
 }
 
+/// Whether ours says on standard error what the reference says, and perhaps more, but nothing where that is silent.
+fn in_other_words(reference: &Outcome, ours: &Outcome) -> bool {
+    let sentences: Vec<&str> = reference.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let silence = sentences.is_empty() == ours.stderr.trim().is_empty();
+    silence && sentences.iter().all(|sentence| ours.stderr.contains(sentence))
+}
+
+/// Whether two programs did the same with a line.
+pub fn same(reference: &Outcome, ours: &Outcome) -> bool {
+    (&reference.stdout, &reference.end) == (&ours.stdout, &ours.end) && in_other_words(reference, ours)
+}
+
 /// What is wrong with what ours says on standard error, and with a difference that is none.
-///
-/// Ours may say more than the reference, not less: every sentence of the reference is in it, and where the reference is
-/// silent, so is ours.
 fn words(step: &Step, reference: &Outcome, ours: &Outcome) -> Option<String> {
     if let Some(different) = &step.ours
         && (&different.stdout, &different.end) == (&reference.stdout, &reference.end)
@@ -60,9 +69,7 @@ fn words(step: &Step, reference: &Outcome, ours: &Outcome) -> Option<String> {
         return Some(format!("# {}\nthe reference does just the same\n", step.typed));
     }
     let said = if step.ours.is_none() && step.says.is_empty() {
-        let sentences: Vec<&str> = reference.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let silence = sentences.is_empty() == ours.stderr.trim().is_empty();
-        silence && sentences.iter().all(|sentence| ours.stderr.contains(sentence))
+        in_other_words(reference, ours)
     } else {
         step.says.iter().all(|words| ours.stderr.contains(words))
     };

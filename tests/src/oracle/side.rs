@@ -59,10 +59,11 @@ pub fn settled() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(2);
     while Instant::now() < deadline {
         let processes = fs::read_dir("/proc")?.flatten().map(|entry| entry.path().join("stat"));
-        // A thread that waits, as it does from its first moment on.
+        // A thread that waits, idle or asleep, as it does from its first moment on.
         let states = processes.filter_map(|path| fs::read_to_string(path).ok());
-        let runs = states.filter(|stat| stat.contains("(ipvs-")).all(|stat| stat.contains(") S "));
-        if runs {
+        let waits = |stat: &String| stat.contains(") S ") || stat.contains(") I ");
+        let of_sync = |stat: &String| ["(ipvs-m:", "(ipvs-b:"].iter().any(|name| stat.contains(name));
+        if states.filter(of_sync).all(|stat| waits(&stat)) {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(2));

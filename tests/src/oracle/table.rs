@@ -45,7 +45,7 @@ fn own_table() -> std::io::Result<String> {
     Ok(if rest == 0 { Mask::SortServices.apply(&text) } else { "more than a page\n".to_owned() })
 }
 
-fn dump(connection: &mut Connection, what: Command, of: Option<ServiceAttrs>) -> Result<Vec<CommandAttrs>> {
+pub(super) fn dump(connection: &mut Connection, what: Command, of: Option<ServiceAttrs>) -> Result<Vec<CommandAttrs>> {
     let request = Request { command: what, attributes: CommandAttrs { service: of, ..CommandAttrs::default() } };
     Ok(connection.dump(&request)?.collect::<Result<_, _>>()?)
 }

@@ -21,7 +21,7 @@ const FILES: &[(&str, &str)] = files![
     "scripts",
     "connections",
     "edges",
-    "differences"
+    "differences",
 ];
 
 pub(crate) fn tests() -> Vec<Test> {

@@ -2,16 +2,22 @@
 //!
 //! One file per concept; each lists its tests at its head, and here is the list of files.
 
+mod callers;
 mod captured;
 mod cases;
 mod client;
 mod connection;
 mod documents;
+mod edges;
 mod guest;
 mod hitless;
+mod matrix;
 mod model;
+mod operations;
 mod ours;
 mod plan;
+mod random;
+mod shipped;
 mod traffic;
 mod verbs;
 
@@ -27,10 +33,16 @@ fn main() -> ExitCode {
             model::tests(),
             plan::tests(),
             cases::tests(),
+            matrix::tests(),
+            random::tests(),
+            edges::tests(),
             traffic::tests(),
+            callers::tests(),
             verbs::tests(),
+            operations::tests(),
             hitless::tests(),
             documents::tests(),
+            shipped::tests(),
         ]
         .concat(),
     )

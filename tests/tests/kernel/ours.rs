@@ -1,6 +1,12 @@
 //! This project's programs, as cargo built them for these tests.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use ipvs_tests::command::install as put;
+use ipvs_tests::guest::FOLDER;
+use ipvs_tests::roles::MODPROBE;
+use ipvs_tests::topology::Host;
 
 /// `ipvsadm`, where cargo put it.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ipvsadm");
@@ -16,4 +22,32 @@ pub(crate) fn install() {
     ] {
         put(program, format!("/usr/sbin/{name}")).unwrap();
     }
+}
+
+/// Makes a host a real server with what `ipvsadm-rs rs-setup` prints, as an operator would.
+pub(crate) fn real_server(host: &Host, options: &str) {
+    install();
+    modprobe();
+    let script = host.ok(&format!("ipvsadm-rs rs-setup {options}"));
+    let ran = host.shell(&format!("set -e\n{script}")).ok();
+    assert_eq!(ran, "", "{script}");
+}
+
+/// Puts a `modprobe` where everybody looks for it that knows the modules of the guest.
+pub(crate) fn modprobe() {
+    let modprobe = format!("{FOLDER}/{MODPROBE}");
+    // On the machine's own kernel it is the machine's.
+    if fs::exists(&modprobe).unwrap() {
+        put(&modprobe, "/usr/local/sbin/modprobe").unwrap();
+    }
+}
+
+/// Where a cluster looks for the resource agent.
+pub(crate) const AGENT: &str = "/usr/lib/ocf/resource.d/ipvsadm-rs/ipvs";
+
+/// Puts the resource agent there.
+pub(crate) fn install_agent() {
+    fs::create_dir_all("/usr/lib/ocf/resource.d/ipvsadm-rs").unwrap();
+    fs::write(AGENT, include_str!("../../../ipvsadm-rs/dist/ipvs.ocf")).unwrap();
+    fs::set_permissions(AGENT, fs::Permissions::from_mode(0o755)).unwrap();
 }

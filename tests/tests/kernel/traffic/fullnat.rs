@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use ipvs_tests::command::install;
 use ipvs_tests::guest::modules;
 use ipvs_tests::kernel;
 use ipvs_tests::serve::Protocol::{Tcp, Udp};
@@ -68,20 +69,34 @@ fn ready(lab: Lab, client: Host, director: Host, webs: [Host; 2]) -> Inside {
     Inside { _lab: lab, client, director }
 }
 
-/// The whole recipe, and what happens without either half of it.
-fn recipe(Inside { client, director, .. }: &Inside, add_rule: &str, remove_rule: &str) {
-    director.ok(add_rule);
+/// What `ipvsadm-rs snat-rules` prints does it, and nothing does without it, or without either half of it.
+fn recipe(Inside { client, director, .. }: &Inside, firewall: &str, remove: &str) {
+    nobody_answers(client);
+    for service in ["-t 10.1.0.100:80", "-u 10.1.0.100:80"] {
+        let printed = director.ok(&format!("ipvsadm-rs snat-rules {service} --to-source 10.2.0.1 --for {firewall}"));
+        director.shell(&format!("set -e\n{printed}")).ok();
+    }
+    director.sysctl("net/ipv4/vs/conntrack", "0").unwrap();
     nobody_answers(client);
     director.sysctl("net/ipv4/vs/conntrack", "1").unwrap();
+    answered(client);
+    director.ok(remove);
+    nobody_answers(client);
+    // Without an address it is the one of the interface to the servers.
+    for service in ["-t 10.1.0.100:80", "-u 10.1.0.100:80"] {
+        let printed = director.ok(&format!("ipvsadm-rs snat-rules {service} --for {firewall}"));
+        director.shell(&format!("set -e\n{printed}")).ok();
+    }
+    answered(client);
+}
+
+fn answered(client: &Host) {
     let (held, datagrams) = (client.client().hold(2, "10.1.0.100:80"), client.client().datagrams(2, "10.1.0.100:80"));
     assert_eq!([held.to_string(), datagrams.to_string()], ["web1=1 web2=1"; 2]);
     assert_eq!(held.again().to_string(), "web1=1 web2=1");
     for peer in held.peers.iter().chain(&datagrams.peers) {
         assert!(peer.starts_with("10.2.0.1:"), "whom a server takes for its client: {peer}");
     }
-    drop(held);
-    director.ok(remove_rule);
-    nobody_answers(client);
 }
 
 fn nobody_answers(client: &Host) {
@@ -105,12 +120,12 @@ fn iptables(inside: fn() -> Inside) {
         println!("not on this kernel: {error:#}");
         return;
     }
-    // Of what the director sends on, all that came for the virtual address.
-    let rule = "POSTROUTING -m ipvs --vaddr 10.1.0.100/32 --vport 80 -j SNAT --to-source 10.2.0.1";
-    recipe(&inside(), &format!("iptables-legacy -t nat -A {rule}"), &format!("iptables-legacy -t nat -D {rule}"));
+    // Of Debian's two forms the one with modules of its own, which this kernel has.
+    install("/usr/sbin/iptables-legacy", "/usr/local/sbin/iptables").unwrap();
+    recipe(&inside(), "iptables", "iptables -t nat -F POSTROUTING");
 }
 
-const NFT: &[&str] = &[ours::PROGRAM, "/usr/sbin/nft"];
+const NFT: &[&str] = &[ours::PROGRAM, "/usr/sbin/nft", "/usr/sbin/sysctl"];
 
 fn by_nft() {
     nft(two_armed);
@@ -121,10 +136,5 @@ fn by_nft_on_one_segment() {
 }
 
 fn nft(inside: fn() -> Inside) {
-    let inside = inside();
-    inside.director.ok("nft add table ip fullnat");
-    inside.director.ok("nft add chain ip fullnat out { type nat hook postrouting priority srcnat ; }");
-    // nft has no match for IPVS, but knows where a connection went first.
-    let rule = "meta l4proto { tcp, udp } ct original ip daddr 10.1.0.100 ct original proto-dst 80 snat to 10.2.0.1";
-    recipe(&inside, &format!("nft add rule ip fullnat out {rule}"), "nft flush chain ip fullnat out");
+    recipe(&inside(), "nft", "nft flush chain ip ipvs-snat out");
 }

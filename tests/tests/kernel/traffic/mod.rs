@@ -14,6 +14,7 @@ mod dr;
 mod draining;
 mod fullnat;
 mod fwmark;
+mod hashes;
 mod keepalived;
 mod nat;
 mod pacemaker;
@@ -36,6 +37,7 @@ pub(crate) fn tests() -> Vec<Test> {
         fullnat::tests(),
         fwmark::tests(),
         schedulers::tests(),
+        hashes::tests(),
         persistence::tests(),
         draining::tests(),
         protocols::tests(),

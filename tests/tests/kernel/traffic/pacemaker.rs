@@ -7,10 +7,10 @@
 //!                     └── web2    10.1.0.12
 //! ```
 
+use std::fs;
 use std::time::Duration;
 
 use ipvs_tests::cluster::Cluster;
-use ipvs_tests::real_server;
 use ipvs_tests::serve::Protocol::Http;
 use ipvs_tests::topology::{Host, Lab};
 use ipvs_tests::wait;
@@ -21,10 +21,10 @@ ipvs_tests::tests! {
     a_failed_table_is_repaired_and_a_failed_node_replaced, needs = "pacemaker", seconds = 240;
 }
 
-/// The virtual address, and what stands in for a resource agent of the table.
+/// The table, and then the virtual address: the agent's and the cluster's defaults but for how often they look.
 const DIRECTOR: &str = r#"
 <group id="director">
-  <primitive id="table" class="ocf" provider="pacemaker" type="Dummy">
+  <primitive id="table" class="ocf" provider="ipvsadm-rs" type="ipvs">
     <operations><op id="table-monitor" name="monitor" interval="2s" timeout="20s"/></operations>
   </primitive>
   <primitive id="address" class="ocf" provider="heartbeat" type="IPaddr2">
@@ -38,6 +38,12 @@ const DIRECTOR: &str = r#"
 </group>
 "#;
 
+const RULES: &str = "\
+-A -t 10.1.0.100:80 -s rr
+-a -t 10.1.0.100:80 -r 10.1.0.11:80 -g -w 1
+-a -t 10.1.0.100:80 -r 10.1.0.12:80 -g -w 1
+";
+
 fn a_failed_table_is_repaired_and_a_failed_node_replaced() {
     let lab = Lab::new().unwrap();
     let [client, first, second, web1, web2] = lab.hosts(["client", "first", "second", "web1", "web2"]).unwrap();
@@ -50,36 +56,50 @@ fn a_failed_table_is_repaired_and_a_failed_node_replaced() {
     ];
     lab.segment("lan", plugs).unwrap();
     for web in [&web1, &web2] {
-        real_server::direct(web, "10.1.0.100").unwrap();
+        ours::real_server(web, "--mode dr --vip 10.1.0.100");
         web.serve(Http, "10.1.0.100:80").unwrap();
     }
     ours::install();
+    ours::install_agent();
+    fs::write("/etc/ipvsadm.rules", RULES).unwrap();
     let mut cluster = Cluster::start(&[(&first, "10.1.0.1"), (&second, "10.1.0.2")]).unwrap();
-    for node in ["first", "second"] {
-        cluster.ok_on(node, "ipvsadm -A -t 10.1.0.100:80 -s rr");
-        cluster.ok_on(node, "ipvsadm -a -t 10.1.0.100:80 -r 10.1.0.11 -g");
-        cluster.ok_on(node, "ipvsadm -a -t 10.1.0.100:80 -r 10.1.0.12 -g");
-    }
+    let held = |cluster: &Cluster<'_>, node| cluster.ok_on(node, "ipvsadm-save -n");
     cluster.add_resource(DIRECTOR);
     cluster.runs_on("address", "first", Duration::from_secs(60));
     assert_eq!(cluster.whereabouts("table"), ["first"]);
+    assert_eq!((held(&cluster, "first").as_str(), held(&cluster, "second").as_str()), (RULES, ""));
     pages(&client);
 
-    // Without this file the stand-in is not running.
-    cluster.ok_on("first", "rm /run/Dummy-table.state");
+    cluster.ok_on("first", "ipvsadm -C");
     wait::until(Duration::from_secs(30), || {
         let status = cluster.status();
         let noticed = status.contains("table 2s-interval monitor on first returned 'not running'");
         if noticed && status.matches("Started first").count() == 2 { Ok(()) } else { Err(status) }
     });
-    cluster.ok_on("first", "cat /run/Dummy-table.state");
+    assert_eq!(held(&cluster, "first"), RULES);
     pages(&client);
+
+    // Reloaded and not restarted: counters go on. (The kernel adds them up every two seconds.)
+    let counts = |cluster: &Cluster<'_>| {
+        let listed = cluster.ok_on("first", "ipvsadm -Ln --stats --exact");
+        let service = listed.lines().find(|line| line.starts_with("TCP ")).expect("the service").to_owned();
+        if service.split_whitespace().nth(2) == Some("0") { Err(listed) } else { Ok(()) }
+    };
+    wait::until(Duration::from_secs(10), || counts(&cluster));
+    cluster.ok_on("first", "crm_resource --resource table --set-parameter keep_weights --parameter-value true");
+    cluster.settle();
+    cluster.ok_on("first", "ipvsadm -e -t 10.1.0.100:80 -r 10.1.0.11 -g -w 5");
+    cluster.ok_on("first", "crm_resource --resource table --set-parameter keep_weights --parameter-value false");
+    cluster.settle();
+    assert_eq!(held(&cluster, "first"), RULES);
+    counts(&cluster).unwrap();
 
     cluster.fail("first");
     lab.unplug(&first, "eth0").unwrap();
     let time = cluster.runs_on("address", "second", Duration::from_secs(60));
     println!("the other node had the address after {time:.1?}");
     assert_eq!(cluster.whereabouts("table"), ["second"]);
+    assert_eq!(held(&cluster, "second"), RULES);
     pages(&client);
 }
 

@@ -2,7 +2,6 @@
 
 use ipvs_tests::ftp::{self, Mode};
 use ipvs_tests::guest::modules;
-use ipvs_tests::real_server;
 use ipvs_tests::serve::Protocol::{Sctp, Udp};
 use ipvs_tests::topology::{Host, Lab};
 
@@ -216,7 +215,7 @@ fn lan() -> Lan {
     ];
     lab.segment("lan", plugs).unwrap();
     for web in [&web1, &web2] {
-        real_server::direct(web, "10.1.0.100").unwrap();
+        ours::real_server(web, "--mode dr --vip 10.1.0.100");
     }
     ours::install();
     Lan { _lab: lab, client, director, webs: [web1, web2] }

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use ipvs_tests::client::Answers;
 use ipvs_tests::packets::Packet;
-use ipvs_tests::real_server;
 use ipvs_tests::serve::Protocol::Tcp;
 use ipvs_tests::topology::{Host, Lab};
 use ipvs_tests::wait;
@@ -188,7 +187,7 @@ fn an_open_connection_survives_a_takeover_by_direct_routing() {
     // The servers' other leg: answers go out to the client here, and requests come in.
     for (web, address) in pair.webs.iter().zip(["10.1.0.11/24", "10.1.0.12/24"]) {
         pair.lab.plug(web, "outside", address).unwrap();
-        real_server::direct(web, "10.1.0.100").unwrap();
+        ours::real_server(web, "--mode dr --vip 10.1.0.100");
     }
     pair.on_both(&[
         "ipvsadm -A -t 10.1.0.100:80 -s rr",

@@ -11,7 +11,6 @@
 use std::net::IpAddr;
 
 use ipvs_tests::packets::Packet;
-use ipvs_tests::real_server::{self, Tunnel};
 use ipvs_tests::serve::Protocol::Tcp;
 use ipvs_tests::topology::{Host, Lab};
 
@@ -80,13 +79,14 @@ const V6: &str = "fd01::100";
 const SERVERS_4: [&str; 2] = ["10.3.0.11", "10.3.0.12"];
 const SERVERS_6: [&str; 2] = ["fd03::11", "fd03::12"];
 
-/// Short answers, an upload in packets too big for the tunnel, and what of all this arrived at web1.
-fn through(tunnel: Tunnel, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Packet> {
+/// Short answers, an upload in packets too big for the tunnel, and what of all this arrived at web1. `mode` is how servers
+/// are set up, `options` how they are added.
+fn through(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Packet> {
     let Routed { client, director, web1, web2, .. } = &routed();
     let web = if vip.contains(':') { format!("[{vip}]:80") } else { format!("{vip}:80") };
     director.ok(&format!("ipvsadm -A -t {web} -s rr"));
     for (host, own) in [(web1, servers[0]), (web2, servers[1])] {
-        real_server::tunnelled(host, tunnel, own, vip).unwrap();
+        ours::real_server(host, &format!("--mode {mode} --own {own} --vip {vip}"));
         host.serve(Tcp, &web).unwrap();
         let server = if own.contains(':') { format!("[{own}]:80") } else { format!("{own}:80") };
         director.ok(&format!("ipvsadm -a -t {web} -r {server} -i {options}"));
@@ -148,83 +148,83 @@ fn all(packets: &[Packet], right: impl Fn(&Packet) -> bool) {
 }
 
 fn ipip() {
-    all(&through(Tunnel::Ipip, "", V4, SERVERS_4), is(libc::IPPROTO_IPIP));
+    all(&through("tun-ipip", "", V4, SERVERS_4), is(libc::IPPROTO_IPIP));
 }
 
 fn gre() {
-    all(&through(Tunnel::Gre, "--tun-type gre", V4, SERVERS_4), is_gre(false));
+    all(&through("tun-gre", "--tun-type gre", V4, SERVERS_4), is_gre(false));
 }
 
 fn gre_with_checksum() {
-    all(&through(Tunnel::GreWithChecksum, "--tun-type gre --tun-csum", V4, SERVERS_4), is_gre(true));
+    all(&through("tun-gre --tun-csum", "--tun-type gre --tun-csum", V4, SERVERS_4), is_gre(true));
 }
 
 const GUE: &str = "--tun-type gue --tun-port 6080";
 
 fn gue() {
-    all(&through(Tunnel::Gue(6080), GUE, V4, SERVERS_4), is_gue(false));
+    all(&through("tun-gue", GUE, V4, SERVERS_4), is_gue(false));
 }
 
 fn gue_without_checksum() {
-    all(&through(Tunnel::Gue(6080), &format!("{GUE} --tun-nocsum"), V4, SERVERS_4), is_gue(false));
+    all(&through("tun-gue", &format!("{GUE} --tun-nocsum"), V4, SERVERS_4), is_gue(false));
 }
 
 fn gue_with_checksum() {
-    all(&through(Tunnel::Gue(6080), &format!("{GUE} --tun-csum"), V4, SERVERS_4), is_gue(true));
+    all(&through("tun-gue --tun-csum", &format!("{GUE} --tun-csum"), V4, SERVERS_4), is_gue(true));
 }
 
 fn gue_with_remote_checksum() {
-    let packets = through(Tunnel::Gue(6080), &format!("{GUE} --tun-remcsum"), V4, SERVERS_4);
+    let packets = through("tun-gue --tun-remcsum", &format!("{GUE} --tun-remcsum"), V4, SERVERS_4);
     all_are_gue_and_most_have_a_remote_checksum(&packets);
 }
 
 fn ipip_of_ipv6() {
-    all(&through(Tunnel::Ipip, "", V6, SERVERS_6), is(libc::IPPROTO_IPV6));
+    all(&through("tun-ipip", "", V6, SERVERS_6), is(libc::IPPROTO_IPV6));
 }
 
 fn gre_of_ipv6() {
-    all(&through(Tunnel::Gre, "--tun-type gre", V6, SERVERS_6), is_gre(false));
+    all(&through("tun-gre", "--tun-type gre", V6, SERVERS_6), is_gre(false));
 }
 
 fn gre_with_checksum_of_ipv6() {
-    all(&through(Tunnel::GreWithChecksum, "--tun-type gre --tun-csum", V6, SERVERS_6), is_gre(true));
+    all(&through("tun-gre --tun-csum", "--tun-type gre --tun-csum", V6, SERVERS_6), is_gre(true));
 }
 
 fn gue_of_ipv6() {
-    all(&through(Tunnel::Gue(6080), GUE, V6, SERVERS_6), is_gue(false));
+    all(&through("tun-gue", GUE, V6, SERVERS_6), is_gue(false));
 }
 
 fn gue_with_checksum_of_ipv6() {
-    all(&through(Tunnel::Gue(6080), &format!("{GUE} --tun-csum"), V6, SERVERS_6), is_gue(true));
+    all(&through("tun-gue --tun-csum", &format!("{GUE} --tun-csum"), V6, SERVERS_6), is_gue(true));
 }
 
 fn gue_with_remote_checksum_of_ipv6() {
-    let packets = through(Tunnel::Gue(6080), &format!("{GUE} --tun-remcsum"), V6, SERVERS_6);
+    let packets = through("tun-gue --tun-remcsum", &format!("{GUE} --tun-remcsum"), V6, SERVERS_6);
     all_are_gue_and_most_have_a_remote_checksum(&packets);
 }
 
 fn ipv4_to_ipv6_servers_by_ipip() {
-    all(&through(Tunnel::Ipip, "", V4, SERVERS_6), is(libc::IPPROTO_IPIP));
+    all(&through("tun-ipip", "", V4, SERVERS_6), is(libc::IPPROTO_IPIP));
 }
 
 fn ipv4_to_ipv6_servers_by_gre() {
-    all(&through(Tunnel::Gre, "--tun-type gre", V4, SERVERS_6), is_gre(false));
+    all(&through("tun-gre", "--tun-type gre", V4, SERVERS_6), is_gre(false));
 }
 
 fn ipv4_to_ipv6_servers_by_gue() {
-    all(&through(Tunnel::Gue(6080), GUE, V4, SERVERS_6), is_gue(false));
+    all(&through("tun-gue", GUE, V4, SERVERS_6), is_gue(false));
 }
 
 fn ipv6_to_ipv4_servers_by_ipip() {
-    all(&through(Tunnel::Ipip, "", V6, SERVERS_4), is(libc::IPPROTO_IPV6));
+    all(&through("tun-ipip", "", V6, SERVERS_4), is(libc::IPPROTO_IPV6));
 }
 
 fn ipv6_to_ipv4_servers_by_gre() {
-    all(&through(Tunnel::Gre, "--tun-type gre", V6, SERVERS_4), is_gre(false));
+    all(&through("tun-gre", "--tun-type gre", V6, SERVERS_4), is_gre(false));
 }
 
 fn ipv6_to_ipv4_servers_by_gue() {
-    all(&through(Tunnel::Gue(6080), GUE, V6, SERVERS_4), is_gue(false));
+    all(&through("tun-gue", GUE, V6, SERVERS_4), is_gue(false));
 }
 
 fn families_mix_in_tunnels_only() {

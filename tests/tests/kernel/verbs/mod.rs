@@ -6,6 +6,7 @@ mod confirm;
 mod drain;
 mod kills;
 mod plan;
+mod rs_setup;
 mod save;
 mod scope;
 mod set;
@@ -33,6 +34,7 @@ pub(crate) fn tests() -> Vec<Test> {
         check::tests(),
         show::tests(),
         set::tests(),
+        rs_setup::tests(),
     ]
     .concat()
 }

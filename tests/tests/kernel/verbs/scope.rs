@@ -8,6 +8,7 @@ ipvs_tests::tests! {
     only_what_is_named;
     not_what_is_protected;
     only_what_is_listed;
+    what_a_former_file_brought_goes;
     weights_that_were_set_at_run_time_stay;
 }
 
@@ -47,6 +48,32 @@ fn only_what_is_listed() {
             .replace("192.0.2.1:80 -s rr", "192.0.2.1:80 -s wrr")
             .replace("-A -t 198", "-A -t 192.0.2.9:80 -s rr\n-A -t 198")
     );
+}
+
+fn what_a_former_file_brought_goes() {
+    director(MINE_AND_THEIRS);
+    write("first", "--start-daemon backup --mcast-interface lo\n-A -t 192.0.2.1:80 -s wrr\n-A -t 192.0.2.8:80 -s rr\n");
+    write("second", "-A -t 192.0.2.1:80 -s wrr\n-A -t 192.0.2.9:80 -s rr\n");
+    ok("ipvsadm-rs apply first --listed-only");
+    ok("ipvsadm --start-daemon master --mcast-interface lo");
+    ok("ipvsadm-rs apply second --previous first");
+    let listed = MINE_AND_THEIRS
+        .replace("192.0.2.1:80 -s rr", "192.0.2.1:80 -s wrr")
+        .replace("-A -t 198", "-A -t 192.0.2.9:80 -s rr\n-A -t 198");
+    assert_eq!(rules(), listed);
+    assert_eq!(daemons(), ["master"]);
+
+    ok("ipvsadm-rs apply /dev/null --previous second");
+    assert_eq!(rules(), "-A -t 198.51.100.1:80 -s rr\n-A -u 192.0.2.1:53 -s rr\n-A -f 7 -s rr\n");
+    assert_eq!(daemons(), ["master"]);
+    ok("ipvsadm-rs undo");
+    assert_eq!(rules(), listed);
+}
+
+/// The roles of the sync daemons that run.
+fn daemons() -> Vec<String> {
+    let words = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    ok("ipvsadm -L --daemon").lines().map(words).collect()
 }
 
 fn weights_that_were_set_at_run_time_stay() {

@@ -3,12 +3,15 @@
 use ipvs_tests::command::{ok, run};
 
 use super::{WEB, director, rules, write};
+use crate::ours;
 
 ipvs_tests::tests! {
     goes_back_step_by_step;
     goes_back_to_a_number;
     shows_what_it_would_do;
     nothing_to_undo;
+    what_others_did_meanwhile_stays;
+    what_a_confined_service_applied;
 }
 
 fn weight(weight: u32) -> String {
@@ -53,4 +56,30 @@ fn nothing_to_undo() {
     assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
     assert_eq!(run("ipvsadm-rs undo 7").code, Some(1));
     assert_eq!(run("ipvsadm-rs undo --list").stderr, "ipvsadm-rs: no plan has been applied to this table\n");
+}
+
+fn what_others_did_meanwhile_stays() {
+    director("-A -t 192.0.2.1:80 -s rr\n-A -t 198.51.100.1:80 -s rr\n-A -f 7 -s rr\n");
+    write("wanted", "--set 1000 0 0\n-A -t 192.0.2.1:80 -s wrr\n-A -t 192.0.2.2:80 -s rr\n");
+    ok("ipvsadm-rs apply wanted --listed-only");
+    ok("ipvsadm -D -t 198.51.100.1:80");
+    ok("ipvsadm -E -f 7 -s lc");
+    ok("ipvsadm -A -f 8 -s rr");
+    ok("ipvsadm --start-daemon backup --mcast-interface lo");
+    ok("ipvsadm-rs undo");
+    assert_eq!(rules(), "-A -t 192.0.2.1:80 -s rr\n-A -f 7 -s lc\n-A -f 8 -s rr\n");
+    assert_eq!(ok("ipvsadm -L --timeout"), "Timeout (tcp tcpfin udp): 900 120 300\n");
+    assert!(ok("ipvsadm -L --daemon").starts_with("backup"));
+}
+
+/// A service of systemd's that has one capability may not look at process 1, and finds the journal of its namespace.
+fn what_a_confined_service_applied() {
+    ours::install();
+    let service = "-A -t 192.0.2.1:80 -s rr\n";
+    write("wanted", service);
+    let first = "nsenter --net=/proc/1/ns/net";
+    ok(&format!("{first} setpriv --bounding-set=-all,+net_admin --inh-caps=-all ipvsadm-rs apply wanted"));
+    assert_eq!(ok(&format!("{first} ipvsadm-save -n")), service);
+    ok(&format!("{first} ipvsadm-rs undo"));
+    assert_eq!(ok(&format!("{first} ipvsadm-save -n")), "");
 }

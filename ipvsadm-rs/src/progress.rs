@@ -1,0 +1,99 @@
+//! How far long work has come, on a terminal.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use ipvs::{Change, Director, Error, State};
+
+/// A line that is written over, on a terminal only.
+#[derive(Default)]
+pub(crate) struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    pub(crate) fn show(&mut self, line: &str) {
+        let mut stderr = std::io::stderr();
+        if stderr.is_terminal() {
+            // If nobody can read it, there is nothing to be done about it.
+            let _ = write!(stderr, "\r\x1b[K{line}");
+            self.shown = true;
+        }
+    }
+
+    /// Leave the line as it is.
+    pub(crate) fn end(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+
+    /// Take it away.
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// A director that shows how far it has come with many changes, which it carries out piece by piece.
+pub(crate) struct Told<'a, D>(pub(crate) &'a mut D);
+
+/// Changes between two looks at the clock.
+const PIECE: usize = 1024;
+
+/// Nobody waits for what takes no longer.
+const SOON: Duration = Duration::from_millis(500);
+
+impl<D: Director> Director for Told<'_, D> {
+    fn state(&mut self) -> Result<State, Error> {
+        self.0.state()
+    }
+
+    fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error> {
+        let is_valid = |change: &Change| change.validate().is_ok();
+        if !std::io::stderr().is_terminal() || !changes.iter().all(is_valid) {
+            return self.0.submit(changes);
+        }
+        let start = Instant::now();
+        let mut progress = Progress::default();
+        let refused = piece_by_piece(self.0, changes, |done| {
+            if start.elapsed() > SOON {
+                progress.show(&format!("{done} of {} changes", changes.len()));
+            }
+        });
+        progress.clear();
+        refused
+    }
+}
+
+fn piece_by_piece(
+    director: &mut impl Director,
+    changes: &[Change],
+    mut done: impl FnMut(usize),
+) -> Result<Vec<(usize, Error)>, Error> {
+    let mut refused = Vec::new();
+    for (piece, start) in changes.chunks(PIECE).zip((0..).step_by(PIECE)) {
+        refused.extend(director.submit(piece)?.into_iter().map(|(index, error)| (start + index, error)));
+        done(start + piece.len());
+    }
+    Ok(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs::{Model, Scheduler, Service, ServiceKey};
+
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_by_their_place_in_the_whole() {
+        let add = |port| Change::AddService(Service::new(ServiceKey::tcp([192, 0, 2, 1], port), Scheduler::RR));
+        let mut changes: Vec<Change> = (1..=2500).map(add).collect();
+        changes[2000] = add(7);
+        let mut told = Vec::new();
+        let refused = piece_by_piece(&mut Model::new(), &changes, |done| told.push(done)).expect("a model");
+        assert_eq!(refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [2000]);
+        assert_eq!(told, [1024, 2048, 2500]);
+    }
+}

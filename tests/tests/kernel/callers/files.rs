@@ -1,0 +1,161 @@
+//! Those that save to files and restore from them: Debian's init script, a unit as Red Hat ships it, and a pipe.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipvs_tests::oracle::diff::diff;
+use ipvs_tests::oracle::judge::same;
+use ipvs_tests::oracle::typed::{self, Outcome};
+use ipvs_tests::reference::Ipvsadm;
+use ipvs_tests::topology::{Host, Lab};
+
+use super::{Side, held};
+
+ipvs_tests::tests! {
+    the_init_script_of_debian, needs = "sysvinit-utils", seconds = 120;
+    the_unit_of_red_hat;
+    saved_into_restored;
+}
+
+const RULES: &str = "\
+-A -t 10.0.0.1:80 -s wrr -p 360
+-a -t 10.0.0.1:80 -r 10.1.0.1:8080 -m -w 3
+-a -t 10.0.0.1:80 -r 10.1.0.2:8080 -m -w 0
+-A -u 10.0.0.1:53 -s sh -o -b sh-port
+-a -u 10.0.0.1:53 -r 10.1.0.3:53 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum
+-A -t [2001:db8::1]:80 -s mh -b mh-port,mh-fallback
+-a -t [2001:db8::1]:80 -r [2001:db8:1::1]:80 -g -w 1
+-A -f 7 -s lc
+-A -f 7 -6 -s wlc
+";
+
+/// One side in a namespace of its own.
+struct Bench {
+    host: Host,
+    steps: Vec<Step>,
+}
+
+/// A line, what it did, and what the kernel held then.
+struct Step {
+    line: String,
+    outcome: Outcome,
+    held: String,
+}
+
+impl Bench {
+    fn new(side: Side) -> Bench {
+        side.install();
+        let host = Lab::new().unwrap().host(&format!("{side:?}")).unwrap();
+        host.link("eth0", "dummy").unwrap();
+        host.address("eth0", "10.1.0.9/24").unwrap();
+        Bench { host, steps: Vec::new() }
+    }
+
+    fn types(&mut self, line: &str) {
+        let outcome = self.host.enter(|| typed::run(line, Duration::from_secs(20))).unwrap();
+        self.steps.push(Step { line: line.to_owned(), outcome, held: held(&self.host) });
+    }
+}
+
+/// Does the same on both sides; all that they print and hold must be the same.
+fn alike(act: impl Fn(&mut Bench)) {
+    let [reference, ours] = Side::BOTH.map(|side| {
+        let mut bench = Bench::new(side);
+        act(&mut bench);
+        bench.steps
+    });
+    assert_eq!(reference.len(), ours.len());
+    for (one, other) in reference.iter().zip(&ours) {
+        let line = &one.line;
+        assert!(
+            same(&one.outcome, &other.outcome),
+            "{line}\nreference: {:#?}\nours: {:#?}",
+            one.outcome,
+            other.outcome
+        );
+        assert_eq!(diff(&one.held, &other.held), None, "{line}: the reference (-) and ours (+)");
+    }
+}
+
+/// The script as Debian's package has it.
+fn init_script() -> String {
+    let package = Ipvsadm::get().dir;
+    let roots = package.ancestors().skip(1).take(2);
+    let places: Vec<PathBuf> = roots.map(|root| root.join("etc/init.d/ipvsadm")).collect();
+    let place = places.iter().find(|place| place.exists());
+    let script = fs::read(place.unwrap_or_else(|| panic!("none of {places:?}"))).unwrap();
+    let path = "/etc/init.d/ipvsadm";
+    let _ = fs::remove_file(path);
+    fs::create_dir_all("/etc/init.d").unwrap();
+    fs::write(path, script).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_owned()
+}
+
+fn configure(auto: bool, daemon: &str) {
+    let text = format!("AUTO=\"{auto}\"\nDAEMON=\"{daemon}\"\nIFACE=\"eth0\"\nSYNCID=\"5\"\n");
+    fs::create_dir_all("/etc/default").unwrap();
+    fs::write("/etc/default/ipvsadm", text).unwrap();
+}
+
+fn the_init_script_of_debian() {
+    let script = init_script();
+    alike(|bench| {
+        let _ = fs::remove_file("/etc/ipvsadm.rules");
+        fs::write("rules", RULES).unwrap();
+        configure(true, "both");
+        bench.types("ipvsadm -R < rules");
+        for verb in ["save", "stop", "start", "status", "rate", "restart"] {
+            bench.types(&format!("{script} {verb}"));
+            bench.types("cat /etc/ipvsadm.rules");
+        }
+        // What is changed by hand is gone after a reload.
+        bench.types("ipvsadm -D -f 7");
+        bench.types(&format!("{script} reload"));
+        bench.types("ipvsadm -Sn");
+        // Mistakes: daemons that run, that do not, and a file with a bad line at its end.
+        bench.types(&format!("{script} start"));
+        configure(false, "backup");
+        bench.types(&format!("{script} stop"));
+        bench.types(&format!("{script} stop"));
+        bench.types(&format!("{script} reload"));
+        configure(true, "none");
+        bench.types("echo '-A -t nonsense' > /etc/ipvsadm.rules");
+        bench.types(&format!("{script} load"));
+        bench.types(&format!("{script} start"));
+        bench.types(&format!("{script} nonsense"));
+    });
+}
+
+/// `ExecStart=/bin/bash -c "exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm"`, and so on.
+fn the_unit_of_red_hat() {
+    alike(|bench| {
+        fs::create_dir_all("/etc/sysconfig").unwrap();
+        fs::write("/etc/sysconfig/ipvsadm", RULES).unwrap();
+        bench.types("/bin/bash -c 'exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm'");
+        bench.types("/sbin/ipvsadm -Ln");
+        bench.types("/sbin/ipvsadm -e -t 10.0.0.1:80 -r 10.1.0.2:8080 -m -w 5");
+        bench.types("/bin/bash -c 'exec /sbin/ipvsadm-save -n > /etc/sysconfig/ipvsadm'");
+        bench.types("cat /etc/sysconfig/ipvsadm");
+        bench.types("/sbin/ipvsadm -C");
+        bench.types("/bin/bash -c 'exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm'");
+        bench.types("/sbin/ipvsadm -Ln --stats");
+    });
+}
+
+fn saved_into_restored() {
+    alike(|bench| {
+        fs::write("rules", RULES).unwrap();
+        bench.types("ipvsadm -R < rules");
+        for line in [
+            "ipvsadm-save | ipvsadm-restore",
+            "ipvsadm-save -n | ipvsadm-restore",
+            "ipvsadm -S | ipvsadm -R",
+            "ipvsadm -Sn > saved; ipvsadm -C; ipvsadm -R < saved",
+        ] {
+            bench.types(line);
+        }
+    });
+}

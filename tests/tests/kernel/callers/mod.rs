@@ -1,0 +1,41 @@
+//! The programs that call ipvsadm, with the reference at /sbin and with ours: they must not notice.
+
+mod files;
+mod ldirectord;
+mod salt;
+
+use ipvs_sys::Connection;
+use ipvs_tests::harness::Test;
+use ipvs_tests::oracle::table;
+use ipvs_tests::reference::Ipvsadm;
+use ipvs_tests::topology::Host;
+
+use crate::ours;
+
+/// The tests of all of them.
+pub(crate) fn tests() -> Vec<Test> {
+    [ldirectord::tests(), files::tests(), salt::tests()].concat()
+}
+
+/// Whose ipvsadm is at /sbin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Side {
+    Reference,
+    Ours,
+}
+
+impl Side {
+    const BOTH: [Side; 2] = [Side::Reference, Side::Ours];
+
+    fn install(self) {
+        match self {
+            Side::Reference => Ipvsadm::get().install().unwrap(),
+            Side::Ours => ours::install(),
+        }
+    }
+}
+
+/// What the kernel holds for a host.
+fn held(host: &Host) -> String {
+    host.enter(|| table::table(&mut Connection::open()?)).unwrap()
+}

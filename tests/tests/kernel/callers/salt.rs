@@ -1,0 +1,36 @@
+//! Salt's module `lvs`, which types ipvsadm's lines and searches what `-S -n` prints: of Salt before 3008, which has it no
+//! more.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ipvs_tests::oracle::diff::diff;
+use ipvs_tests::topology::Lab;
+
+use super::{Side, held};
+
+ipvs_tests::tests! {
+    the_module_of_salt, needs = "python3", needs = "salt (PyPI, below 3008; see .ci/run)", seconds = 120;
+}
+
+/// Where `.ci/run` puts the module.
+fn module() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/salt/lvs.py");
+    assert!(path.exists(), "{} is not there: .ci/run fetches it", path.display());
+    path
+}
+
+fn the_module_of_salt() {
+    let [reference, ours] = Side::BOTH.map(|side| {
+        side.install();
+        let host = Lab::new().unwrap().host(&format!("{side:?}")).unwrap();
+        let mut python = Command::new("/usr/bin/python3");
+        python.arg("-").arg(module());
+        let said = host.run_with_input(&mut python, include_str!("salt.py")).unwrap().ok();
+        format!("{said}{}", held(&host))
+    });
+    println!("{ours}");
+    assert_eq!(diff(&reference, &ours), None, "the reference (-) and ours (+)");
+    // It has found what it had made.
+    assert!(ours.contains("check_server('tcp', '10.0.0.1:80', '10.1.0.1:80', packet_forward_method='nat') = True"));
+}

@@ -1,0 +1,109 @@
+//! A page of documentation: commands behind prompts, and what they print.
+
+use std::time::Duration;
+
+use ipvs_tests::command::Ran;
+use ipvs_tests::wait;
+
+/// Stands for any text, at the end of a line or on lines of its own.
+const ANYTHING: &str = "…";
+
+/// What is under one heading.
+pub(crate) struct Page {
+    steps: Vec<Step>,
+}
+
+struct Step {
+    host: String,
+    command: String,
+    printed: Vec<String>,
+}
+
+/// The block of a text behind a line.
+pub(crate) fn block_behind(text: &str, line: &str) -> String {
+    let behind = text.split_once(&format!("\n{line}\n\n```\n")).map_or("", |(_, behind)| behind);
+    let block = behind.split_once("```").map_or("", |(block, _)| block);
+    assert!(!block.is_empty(), "no block behind {line}");
+    block.to_owned()
+}
+
+/// The headings of a text.
+pub(crate) fn headings(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.strip_prefix("## "))
+}
+
+impl Page {
+    /// Every command under a heading on one of these hosts; on the host without a name, `# ipvsadm -Ln`.
+    pub(crate) fn of(text: &str, heading: &str, hosts: &[&str]) -> Page {
+        let lines = text.lines().skip_while(|line| *line != format!("## {heading}")).skip(1);
+        let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("## ")).collect();
+        let steps = lines.split(|line| line.trim_start().starts_with("```")).skip(1).step_by(2);
+        let steps: Vec<Step> = steps.flat_map(|block| commands(block, hosts)).collect();
+        assert!(!steps.is_empty(), "no commands under {heading}");
+        Page { steps }
+    }
+
+    /// The examples of a manual page.
+    pub(crate) fn of_manual(text: &str) -> Page {
+        let lines = text.lines().skip_while(|line| *line != "# EXAMPLES").skip(1);
+        let block: Vec<&str> = lines.take_while(|line| !line.starts_with("# ")).collect();
+        let commands = block.into_iter().filter_map(|line| line.strip_prefix("    # "));
+        let step = |command: &str| Step { host: String::new(), command: command.into(), printed: Vec::new() };
+        let steps: Vec<Step> = commands.map(step).collect();
+        assert!(!steps.is_empty(), "no examples");
+        Page { steps }
+    }
+
+    /// Runs all of them, one after the other.
+    pub(crate) fn run(&self, shell: impl Fn(&str, &str) -> Ran) {
+        for Step { host, command, printed } in &self.steps {
+            let run = || {
+                let ran = shell(host, command);
+                let fine = ran.code == Some(0) && (printed.is_empty() || printed_by(&ran, printed));
+                if fine { Ok(()) } else { Err(format!("{host}{ran}")) }
+            };
+            // What is counted is told some two seconds later.
+            let patience = if command.starts_with("ipvsadm -L") { Duration::from_secs(10) } else { Duration::ZERO };
+            wait::until(patience, run);
+        }
+    }
+}
+
+/// The commands of a block, and what stands below each.
+fn commands(block: &[&str], hosts: &[&str]) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    // Output stands as far to the right as its block.
+    let indent = block.first().map_or(0, |line| line.len() - line.trim_start().len());
+    for line in block.iter().map(|line| line.get(indent..).unwrap_or_default()) {
+        match line.split_once("# ").filter(|(host, _)| hosts.contains(host)) {
+            Some((host, command)) => {
+                steps.push(Step { host: host.into(), command: command.into(), printed: Vec::new() });
+            }
+            // Before the first command: a drawing, or another language.
+            None => steps.last_mut().into_iter().for_each(|step| step.printed.push(line.to_owned())),
+        }
+    }
+    steps
+}
+
+fn printed_by(ran: &Ran, wanted: &[String]) -> bool {
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    fits(&wanted, &lines)
+}
+
+fn fits(wanted: &[&str], lines: &[&str]) -> bool {
+    match wanted {
+        [] => lines.is_empty(),
+        [ANYTHING, rest @ ..] => (0..=lines.len()).any(|skipped| fits(rest, &lines[skipped..])),
+        [line, rest @ ..] => lines.split_first().is_some_and(|(first, others)| same(line, first) && fits(rest, others)),
+    }
+}
+
+/// Blanks at the end are not seen on a page.
+fn same(wanted: &str, line: &str) -> bool {
+    match wanted.split_once(ANYTHING) {
+        Some((start, end)) => line.starts_with(start) && line[start.len()..].ends_with(end),
+        None => wanted.trim_end() == line.trim_end(),
+    }
+}

@@ -1,0 +1,210 @@
+//! Lines, one after the other, in two namespaces that hold the same.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use ipvs_tests::oracle::dice::Dice;
+use ipvs_tests::oracle::judge::same;
+use ipvs_tests::oracle::mask::Mask;
+use ipvs_tests::oracle::pair::Who::{Ours, Reference};
+use ipvs_tests::oracle::pair::{Held, Pair, Who};
+use ipvs_tests::oracle::typed::Outcome;
+
+use super::made::{self, Words};
+use super::{reads, typed};
+
+/// After so many lines the table is emptied, so that it does not become long.
+const AGAIN: u64 = 40;
+/// One difference may have many.
+const REPORTED: usize = 5;
+
+/// Runs so many lines of a seed on both.
+pub(super) fn agree(seed: u64, lines: u64) {
+    let mut dice = Dice::new(seed);
+    let mut bench = Bench::new();
+    for number in 0..lines {
+        if number % AGAIN == 0 {
+            bench.empty();
+        }
+        bench.line(&made::line(&mut dice));
+        if bench.reports.len() >= REPORTED {
+            break;
+        }
+    }
+    println!("{} lines: {:?}", bench.lines, bench.ends);
+    println!("given to the reference as they are meant: {:?}", bench.rows);
+    assert!(bench.reports.is_empty(), "seed {seed}\n{}", bench.reports.concat());
+}
+
+pub(super) struct Bench {
+    pair: Pair,
+    empty: Held,
+    before: Held,
+    /// Since the table was empty.
+    typed: Vec<String>,
+    lines: usize,
+    rows: BTreeMap<&'static str, usize>,
+    ends: BTreeMap<String, usize>,
+    pub(super) reports: Vec<String>,
+}
+
+/// What a program did, and what the kernel holds then.
+#[derive(Clone, Debug, PartialEq)]
+struct Done {
+    outcome: Outcome,
+    table: String,
+}
+
+impl Bench {
+    pub(super) fn new() -> Bench {
+        let mut pair = Pair::new(env!("CARGO_BIN_EXE_ipvsadm")).unwrap();
+        super::plain_names();
+        let empty = pair.held(Reference).unwrap();
+        Bench {
+            before: empty.clone(),
+            empty,
+            pair,
+            typed: Vec::new(),
+            lines: 0,
+            rows: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            reports: Vec::new(),
+        }
+    }
+
+    pub(super) fn empty(&mut self) {
+        self.typed.clear();
+        for who in [Reference, Ours] {
+            self.pair.hold(who, &self.empty).unwrap();
+        }
+    }
+
+    fn done(&mut self, who: Who, words: &Words) -> Done {
+        let outcome = self.pair.run(who, words, b"").unwrap();
+        Done { outcome, table: self.pair.table(who).unwrap() }
+    }
+
+    fn line(&mut self, words: &Words) {
+        self.lines += 1;
+        self.typed.push(typed(words));
+        if reads::zeroes_any(words) {
+            *self.rows.entry("zero-of-any").or_default() += 1;
+            return;
+        }
+        self.before = self.pair.held(Reference).unwrap();
+        let mut ours = self.done(Ours, words);
+        *self.ends.entry(ours.outcome.end.clone()).or_default() += 1;
+        let (meant, rows) = reads::as_meant(words).unwrap_or_default();
+        for row in &rows {
+            assert!(super::COMPAT.contains(&format!("| `{row}` |")), "no row {row} in docs/compat.md");
+            *self.rows.entry(row).or_default() += 1;
+        }
+        let mut reference = self.done(Reference, if rows.is_empty() { words } else { &meant });
+        if words.iter().any(|word| word.starts_with(b"--nosort")) {
+            for done in [&mut reference, &mut ours] {
+                done.outcome.stdout = Mask::SortServices.apply(&done.outcome.stdout);
+            }
+        }
+        reference.outcome.stderr = reference.outcome.stderr.replace(reads::ALIAS, "!#:+");
+        let mut fine = agree_all(&reference, &ours) || rows.contains(&"any-order") && both_complain(&reference, &ours);
+        if !fine && !rows.is_empty() {
+            // It is also well to do as the reference does.
+            self.pair.hold(Reference, &self.before).unwrap();
+            let plain = self.done(Reference, words);
+            fine = agree_all(&plain, &ours);
+            if fine {
+                reference = plain;
+            }
+        }
+        if !fine {
+            let mut report = String::new();
+            self.typed.iter().for_each(|line| writeln!(report, "# ipvsadm {line}").unwrap());
+            if !rows.is_empty() {
+                writeln!(report, "given to the reference as: {}", typed(&meant)).unwrap();
+            }
+            writeln!(report, "the reference: {:#?}\nours: {:#?}", reference.outcome, ours.outcome).unwrap();
+            let tables = ipvs_tests::oracle::diff::diff(&reference.table, &ours.table);
+            writeln!(report, "{}", tables.unwrap_or_default()).unwrap();
+            self.reports.push(report);
+            self.empty();
+        }
+    }
+}
+
+/// Whether two outcomes on tables that are the same are the same.
+pub(super) fn agrees(table: &str, reference: &Outcome, ours: &Outcome) -> bool {
+    let [one, other] = [reference, ours].map(plain);
+    // Rows order and large-marks: what is 2^31 apart the reference sorts by luck.
+    let lucky = || far_apart(table) && same(&sorted(&one), &sorted(&other));
+    same(&one, &other) || is_told_before(&one, &other) || lucky()
+}
+
+fn agree_all(reference: &Done, ours: &Done) -> bool {
+    reference.table == ours.table && agrees(&reference.table, &reference.outcome, &ours.outcome)
+}
+
+/// Row any-order: of two mistakes on a line another one may be told.
+fn both_complain(reference: &Done, ours: &Done) -> bool {
+    let complains = |done: &Done| {
+        ["exit 2", "exit 255"].contains(&done.outcome.end.as_str()) && !done.outcome.stderr.trim().is_empty()
+    };
+    reference.table == ours.table && complains(reference) && complains(ours)
+}
+
+/// Whether the table has numbers that a signed subtraction of 32 bits gets wrong.
+fn far_apart(table: &str) -> bool {
+    let bytes = table.split("Address([").skip(1).filter_map(|rest| rest.split("])").next());
+    let words = bytes.flat_map(|bytes| bytes.split(", ").step_by(4)).filter_map(|byte| byte.parse::<u8>().ok());
+    let marks = table.split("FWMARK: ").skip(1).filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    words.into_iter().any(|byte| byte >= 128)
+        || marks.filter_map(|mark| mark.parse::<u32>().ok()).any(|mark| mark >= 1 << 31)
+}
+
+fn sorted(outcome: &Outcome) -> Outcome {
+    let mut lines: Vec<&str> = outcome.stdout.lines().collect();
+    lines.sort_unstable();
+    Outcome { stdout: lines.join("\n"), ..outcome.clone() }
+}
+
+/// Without what is different on purpose in every output of its kind.
+pub(super) fn plain(outcome: &Outcome) -> Outcome {
+    // Version and help.
+    if outcome.stdout.starts_with("ipvsadm v") {
+        return Outcome { stdout: String::new(), ..outcome.clone() };
+    }
+    let stdout = outcome.stdout.lines().map(plain_line).collect::<Vec<_>>().join("\n");
+    // Row explained: bytes that are no text are replaced in messages.
+    let stderr = outcome.stderr.replace("\\xff", "\u{fffd}");
+    Outcome { stdout, stderr, ..outcome.clone() }
+}
+
+/// Row explained: what no kernel takes is said before it is asked, whatever else it may have to say.
+fn is_told_before(reference: &Outcome, ours: &Outcome) -> bool {
+    const SENTENCES: [&str; 2] =
+        ["Numerical result out of range: ", "Invalid operation.  Possibly wrong module version, "];
+    let told = SENTENCES.iter().any(|sentence| ours.stderr.starts_with(sentence)) && ours.stderr.contains(": ");
+    told && !reference.stderr.is_empty() && (&reference.stdout, &reference.end) == (&ours.stdout, &ours.end)
+}
+
+fn plain_line(line: &str) -> String {
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    if line.starts_with("-a ") {
+        // Row thresholds-saved.
+        for option in ["-x", "-y"] {
+            if let Some(at) = words.iter().position(|word| word == option) {
+                words.drain(at..at + 2);
+            }
+        }
+    }
+    for at in 1..words.len() {
+        // Row large-marks.
+        let mark = words[at - 1] == "-f" || line.starts_with("FWM  ") && at == 2;
+        if let Some(number) = words[at].parse::<i32>().ok().filter(|number| mark && *number < 0) {
+            words[at] = (number as u32).to_string();
+        }
+    }
+    // Row third-flag.
+    let line = words.join(" ");
+    let of_hash = [" sh ", " mh "].iter().any(|scheduler| line.contains(scheduler));
+    if of_hash { line.replace(",flag-3", "").replace("flag-3", "") } else { line }
+}

@@ -1,0 +1,109 @@
+//! Files of lines, some of them bad: ours carries out all of a file or nothing of it, and says of each line what the
+//! reference says when it is given that line alone.
+
+use std::fmt::Write;
+
+use ipvs::rules::{self, Command};
+use ipvs_tests::oracle::dice::Dice;
+use ipvs_tests::oracle::diff::diff;
+use ipvs_tests::oracle::mask::Mask;
+use ipvs_tests::oracle::pair::Pair;
+use ipvs_tests::oracle::pair::Who::{Ours, Reference};
+use ipvs_tests::oracle::typed::Outcome;
+
+use super::lines::plain;
+use super::made::{self, Words};
+use super::reads;
+
+/// Files of one test.
+const FILES: usize = 60;
+
+/// What the reference says of a line that popt cannot read, and of one without a command.
+const SYNTAX: [&str; 4] = ["Try `", ": unknown option", ": missing argument", ": option does not take an argument"];
+
+pub(super) fn agree(seed: u64) {
+    let mut dice = Dice::new(seed ^ 0x9e5704e);
+    let mut pair = Pair::new(env!("CARGO_BIN_EXE_ipvsadm")).unwrap();
+    super::plain_names();
+    let empty = pair.held(Reference).unwrap();
+    for _ in 0..FILES {
+        for who in [Reference, Ours] {
+            pair.hold(who, &empty).unwrap();
+        }
+        let odds = 1 + dice.roll(12);
+        let line = |dice: &mut Dice| if dice.once_in(odds) { made::line(dice) } else { made::change(dice) };
+        let lines: Vec<Words> = (0..1 + dice.roll(12)).map(|_| line(&mut dice)).filter(can_be_told).collect();
+        let report = file(&mut pair, &lines);
+        let text: String = lines.iter().map(|words| super::typed(words) + "\n").collect();
+        assert!(report.is_empty(), "seed {seed}\n{text}\n{report}");
+    }
+}
+
+/// Not what ends the run, what stops a thread that has not begun, or what cannot be said to the reference.
+fn can_be_told(words: &Words) -> bool {
+    let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let is_other = matches!(
+        rules::parse(&slices, &mut reads::Names),
+        Ok(Command::Help
+            | Command::Version
+            | Command::Restore { .. }
+            | Command::Change(ipvs::Change::StartDaemon(_) | ipvs::Change::StopDaemon(_)))
+    );
+    !is_other && super::can_stand_in_a_file(words) && !reads::zeroes_any(words)
+}
+
+#[derive(PartialEq)]
+enum Kind {
+    Fine,
+    /// By the kernel, or a listing of what is not there.
+    Refused,
+    Bad,
+}
+
+fn kind(words: &Words, outcome: &Outcome) -> Kind {
+    let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    // What no kernel takes is a bad line.
+    let invalid =
+        matches!(rules::parse(&slices, &mut reads::Names), Ok(Command::Change(change)) if change.validate().is_err());
+    match outcome.end.as_str() {
+        "exit 0" => Kind::Fine,
+        "exit 2" => Kind::Bad,
+        _ if invalid || SYNTAX.iter().any(|text| outcome.stderr.contains(text)) => Kind::Bad,
+        _ => Kind::Refused,
+    }
+}
+
+fn file(pair: &mut Pair, lines: &[Words]) -> String {
+    let before = pair.table(Reference).unwrap();
+    let (mut stdout, mut bad, mut first) = (String::new(), Vec::new(), None);
+    let mut first_bad = None;
+    for (number, words) in (1..).zip(lines) {
+        let meant = reads::as_meant(words).map_or(words.clone(), |(meant, _)| meant);
+        let outcome = pair.run(Reference, &meant, b"").unwrap();
+        stdout += &outcome.stdout;
+        match kind(words, &outcome) {
+            Kind::Fine => {}
+            Kind::Refused => drop(first.get_or_insert(outcome.end)),
+            Kind::Bad => {
+                bad.push(number);
+                first_bad.get_or_insert(outcome.end);
+            }
+        }
+    }
+    let ours = pair.run(Ours, &["-R"], &super::file(lines)).unwrap();
+    let (expected, table, stdout) = match first_bad {
+        Some(end) => (end, before, String::new()),
+        None => (first.unwrap_or_else(|| "exit 0".to_owned()), pair.table(Reference).unwrap(), stdout),
+    };
+    let mut report = String::new();
+    let told = bad.iter().all(|number| ours.stderr.contains(&format!("line {number}")));
+    let nothing = ours.stderr.contains("nothing was changed");
+    let texts = [stdout, ours.stdout.clone()].map(|stdout| plain(&Outcome { stdout, ..Outcome::default() }).stdout);
+    if ours.end != expected || !told || nothing == bad.is_empty() || texts[0] != texts[1] {
+        writeln!(report, "bad lines {bad:?}, {expected}, but ours: {ours:#?}").unwrap();
+        report += &diff(&texts[0], &texts[1]).unwrap_or_default();
+    }
+    // The reference made the connection table of a new kernel with a service that ours did not add.
+    let tables = [table, pair.table(Ours).unwrap()].map(|table| Mask::Size.apply(&table));
+    report + &diff(&tables[0], &tables[1]).unwrap_or_default()
+}

@@ -1,0 +1,120 @@
+//! Tables of well-formed lines: every listing of them, saved, and restored by the other.
+
+use std::fmt::Write;
+
+use ipvs::rules::{self, Command};
+use ipvs_tests::oracle::dice::Dice;
+use ipvs_tests::oracle::diff::diff;
+use ipvs_tests::oracle::mask::Mask;
+use ipvs_tests::oracle::pair::Pair;
+use ipvs_tests::oracle::pair::Who::{Ours, Reference};
+
+use super::lines::{agrees, plain};
+use super::made::{self, Words};
+use super::reads;
+
+/// Tables of one test.
+const TABLES: usize = 12;
+
+/// Every way to show a table.
+const LISTINGS: [&str; 17] = [
+    "-Ln",
+    "-L",
+    "-Ln --stats",
+    "-L --stats --exact",
+    "-Ln --rate",
+    "-Ln --rate -X",
+    "-Ln --thresholds",
+    "-L --thresholds",
+    "-Ln --persistent-conn",
+    "-L --persistent-conn",
+    "-Ln --tun-info",
+    "-L --tun-info",
+    "-Ln --nosort",
+    "-Ln -t 10.0.0.1:80",
+    "-L -f 2 --thresholds",
+    "-Sn",
+    "-S",
+];
+
+pub(super) fn agree(seed: u64) {
+    let mut dice = Dice::new(seed ^ 0x7ab1e5);
+    let mut pair = Pair::new(env!("CARGO_BIN_EXE_ipvsadm")).unwrap();
+    super::plain_names();
+    let empty = pair.held(Reference).unwrap();
+    for _ in 0..TABLES {
+        for who in [Reference, Ours] {
+            pair.hold(who, &empty).unwrap();
+        }
+        let lines: Vec<Words> = (0..5 + dice.roll(60)).map(|_| made::change(&mut dice)).filter(is_fine).collect();
+        let report = table(&mut pair, &lines);
+        assert!(report.is_empty(), "seed {seed}\n{}\n{report}", typed(&lines));
+    }
+}
+
+/// Whether there is nothing wrong with a line but perhaps what the table has to do with it, and whether it can stand in a
+/// file.
+fn is_fine(words: &Words) -> bool {
+    let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    super::can_stand_in_a_file(words)
+        && match rules::parse(&slices, &mut reads::Names) {
+            Ok(Command::Change(change)) => change.validate().is_ok(),
+            _ => false,
+        }
+}
+
+fn typed(lines: &[Words]) -> String {
+    lines.iter().fold(String::new(), |text, words| text + &super::typed(words) + "\n")
+}
+
+fn table(pair: &mut Pair, lines: &[Words]) -> String {
+    let mut report = String::new();
+    let meant: Vec<Words> =
+        lines.iter().map(|words| reads::as_meant(words).map_or(words.clone(), |(meant, _)| meant)).collect();
+    let reference = pair.run(Reference, &["-R"], &super::file(&meant)).unwrap();
+    let ours = pair.run(Ours, &["-R"], &super::file(lines)).unwrap();
+    // A sentence for each refused line; the exit status of the reference is that of the last line alone.
+    if reference.stderr.lines().count() != ours.stderr.lines().count()
+        || ours.stderr.is_empty() != (ours.end == "exit 0")
+    {
+        writeln!(report, "restored by the reference: {reference:#?}\nand by ours: {ours:#?}").unwrap();
+    }
+    let held = [Reference, Ours].map(|who| pair.table(who).unwrap());
+    report += &diff(&held[0], &held[1]).unwrap_or_default();
+    for listing in LISTINGS {
+        let words: Vec<&str> = listing.split(' ').collect();
+        let [reference, ours] = [Reference, Ours].map(|who| {
+            let mut outcome = pair.run(who, &words, b"").unwrap();
+            if listing.contains("--nosort") {
+                outcome.stdout = Mask::SortServices.apply(&outcome.stdout);
+            }
+            outcome
+        });
+        if !agrees(&held[0], &reference, &ours) {
+            let diff = diff(&reference.stdout, &ours.stdout).unwrap_or_default();
+            writeln!(report, "# ipvsadm {listing}\n[{}] and [{}]\n{diff}", reference.end, ours.end).unwrap();
+        }
+    }
+    if report.is_empty() { there_and_back(pair) } else { report }
+}
+
+/// What either saves the other restores.
+fn there_and_back(pair: &mut Pair) -> String {
+    let mut report = String::new();
+    let saved = [Reference, Ours].map(|who| pair.run(who, &["-Sn"], b"").unwrap());
+    for (from, to) in [(0, Ours), (1, Reference)] {
+        let cleared = pair.run(to, &["-C"], b"").unwrap();
+        let restored = pair.run(to, &["-R"], saved[from].stdout.as_bytes()).unwrap();
+        let again = pair.run(to, &["-Sn"], b"").unwrap();
+        let same = plain(&again).stdout == plain(&saved[from]).stdout;
+        if [&cleared.end, &restored.end, &again.end] != ["exit 0"; 3] || !same {
+            writeln!(
+                report,
+                "saved: {}\nrestored by {to:?}: {restored:#?}\nsaved again: {}",
+                saved[from].stdout, again.stdout
+            )
+            .unwrap();
+        }
+    }
+    report
+}

@@ -1,0 +1,193 @@
+//! The resource agent, called as a cluster's resource manager calls it.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use ipvs_tests::command::{Ran, ok, run_command, shell};
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    what_every_agent_promises, needs = "resource-agents", needs = "libxml2-utils", seconds = 120;
+    beside_others, needs = "resource-agents";
+    a_table_that_is_not_as_it_was_applied, needs = "resource-agents";
+    an_edited_file, needs = "resource-agents";
+    what_is_its_alone, needs = "resource-agents";
+    what_it_cannot_do, needs = "resource-agents";
+}
+
+const SUCCESS: i32 = 0;
+const GENERIC: i32 = 1;
+const ARGS: i32 = 2;
+const PERM: i32 = 4;
+const INSTALLED: i32 = 5;
+const CONFIGURED: i32 = 6;
+const NOT_RUNNING: i32 = 7;
+
+const WEB: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
+const DNS: &str = "-A -u 192.0.2.1:53 -s rr\n";
+const THEIRS: &str = "-A -t 198.51.100.1:80 -s wlc\n";
+
+/// The resource, with its parameters.
+struct Table(Vec<(&'static str, &'static str)>);
+
+impl Table {
+    fn new(parameters: &[(&'static str, &'static str)]) -> Table {
+        ours::install();
+        ours::install_agent();
+        Table([&[("rules", "/etc/ipvsadm.rules")], parameters].concat())
+    }
+
+    fn call(&self, action: &str, depth: u8) -> Ran {
+        let mut command = Command::new(ours::AGENT);
+        command.arg(action).env("OCF_ROOT", "/usr/lib/ocf").env("OCF_RESOURCE_INSTANCE", "table");
+        command.env("OCF_CHECK_LEVEL", depth.to_string());
+        for (name, value) in &self.0 {
+            command.env(format!("OCF_RESKEY_{name}"), value);
+        }
+        run_command(&mut command, Duration::from_secs(30)).expect("the agent")
+    }
+
+    #[track_caller]
+    fn gives(&self, action: &str, code: i32) {
+        let ran = self.call(action, 0);
+        assert_eq!(ran.code, Some(code), "{ran}");
+    }
+
+    #[track_caller]
+    fn looks_closely(&self, code: i32) {
+        let ran = self.call("monitor", 10);
+        assert_eq!(ran.code, Some(code), "{ran}");
+    }
+}
+
+fn wanted(rules: &str) {
+    fs::write("/etc/ipvsadm.rules", rules).unwrap();
+}
+
+fn held() -> String {
+    ok("ipvsadm-save -n")
+}
+
+/// The test that comes with the resource agents. Its description of meta-data is of OCF 1.0; these are OCF 1.1's.
+fn what_every_agent_promises() {
+    Table::new(&[]);
+    wanted(&format!("{WEB}{DNS}"));
+    const DTD: &str = "/usr/share/resource-agents/ra-api-1.dtd";
+    let old = fs::read_to_string(DTD).unwrap();
+    let more = "\n<!ATTLIST parameter unique-group CDATA #IMPLIED reloadable (1|0) #IMPLIED>\n";
+    fs::write(DTD, old.replace("|reload|", "|reload|reload-agent|") + more).unwrap();
+    let said = shell(&format!("ocf-tester -n table -o rules=/etc/ipvsadm.rules {} 2>&1", ours::AGENT)).ok();
+    assert!(said.contains("passed all tests"), "{said}");
+}
+
+fn beside_others() {
+    let table = Table::new(&[]);
+    shell("ipvsadm -A -t 198.51.100.1:80").ok();
+    wanted(&format!("--start-daemon backup --mcast-interface lo\n{WEB}{DNS}"));
+    table.gives("validate-all", SUCCESS);
+    table.gives("monitor", NOT_RUNNING);
+    table.gives("stop", SUCCESS);
+    for _ in 0..2 {
+        table.gives("start", SUCCESS);
+        assert_eq!(held(), format!("{WEB}{THEIRS}{DNS}"));
+        table.gives("monitor", SUCCESS);
+        table.looks_closely(SUCCESS);
+    }
+    assert!(ok("ipvsadm -L --daemon").starts_with("backup "));
+    for _ in 0..2 {
+        table.gives("stop", SUCCESS);
+        assert_eq!((held().as_str(), ok("ipvsadm -L --daemon").as_str()), (THEIRS, ""));
+        table.gives("monitor", NOT_RUNNING);
+    }
+}
+
+fn a_table_that_is_not_as_it_was_applied() {
+    let table = Table::new(&[]);
+    wanted(&format!("{WEB}{DNS}"));
+    table.gives("start", SUCCESS);
+
+    ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 7");
+    table.gives("monitor", SUCCESS);
+    table.looks_closely(GENERIC);
+    Table::new(&[("keep_weights", "true")]).looks_closely(SUCCESS);
+
+    ok("ipvsadm -D -u 192.0.2.1:53");
+    table.gives("monitor", GENERIC);
+    ok("ipvsadm -C");
+    table.gives("monitor", NOT_RUNNING);
+    table.gives("start", SUCCESS);
+    table.looks_closely(SUCCESS);
+}
+
+fn an_edited_file() {
+    let table = Table::new(&[]);
+    shell("ipvsadm -A -t 198.51.100.1:80").ok();
+    wanted(&format!("{WEB}{DNS}"));
+    table.gives("start", SUCCESS);
+    wanted(WEB);
+    table.looks_closely(SUCCESS);
+    for action in ["reload", "reload-agent"] {
+        table.gives(action, SUCCESS);
+        assert_eq!(held(), format!("{WEB}{THEIRS}"));
+        table.looks_closely(SUCCESS);
+    }
+    wanted(DNS);
+    table.gives("stop", SUCCESS);
+    assert_eq!(held(), THEIRS);
+
+    wanted(WEB);
+    table.gives("start", SUCCESS);
+    fs::remove_file("/etc/ipvsadm.rules").unwrap();
+    table.gives("monitor", SUCCESS);
+    table.gives("stop", SUCCESS);
+    assert_eq!(held(), THEIRS);
+}
+
+fn what_is_its_alone() {
+    let table = Table::new(&[("only", "192.0.2.0/24 fwmark")]);
+    wanted(WEB);
+    for service in ["-t 192.0.2.9:80", "-t 198.51.100.1:80", "-f 7"] {
+        ok(&format!("ipvsadm -A {service}"));
+    }
+    table.gives("start", SUCCESS);
+    assert_eq!(held(), format!("{WEB}{THEIRS}"));
+    table.looks_closely(SUCCESS);
+    ok("ipvsadm -A -f 8");
+    table.looks_closely(GENERIC);
+    table.gives("stop", SUCCESS);
+    assert_eq!(held(), THEIRS);
+
+    let whole = Table::new(&[("exclusive", "yes")]);
+    whole.gives("start", SUCCESS);
+    assert_eq!(held(), WEB);
+    ok("ipvsadm -A -f 8");
+    whole.looks_closely(GENERIC);
+    whole.gives("stop", SUCCESS);
+    assert_eq!(held(), "");
+}
+
+fn what_it_cannot_do() {
+    let table = Table::new(&[]);
+    // A machine may have one, of Debian's ipvsadm.
+    let _ = fs::remove_file("/etc/ipvsadm.rules");
+    for action in ["start", "validate-all"] {
+        table.gives(action, INSTALLED);
+    }
+    table.gives("monitor", NOT_RUNNING);
+    table.gives("stop", SUCCESS);
+    wanted("-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r nowhere\n");
+    for action in ["start", "validate-all"] {
+        table.gives(action, ARGS);
+    }
+    wanted(WEB);
+    Table::new(&[("binary", "/nonexistent")]).gives("start", INSTALLED);
+    Table::new(&[("only", "everything")]).gives("validate-all", CONFIGURED);
+    Table::new(&[("only", "tcp"), ("exclusive", "true")]).gives("validate-all", CONFIGURED);
+    table.gives("dance", 3);
+    let nobody = "setpriv --reuid 65534 --clear-groups env OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=table";
+    let ran = shell(&format!("{nobody} {} start", ours::AGENT));
+    assert_eq!(ran.code, Some(PERM), "{ran}");
+    assert_eq!(held(), "");
+}

@@ -1,0 +1,90 @@
+//! /etc/init.d/ipvsadm, as the package installs it.
+
+use std::fs;
+
+use ipvs_tests::command::{ok, run};
+
+use super::package;
+
+ipvs_tests::tests! {
+    loads_and_saves, needs = "dpkg-dev", seconds = 120;
+    starts_and_stops_what_the_settings_say, needs = "dpkg-dev", seconds = 120;
+}
+
+const WEB: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
+
+fn settings(text: &str) {
+    fs::write("/etc/default/ipvsadm", text).unwrap();
+}
+
+fn wanted(rules: &str) {
+    fs::write("/etc/ipvsadm.rules", rules).unwrap();
+}
+
+#[track_caller]
+fn script(action: &str) -> String {
+    ok(&format!("/etc/init.d/ipvsadm {action}"))
+}
+
+fn held() -> String {
+    ok("ipvsadm-save -n")
+}
+
+fn loads_and_saves() {
+    package::install();
+    wanted(&format!("# ipvsadm.rules\n\n{WEB}"));
+    ok("ipvsadm -A -f 7");
+    script("load");
+    assert_eq!(held(), WEB);
+    assert_eq!(script("status"), ok("ipvsadm -L -n"));
+    assert_eq!(script("rate"), ok("ipvsadm -L -n --rate"));
+
+    ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 0 -x 9");
+    let changed = held();
+    script("save");
+    ok("ipvsadm -C");
+    script("load");
+    assert_eq!(held(), changed);
+
+    // What a slip of the hand leaves of a file.
+    for (text, complaint) in [("", "has no rules"), ("# nothing\n\n", "has no rules"), ("-A -t x\n", "error")] {
+        wanted(text);
+        let ran = run("/etc/init.d/ipvsadm load");
+        assert!(ran.code == Some(1) && ran.stderr.contains(complaint), "{ran}");
+        assert_eq!(held(), changed);
+    }
+    let ran = run("/etc/init.d/ipvsadm dance");
+    assert!(ran.code == Some(1) && ran.stderr.contains("usage"), "{ran}");
+}
+
+fn starts_and_stops_what_the_settings_say() {
+    package::install();
+    wanted(WEB);
+    ok("ipvsadm -A -f 7");
+    let before = held();
+    for action in ["start", "reload", "force-reload", "restart", "stop"] {
+        script(action);
+        assert_eq!(held(), before, "{action}: AUTO is false as it comes");
+    }
+
+    settings("AUTO=\"true\"\nDAEMON=\"both\"\nIFACE=\"lo\"\nSYNCID=\"5\"\n");
+    for action in ["start", "start", "restart"] {
+        script(action);
+        assert_eq!(held(), WEB, "{action}");
+        let daemons = ok("ipvsadm -L --daemon");
+        let roles: Vec<&str> = daemons.lines().filter_map(|line| line.split(" sync").next()).collect();
+        assert_eq!(roles, ["master", "backup"], "{action}");
+        assert_eq!(daemons.matches("mcast=lo, syncid=5").count(), 2, "{action}");
+    }
+    ok("ipvsadm -A -f 7");
+    script("reload");
+    assert_eq!(held(), WEB);
+    for _ in 0..2 {
+        script("stop");
+        assert_eq!((held().as_str(), ok("ipvsadm -L --daemon").as_str()), ("", ""));
+    }
+
+    settings("DAEMON=\"all\"\n");
+    let ran = run("/etc/init.d/ipvsadm start");
+    assert!(ran.code == Some(1) && ran.stderr.contains("DAEMON is none of"), "{ran}");
+}

@@ -1,0 +1,178 @@
+//! The Debian package, installed on this machine as the test sees it: its file system, with a layer of its own.
+//!
+//! `ipvsadm-rs/dist/package` makes the package; `apt-get download ipvsadm`, beside it, fetches the one whose place it takes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use ipvs_tests::command::{ok, run, run_command, shell};
+
+ipvs_tests::tests! {
+    comes_and_goes, needs = "dpkg-dev", seconds = 120;
+    whoever_depends_on_ipvsadm_is_served, needs = "dpkg-dev", seconds = 120;
+    ldirectord_is_served, needs = "dpkg-dev", needs = "ldirectord", seconds = 120;
+    takes_the_place_of_debians, needs = "dpkg-dev", seconds = 120;
+    makes_way_for_debians, needs = "dpkg-dev", seconds = 120;
+}
+
+const RULES: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
+
+/// Installs it on a machine that has neither it nor Debian's.
+pub(super) fn install() {
+    clean();
+    dpkg(&["-i", &ours()]);
+}
+
+/// Debian's ipvsadm may be here, because somebody recommends it. And this is a machine that is up.
+fn clean() {
+    let _ = fs::remove_file("/usr/sbin/policy-rc.d");
+    let _ = fs::remove_file("/usr/sbin/runlevel");
+    // With it, all manual pages are indexed for every package.
+    let _ = fs::remove_file("/var/lib/man-db/auto-update");
+    fs::write("/usr/sbin/runlevel", "#!/bin/sh\necho N 2\n").unwrap();
+    ok("chmod 755 /usr/sbin/runlevel");
+    dpkg(&["--purge", "--force-depends", "ipvsadm", "ipvsadm-rs"]);
+}
+
+fn dpkg(words: &[&str]) -> String {
+    let mut command = Command::new("dpkg");
+    command.arg("--force-unsafe-io").args(words).env("DEBIAN_FRONTEND", "noninteractive");
+    run_command(&mut command, Duration::from_secs(60)).expect("dpkg").ok()
+}
+
+fn ours() -> String {
+    found(concat!("ipvsadm-rs_", env!("CARGO_PKG_VERSION"), "-"), "make it with ipvsadm-rs/dist/package")
+}
+
+fn debians() -> String {
+    found("ipvsadm_", "put it there with apt-get download ipvsadm")
+}
+
+/// The package whose file's name begins so.
+fn found(beginning: &str, otherwise: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debian");
+    let files = fs::read_dir(&folder).into_iter().flatten().flatten();
+    let mut names = files.map(|file| file.file_name().into_string().expect("text"));
+    let name = names.find(|name| name.starts_with(beginning) && name.ends_with(".deb"));
+    let name = name.unwrap_or_else(|| panic!("no {beginning}….deb in {}: {otherwise}", folder.display()));
+    folder.join(name).to_str().expect("text").to_owned()
+}
+
+/// Everything in the folders that a package may leave something in.
+fn files() -> BTreeSet<PathBuf> {
+    let folders = [
+        "/etc",
+        "/usr/sbin",
+        "/usr/lib/systemd",
+        "/usr/lib/modules-load.d",
+        "/usr/lib/ocf",
+        "/usr/share/man/man8",
+        "/usr/share/doc",
+        "/usr/share/bash-completion",
+        "/usr/share/zsh",
+        "/usr/share/fish",
+        "/var/lib/systemd",
+    ];
+    let found = folders.map(|folder| shell(&format!("find {folder} 2>/dev/null; true")).stdout);
+    let top = shell("find /usr/lib /usr/share /var/lib -maxdepth 1").stdout;
+    found.iter().flat_map(|text| text.lines()).chain(top.lines()).map(PathBuf::from).collect()
+}
+
+fn comes_and_goes() {
+    clean();
+    let before = files();
+    dpkg(&["-i", &ours()]);
+    assert_eq!(ok("dpkg --verify ipvsadm-rs"), "");
+    assert!(ok("ipvsadm --version").contains("ipvsadm-rs"));
+    shell(&format!("printf %s '{RULES}' | /sbin/ipvsadm-restore")).ok();
+    assert_eq!(ok("/sbin/ipvsadm-save -n"), RULES);
+    ok("ipvsadm-rs set -r 10.0.0.1 --weight 7");
+    for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"] {
+        assert!(shell(&format!("zcat /usr/share/man/man8/{name}.8.gz")).ok().contains("\n.TH "), "{name}");
+        ok(&format!("bash -n /usr/share/bash-completion/completions/{name}"));
+        for file in ["zsh/vendor-completions/_NAME", "fish/vendor_completions.d/NAME.fish"] {
+            let text = fs::read_to_string(format!("/usr/share/{}", file.replace("NAME", name))).unwrap();
+            assert!(text.contains(name), "{file}");
+        }
+    }
+    assert!(ok("env OCF_ROOT=/usr/lib/ocf /usr/lib/ocf/resource.d/ipvsadm-rs/ipvs meta-data").contains("reload-agent"));
+    ok("/etc/init.d/ipvsadm save");
+    shell("ipvsadm -C && ipvsadm-rs apply /etc/ipvsadm.rules").ok();
+    let held = fs::read_to_string("/proc/net/ip_vs").unwrap();
+
+    dpkg(&["-r", "--force-depends", "ipvsadm-rs"]);
+    assert_eq!(fs::read_to_string("/proc/net/ip_vs").unwrap(), held, "the table is the kernel's");
+    let left: Vec<_> = files().difference(&before).cloned().collect();
+    let kept = ["/etc/default/ipvsadm", "/etc/init.d/ipvsadm", "/etc/ipvsadm.rules", "/var/lib/ipvsadm-rs"];
+    assert!(kept.iter().all(|path| left.contains(&path.into())), "{left:?}");
+    ok("/etc/init.d/ipvsadm start");
+
+    dpkg(&["-P", "--force-depends", "ipvsadm-rs"]);
+    assert_eq!(files().difference(&before).collect::<Vec<_>>(), Vec::<&PathBuf>::new());
+}
+
+fn whoever_depends_on_ipvsadm_is_served() {
+    install();
+    fs::create_dir_all("depends/DEBIAN").unwrap();
+    let control = "Package: depends\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\n\
+                   Depends: ipvsadm, ipvsadm (>= 1:1.31)\nDescription: depends on ipvsadm, as ldirectord does\n";
+    fs::write("depends/DEBIAN/control", control).unwrap();
+    ok("dpkg-deb --build depends depends.deb");
+    dpkg(&["-i", "depends.deb"]);
+    is_needed_by("depends");
+}
+
+fn ldirectord_is_served() {
+    install();
+    is_needed_by("ldirectord");
+}
+
+/// So it cannot be taken away.
+fn is_needed_by(package: &str) {
+    let ran = run("dpkg -r ipvsadm-rs");
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains(&format!("{package} depends on ipvsadm")), "{ran}");
+}
+
+fn takes_the_place_of_debians() {
+    clean();
+    // For the libraries of a program that is never called.
+    dpkg(&["-i", "--force-depends", &debians()]);
+    fs::write("/etc/ipvsadm.rules", RULES).unwrap();
+    fs::write("/etc/default/ipvsadm", "AUTO=\"true\"\nDAEMON=\"none\"\n").unwrap();
+
+    dpkg(&["-i", "--force-confold", &ours()]);
+    for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
+        assert_eq!(fs::read_link(format!("/sbin/{name}")).unwrap(), Path::new("ipvsadm-rs"));
+    }
+    assert_eq!(fs::read_to_string("/etc/ipvsadm.rules").unwrap(), RULES);
+    assert!(fs::read_to_string("/etc/default/ipvsadm").unwrap().starts_with("AUTO=\"true\""));
+    let script = fs::read_to_string("/etc/init.d/ipvsadm").unwrap();
+    assert!(script.contains("ipvsadm-rs apply"), "{script}");
+    assert_eq!(ok("ipvsadm-save -n"), RULES, "AUTO is true");
+
+    // The next version of ours: nothing is touched.
+    ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 7");
+    dpkg(&["-i", &ours()]);
+    assert_eq!(ok("ipvsadm-save -n"), RULES.replace("-w 1", "-w 7"));
+
+    // What is left of Debian's goes, and takes the rules along.
+    dpkg(&["-P", "ipvsadm"]);
+    assert_eq!(ok("dpkg --verify ipvsadm-rs"), "??5?????? c /etc/default/ipvsadm\n");
+    assert_eq!(ok("ipvsadm-save -n"), RULES.replace("-w 1", "-w 7"));
+}
+
+fn makes_way_for_debians() {
+    install();
+    fs::write("/etc/ipvsadm.rules", RULES).unwrap();
+    dpkg(&["-r", "--force-depends", "ipvsadm-rs"]);
+    dpkg(&["-i", "--force-depends", "--force-confold", &debians()]);
+    dpkg(&["-P", "ipvsadm-rs"]);
+    assert_eq!(ok("dpkg --verify ipvsadm"), "??5?????? c /etc/ipvsadm.rules\n");
+    assert!(fs::symlink_metadata("/sbin/ipvsadm").unwrap().is_file());
+    assert_eq!(fs::read_to_string("/etc/ipvsadm.rules").unwrap(), RULES);
+    assert_ne!(shell("ls /etc/rc2.d/*ipvsadm").ok(), "");
+}

@@ -1,0 +1,102 @@
+//! The unit ipvsadm-rs.service, enabled as an operator does it, and carried out by a systemd that boots in the guest.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipvs_tests::command::{Ran, Running, install, ok, run, shell, start};
+use ipvs_tests::wait;
+
+use super::package;
+
+ipvs_tests::tests! {
+    is_accepted_and_enabled, needs = "dpkg-dev", needs = "systemd", seconds = 120;
+    loads_at_boot_and_reloads, needs = "dpkg-dev", needs = "systemd", seconds = 180;
+}
+
+fn is_accepted_and_enabled() {
+    package::install();
+    let ran = run("systemd-analyze verify --man=no /usr/lib/systemd/system/ipvsadm-rs.service");
+    assert!(ran.code == Some(0) && !ran.stderr.contains("ipvsadm"), "{ran}");
+    let link = |name| fs::read_link(format!("/etc/systemd/system/{name}")).ok();
+    let unit = || Some(PathBuf::from("/lib/systemd/system/ipvsadm-rs.service"));
+    assert_eq!(link("ipvsadm.service"), None, "not enabled by itself");
+    ok("systemctl --root=/ enable ipvsadm-rs.service");
+    for name in ["ipvsadm.service", "multi-user.target.wants/ipvsadm-rs.service"] {
+        assert_eq!(link(name), unit(), "{name}");
+    }
+    ok("systemctl --root=/ disable ipvsadm-rs.service");
+    assert_eq!(link("ipvsadm.service"), None);
+}
+
+const WEB: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
+
+fn loads_at_boot_and_reloads() {
+    package::install();
+    fs::write("/etc/ipvsadm.rules", WEB).unwrap();
+    ok("ipvsadm -A -f 7");
+    let system = System::boot();
+    system.unit_is("active");
+    assert_eq!(ok("ipvsadm-save -n"), format!("{WEB}-A -f 7 -s wlc\n"), "a service that others have made stays");
+
+    // By the name that it has beside the init script's.
+    fs::write("/etc/ipvsadm.rules", WEB.replace("-w 1", "-w 5")).unwrap();
+    system.run("service ipvsadm reload").ok();
+    let reloaded = format!("{}-A -f 7 -s wlc\n", WEB.replace("-w 1", "-w 5"));
+    assert_eq!(ok("ipvsadm-save -n"), reloaded);
+    system.run("systemctl stop ipvsadm-rs").ok();
+    assert_eq!(ok("ipvsadm-save -n"), reloaded);
+
+    // What no unit knows is the init script's.
+    ok("ipvsadm -D -f 7");
+    system.run("service ipvsadm save").ok();
+    assert_eq!(system.run("service ipvsadm rate").ok(), ok("ipvsadm -L -n --rate"));
+    system.run("systemctl start ipvsadm").ok();
+    let log = system.run("journalctl --quiet --output cat --unit ipvsadm-rs").ok();
+    assert!(log.contains("nothing to change"), "{log}");
+
+    // What the confined service has noted is found outside.
+    assert_eq!(system.run("ipvsadm-rs undo --list").ok().lines().count(), 2);
+    system.run("ipvsadm-rs undo").ok();
+    assert_eq!(ok("ipvsadm-save -n"), WEB);
+
+    fs::write("/etc/ipvsadm.rules", "-A -t x\n").unwrap();
+    assert_ne!(system.run("systemctl reload ipvsadm-rs").code, Some(0));
+    assert_eq!(ok("ipvsadm-save -n"), WEB);
+}
+
+/// A systemd that has nothing to do but this unit and what it comes after.
+struct System {
+    unshare: Running,
+}
+
+impl System {
+    fn boot() -> System {
+        shell("mount -t cgroup2 cgroup2 /sys/fs/cgroup && rm /usr/sbin/runlevel").ok();
+        let folder = "/etc/systemd/system";
+        // They look at all of the machine, or turn what is the kernel's and not this test's.
+        for unit in ["tmpfiles-setup", "tmpfiles-setup-dev", "sysctl", "remount-fs", "sysusers", "update-utmp", "udevd"]
+        {
+            install("/dev/null", format!("{folder}/systemd-{unit}.service")).unwrap();
+        }
+        ok("systemctl --root=/ enable ipvsadm-rs.service");
+        fs::write(format!("{folder}/lab.target"), "[Unit]\nWants=ipvsadm-rs.service\n").unwrap();
+        let systemd =
+            "env container=lab /lib/systemd/systemd --system --unit=lab.target --log-target=null --show-status=no";
+        System { unshare: start(&format!("unshare --fork --pid --mount --mount-proc --kill-child {systemd}")) }
+    }
+
+    fn unit_is(&self, wanted: &str) {
+        wait::until(Duration::from_secs(100), || {
+            let ran = self.run("systemctl is-active ipvsadm-rs");
+            if ran.stdout.trim() == wanted { Ok(()) } else { Err(format!("{ran}\n{}", self.unshare.output())) }
+        });
+    }
+
+    /// Runs a line beside systemd.
+    fn run(&self, line: &str) -> Ran {
+        let unshare = self.unshare.pid().as_raw_nonzero();
+        let child = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap_or_default();
+        run(&format!("nsenter --target {} --pid --mount {line}", child.trim()))
+    }
+}

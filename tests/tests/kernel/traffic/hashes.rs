@@ -1,0 +1,273 @@
+//! Which server sh, dh and mh pick: the library computes it, and 200 sources (for dh: 200 destinations) are asked.
+//!
+//! ```text
+//!   client ──── outside ──── director ──── inside ──┬── rs1  10.2.0.11
+//!  10.1.0.10               10.1.0.1  10.2.0.1       ├── rs2  10.2.0.12
+//!  fd01::10                 fd01::1  fd02::1        ├── rs3  10.2.0.13
+//!  and all of 10.9.0.0/16  and all of 10.8.0.0/16   └── rs4  10.2.0.14
+//!  and of fd09::/64                                          (fd02::14)
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipvs::hash::{Table, TableSizes};
+use ipvs::{Client, Destination, DestinationKey, Director, Scheduler};
+use ipvs_tests::serve::Protocol::Udp;
+use ipvs_tests::topology::{Host, Lab};
+use serde_json::Value;
+
+use crate::ours;
+
+ipvs_tests::tests! {
+    sh_by_address;
+    sh_by_address_and_port;
+    sh_with_a_drained_server;
+    sh_with_fallback;
+    sh_of_ipv6;
+    mh_by_address;
+    mh_by_address_and_port;
+    mh_with_a_drained_server;
+    mh_with_a_new_server_of_weight_0;
+    mh_with_fallback;
+    mh_of_ipv6;
+    dh_by_destination;
+}
+
+const SOURCES: u32 = 200;
+
+struct Farm {
+    _lab: Lab,
+    client: Host,
+    director: Host,
+    /// The last weights other than 0 of the servers since they were added. There is one service.
+    last_weights: RefCell<BTreeMap<DestinationKey, u32>>,
+    /// Each question is asked from another port: connections stay for a while with the server that they had.
+    port: Cell<u16>,
+}
+
+fn farm() -> Farm {
+    let lab = Lab::new().unwrap();
+    let [client, director, rs1, rs2, rs3, rs4] = lab.hosts(["client", "director", "rs1", "rs2", "rs3", "rs4"]).unwrap();
+    let outside = [(&client, "10.1.0.10/24 fd01::10/64"), (&director, "10.1.0.1/24 fd01::1/64")];
+    lab.segment("outside", outside).unwrap();
+    lab.segment("inside", [(&director, "10.2.0.1/24 fd02::1/64")]).unwrap();
+    for (rs, last) in [(&rs1, 11), (&rs2, 12), (&rs3, 13), (&rs4, 14)] {
+        lab.plug(rs, "inside", &format!("10.2.0.{last}/24 fd02::{last}/64")).unwrap();
+        rs.gateway("10.2.0.1").unwrap();
+        rs.gateway("fd02::1").unwrap();
+        rs.serve(Udp, "[::]:80").unwrap();
+    }
+    client.ok("ip route add local 10.9.0.0/16 dev lo");
+    client.ok("ip route add local fd09::/64 dev lo");
+    client.sysctl("net/ipv6/ip_nonlocal_bind", "1").unwrap();
+    client.route("10.8.0.0/16", "10.1.0.1").unwrap();
+    client.gateway("fd01::1").unwrap();
+    director.ok("ip route add local 10.8.0.0/16 dev lo");
+    director.ok("ip route add local fd08::/64 dev lo");
+    director.route("10.9.0.0/16", "10.1.0.10").unwrap();
+    director.route("fd09::/64", "fd01::10").unwrap();
+    for (path, value) in [
+        ("net/ipv4/ip_forward", "1"),
+        ("net/ipv6/conf/all/forwarding", "1"),
+        // Everybody is told at once that there is no server.
+        ("net/ipv4/icmp_ratelimit", "0"),
+        ("net/ipv6/icmp/ratelimit", "0"),
+    ] {
+        director.sysctl(path, value).unwrap();
+    }
+    ours::install();
+    Farm { _lab: lab, client, director, last_weights: RefCell::default(), port: Cell::new(20_000) }
+}
+
+/// Far apart from each other.
+fn nth(n: u32) -> [u8; 2] {
+    [(n.wrapping_mul(37) % 251) as u8, (n.wrapping_mul(101) % 241) as u8]
+}
+
+fn source_4(n: u32) -> IpAddr {
+    let [high, low] = nth(n);
+    Ipv4Addr::new(10, 9, high, low).into()
+}
+
+fn source_6(n: u32) -> IpAddr {
+    let [high, low] = nth(n);
+    Ipv6Addr::new(0xfd09, 0, 0, 0, u16::from(low) << 8, 7, u16::from(high), n as u16).into()
+}
+
+/// A service as ipvsadm writes it, and the servers with their weights.
+fn rules(service: &str, options: &str, servers: &[(&str, u32)]) -> String {
+    let server = |(server, weight): &(&str, u32)| format!("-a {service} -r {server} -m -w {weight}\n");
+    format!("-A {service} {options}\n{}", servers.iter().map(server).collect::<String>())
+}
+
+impl Farm {
+    fn apply(&self, rules: &str) {
+        std::fs::write("rules", rules).unwrap();
+        self.director.ok("ipvsadm-rs apply rules");
+    }
+
+    /// The share of clients that `ipvsadm-rs plan` says will get another server.
+    fn announced(&self, rules: &str) -> f64 {
+        std::fs::write("rules", rules).unwrap();
+        let plan: Value = serde_json::from_str(&self.director.run("ipvsadm-rs plan --json rules").stdout).unwrap();
+        plan["moved"].as_array().and_then(|moved| moved.first()).map_or(0.0, |moved| moved["share"].as_f64().unwrap())
+    }
+
+    /// The table as the library computes it from what the kernel holds; whether it is of destinations.
+    fn table(&self) -> (Table, bool) {
+        let state = self.director.enter(|| Client::open().unwrap().state().unwrap());
+        let service = &state.services[0];
+        let mut last_weights = self.last_weights.borrow_mut();
+        let with_last = |server: Destination| {
+            let last = last_weights.entry(server.key).or_insert(server.weight);
+            if server.weight > 0 {
+                *last = server.weight;
+            }
+            (server, *last)
+        };
+        let oldest_first: Vec<_> =
+            service.destinations.iter().rev().map(|server| server.destination).map(with_last).collect();
+        let table = Table::with_last_weights(&service.service, &oldest_first, TableSizes::default()).unwrap();
+        (table, service.service.scheduler == Scheduler::DH)
+    }
+
+    /// Asks everybody, and holds the answers against the library's.
+    fn ask(&self, question: impl Fn(u32) -> (IpAddr, String)) -> Vec<String> {
+        let (table, by_destination) = self.table();
+        let port = self.port.replace(self.port.get() + 1);
+        let answer = |n: u32| {
+            let (source, web) = question(n);
+            let from = SocketAddr::new(source, port);
+            let who = self.client.client().from(&from.to_string()).datagrams(1, &web).who.remove(0);
+            let hashed = if by_destination { web.parse::<SocketAddr>().unwrap().ip() } else { source };
+            let computed = table.pick(hashed, port).map_or("refused".to_owned(), |server| name(server.address));
+            assert_eq!(who, computed, "{from} to {web}");
+            who
+        };
+        (0..SOURCES).map(answer).collect()
+    }
+
+    /// Holds the library's picks against the kernel's, before and after a change, and what was announced of it against
+    /// what came.
+    fn proven(&self, question: impl Fn(u32) -> (IpAddr, String), before: &str, after: &str) -> [Vec<String>; 2] {
+        self.apply(before);
+        let answers = self.ask(&question);
+        let announced = self.announced(after);
+        self.apply(after);
+        let now = self.ask(&question);
+        let moved = answers.iter().zip(&now).filter(|(before, now)| before != now).count() as f64 / f64::from(SOURCES);
+        // The announced share is that of all addresses; of 200 there are by chance some more or some less.
+        assert!((announced - moved).abs() < 0.15, "announced {announced}, came {moved}");
+        [answers, now]
+    }
+}
+
+/// Of a server by its address.
+fn name(address: IpAddr) -> String {
+    let text = address.to_string();
+    format!("rs{}", text.chars().last().unwrap())
+}
+
+fn count(answers: &[String], name: &str) -> usize {
+    answers.iter().filter(|answer| *answer == name).count()
+}
+
+const WEB: &str = "-u 10.8.0.1:80";
+const THREE: [(&str, u32); 3] = [("10.2.0.11:80", 1), ("10.2.0.12:80", 3), ("10.2.0.13:80", 2)];
+const FOUR: [(&str, u32); 4] = [("10.2.0.11:80", 1), ("10.2.0.12:80", 3), ("10.2.0.13:80", 2), ("10.2.0.14:80", 2)];
+const DRAINED: [(&str, u32); 4] = [("10.2.0.11:80", 1), ("10.2.0.12:80", 0), ("10.2.0.13:80", 2), ("10.2.0.14:80", 2)];
+
+fn web(n: u32) -> (IpAddr, String) {
+    (source_4(n), "10.8.0.1:80".to_owned())
+}
+
+fn sh_by_address() {
+    let [before, after] = farm().proven(web, &rules(WEB, "-s sh", &THREE), &rules(WEB, "-s sh", &FOUR));
+    // Half of the weight.
+    assert!((80..120).contains(&count(&before, "rs2")), "{before:?}");
+    assert_ne!(count(&after, "rs4"), 0);
+}
+
+fn sh_by_address_and_port() {
+    by_address_and_port("-s sh -b sh-port");
+}
+
+/// Asked again, it is from other ports: how many clients moved cannot be told.
+fn by_address_and_port(options: &str) {
+    let farm = farm();
+    for rules in [rules(WEB, options, &THREE), rules(WEB, options, &FOUR)] {
+        farm.apply(&rules);
+        farm.ask(web);
+    }
+}
+
+fn sh_with_a_drained_server() {
+    let [_, after] = farm().proven(web, &rules(WEB, "-s sh", &FOUR), &rules(WEB, "-s sh", &DRAINED));
+    // A share of one of six places is left without a server.
+    assert_ne!(count(&after, "refused"), 0);
+}
+
+fn sh_with_fallback() {
+    let fallback = "-s sh -b sh-fallback";
+    let [_, after] = farm().proven(web, &rules(WEB, fallback, &FOUR), &rules(WEB, fallback, &DRAINED));
+    assert_eq!(count(&after, "refused"), 0);
+}
+
+fn mh_by_address() {
+    farm().proven(web, &rules(WEB, "-s mh", &THREE), &rules(WEB, "-s mh", &FOUR));
+}
+
+fn mh_by_address_and_port() {
+    by_address_and_port("-s mh -b mh-port");
+}
+
+fn mh_with_a_drained_server() {
+    let [_, after] = farm().proven(web, &rules(WEB, "-s mh", &FOUR), &rules(WEB, "-s mh", &DRAINED));
+    // It keeps its slots.
+    assert_ne!(count(&after, "refused"), 0);
+}
+
+/// It has no slots.
+fn mh_with_a_new_server_of_weight_0() {
+    let with_new: Vec<_> = THREE.into_iter().chain([("10.2.0.14:80", 0)]).collect();
+    let [before, after] = farm().proven(web, &rules(WEB, "-s mh", &THREE), &rules(WEB, "-s mh", &with_new));
+    assert_eq!(before, after);
+}
+
+fn mh_with_fallback() {
+    let fallback = "-s mh -b mh-fallback";
+    let with_new: Vec<_> = THREE.into_iter().chain([("10.2.0.14:80", 0)]).collect();
+    let [_, after] = farm().proven(web, &rules(WEB, fallback, &THREE), &rules(WEB, fallback, &with_new));
+    assert_eq!(count(&after, "refused"), 0);
+}
+
+const WEB_6: &str = "-u [fd08::1]:80";
+const THREE_6: [(&str, u32); 3] = [("[fd02::11]:80", 1), ("[fd02::12]:80", 3), ("[fd02::13]:80", 2)];
+const FOUR_6: [(&str, u32); 4] =
+    [("[fd02::11]:80", 1), ("[fd02::12]:80", 3), ("[fd02::13]:80", 2), ("[fd02::14]:80", 2)];
+
+fn web_6(n: u32) -> (IpAddr, String) {
+    (source_6(n), "[fd08::1]:80".to_owned())
+}
+
+fn sh_of_ipv6() {
+    farm().proven(web_6, &rules(WEB_6, "-s sh", &THREE_6), &rules(WEB_6, "-s sh", &FOUR_6));
+}
+
+fn mh_of_ipv6() {
+    farm().proven(web_6, &rules(WEB_6, "-s mh", &THREE_6), &rules(WEB_6, "-s mh", &FOUR_6));
+}
+
+fn dh_by_destination() {
+    let farm = farm();
+    farm.director.ok("tc qdisc add dev eth0 clsact");
+    let marked = "dst_ip 10.8.0.0/16 action skbedit mark 1";
+    farm.director.ok(&format!("tc filter add dev eth0 ingress protocol ip flower {marked}"));
+    let question = |n| {
+        let [high, low] = nth(n);
+        (source_4(n), format!("10.8.{high}.{low}:80"))
+    };
+    farm.proven(question, &rules("-f 1", "-s dh", &THREE), &rules("-f 1", "-s dh", &FOUR));
+}
