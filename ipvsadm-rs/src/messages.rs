@@ -99,12 +99,16 @@ fn no_ipvs(error: &Error) -> Option<Failure> {
 // Error numbers that are the same on every Linux that IPVS runs on.
 const EPERM: i32 = 1;
 const ENOMEM: i32 = 12;
+const EBUSY: i32 = 16;
 const EINVAL: i32 = 22;
 const ERANGE: i32 = 34;
+const EMSGSIZE: i32 = 90;
 const ENOPROTOOPT: i32 = 92;
 const EOPNOTSUPP: i32 = 95;
 const EAFNOSUPPORT: i32 = 97;
-const EMSGSIZE: i32 = 90;
+const EADDRINUSE: i32 = 98;
+const EADDRNOTAVAIL: i32 = 99;
+const ENETUNREACH: i32 = 101;
 
 /// ipvsadm's sentence for an error number.
 fn general(errno: i32) -> Option<String> {
@@ -117,6 +121,12 @@ fn general(errno: i32) -> Option<String> {
         EOPNOTSUPP => "Operation not supported with IPv6",
         EAFNOSUPPORT => "Operation not supported with specified address family",
         EMSGSIZE => "Module is wrong version",
+        // Of the others that the kernel answers, those for which musl has other words than 1.31's C library.
+        EBUSY => "Device or resource busy",
+        ERANGE => "Numerical result out of range",
+        EADDRINUSE => "Address already in use",
+        EADDRNOTAVAIL => "Cannot assign requested address",
+        ENETUNREACH => "Network is unreachable",
         other => {
             let text = std::io::Error::from_raw_os_error(other).to_string();
             return Some(text.split(" (os error").next().unwrap_or(&text).to_owned());
