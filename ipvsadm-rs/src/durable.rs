@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
+/// How the names of files end that have not been put in their places.
+pub(crate) const SUFFIX: &str = ".new";
+
 /// Write a file beside its place, make sure it is on the disk, and put it there in one step. What is there and is no
 /// file, a device or a pipe, is written to.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -61,9 +64,6 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     }
     Err(taken)
 }
-
-/// How the names of files end that have not been put in their places.
-const SUFFIX: &str = ".new";
 
 fn fill(mut file: File, old: Option<&fs::Metadata>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {

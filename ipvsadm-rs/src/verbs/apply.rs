@@ -8,9 +8,10 @@ use ipvs::{Director, plan};
 
 use super::plan::Wanted;
 use super::record::{Record, finish};
-use super::watch;
-use super::{Context, code, drain};
+use super::watch::{self, Watcher};
+use super::{Context, code, drain, duration};
 use crate::failure::say;
+use crate::journal::Intent;
 use crate::progress::Told;
 use crate::report::{Report, Tense};
 
@@ -28,49 +29,63 @@ pub(super) struct Apply {
     #[arg(long)]
     dry_run: bool,
     /// Before servers are deleted, give them weight 0 and wait until their connections have ended, this long at the most
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     drain: Option<Duration>,
-    /// Put everything back unless `ipvsadm-rs confirm` is given within this time
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// Put everything back unless `ipvsadm-rs confirm` is given within this time, which begins when all is applied
+    ///
+    /// Until then nothing else is applied: first `ipvsadm-rs confirm` keeps this, or `ipvsadm-rs undo` puts it back.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     confirm_within: Option<Duration>,
 }
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let asked = self.wanted.read()?;
+        if self.dry_run {
+            return self.wanted.show(context, asked);
+        }
+        let mut record = Record::open(context)?;
         let mut director = context.open()?;
         let before = director.state()?;
         let (desired, options) = asked.of(&before);
         let plan = plan(&desired, &before, &options);
         let report = Report::new(&plan, &before, self.wanted.sizes());
-        if self.dry_run {
-            return super::plan::show(context, &report);
-        }
         if report.is_empty() {
             show_result(context, &report)?;
             return Ok(code::DONE);
         }
-        let lines = plan.changes.iter().map(ToString::to_string).collect();
-        let mut record = Record::begin(context, &options, lines, &before, None, self.confirm_within.is_some())?;
-        if let Some(limit) = self.confirm_within {
-            watch::start(context, &record, limit)?;
+        if let Some(journal) = record.journal() {
+            journal.nothing_waits()?;
         }
+        let changes = plan.changes.iter().map(ToString::to_string).collect();
+        let confirm_within = self.confirm_within;
+        record.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
+        let watcher = watch_over(context, &mut record)?;
         let result = match self.drain {
             Some(limit) => drain::apply_drained(&mut director, &desired, &options, before, limit),
             None => carry_out(&mut Told(&mut director), &desired, &options, before, plan).map(drop).map_err(Into::into),
         };
-        if let Err(error) = finish(&mut director, &mut record, result) {
-            // What has been put back does not wait for confirmation any more.
-            watch::stop(context, &record)?;
-            return Err(error);
+        let result = finish(&mut director, &mut record, result);
+        // The time runs from here on. What was put back at once does not wait.
+        drop(watcher);
+        if let Some(waits) = record.entry().and_then(|entry| entry.waits.as_ref()) {
+            let within = humantime::format_duration(waits.within);
+            say(&format!("all is put back in {within} unless `ipvsadm-rs confirm' is given before"));
         }
+        result?;
         show_result(context, &report)?;
-        if let Some(limit) = self.confirm_within {
-            let limit = humantime::format_duration(limit);
-            say(&format!("all is put back in {limit} unless `ipvsadm-rs confirm' is given before"));
-        }
         Ok(code::DONE)
     }
+}
+
+/// If it is to wait for confirmation, the process that does.
+fn watch_over(context: &Context, record: &mut Record) -> anyhow::Result<Option<Watcher>> {
+    let waiting = record.entry().filter(|entry| entry.waits.is_some());
+    let watcher = waiting.map(|entry| watch::start(context, entry)).transpose();
+    if watcher.is_err() {
+        record.forget();
+    }
+    watcher
 }
 
 /// Show what was done.

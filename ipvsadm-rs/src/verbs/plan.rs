@@ -78,6 +78,14 @@ impl Wanted {
         Ok(Asked { config, options, former_daemons: previous.daemons.unwrap_or_default() })
     }
 
+    /// Show what would have to be changed.
+    pub(super) fn show(&self, context: &Context, asked: Asked) -> anyhow::Result<u8> {
+        let state = context.open()?.state()?;
+        let (desired, options) = asked.of(&state);
+        let plan = ipvs::plan(&desired, &state, &options);
+        show(context, &Report::new(&plan, &state, self.sizes()))
+    }
+
     pub(super) fn sizes(&self) -> TableSizes {
         TableSizes { sh_bits: self.sh_bits, mh_index: self.mh_index }
     }
@@ -104,11 +112,7 @@ impl Asked {
 
 impl Plan {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let asked = self.wanted.read()?;
-        let state = context.open()?.state()?;
-        let (desired, options) = asked.of(&state);
-        let plan = ipvs::plan(&desired, &state, &options);
-        show(context, &Report::new(&plan, &state, self.wanted.sizes()))
+        self.wanted.show(context, self.wanted.read()?)
     }
 }
 

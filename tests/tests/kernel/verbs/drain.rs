@@ -12,6 +12,8 @@ use crate::ours;
 ipvs_tests::tests! {
     waits_for_the_last_connection;
     cuts_when_the_time_is_over;
+    the_time_to_confirm_begins_afterwards;
+    killed_in_between_all_is_put_back;
 }
 
 /// A service with one held connection to each server.
@@ -54,4 +56,30 @@ fn cuts_when_the_time_is_over() {
     assert!(start.elapsed() >= Duration::from_secs(2));
     assert!(ran.stderr.contains("the time is over: 1 connection cut"), "{ran}");
     assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"), "gone all the same");
+}
+
+fn the_time_to_confirm_begins_afterwards() {
+    let lab = Nat::new().unwrap();
+    let _held = busy(&lab);
+    lab.director.ok("ipvsadm-rs apply wanted --drain 6s --confirm-within 5s");
+    assert_eq!(lab.director.ok("ipvsadm-rs confirm"), "plan 1 stays\n");
+    assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"));
+}
+
+fn killed_in_between_all_is_put_back() {
+    let lab = Nat::new().unwrap();
+    let _held = busy(&lab);
+    let director = &lab.director;
+    let before = director.ok("ipvsadm-save -n");
+    let apply = director.start("ipvsadm-rs apply wanted --drain 60s --confirm-within 1s");
+    wait::until(Duration::from_secs(10), || {
+        let list = director.ok("ipvsadm -Ln");
+        if list.contains("10.2.0.11:9000               Masq    0      1") { Ok(()) } else { Err(list) }
+    });
+    drop(apply);
+    wait::until(Duration::from_secs(10), || {
+        let list = director.ok("ipvsadm-rs undo --list");
+        if list.contains("not confirmed, put back") { Ok(()) } else { Err(list) }
+    });
+    assert_eq!(director.ok("ipvsadm-save -n"), before);
 }
