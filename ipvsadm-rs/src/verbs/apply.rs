@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 use ipvs::apply::carry_out;
 use ipvs::{Director, plan};
@@ -25,6 +26,9 @@ use crate::report::{Report, Tense};
 pub(super) struct Apply {
     #[command(flatten)]
     wanted: Wanted,
+    /// Also if FILE says nothing at all, not so much as that it wants no services; without this, that is an error
+    #[arg(long)]
+    allow_empty: bool,
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -47,12 +51,16 @@ impl Apply {
         let mut record = Record::open(context)?;
         let mut director = context.open()?;
         let before = director.state()?;
+        let is_doubtful = asked.is_blank && !self.allow_empty;
         let (desired, options) = asked.of(&before);
         let plan = plan(&desired, &before, &options);
         let report = Report::new(&plan, &before, self.wanted.sizes());
         if report.is_empty() {
             show_result(context, &report)?;
             return Ok(code::DONE);
+        }
+        if is_doubtful {
+            bail!("the input says nothing: all that it could touch would be deleted; --allow-empty, if that is meant");
         }
         if let Some(journal) = record.journal() {
             journal.nothing_waits()?;

@@ -10,6 +10,7 @@ ipvs_tests::tests! {
     toml_json_and_standard_input;
     what_is_refused_is_put_back;
     what_is_wrong_changes_nothing;
+    who_says_nothing_does_not_mean_to_empty_the_table;
     a_dry_run_is_a_plan;
     one_at_a_time;
     one_after_the_other;
@@ -96,6 +97,27 @@ fn what_is_wrong_changes_nothing() {
         assert!(ran.stderr.ends_with("ipvsadm-rs: 1 error: nothing was changed\n"), "{ran}");
     }
     assert_eq!(rules(), WEB);
+}
+
+fn who_says_nothing_does_not_mean_to_empty_the_table() {
+    director(WEB);
+    write("comments", "# web\n\n");
+    write("table.json", "{}\n");
+    for line in ["false | ipvsadm-rs apply -", "ipvsadm-rs apply comments", "ipvsadm-rs apply table.json --only tcp"] {
+        let ran = shell(line);
+        assert_eq!((ran.code, ran.stderr.contains("--allow-empty, if that is meant")), (Some(1), true), "{ran}");
+    }
+    assert_eq!(rules(), WEB);
+    ok("ipvsadm-rs apply comments --listed-only");
+    ok("ipvsadm-rs apply comments --previous /dev/null");
+    assert_eq!(rules(), WEB);
+    ok("ipvsadm-rs apply comments --allow-empty");
+    assert_eq!(rules(), "");
+    ok("ipvsadm-rs apply comments");
+    ok("ipvsadm-rs undo");
+    write("table.json", "{\"services\": []}\n");
+    ok("ipvsadm-rs apply table.json");
+    assert_eq!(rules(), "");
 }
 
 fn a_dry_run_is_a_plan() {
