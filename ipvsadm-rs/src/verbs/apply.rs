@@ -12,6 +12,7 @@ use super::record::{Record, finish};
 use super::watch::{self, Watcher};
 use super::{Context, code, drain, duration};
 use crate::failure::say;
+use crate::input::count;
 use crate::journal::Intent;
 use crate::progress::Told;
 use crate::report::{Report, Tense};
@@ -69,14 +70,22 @@ impl Apply {
         let confirm_within = self.confirm_within;
         record.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
         let watcher = watch_over(context, &mut record)?;
-        let result = match self.drain {
+        let carried_out = match self.drain {
             Some(limit) => drain::apply_drained(&mut director, &desired, &options, before, limit),
-            None => carry_out(&mut Told(&mut director), &desired, &options, before, plan).map(drop).map_err(Into::into),
+            None => {
+                carry_out(&mut Told(&mut director), &desired, &options, before, plan).map(|_| 0).map_err(Into::into)
+            }
         };
-        let result = finish(&mut director, &mut record, result);
-        // The time runs from here on. What was put back at once does not wait.
-        drop(watcher);
-        if let Some(waits) = record.entry().and_then(|entry| entry.waits.as_ref()) {
+        let cut = carried_out.as_ref().copied().unwrap_or_default();
+        let result = finish(&mut director, &mut record, carried_out.map(drop));
+        // What was put back at once does not wait. For all else the time runs from here on, and nothing that is said may be
+        // in the way of who puts it back: a terminal that is cut off may take no words any more.
+        let waits = record.entry().and_then(|entry| entry.waits.clone());
+        drop((watcher, record));
+        if cut > 0 {
+            say(&format!("the time is over: {} cut", count(cut, "connection")));
+        }
+        if let Some(waits) = waits {
             let within = humantime::format_duration(waits.within);
             say(&format!("all is put back in {within} unless `ipvsadm-rs confirm' is given before"));
         }

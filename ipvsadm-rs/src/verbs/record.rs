@@ -78,7 +78,8 @@ impl Record {
     }
 }
 
-/// Conclude the entry; what was refused is answered by putting everything back.
+/// Conclude the entry; what was refused is answered by putting everything back, before anything is said: a terminal that
+/// is cut off may take no words any more.
 pub(super) fn finish(director: &mut Client, record: &mut Record, result: anyhow::Result<()>) -> anyhow::Result<()> {
     let (refused, remaining) = match result.map_err(anyhow::Error::downcast) {
         Ok(()) => {
@@ -98,16 +99,22 @@ pub(super) fn finish(director: &mut Client, record: &mut Record, result: anyhow:
             writers::suspects()
         );
     }
+    let is_back = put_back_at_once(director, record);
     for (change, error) in &refused {
         say(&format!("refused: {change}: {error}"));
     }
+    is_back?;
+    bail!("{} refused: all was put back as it was", crate::input::count(refused.len(), "change"))
+}
+
+fn put_back_at_once(director: &mut Client, record: &mut Record) -> anyhow::Result<()> {
     let (Some(journal), Some(entry)) = (record.journal(), record.entry()) else {
         bail!("some changes were refused; the others were made");
     };
     let (config, options) = way_back(journal, entry, &[])?;
     put_back(director, &config, &options)?;
     record.conclude(|entry| entry.end(Status::RolledBack));
-    bail!("{} refused: all was put back as it was", crate::input::count(refused.len(), "change"))
+    Ok(())
 }
 
 /// Go back to what was.

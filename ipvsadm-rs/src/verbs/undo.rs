@@ -72,6 +72,7 @@ impl Undo {
                 journal.write(&entry)?;
             }
         }
+        drop(record);
         show_result(context, &report)?;
         Ok(code::DONE)
     }
