@@ -122,17 +122,18 @@ impl Journal {
     /// While a plan waits for confirmation nothing else is applied: it would be confirmed, or put back, unseen. One whose
     /// watcher is gone waits no longer.
     pub(crate) fn nothing_waits(&self) -> anyhow::Result<()> {
-        while let Some(mut entry) = self.waiting() {
-            let number = entry.number;
-            if self.is_watched(number) {
-                anyhow::bail!(
-                    "plan {number} waits for confirmation: `ipvsadm-rs confirm' keeps it, `ipvsadm-rs undo' puts it back; \
-                     then try again"
-                );
-            }
-            say(&format!("note: plan {number} was not confirmed, but {WATCHER_GONE}: it stays"));
-            entry.waits = None;
-            self.write(&entry)?;
+        let Some(mut entry) = self.waiting() else { return Ok(()) };
+        let number = entry.number;
+        if self.is_watched(number) {
+            anyhow::bail!(
+                "plan {number} waits for confirmation: `ipvsadm-rs confirm' keeps it, `ipvsadm-rs undo' puts it back; \
+                 then try again"
+            );
+        }
+        say(&format!("note: plan {number} was not confirmed, but {WATCHER_GONE}: it stays"));
+        entry.waits = None;
+        if let Err(error) = self.write(&entry) {
+            say(&format!("note: {error:#}"));
         }
         Ok(())
     }

@@ -110,7 +110,8 @@ fn put_back_if_it_waits(context: &Context, folder: Folder, number: u64) -> anyho
             entry.error = Some(format!("{error:#}"));
         }
     }
-    // Which of the two is said first is no matter.
-    let noted = journal.write(&entry);
-    result.and(noted).map(|()| true)
+    if let Err(error) = journal.write(&entry) {
+        log(Priority::Error, &format!("what has become of plan {number} is not noted: {error:#}"));
+    }
+    result.map(|()| true)
 }

@@ -126,8 +126,10 @@ fn the_process_that_waits_is_killed() {
     director(WEB);
     write("first", &WEB.replace("wrr", "wlc"));
     write("second", &WEB.replace("wrr", "rr"));
-    for stays in ["first", "second"] {
-        ok(&format!("ipvsadm-rs apply {stays} --confirm-within 60s"));
+    let note = "note: plan 1 was not confirmed, but the process that was to put it back is gone: it stays\n";
+    for (stays, note) in [("first", ""), ("second", note)] {
+        let ran = run(&format!("ipvsadm-rs apply {stays} --confirm-within 60s"));
+        assert_eq!(ran.stderr, format!("{note}all is put back in 1m unless `ipvsadm-rs confirm' is given before\n"));
         ok(&format!("kill -9 {}", watcher()));
         wait::until(Duration::from_secs(5), || {
             let list = ok("ipvsadm-rs undo --list");
