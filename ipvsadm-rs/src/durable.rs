@@ -67,8 +67,12 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
 
 fn fill(mut file: File, old: Option<&fs::Metadata>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {
-        // Who could read the old file can read the new one. Only root may give files away.
-        let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
+        // Who could read the old file can read the new one. Only root may give files away, and a confined service may not
+        // even try.
+        let new = file.metadata()?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
+        }
         file.set_permissions(old.permissions())?;
     }
     file.write_all(bytes)?;

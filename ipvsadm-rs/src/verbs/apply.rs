@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use ipvs::apply::carry_out;
-use ipvs::{Director, plan};
+use ipvs::plan::Options;
+use ipvs::{Client, Config, Director, Plan, State, plan};
 
 use super::plan::Wanted;
 use super::record::{Record, finish};
@@ -70,12 +71,7 @@ impl Apply {
         let confirm_within = self.confirm_within;
         record.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
         let watcher = watch_over(context, &mut record)?;
-        let carried_out = match self.drain {
-            Some(limit) => drain::apply_drained(&mut director, &desired, &options, before, limit),
-            None => {
-                carry_out(&mut Told(&mut director), &desired, &options, before, plan).map(|_| 0).map_err(Into::into)
-            }
-        };
+        let carried_out = self.carry_out(&mut director, &desired, &options, before, plan);
         let cut = carried_out.as_ref().copied().unwrap_or_default();
         let result = finish(&mut director, &mut record, carried_out.map(drop));
         // What was put back at once does not wait. For all else the time runs from here on, and nothing that is said may be
@@ -92,6 +88,22 @@ impl Apply {
         result?;
         show_result(context, &report)?;
         Ok(code::DONE)
+    }
+
+    /// Tells how many connections were cut because they had not ended in time.
+    fn carry_out(
+        &self,
+        director: &mut Client,
+        desired: &Config,
+        options: &Options,
+        before: State,
+        plan: Plan,
+    ) -> anyhow::Result<usize> {
+        if let Some(limit) = self.drain {
+            return drain::apply_drained(director, desired, options, before, limit);
+        }
+        carry_out(&mut Told(director), desired, options, before, plan)?;
+        Ok(0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `ipvsadm-rs save`
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use ipvs_tests::command::{ok, run, shell};
 use ipvs_tests::reference::Ipvsadm;
@@ -45,11 +45,13 @@ fn a_file_is_replaced_in_one_step() {
     director(WEB);
     write("file", "old");
     fs::set_permissions("file", fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::chown("file", Some(7), Some(8)).unwrap();
     std::os::unix::fs::symlink("file", "link").unwrap();
     ok("ipvsadm-rs save -o link");
     assert_eq!(fs::read_to_string("file").unwrap(), ok("ipvsadm-rs save"));
     assert!(fs::symlink_metadata("link").unwrap().is_symlink());
-    assert_eq!(fs::metadata("file").unwrap().permissions().mode() & 0o777, 0o640);
+    let file = fs::metadata("file").unwrap();
+    assert_eq!((file.mode() & 0o777, file.uid(), file.gid()), (0o640, 7, 8));
     let names: Vec<_> = fs::read_dir(".").unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("new")), "{names:?}");
     let ran = run("ipvsadm-rs save -o nowhere/file");
