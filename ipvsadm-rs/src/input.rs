@@ -1,5 +1,6 @@
 //! Files that say what a director should hold: rules as ipvsadm saves them, JSON, TOML.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use clap::ValueEnum;
 use ipvs::Config;
 use ipvs::document::{Document, DocumentProblem};
 use ipvs::rules;
+use serde::de::IgnoredAny;
 
 use crate::diagnostics::Diagnostic;
 use crate::failure::say;
@@ -34,6 +36,8 @@ pub(crate) struct Input {
     pub(crate) config: Result<Config, Vec<Diagnostic>>,
     /// What in it was hardly meant.
     pub(crate) warnings: Vec<Diagnostic>,
+    /// There is no word in it: more likely something has gone wrong than that nothing is wanted.
+    pub(crate) is_blank: bool,
 }
 
 /// Read a file, or standard input for `-`.
@@ -47,11 +51,11 @@ pub(crate) fn read(path: &str, format: Option<Format>) -> anyhow::Result<Input> 
         path => (path.to_owned(), std::fs::read(path).with_context(|| format!("cannot read {path}"))?),
     };
     let format = format.unwrap_or_else(|| guess(path, &bytes));
-    let (config, warnings) = match format {
+    let Found { config, warnings, is_blank } = match format {
         Format::Rules => read_rules(&bytes),
         Format::Json | Format::Toml => read_document(&bytes, format),
     };
-    Ok(Input { name, config, warnings })
+    Ok(Input { name, config, warnings, is_blank })
 }
 
 impl Input {
@@ -93,7 +97,17 @@ fn guess(path: &str, bytes: &[u8]) -> Format {
     }
 }
 
-type Found = (Result<Config, Vec<Diagnostic>>, Vec<Diagnostic>);
+struct Found {
+    config: Result<Config, Vec<Diagnostic>>,
+    warnings: Vec<Diagnostic>,
+    is_blank: bool,
+}
+
+impl From<Vec<Diagnostic>> for Found {
+    fn from(errors: Vec<Diagnostic>) -> Self {
+        Self { config: Err(errors), warnings: Vec::new(), is_blank: false }
+    }
+}
 
 fn read_rules(bytes: &[u8]) -> Found {
     let text = String::from_utf8_lossy(bytes);
@@ -101,13 +115,12 @@ fn read_rules(bytes: &[u8]) -> Found {
         Ok(read) => {
             let warnings = read.warnings.iter();
             let warnings = warnings.map(|warning| Diagnostic::at(&text, warning.number, 1, &warning.what)).collect();
-            (Ok(read.config), warnings)
+            Found { config: Ok(read.config), warnings, is_blank: read.lines == 0 }
         }
         Err(errors) => {
             let errors = errors.iter();
-            let errors =
-                errors.map(|error| Diagnostic::at(&text, error.number, error.column, &error.problem)).collect();
-            (Err(errors), Vec::new())
+            let errors = errors.map(|error| Diagnostic::at(&text, error.number, error.column, &error.problem));
+            errors.collect::<Vec<_>>().into()
         }
     }
 }
@@ -115,7 +128,7 @@ fn read_rules(bytes: &[u8]) -> Found {
 fn read_document(bytes: &[u8], format: Format) -> Found {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
-        Err(error) => return (Err(vec![Diagnostic::about_all(error)]), Vec::new()),
+        Err(error) => return vec![Diagnostic::about_all(error)].into(),
     };
     let document: Result<Document, Vec<Diagnostic>> = match format {
         Format::Json => serde_json::from_str(text).map_err(|error| {
@@ -138,13 +151,27 @@ fn read_document(bytes: &[u8], format: Format) -> Found {
         None => Diagnostic::about_all(format_args!("{path}: {what}")),
     };
     match document.map(|document| document.to_config()) {
-        Ok(Ok((config, doubts))) => (Ok(config), doubts.iter().map(|(path, doubt)| at(path, doubt)).collect()),
+        Ok(Ok((config, doubts))) => Found {
+            config: Ok(config),
+            warnings: doubts.iter().map(|(path, doubt)| at(path, doubt)).collect(),
+            is_blank: has_no_key(text, format),
+        },
         Ok(Err(problems)) => {
             let problems = problems.iter().map(|DocumentProblem { path, what }| at(path, what));
-            (Err(problems.collect()), Vec::new())
+            problems.collect::<Vec<_>>().into()
         }
-        Err(errors) => (Err(errors), Vec::new()),
+        Err(errors) => errors.into(),
     }
+}
+
+/// Whether a document is none but in form. One that says `"services": []` says something.
+fn has_no_key(text: &str, format: Format) -> bool {
+    type Keys = HashMap<String, IgnoredAny>;
+    let keys: Option<Keys> = match format {
+        Format::Json => serde_json::from_str(text).ok(),
+        Format::Toml | Format::Rules => toml::from_str(text).ok(),
+    };
+    keys.is_some_and(|keys| keys.is_empty())
 }
 
 #[cfg(test)]
@@ -167,10 +194,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn nothing_is_told_from_an_empty_table() {
+        for (text, format, is_blank) in [
+            ("", Format::Rules, true),
+            ("# web\n\n  \n", Format::Rules, true),
+            ("--set 900 0 0\n", Format::Rules, false),
+            ("{}", Format::Json, true),
+            ("{\"services\": []}", Format::Json, false),
+            ("# web\n", Format::Toml, true),
+            ("services = []\n", Format::Toml, false),
+        ] {
+            let found = if format == Format::Rules {
+                read_rules(text.as_bytes())
+            } else {
+                read_document(text.as_bytes(), format)
+            };
+            assert_eq!((found.config.is_ok(), found.is_blank), (true, is_blank), "{text:?}");
+        }
+    }
+
     fn errors(text: &str, format: Format) -> Vec<String> {
         let found =
             if format == Format::Rules { read_rules(text.as_bytes()) } else { read_document(text.as_bytes(), format) };
-        found.0.expect_err("wrong").iter().map(|error| error.show("f", "error")).collect()
+        found.config.expect_err("wrong").iter().map(|error| error.show("f", "error")).collect()
     }
 
     #[test]

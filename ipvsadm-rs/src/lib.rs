@@ -30,6 +30,7 @@ mod restore;
 mod scripts;
 mod setup;
 mod style;
+mod syslog;
 mod verbs;
 mod writers;
 

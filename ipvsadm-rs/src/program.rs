@@ -47,7 +47,7 @@ fn is_classic(arguments: &Arguments) -> bool {
     let Some(first) = arguments.words.first().map(|word| word.as_bytes()) else { return true };
     let name = first.split(|&byte| byte == b'=').next().unwrap_or(first);
     first.starts_with(b"-")
-        && !matches!(name, b"--help" | b"--version" | b"--netns" | b"--json" | b"--color" | b"--state-dir")
+        && !matches!(name, b"--help" | b"--version" | b"--netns" | b"--json" | b"--color" | b"--state-dir" | b"--wait")
 }
 
 #[cfg(test)]

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 use ipvs::apply::carry_out;
-use ipvs::{Director, plan};
+use ipvs::plan::Options;
+use ipvs::{Client, Config, Director, Plan, State, plan};
 
 use super::plan::Wanted;
 use super::record::{Record, finish};
-use super::watch;
-use super::{Context, code, drain};
+use super::watch::{self, Watcher};
+use super::{Context, code, drain, duration};
 use crate::failure::say;
+use crate::input::count;
+use crate::journal::Intent;
 use crate::progress::Told;
 use crate::report::{Report, Tense};
 
@@ -24,53 +28,93 @@ use crate::report::{Report, Tense};
 pub(super) struct Apply {
     #[command(flatten)]
     wanted: Wanted,
+    /// Also if FILE says nothing at all, not so much as that it wants no services; without this, that is an error
+    #[arg(long)]
+    allow_empty: bool,
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
     /// Before servers are deleted, give them weight 0 and wait until their connections have ended, this long at the most
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     drain: Option<Duration>,
-    /// Put everything back unless `ipvsadm-rs confirm` is given within this time
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// Put everything back unless `ipvsadm-rs confirm` is given within this time, which begins when all is applied
+    ///
+    /// Until then nothing else is applied: first `ipvsadm-rs confirm` keeps this, or `ipvsadm-rs undo` puts it back.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     confirm_within: Option<Duration>,
 }
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let asked = self.wanted.read()?;
+        if self.dry_run {
+            return self.wanted.show(context, asked);
+        }
+        let mut record = Record::open(context)?;
         let mut director = context.open()?;
         let before = director.state()?;
+        let is_doubtful = asked.is_blank && !self.allow_empty;
         let (desired, options) = asked.of(&before);
         let plan = plan(&desired, &before, &options);
         let report = Report::new(&plan, &before, self.wanted.sizes());
-        if self.dry_run {
-            return super::plan::show(context, &report);
-        }
         if report.is_empty() {
             show_result(context, &report)?;
             return Ok(code::DONE);
         }
-        let lines = plan.changes.iter().map(ToString::to_string).collect();
-        let mut record = Record::begin(context, &options, lines, &before, None, self.confirm_within.is_some())?;
-        if let Some(limit) = self.confirm_within {
-            watch::start(context, &record, limit)?;
+        if is_doubtful {
+            bail!("the input says nothing: all that it could touch would be deleted; --allow-empty, if that is meant");
         }
-        let result = match self.drain {
-            Some(limit) => drain::apply_drained(&mut director, &desired, &options, before, limit),
-            None => carry_out(&mut Told(&mut director), &desired, &options, before, plan).map(drop).map_err(Into::into),
-        };
-        if let Err(error) = finish(&mut director, &mut record, result) {
-            // What has been put back does not wait for confirmation any more.
-            watch::stop(context, &record)?;
-            return Err(error);
+        if let Some(journal) = record.journal() {
+            journal.nothing_waits()?;
         }
+        let changes = plan.changes.iter().map(ToString::to_string).collect();
+        let confirm_within = self.confirm_within;
+        record.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
+        let watcher = watch_over(context, &mut record)?;
+        let carried_out = self.carry_out(&mut director, &desired, &options, before, plan);
+        let cut = carried_out.as_ref().copied().unwrap_or_default();
+        let result = finish(&mut director, &mut record, carried_out.map(drop));
+        // What was put back at once does not wait. For all else the time runs from here on, and nothing that is said may be
+        // in the way of who puts it back: a terminal that is cut off may take no words any more.
+        let waits = record.entry().and_then(|entry| entry.waits.clone());
+        drop((watcher, record));
+        if cut > 0 {
+            say(&format!("the time is over: {} cut", count(cut, "connection")));
+        }
+        if let Some(waits) = waits {
+            let within = humantime::format_duration(waits.within);
+            say(&format!("all is put back in {within} unless `ipvsadm-rs confirm' is given before"));
+        }
+        result?;
         show_result(context, &report)?;
-        if let Some(limit) = self.confirm_within {
-            let limit = humantime::format_duration(limit);
-            say(&format!("all is put back in {limit} unless `ipvsadm-rs confirm' is given before"));
-        }
         Ok(code::DONE)
     }
+
+    /// Tells how many connections were cut because they had not ended in time.
+    fn carry_out(
+        &self,
+        director: &mut Client,
+        desired: &Config,
+        options: &Options,
+        before: State,
+        plan: Plan,
+    ) -> anyhow::Result<usize> {
+        if let Some(limit) = self.drain {
+            return drain::apply_drained(director, desired, options, before, limit);
+        }
+        carry_out(&mut Told(director), desired, options, before, plan)?;
+        Ok(0)
+    }
+}
+
+/// If it is to wait for confirmation, the process that does.
+fn watch_over(context: &Context, record: &mut Record) -> anyhow::Result<Option<Watcher>> {
+    let waiting = record.entry().filter(|entry| entry.waits.is_some());
+    let watcher = waiting.map(|entry| watch::start(context, entry)).transpose();
+    if watcher.is_err() {
+        record.forget();
+    }
+    watcher
 }
 
 /// Show what was done.

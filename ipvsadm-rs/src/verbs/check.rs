@@ -38,7 +38,11 @@ impl Check {
         });
         let contents = contents.unwrap_or_default();
         let errors = input.config.err().unwrap_or_default();
-        let verdict = Verdict { file: input.name, errors, warnings: input.warnings };
+        let mut warnings = input.warnings;
+        if input.is_blank {
+            warnings.push(Diagnostic::about_all("this says nothing at all"));
+        }
+        let verdict = Verdict { file: input.name, errors, warnings };
         if context.json {
             context.write_json(&verdict)?;
         } else {

@@ -1,10 +1,10 @@
 //! `ipvsadm-rs confirm`: what was applied for a time stays.
 
-use anyhow::bail;
+use anyhow::Context as _;
 use clap::Args;
 
 use super::{Context, code};
-use crate::journal;
+use crate::journal::WATCHER_GONE;
 
 /// Keep what was applied with --confirm-within
 #[derive(Args, Debug)]
@@ -12,13 +12,16 @@ pub(super) struct Confirm {}
 
 impl Confirm {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let Some(pending) = journal::take_pending(&context.state_dir, context.netns.as_ref(), None)? else {
-            bail!("nothing waits for confirmation");
-        };
+        let journal = context.journal()?;
+        let mut entry = journal.waiting().context("nothing waits for confirmation")?;
+        let is_watched = journal.is_watched(entry.number);
+        entry.waits = None;
+        journal.write(&entry)?;
         if context.json {
-            context.write_json(&pending)?;
+            context.write_json(&entry)?;
         } else {
-            context.write(|out| writeln!(out, "plan {} stays", pending.number))?;
+            let gone = if is_watched { String::new() } else { format!(" all the same: {WATCHER_GONE}") };
+            context.write(|out| writeln!(out, "plan {} stays{gone}", entry.number))?;
         }
         Ok(code::DONE)
     }

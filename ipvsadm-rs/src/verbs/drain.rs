@@ -7,27 +7,27 @@ use ipvs::apply::{apply, carry_out};
 use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, DestinationKey, ServiceKey, State, plan};
 
-use crate::failure::say;
 use crate::input::count;
 use crate::progress::{Progress, Told};
 
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Weight 0 first; then wait, until the connections have ended or the time is over; then delete.
+/// Weight 0 first; then wait, until the connections have ended or the time is over; then delete. Tells how many
+/// connections were cut by that.
 pub(super) fn apply_drained(
     director: &mut Client,
     desired: &Config,
     options: &Options,
     before: State,
     limit: Duration,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<usize> {
     let leaving = leaving(&plan(desired, &before, options).changes, &before);
     let drain = Options { drain: true, ..options.clone() };
     let first = plan(desired, &before, &drain);
     carry_out(&mut Told(director), desired, &drain, before, first)?;
-    wait(director, &leaving, limit)?;
+    let cut = wait(director, &leaving, limit)?;
     apply(&mut Told(director), desired, options)?;
-    Ok(())
+    Ok(cut)
 }
 
 /// Servers that are to go, each with its service.
@@ -50,7 +50,8 @@ fn leaving(changes: &[Change], state: &State) -> Leaving {
     leaving
 }
 
-fn wait(director: &mut Client, leaving: &Leaving, limit: Duration) -> anyhow::Result<()> {
+/// How many connections are left then.
+fn wait(director: &mut Client, leaving: &Leaving, limit: Duration) -> anyhow::Result<usize> {
     let start = Instant::now();
     let mut progress = Progress::default();
     loop {
@@ -59,10 +60,7 @@ fn wait(director: &mut Client, leaving: &Leaving, limit: Duration) -> anyhow::Re
         let over = start.elapsed() >= limit;
         if connections == 0 || over {
             progress.end();
-            if connections > 0 {
-                say(&format!("the time is over: {} cut", count(connections, "connection")));
-            }
-            return Ok(());
+            return Ok(connections);
         }
         let rest = humantime::format_duration(Duration::from_secs(limit.saturating_sub(start.elapsed()).as_secs()));
         progress.show(&format!(

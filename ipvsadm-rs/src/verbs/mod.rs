@@ -18,6 +18,7 @@ mod watch;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -25,6 +26,7 @@ use ipvs::{Client, Namespace};
 
 use crate::arguments::Arguments;
 use crate::failure::{Failure, conclude, say};
+use crate::journal::{Folder, Journal};
 use crate::output;
 use crate::style::{Color, Palette};
 
@@ -39,6 +41,15 @@ struct Modern {
     context: Context,
     #[command(subcommand)]
     verb: Verb,
+}
+
+/// A duration that clocks can be asked for.
+fn duration(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > MAX => Err("more than 30 days".into()),
+        duration => duration.map_err(|error| error.to_string()),
+    }
 }
 
 /// What every verb takes.
@@ -57,6 +68,9 @@ pub(crate) struct Context {
     /// Where applied plans are kept
     #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/ipvsadm-rs")]
     state_dir: PathBuf,
+    /// How long to wait for another ipvsadm-rs that is changing the table
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "20s")]
+    wait: Duration,
 }
 
 #[derive(Debug, Subcommand)]
@@ -147,6 +161,16 @@ impl Context {
             None => Client::open(),
         };
         Ok(client?)
+    }
+
+    /// Where the applied plans of the director are.
+    fn folder(&self) -> anyhow::Result<Folder> {
+        Folder::of(&self.state_dir, self.netns.as_ref())
+    }
+
+    /// The applied plans, and the right to change the table.
+    fn journal(&self) -> anyhow::Result<Journal> {
+        Journal::open(self.folder()?, self.wait)
     }
 
     /// The colours of standard output.

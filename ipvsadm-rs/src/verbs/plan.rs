@@ -63,7 +63,9 @@ pub(super) struct Wanted {
 impl Wanted {
     /// What the files ask for.
     pub(super) fn read(&self) -> anyhow::Result<Asked> {
-        let config = input::read(&self.file, self.format)?.into_config()?;
+        let input = input::read(&self.file, self.format)?;
+        let is_blank = input.is_blank && self.previous.is_none();
+        let config = input.into_config()?;
         let previous = match &self.previous {
             Some(path) => input::read(path, None)?.into_config()?,
             None => Config::default(),
@@ -75,7 +77,15 @@ impl Wanted {
             former: previous.services.iter().map(|service| service.service.key).collect(),
         };
         let options = Options { scope, keep_weights: self.keep_weights, drain: false, reorder: self.reorder };
-        Ok(Asked { config, options, former_daemons: previous.daemons.unwrap_or_default() })
+        Ok(Asked { config, options, former_daemons: previous.daemons.unwrap_or_default(), is_blank })
+    }
+
+    /// Show what would have to be changed.
+    pub(super) fn show(&self, context: &Context, asked: Asked) -> anyhow::Result<u8> {
+        let state = context.open()?.state()?;
+        let (desired, options) = asked.of(&state);
+        let plan = ipvs::plan(&desired, &state, &options);
+        show(context, &Report::new(&plan, &state, self.sizes()))
     }
 
     pub(super) fn sizes(&self) -> TableSizes {
@@ -88,12 +98,14 @@ pub(super) struct Asked {
     config: Config,
     options: Options,
     former_daemons: Vec<SyncDaemon>,
+    /// Nothing was said at all, not even what was there before.
+    pub(super) is_blank: bool,
 }
 
 impl Asked {
     /// What that means for a director: a daemon that only the previous file starts is to stop, others go on.
     pub(super) fn of(self, state: &State) -> (Config, Options) {
-        let Self { mut config, options, former_daemons } = self;
+        let Self { mut config, options, former_daemons, is_blank: _ } = self;
         if config.daemons.is_none() && !former_daemons.is_empty() {
             let goes = |daemon: &&SyncDaemon| former_daemons.iter().any(|former| former.role == daemon.role);
             config.daemons = Some(state.daemons.iter().filter(|daemon| !goes(daemon)).copied().collect());
@@ -104,11 +116,7 @@ impl Asked {
 
 impl Plan {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let asked = self.wanted.read()?;
-        let state = context.open()?.state()?;
-        let (desired, options) = asked.of(&state);
-        let plan = ipvs::plan(&desired, &state, &options);
-        show(context, &Report::new(&plan, &state, self.wanted.sizes()))
+        self.wanted.show(context, self.wanted.read()?)
     }
 }
 

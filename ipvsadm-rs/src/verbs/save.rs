@@ -20,7 +20,7 @@ pub(super) struct Save {
     /// The form
     #[arg(long, value_enum, default_value = "rules")]
     format: Form,
-    /// Write to this file, which is replaced in one step, instead of standard output
+    /// Write to this file, which is replaced in one step, instead of standard output; a device or a pipe is written to
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

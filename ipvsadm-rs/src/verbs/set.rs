@@ -13,6 +13,7 @@ use ipvs::{
 };
 
 use super::apply::show_result;
+use super::record::Record;
 use super::{Context, code};
 use crate::failure::say;
 use crate::names::System;
@@ -22,6 +23,8 @@ use crate::report::Report;
 ///
 /// With a server (-r) its settings are changed, else the service's. Without a service, the server's in every service that
 /// has it: `ipvsadm-rs set -r 10.0.0.7 --weight 0` drains it everywhere.
+///
+/// This is not kept for `undo`, which health checkers would fill; to undo it, set what was before.
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("service").multiple(false))]
 pub(super) struct Set {
@@ -153,8 +156,9 @@ fn on_or_off(text: &str) -> Result<bool, String> {
 
 impl Set {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let mut director = context.open()?;
         let key = self.service()?;
+        let record = if self.dry_run { None } else { Some(Record::open(context)?) };
+        let mut director = context.open()?;
         let state = self.read(&mut director, key)?;
         let changes = match &self.real_server {
             Some(server) => self.server_changes(&state, server)?,
@@ -168,6 +172,9 @@ impl Set {
         let report = Report::new(&plan, &state, TableSizes::default());
         if self.dry_run {
             return super::plan::show(context, &report);
+        }
+        if let Some(waiting) = record.as_ref().and_then(Record::journal).and_then(|journal| journal.waiting()) {
+            say(&format!("note: plan {} waits for confirmation; put back, it takes this along", waiting.number));
         }
         let refused = director.submit(&plan.changes)?;
         for (_, error) in &refused {

@@ -3,13 +3,16 @@
 use anyhow::{Context as _, bail};
 use clap::Args;
 use ipvs::hash::TableSizes;
-use ipvs::{Director, plan};
+use ipvs::plan::Options;
+use ipvs::{Config, Director, plan};
 use serde::Serialize;
 
 use super::apply::show_result;
 use super::record::{Record, finish};
 use super::{Context, code};
-use crate::journal::{Entry, Journal, Status};
+use crate::failure::say;
+use crate::input::count;
+use crate::journal::{Entry, Folder, Intent, Status, WATCHER_GONE, way_back};
 use crate::progress::Told;
 use crate::report::Report;
 
@@ -17,103 +20,175 @@ use crate::report::Report;
 ///
 /// What the plan could not touch (--only, --protect) is not touched now either; of a plan that left others' services alone
 /// (--listed-only, --previous), only what it changed.
+///
+/// With a number, that plan and all after it are undone, and the next `undo` goes back from there. A plan that is undone
+/// does not wait for confirmation any more.
 #[derive(Args, Debug)]
 pub(super) struct Undo {
     /// The number of the plan; the last one that was applied, if not given
     number: Option<u64>,
     /// Show the applied plans
-    #[arg(long, conflicts_with_all = ["number", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["number", "dry_run", "pending"])]
     list: bool,
+    /// Only the plan that waits for confirmation, if there is one
+    #[arg(long, conflicts_with = "number")]
+    pending: bool,
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
 }
 
-#[derive(Serialize)]
-struct Listed<'e> {
-    number: u64,
-    time: &'e str,
-    status: Status,
-    changes: &'e [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    undoes: Option<u64>,
+/// Plans that are to be undone: one and those after it.
+struct Undone {
+    first: Entry,
+    later: Vec<Entry>,
 }
 
 impl Undo {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let journal = Journal::open(&context.state_dir, context.netns.as_ref())?;
+        let folder = context.folder()?;
         if self.list {
-            return list(context, &journal);
+            return list(context, &folder);
         }
-        let mut entry = match self.number {
-            Some(number) => journal.read(number)?,
-            None => last(&journal)?,
-        };
-        let (config, options) = entry.way_back()?;
-        let mut director = context.open()?;
-        let before = director.state()?;
-        let plan = plan(&config, &before, &options);
-        let report = Report::new(&plan, &before, TableSizes::default());
         if self.dry_run {
+            let Some(undone) = self.choose(&folder)? else { return Ok(code::DONE) };
+            let (config, options) = undone.way_back(&folder)?;
+            let state = context.open()?.state()?;
+            let report = Report::new(&plan(&config, &state, &options), &state, TableSizes::default());
             return super::plan::show(context, &report);
         }
-        if !report.is_empty() {
-            let lines = plan.changes.iter().map(ToString::to_string).collect();
-            let own = journal.begin(entry.scope.clone(), lines, &before, Some(entry.number))?;
-            let result = ipvs::apply::carry_out(&mut Told(&mut director), &config, &options, before, plan);
-            let mut record = Record { journal: Some(journal), entry: Some(own) };
-            finish(&mut director, &mut record, result.map(drop).map_err(Into::into))?;
-            if let Some(journal) = &record.journal {
-                journal.conclude(&mut entry, Status::Undone)?;
-            }
-        } else {
-            journal.conclude(&mut entry, Status::Undone)?;
+        if self.pending && self.choose(&folder)?.is_none() {
+            // Nobody has to be waited for.
+            return Ok(code::DONE);
         }
+        let journal = context.journal()?;
+        let Some(undone) = self.choose(&journal)? else { return Ok(code::DONE) };
+        let (config, options) = undone.way_back(&journal)?;
+        let mut record = Record::from(journal);
+        let report = carry_out(context, &mut record, &undone, &config, &options)?;
+        if let Some(journal) = record.journal() {
+            for mut entry in undone.into_entries() {
+                entry.end(Status::Undone);
+                journal.write(&entry)?;
+            }
+        }
+        drop(record);
         show_result(context, &report)?;
         Ok(code::DONE)
     }
+
+    /// The plans that are meant; none only if that is no mistake.
+    fn choose(&self, folder: &Folder) -> anyhow::Result<Option<Undone>> {
+        if self.pending {
+            let waiting = folder.waiting().filter(|entry| folder.is_watched(entry.number));
+            return Ok(waiting.map(|first| Undone { first, later: Vec::new() }));
+        }
+        let mut in_force = in_force(folder);
+        let first = match self.number {
+            Some(number) => folder.read(number)?,
+            None => in_force.pop().context("no applied plan is left to undo")?,
+        };
+        let later = in_force.into_iter().filter(|entry| entry.number > first.number).collect();
+        Ok(Some(Undone { first, later }))
+    }
 }
 
-/// The last plan that is still in force.
-fn last(journal: &Journal) -> anyhow::Result<Entry> {
-    let in_force = |entry: &Entry| matches!(entry.status, Status::Done | Status::Begun) && entry.undoes.is_none();
-    let mut entries = journal.entries()?;
-    let at = entries.iter().rposition(in_force).context("no applied plan is left to undo")?;
-    Ok(entries.swap_remove(at))
+impl Undone {
+    fn way_back(&self, folder: &Folder) -> anyhow::Result<(Config, Options)> {
+        way_back(folder, &self.first, &self.later)
+    }
+
+    fn into_entries(self) -> impl Iterator<Item = Entry> {
+        // The one that the list calls undone by this comes last: cut off before, all can be undone again.
+        self.later.into_iter().chain([self.first])
+    }
 }
 
-fn list(context: &Context, journal: &Journal) -> anyhow::Result<u8> {
-    let entries = journal.entries()?;
-    let listed: Vec<Listed<'_>> = entries
-        .iter()
-        .map(|Entry { number, time, status, changes, undoes, .. }| Listed {
-            number: *number,
-            time,
-            status: *status,
-            changes,
-            undoes: *undoes,
-        })
-        .collect();
+fn carry_out(
+    context: &Context,
+    record: &mut Record,
+    undone: &Undone,
+    config: &Config,
+    options: &Options,
+) -> anyhow::Result<Report> {
+    let mut director = context.open()?;
+    let before = director.state()?;
+    let plan = plan(config, &before, options);
+    let report = Report::new(&plan, &before, TableSizes::default());
+    if !report.is_empty() {
+        let changes = plan.changes.iter().map(ToString::to_string).collect();
+        let undoes = Some(undone.first.number);
+        record.begin(Intent { scope: &options.scope, changes, undoes, confirm_within: None }, &before)?;
+        let result = ipvs::apply::carry_out(&mut Told(&mut director), config, options, before, plan);
+        finish(&mut director, record, result.map(drop).map_err(Into::into))?;
+    }
+    Ok(report)
+}
+
+/// The plans that are still in force, the last one last.
+fn in_force(folder: &Folder) -> Vec<Entry> {
+    let read = |(_, entry): (u64, anyhow::Result<Entry>)| match entry {
+        Ok(entry) => Some(entry),
+        Err(error) => {
+            say(&format!("note: passed over: {error:#}"));
+            None
+        }
+    };
+    folder.entries().into_iter().filter_map(read).filter(Entry::is_in_force).collect()
+}
+
+/// A row of the list.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row {
+    Entry(Box<Entry>),
+    Unreadable { number: u64, error: String },
+}
+
+fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
+    let row = |(number, entry): (u64, anyhow::Result<Entry>)| match entry {
+        Ok(entry) => Row::Entry(Box::new(entry)),
+        Err(error) => Row::Unreadable { number, error: format!("{error:#}") },
+    };
+    let rows: Vec<Row> = folder.entries().into_iter().map(row).collect();
     if context.json {
-        context.write_json(&listed)?;
+        context.write_json(&rows)?;
         return Ok(code::DONE);
     }
-    if listed.is_empty() {
+    if rows.is_empty() {
         bail!("no plan has been applied to this table");
     }
     context.write(|out| {
-        for Listed { number, time, status, changes, undoes } in &listed {
-            let status = match (status, undoes) {
-                (Status::Done, Some(undone)) => format!("took back {undone}"),
-                (Status::Begun, _) => "was cut off".into(),
-                (Status::Done, None) => "done".into(),
-                (Status::RolledBack, _) => "refused, put back".into(),
-                (Status::Expired, _) => "not confirmed, put back".into(),
-                (Status::Undone, _) => "undone".into(),
-            };
-            writeln!(out, "{number:>6}  {time}  {status:<24} {}", crate::input::count(changes.len(), "change"))?;
+        for row in &rows {
+            match row {
+                Row::Entry(entry) => writeln!(out, "{}", line(entry, folder))?,
+                Row::Unreadable { number, error } => writeln!(out, "{number:>6}  unreadable: {error}")?,
+            }
         }
         Ok(())
     })?;
     Ok(code::DONE)
+}
+
+fn line(entry: &Entry, folder: &Folder) -> String {
+    let Entry { number, time, status, changes, undoes, waits, error, .. } = entry;
+    let is_watched = folder.is_watched(*number);
+    let status = match (status, undoes, waits) {
+        (_, _, Some(_)) if is_watched => "waits for confirmation".into(),
+        (_, _, Some(_)) => "was not confirmed".into(),
+        (Status::Done, Some(undone), _) => format!("took back {undone}"),
+        (Status::Done, None, _) => "done".into(),
+        (Status::Begun, ..) => "was cut off".into(),
+        (Status::RolledBack, ..) => "refused, put back".into(),
+        (Status::Expired, ..) => "not confirmed, put back".into(),
+        (Status::Undone, ..) => "undone".into(),
+        (Status::Failed, ..) => "could not be put back".into(),
+    };
+    let remark = match (waits, error) {
+        (Some(waits), _) if is_watched => waits.until.as_ref().map(|until| format!("until {until}")),
+        (Some(_), _) => Some(WATCHER_GONE.to_owned()),
+        (None, error) => error.clone(),
+    };
+    let remark = remark.map(|remark| format!(": {remark}")).unwrap_or_default();
+    format!("{number:>6}  {time}  {status:<24} {}{remark}", count(changes.len(), "change"))
 }

@@ -1,42 +1,40 @@
 //! The process that puts a plan back unless it is confirmed in time. It outlives the terminal it was started from.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::record::{Record, put_back};
+use super::record::put_back;
 use super::{Context, code};
-use crate::journal::{self, Journal, Pending, Status};
+use crate::journal::{Entry, Folder, Journal, Status, Waits, way_back};
+use crate::syslog::{Priority, log};
 
 /// Put a plan back when its time is over
 #[derive(Args, Debug)]
 pub(super) struct Watch {
     number: u64,
-    milliseconds: u64,
 }
 
 /// What it says when nothing can keep it any more from putting the plan back.
 const READY: &str = "ready";
 
-/// Note that the plan waits for confirmation, and start the process that waits. It is started before the first change is
-/// made, so that the changes are put back also if this process does not live to see their end.
-pub(super) fn start(context: &Context, record: &Record, limit: Duration) -> anyhow::Result<()> {
-    let (Some(journal), Some(entry)) = (&record.journal, &record.entry) else {
-        bail!("without a journal nothing can be put back");
-    };
-    let until = humantime::format_rfc3339_seconds(SystemTime::now() + limit).to_string();
-    journal.wait_for_confirmation(&Pending { number: entry.number, until })?;
+/// The process that waits. It counts from when this is dropped, and be it because this process dies.
+pub(super) struct Watcher(#[expect(dead_code, reason = "held")] Option<ChildStdin>);
+
+/// Start the process that waits. That is done before the first change is made, so that the changes are put back also if
+/// this process does not live to see their end.
+pub(super) fn start(context: &Context, entry: &Entry) -> anyhow::Result<Watcher> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("ipvsadm-rs").arg("watch").arg("--state-dir").arg(&context.state_dir);
     if let Some(namespace) = &context.netns {
         command.arg("--netns").arg(namespace.to_string());
     }
-    command.arg(entry.number.to_string()).arg(limit.as_millis().to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.arg(entry.number.to_string());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().context("cannot start the process that waits for confirmation")?;
     let mut line = String::new();
     let stdout = child.stdout.take().context("no pipe")?;
@@ -44,47 +42,76 @@ pub(super) fn start(context: &Context, record: &Record, limit: Duration) -> anyh
     if line.trim() != READY {
         bail!("the process that waits for confirmation did not start");
     }
-    Ok(())
-}
-
-/// Nothing waits any more.
-pub(super) fn stop(context: &Context, record: &Record) -> anyhow::Result<()> {
-    if let Some(entry) = &record.entry {
-        journal::take_pending(&context.state_dir, context.netns.as_ref(), Some(entry.number))?;
-    }
-    Ok(())
+    Ok(Watcher(child.stdin.take()))
 }
 
 impl Watch {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         // A session of its own: no terminal can take this process along when it goes.
         rustix::process::setsid().context("cannot leave the terminal")?;
-        let deadline = Instant::now() + Duration::from_millis(self.milliseconds);
+        let folder = context.folder()?;
+        let _watch = folder.watch(self.number)?;
+        let waits = waits(&folder, self.number).context("this plan does not wait")?;
         context.write(|out| writeln!(out, "{READY}"))?;
-        while let Some(rest) = deadline.checked_duration_since(Instant::now()) {
-            std::thread::sleep(rest);
+        io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+        if !is_ended_within(waits.within, &folder, self.number) {
+            self.put_back(context, folder, waits.within);
         }
-        let taken = journal::take_pending(&context.state_dir, context.netns.as_ref(), Some(self.number))?;
-        if taken.is_none() {
-            return Ok(code::DONE);
-        }
-        let journal = patiently_open(context)?;
-        let mut entry = journal.read(self.number)?;
-        let (config, options) = entry.way_back()?;
-        put_back(&mut context.open()?, &config, &options)?;
-        journal.conclude(&mut entry, Status::Expired)?;
         Ok(code::DONE)
+    }
+
+    /// Nobody looks any more: what comes of it is said in the journal and in the log.
+    fn put_back(&self, context: &Context, folder: Folder, within: Duration) {
+        let within = humantime::format_duration(within);
+        let what = format!("plan {} was not confirmed within {within}", self.number);
+        match put_back_if_it_waits(context, folder, self.number) {
+            Ok(true) => log(Priority::Notice, &format!("{what} and was put back")),
+            Ok(false) => {}
+            Err(error) => log(Priority::Error, &format!("{what}, and could not be put back: {error:#}")),
+        }
     }
 }
 
-/// Whoever is changing the table has to come to an end first: the plan itself, perhaps.
-fn patiently_open(context: &Context) -> anyhow::Result<Journal> {
-    const PATIENCE: Duration = Duration::from_secs(600);
+fn waits(folder: &Folder, number: u64) -> Option<Waits> {
+    folder.read(number).ok()?.waits
+}
+
+/// Wait; look now and then whether there is still a reason to.
+fn is_ended_within(limit: Duration, folder: &Folder, number: u64) -> bool {
+    const LOOK: Duration = Duration::from_secs(5);
     let start = Instant::now();
     loop {
-        match Journal::open(&context.state_dir, context.netns.as_ref()) {
-            Err(_) if start.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(100)),
-            journal => return journal,
+        if folder.read(number).is_ok_and(|entry| entry.waits.is_none()) {
+            return true;
+        }
+        let rest = limit.saturating_sub(start.elapsed());
+        if rest.is_zero() {
+            return false;
+        }
+        std::thread::sleep(rest.min(LOOK));
+    }
+}
+
+/// Whoever is changing the table has to come to an end first; only then it shows whether the plan still waits.
+fn put_back_if_it_waits(context: &Context, folder: Folder, number: u64) -> anyhow::Result<bool> {
+    /// A little longer than anybody drains.
+    const PATIENCE: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+    let journal = Journal::open(folder, PATIENCE)?;
+    let mut entry = journal.read(number)?;
+    if entry.waits.is_none() {
+        return Ok(false);
+    }
+    let result =
+        way_back(&journal, &entry, &[]).and_then(|(config, options)| put_back(&mut context.open()?, &config, &options));
+    match &result {
+        Ok(()) => entry.end(Status::Expired),
+        Err(error) => {
+            entry.end(Status::Failed);
+            entry.error = Some(format!("{error:#}"));
         }
     }
+    if let Err(error) = journal.write(&entry) {
+        log(Priority::Error, &format!("what has become of plan {number} is not noted: {error:#}"));
+    }
+    result.map(|()| true)
 }

@@ -14,6 +14,7 @@ ipvs_tests::tests! {
     a_table_that_is_not_as_it_was_applied, needs = "resource-agents";
     an_edited_file, needs = "resource-agents";
     what_is_its_alone, needs = "resource-agents";
+    what_waits_for_a_person, needs = "resource-agents";
     what_it_cannot_do, needs = "resource-agents";
 }
 
@@ -166,6 +167,18 @@ fn what_is_its_alone() {
     whole.looks_closely(GENERIC);
     whole.gives("stop", SUCCESS);
     assert_eq!(held(), "");
+}
+
+fn what_waits_for_a_person() {
+    let table = Table::new(&[]);
+    wanted(WEB);
+    table.gives("start", SUCCESS);
+    fs::write("other", format!("{}{DNS}", WEB.replace("rr", "wlc"))).unwrap();
+    ok("ipvsadm-rs apply other --confirm-within 60s");
+    table.gives("stop", SUCCESS);
+    assert_eq!(held(), "");
+    let list = ok("ipvsadm-rs undo --list");
+    assert!(list.lines().nth(1).is_some_and(|line| line.contains("  undone  ")), "{list}");
 }
 
 fn what_it_cannot_do() {

@@ -10,8 +10,10 @@ ipvs_tests::tests! {
     toml_json_and_standard_input;
     what_is_refused_is_put_back;
     what_is_wrong_changes_nothing;
+    who_says_nothing_does_not_mean_to_empty_the_table;
     a_dry_run_is_a_plan;
     one_at_a_time;
+    one_after_the_other;
     without_a_journal_it_is_said;
     in_another_namespace;
 }
@@ -97,6 +99,27 @@ fn what_is_wrong_changes_nothing() {
     assert_eq!(rules(), WEB);
 }
 
+fn who_says_nothing_does_not_mean_to_empty_the_table() {
+    director(WEB);
+    write("comments", "# web\n\n");
+    write("table.json", "{}\n");
+    for line in ["false | ipvsadm-rs apply -", "ipvsadm-rs apply comments", "ipvsadm-rs apply table.json --only tcp"] {
+        let ran = shell(line);
+        assert_eq!((ran.code, ran.stderr.contains("--allow-empty, if that is meant")), (Some(1), true), "{ran}");
+    }
+    assert_eq!(rules(), WEB);
+    ok("ipvsadm-rs apply comments --listed-only");
+    ok("ipvsadm-rs apply comments --previous /dev/null");
+    assert_eq!(rules(), WEB);
+    ok("ipvsadm-rs apply comments --allow-empty");
+    assert_eq!(rules(), "");
+    ok("ipvsadm-rs apply comments");
+    ok("ipvsadm-rs undo");
+    write("table.json", "{\"services\": []}\n");
+    ok("ipvsadm-rs apply table.json");
+    assert_eq!(rules(), "");
+}
+
 fn a_dry_run_is_a_plan() {
     director(WEB);
     write("wanted", "");
@@ -105,15 +128,37 @@ fn a_dry_run_is_a_plan() {
     assert_eq!(rules(), WEB);
 }
 
+/// What holds the lock of the table in a shell.
+const LOCK: &str = "exec 9> $(echo s/*/lock); flock 9";
+
 fn one_at_a_time() {
     director(WEB);
-    write("wanted", "");
-    let ran = shell(
-        "mkdir -p s/inode && flock_dir=$(ipvsadm-rs --state-dir s undo --list 2>/dev/null; ls -d s/[!i]* s/inode-* 2>/dev/null | head -1); exec 9> $flock_dir/lock; flock 9; ipvsadm-rs --state-dir s apply wanted",
-    );
-    assert_eq!(ran.code, Some(1), "{ran}");
-    assert!(ran.stderr.contains("another ipvsadm-rs is changing this table"), "{ran}");
+    write("wanted", &WEB.replace("-w 3", "-w 5"));
+    ok("ipvsadm-rs --state-dir s apply rules");
+    for line in ["apply wanted", "undo", "confirm", "set -r 10.0.0.1 --weight 9"] {
+        let ran = shell(&format!("{LOCK}; ipvsadm-rs --state-dir s --wait 0s {line}"));
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.contains("another ipvsadm-rs is changing this table"), "{ran}");
+    }
+    for line in ["apply --dry-run wanted", "undo --list", "undo --dry-run", "set -r 10.0.0.1 --weight 9 --dry-run"] {
+        let ran = shell(&format!("{LOCK}; ipvsadm-rs --state-dir s --wait 0s {line}"));
+        assert!(!ran.stderr.contains("another"), "{ran}");
+    }
     assert_eq!(rules(), WEB);
+}
+
+/// Who comes second plans from what the first has left.
+fn one_after_the_other() {
+    director(WEB);
+    write("wanted", &WEB.replace("-w 3", "-w 5"));
+    ok("ipvsadm-rs --state-dir s apply rules");
+    let first = format!("{LOCK}; : > locked; sleep 1; ipvsadm -E -t 192.0.2.1:80 -s rr");
+    let ran = shell(&format!(
+        "({first}) & until [ -e locked ]; do sleep 0.1; done; ipvsadm-rs --state-dir s apply wanted; wait"
+    ));
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), "waiting: another ipvsadm-rs is changing this table\n"));
+    assert!(ran.stdout.contains("2 changes made"), "{ran}");
+    assert_eq!(rules(), WEB.replace("-w 3", "-w 5"));
 }
 
 fn without_a_journal_it_is_said() {

@@ -9,6 +9,7 @@ ipvs_tests::tests! {
     needs_neither_root_nor_kernel;
     tells_all_errors_at_once;
     tells_what_was_hardly_meant;
+    tells_that_nothing_is_said;
     speaks_json;
 }
 
@@ -55,6 +56,14 @@ fn tells_what_was_hardly_meant() {
             "rules:4:1: warning: UDP 192.0.2.1:53 has no servers: every connection is refused",
         ]
     );
+}
+
+fn tells_that_nothing_is_said() {
+    ours::install();
+    write("rules", "# all that is left\n");
+    let ran = run("ipvsadm-rs check rules");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "rules: good, with 1 warning: 0 services, 0 servers\n"));
+    assert_eq!(ran.stderr, "rules: warning: this says nothing at all\n");
 }
 
 fn speaks_json() {

@@ -1,5 +1,7 @@
 //! `ipvsadm-rs apply --confirm-within` and `ipvsadm-rs confirm`
 
+use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use ipvs_tests::command::{ok, run, shell};
@@ -13,6 +15,11 @@ ipvs_tests::tests! {
     the_loss_of_the_terminal_changes_nothing;
     what_was_refused_does_not_wait;
     nothing_waits;
+    while_one_waits_nothing_else_is_applied;
+    undone_it_does_not_wait;
+    the_process_that_waits_is_killed;
+    what_cannot_be_put_back_is_told;
+    times_that_no_clock_can_tell;
 }
 
 fn put_back() {
@@ -67,4 +74,111 @@ fn nothing_waits() {
     write("wanted", WEB);
     assert_eq!(ok("ipvsadm-rs apply wanted --confirm-within 60s"), "nothing to change\n");
     assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing was changed");
+}
+
+fn while_one_waits_nothing_else_is_applied() {
+    director(WEB);
+    write("first", &WEB.replace("wrr", "wlc"));
+    write("second", &WEB.replace("wrr", "rr"));
+    ok("ipvsadm-rs apply first --confirm-within 60s");
+    for line in ["apply second", "apply second --confirm-within 60s"] {
+        assert_eq!(
+            run(&format!("ipvsadm-rs {line}")).stderr,
+            "ipvsadm-rs: plan 1 waits for confirmation: `ipvsadm-rs confirm' keeps it, `ipvsadm-rs undo' puts it back; \
+             then try again\n"
+        );
+    }
+    assert_eq!(run("ipvsadm-rs apply second --dry-run").code, Some(2));
+    assert_eq!(ok("ipvsadm-rs apply first"), "nothing to change\n");
+    let set = run("ipvsadm-rs set -r 10.0.0.1 --weight 9");
+    assert_eq!((set.code, set.stderr.starts_with("note: plan 1 waits for confirmation; ")), (Some(0), true), "{set}");
+    assert!(ok("ipvsadm-rs undo --list").contains("  waits for confirmation   1 change: until 20"));
+    ok("ipvsadm-rs confirm");
+    ok("ipvsadm-rs apply second");
+    assert_eq!(rules(), WEB.replace("wrr", "rr"));
+}
+
+fn undone_it_does_not_wait() {
+    director(WEB);
+    write("first", &WEB.replace("wrr", "wlc"));
+    write("second", &WEB.replace("wrr", "rr"));
+    for undo in ["undo", "undo --pending"] {
+        ok("ipvsadm-rs apply first --confirm-within 1s");
+        ok(&format!("ipvsadm-rs {undo}"));
+        assert_eq!(rules(), WEB);
+        ok("ipvsadm-rs apply second");
+        assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing waits");
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(rules(), WEB.replace("wrr", "rr"), "what came after it stays");
+        ok("ipvsadm-rs undo");
+    }
+}
+
+/// The process that waits for the confirmation of a plan.
+fn watcher() -> String {
+    let cmdline = |pid: &String| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let processes = fs::read_dir("/proc").unwrap().map(|found| found.unwrap().file_name().into_string().unwrap());
+    let mut found = processes.filter(|pid| cmdline(pid).starts_with("ipvsadm-rs\0watch\0"));
+    found.next().expect("a process that waits")
+}
+
+fn the_process_that_waits_is_killed() {
+    director(WEB);
+    write("first", &WEB.replace("wrr", "wlc"));
+    write("second", &WEB.replace("wrr", "rr"));
+    let note = "note: plan 1 was not confirmed, but the process that was to put it back is gone: it stays\n";
+    for (stays, note) in [("first", ""), ("second", note)] {
+        let ran = run(&format!("ipvsadm-rs apply {stays} --confirm-within 60s"));
+        assert_eq!(ran.stderr, format!("{note}all is put back in 1m unless `ipvsadm-rs confirm' is given before\n"));
+        ok(&format!("kill -9 {}", watcher()));
+        wait::until(Duration::from_secs(5), || {
+            let list = ok("ipvsadm-rs undo --list");
+            let told = "was not confirmed        1 change: the process that was to put it back is gone\n";
+            if list.ends_with(told) { Ok(()) } else { Err(list) }
+        });
+        assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing waits");
+        assert_eq!(rules(), fs::read_to_string(stays).unwrap());
+    }
+    assert_eq!(ok("ipvsadm-rs confirm"), "plan 2 stays all the same: the process that was to put it back is gone\n");
+    assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing waits");
+}
+
+fn what_cannot_be_put_back_is_told() {
+    director(WEB);
+    let _ = fs::remove_file("/dev/log");
+    let logger = UnixDatagram::bind("/dev/log").unwrap();
+    logger.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let logged = || {
+        let mut line = [0; 4096];
+        let length = logger.recv(&mut line).expect("a line in the log");
+        String::from_utf8_lossy(&line[..length]).into_owned()
+    };
+    write("wanted", &WEB.replace("wrr", "wlc"));
+    ok("ipvsadm-rs --state-dir s apply wanted --confirm-within 1s");
+    let line = logged();
+    assert!(
+        line.starts_with("<29>ipvsadm-rs[") && line.ends_with("plan 1 was not confirmed within 1s and was put back")
+    );
+    assert_eq!(rules(), WEB);
+
+    ok("ipvsadm-rs --state-dir s apply wanted --confirm-within 1s");
+    shell("sed -i '2s/wrr/{/;2s/.$//' s/*/000002.json").ok();
+    let line = logged();
+    assert!(line.starts_with("<27>ipvsadm-rs[") && line.contains("not be put back: "), "{line}");
+    let list = ok("ipvsadm-rs --state-dir s undo --list");
+    assert!(
+        list.contains("could not be put back    1 change: s/") && list.contains("does not say what was before"),
+        "{list}"
+    );
+}
+
+fn times_that_no_clock_can_tell() {
+    director(WEB);
+    write("wanted", &WEB.replace("wrr", "wlc"));
+    for time in ["9000years", "31d", "18446744073709551615s", "soon"] {
+        let ran = run(&format!("ipvsadm-rs apply wanted --confirm-within {time}"));
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.starts_with("error: invalid value "), "{ran}");
+    }
+    assert_eq!(rules(), WEB);
 }

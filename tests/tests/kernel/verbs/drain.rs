@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ipvs_tests::serve::Protocol::Tcp;
-use ipvs_tests::topology::Nat;
+use ipvs_tests::topology::{Host, Nat};
 use ipvs_tests::wait;
 
 use super::write;
@@ -12,6 +12,9 @@ use crate::ours;
 ipvs_tests::tests! {
     waits_for_the_last_connection;
     cuts_when_the_time_is_over;
+    the_time_to_confirm_begins_afterwards;
+    killed_in_between_all_is_put_back;
+    a_terminal_that_takes_no_words_is_not_waited_for;
 }
 
 /// A service with one held connection to each server.
@@ -54,4 +57,46 @@ fn cuts_when_the_time_is_over() {
     assert!(start.elapsed() >= Duration::from_secs(2));
     assert!(ran.stderr.contains("the time is over: 1 connection cut"), "{ran}");
     assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"), "gone all the same");
+}
+
+fn the_time_to_confirm_begins_afterwards() {
+    let lab = Nat::new().unwrap();
+    let _held = busy(&lab);
+    lab.director.ok("ipvsadm-rs apply wanted --drain 6s --confirm-within 5s");
+    assert_eq!(lab.director.ok("ipvsadm-rs confirm"), "plan 1 stays\n");
+    assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"));
+}
+
+fn killed_in_between_all_is_put_back() {
+    let lab = Nat::new().unwrap();
+    let _held = busy(&lab);
+    let director = &lab.director;
+    let before = director.ok("ipvsadm-save -n");
+    let apply = director.start("ipvsadm-rs apply wanted --drain 60s --confirm-within 1s");
+    wait::until(Duration::from_secs(10), || {
+        let list = director.ok("ipvsadm -Ln");
+        if list.contains("10.2.0.11:9000               Masq    0      1") { Ok(()) } else { Err(list) }
+    });
+    drop(apply);
+    is_put_back(director, &before);
+}
+
+fn is_put_back(director: &Host, before: &str) {
+    wait::until(Duration::from_secs(20), || {
+        let list = director.run("ipvsadm-rs undo --list").stdout;
+        if list.contains("not confirmed, put back") { Ok(()) } else { Err(list) }
+    });
+    assert_eq!(director.ok("ipvsadm-save -n"), before);
+}
+
+/// It may be the one that was cut off: what it is told must not keep the rest from being done, or from being put back.
+fn a_terminal_that_takes_no_words_is_not_waited_for() {
+    let lab = Nat::new().unwrap();
+    let _held = busy(&lab);
+    let before = lab.director.ok("ipvsadm-save -n");
+    // ^S, and a keyboard that stays.
+    let apply = "ipvsadm-rs apply wanted --drain 3s --confirm-within 1s";
+    write("terminal", &format!("(printf '\\023'; sleep 30) | script -qec 'sleep 1; {apply}' /dev/null"));
+    let _terminal = lab.director.start("sh terminal");
+    is_put_back(&lab.director, &before);
 }

@@ -1,7 +1,7 @@
 //! `ipvsadm-rs save`
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use ipvs_tests::command::{ok, run, shell};
 use ipvs_tests::reference::Ipvsadm;
@@ -13,6 +13,8 @@ ipvs_tests::tests! {
     loses_nothing;
     can_be_restored_by_the_reference;
     a_file_is_replaced_in_one_step;
+    what_is_no_file_is_written_to;
+    a_link_to_nothing_yet;
     what_rules_cannot_say_is_told;
 }
 
@@ -43,11 +45,13 @@ fn a_file_is_replaced_in_one_step() {
     director(WEB);
     write("file", "old");
     fs::set_permissions("file", fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::chown("file", Some(7), Some(8)).unwrap();
     std::os::unix::fs::symlink("file", "link").unwrap();
     ok("ipvsadm-rs save -o link");
     assert_eq!(fs::read_to_string("file").unwrap(), ok("ipvsadm-rs save"));
     assert!(fs::symlink_metadata("link").unwrap().is_symlink());
-    assert_eq!(fs::metadata("file").unwrap().permissions().mode() & 0o777, 0o640);
+    let file = fs::metadata("file").unwrap();
+    assert_eq!((file.mode() & 0o777, file.uid(), file.gid()), (0o640, 7, 8));
     let names: Vec<_> = fs::read_dir(".").unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("new")), "{names:?}");
     let ran = run("ipvsadm-rs save -o nowhere/file");
@@ -58,6 +62,30 @@ fn a_file_is_replaced_in_one_step() {
         (full.code, full.stderr.as_str()),
         (Some(1), "cannot write to standard output: No space left on device (os error 28)\n")
     );
+}
+
+fn what_is_no_file_is_written_to() {
+    use std::os::unix::fs::FileTypeExt;
+    director(WEB);
+    let rules = ok("ipvsadm-rs save");
+    assert_eq!(shell("ipvsadm-rs save -o /proc/self/fd/1 | cat").ok(), rules);
+    assert_eq!(ok("ipvsadm-rs save -o /proc/self/fd/1"), rules, "a file without a name");
+    assert_eq!(shell("mkfifo pipe; cat pipe & ipvsadm-rs save -o pipe; wait").ok(), rules);
+    ok("ipvsadm-rs save -o /dev/null");
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    let full = run("ipvsadm-rs save -o /dev/full");
+    assert_eq!((full.code, full.stderr.contains("/dev/full: No space left")), (Some(1), true), "{full}");
+}
+
+fn a_link_to_nothing_yet() {
+    director(WEB);
+    fs::create_dir("folder").unwrap();
+    std::os::unix::fs::symlink("folder/second", "first").unwrap();
+    std::os::unix::fs::symlink("file", "folder/second").unwrap();
+    ok("ipvsadm-rs save -o first");
+    assert_eq!(fs::read_to_string("folder/file").unwrap(), ok("ipvsadm-rs save"));
+    std::os::unix::fs::symlink("round", "round").unwrap();
+    assert_eq!(run("ipvsadm-rs save -o round").code, Some(1));
 }
 
 fn what_rules_cannot_say_is_told() {

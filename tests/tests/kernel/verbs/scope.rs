@@ -32,9 +32,9 @@ fn only_what_is_named() {
 fn not_what_is_protected() {
     director(MINE_AND_THEIRS);
     write("wanted", "");
-    ok("ipvsadm-rs apply wanted --protect fwmark --protect udp");
+    ok("ipvsadm-rs apply wanted --allow-empty --protect fwmark --protect udp");
     assert_eq!(rules(), "-A -u 192.0.2.1:53 -s rr\n-A -f 7 -s rr\n");
-    ok("ipvsadm-rs apply wanted --protect fwmark:7");
+    ok("ipvsadm-rs apply wanted --allow-empty --protect fwmark:7");
     assert_eq!(rules(), "-A -f 7 -s rr\n");
 }
 

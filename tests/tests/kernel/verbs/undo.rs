@@ -1,6 +1,6 @@
 //! `ipvsadm-rs undo`
 
-use ipvs_tests::command::{ok, run};
+use ipvs_tests::command::{ok, run, shell};
 
 use super::{WEB, director, rules, write};
 use crate::ours;
@@ -8,6 +8,9 @@ use crate::ours;
 ipvs_tests::tests! {
     goes_back_step_by_step;
     goes_back_to_a_number;
+    goes_back_over_plans_that_touched_different_things;
+    entries_that_cannot_be_read;
+    old_entries_go;
     shows_what_it_would_do;
     nothing_to_undo;
     what_others_did_meanwhile_stays;
@@ -42,6 +45,55 @@ fn goes_back_to_a_number() {
     three_plans();
     ok("ipvsadm-rs undo 2");
     assert_eq!(rules(), weight(4));
+    ok("ipvsadm-rs undo");
+    assert_eq!(rules(), WEB, "from there on");
+    let list = ok("ipvsadm-rs undo --list");
+    let status: Vec<&str> = list.lines().map(|line| line[30..54].trim()).collect();
+    assert_eq!(status, ["undone", "undone", "undone", "took back 2", "took back 1"], "{list}");
+}
+
+fn goes_back_over_plans_that_touched_different_things() {
+    director("-A -t 192.0.2.1:80 -s rr\n-A -f 7 -s rr\n");
+    write("web", "-A -t 192.0.2.1:80 -s wrr\n");
+    write("marks", "-A -f 7 -s wlc\n-A -f 8 -s wlc\n");
+    ok("ipvsadm-rs apply web --listed-only");
+    ok("ipvsadm-rs apply marks --only fwmark");
+    ok("ipvsadm -A -f 9 -s rr");
+    ok("ipvsadm-rs undo 1");
+    assert_eq!(rules(), "-A -t 192.0.2.1:80 -s rr\n-A -f 7 -s rr\n-A -f 9 -s rr\n");
+    assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
+}
+
+fn entries_that_cannot_be_read() {
+    director(WEB);
+    for (step, entry) in [(4, "000001"), (5, "000002"), (6, "000003")] {
+        write("wanted", &weight(step));
+        ok("ipvsadm-rs --state-dir s apply wanted");
+        if entry != "000002" {
+            shell(&format!("echo something else > $(echo s/*/000001.json | sed s/000001/{entry}/)")).ok();
+        }
+    }
+    let list = ok("ipvsadm-rs --state-dir s undo --list");
+    let unreadable = |line: &str| line.contains("  unreadable: s/");
+    assert_eq!(list.lines().map(unreadable).collect::<Vec<_>>(), [true, false, true], "{list}");
+    let list: serde_json::Value = serde_json::from_str(&ok("ipvsadm-rs --json --state-dir s undo --list")).unwrap();
+    assert_eq!((&list[1]["status"], list[2]["error"].is_string()), (&"done".into(), true), "{list}");
+    let undo = run("ipvsadm-rs --state-dir s undo");
+    assert_eq!((undo.code, undo.stderr.matches("note: passed over: ").count()), (Some(0), 2), "{undo}");
+    assert_eq!(rules(), weight(4));
+}
+
+fn old_entries_go() {
+    director(WEB);
+    for step in 4..7 {
+        write("wanted", &weight(step));
+        ok("ipvsadm-rs --state-dir s apply wanted");
+        shell("truncate -s 40M s/*/00000[12].json").ok();
+    }
+    let names = shell("cd s/*; echo *").ok();
+    assert_eq!(names, "000002.json 000003.json lock\n");
+    let one = shell("cat s/*/000003.json").ok();
+    assert_eq!((one.lines().count(), one.contains("stats")), (2, false), "what is counted is not kept: {one}");
 }
 
 fn shows_what_it_would_do() {

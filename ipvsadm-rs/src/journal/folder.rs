@@ -1,0 +1,113 @@
+//! The folder of a journal, as anybody may read it.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use ipvs::{Config, Namespace};
+use rustix::fs::{FlockOperation, flock};
+
+use super::entry::Entry;
+use super::namespace::name_of;
+
+/// The folder of a namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+impl Folder {
+    /// That of a namespace; `None` is the one this process is in.
+    pub(crate) fn of(state_dir: &Path, namespace: Option<&Namespace>) -> anyhow::Result<Self> {
+        Ok(Self(state_dir.join(name_of(namespace)?)))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// All entries, the oldest first; what cannot be read, with why.
+    pub(crate) fn entries(&self) -> Vec<(u64, anyhow::Result<Entry>)> {
+        self.numbers().into_iter().map(|number| (number, self.read(number))).collect()
+    }
+
+    /// An entry.
+    pub(crate) fn read(&self, number: u64) -> anyhow::Result<Entry> {
+        let path = self.path_of(number);
+        let file = File::open(&path).with_context(|| format!("no plan {number}: cannot open {}", path.display()))?;
+        let mut line = Vec::new();
+        BufReader::new(file).read_until(b'\n', &mut line).with_context(|| format!("cannot read {}", path.display()))?;
+        let entry: Entry = serde_json::from_slice(&line).with_context(|| format!("{} is no entry", path.display()))?;
+        anyhow::ensure!(entry.number == number, "{} is the entry of plan {}", path.display(), entry.number);
+        Ok(entry)
+    }
+
+    /// What the table held before an entry.
+    pub(super) fn before(&self, number: u64) -> anyhow::Result<Config> {
+        serde_json::from_slice(&self.second_line(number)?)
+            .with_context(|| format!("{} does not say what was before", self.path_of(number).display()))
+    }
+
+    pub(super) fn second_line(&self, number: u64) -> anyhow::Result<Vec<u8>> {
+        let path = self.path_of(number);
+        let mut bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1);
+        Ok(bytes.split_off(end))
+    }
+
+    /// The last entry that waits for confirmation.
+    pub(crate) fn waiting(&self) -> Option<Entry> {
+        let watched = self.numbers_before(".watch").into_iter().rev();
+        watched.filter_map(|number| self.read(number).ok()).find(|entry| entry.waits.is_some())
+    }
+
+    /// Whether there is a process that puts an entry back if nobody confirms it.
+    pub(crate) fn is_watched(&self, number: u64) -> bool {
+        let lock = |file| flock(file, FlockOperation::NonBlockingLockShared);
+        File::open(self.watch_path(number)).is_ok_and(|file| lock(file) == Err(rustix::io::Errno::WOULDBLOCK))
+    }
+
+    /// Be that process, for as long as the file is open.
+    pub(crate) fn watch(&self, number: u64) -> anyhow::Result<File> {
+        let path = self.watch_path(number);
+        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        flock(&file, FlockOperation::LockExclusive).with_context(|| format!("cannot lock {}", path.display()))?;
+        Ok(file)
+    }
+
+    pub(super) fn path_of(&self, number: u64) -> PathBuf {
+        self.0.join(format!("{number:06}.json"))
+    }
+
+    pub(super) fn watch_path(&self, number: u64) -> PathBuf {
+        self.0.join(format!("{number:06}.watch"))
+    }
+
+    /// The numbers of all entries, ascending.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.numbers_before(".json")
+    }
+
+    /// What else is in the folder is not the journal's.
+    fn numbers_before(&self, ending: &str) -> Vec<u64> {
+        let number = |name: &String| {
+            let number: u64 = name.strip_suffix(ending)?.parse().ok()?;
+            (format!("{number:06}{ending}") == *name).then_some(number)
+        };
+        let mut numbers: Vec<u64> = self.names().iter().filter_map(number).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// The names of all files; none if nothing was applied yet.
+    pub(super) fn names(&self) -> Vec<String> {
+        let files = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        files.filter_map(|file| file.file_name().into_string().ok()).collect()
+    }
+}

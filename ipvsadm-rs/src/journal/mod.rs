@@ -1,0 +1,195 @@
+//! What was applied to the table of a namespace, and what was there before: so that it can be undone.
+//!
+//! Each namespace has a folder, and in it
+//! - `lock`: held by whoever changes the table or this journal, from before the table is read until all is noted. Only
+//!   reading needs no lock: files are replaced in one step.
+//! - `000007.json`: plan 7. The first line is the [`Entry`], the second what the table held before.
+//! - `000007.watch`: plan 7 waits for confirmation. The process that puts it back holds it.
+//!
+//! A plan stops waiting when its entry says so; whoever writes that has the lock, so there is one who decides.
+
+mod entry;
+mod folder;
+mod namespace;
+
+use std::fmt;
+use std::fs::{self, File};
+use std::ops::Deref;
+use std::os::unix::fs::DirBuilderExt;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use ipvs::{Config, Scope, State};
+use rustix::fs::{FlockOperation, flock};
+
+pub(crate) use entry::{Entry, Status, Waits, way_back};
+pub(crate) use folder::Folder;
+
+use crate::durable;
+use crate::failure::say;
+
+/// Entries that are kept, and their bytes.
+const KEPT: usize = 100;
+const KEPT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The journal of a namespace, locked for as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    folder: Folder,
+    _lock: File,
+}
+
+impl Deref for Journal {
+    type Target = Folder;
+
+    fn deref(&self) -> &Folder {
+        &self.folder
+    }
+}
+
+/// Another process had the lock for longer than was to be waited.
+#[derive(Debug)]
+pub(crate) struct Busy(String);
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "another ipvsadm-rs is changing this table: {} is locked", self.0)
+    }
+}
+
+impl std::error::Error for Busy {}
+
+/// A plan that is about to be carried out.
+pub(crate) struct Intent<'s> {
+    /// What it may touch.
+    pub(crate) scope: &'s Scope,
+    /// The changes, as ipvsadm's lines.
+    pub(crate) changes: Vec<String>,
+    /// The entry that it takes back.
+    pub(crate) undoes: Option<u64>,
+    /// How long it is to wait for confirmation, if it is.
+    pub(crate) confirm_within: Option<Duration>,
+}
+
+impl Journal {
+    /// Lock the journal, and wait for others at most as long as said: the error is a [`Busy`] then.
+    pub(crate) fn open(folder: Folder, wait: Duration) -> anyhow::Result<Self> {
+        let failed = || format!("cannot use {folder}");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.path()).with_context(failed)?;
+        let lock = File::create(folder.path().join("lock")).with_context(failed)?;
+        lock_in_time(&lock, wait, &folder)?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// Begin an entry: from here on the table before is on the disk.
+    pub(crate) fn begin(&self, intent: Intent<'_>, before: &State) -> anyhow::Result<Entry> {
+        let last = self.numbers().last().copied().unwrap_or_default();
+        let entry = Entry {
+            number: last.checked_add(1).context("there is no number left")?,
+            time: time_text(SystemTime::now()),
+            status: Status::Begun,
+            scope: intent.scope.into(),
+            changes: intent.changes,
+            undoes: intent.undoes,
+            waits: intent.confirm_within.map(Waits::new),
+            error: None,
+        };
+        self.prune();
+        if entry.waits.is_some() {
+            File::create(self.watch_path(entry.number)).with_context(|| format!("cannot write to {}", self.folder))?;
+        }
+        let mut before = serde_json::to_vec(&Config::from(before))?;
+        before.push(b'\n');
+        self.put(&entry, &before)?;
+        Ok(entry)
+    }
+
+    /// Write what has become of an entry.
+    pub(crate) fn write(&self, entry: &Entry) -> anyhow::Result<()> {
+        self.put(entry, &self.second_line(entry.number)?)?;
+        if entry.waits.is_none() {
+            let _ = fs::remove_file(self.watch_path(entry.number));
+        }
+        Ok(())
+    }
+
+    /// Take an entry away that came to nothing.
+    pub(crate) fn forget(&self, entry: &Entry) {
+        let _ = fs::remove_file(self.path_of(entry.number));
+        let _ = fs::remove_file(self.watch_path(entry.number));
+    }
+
+    /// While a plan waits for confirmation nothing else is applied: it would be confirmed, or put back, unseen. One whose
+    /// watcher is gone waits no longer.
+    pub(crate) fn nothing_waits(&self) -> anyhow::Result<()> {
+        let Some(mut entry) = self.waiting() else { return Ok(()) };
+        let number = entry.number;
+        if self.is_watched(number) {
+            anyhow::bail!(
+                "plan {number} waits for confirmation: `ipvsadm-rs confirm' keeps it, `ipvsadm-rs undo' puts it back; \
+                 then try again"
+            );
+        }
+        say(&format!("note: plan {number} was not confirmed, but {WATCHER_GONE}: it stays"));
+        entry.waits = None;
+        if let Err(error) = self.write(&entry) {
+            say(&format!("note: {error:#}"));
+        }
+        Ok(())
+    }
+
+    fn put(&self, entry: &Entry, second_line: &[u8]) -> anyhow::Result<()> {
+        let path = self.path_of(entry.number);
+        let mut bytes = serde_json::to_vec(entry)?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(second_line);
+        durable::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The oldest go, and what was left by writers that were killed.
+    fn prune(&self) {
+        let mut bytes = 0;
+        for (place, number) in self.numbers().into_iter().rev().enumerate() {
+            let path = self.path_of(number);
+            bytes += fs::metadata(&path).map_or(0, |found| found.len());
+            if place + 1 >= KEPT || (place > 0 && bytes > KEPT_BYTES) {
+                let _ = fs::remove_file(path);
+                let _ = fs::remove_file(self.watch_path(number));
+            }
+        }
+        self.names().iter().filter(|name| name.ends_with(durable::SUFFIX)).for_each(|name| {
+            let _ = fs::remove_file(self.path().join(name));
+        });
+    }
+}
+
+/// What is said of a plan that nobody can put back any more.
+pub(crate) const WATCHER_GONE: &str = "the process that was to put it back is gone";
+
+/// A time as it is written here.
+fn time_text(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+fn lock_in_time(lock: &File, wait: Duration, folder: &Folder) -> anyhow::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let start = Instant::now();
+    let mut said = false;
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let rest = wait.saturating_sub(start.elapsed());
+                if rest.is_zero() {
+                    return Err(Busy(folder.to_string()).into());
+                }
+                if !std::mem::replace(&mut said, true) {
+                    say("waiting: another ipvsadm-rs is changing this table");
+                }
+                std::thread::sleep(PAUSE.min(rest));
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot lock {folder}")),
+        }
+    }
+}
