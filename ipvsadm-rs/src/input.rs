@@ -1,5 +1,7 @@
 //! Files that say what a director should hold: rules as ipvsadm saves them, JSON, TOML.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
@@ -9,8 +11,7 @@ use ipvs::Config;
 use ipvs::document::{Document, DocumentProblem};
 use ipvs::rules;
 
-use crate::diagnostics::Diagnostic;
-use crate::failure::say;
+use crate::diagnostics::{Diagnostic, Text, say_all};
 use crate::locate;
 use crate::names::System;
 
@@ -57,15 +58,11 @@ pub(crate) fn read(path: &str, format: Option<Format>) -> anyhow::Result<Input> 
 impl Input {
     /// What the file asks for; what is hardly meant is said, what is wrong ends it.
     pub(crate) fn into_config(self) -> anyhow::Result<Config> {
-        for warning in &self.warnings {
-            say(&warning.show(&self.name, "warning"));
-        }
+        say_all(&self.warnings, &self.name, "warning");
         match self.config {
             Ok(config) => Ok(config),
             Err(errors) => {
-                for error in &errors {
-                    say(&error.show(&self.name, "error"));
-                }
+                say_all(&errors, &self.name, "error");
                 anyhow::bail!("{}: nothing was changed", count(errors.len(), "error"))
             }
         }
@@ -96,18 +93,15 @@ fn guess(path: &str, bytes: &[u8]) -> Format {
 type Found = (Result<Config, Vec<Diagnostic>>, Vec<Diagnostic>);
 
 fn read_rules(bytes: &[u8]) -> Found {
-    let text = String::from_utf8_lossy(bytes);
+    let text = Text::new(bytes);
     match rules::read_config(bytes, &mut System::default()) {
         Ok(read) => {
-            let warnings = read.warnings.iter();
-            let warnings = warnings.map(|warning| Diagnostic::at(&text, warning.number, 1, &warning.what)).collect();
-            (Ok(read.config), warnings)
+            let warnings = read.warnings.iter().map(|warning| text.at(warning.number, 1, &warning.what));
+            (Ok(read.config), warnings.collect())
         }
         Err(errors) => {
-            let errors = errors.iter();
-            let errors =
-                errors.map(|error| Diagnostic::at(&text, error.number, error.column, &error.problem)).collect();
-            (Err(errors), Vec::new())
+            let errors = errors.iter().map(|error| text.at(error.number, error.column, &error.problem));
+            (Err(errors.collect()), Vec::new())
         }
     }
 }
@@ -117,34 +111,55 @@ fn read_document(bytes: &[u8], format: Format) -> Found {
         Ok(text) => text,
         Err(error) => return (Err(vec![Diagnostic::about_all(error)]), Vec::new()),
     };
-    let document: Result<Document, Vec<Diagnostic>> = match format {
+    let document = match parse_document(text, format) {
+        Ok(document) => document,
+        Err(error) => return (Err(vec![error]), Vec::new()),
+    };
+    match document.to_config() {
+        Ok((config, doubts)) => {
+            let doubts: Vec<_> = doubts.iter().map(|(path, doubt)| (path.as_str(), doubt)).collect();
+            (Ok(config), place(text, format, &doubts))
+        }
+        Err(problems) => {
+            let problems: Vec<_> =
+                problems.iter().map(|DocumentProblem { path, what }| (path.as_str(), what)).collect();
+            (Err(place(text, format, &problems)), Vec::new())
+        }
+    }
+}
+
+fn parse_document(text: &str, format: Format) -> Result<Document, Diagnostic> {
+    let lines = Text::new(text.as_bytes());
+    match format {
         Format::Json => serde_json::from_str(text).map_err(|error| {
             // Its own words end with the place, which is told beside them.
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or(&message);
-            vec![Diagnostic::at(text, error.line(), error.column().max(1), message)]
+            lines.at(error.line(), error.column().max(1), message)
         }),
         Format::Toml | Format::Rules => toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
-            vec![Diagnostic::at_offset(text, offset, error.message())]
+            lines.at_offset(offset, error.message())
         }),
+    }
+}
+
+/// What was found in a document, each with its path, where it stands in the text.
+fn place(text: &str, format: Format, found: &[(&str, impl fmt::Display)]) -> Vec<Diagnostic> {
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let lines = Text::new(text.as_bytes());
+    let paths: HashSet<&str> = found.iter().map(|(path, _)| *path).collect();
+    let places = match format {
+        Format::Json => locate::in_json(text, &paths),
+        Format::Toml | Format::Rules => locate::in_toml(text, &paths),
     };
-    let place = |path: &str| match format {
-        Format::Json => locate::in_json(text, path),
-        Format::Toml | Format::Rules => locate::in_toml(text, path),
-    };
-    let at = |path: &str, what: &dyn std::fmt::Display| match place(path) {
-        Some(offset) => Diagnostic::at_offset(text, offset, format_args!("{path}: {what}")),
+    let at = |(path, what): &(&str, _)| match places.get(*path) {
+        Some(offset) => lines.at_offset(*offset, format_args!("{path}: {what}")),
         None => Diagnostic::about_all(format_args!("{path}: {what}")),
     };
-    match document.map(|document| document.to_config()) {
-        Ok(Ok((config, doubts))) => (Ok(config), doubts.iter().map(|(path, doubt)| at(path, doubt)).collect()),
-        Ok(Err(problems)) => {
-            let problems = problems.iter().map(|DocumentProblem { path, what }| at(path, what));
-            (Err(problems.collect()), Vec::new())
-        }
-        Err(errors) => (Err(errors), Vec::new()),
-    }
+    found.iter().map(at).collect()
 }
 
 #[cfg(test)]
@@ -193,5 +208,27 @@ mod tests {
              `scheduler`, `flags`, `persistence`, `netmask`, `engine`, `one_packet`, `stats`, `unknown_attributes`, \
              `destinations`"
         );
+    }
+
+    /// Each of them would take minutes, and gigabytes, if anything in it were done anew for every warning.
+    #[test]
+    fn many_warnings_are_found_in_one_pass() {
+        const MANY: usize = 50_000;
+        let service = |i: usize, end: &str| format!("{{\"fwmark\": {}, \"scheduler\": \"ä\"}}{end}", i + 1);
+        let services: String = (0..MANY).map(|i| service(i, if i + 1 < MANY { "," } else { "" })).collect();
+        let json = format!("{{\"services\": [{services}]}}");
+        let toml: String = (0..MANY).map(|i| format!("[[services]]\nfwmark = {}\n", i + 1)).collect();
+        let wrong: String = (0..MANY).map(|i| format!("-d -t 192.0.2.1:{i} -r 10.0.0.1\n")).collect();
+        let (_, warnings) = read_document(json.as_bytes(), Format::Json);
+        assert_eq!(warnings.len(), 2 * MANY);
+        assert_eq!(
+            warnings[2 * MANY - 1].column,
+            15 + json.chars().count() - 17 - service(MANY - 1, "").chars().count() + 1
+        );
+        let (_, warnings) = read_document(toml.as_bytes(), Format::Toml);
+        assert_eq!((warnings.len(), warnings[MANY - 1].line), (MANY, 2 * MANY - 1));
+        let (errors, _) = read_rules(wrong.as_bytes());
+        let errors = errors.expect_err("no services");
+        assert_eq!((errors.len(), errors[MANY - 1].line), (MANY, MANY));
     }
 }

@@ -43,6 +43,7 @@ pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Comma
 /// ```
 pub struct Lines<'t, 'r> {
     text: &'t [u8],
+    line: &'t [u8],
     number: usize,
     resolver: &'r mut dyn Resolver,
     words: Vec<&'t [u8]>,
@@ -81,7 +82,12 @@ impl std::error::Error for LineError {}
 impl<'t, 'r> Lines<'t, 'r> {
     /// Read a text.
     pub fn new(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
-        Self { text, number: 0, resolver, words: Vec::new() }
+        Self { text, line: &[], number: 0, resolver, words: Vec::new() }
+    }
+
+    /// The line that was read last.
+    pub(super) fn line(&self) -> &'t [u8] {
+        self.line
     }
 
     /// Take a line off the text, and find its words that count. Only these bytes part words; there are no quotes.
@@ -133,6 +139,7 @@ impl Iterator for Lines<'_, '_> {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.text.is_empty() {
             let line = self.take_line();
+            self.line = line;
             self.number += 1;
             if self.words.is_empty() {
                 continue;

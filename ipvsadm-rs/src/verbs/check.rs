@@ -4,8 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, code};
-use crate::diagnostics::Diagnostic;
-use crate::failure::say;
+use crate::diagnostics::{Diagnostic, say_all};
 use crate::input::{self, Format, count};
 
 /// Read FILE and tell all that is wrong with it, and what is legal but hardly meant
@@ -42,10 +41,8 @@ impl Check {
         if context.json {
             context.write_json(&verdict)?;
         } else {
-            let told = verdict.warnings.iter().map(|found| ("warning", found));
-            for (kind, found) in told.chain(verdict.errors.iter().map(|found| ("error", found))) {
-                say(&found.show(&verdict.file, kind));
-            }
+            say_all(&verdict.warnings, &verdict.file, "warning");
+            say_all(&verdict.errors, &verdict.file, "error");
             let summary = match (verdict.errors.len(), verdict.warnings.len()) {
                 (0, 0) => format!("good: {contents}"),
                 (0, warnings) => format!("good, with {}: {contents}", count(warnings, "warning")),
