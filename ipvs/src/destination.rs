@@ -84,7 +84,7 @@ impl Tunnel {
         }
     }
 
-    fn from_numbers(kind: u8, port: u16, flags: u16) -> Self {
+    pub(crate) fn from_numbers(kind: u8, port: u16, flags: u16) -> Self {
         let other = Self::Other { kind, port, flags };
         match (kind, NonZeroU16::new(port), flags) {
             (IPIP, None, NO_CHECKSUM) => Self::Ipip,

@@ -718,9 +718,7 @@ impl Reader {
                     return None;
                 }
                 Some(Wrapping::Gre { checksum }) => Tunnel::Gre { checksum: *checksum == Checksum::Full },
-                Some(Wrapping::Other { kind, port, flags }) => {
-                    Tunnel::Other { kind: *kind, port: *port, flags: *flags }
-                }
+                Some(Wrapping::Other { kind, port, flags }) => Tunnel::from_numbers(*kind, *port, *flags),
             }),
         };
         let destination = Destination {

@@ -100,6 +100,21 @@ fn by_hand_with_defaults() {
     assert_eq!((found.timeouts, found.daemons), (None, None), "what is not said is left alone");
 }
 
+/// What has two spellings is the same value.
+#[test]
+fn numbers_of_what_has_a_name() {
+    let text = |protocol: &str, tunnel: &str| {
+        format!(
+            "[[services]]\nprotocol = {protocol}\naddress = '192.0.2.1'\nport = 80\n\
+             [[services.destinations]]\naddress = '10.0.0.1'\nforwarding = 'tunnel'\ntunnel = {tunnel}\n"
+        )
+    };
+    let named = toml(&text("'tcp'", "{ type = 'ipip' }")).expect("reads");
+    assert_eq!(toml(&text("6", "{ type = 'other', kind = 0, port = 0, flags = 0 }")), Ok(named.clone()));
+    let change = ipvs::plan(&named, &state(&Config::default()), &Default::default()).changes[0];
+    assert_eq!(change.to_string(), "-A -t 192.0.2.1:80 -s wlc");
+}
+
 #[test]
 fn mistakes_are_told_with_their_place() {
     let service = "[[services]]\nprotocol = \"tcp\"\naddress = \"192.0.2.1\"\nport = 80\n";
@@ -112,6 +127,7 @@ fn mistakes_are_told_with_their_place() {
         ("[[services]]\nfwmark = 0\n", "services[0]: a service has either"),
         (&format!("{service}shedule = \"rr\"\n"), "unknown field `shedule`"),
         (&format!("{service}flags = [\"sh-port\"]\n"), "services[0]: incompatible scheduler flag `sh-port'"),
+        (&format!("{service}flags = [\"0x1\"]\n"), "services[0]: 0x1 is no flag of a scheduler"),
         (&format!("{service}{service}"), "services[1]: TCP 192.0.2.1:80 is there already"),
         (
             &format!("{service}{server}lower_threshold = 5\n"),
