@@ -22,6 +22,9 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
+    /// The longest timeout that any kernel takes: 248 days. One whose clock is faster takes less.
+    pub const MAX: u32 = i32::MAX as u32 / 100;
+
     /// What a kernel starts with.
     pub const KERNEL_DEFAULT: Self = Self { tcp: 900, tcp_fin: 120, udp: 300 };
 

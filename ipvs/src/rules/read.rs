@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::command::Command;
+use super::draft::Limits;
 use super::judge;
 use super::problem::{Problem, ProblemKind};
 use super::resolver::Resolver;
@@ -17,12 +18,12 @@ use super::resolver::Resolver;
 /// assert_eq!(change.to_string(), "-A -t 192.0.2.1:80 -s rr");
 /// ```
 pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-    judge::parse(words, false, resolver)
+    judge::parse(words, false, Limits::OF_IPVSADM, resolver)
 }
 
 /// As [`parse`]; the first word that is no option ends the options, as with `POSIXLY_CORRECT`.
 pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-    judge::parse(words, true, resolver)
+    judge::parse(words, true, Limits::OF_IPVSADM, resolver)
 }
 
 /// The commands of a text, line by line.
@@ -45,6 +46,7 @@ pub struct Lines<'t, 'r> {
     text: &'t [u8],
     line: &'t [u8],
     number: usize,
+    limits: Limits,
     resolver: &'r mut dyn Resolver,
     words: Vec<&'t [u8]>,
 }
@@ -80,9 +82,14 @@ impl fmt::Display for LineError {
 impl std::error::Error for LineError {}
 
 impl<'t, 'r> Lines<'t, 'r> {
-    /// Read a text.
+    /// Read a text. Timeouts may be as long as the kernel takes them.
     pub fn new(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
-        Self { text, line: &[], number: 0, resolver, words: Vec::new() }
+        Self { text, line: &[], number: 0, limits: Limits::OF_THE_KERNEL, resolver, words: Vec::new() }
+    }
+
+    /// Read a text as ipvsadm does, for which no timeout is longer than 31 days.
+    pub fn classic(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
+        Self { limits: Limits::OF_IPVSADM, ..Self::new(text, resolver) }
     }
 
     /// The line that was read last.
@@ -145,7 +152,7 @@ impl Iterator for Lines<'_, '_> {
                 continue;
             }
             let number = self.number;
-            return Some(match judge::parse(&self.words, false, self.resolver) {
+            return Some(match judge::parse(&self.words, false, self.limits, self.resolver) {
                 Ok(command) => Ok(Line { number, command }),
                 Err(Problem { kind, word }) => Err(LineError {
                     number,
