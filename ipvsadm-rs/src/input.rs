@@ -12,6 +12,7 @@ use ipvs::document::{Document, DocumentProblem};
 use ipvs::rules;
 
 use crate::diagnostics::{Diagnostic, Text, say_all};
+use crate::failure::say;
 use crate::locate;
 use crate::names::System;
 
@@ -35,6 +36,8 @@ pub(crate) struct Input {
     pub(crate) config: Result<Config, Vec<Diagnostic>>,
     /// What in it was hardly meant.
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Its form, if it was guessed.
+    guessed: Option<Format>,
 }
 
 /// Read a file, or standard input for `-`.
@@ -47,24 +50,41 @@ pub(crate) fn read(path: &str, format: Option<Format>) -> anyhow::Result<Input> 
         }
         path => (path.to_owned(), std::fs::read(path).with_context(|| format!("cannot read {path}"))?),
     };
-    let format = format.unwrap_or_else(|| guess(path, &bytes));
+    let guessed = if format.is_none() { Some(guess(path, &bytes)) } else { None };
+    let format = format.or(guessed).unwrap_or(Format::Rules);
     let (config, warnings) = match format {
         Format::Rules => read_rules(&bytes),
         Format::Json | Format::Toml => read_document(&bytes, format),
     };
-    Ok(Input { name, config, warnings })
+    Ok(Input { name, config, warnings, guessed })
 }
 
 impl Input {
+    /// Say all that is wrong with it, and hardly meant.
+    pub(crate) fn say(&self) {
+        say_all(&self.warnings, &self.name, "warning");
+        if let Err(errors) = &self.config {
+            say_all(errors, &self.name, "error");
+            // Errors in what is another form say nothing.
+            if let Some(form) = self.guessed {
+                say(&format!("{}: was read as {}; --format says what else it is", self.name, form.name()));
+            }
+        }
+    }
+
     /// What the file asks for; what is hardly meant is said, what is wrong ends it.
     pub(crate) fn into_config(self) -> anyhow::Result<Config> {
-        say_all(&self.warnings, &self.name, "warning");
-        match self.config {
-            Ok(config) => Ok(config),
-            Err(errors) => {
-                say_all(&errors, &self.name, "error");
-                anyhow::bail!("{}: nothing was changed", count(errors.len(), "error"))
-            }
+        self.say();
+        self.config.map_err(|errors| anyhow::anyhow!("{}: nothing was changed", count(errors.len(), "error")))
+    }
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rules => "rules",
+            Self::Json => "JSON",
+            Self::Toml => "TOML",
         }
     }
 }
@@ -83,9 +103,27 @@ fn guess(path: &str, bytes: &[u8]) -> Format {
     }
     let text = String::from_utf8_lossy(bytes);
     let first = text.lines().map(str::trim_start).find(|line| !line.is_empty() && !line.starts_with('#'));
-    match first {
-        Some(line) if line.starts_with('{') => Format::Json,
-        Some(line) if line.starts_with('[') || (line.contains('=') && !line.starts_with('-')) => Format::Toml,
+    first.map_or(Format::Rules, form_of)
+}
+
+/// The form of a text by its first line that says something.
+fn form_of(line: &str) -> Format {
+    let is_key = |text: &str| {
+        let text = text.trim();
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    let first_word = line.split_ascii_whitespace().next().unwrap_or_default();
+    if first_word == "ipvsadm" || line.starts_with('-') {
+        return Format::Rules;
+    }
+    if let Some(behind) = line.strip_prefix('[') {
+        let table = behind.strip_prefix('[').unwrap_or(behind).split_once(']');
+        let is_table = table.is_some_and(|(key, _)| is_key(key) && key.contains(|c: char| c.is_ascii_alphabetic()));
+        return if is_table { Format::Toml } else { Format::Json };
+    }
+    match line.split_once('=') {
+        _ if line.starts_with('{') => Format::Json,
+        Some((key, _)) if is_key(key) => Format::Toml,
         _ => Format::Rules,
     }
 }
@@ -175,7 +213,13 @@ mod tests {
             ("-", "# web\n[[services]]", Format::Toml),
             ("-", "schema = 1", Format::Toml),
             ("-", "-A -t=192.0.2.1:80", Format::Rules),
-            ("rules", "ipvsadm -C\n", Format::Rules),
+            ("-", "[services]\n", Format::Toml),
+            ("-", "[{\"fwmark\": 1}]", Format::Json),
+            ("-", "[\n{}]", Format::Json),
+            ("-", "[1, 2]", Format::Json),
+            ("rules", "ipvsadm -A -t=192.0.2.1:80 -s rr\n", Format::Rules),
+            ("rules", "  ipvsadm\t-C\n", Format::Rules),
+            ("rules", "iptables --to=x\n", Format::Rules),
             ("rules", "", Format::Rules),
         ] {
             assert_eq!(guess(path, text.as_bytes()), format, "{path} {text:?}");

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, code};
-use crate::diagnostics::{Diagnostic, say_all};
+use crate::diagnostics::Diagnostic;
 use crate::input::{self, Format, count};
 
 /// Read FILE and tell all that is wrong with it, and what is legal but hardly meant
@@ -36,13 +36,14 @@ impl Check {
             format!("{}, {}", count(config.services.len(), "service"), count(servers, "server"))
         });
         let contents = contents.unwrap_or_default();
+        if !context.json {
+            input.say();
+        }
         let errors = input.config.err().unwrap_or_default();
         let verdict = Verdict { file: input.name, errors, warnings: input.warnings };
         if context.json {
             context.write_json(&verdict)?;
         } else {
-            say_all(&verdict.warnings, &verdict.file, "warning");
-            say_all(&verdict.errors, &verdict.file, "error");
             let summary = match (verdict.errors.len(), verdict.warnings.len()) {
                 (0, 0) => format!("good: {contents}"),
                 (0, warnings) => format!("good, with {}: {contents}", count(warnings, "warning")),

@@ -33,7 +33,8 @@ fn tells_all_errors_at_once() {
          rules:2:1: error: the lower threshold (2) is above the upper threshold (1)\n    \
          -a -t 192.0.2.1:80 -r 10.0.0.1 -m -x 1 -y 2\n    ^\n\
          rules:3:2: error: a line begins with a command\n    \tfoo\n    \t^\n\
-         rules:4:1: error: this says nothing of what a director should hold\n    -L\n    ^\n"
+         rules:4:1: error: this says nothing of what a director should hold\n    -L\n    ^\n\
+         rules: was read as rules; --format says what else it is\n"
     );
 }
 
