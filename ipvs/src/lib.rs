@@ -55,6 +55,8 @@ mod model;
 mod names;
 pub mod plan;
 pub mod rules;
+#[cfg(feature = "serde")]
+mod scalar;
 mod scope;
 mod service;
 mod state;

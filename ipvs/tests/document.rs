@@ -100,6 +100,26 @@ fn by_hand_with_defaults() {
     assert_eq!((found.timeouts, found.daemons), (None, None), "what is not said is left alone");
 }
 
+#[test]
+fn names_and_numbers() {
+    let text = |protocol: &str, netmask: &str| {
+        format!("[[services]]\nprotocol = {protocol}\naddress = '192.0.2.1'\nport = 80\nnetmask = {netmask}\n")
+    };
+    assert_eq!(toml(&text("'TCP'", "24")), toml(&text("6", "'255.255.255.0'")));
+    assert!(toml("[[services]]\nfwmark = 1\nfamily = 'IPv6'\n").is_ok());
+    for (text, told) in [
+        (text("'icmp'", "24"), "invalid value: string \"icmp\", expected tcp, udp, sctp or the number of a protocol"),
+        (text("65536", "24"), "invalid value: integer `65536`, expected tcp, udp, sctp or the number of a protocol"),
+        (text("true", "24"), "invalid type: boolean `true`, expected tcp, udp, sctp or the number of a protocol"),
+        (text("6", "-1"), "invalid value: integer `-1`, expected an IPv4 mask or a prefix length"),
+        (text("6", "'x'"), "invalid value: string \"x\", expected an IPv4 mask or a prefix length"),
+        ("[[services]]\nfwmark = 1\nfamily = 4\n".into(), "invalid value: integer `4`, expected ipv4 or ipv6"),
+    ] {
+        let error = toml(&text).expect_err(&text);
+        assert!(error.contains(told), "{text}\n{error}");
+    }
+}
+
 /// What has two spellings is the same value.
 #[test]
 fn numbers_of_what_has_a_name() {
