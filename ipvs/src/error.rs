@@ -91,6 +91,12 @@ impl Error {
         }
     }
 
+    /// What came from below, if anything did. It is a part of what is printed, and so no
+    /// [`source`](std::error::Error::source), which would be printed beside it.
+    pub fn cause(&self) -> Option<&ipvs_sys::Error> {
+        self.cause.as_ref()
+    }
+
     pub(crate) fn invalid(change: &Change, why: Invalid) -> Self {
         Self { asked: change.describe().to_string(), kind: why.into(), cause: None }
     }
@@ -178,16 +184,52 @@ fn again(error: &io::Error) -> io::Error {
 /// `add server 10.2.2.2:80 to TCP 10.0.0.1:80: the server exists already (IPVS_CMD_NEW_DEST: File exists (os error 17))`
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.asked, self.kind)?;
-        match &self.cause {
-            Some(cause) => write!(f, " ({cause})"),
-            None => Ok(()),
+        let Self { asked, kind, cause } = self;
+        match (kind, cause) {
+            // The one says what the other does.
+            (ErrorKind::System(_), Some(cause)) => write!(f, "{asked}: {cause}"),
+            (_, None | Some(ipvs_sys::Error::NoFamily)) => write!(f, "{asked}: {kind}"),
+            (_, Some(cause)) => write!(f, "{asked}: {kind} ({cause})"),
         }
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause.as_ref().map(|cause| cause as _)
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As programs print it that print the causes, too.
+    fn printed(error: &Error) -> String {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            text += &format!(": {cause}");
+            source = cause.source();
+        }
+        text
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        assert_eq!(
+            printed(&Error::asking("read version", ipvs_sys::Error::NoFamily)),
+            "read version: the kernel has no IPVS: the module ip_vs is not loaded and cannot be"
+        );
+        let socket = ipvs_sys::Error::Socket(io::Error::from_raw_os_error(libc::EMFILE));
+        assert_eq!(
+            printed(&Error::asking("open the director", socket)),
+            "open the director: netlink socket: Too many open files (os error 24)"
+        );
+        assert_eq!(
+            printed(&Error::as_kernel(&Change::Flush, libc::EPERM)),
+            "flush the table: not permitted: IPVS wants CAP_NET_ADMIN in the initial user namespace \
+             (IPVS_CMD_FLUSH: Operation not permitted (os error 1))"
+        );
+        assert_eq!(
+            printed(&Error::file("open it", io::Error::from_raw_os_error(libc::EACCES))),
+            "open it: Permission denied (os error 13)"
+        );
     }
 }
