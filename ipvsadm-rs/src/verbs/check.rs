@@ -1,6 +1,7 @@
 //! `ipvsadm-rs check`: a file read and judged, with no director at all.
 
 use clap::Args;
+use ipvs::document::SCHEMA;
 use serde::Serialize;
 
 use super::{Context, code};
@@ -23,6 +24,7 @@ pub(super) struct Check {
 
 #[derive(Serialize)]
 struct Verdict {
+    schema: u32,
     file: String,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
@@ -40,7 +42,7 @@ impl Check {
             input.say();
         }
         let errors = input.config.err().unwrap_or_default();
-        let verdict = Verdict { file: input.name, errors, warnings: input.warnings };
+        let verdict = Verdict { schema: SCHEMA, file: input.name, errors, warnings: input.warnings };
         if context.json {
             context.write_json(&verdict)?;
         } else {

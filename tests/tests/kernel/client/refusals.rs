@@ -1,7 +1,6 @@
 //! What can go wrong, in the operator's words. (Sync daemons and timeouts tell of theirs in their own files; that a
 //! kernel does no IPv6 cannot be had from these.)
 
-
 use ipvs::{
     Change, Client, Destination, DestinationKey, Director, Engine, ErrorKind, Forwarding, Namespace, Role, Scheduler,
     Service, SyncDaemon,

@@ -64,5 +64,6 @@ fn speaks_json() {
     let ran = run("ipvsadm-rs check --json rules.toml");
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), ""));
     let verdict: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(verdict["schema"], 1);
     assert_eq!((&verdict["errors"][0]["line"], &verdict["errors"][0]["column"]), (&3.into(), &1.into()), "{verdict}");
 }
