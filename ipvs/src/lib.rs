@@ -70,7 +70,7 @@ pub use connections::{ConnectionEntry, Connections};
 pub use daemon::{Role, SyncDaemon};
 pub use destination::{Destination, Forwarding, GueChecksum, Tunnel};
 pub use director::Director;
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, LikelyReason};
 pub use family::{Family, Protocol};
 pub use info::{Info, Version};
 pub use ipvs_sys::Namespace;

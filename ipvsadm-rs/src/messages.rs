@@ -58,6 +58,7 @@ pub(crate) fn refusal(change: &Change, error: &Error) -> String {
         ErrorKind::NoDaemon => "No daemon is running".into(),
         ErrorKind::Invalid(why) => format!("{}: {why}", general(errno_of(why)).unwrap_or_default()),
         ErrorKind::NotAccepted(known) => {
+            let known = known.map_or_else(String::new, |known| format!(": {known}"));
             format!("{}{known}", error.errno().and_then(general).unwrap_or_else(|| error.kind().to_string()))
         }
         ErrorKind::FamilyNotSupported => "Operation not supported with specified address family".into(),

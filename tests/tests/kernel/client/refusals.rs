@@ -118,7 +118,7 @@ fn scheduler_not_found() {
         &format!(
             "add service TCP 192.0.2.1:80: {not_found} (IPVS_CMD_NEW_SERVICE: No such file or directory (os error 2))"
         ),
-        |kind| matches!(kind, ErrorKind::SchedulerNotFound { scheduler, engine } if scheduler == "nonesuch" && engine.is_empty()),
+        |kind| matches!(kind, ErrorKind::SchedulerNotFound { scheduler, engine } if scheduler.as_bytes() == b"nonesuch" && engine.is_none()),
     );
     submit(&mut client, [add(web())]);
     refused_with(
@@ -187,7 +187,7 @@ fn edited_beside_a_sync_daemon() {
         Change::EditDestination(web(), Destination::new((ip("2001:db8:1::1"), 80), Forwarding::IPIP)),
         "edit server [2001:db8:1::1]:80 of TCP 192.0.2.1:80: the kernel refuses these values \
          (IPVS_CMD_SET_DEST: Invalid argument (os error 22))",
-        |kind| matches!(kind, ErrorKind::NotAccepted("")),
+        |kind| matches!(kind, ErrorKind::NotAccepted(None)),
     );
 }
 
