@@ -16,7 +16,10 @@ use crate::timeouts::Timeouts;
 
 /// One write to a director.
 ///
-/// Printed, it is the ipvsadm line that does the same.
+/// Printed, it is the ipvsadm line that does the same. Where ipvsadm has no words for a service
+/// ([`has_words`](crate::rules::has_words)), that is a comment; what it has no words for in a service or a server is left
+/// out: nameless flags, and a way of forwarding that is not its own is printed as `-g`. [`describe`](Self::describe) says
+/// a change in words.
 ///
 /// ```
 /// use ipvs::{Change, Destination, Forwarding, ServiceKey};
@@ -27,7 +30,7 @@ use crate::timeouts::Timeouts;
 /// let change = Change::AddDestination(service, server);
 /// assert_eq!(change.to_string(), "-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 1");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// Add a service.
     #[doc(alias = "IPVS_CMD_NEW_SERVICE")]

@@ -107,6 +107,16 @@ impl Protocol {
     }
 }
 
+/// `TCP`; the number, if it has no name here.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::from_number(self.number()) {
+            Self::Other(number) => number.fmt(f),
+            known => known.name().fmt(f),
+        }
+    }
+}
+
 impl PartialEq for Protocol {
     fn eq(&self, other: &Self) -> bool {
         self.number() == other.number()

@@ -3,7 +3,7 @@
 use ipvs_sys::uapi::CommandAttrs;
 
 /// How long idle connections are kept, in seconds. Other states' timeouts are fixed in the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Timeouts {

@@ -127,6 +127,18 @@ impl fmt::Display for Change {
     }
 }
 
+/// The server and its settings as options of ipvsadm's: `-r 10.0.0.1:80 -m -w 1`.
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let saved = Saved { server: Some(self.key), destination: Some(self), ..Saved::default() };
+        let mut line = Vec::new();
+        write_line(&mut line, Verb::AddServer, &saved, &mut Numeric);
+        let line = String::from_utf8_lossy(&line);
+        // The command is that of a change.
+        f.write_str(line.split_once(' ').map_or("", |(_, options)| options))
+    }
+}
+
 /// The ipvsadm line that adds the service.
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
