@@ -13,7 +13,7 @@ use crate::controller::{self, FamilyAttrs};
 use crate::error::{Error, Refusal};
 use crate::inbox::Inbox;
 use crate::malformed::Malformed;
-use crate::message::{Body, Content, Request, readdress, write_message};
+use crate::message::{Body, Content, Request, ask_for_answer, readdress, write_message};
 use crate::namespace::Namespace;
 use crate::sys;
 use crate::uapi::{Command, CommandAttrs, FAMILY_NAME};
@@ -151,20 +151,23 @@ impl Connection {
         commands: &mut Vec<Command>,
     ) -> Result<u32, Error> {
         self.clear_outbox();
-        let mut requests = requests.peekable();
-        if let Some(request) = requests.peek() {
-            // Takes a number of its own, so before the first is known.
-            self.family(request.command)?;
-        }
-        let first = self.sequence.wrapping_add(1);
-        while let Some(request) = requests.next() {
+        let mut first = self.sequence.wrapping_add(1);
+        let mut last = 0;
+        for request in requests {
+            if commands.is_empty() {
+                // Takes a number of its own, so before the first is known.
+                self.family(request.command)?;
+                first = self.sequence.wrapping_add(1);
+            }
             commands.push(request.command);
-            // Stopping a daemon whose thread has not run yet succeeds without any answer (EINTR), so it is no fence.
-            let is_fence = requests.peek().is_none() && request.command != Command::DelDaemon;
-            self.write(&request, if is_fence { NlmF::ACK } else { NlmF::empty() })?;
+            last = self.outbox.get_ref().len();
+            self.write(&request, NlmF::empty())?;
         }
-        if commands.last() == Some(&Command::DelDaemon) {
-            self.write(&Request::new(Command::GetInfo), NlmF::ACK)?;
+        match commands.last() {
+            // Stopping a daemon whose thread has not run yet succeeds without any answer (EINTR), so it is no fence.
+            Some(Command::DelDaemon) => drop(self.write(&Request::new(Command::GetInfo), NlmF::ACK)?),
+            Some(_) => ask_for_answer(&mut self.outbox.get_mut()[last..]),
+            None => {}
         }
         Ok(first)
     }

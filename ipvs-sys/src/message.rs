@@ -204,6 +204,12 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Have the message at the start of `bytes` answered also if all is well.
+pub(crate) fn ask_for_answer(bytes: &mut [u8]) {
+    let ack = NlmF::ACK.bits().to_ne_bytes();
+    bytes.iter_mut().skip(6).zip(ack).for_each(|(byte, flag)| *byte |= flag);
+}
+
 /// Address the messages in `bytes` to another family.
 pub(crate) fn readdress(bytes: &mut [u8], family: u16) {
     let mut at = 0;

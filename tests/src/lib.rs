@@ -22,6 +22,7 @@
 //! | `IPVS_TEST_SECONDS` | how long a test may take (60) |
 //! | `IPVS_GUESTS` | how many guests run side by side (2, or 1 on one core) |
 //! | `IPVS_GUEST_MEMORY` | of each (512M; what is not used is not taken) |
+//! | `IPVS_PROGRAM` | the program that is tested, by its path; cargo's own build if nothing is said |
 //! | `IPVS_SEED` | the seed of random values, as a failure tells it |
 //! | `IPVS_LAB` | where fetched packages are kept (`target/ipvs-lab`) |
 //! | any other `IPVS…`, `PROPTEST_…` | passed on to the tests in the guest, as those above are |

@@ -24,6 +24,8 @@ use crate::{reference, roles};
 
 /// A guest comes up in a second; a machine that needs longer than this is not usable.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// One whose processor is emulated, in some.
+const EMULATED_BOOT_LIMIT: Duration = Duration::from_secs(240);
 /// What the guest may take, beyond a test's own limit, to say that the test is over.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -91,7 +93,8 @@ impl Guest {
     }
 
     fn greet(&mut self, kernel: &Kernel, boot: &Boot, exe: &Path) -> Result<String> {
-        let soon = Instant::now() + BOOT_LIMIT;
+        let limit = if matches!(kernel, Kernel::Cloud(_)) { EMULATED_BOOT_LIMIT } else { BOOT_LIMIT };
+        let soon = Instant::now() + limit;
         let line = self.line.as_mut().expect("open from the start");
         // A serial line that starts as a terminal may put blanks or echoes before the first words.
         while !line.hear(soon).context("no word from process 1")?.ends_with(HELLO) {}

@@ -102,7 +102,10 @@ pub fn write_change(out: &mut Vec<u8>, change: &Change) {
 fn write_daemon(out: &mut Vec<u8>, daemon: &SyncDaemon) {
     let SyncDaemon { role, interface, sync_id, max_length, group, port, ttl } = daemon;
     // Writing to memory does not fail.
-    let _ = write!(out, "--start-daemon {role} --mcast-interface {interface} --syncid {sync_id}");
+    let _ = write!(out, "--start-daemon {role} --mcast-interface ");
+    // A name may be any bytes.
+    out.extend_from_slice(interface.as_bytes());
+    let _ = write!(out, " --syncid {sync_id}");
     let mut line = Line { out, names: &mut Numeric };
     if let Some(bytes) = max_length {
         line.display("--sync-maxlen", bytes);

@@ -1,8 +1,14 @@
 //! Whole tables as text, both ways.
 
 use ipvs::Config;
+#[cfg(feature = "serde")]
+use ipvs::document::Document;
 use ipvs::rules::{self, Doubt, Numeric};
+#[cfg(feature = "serde")]
+use proptest::collection::vec;
 use proptest::prelude::*;
+#[cfg(feature = "serde")]
+use proptest::sample::Index;
 
 use crate::{random, sayable};
 
@@ -50,5 +56,24 @@ proptest! {
     fn as_json(config in random::config()) {
         let json = serde_json::to_string(&config).expect("writes");
         prop_assert_eq!(serde_json::from_str::<Config>(&json).expect("reads"), config, "{}", json);
+    }
+
+    /// A document with some characters changed: understood or explained, and what is understood can be written.
+    #[test]
+    fn almost_json(config in random::config(), changes in vec((any::<Index>(), "[0-9a-z\"{}:,. -]"), 1..6)) {
+        let mut json: Vec<char> = serde_json::to_string(&config).expect("writes").chars().collect();
+        for (at, to) in changes {
+            let at = at.index(json.len());
+            json.splice(at..=at, to.chars());
+        }
+        let json: String = json.into_iter().collect();
+        let Ok(document) = serde_json::from_str::<Document>(&json) else { return Ok(()) };
+        match document.to_config() {
+            Ok((config, _)) => {
+                let again = Document::from(&config).to_config().expect("reads what it wrote").0;
+                prop_assert_eq!(again, config, "{}", json);
+            }
+            Err(problems) => prop_assert!(problems.iter().all(|problem| !problem.to_string().is_empty())),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! ipvsadm's language, line by line.
 
 use ipvs::Change;
-use ipvs::rules::{COMMANDS, Command, Line, LineError, Lines, Numeric, OPTIONS};
+use ipvs::rules::{COMMANDS, Command, Line, LineError, Lines, Numeric, OPTIONS, parse, parse_posix};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -54,6 +54,19 @@ proptest! {
     fn any_bytes(text in vec(any::<u8>(), 0..400)) {
         let lines = text.split(|&byte| byte == b'\n').count();
         prop_assert!(read(&text).len() <= lines);
+    }
+
+    /// The words of a command line may have any bytes in them, and blanks.
+    #[test]
+    fn any_arguments(words in vec(prop_oneof![word().prop_map(String::into_bytes), vec(any::<u8>(), 0..12)], 0..8)) {
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        for read in [parse(&words, &mut Numeric), parse_posix(&words, &mut Numeric)] {
+            match read {
+                Ok(Command::Change(change)) => prop_assert!(!change.to_string().is_empty()),
+                Ok(_) => {}
+                Err(problem) => prop_assert!(!problem.kind.to_string().is_empty()),
+            }
+        }
     }
 
     #[test]
@@ -113,4 +126,15 @@ fn meant(change: Change) -> Change {
 fn a_change_without_words_is_a_comment() {
     let strange = ipvs::ServiceKey::new(ipvs::Protocol::Other(99), [192, 0, 2, 1], 80);
     assert!(read(Change::DeleteService(strange).to_string().as_bytes()).is_empty());
+}
+
+/// The kernel lets an interface be called so.
+#[test]
+fn names_that_are_no_text_stay_as_they_are() {
+    let interface = ipvs::Interface::new(b"lan\xe9").expect("a name");
+    let change = Change::StartDaemon(ipvs::SyncDaemon::new(ipvs::Role::Master, interface, 0));
+    let mut line = Vec::new();
+    ipvs::rules::write_change(&mut line, &change);
+    assert_eq!(line, b"--start-daemon master --mcast-interface lan\xe9 --syncid 0");
+    assert_eq!(read(&line), vec![Ok(Command::Change(change))]);
 }

@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "`random` and `promises` are modules of the laboratory's library, too")]
 
 mod config;
+mod connections;
 mod lines;
 mod plan;
 mod promises;

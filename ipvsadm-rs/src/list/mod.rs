@@ -59,7 +59,9 @@ pub(crate) fn timeouts(out: &mut impl Write, director: &mut Client) -> Result<()
 /// The sync daemons that run.
 pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(), Failure> {
     for daemon in director.daemons().map_err(|error| messages::unanswered(&error))? {
-        write!(out, "{} sync daemon (mcast={}, syncid={}", daemon.role, daemon.interface, daemon.sync_id)?;
+        write!(out, "{} sync daemon (mcast=", daemon.role)?;
+        out.write_all(daemon.interface.as_bytes())?;
+        write!(out, ", syncid={}", daemon.sync_id)?;
         if let Some(bytes) = daemon.max_length.filter(|bytes| *bytes != 0) {
             write!(out, ", maxlen={bytes}")?;
         }

@@ -40,7 +40,8 @@ fn measure(size: Size) -> Result<()> {
         Ruler::Time if lines > 5000 => 3,
         Ruler::Time => 7,
         Ruler::Instructions if lines > 5000 => 1,
-        Ruler::Instructions => 3,
+        Ruler::Instructions if lines > 1000 => 3,
+        Ruler::Instructions => 5,
     };
     for _ in 0..rounds {
         same(size, |program| lap(program, size, &text))?;

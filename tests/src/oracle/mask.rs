@@ -62,9 +62,10 @@ fn each_line(text: &str, mut change: impl FnMut(&str) -> String) -> String {
         .collect()
 }
 
-/// `TCP 14:59  ESTABLISHED …`
+/// `TCP 14:59  ESTABLISHED …`, `IP  14:59  …`
 fn expire(line: &str) -> Option<String> {
-    let at = line.find(' ')? + 1;
+    let word = line.find(' ')?;
+    let at = word + line[word..].find(|c| c != ' ')?;
     let time = line.get(at..at + 5)?;
     let is_time = time.bytes().enumerate().all(|(i, byte)| if i == 2 { byte == b':' } else { byte.is_ascii_digit() });
     is_time.then(|| format!("{}MM:SS{}", &line[..at], &line[at + 5..]))

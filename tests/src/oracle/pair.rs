@@ -59,7 +59,7 @@ pub struct Held {
 
 impl Pair {
     /// Two empty namespaces; `ours` is the path of our program. Names are those of `tests/names`.
-    pub fn new(ours: &str) -> Result<Pair> {
+    pub fn new(ours: impl AsRef<Path>) -> Result<Pair> {
         side::write_names()?;
         let folder = Path::new(FOLDER);
         fs::create_dir_all(folder.join("reference"))?;

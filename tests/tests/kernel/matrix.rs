@@ -11,6 +11,8 @@ use ipvs_tests::oracle::mask::Mask;
 use ipvs_tests::oracle::pair::Who::{Ours, Reference};
 use ipvs_tests::oracle::pair::{Held, Pair};
 
+use crate::ours;
+
 /// What is there before each line.
 const TABLE: &[u8] = b"\
     -A -t 10.0.0.1:80 -s rr -p 60\n\
@@ -245,7 +247,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let mut pair = Pair::new(env!("CARGO_BIN_EXE_ipvsadm")).unwrap();
+        let mut pair = Pair::new(ours::program()).unwrap();
         let made = pair.run(Reference, &["-R"], TABLE).unwrap();
         assert_eq!(made.end, "exit 0", "{made:?}");
         let before = pair.held(Reference).unwrap();

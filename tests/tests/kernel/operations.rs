@@ -30,6 +30,7 @@ ipvs_tests::tests! {
     tunnels;
     two_directors;
     changing_a_director_in_use;
+    installed_by_hand;
     five_minutes;
     manual_pages;
 }
@@ -122,6 +123,22 @@ fn two_directors() {
 fn changing_a_director_in_use() {
     let (_lab, hosts) = two_armed();
     run("Changing a director in use", &hosts.each_ref());
+}
+
+fn installed_by_hand() {
+    std::fs::create_dir_all("target/release").unwrap();
+    install(ours::PROGRAM, "target/release/ipvsadm-rs").unwrap();
+    let block = page::block_behind(README, "By hand, anywhere:");
+    let (build, rest) = block.split_once('\n').unwrap();
+    assert_eq!(build, "cargo build --release");
+    ipvs_tests::command::shell(&format!("set -e\n{rest}")).ok();
+    assert!(ipvs_tests::command::ok("/usr/local/sbin/ipvsadm -v").starts_with("ipvsadm v"));
+    for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"] {
+        let made = [format!("man/man8/{name}.8"), format!("bash-completion/completions/{name}")];
+        for file in made {
+            assert_ne!(std::fs::metadata(format!("/usr/local/share/{file}")).unwrap().len(), 0, "{file}");
+        }
+    }
 }
 
 fn five_minutes() {

@@ -1,7 +1,8 @@
-//! This project's programs, as cargo built them for these tests.
+//! This project's program, in the guest.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use ipvs_tests::command::install as put;
 use ipvs_tests::guest::FOLDER;
@@ -11,16 +12,16 @@ use ipvs_tests::topology::Host;
 /// `ipvsadm`, where cargo put it.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ipvsadm");
 
-/// Puts them at /sbin, where everybody looks for them.
+/// The program that is tested: cargo's, or the one that `IPVS_PROGRAM` names, one that is shipped say.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("IPVS_PROGRAM").map_or_else(|| PROGRAM.into(), PathBuf::from)
+}
+
+/// Puts it at /sbin, where everybody looks for it, by each of its names: it tells by them which program it is.
 pub(crate) fn install() {
-    for (name, program) in [
-        ("ipvsadm", PROGRAM),
-        ("ipvsadm-save", env!("CARGO_BIN_EXE_ipvsadm-save")),
-        ("ipvsadm-restore", env!("CARGO_BIN_EXE_ipvsadm-restore")),
-        // Told by its name, like the others.
-        ("ipvsadm-rs", PROGRAM),
-    ] {
-        put(program, format!("/usr/sbin/{name}")).unwrap();
+    let program = program();
+    for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"] {
+        put(&program, format!("/usr/sbin/{name}")).unwrap();
     }
 }
 

@@ -1,5 +1,6 @@
 //! ldirectord, which checks servers and calls ipvsadm for every change, and reads its listings before each.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, SystemTime};
 
@@ -13,11 +14,11 @@ use ipvs_tests::wait;
 use super::{Side, held};
 
 ipvs_tests::tests! {
-    keeps_a_farm_up, needs = "ldirectord", needs = "libnet-inet6glue-perl", seconds = 420;
+    keeps_a_farm_up, needs = "ldirectord", needs = "libnet-inet6glue-perl", seconds = 900;
 }
 
 /// A change costs it two listings, and a check of all servers most of a second.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const HEAD: &str = "\
 checktimeout = 10
@@ -50,12 +51,19 @@ virtual = 10.1.0.100:7
 virtual = 10.1.0.100:53
 \treal = 10.2.0.11:53 gate
 \tscheduler = sh
+\tschedflags = sh-port
 \tprotocol = udp
 \tops = yes
 \tchecktype = on
 virtual = 7
 \treal = 10.2.0.12:80 ipip 2
 \tscheduler = lc
+\tprotocol = fwm
+\tchecktype = connect
+\tcheckport = 80
+virtual6 = 7
+\treal6 = [fd02::12]:80 masq 2
+\tscheduler = dh
 \tprotocol = fwm
 \tchecktype = connect
 \tcheckport = 80
@@ -78,13 +86,15 @@ const TABLE: &str = "\
 -A -t 10.1.0.100:80 -s rr
 -a -t 10.1.0.100:80 -r 10.2.0.11:80 -m -w 1
 -a -t 10.1.0.100:80 -r 10.2.0.12:80 -m -w 1
--A -u 10.1.0.100:53 -s sh -o
+-A -u 10.1.0.100:53 -s sh -o -b sh-port
 -a -u 10.1.0.100:53 -r 10.2.0.11:53 -g -w 1
 -A -t [fd01::100]:80 -s wrr
 -a -t [fd01::100]:80 -r [fd02::11]:80 -m -w 1
 -a -t [fd01::100]:80 -r [fd02::12]:80 -m -w 3
 -A -f 7 -s lc
 -a -f 7 -r 10.2.0.12:80 -i -w 2 --tun-type ipip
+-A -f 7 -6 -s dh
+-a -f 7 -6 -r [fd02::12]:80 -m -w 2
 ";
 
 fn keeps_a_farm_up() {
@@ -208,19 +218,19 @@ impl Farm<'_> {
                 Some(diff) => Err(format!(
                     "{:?}, {phase}: wanted (-) and held (+):\n{diff}\nldirectord says:\n{}",
                     self.side,
-                    log(&self.daemon.output()[self.told..])
+                    last_lines(&self.daemon.output()[self.told..])
                 )),
             }
         });
         self.told = self.daemon.output().len();
-        self.phases.push((phase, held(self.director)));
+        self.phases.push((phase, lines_held(self.director)));
     }
 
     /// It takes along what it has made.
     fn end(mut self) -> Vec<(&'static str, String)> {
         let said = self.daemon.stop(Duration::from_secs(30));
         assert_eq!(self.director.ok("ipvsadm -Sn"), "", "{:?}\n{}", self.side, log(&said));
-        self.phases.push(("end", held(self.director)));
+        self.phases.push(("end", lines_held(self.director)));
         println!("{:?}\n{}", self.side, log(&said));
         // What a phase has in its log may be told after the table is as it should be.
         self.phases.push(("log", log(&said)));
@@ -228,12 +238,30 @@ impl Farm<'_> {
     }
 }
 
-/// What it tells of servers and what it runs; not what its checks hear, for how often it checks is new in every run. In no
-/// order, for checks and their answers overlap.
+/// The servers' order is that in which they were found to be well, which depends on when it looked.
+fn lines_held(director: &Host) -> String {
+    let held = held(director);
+    let mut lines: Vec<&str> = held.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+fn last_lines(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().collect();
+    lines[lines.len().saturating_sub(200)..].join("\n")
+}
+
+/// What it tells of servers and what it runs, each once; not what its checks hear. How often it checks is new in every run,
+/// and so is the order, for checks and changes overlap.
 fn log(output: &str) -> String {
     let is_action =
         |line: &&str| ["server:", "Running system", "failed", "onfiguration"].iter().any(|word| line.contains(word));
     let mut lines: Vec<&str> = output.lines().filter(|line| !line.starts_with("DEBUG")).filter(is_action).collect();
     lines.sort_unstable();
+    lines.dedup();
+    // What perl finds strange in it is told anew at every listing.
+    let strange = output.lines().filter_map(|line| line.split_once(" at /usr/sbin/ldirectord line "));
+    let strange: BTreeSet<&str> = strange.map(|(what, _)| what).collect();
+    lines.extend(strange);
     lines.iter().map(|line| format!("{line}\n")).collect()
 }

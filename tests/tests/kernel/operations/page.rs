@@ -19,6 +19,14 @@ struct Step {
     printed: Vec<String>,
 }
 
+/// The block of a text behind a line.
+pub(crate) fn block_behind(text: &str, line: &str) -> String {
+    let behind = text.split_once(&format!("\n{line}\n\n```\n")).map_or("", |(_, behind)| behind);
+    let block = behind.split_once("```").map_or("", |(block, _)| block);
+    assert!(!block.is_empty(), "no block behind {line}");
+    block.to_owned()
+}
+
 /// The headings of a text.
 pub(crate) fn headings(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| line.strip_prefix("## "))

@@ -13,6 +13,8 @@ use ipvs_tests::oracle::typed::Outcome;
 use super::made::{self, Words};
 use super::{reads, typed};
 
+use crate::ours;
+
 /// After so many lines the table is emptied, so that it does not become long.
 const AGAIN: u64 = 40;
 /// One difference may have many.
@@ -57,7 +59,7 @@ struct Done {
 
 impl Bench {
     pub(super) fn new() -> Bench {
-        let mut pair = Pair::new(env!("CARGO_BIN_EXE_ipvsadm")).unwrap();
+        let mut pair = Pair::new(ours::program()).unwrap();
         super::plain_names();
         let empty = pair.held(Reference).unwrap();
         Bench {

@@ -15,6 +15,8 @@ use super::lines::plain;
 use super::made::{self, Words};
 use super::reads;
 
+use crate::ours;
+
 /// Files of one test.
 const FILES: usize = 60;
 
@@ -23,7 +25,7 @@ const SYNTAX: [&str; 4] = ["Try `", ": unknown option", ": missing argument", ":
 
 pub(super) fn agree(seed: u64) {
     let mut dice = Dice::new(seed ^ 0x9e5704e);
-    let mut pair = Pair::new(env!("CARGO_BIN_EXE_ipvsadm")).unwrap();
+    let mut pair = Pair::new(ours::program()).unwrap();
     super::plain_names();
     let empty = pair.held(Reference).unwrap();
     for _ in 0..FILES {

@@ -13,6 +13,8 @@ use super::lines::{agrees, plain};
 use super::made::{self, Words};
 use super::reads;
 
+use crate::ours;
+
 /// Tables of one test.
 const TABLES: usize = 12;
 
@@ -39,7 +41,7 @@ const LISTINGS: [&str; 17] = [
 
 pub(super) fn agree(seed: u64) {
     let mut dice = Dice::new(seed ^ 0x7ab1e5);
-    let mut pair = Pair::new(env!("CARGO_BIN_EXE_ipvsadm")).unwrap();
+    let mut pair = Pair::new(ours::program()).unwrap();
     super::plain_names();
     let empty = pair.held(Reference).unwrap();
     for _ in 0..TABLES {

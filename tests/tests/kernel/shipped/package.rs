@@ -13,6 +13,7 @@ use ipvs_tests::command::{ok, run, run_command, shell};
 ipvs_tests::tests! {
     comes_and_goes, needs = "dpkg-dev", seconds = 120;
     whoever_depends_on_ipvsadm_is_served, needs = "dpkg-dev", seconds = 120;
+    ldirectord_is_served, needs = "dpkg-dev", needs = "ldirectord", seconds = 120;
     takes_the_place_of_debians, needs = "dpkg-dev", seconds = 120;
     makes_way_for_debians, needs = "dpkg-dev", seconds = 120;
 }
@@ -29,6 +30,8 @@ pub(super) fn install() {
 fn clean() {
     let _ = fs::remove_file("/usr/sbin/policy-rc.d");
     let _ = fs::remove_file("/usr/sbin/runlevel");
+    // With it, all manual pages are indexed for every package.
+    let _ = fs::remove_file("/var/lib/man-db/auto-update");
     fs::write("/usr/sbin/runlevel", "#!/bin/sh\necho N 2\n").unwrap();
     ok("chmod 755 /usr/sbin/runlevel");
     dpkg(&["--purge", "--force-depends", "ipvsadm", "ipvsadm-rs"]);
@@ -119,10 +122,19 @@ fn whoever_depends_on_ipvsadm_is_served() {
     fs::write("depends/DEBIAN/control", control).unwrap();
     ok("dpkg-deb --build depends depends.deb");
     dpkg(&["-i", "depends.deb"]);
-    // And so it cannot be taken away.
+    is_needed_by("depends");
+}
+
+fn ldirectord_is_served() {
+    install();
+    is_needed_by("ldirectord");
+}
+
+/// So it cannot be taken away.
+fn is_needed_by(package: &str) {
     let ran = run("dpkg -r ipvsadm-rs");
     assert_eq!(ran.code, Some(1), "{ran}");
-    assert!(ran.stderr.contains("depends depends on ipvsadm"), "{ran}");
+    assert!(ran.stderr.contains(&format!("{package} depends on ipvsadm")), "{ran}");
 }
 
 fn takes_the_place_of_debians() {

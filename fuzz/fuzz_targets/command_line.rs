@@ -1,0 +1,37 @@
+//! The words of a command line, each ended by a NUL as in /proc/PID/cmdline.
+
+#![no_main]
+
+use ipvs::Change;
+use ipvs::rules::{Command, Numeric, parse, parse_posix, write_change};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let words: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
+    for read in [parse(&words, &mut Numeric), parse_posix(&words, &mut Numeric)] {
+        match read {
+            Ok(Command::Change(change)) => said_again(&change, &words),
+            Ok(_) => {}
+            Err(problem) => assert!(!problem.kind.to_string().is_empty()),
+        }
+    }
+});
+
+/// What is understood can be said, and means the same then. (There are no quotes: a name with a blank in it is two words.)
+fn said_again(change: &Change, words: &[&[u8]]) {
+    let (_, _) = (change.validate(), change.warnings());
+    let line = line(change);
+    if words.iter().any(|word| word.contains(&b' ')) {
+        return;
+    }
+    match parse(&line.split(|byte| *byte == b' ').collect::<Vec<_>>(), &mut Numeric) {
+        Ok(Command::Change(again)) => assert_eq!(self::line(&again), line),
+        other => panic!("{}: {other:?}", String::from_utf8_lossy(&line)),
+    }
+}
+
+fn line(change: &Change) -> Vec<u8> {
+    let mut line = Vec::new();
+    write_change(&mut line, change);
+    line
+}

@@ -1,0 +1,32 @@
+//! What a socket of the kernel's gives: messages, and the attributes in them.
+
+#![no_main]
+
+use ipvs_sys::message::{Content, answers};
+use ipvs_sys::uapi::{CommandAttrs, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs, StatsAttrs};
+use ipvs_sys::wire::Wire;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    for answer in answers(bytes).flatten() {
+        if let Content::Data { attributes, .. } = answer.content {
+            read(attributes);
+        }
+    }
+    read(bytes);
+});
+
+fn read(bytes: &[u8]) {
+    let _ = format!("{:?}", ServiceAttrs::read(bytes));
+    let _ = format!("{:?}", DestAttrs::read(bytes));
+    let _ = format!("{:?}", DaemonAttrs::read(bytes));
+    let _ = format!("{:?}", StatsAttrs::read(bytes));
+    let _ = format!("{:?}", InfoAttrs::read(bytes));
+    // What is read can be written, and is the same then.
+    if let Ok(attributes) = CommandAttrs::read(bytes) {
+        let mut written = Vec::new();
+        attributes.write(&mut written);
+        assert_eq!(written.len(), attributes.size());
+        assert_eq!(CommandAttrs::read(&written).expect("reads what it wrote"), attributes);
+    }
+}
