@@ -172,3 +172,22 @@ fn column(line: &[u8], word: Option<&[u8]>) -> usize {
     // The word is a part of the line: their distance in memory is the column.
     word.as_ptr().addr().saturating_sub(line.as_ptr().addr()) + 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Numeric, read_config};
+
+    /// 35 days and more: no kernel minds, ipvsadm does.
+    #[test]
+    fn files_may_say_what_the_kernel_holds() {
+        let text = b"--set 3000000 1 1\n-A -t 192.0.2.1:80 -s rr -p 3000000\n";
+        assert!(Lines::new(text, &mut Numeric).all(|line| line.is_ok()));
+        assert!(Lines::classic(text, &mut Numeric).all(|line| line.is_err()));
+        let read = read_config(text, &mut Numeric).expect("reads").config;
+        assert_eq!(read.services[0].service.persistence, Some(3_000_000));
+        let words: [&[u8]; 7] = [b"-A", b"-t", b"192.0.2.1:80", b"-s", b"rr", b"-p", b"3000000"];
+        assert!(parse(&words, &mut Numeric).is_err());
+        assert!(read_config(b"--set 21474837 1 1\n-A -t 192.0.2.1:80 -s rr -p 4294968\n", &mut Numeric).is_err());
+    }
+}
