@@ -10,7 +10,8 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    pub(crate) const fn new(what: &'static str) -> Self {
+    /// What about them makes none.
+    pub const fn new(what: &'static str) -> Self {
         Self { what, attribute: None }
     }
 

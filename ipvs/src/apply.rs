@@ -4,7 +4,7 @@ use crate::change::Change;
 use crate::director::Director;
 use crate::error::Error;
 use crate::plan::{Options, Plan, plan};
-use crate::state::{Config, State};
+use crate::state::{Config, InvalidConfig, State};
 
 /// What carrying out a plan has come to.
 #[derive(Debug)]
@@ -19,10 +19,14 @@ pub struct Applied {
 
 /// Why a director does not hold what was asked for.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ApplyError {
     /// It could not be asked, or told.
     #[error(transparent)]
     Director(#[from] Error),
+    /// No director can hold what is asked for; nothing was sent.
+    #[error(transparent)]
+    Invalid(#[from] InvalidConfig),
     /// Changes were refused, or somebody else has changed something meanwhile.
     #[error("{}", not_arrived(refused, remaining))]
     NotArrived {
@@ -51,6 +55,7 @@ pub fn apply<D: Director + ?Sized>(
     desired: &Config,
     options: &Options,
 ) -> Result<Applied, ApplyError> {
+    desired.validate()?;
     let before = director.state()?;
     let plan = plan(desired, &before, options);
     carry_out(director, desired, options, before, plan)
@@ -64,6 +69,7 @@ pub fn carry_out<D: Director + ?Sized>(
     before: State,
     plan: Plan,
 ) -> Result<Applied, ApplyError> {
+    desired.validate()?;
     if plan.changes.is_empty() {
         let after = before.clone();
         return Ok(Applied { plan, before, after });
@@ -111,6 +117,33 @@ mod tests {
         assert_eq!((applied.plan.changes.len(), applied.after.services.len()), (2, 1));
         let again = apply(&mut director, &desired, &Options::default()).expect("is there");
         assert!(again.plan.changes.is_empty());
+    }
+
+    #[test]
+    fn doubles_are_refused_before_anything_is_sent() {
+        let mut director = Model::new();
+        let good = config("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n--start-daemon master\n");
+        let double = |double: fn(&mut Config)| {
+            let mut config = good.clone();
+            double(&mut config);
+            config
+        };
+        for (config, why) in [
+            (double(|it| it.services.push(it.services[0].clone())), "TCP 192.0.2.1:80 is asked for twice"),
+            (
+                double(|it| it.services[0].destinations.extend_from_within(..)),
+                "server 10.0.0.1:80 of TCP 192.0.2.1:80 is asked for twice",
+            ),
+            (
+                double(|it| it.daemons = it.daemons.take().map(|one| [one.clone(), one].concat())),
+                "the master sync daemon is asked for twice",
+            ),
+        ] {
+            let error = apply(&mut director, &config, &Options::default()).expect_err(why);
+            assert_eq!(error.to_string(), why);
+        }
+        assert_eq!(director.state().expect("a model").services, []);
+        assert!(apply(&mut &mut director, &good, &Options::default()).is_ok(), "a borrowed director is one, too");
     }
 
     #[test]

@@ -11,12 +11,15 @@ use crate::destination::{Destination, Forwarding, Tunnel};
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
 use crate::names::Scheduler;
-use crate::service::{Netmask, Service};
+use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::timeouts::Timeouts;
 
 /// One write to a director.
 ///
-/// Printed, it is the ipvsadm line that does the same.
+/// Printed, it is the ipvsadm line that does the same. Where ipvsadm has no words for a service
+/// ([`has_words`](crate::rules::has_words)), that is a comment; what it has no words for in a service or a server is left
+/// out: nameless flags, and a way of forwarding that is not its own is printed as `-g`. [`describe`](Self::describe) says
+/// a change in words.
 ///
 /// ```
 /// use ipvs::{Change, Destination, Forwarding, ServiceKey};
@@ -27,7 +30,7 @@ use crate::timeouts::Timeouts;
 /// let change = Change::AddDestination(service, server);
 /// assert_eq!(change.to_string(), "-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 1");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// Add a service.
     #[doc(alias = "IPVS_CMD_NEW_SERVICE")]
@@ -123,6 +126,9 @@ impl Change {
 
     /// What no kernel does as it is said: it refuses it without a reason, or takes it for something else.
     pub fn validate(&self) -> Result<(), Invalid> {
+        if let Some(ServiceKey::Address { protocol: Protocol::Other(number @ (6 | 17 | 132)), .. }) = self.service() {
+            return Err(Invalid::Protocol(number));
+        }
         match self {
             Self::AddService(service) | Self::EditService(service) => validate_service(service),
             Self::AddDestination(service, destination) | Self::EditDestination(service, destination) => {
@@ -225,6 +231,26 @@ pub enum Invalid {
     /// No server has that address.
     #[error("{0} is no address of a server")]
     NotUnicast(IpAddr),
+    /// `Protocol::Other` of a protocol that has a name. The kernel's answer has the name: what was asked for never is
+    /// there.
+    #[error("protocol {0} has a name, and is asked for by it")]
+    Protocol(u16),
+    /// `Forwarding::Other` of a method that has a name, or of none.
+    #[error("forwarding method {0} is none of 5, 6 and 7: others have names, or are none")]
+    Forwarding(u8),
+    /// `Tunnel::Other` of a tunnel that has a name.
+    #[error("the tunnel of type {kind} with port {port} and flags {flags} has a name, and is asked for by it")]
+    Tunnel {
+        /// Tunnel type.
+        kind: u8,
+        /// Port.
+        port: u16,
+        /// Flag bits.
+        flags: u16,
+    },
+    /// `Service::flags` with bits that say something else than flags of a scheduler.
+    #[error("{0:#x} is no flag of a scheduler: persistence and one-packet scheduling have settings of their own")]
+    SchedulerFlags(u32),
     /// `SyncDaemon::sync_id` out of range.
     #[error("a sync id is 0 to {max}, not {0}", max = SyncDaemon::MAX_SYNC_ID)]
     SyncId(u32),
@@ -238,6 +264,10 @@ fn validate_service(service: &Service) -> Result<(), Invalid> {
         && !(1..=Service::MAX_PERSISTENCE).contains(&seconds)
     {
         return Err(Invalid::Persistence(seconds));
+    }
+    let flags = service.flags.bits() & SchedulerFlags::OTHERS;
+    if flags != 0 {
+        return Err(Invalid::SchedulerFlags(flags));
     }
     let (family, mask) = (service.key.family(), service.netmask.family());
     if family != mask {
@@ -267,14 +297,26 @@ fn validate_destination(service: &ServiceKey, destination: &Destination) -> Resu
     if lower > upper {
         return Err(Invalid::LowerAboveUpper { lower, upper });
     }
-    if let Forwarding::Tunnel(Tunnel::Other { kind: 1, port: 0, .. }) = forwarding {
-        return Err(Invalid::GuePort);
-    }
+    validate_forwarding(forwarding)?;
     let unicast = match key.address {
         IpAddr::V4(address) => !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast(),
         IpAddr::V6(address) => !address.is_unspecified() && !address.is_multicast(),
     };
     if unicast { Ok(()) } else { Err(Invalid::NotUnicast(key.address)) }
+}
+
+fn validate_forwarding(forwarding: Forwarding) -> Result<(), Invalid> {
+    match forwarding {
+        Forwarding::Other(5..=7) => Ok(()),
+        Forwarding::Other(number) => Err(Invalid::Forwarding(number)),
+        Forwarding::Tunnel(Tunnel::Other { kind: 1, port: 0, .. }) => Err(Invalid::GuePort),
+        Forwarding::Tunnel(tunnel @ Tunnel::Other { kind, port, flags }) => {
+            // What the kernel answers would be another value.
+            let is_itself = Tunnel::from_numbers(kind, port, flags) == tunnel;
+            if is_itself { Ok(()) } else { Err(Invalid::Tunnel { kind, port, flags }) }
+        }
+        _ => Ok(()),
+    }
 }
 
 fn validate_daemon(daemon: &SyncDaemon) -> Result<(), Invalid> {
@@ -412,6 +454,25 @@ mod tests {
             why(Change::AddService(Service { persistence: Some(0), ..service() })),
             "a persistence timeout is 1 to 4294967 seconds, not 0"
         );
+    }
+
+    /// What the kernel would answer with another value, so that a plan never ends.
+    #[test]
+    fn what_has_a_name_is_asked_for_by_it() {
+        let other = ServiceKey::new(Protocol::Other(6), [192, 0, 2, 1], 80);
+        assert_eq!(why(Change::DeleteService(other)), "protocol 6 has a name, and is asked for by it");
+        assert_eq!((other, other.cmp(&service().key)), (service().key, std::cmp::Ordering::Equal));
+        let flags = SchedulerFlags::from_bits_retain(0x41);
+        assert!(why(Change::AddService(Service { flags, ..service() })).starts_with("0x1 is no flag of a scheduler"));
+        let add = |forwarding| Change::AddDestination(service().key, Destination { forwarding, ..server() });
+        let tunnel = |kind, port, flags| Forwarding::Tunnel(Tunnel::Other { kind, port, flags });
+        for named in [Forwarding::Other(0), Forwarding::Other(8), tunnel(0, 0, 0), tunnel(1, 6080, 1), tunnel(2, 0, 1)]
+        {
+            why(add(named));
+        }
+        for nameless in [Forwarding::Other(5), Forwarding::Other(7), tunnel(0, 1, 0), tunnel(3, 0, 0)] {
+            assert_eq!(add(nameless).validate(), Ok(()), "{nameless:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
-use ipvs_sys::{Connection, Namespace, Request};
+use ipvs_sys::{Connection, Malformed, Namespace, Request};
 
 use crate::change::Change;
 use crate::connections::Connections;
@@ -99,16 +99,7 @@ impl Client {
         // read just then lacks some and has others twice, and nothing says so. But then its order changes, too: the
         // same list twice is a whole one.
         let readings = if ipvs_sys::kernel_release() < (7, 1) { 1 } else { MOST_READINGS };
-        let mut services = self.read_services()?;
-        for _ in 1..readings {
-            let before = std::mem::replace(&mut services, self.read_services()?);
-            let key = |state: &ServiceState| state.service.key;
-            if before.iter().map(key).eq(services.iter().map(key)) {
-                break;
-            }
-        }
-        keep_first(&mut services, |state| state.service.key);
-        Ok(services)
+        whole(readings, || self.read_services(), |state| state.service.key)
     }
 
     fn read_services(&mut self) -> Result<Vec<ServiceState>, Error> {
@@ -123,7 +114,10 @@ impl Client {
         request.attributes.service = Some(key.to_attributes());
         let answer = self.connection.get::<CommandAttrs>(&request);
         answer
-            .map(|mut attributes| attributes.service.get_or_insert_default().into())
+            .and_then(|mut attributes| match &mut attributes.service {
+                Some(service) => Ok(service.into()),
+                None => Err(without_service()),
+            })
             .map_err(|error| Error::asking(format_args!("read service {key}"), error))
     }
 
@@ -207,6 +201,36 @@ impl Director for Client {
     }
 }
 
+fn without_service() -> ipvs_sys::Error {
+    let malformed = Malformed::new("there is no service in it");
+    ipvs_sys::Error::Malformed { command: Command::GetService, malformed }
+}
+
+/// What is read until it is the same twice. If it never is, everything that was ever there: what somebody has deleted
+/// meanwhile may be among it, but nothing is lost.
+fn whole<T, K: Copy + Eq + Hash, E>(
+    readings: usize,
+    mut read: impl FnMut() -> Result<Vec<T>, E>,
+    key: impl Fn(&T) -> K,
+) -> Result<Vec<T>, E> {
+    let mut items = read()?;
+    let mut earlier = Vec::new();
+    for reading in 1..readings {
+        let before = std::mem::replace(&mut items, read()?);
+        if before.iter().map(&key).eq(items.iter().map(&key)) {
+            break;
+        }
+        earlier.push(before);
+        if reading == readings - 1 {
+            // The newest first: of what was read twice, that is kept.
+            items.extend(earlier.drain(..).rev().flatten());
+            keep_first_of_each(&mut items, &key);
+        }
+    }
+    keep_first(&mut items, key);
+    Ok(items)
+}
+
 fn dump<T>(
     connection: &mut Connection,
     request: &Request,
@@ -226,7 +250,38 @@ fn keep_first<T, K: Eq + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
     /// What fits into the smallest piece.
     const ONE_PIECE: usize = 8;
     if items.len() > ONE_PIECE {
-        let mut seen = HashSet::with_capacity(items.len());
-        items.retain(|item| seen.insert(key(item)));
+        keep_first_of_each(items, key);
+    }
+}
+
+fn keep_first_of_each<T, K: Eq + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    let mut seen = HashSet::with_capacity(items.len());
+    items.retain(|item| seen.insert(key(item)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of readings, of which there must be enough.
+    fn whole_of(readings: &[&[(u8, char)]]) -> Vec<(u8, char)> {
+        let mut next = readings.iter();
+        let read = || next.next().map(|items| items.to_vec()).ok_or("one more was read");
+        whole(readings.len(), read, |(key, _)| *key).expect("enough")
+    }
+
+    #[test]
+    fn the_same_twice_is_whole() {
+        assert_eq!(whole_of(&[&[(1, 'a'), (2, 'b')]]), [(1, 'a'), (2, 'b')]);
+        // The third is not read.
+        assert_eq!(whole_of(&[&[(1, 'a')], &[(1, 'b')], &[(9, 'c')]]), [(1, 'b')]);
+        assert_eq!(whole_of(&[&[(2, 'a')], &[(1, 'a'), (2, 'a')], &[(1, 'b'), (2, 'b')]]), [(1, 'b'), (2, 'b')]);
+    }
+
+    #[test]
+    fn of_what_never_is_the_same_nothing_is_lost() {
+        let mut all = whole_of(&[&[(1, 'a'), (2, 'a')], &[(2, 'b'), (3, 'b')], &[(3, 'c'), (4, 'c'), (5, 'c')]]);
+        all.sort_unstable();
+        assert_eq!(all, [(1, 'a'), (2, 'b'), (3, 'c'), (4, 'c'), (5, 'c')]);
     }
 }

@@ -84,7 +84,7 @@ impl Tunnel {
         }
     }
 
-    fn from_numbers(kind: u8, port: u16, flags: u16) -> Self {
+    pub(crate) fn from_numbers(kind: u8, port: u16, flags: u16) -> Self {
         let other = Self::Other { kind, port, flags };
         match (kind, NonZeroU16::new(port), flags) {
             (IPIP, None, NO_CHECKSUM) => Self::Ipip,
@@ -167,6 +167,7 @@ impl Forwarding {
 ///     ..Destination::new((Ipv4Addr::new(10, 0, 0, 1), 8080), Forwarding::Masquerade)
 /// };
 /// assert_eq!(server.key.to_string(), "10.0.0.1:8080");
+/// assert_eq!(server.to_string(), "-r 10.0.0.1:8080 -m -w 10");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Destination {

@@ -16,3 +16,14 @@ pub trait Director {
     /// after which it is not known how far the work has come.
     fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error>;
 }
+
+/// Whoever takes a director takes a borrowed one.
+impl<D: Director + ?Sized> Director for &mut D {
+    fn state(&mut self) -> Result<State, Error> {
+        (**self).state()
+    }
+
+    fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error> {
+        (**self).submit(changes)
+    }
+}

@@ -156,8 +156,9 @@ fn default_scheduler() -> String {
     crate::names::Scheduler::default().to_string()
 }
 
+// This and its like are read in scalar.rs, names in capitals, too.
 /// A protocol by name or number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -167,7 +168,7 @@ pub enum ProtocolName {
 }
 
 /// A protocol that IPVS schedules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -178,7 +179,7 @@ pub enum KnownProtocol {
 }
 
 /// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -188,7 +189,7 @@ pub enum FamilyName {
 }
 
 /// A netmask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Mask {
@@ -718,9 +719,7 @@ impl Reader {
                     return None;
                 }
                 Some(Wrapping::Gre { checksum }) => Tunnel::Gre { checksum: *checksum == Checksum::Full },
-                Some(Wrapping::Other { kind, port, flags }) => {
-                    Tunnel::Other { kind: *kind, port: *port, flags: *flags }
-                }
+                Some(Wrapping::Other { kind, port, flags }) => Tunnel::from_numbers(*kind, *port, *flags),
             }),
         };
         let destination = Destination {

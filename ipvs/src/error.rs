@@ -6,6 +6,7 @@ use std::io;
 use ipvs_sys::Refusal;
 
 use crate::change::{Change, Invalid};
+use crate::names::{Engine, Scheduler};
 
 /// Something that was asked and did not happen.
 #[derive(Debug)]
@@ -38,12 +39,12 @@ pub enum ErrorKind {
     #[error("the server exists already")]
     DestinationExists,
     /// The kernel has no such scheduler, or no such persistence engine: it does not say which.
-    #[error("the kernel has no scheduler {scheduler}{engine}")]
+    #[error("the kernel has no scheduler {scheduler}{}", or_engine(engine))]
     SchedulerNotFound {
         /// The scheduler that was asked for.
-        scheduler: String,
-        /// The engine that was asked for, as ` or no persistence engine NAME`.
-        engine: String,
+        scheduler: Scheduler,
+        /// The engine that was asked for.
+        engine: Option<Engine>,
     },
     /// A sync daemon of that role runs already.
     #[error("it runs already")]
@@ -57,9 +58,9 @@ pub enum ErrorKind {
     /// The kernel was built or started without this family.
     #[error("the kernel does not do IPv6 here")]
     FamilyNotSupported,
-    /// The kernel refuses these values, and does not say why. What is known to be the reason is added.
-    #[error("the kernel refuses these values{0}")]
-    NotAccepted(&'static str),
+    /// The kernel refuses these values, and does not say why; there may be only one thing that can be the reason.
+    #[error("the kernel refuses these values{}", because(.0))]
+    NotAccepted(Option<LikelyReason>),
     /// What no kernel does as it is said; nothing was sent.
     #[error("{0}")]
     Invalid(#[from] Invalid),
@@ -69,6 +70,32 @@ pub enum ErrorKind {
     /// Any other error of the system.
     #[error("{0}")]
     System(io::Error),
+}
+
+/// What values are refused for, where the kernel does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LikelyReason {
+    /// Of a server: its address, or what is around it.
+    #[error(
+        "a server's address must be a unicast address, lo must be up, and servers of both families cannot be mixed \
+         beside a sync daemon"
+    )]
+    Server,
+    /// Of a sync daemon.
+    #[error("a sync daemon does not run beside a service whose servers are of both families")]
+    MixedFamilies,
+    /// Of timeouts.
+    #[error("a timeout is too long")]
+    TimeoutTooLong,
+}
+
+fn because(reason: &Option<LikelyReason>) -> String {
+    reason.map_or_else(String::new, |reason| format!(": {reason}"))
+}
+
+fn or_engine(engine: &Option<Engine>) -> String {
+    engine.map_or_else(String::new, |engine| format!(" or no persistence engine {engine}"))
 }
 
 impl Error {
@@ -91,6 +118,12 @@ impl Error {
         }
     }
 
+    /// What came from below, if anything did. It is a part of what is printed, and so no
+    /// [`source`](std::error::Error::source), which would be printed beside it.
+    pub fn cause(&self) -> Option<&ipvs_sys::Error> {
+        self.cause.as_ref()
+    }
+
     pub(crate) fn invalid(change: &Change, why: Invalid) -> Self {
         Self { asked: change.describe().to_string(), kind: why.into(), cause: None }
     }
@@ -100,10 +133,7 @@ impl Error {
         let kind = match (change, cause.errno()) {
             (Change::AddService(_), Some(libc::EEXIST)) => ErrorKind::ServiceExists,
             (Change::AddService(service) | Change::EditService(service), Some(libc::ENOENT)) => {
-                ErrorKind::SchedulerNotFound {
-                    scheduler: service.scheduler.to_string(),
-                    engine: service.engine.map_or_else(String::new, |name| format!(" or no persistence engine {name}")),
-                }
+                ErrorKind::SchedulerNotFound { scheduler: service.scheduler, engine: service.engine }
             }
             (Change::AddDestination(..), Some(libc::EEXIST)) => ErrorKind::DestinationExists,
             (Change::EditDestination(..) | Change::DeleteDestination(..), Some(libc::ENOENT)) => {
@@ -112,14 +142,9 @@ impl Error {
             (Change::StartDaemon(_), Some(libc::EEXIST)) => ErrorKind::DaemonRuns,
             (Change::StartDaemon(_), Some(libc::ENODEV)) => ErrorKind::NoSuchInterface,
             (Change::StopDaemon(_), Some(libc::ESRCH)) => ErrorKind::NoDaemon,
-            (Change::AddDestination(..), Some(libc::EINVAL)) => ErrorKind::NotAccepted(
-                ": a server's address must be a unicast address, lo must be up, and servers of both families \
-                 cannot be mixed beside a sync daemon",
-            ),
-            (Change::StartDaemon(_), Some(libc::EINVAL)) => ErrorKind::NotAccepted(
-                ": a sync daemon does not run beside a service whose servers are of both families",
-            ),
-            (Change::SetTimeouts(_), Some(libc::EINVAL)) => ErrorKind::NotAccepted(": a timeout is too long"),
+            (Change::AddDestination(..), Some(libc::EINVAL)) => ErrorKind::NotAccepted(Some(LikelyReason::Server)),
+            (Change::StartDaemon(_), Some(libc::EINVAL)) => ErrorKind::NotAccepted(Some(LikelyReason::MixedFamilies)),
+            (Change::SetTimeouts(_), Some(libc::EINVAL)) => ErrorKind::NotAccepted(Some(LikelyReason::TimeoutTooLong)),
             (_, Some(libc::ESRCH)) => ErrorKind::NoSuchService,
             _ => general(&cause),
         };
@@ -161,7 +186,7 @@ fn general(cause: &ipvs_sys::Error) -> ErrorKind {
         ipvs_sys::Error::Refused { refusal, .. } => match refusal.errno {
             libc::EPERM => ErrorKind::NoPermission,
             libc::ENOPROTOOPT => ErrorKind::NotLoaded,
-            libc::EINVAL | libc::ERANGE => ErrorKind::NotAccepted(""),
+            libc::EINVAL | libc::ERANGE => ErrorKind::NotAccepted(None),
             libc::EAFNOSUPPORT => ErrorKind::FamilyNotSupported,
             errno => ErrorKind::System(io::Error::from_raw_os_error(errno)),
         },
@@ -178,16 +203,52 @@ fn again(error: &io::Error) -> io::Error {
 /// `add server 10.2.2.2:80 to TCP 10.0.0.1:80: the server exists already (IPVS_CMD_NEW_DEST: File exists (os error 17))`
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.asked, self.kind)?;
-        match &self.cause {
-            Some(cause) => write!(f, " ({cause})"),
-            None => Ok(()),
+        let Self { asked, kind, cause } = self;
+        match (kind, cause) {
+            // The one says what the other does.
+            (ErrorKind::System(_), Some(cause)) => write!(f, "{asked}: {cause}"),
+            (_, None | Some(ipvs_sys::Error::NoFamily)) => write!(f, "{asked}: {kind}"),
+            (_, Some(cause)) => write!(f, "{asked}: {kind} ({cause})"),
         }
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause.as_ref().map(|cause| cause as _)
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As programs print it that print the causes, too.
+    fn printed(error: &Error) -> String {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            text += &format!(": {cause}");
+            source = cause.source();
+        }
+        text
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        assert_eq!(
+            printed(&Error::asking("read version", ipvs_sys::Error::NoFamily)),
+            "read version: the kernel has no IPVS: the module ip_vs is not loaded and cannot be"
+        );
+        let socket = ipvs_sys::Error::Socket(io::Error::from_raw_os_error(libc::EMFILE));
+        assert_eq!(
+            printed(&Error::asking("open the director", socket)),
+            "open the director: netlink socket: Too many open files (os error 24)"
+        );
+        assert_eq!(
+            printed(&Error::as_kernel(&Change::Flush, libc::EPERM)),
+            "flush the table: not permitted: IPVS wants CAP_NET_ADMIN in the initial user namespace \
+             (IPVS_CMD_FLUSH: Operation not permitted (os error 1))"
+        );
+        assert_eq!(
+            printed(&Error::file("open it", io::Error::from_raw_os_error(libc::EACCES))),
+            "open it: Permission denied (os error 13)"
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! Address families and transport protocols.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use ipvs_sys::wire::Address;
@@ -60,8 +62,8 @@ impl fmt::Display for Family {
     }
 }
 
-/// A transport protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A transport protocol. Two are the same that have the same number, and they are sorted by it.
+#[derive(Clone, Copy, Debug)]
 pub enum Protocol {
     /// TCP, 6.
     Tcp,
@@ -102,5 +104,41 @@ impl Protocol {
             Self::Sctp => "SCTP",
             Self::Other(_) => "?",
         }
+    }
+}
+
+/// `TCP`; the number, if it has no name here.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::from_number(self.number()) {
+            Self::Other(number) => number.fmt(f),
+            known => known.name().fmt(f),
+        }
+    }
+}
+
+impl PartialEq for Protocol {
+    fn eq(&self, other: &Self) -> bool {
+        self.number() == other.number()
+    }
+}
+
+impl Eq for Protocol {}
+
+impl PartialOrd for Protocol {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Protocol {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.number().cmp(&other.number())
+    }
+}
+
+impl Hash for Protocol {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number().hash(state);
     }
 }

@@ -177,6 +177,18 @@ impl fmt::Display for DestinationKey {
     }
 }
 
+impl From<SocketAddr> for DestinationKey {
+    fn from(endpoint: SocketAddr) -> Self {
+        Self::new(endpoint.ip(), endpoint.port())
+    }
+}
+
+impl From<DestinationKey> for SocketAddr {
+    fn from(key: DestinationKey) -> Self {
+        Self::new(key.address, key.port)
+    }
+}
+
 impl<A: Into<IpAddr>> From<(A, u16)> for DestinationKey {
     fn from((address, port): (A, u16)) -> Self {
         Self::new(address, port)

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -10,7 +11,7 @@ use ipnet::IpNet;
 use crate::family::Protocol;
 use crate::key::ServiceKey;
 
-/// Some services: `tcp`, `udp`, `sctp`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`.
+/// Some services: `tcp`, `udp`, `sctp`, `protocol:99`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selector {
     /// All of that protocol.
@@ -20,7 +21,7 @@ pub enum Selector {
     /// All by firewall mark.
     Fwmarks,
     /// Those of that firewall mark.
-    Fwmark(u32),
+    Fwmark(NonZeroU32),
 }
 
 impl Selector {
@@ -30,7 +31,7 @@ impl Selector {
             (Self::Protocol(wanted), ServiceKey::Address { protocol, .. }) => wanted == protocol,
             (Self::Net(net), ServiceKey::Address { address, .. }) => net.contains(address),
             (Self::Fwmarks, ServiceKey::Fwmark { .. }) => true,
-            (Self::Fwmark(wanted), ServiceKey::Fwmark { mark, .. }) => *wanted == mark.get(),
+            (Self::Fwmark(wanted), ServiceKey::Fwmark { mark, .. }) => wanted == mark,
             _ => false,
         }
     }
@@ -38,7 +39,7 @@ impl Selector {
 
 /// A text that selects nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}' is none of tcp, udp, sctp, ADDRESS, ADDRESS/LENGTH, fwmark, fwmark:N")]
+#[error("`{0}' is none of tcp, udp, sctp, ADDRESS, ADDRESS/LENGTH, fwmark, fwmark:N (N from 1), protocol:N")]
 pub struct InvalidSelector(String);
 
 impl FromStr for Selector {
@@ -53,9 +54,10 @@ impl FromStr for Selector {
             "fwmark" => Self::Fwmarks,
             _ => match text.strip_prefix("fwmark:") {
                 Some(mark) => Self::Fwmark(mark.parse().map_err(|_| invalid())?),
-                None => match text.parse::<IpAddr>() {
-                    Ok(address) => Self::Net(address.into()),
-                    Err(_) => Self::Net(text.parse().map_err(|_| invalid())?),
+                None => match (text.strip_prefix("protocol:"), text.parse::<IpAddr>()) {
+                    (Some(number), _) => Self::Protocol(Protocol::from_number(number.parse().map_err(|_| invalid())?)),
+                    (None, Ok(address)) => Self::Net(address.into()),
+                    (None, Err(_)) => Self::Net(text.parse().map_err(|_| invalid())?),
                 },
             },
         })
@@ -65,6 +67,7 @@ impl FromStr for Selector {
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Protocol(Protocol::Other(number)) => write!(f, "protocol:{number}"),
             Self::Protocol(protocol) => f.write_str(&protocol.name().to_lowercase()),
             Self::Net(net) => net.fmt(f),
             Self::Fwmarks => f.write_str("fwmark"),
@@ -116,6 +119,8 @@ mod tests {
         for (text, selects_web, selects_mark) in [
             ("tcp", true, false),
             ("udp", false, false),
+            ("protocol:6", true, false),
+            ("protocol:99", false, false),
             ("192.0.2.0/24", true, false),
             ("192.0.2.1", true, false),
             ("192.0.2.2/32", false, false),
@@ -125,9 +130,11 @@ mod tests {
             ("fwmark:8", false, false),
         ] {
             let selector: Selector = text.parse().expect(text);
+            assert_eq!(selector.to_string().parse(), Ok(selector), "{text}");
             assert_eq!((selector.selects(&web), selector.selects(&mark)), (selects_web, selects_mark), "{text}");
         }
-        for text in ["", "icmp", "fwmark:", "fwmark:x", "192.0.2.0/33", "web"] {
+        for text in ["", "icmp", "fwmark:", "fwmark:x", "fwmark:0", "protocol:", "protocol:tcp", "192.0.2.0/33", "web"]
+        {
             assert!(text.parse::<Selector>().is_err(), "{text}");
         }
     }

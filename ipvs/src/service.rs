@@ -38,7 +38,7 @@ impl SchedulerFlags {
     pub(crate) const NAMED: Self = Self::FLAG_1.union(Self::FLAG_2).union(Self::FLAG_3);
 
     /// Bits of the flags word that are not the scheduler's.
-    const OTHERS: u32 = IP_VS_SVC_F_PERSISTENT | IP_VS_SVC_F_HASHED | IP_VS_SVC_F_ONEPACKET;
+    pub(crate) const OTHERS: u32 = IP_VS_SVC_F_PERSISTENT | IP_VS_SVC_F_HASHED | IP_VS_SVC_F_ONEPACKET;
 }
 
 /// Which clients persistence takes for one client: those whose addresses are equal under the mask.

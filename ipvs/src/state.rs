@@ -1,18 +1,26 @@
 //! What a director should hold ([`Config`]) and what it holds ([`State`]).
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use ipvs_sys::uapi::{DestAttrs, ServiceAttrs};
 use ipvs_sys::wire::Unknown;
 
-use crate::daemon::SyncDaemon;
+use crate::daemon::{Role, SyncDaemon};
 use crate::destination::Destination;
 use crate::family::Family;
 use crate::info::Info;
+use crate::key::{DestinationKey, ServiceKey};
 use crate::service::Service;
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
 
 /// What a director should hold.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// There is one service of each key, one destination of each key in a service, and one sync daemon of each role:
+/// [`validate`](Self::validate) tells of others, and so do [`apply`](crate::apply()) and everything that reads a file.
+/// A [`plan`](crate::plan()) for a table with doubles never arrives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Connection timeouts; `None` leaves them alone, and so does a 0 for one of them.
     pub timeouts: Option<Timeouts>,
@@ -25,12 +33,49 @@ pub struct Config {
 }
 
 /// A virtual service with its destinations.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// The service.
     pub service: Service,
     /// Its destinations; what their order means is said by [`Config::order`].
     pub destinations: Vec<Destination>,
+}
+
+/// Why no director can hold what is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidConfig {
+    /// The same service twice.
+    #[error("{0} is asked for twice")]
+    Service(ServiceKey),
+    /// The same destination twice in a service.
+    #[error("server {1} of {0} is asked for twice")]
+    Destination(ServiceKey, DestinationKey),
+    /// Two sync daemons of a role.
+    #[error("the {0} sync daemon is asked for twice")]
+    Daemon(Role),
+}
+
+impl Config {
+    /// What no director can hold: the same thing twice.
+    pub fn validate(&self) -> Result<(), InvalidConfig> {
+        /// The first key that was there before.
+        fn double<K: Copy + Eq + Hash>(mut keys: impl Iterator<Item = K>) -> Option<K> {
+            let mut seen = HashSet::new();
+            keys.find(|key| !seen.insert(*key))
+        }
+        if let Some(role) = double(self.daemons.iter().flatten().map(|daemon| daemon.role)) {
+            return Err(InvalidConfig::Daemon(role));
+        }
+        if let Some(key) = double(self.services.iter().map(|service| service.service.key)) {
+            return Err(InvalidConfig::Service(key));
+        }
+        let doubles = self.services.iter().filter_map(|ServiceConfig { service, destinations }| {
+            let server = double(destinations.iter().map(|server| server.key))?;
+            Some(InvalidConfig::Destination(service.key, server))
+        });
+        doubles.map(Err).next().unwrap_or(Ok(()))
+    }
 }
 
 /// What the order of destinations means. Hashing schedulers (sh, dh, mh) fill their tables in the kernel's order, so
@@ -45,7 +90,7 @@ pub enum Order {
 }
 
 /// What a director holds.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// Version and connection-table size.
     pub info: Info,
@@ -58,7 +103,7 @@ pub struct State {
 }
 
 /// A virtual service as the kernel holds it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceState {
     /// Its settings.
     pub service: Service,
@@ -71,7 +116,7 @@ pub struct ServiceState {
 }
 
 /// A destination as the kernel holds it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DestinationState {
     /// Its settings.
     pub destination: Destination,

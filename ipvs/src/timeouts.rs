@@ -3,7 +3,7 @@
 use ipvs_sys::uapi::CommandAttrs;
 
 /// How long idle connections are kept, in seconds. Other states' timeouts are fixed in the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Timeouts {
@@ -22,6 +22,9 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
+    /// The longest timeout that any kernel takes: 248 days. One whose clock is faster takes less.
+    pub const MAX: u32 = i32::MAX as u32 / 100;
+
     /// What a kernel starts with.
     pub const KERNEL_DEFAULT: Self = Self { tcp: 900, tcp_fin: 120, udp: 300 };
 

@@ -101,6 +101,41 @@ fn by_hand_with_defaults() {
 }
 
 #[test]
+fn names_and_numbers() {
+    let text = |protocol: &str, netmask: &str| {
+        format!("[[services]]\nprotocol = {protocol}\naddress = '192.0.2.1'\nport = 80\nnetmask = {netmask}\n")
+    };
+    assert_eq!(toml(&text("'TCP'", "24")), toml(&text("6", "'255.255.255.0'")));
+    assert!(toml("[[services]]\nfwmark = 1\nfamily = 'IPv6'\n").is_ok());
+    for (text, told) in [
+        (text("'icmp'", "24"), "invalid value: string \"icmp\", expected tcp, udp, sctp or the number of a protocol"),
+        (text("65536", "24"), "invalid value: integer `65536`, expected tcp, udp, sctp or the number of a protocol"),
+        (text("true", "24"), "invalid type: boolean `true`, expected tcp, udp, sctp or the number of a protocol"),
+        (text("6", "-1"), "invalid value: integer `-1`, expected an IPv4 mask or a prefix length"),
+        (text("6", "'x'"), "invalid value: string \"x\", expected an IPv4 mask or a prefix length"),
+        ("[[services]]\nfwmark = 1\nfamily = 4\n".into(), "invalid value: integer `4`, expected ipv4 or ipv6"),
+    ] {
+        let error = toml(&text).expect_err(&text);
+        assert!(error.contains(told), "{text}\n{error}");
+    }
+}
+
+/// What has two spellings is the same value.
+#[test]
+fn numbers_of_what_has_a_name() {
+    let text = |protocol: &str, tunnel: &str| {
+        format!(
+            "[[services]]\nprotocol = {protocol}\naddress = '192.0.2.1'\nport = 80\n\
+             [[services.destinations]]\naddress = '10.0.0.1'\nforwarding = 'tunnel'\ntunnel = {tunnel}\n"
+        )
+    };
+    let named = toml(&text("'tcp'", "{ type = 'ipip' }")).expect("reads");
+    assert_eq!(toml(&text("6", "{ type = 'other', kind = 0, port = 0, flags = 0 }")), Ok(named.clone()));
+    let change = ipvs::plan(&named, &state(&Config::default()), &Default::default()).changes[0];
+    assert_eq!(change.to_string(), "-A -t 192.0.2.1:80 -s wlc");
+}
+
+#[test]
 fn mistakes_are_told_with_their_place() {
     let service = "[[services]]\nprotocol = \"tcp\"\naddress = \"192.0.2.1\"\nport = 80\n";
     let server = "[[services.destinations]]\naddress = \"10.0.0.1\"\n";
@@ -112,6 +147,7 @@ fn mistakes_are_told_with_their_place() {
         ("[[services]]\nfwmark = 0\n", "services[0]: a service has either"),
         (&format!("{service}shedule = \"rr\"\n"), "unknown field `shedule`"),
         (&format!("{service}flags = [\"sh-port\"]\n"), "services[0]: incompatible scheduler flag `sh-port'"),
+        (&format!("{service}flags = [\"0x1\"]\n"), "services[0]: 0x1 is no flag of a scheduler"),
         (&format!("{service}{service}"), "services[1]: TCP 192.0.2.1:80 is there already"),
         (
             &format!("{service}{server}lower_threshold = 5\n"),

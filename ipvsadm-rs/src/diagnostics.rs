@@ -1,8 +1,12 @@
 //! What is wrong with a file, and where: line, column, the line, and a mark under the place.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::Serialize;
+
+use crate::failure::say;
+use crate::input::count;
 
 /// Something that is wrong with a file, or hardly meant.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,41 +17,112 @@ pub(crate) struct Diagnostic {
     pub(crate) column: usize,
     /// What it is.
     pub(crate) message: String,
-    /// The line.
+    /// The line, or what of a long one is around the place.
     #[serde(skip)]
-    text: String,
+    excerpt: String,
+    /// The place in the excerpt, in characters; the first is 0.
+    #[serde(skip)]
+    mark: usize,
 }
 
 impl Diagnostic {
-    /// At a line and a column, both from 1; the column in bytes.
-    pub(crate) fn at(text: &str, line: usize, column: usize, message: impl fmt::Display) -> Self {
-        let found = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-        let before = found.get(..column.saturating_sub(1)).unwrap_or(found);
-        Self { line, column: before.chars().count() + 1, message: message.to_string(), text: found.to_owned() }
-    }
-
-    /// At an offset in bytes.
-    pub(crate) fn at_offset(text: &str, offset: usize, message: impl fmt::Display) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        let column = offset - before.rfind('\n').map_or(0, |end| end + 1) + 1;
-        Self::at(text, line, column, message)
-    }
-
     /// About the file as a whole.
     pub(crate) fn about_all(message: impl fmt::Display) -> Self {
-        Self { line: 0, column: 0, message: message.to_string(), text: String::new() }
+        Self { line: 0, column: 0, message: message.to_string(), excerpt: String::new(), mark: 0 }
     }
 
     /// In the form of compilers, which editors understand.
     pub(crate) fn show(&self, file: &str, kind: &str) -> String {
-        let Self { line, column, message, text } = self;
+        let Self { line, column, message, excerpt, mark } = self;
         if *line == 0 {
             return format!("{file}: {kind}: {message}");
         }
-        let blanks: String = text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        format!("{file}:{line}:{column}: {kind}: {message}\n    {text}\n    {blanks}^")
+        let blanks: String = excerpt.chars().take(*mark).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        format!("{file}:{line}:{column}: {kind}: {message}\n    {excerpt}\n    {blanks}^")
     }
+}
+
+/// Say what was found in a file. Nobody reads thousands: of many the first are said, and how many there are.
+pub(crate) fn say_all(found: &[Diagnostic], file: &str, kind: &str) {
+    const MOST: usize = 100;
+    for diagnostic in found.iter().take(MOST) {
+        say(&diagnostic.show(file, kind));
+    }
+    if let Some(more @ 1..) = found.len().checked_sub(MOST) {
+        say(&format!("{file}: and {}", count(more, &format!("more {kind}"))));
+    }
+}
+
+/// A text whose lines are known, to find places in.
+pub(crate) struct Text<'t> {
+    bytes: &'t [u8],
+    /// Where lines begin.
+    starts: Vec<usize>,
+    /// A place that was found: its line's number and offset, and both in bytes and characters. The next one is often
+    /// behind it, on a line that may be long.
+    last: Cell<(usize, usize, usize)>,
+}
+
+impl<'t> Text<'t> {
+    pub(crate) fn new(bytes: &'t [u8]) -> Self {
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        Self { bytes, starts, last: Cell::default() }
+    }
+
+    /// At a line and a column, both from 1; the column in bytes.
+    pub(crate) fn at(&self, line: usize, column: usize, message: impl fmt::Display) -> Diagnostic {
+        let found = self.line(line);
+        let at = column.saturating_sub(1).min(found.len());
+        let column = self.characters(line, found, at) + 1;
+        let (excerpt, mark) = excerpt(found, at);
+        Diagnostic { line, column, message: message.to_string(), excerpt, mark }
+    }
+
+    /// At an offset in bytes.
+    pub(crate) fn at_offset(&self, offset: usize, message: impl fmt::Display) -> Diagnostic {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        self.at(line, offset - start + 1, message)
+    }
+
+    fn line(&self, number: usize) -> &'t [u8] {
+        let Some(start) = number.checked_sub(1).and_then(|index| self.starts.get(index)) else { return &[] };
+        let end = self.starts.get(number).map_or(self.bytes.len(), |next| next - 1);
+        let line = &self.bytes[*start..end];
+        line.strip_suffix(b"\r").unwrap_or(line)
+    }
+
+    /// How many characters are before a place on a line.
+    fn characters(&self, number: usize, line: &[u8], at: usize) -> usize {
+        let (from, before) = match self.last.get() {
+            (last, bytes, characters) if last == number && bytes <= at => (bytes, characters),
+            _ => (0, 0),
+        };
+        let characters = before + count_characters(&line[from..at]);
+        self.last.set((number, at, characters));
+        characters
+    }
+}
+
+fn count_characters(bytes: &[u8]) -> usize {
+    String::from_utf8_lossy(bytes).chars().count()
+}
+
+/// A line, or of a long one the part around a place; and how many of its characters are before the place.
+fn excerpt(line: &[u8], at: usize) -> (String, usize) {
+    const LONGEST: usize = 120;
+    if line.len() <= LONGEST {
+        return (String::from_utf8_lossy(line).into_owned(), count_characters(&line[..at]));
+    }
+    // Not within a character.
+    let is_inside = |place: usize| line.get(place).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let boundary = |place: usize| (place..line.len()).find(|place| !is_inside(*place)).unwrap_or(line.len());
+    let start = boundary(at.saturating_sub(LONGEST / 2).min(line.len() - LONGEST)).min(at);
+    let end = boundary(start + LONGEST);
+    let (before, behind) = (if start > 0 { "…" } else { "" }, if end < line.len() { "…" } else { "" });
+    let part = String::from_utf8_lossy(&line[start..end]);
+    (format!("{before}{part}{behind}"), before.chars().count() + count_characters(&line[start..at]))
 }
 
 #[cfg(test)]
@@ -57,8 +132,27 @@ mod tests {
     #[test]
     fn marks_the_place() {
         let text = "one\n\tzwölf drei\n";
-        let diagnostic = Diagnostic::at_offset(text, text.find("drei").expect("there"), "no");
+        let lines = Text::new(text.as_bytes());
+        let diagnostic = lines.at_offset(text.find("drei").expect("there"), "no");
         assert_eq!(diagnostic.show("f", "error"), "f:2:8: error: no\n    \tzwölf drei\n    \t      ^");
-        assert_eq!(Diagnostic::at(text, 9, 3, "no").show("f", "error"), "f:9:1: error: no\n    \n    ^");
+        assert_eq!(lines.at(9, 3, "no").show("f", "error"), "f:9:1: error: no\n    \n    ^");
+        assert_eq!(lines.at_offset(text.len(), "no").line, 3);
+    }
+
+    #[test]
+    fn of_a_long_line_shows_what_is_around() {
+        let text = format!("{}MARK{}\r\n", "ä ".repeat(1000), "x".repeat(1000));
+        let lines = Text::new(text.as_bytes());
+        // Forwards, backwards, forwards: what is remembered of the last place does no harm.
+        for word in ["ä", "MARK", "x", "MARK", "ä", "x"] {
+            let offset = text.find(word).expect("there");
+            let shown = lines.at_offset(offset, "no").show("f", "error");
+            let shown: Vec<&str> = shown.lines().collect();
+            let column = text[..offset].chars().count() + 1;
+            assert_eq!(shown[0], format!("f:1:{column}: error: no"));
+            let mark = shown[2].chars().position(|c| c == '^').expect("a mark");
+            assert!(shown[1].chars().skip(mark).collect::<String>().starts_with(word), "{shown:?}");
+            assert!(shown[1].len() < 140, "{shown:?}");
+        }
     }
 }

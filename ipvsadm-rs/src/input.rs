@@ -1,6 +1,7 @@
 //! Files that say what a director should hold: rules as ipvsadm saves them, JSON, TOML.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use ipvs::document::{Document, DocumentProblem};
 use ipvs::rules;
 use serde::de::IgnoredAny;
 
-use crate::diagnostics::Diagnostic;
+use crate::diagnostics::{Diagnostic, Text, say_all};
 use crate::failure::say;
 use crate::locate;
 use crate::names::System;
@@ -38,6 +39,8 @@ pub(crate) struct Input {
     pub(crate) warnings: Vec<Diagnostic>,
     /// There is no word in it: more likely something has gone wrong than that nothing is wanted.
     pub(crate) is_blank: bool,
+    /// Its form, if it was guessed.
+    guessed: Option<Format>,
 }
 
 /// Read a file, or standard input for `-`.
@@ -50,28 +53,41 @@ pub(crate) fn read(path: &str, format: Option<Format>) -> anyhow::Result<Input> 
         }
         path => (path.to_owned(), std::fs::read(path).with_context(|| format!("cannot read {path}"))?),
     };
-    let format = format.unwrap_or_else(|| guess(path, &bytes));
+    let guessed = if format.is_none() { Some(guess(path, &bytes)) } else { None };
+    let format = format.or(guessed).unwrap_or(Format::Rules);
     let Found { config, warnings, is_blank } = match format {
         Format::Rules => read_rules(&bytes),
         Format::Json | Format::Toml => read_document(&bytes, format),
     };
-    Ok(Input { name, config, warnings, is_blank })
+    Ok(Input { name, config, warnings, is_blank, guessed })
 }
 
 impl Input {
+    /// Say all that is wrong with it, and hardly meant.
+    pub(crate) fn say(&self) {
+        say_all(&self.warnings, &self.name, "warning");
+        if let Err(errors) = &self.config {
+            say_all(errors, &self.name, "error");
+            // Errors in what is another form say nothing.
+            if let Some(form) = self.guessed {
+                say(&format!("{}: was read as {}; --format says what else it is", self.name, form.name()));
+            }
+        }
+    }
+
     /// What the file asks for; what is hardly meant is said, what is wrong ends it.
     pub(crate) fn into_config(self) -> anyhow::Result<Config> {
-        for warning in &self.warnings {
-            say(&warning.show(&self.name, "warning"));
-        }
-        match self.config {
-            Ok(config) => Ok(config),
-            Err(errors) => {
-                for error in &errors {
-                    say(&error.show(&self.name, "error"));
-                }
-                anyhow::bail!("{}: nothing was changed", count(errors.len(), "error"))
-            }
+        self.say();
+        self.config.map_err(|errors| anyhow::anyhow!("{}: nothing was changed", count(errors.len(), "error")))
+    }
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rules => "rules",
+            Self::Json => "JSON",
+            Self::Toml => "TOML",
         }
     }
 }
@@ -90,9 +106,27 @@ fn guess(path: &str, bytes: &[u8]) -> Format {
     }
     let text = String::from_utf8_lossy(bytes);
     let first = text.lines().map(str::trim_start).find(|line| !line.is_empty() && !line.starts_with('#'));
-    match first {
-        Some(line) if line.starts_with('{') => Format::Json,
-        Some(line) if line.starts_with('[') || (line.contains('=') && !line.starts_with('-')) => Format::Toml,
+    first.map_or(Format::Rules, form_of)
+}
+
+/// The form of a text by its first line that says something.
+fn form_of(line: &str) -> Format {
+    let is_key = |text: &str| {
+        let text = text.trim();
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    let first_word = line.split_ascii_whitespace().next().unwrap_or_default();
+    if first_word == "ipvsadm" || line.starts_with('-') {
+        return Format::Rules;
+    }
+    if let Some(behind) = line.strip_prefix('[') {
+        let table = behind.strip_prefix('[').unwrap_or(behind).split_once(']');
+        let is_table = table.is_some_and(|(key, _)| is_key(key) && key.contains(|c: char| c.is_ascii_alphabetic()));
+        return if is_table { Format::Toml } else { Format::Json };
+    }
+    match line.split_once('=') {
+        _ if line.starts_with('{') => Format::Json,
+        Some((key, _)) if is_key(key) => Format::Toml,
         _ => Format::Rules,
     }
 }
@@ -110,16 +144,14 @@ impl From<Vec<Diagnostic>> for Found {
 }
 
 fn read_rules(bytes: &[u8]) -> Found {
-    let text = String::from_utf8_lossy(bytes);
+    let text = Text::new(bytes);
     match rules::read_config(bytes, &mut System::default()) {
         Ok(read) => {
-            let warnings = read.warnings.iter();
-            let warnings = warnings.map(|warning| Diagnostic::at(&text, warning.number, 1, &warning.what)).collect();
-            Found { config: Ok(read.config), warnings, is_blank: read.lines == 0 }
+            let warnings = read.warnings.iter().map(|warning| text.at(warning.number, 1, &warning.what));
+            Found { config: Ok(read.config), warnings: warnings.collect(), is_blank: read.lines == 0 }
         }
         Err(errors) => {
-            let errors = errors.iter();
-            let errors = errors.map(|error| Diagnostic::at(&text, error.number, error.column, &error.problem));
+            let errors = errors.iter().map(|error| text.at(error.number, error.column, &error.problem));
             errors.collect::<Vec<_>>().into()
         }
     }
@@ -130,38 +162,55 @@ fn read_document(bytes: &[u8], format: Format) -> Found {
         Ok(text) => text,
         Err(error) => return vec![Diagnostic::about_all(error)].into(),
     };
-    let document: Result<Document, Vec<Diagnostic>> = match format {
+    let document = match parse_document(text, format) {
+        Ok(document) => document,
+        Err(error) => return vec![error].into(),
+    };
+    match document.to_config() {
+        Ok((config, doubts)) => {
+            let doubts: Vec<_> = doubts.iter().map(|(path, doubt)| (path.as_str(), doubt)).collect();
+            Found { config: Ok(config), warnings: place(text, format, &doubts), is_blank: has_no_key(text, format) }
+        }
+        Err(problems) => {
+            let problems: Vec<_> =
+                problems.iter().map(|DocumentProblem { path, what }| (path.as_str(), what)).collect();
+            place(text, format, &problems).into()
+        }
+    }
+}
+
+fn parse_document(text: &str, format: Format) -> Result<Document, Diagnostic> {
+    let lines = Text::new(text.as_bytes());
+    match format {
         Format::Json => serde_json::from_str(text).map_err(|error| {
             // Its own words end with the place, which is told beside them.
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or(&message);
-            vec![Diagnostic::at(text, error.line(), error.column().max(1), message)]
+            lines.at(error.line(), error.column().max(1), message)
         }),
         Format::Toml | Format::Rules => toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
-            vec![Diagnostic::at_offset(text, offset, error.message())]
+            lines.at_offset(offset, error.message())
         }),
+    }
+}
+
+/// What was found in a document, each with its path, where it stands in the text.
+fn place(text: &str, format: Format, found: &[(&str, impl fmt::Display)]) -> Vec<Diagnostic> {
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let lines = Text::new(text.as_bytes());
+    let paths: HashSet<&str> = found.iter().map(|(path, _)| *path).collect();
+    let places = match format {
+        Format::Json => locate::in_json(text, &paths),
+        Format::Toml | Format::Rules => locate::in_toml(text, &paths),
     };
-    let place = |path: &str| match format {
-        Format::Json => locate::in_json(text, path),
-        Format::Toml | Format::Rules => locate::in_toml(text, path),
-    };
-    let at = |path: &str, what: &dyn std::fmt::Display| match place(path) {
-        Some(offset) => Diagnostic::at_offset(text, offset, format_args!("{path}: {what}")),
+    let at = |(path, what): &(&str, _)| match places.get(*path) {
+        Some(offset) => lines.at_offset(*offset, format_args!("{path}: {what}")),
         None => Diagnostic::about_all(format_args!("{path}: {what}")),
     };
-    match document.map(|document| document.to_config()) {
-        Ok(Ok((config, doubts))) => Found {
-            config: Ok(config),
-            warnings: doubts.iter().map(|(path, doubt)| at(path, doubt)).collect(),
-            is_blank: has_no_key(text, format),
-        },
-        Ok(Err(problems)) => {
-            let problems = problems.iter().map(|DocumentProblem { path, what }| at(path, what));
-            problems.collect::<Vec<_>>().into()
-        }
-        Err(errors) => errors.into(),
-    }
+    found.iter().map(at).collect()
 }
 
 /// Whether a document is none but in form. One that says `"services": []` says something.
@@ -187,7 +236,13 @@ mod tests {
             ("-", "# web\n[[services]]", Format::Toml),
             ("-", "schema = 1", Format::Toml),
             ("-", "-A -t=192.0.2.1:80", Format::Rules),
-            ("rules", "ipvsadm -C\n", Format::Rules),
+            ("-", "[services]\n", Format::Toml),
+            ("-", "[{\"fwmark\": 1}]", Format::Json),
+            ("-", "[\n{}]", Format::Json),
+            ("-", "[1, 2]", Format::Json),
+            ("rules", "ipvsadm -A -t=192.0.2.1:80 -s rr\n", Format::Rules),
+            ("rules", "  ipvsadm\t-C\n", Format::Rules),
+            ("rules", "iptables --to=x\n", Format::Rules),
             ("rules", "", Format::Rules),
         ] {
             assert_eq!(guess(path, text.as_bytes()), format, "{path} {text:?}");
@@ -240,5 +295,27 @@ mod tests {
              `scheduler`, `flags`, `persistence`, `netmask`, `engine`, `one_packet`, `stats`, `unknown_attributes`, \
              `destinations`"
         );
+    }
+
+    /// Each of them would take minutes, and gigabytes, if anything in it were done anew for every warning.
+    #[test]
+    fn many_warnings_are_found_in_one_pass() {
+        const MANY: usize = 50_000;
+        let service = |i: usize, end: &str| format!("{{\"fwmark\": {}, \"scheduler\": \"ä\"}}{end}", i + 1);
+        let services: String = (0..MANY).map(|i| service(i, if i + 1 < MANY { "," } else { "" })).collect();
+        let json = format!("{{\"services\": [{services}]}}");
+        let toml: String = (0..MANY).map(|i| format!("[[services]]\nfwmark = {}\n", i + 1)).collect();
+        let wrong: String = (0..MANY).map(|i| format!("-d -t 192.0.2.1:{i} -r 10.0.0.1\n")).collect();
+        let Found { warnings, .. } = read_document(json.as_bytes(), Format::Json);
+        assert_eq!(warnings.len(), 2 * MANY);
+        assert_eq!(
+            warnings[2 * MANY - 1].column,
+            15 + json.chars().count() - 17 - service(MANY - 1, "").chars().count() + 1
+        );
+        let Found { warnings, .. } = read_document(toml.as_bytes(), Format::Toml);
+        assert_eq!((warnings.len(), warnings[MANY - 1].line), (MANY, 2 * MANY - 1));
+        let errors = read_rules(wrong.as_bytes()).config;
+        let errors = errors.expect_err("no services");
+        assert_eq!((errors.len(), errors[MANY - 1].line), (MANY, MANY));
     }
 }

@@ -58,6 +58,7 @@ pub(crate) fn refusal(change: &Change, error: &Error) -> String {
         ErrorKind::NoDaemon => "No daemon is running".into(),
         ErrorKind::Invalid(why) => format!("{}: {why}", general(errno_of(why)).unwrap_or_default()),
         ErrorKind::NotAccepted(known) => {
+            let known = known.map_or_else(String::new, |known| format!(": {known}"));
             format!("{}{known}", error.errno().and_then(general).unwrap_or_else(|| error.kind().to_string()))
         }
         ErrorKind::FamilyNotSupported => "Operation not supported with specified address family".into(),
@@ -77,15 +78,20 @@ pub(crate) fn unanswered(error: &Error) -> Failure {
     Failure::Said(text, exit::LISTING)
 }
 
+/// What to do where there is no IPVS to talk to, or not for this caller.
+pub(crate) fn what_to_do(error: &Error) -> Option<&'static str> {
+    match error.kind() {
+        ErrorKind::NotLoaded => Some("Load it with `modprobe ip_vs'; a container needs it loaded on its host."),
+        ErrorKind::NoPermission => {
+            Some("Root of a user namespace is not enough: IPVS wants CAP_NET_ADMIN in the initial user namespace.")
+        }
+        _ => None,
+    }
+}
+
 /// There is no IPVS to talk to, or not for this caller: the same for every command.
 fn no_ipvs(error: &Error) -> Option<Failure> {
-    let next = match error.kind() {
-        ErrorKind::NotLoaded => "Load it with `modprobe ip_vs'; a container needs it loaded on its host.",
-        ErrorKind::NoPermission => {
-            "Root of a user namespace is not enough: IPVS wants CAP_NET_ADMIN in the initial user namespace."
-        }
-        _ => return None,
-    };
+    let next = what_to_do(error)?;
     let why = match error.kind() {
         ErrorKind::NoPermission => "Permission denied (you must be root)",
         _ => "Protocol not available",

@@ -17,39 +17,49 @@ const NI_NAMEREQD: i32 = 8;
 const NI_DGRAM: i32 = 16;
 
 /// The name service of the system: `/etc/hosts`, DNS, `/etc/services` and what else nsswitch.conf names. Answers are
-/// remembered, for a listing asks for the same again and again.
+/// remembered, for listings and files ask for the same again and again.
 #[derive(Debug, Default)]
 pub(crate) struct System {
     hosts: HashMap<IpAddr, Option<String>>,
     ports: HashMap<(u16, Protocol), Option<String>>,
+    addresses: HashMap<(String, Family), Option<IpAddr>>,
+    port_numbers: HashMap<(String, Protocol), Option<u16>>,
 }
 
 impl Resolver for System {
     fn host(&mut self, name: &str, family: Family) -> Option<IpAddr> {
-        let address = match family {
-            Family::V4 => AF_INET,
-            Family::V6 => AF_INET6,
-        };
-        let hints = AddrInfoHints { address, socktype: SOCK_STREAM, ..AddrInfoHints::default() };
-        let mut found = getaddrinfo(Some(name), None, Some(hints)).ok()?;
-        found.find_map(|info| info.ok()).map(|info| info.sockaddr.ip())
+        *self.addresses.entry((name.to_owned(), family)).or_insert_with(|| host_address(name, family))
     }
 
     fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16> {
-        if is_number(name) {
-            return None;
-        }
-        let socktype = match protocol {
-            Protocol::Tcp => SOCK_STREAM,
-            Protocol::Udp => SOCK_DGRAM,
-            Protocol::Sctp => return sctp::port(name),
-            Protocol::Other(_) => return None,
-        };
-        let protocol = protocol.number().into();
-        let hints = AddrInfoHints { address: AF_INET, socktype, protocol, ..AddrInfoHints::default() };
-        let mut found = getaddrinfo(None, Some(name), Some(hints)).ok()?;
-        found.find_map(|info| info.ok()).map(|info| info.sockaddr.port())
+        *self.port_numbers.entry((name.to_owned(), protocol)).or_insert_with(|| port_number(name, protocol))
     }
+}
+
+fn host_address(name: &str, family: Family) -> Option<IpAddr> {
+    let address = match family {
+        Family::V4 => AF_INET,
+        Family::V6 => AF_INET6,
+    };
+    let hints = AddrInfoHints { address, socktype: SOCK_STREAM, ..AddrInfoHints::default() };
+    let mut found = getaddrinfo(Some(name), None, Some(hints)).ok()?;
+    found.find_map(|info| info.ok()).map(|info| info.sockaddr.ip())
+}
+
+fn port_number(name: &str, protocol: Protocol) -> Option<u16> {
+    if is_number(name) {
+        return None;
+    }
+    let socktype = match protocol {
+        Protocol::Tcp => SOCK_STREAM,
+        Protocol::Udp => SOCK_DGRAM,
+        Protocol::Sctp => return sctp::port(name),
+        Protocol::Other(_) => return None,
+    };
+    let protocol = protocol.number().into();
+    let hints = AddrInfoHints { address: AF_INET, socktype, protocol, ..AddrInfoHints::default() };
+    let mut found = getaddrinfo(None, Some(name), Some(hints)).ok()?;
+    found.find_map(|info| info.ok()).map(|info| info.sockaddr.port())
 }
 
 impl Namer for System {
@@ -129,5 +139,24 @@ mod sctp {
             let text = "http 80/tcp www\n# x\nm3ua\t2905/sctp  em three # signalling\nbad x/sctp\n";
             assert_eq!(super::entries(text).collect::<Vec<_>>(), [(2905, vec!["m3ua", "em", "three"])]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_is_asked_for_once() {
+        let mut system = System::default();
+        assert_eq!(system.host("127.0.0.1", Family::V4), Some(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(system.port("no-such-port", Protocol::Tcp), None);
+        // If it asked again, the answer would be the same as before.
+        let remembered = Some(Ipv4Addr::new(192, 0, 2, 1).into());
+        system.addresses.values_mut().for_each(|address| *address = remembered);
+        system.port_numbers.values_mut().for_each(|port| *port = Some(7));
+        assert_eq!(system.host("127.0.0.1", Family::V4), remembered);
+        assert_eq!(system.port("no-such-port", Protocol::Tcp), Some(7));
+        assert_eq!(system.port("no-such-port", Protocol::Udp), None, "another question");
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::io::{self, Write};
+use std::net::IpAddr;
 
+use ipvs::document::{FamilyName, ProtocolName, SCHEMA, VirtualService};
 use ipvs::hash::TableSizes;
-use ipvs::{Change, Plan, State};
+use ipvs::{Change, Plan, Scheduler, Service, ServiceKey, State};
 use serde::Serialize;
 
 use crate::cost::{Cut, Held, Moved};
@@ -14,6 +16,7 @@ use crate::style::Palette;
 /// A plan with what it costs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    schema: u32,
     changes: Vec<Row>,
     /// Services whose servers stay in another order than was asked for.
     order_kept: Vec<String>,
@@ -28,6 +31,12 @@ struct Row {
     action: Action,
     /// The line of ipvsadm's that makes it.
     rule: String,
+    /// The service that it is about, unless it is about none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<ServiceName>,
+    /// The server that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<ServerName>,
     /// Of an edit: the options that were otherwise.
     #[serde(skip_serializing_if = "String::is_empty")]
     was: String,
@@ -36,6 +45,47 @@ struct Row {
     /// What else there is to know.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
+}
+
+/// A service by the keys that it has in the document of a table.
+#[derive(Debug, Serialize)]
+struct ServiceName {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<ProtocolName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fwmark: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<FamilyName>,
+}
+
+impl From<ServiceKey> for ServiceName {
+    fn from(key: ServiceKey) -> Self {
+        let service = VirtualService::from(&Service::new(key, Scheduler::default()));
+        let VirtualService { protocol, address, port, fwmark, family, .. } = service;
+        Self { protocol, address, port, fwmark, family }
+    }
+}
+
+/// A server by the keys that it has in the document of a table.
+#[derive(Debug, Serialize)]
+struct ServerName {
+    address: IpAddr,
+    port: u16,
+}
+
+impl ServerName {
+    fn of(change: &Change) -> Option<Self> {
+        let key = match change {
+            Change::AddDestination(_, server) | Change::EditDestination(_, server) => server.key,
+            Change::DeleteDestination(_, key) => *key,
+            _ => return None,
+        };
+        Some(Self { address: key.address, port: key.port })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -67,6 +117,7 @@ impl Report {
             cuts: changes.iter().map(|row| row.cuts).sum(),
         };
         Self {
+            schema: SCHEMA,
             order_kept: plan.order_kept.iter().map(ToString::to_string).collect(),
             moved: held.moved_by(plan, sizes),
             changes,
@@ -166,7 +217,8 @@ impl Row {
             }
         };
         let was = before.map_or_else(String::new, |before| differing_options(&before.to_string(), &rule));
-        Self { action, rule, was, cuts: held.cut_by(change), note }
+        let (service, server) = (change.service().map(ServiceName::from), ServerName::of(change));
+        Self { action, rule, service, server, was, cuts: held.cut_by(change), note }
     }
 }
 
@@ -243,6 +295,23 @@ mod tests {
              - -D -f 1\n\
              5 changes: 1 to add, 3 to edit, 1 to delete; nothing is cut\n"
         );
+    }
+
+    #[test]
+    fn programs_need_not_read_the_lines() {
+        let report = report(
+            "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -w 3\n",
+            "--set 901 0 0\n-A -t 192.0.2.1:80 -s rr\n-A -f 2 -6 -s rr\n",
+        );
+        let document = serde_json::to_value(&report).expect("writes");
+        assert_eq!(document["schema"], 1);
+        let changes = document["changes"].as_array().expect("changes");
+        let of = |action: &str| changes.iter().find(|change| change["action"] == action).expect("one");
+        assert_eq!(of("edit").get("service"), None, "timeouts are of none");
+        assert_eq!(of("add")["service"], serde_json::json!({ "fwmark": 2, "family": "ipv6" }));
+        let web = serde_json::json!({ "protocol": "tcp", "address": "192.0.2.1", "port": 80 });
+        let server = serde_json::json!({ "address": "10.0.0.1", "port": 80 });
+        assert_eq!((&of("delete")["service"], &of("delete")["server"]), (&web, &server));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Script {
         script.changes.reserve_exact(lines);
         script.lines.reserve_exact(lines);
         let mut first_bad = None;
-        for line in Lines::new(text, &mut System::default()) {
+        for line in Lines::classic(text, &mut System::default()) {
             match line {
                 Ok(line) => match script.take(line.number, line.command) {
                     Ok(()) => {}
@@ -169,7 +169,7 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
     for (number, line) in io::stdin().lock().split(b'\n').enumerate() {
         let line =
             line.map_err(|error| Failure::Said(format!("cannot read standard input: {error}"), exit::LISTING))?;
-        let command = match Lines::new(&line, &mut System::default()).next() {
+        let command = match Lines::classic(&line, &mut System::default()).next() {
             None => continue,
             Some(Ok(line)) => line.command,
             Some(Err(error)) => {

@@ -94,5 +94,6 @@ fn go_there(desired: &Config) -> Result<(), Failure> {
             }
             Err(Failure::Said(String::new(), exit::REFUSED))
         }
+        Err(error) => Err(Failure::Said(error.to_string(), exit::MEANING)),
     }
 }

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use anyhow::bail;
+use ipvs::document::SCHEMA;
 use serde::Serialize;
 
 /// What is to be done on a machine.
 #[derive(Debug, Serialize)]
 pub(crate) struct Setup {
+    schema: u32,
     title: String,
     steps: Vec<Step>,
     /// What is not done, but may be wanted.
@@ -114,7 +116,7 @@ fn net(address: &IpAddr) -> String {
 
 impl Setup {
     pub(crate) fn new(title: String) -> Self {
-        Self { title, steps: Vec::new(), advice: Vec::new() }
+        Self { schema: SCHEMA, title, steps: Vec::new(), advice: Vec::new() }
     }
 
     /// One more step, unless it is there already.

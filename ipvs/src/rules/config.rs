@@ -83,13 +83,13 @@ pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfi
     let mut builder = Builder::default();
     let mut errors = Vec::new();
     let mut lines = 0;
-    for line in Lines::new(text, resolver) {
+    let mut reader = Lines::new(text, resolver);
+    while let Some(line) = reader.next() {
         lines += 1;
         match line {
             Ok(line) => {
                 if let Err(problem) = builder.take(line.number, &line.command) {
-                    let found = text.split(|&byte| byte == b'\n').nth(line.number - 1).unwrap_or_default();
-                    let text = String::from_utf8_lossy(found).into_owned();
+                    let text = String::from_utf8_lossy(reader.line()).into_owned();
                     errors.push(LineError { number: line.number, column: 1, text, problem });
                 }
             }

@@ -13,13 +13,35 @@ use crate::destination::Destination;
 use crate::family::{Family, Protocol};
 use crate::key::ServiceKey;
 use crate::names::{Engine, Interface, InvalidName, Scheduler};
+use crate::service::Service;
+use crate::timeouts::Timeouts;
 
-/// 31 days.
-pub(super) const LONGEST_TIMEOUT: u32 = 31 * 24 * 60 * 60;
+/// The longest timeouts that are taken, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    persistence: u32,
+    pub(super) timeout: u32,
+}
+
+impl Limits {
+    /// 31 days.
+    const CLASSIC: u32 = 31 * 24 * 60 * 60;
+    /// Those of ipvsadm 1.31.
+    pub(super) const OF_IPVSADM: Self = Self { persistence: Self::CLASSIC, timeout: Self::CLASSIC };
+    /// Those of the kernel: what is held can be read again.
+    pub(super) const OF_THE_KERNEL: Self = Self { persistence: Service::MAX_PERSISTENCE, timeout: Timeouts::MAX };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::OF_IPVSADM
+    }
+}
 
 /// What has been typed so far.
 #[derive(Default)]
 pub(crate) struct Draft<'a> {
+    pub(super) limits: Limits,
     /// Bit `i`: row `i` of the options, or another of the same name, was given.
     pub(super) given: u64,
     pub(super) service: Option<ServiceKey>,
@@ -145,7 +167,7 @@ values! {
         draft.service = ServiceKey::fwmark(number(value, 1, u32::MAX)?, Family::V4);
     };
     scheduler |draft, value, _resolver| draft.scheduler = cut(value, Scheduler::MAX, |name| Scheduler::new(name))?;
-    persistent |draft, value, _resolver| draft.persistence = Some(number(value, 1, LONGEST_TIMEOUT)?);
+    persistent |draft, value, _resolver| draft.persistence = Some(number(value, 1, draft.limits.persistence)?);
     netmask |draft, value, resolver| {
         match draft.service {
             Some(ServiceKey::Address { address, .. }) => address::netmask(value, Family::of(address), resolver),

@@ -3,7 +3,7 @@
 
 use super::address::{self, Endpoint};
 use super::command::{Columns, Command, Listing, Subject};
-use super::draft::{Checksum, Draft, LONGEST_TIMEOUT, Method, Server, TunnelKind, protocol};
+use super::draft::{Checksum, Draft, Limits, Method, Server, TunnelKind, protocol};
 use super::flags::read_flags;
 use super::number::number;
 use super::options::{CommandRow, LEGAL, OPTIONS, Value, Verb, Word, first_of_name};
@@ -27,7 +27,12 @@ const DEFAULT_INTERFACE: &str = "eth0";
 const LONGEST_FLAGS: usize = 127;
 
 /// Understand the words of one line.
-pub(super) fn parse(words: &[&[u8]], posix: bool, resolver: &mut dyn Resolver) -> Result<Command, Problem> {
+pub(super) fn parse(
+    words: &[&[u8]],
+    posix: bool,
+    limits: Limits,
+    resolver: &mut dyn Resolver,
+) -> Result<Command, Problem> {
     let mut scanner = Scanner::new(words, posix);
     let mut loose = Loose::default();
     // The first option is the command, or there is none; words may stand before it.
@@ -46,7 +51,7 @@ pub(super) fn parse(words: &[&[u8]], posix: bool, resolver: &mut dyn Resolver) -
         _ => {}
     }
     let role = role.map(|value| read_role(row, value, scanner.last())).transpose()?;
-    let mut draft = Draft::default();
+    let mut draft = Draft { limits, ..Draft::default() };
     while let Some(token) = scanner.next().map_err(|problem| *problem)? {
         match token {
             Token::Loose(word) => loose.push(word, scanner.last()),
@@ -146,7 +151,7 @@ impl Judge<'_> {
         }
         let mut seconds = [0; 3];
         for (seconds, (value, word)) in seconds.iter_mut().zip(self.loose.words) {
-            *seconds = number(value, 0, LONGEST_TIMEOUT)
+            *seconds = number(value, 0, self.draft.limits.timeout)
                 .map_err(|_| Problem { kind: ProblemKind::BadTimeout(text(value)), word })?;
         }
         if let Some((word, at)) = self.loose.fourth {

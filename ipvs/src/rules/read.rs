@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::command::Command;
+use super::draft::Limits;
 use super::judge;
 use super::problem::{Problem, ProblemKind};
 use super::resolver::Resolver;
@@ -17,12 +18,12 @@ use super::resolver::Resolver;
 /// assert_eq!(change.to_string(), "-A -t 192.0.2.1:80 -s rr");
 /// ```
 pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-    judge::parse(words, false, resolver)
+    judge::parse(words, false, Limits::OF_IPVSADM, resolver)
 }
 
 /// As [`parse`]; the first word that is no option ends the options, as with `POSIXLY_CORRECT`.
 pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-    judge::parse(words, true, resolver)
+    judge::parse(words, true, Limits::OF_IPVSADM, resolver)
 }
 
 /// The commands of a text, line by line.
@@ -43,7 +44,9 @@ pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Comma
 /// ```
 pub struct Lines<'t, 'r> {
     text: &'t [u8],
+    line: &'t [u8],
     number: usize,
+    limits: Limits,
     resolver: &'r mut dyn Resolver,
     words: Vec<&'t [u8]>,
 }
@@ -79,9 +82,19 @@ impl fmt::Display for LineError {
 impl std::error::Error for LineError {}
 
 impl<'t, 'r> Lines<'t, 'r> {
-    /// Read a text.
+    /// Read a text. Timeouts may be as long as the kernel takes them.
     pub fn new(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
-        Self { text, number: 0, resolver, words: Vec::new() }
+        Self { text, line: &[], number: 0, limits: Limits::OF_THE_KERNEL, resolver, words: Vec::new() }
+    }
+
+    /// Read a text as ipvsadm does, for which no timeout is longer than 31 days.
+    pub fn classic(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
+        Self { limits: Limits::OF_IPVSADM, ..Self::new(text, resolver) }
+    }
+
+    /// The line that was read last.
+    pub(super) fn line(&self) -> &'t [u8] {
+        self.line
     }
 
     /// Take a line off the text, and find its words that count. Only these bytes part words; there are no quotes.
@@ -133,12 +146,13 @@ impl Iterator for Lines<'_, '_> {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.text.is_empty() {
             let line = self.take_line();
+            self.line = line;
             self.number += 1;
             if self.words.is_empty() {
                 continue;
             }
             let number = self.number;
-            return Some(match judge::parse(&self.words, false, self.resolver) {
+            return Some(match judge::parse(&self.words, false, self.limits, self.resolver) {
                 Ok(command) => Ok(Line { number, command }),
                 Err(Problem { kind, word }) => Err(LineError {
                     number,
@@ -157,4 +171,23 @@ fn column(line: &[u8], word: Option<&[u8]>) -> usize {
     let Some(word) = word else { return line.trim_ascii_end().len() + 1 };
     // The word is a part of the line: their distance in memory is the column.
     word.as_ptr().addr().saturating_sub(line.as_ptr().addr()) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Numeric, read_config};
+
+    /// 35 days and more: no kernel minds, ipvsadm does.
+    #[test]
+    fn files_may_say_what_the_kernel_holds() {
+        let text = b"--set 3000000 1 1\n-A -t 192.0.2.1:80 -s rr -p 3000000\n";
+        assert!(Lines::new(text, &mut Numeric).all(|line| line.is_ok()));
+        assert!(Lines::classic(text, &mut Numeric).all(|line| line.is_err()));
+        let read = read_config(text, &mut Numeric).expect("reads").config;
+        assert_eq!(read.services[0].service.persistence, Some(3_000_000));
+        let words: [&[u8]; 7] = [b"-A", b"-t", b"192.0.2.1:80", b"-s", b"rr", b"-p", b"3000000"];
+        assert!(parse(&words, &mut Numeric).is_err());
+        assert!(read_config(b"--set 21474837 1 1\n-A -t 192.0.2.1:80 -s rr -p 4294968\n", &mut Numeric).is_err());
+    }
 }

@@ -49,6 +49,10 @@ fn write_comment(out: &mut Vec<u8>, what: &dyn fmt::Display) {
 
 /// Append the line that adds a destination, without a line end; a comment, if its service has no words.
 pub fn write_destination(out: &mut Vec<u8>, key: &ServiceKey, destination: &Destination, names: &mut dyn Namer) {
+    // Its line would be about another service.
+    if !has_words(key) {
+        return write_comment(out, &Change::AddDestination(*key, *destination).describe());
+    }
     let saved =
         Saved { key: Some(*key), server: Some(destination.key), destination: Some(destination), ..Saved::default() };
     write_line(out, Verb::AddServer, &saved, names);
@@ -126,9 +130,50 @@ impl fmt::Display for Change {
     }
 }
 
+/// The server and its settings as options of ipvsadm's: `-r 10.0.0.1:80 -m -w 1`.
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let saved = Saved { server: Some(self.key), destination: Some(self), ..Saved::default() };
+        let mut line = Vec::new();
+        write_line(&mut line, Verb::AddServer, &saved, &mut Numeric);
+        let line = String::from_utf8_lossy(&line);
+        // The command is that of a change.
+        f.write_str(line.split_once(' ').map_or("", |(_, options)| options))
+    }
+}
+
 /// The ipvsadm line that adds the service.
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Change::AddService(*self).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::Forwarding;
+    use crate::names::Scheduler;
+    use crate::rules::{read_config, write_config};
+    use crate::state::{Config, ServiceConfig};
+
+    #[test]
+    fn what_has_no_words_is_told_of_in_comments() {
+        let service = |protocol| ServiceConfig {
+            service: Service::new(ServiceKey::new(protocol, [192, 0, 2, 1], 80), Scheduler::RR),
+            destinations: vec![Destination::new(([10, 0, 0, 1], 80), Forwarding::Masquerade)],
+        };
+        let services = vec![service(Protocol::Tcp), service(Protocol::Other(99))];
+        let config = Config { services, ..Config::default() };
+        let mut text = Vec::new();
+        write_config(&mut text, &config);
+        assert_eq!(
+            String::from_utf8_lossy(&text),
+            "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n\
+             # no words of ipvsadm's for protocol 99 192.0.2.1:80\n\
+             # no words of ipvsadm's for add server 10.0.0.1:80 to protocol 99 192.0.2.1:80\n"
+        );
+        let read = read_config(&text, &mut Numeric).expect("reads").config;
+        assert_eq!(read.services, config.services[..1]);
     }
 }

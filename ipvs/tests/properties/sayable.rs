@@ -40,15 +40,13 @@ fn service_with_servers(config: ServiceConfig) -> ServiceConfig {
     ServiceConfig { service: service(config.service), destinations: servers.filter(|it| seen.insert(it.key)).collect() }
 }
 
-const DAYS_31: u32 = 31 * 24 * 60 * 60;
-
 fn service(it: Service) -> Service {
     // Every port, and never the same server again, is refused.
     let persistence = it.persistence.or((it.key.port() == Some(0)).then_some(360));
     let is_udp = !matches!(it.key, ServiceKey::Address { protocol, .. } if protocol != Protocol::Udp);
     Service {
         flags: it.flags & (SchedulerFlags::FLAG_1 | SchedulerFlags::FLAG_2 | SchedulerFlags::FLAG_3),
-        persistence: persistence.map(|seconds| seconds.min(DAYS_31)),
+        persistence,
         netmask: if persistence.is_some() { it.netmask } else { Netmask::host(it.key.family()) },
         one_packet: it.one_packet && is_udp,
         ..it

@@ -1,11 +1,11 @@
 //! `ipvsadm-rs check`: a file read and judged, with no director at all.
 
 use clap::Args;
+use ipvs::document::SCHEMA;
 use serde::Serialize;
 
 use super::{Context, code};
 use crate::diagnostics::Diagnostic;
-use crate::failure::say;
 use crate::input::{self, Format, count};
 
 /// Read FILE and tell all that is wrong with it, and what is legal but hardly meant
@@ -24,6 +24,7 @@ pub(super) struct Check {
 
 #[derive(Serialize)]
 struct Verdict {
+    schema: u32,
     file: String,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
@@ -31,25 +32,23 @@ struct Verdict {
 
 impl Check {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let input = input::read(&self.file, self.format)?;
+        let mut input = input::read(&self.file, self.format)?;
         let contents = input.config.as_ref().map(|config| {
             let servers: usize = config.services.iter().map(|service| service.destinations.len()).sum();
             format!("{}, {}", count(config.services.len(), "service"), count(servers, "server"))
         });
         let contents = contents.unwrap_or_default();
-        let errors = input.config.err().unwrap_or_default();
-        let mut warnings = input.warnings;
         if input.is_blank {
-            warnings.push(Diagnostic::about_all("this says nothing at all"));
+            input.warnings.push(Diagnostic::about_all("this says nothing at all"));
         }
-        let verdict = Verdict { file: input.name, errors, warnings };
+        if !context.json {
+            input.say();
+        }
+        let errors = input.config.err().unwrap_or_default();
+        let verdict = Verdict { schema: SCHEMA, file: input.name, errors, warnings: input.warnings };
         if context.json {
             context.write_json(&verdict)?;
         } else {
-            let told = verdict.warnings.iter().map(|found| ("warning", found));
-            for (kind, found) in told.chain(verdict.errors.iter().map(|found| ("error", found))) {
-                say(&found.show(&verdict.file, kind));
-            }
             let summary = match (verdict.errors.len(), verdict.warnings.len()) {
                 (0, 0) => format!("good: {contents}"),
                 (0, warnings) => format!("good, with {}: {contents}", count(warnings, "warning")),

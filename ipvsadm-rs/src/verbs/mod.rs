@@ -22,11 +22,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use ipvs::{Client, Namespace};
+use ipvs::{ApplyError, Client, Namespace};
 
 use crate::arguments::Arguments;
 use crate::failure::{Failure, conclude, say};
 use crate::journal::{Folder, Journal};
+use crate::messages;
 use crate::output;
 use crate::style::{Color, Palette};
 
@@ -122,10 +123,20 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
             Ok(NotTaken(error)) => conclude(Err(Failure::Output(error))),
             Err(error) => {
                 say(&format!("ipvsadm-rs: {error:#}"));
+                say(what_to_do(&error).unwrap_or_default());
                 ExitCode::from(code::ERROR)
             }
         },
     }
+}
+
+/// What is to be done about an error, if that is known.
+fn what_to_do(error: &anyhow::Error) -> Option<&'static str> {
+    let of_director = |cause: &'_ (dyn std::error::Error + 'static)| match cause.downcast_ref() {
+        Some(ApplyError::Director(error)) => messages::what_to_do(error),
+        _ => cause.downcast_ref().and_then(messages::what_to_do),
+    };
+    error.chain().find_map(of_director)
 }
 
 /// Standard output did not take what was written.

@@ -1,11 +1,12 @@
 //! `ipvsadm-rs rs-setup`: what a real server needs beside its service.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{AddrParseError, IpAddr};
 use std::num::NonZeroU16;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use ipvs::{Interface, InvalidName};
 
 use super::{Context, code};
 use crate::setup::{Setup, Step};
@@ -20,10 +21,10 @@ pub(super) struct RsSetup {
     #[arg(long, value_enum)]
     mode: Mode,
     /// The virtual address; repeatable
-    #[arg(long, required = true, value_name = "ADDRESS")]
+    #[arg(long, required = true, value_name = "ADDRESS", value_parser = address_of_a_machine)]
     vip: Vec<IpAddr>,
     /// The server's own address; a tunnel goes there. Without it, tunnels are of the virtual address's family
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address_of_a_machine)]
     own: Option<IpAddr>,
     /// The UDP port of a gue tunnel; 6080 if not given
     #[arg(long, value_name = "PORT")]
@@ -35,10 +36,10 @@ pub(super) struct RsSetup {
     #[arg(long)]
     tun_remcsum: bool,
     /// The device that has the virtual address; another one than lo is made
-    #[arg(long, value_name = "DEVICE", default_value = "lo")]
+    #[arg(long, value_name = "DEVICE", default_value = "lo", value_parser = device)]
     device: String,
     /// The size of packets on the way between client and director, to advise on the size of segments
-    #[arg(long, value_name = "BYTES", default_value_t = 1500)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..))]
     mtu: u16,
     /// The form
     #[arg(long = "for", value_enum, default_value = "shell", value_name = "FORM")]
@@ -67,6 +68,25 @@ enum Form {
     Ifupdown,
     /// The settings alone, for /etc/sysctl.d
     Sysctl,
+}
+
+/// What is printed goes into a shell of root's.
+fn device(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let name: Interface = text.parse().map_err(|error: InvalidName| error.to_string())?;
+    if text.starts_with(['.', '-']) || !text.bytes().all(is_plain) {
+        return Err("a device has a name of letters, digits, `_', `-' and `.'".into());
+    }
+    Ok(name.to_string())
+}
+
+fn address_of_a_machine(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|error: AddrParseError| error.to_string())?;
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    if address.is_unspecified() || address.is_multicast() || address.is_loopback() || is_broadcast {
+        return Err("no machine is reached by it from others".into());
+    }
+    Ok(address)
 }
 
 impl RsSetup {
@@ -126,6 +146,10 @@ impl RsSetup {
             if is_given && !is_meant {
                 bail!("{option} is for --mode {mode}");
             }
+        }
+        // The least that IPv6 works with.
+        if self.mtu < 1280 && self.vip.iter().any(IpAddr::is_ipv6) {
+            bail!("--mtu is at least 1280 with IPv6");
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ipvs::rules::{self, Numeric};
-use ipvs::{Config, Director, Service, ServiceConfig, ServiceKey};
+use ipvs::{Config, Director, Service, ServiceConfig, ServiceKey, SyncDaemon};
 
 use super::{Context, code};
 use crate::durable;
@@ -56,11 +56,25 @@ impl Save {
 
 /// Another program may have put something into the kernel that ipvsadm's language has no words for.
 fn say_what_rules_cannot_say(config: &Config, text: &[u8]) {
-    let read = rules::read_config(text, &mut Numeric).map(|read| read.config).unwrap_or_default();
-    if read.services == config.services {
-        return;
+    for what in unsayable(config, text) {
+        say(&format!("note: rules cannot say all of {what}; --format json can"));
     }
-    let read: HashMap<ServiceKey, &ServiceConfig> =
+}
+
+fn unsayable(config: &Config, text: &[u8]) -> Vec<String> {
+    let read = rules::read_config(text, &mut Numeric).map(|read| read.config);
+    // One line that cannot be read is no reason to doubt the others.
+    let read = read.unwrap_or_else(|_| read_one_by_one(config));
+    let mut told = Vec::new();
+    if read.timeouts != config.timeouts {
+        told.push("the timeouts".to_owned());
+    }
+    for daemon in config.daemons.iter().flatten() {
+        if !read.daemons.iter().flatten().any(|said| said == daemon) {
+            told.push(format!("the {} sync daemon", daemon.role));
+        }
+    }
+    let services: HashMap<ServiceKey, &ServiceConfig> =
         read.services.iter().map(|service| (service.service.key, service)).collect();
     for service in &config.services {
         let key = service.service.key;
@@ -69,8 +83,59 @@ fn say_what_rules_cannot_say(config: &Config, text: &[u8]) {
             let netmask = service.service.netmask;
             said.destinations == service.destinations && Service { netmask, ..said.service } == service.service
         };
-        if read.get(&key).filter(|said| same(said)).is_none() {
-            say(&format!("note: rules cannot say all of {key}; --format json can"));
+        if services.get(&key).copied().filter(same).is_none() {
+            told.push(key.to_string());
         }
+    }
+    told
+}
+
+/// Everything in a table that can be said by itself, as it is read again.
+fn read_one_by_one(config: &Config) -> Config {
+    let read = |part: Config| {
+        let mut text = Vec::new();
+        rules::write_config(&mut text, &part);
+        rules::read_config(&text, &mut Numeric).map(|read| read.config).unwrap_or_default()
+    };
+    let daemon = |daemon: &SyncDaemon| read(Config { daemons: Some(vec![*daemon]), ..Config::default() }).daemons;
+    let service = |service: &ServiceConfig| Config { services: vec![service.clone()], ..Config::default() };
+    Config {
+        timeouts: read(Config { timeouts: config.timeouts, ..Config::default() }).timeouts,
+        daemons: Some(config.daemons.iter().flatten().filter_map(daemon).flatten().collect()),
+        services: config.services.iter().flat_map(|one| read(service(one)).services).collect(),
+        order: config.order,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs::{Destination, Forwarding, Protocol, Scheduler, Timeouts};
+
+    use super::*;
+
+    fn told(config: &Config) -> Vec<String> {
+        let mut text = Vec::new();
+        rules::write_config(&mut text, config);
+        unsayable(config, &text)
+    }
+
+    #[test]
+    fn what_rules_cannot_say() {
+        let service = |protocol, port| ServiceConfig {
+            service: Service::new(ServiceKey::new(protocol, [192, 0, 2, 1], port), Scheduler::RR),
+            destinations: vec![Destination::new(([10, 0, 0, 1], port), Forwarding::Masquerade)],
+        };
+        let mut long = service(Protocol::Tcp, 443);
+        long.service.persistence = Some(3_000_000);
+        let mut local = service(Protocol::Udp, 53);
+        local.destinations[0].forwarding = Forwarding::Local;
+        let services = vec![service(Protocol::Tcp, 80), service(Protocol::Other(99), 80), long, local];
+        let mut config = Config { daemons: Some(Vec::new()), services, ..Config::default() };
+        let nameless = ["protocol 99 192.0.2.1:80", "UDP 192.0.2.1:53"];
+        assert_eq!(told(&config), nameless);
+        // ipvsadm has no words for every port without persistence: its line cannot be read at all.
+        config.services.push(service(Protocol::Tcp, 0));
+        config.timeouts = Some(Timeouts { tcp: 3_000_000, tcp_fin: u32::MAX, udp: 1 });
+        assert_eq!(told(&config), ["the timeouts", nameless[0], nameless[1], "TCP 192.0.2.1:0"]);
     }
 }

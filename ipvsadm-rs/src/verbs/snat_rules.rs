@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use ipvs::document::SCHEMA;
 use ipvs::rules::{self, Command};
 use ipvs::{Change, Protocol, ServiceKey};
+use serde::Serialize;
 
 use super::{Context, code};
 use crate::names::System;
@@ -39,6 +41,12 @@ enum Form {
     Iptables,
 }
 
+#[derive(Serialize)]
+struct Document {
+    schema: u32,
+    commands: Vec<String>,
+}
+
 impl SnatRules {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let (protocol, address, port) = self.service()?;
@@ -52,7 +60,7 @@ impl SnatRules {
             Form::Iptables => self.iptables(protocol, address, port),
         };
         if context.json {
-            context.write_json(&lines)?;
+            context.write_json(&Document { schema: SCHEMA, commands: lines })?;
         } else {
             context.write(|out| lines.iter().try_for_each(|line| writeln!(out, "{line}")))?;
         }

@@ -1,8 +1,6 @@
 //! What can go wrong, in the operator's words. (Sync daemons and timeouts tell of theirs in their own files; that a
 //! kernel does no IPv6 cannot be had from these.)
 
-use std::error::Error as _;
-
 use ipvs::{
     Change, Client, Destination, DestinationKey, Director, Engine, ErrorKind, Forwarding, Namespace, Role, Scheduler,
     Service, SyncDaemon,
@@ -37,7 +35,7 @@ fn an_error_says_what_was_asked_and_what_the_kernel_said() {
     let error = refused(&mut Client::open().unwrap(), Change::DeleteService(web()));
     assert_eq!(error.asked(), "delete service TCP 192.0.2.1:80");
     assert_eq!(error.errno(), Some(libc::ESRCH));
-    let cause = error.source().expect("the kernel's answer");
+    let cause = error.cause().expect("the kernel's answer");
     assert_eq!(cause.to_string(), "IPVS_CMD_DEL_SERVICE: No such process (os error 3)");
 }
 
@@ -120,7 +118,7 @@ fn scheduler_not_found() {
         &format!(
             "add service TCP 192.0.2.1:80: {not_found} (IPVS_CMD_NEW_SERVICE: No such file or directory (os error 2))"
         ),
-        |kind| matches!(kind, ErrorKind::SchedulerNotFound { scheduler, engine } if scheduler == "nonesuch" && engine.is_empty()),
+        |kind| matches!(kind, ErrorKind::SchedulerNotFound { scheduler, engine } if scheduler.as_bytes() == b"nonesuch" && engine.is_none()),
     );
     submit(&mut client, [add(web())]);
     refused_with(
@@ -189,7 +187,7 @@ fn edited_beside_a_sync_daemon() {
         Change::EditDestination(web(), Destination::new((ip("2001:db8:1::1"), 80), Forwarding::IPIP)),
         "edit server [2001:db8:1::1]:80 of TCP 192.0.2.1:80: the kernel refuses these values \
          (IPVS_CMD_SET_DEST: Invalid argument (os error 22))",
-        |kind| matches!(kind, ErrorKind::NotAccepted("")),
+        |kind| matches!(kind, ErrorKind::NotAccepted(None)),
     );
 }
 
@@ -245,10 +243,7 @@ fn not_loaded() {
     let mut client = Client::open().unwrap();
     let words = "the kernel has no IPVS: the module ip_vs is not loaded and cannot be";
     let error = client.submit(&[add(web())]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("carry out 1 changes: {words} (the kernel has no IPVS: module ip_vs is not loaded)")
-    );
+    assert_eq!(error.to_string(), format!("carry out 1 changes: {words}"));
     for error in [client.state().unwrap_err(), error, client.connections().unwrap_err()] {
         assert!(matches!(error.kind(), ErrorKind::NotLoaded), "{error}");
     }
@@ -258,8 +253,7 @@ fn no_such_namespace() {
     let error = Client::open_in(&Namespace::Name("nowhere".to_owned())).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "open the director: No such file or directory (os error 2) \
-         (network namespace nowhere: No such file or directory (os error 2))"
+        "open the director: network namespace nowhere: No such file or directory (os error 2)"
     );
     assert!(matches!(error.kind(), ErrorKind::System(_)));
 }

@@ -34,7 +34,8 @@ fn tells_all_errors_at_once() {
          rules:2:1: error: the lower threshold (2) is above the upper threshold (1)\n    \
          -a -t 192.0.2.1:80 -r 10.0.0.1 -m -x 1 -y 2\n    ^\n\
          rules:3:2: error: a line begins with a command\n    \tfoo\n    \t^\n\
-         rules:4:1: error: this says nothing of what a director should hold\n    -L\n    ^\n"
+         rules:4:1: error: this says nothing of what a director should hold\n    -L\n    ^\n\
+         rules: was read as rules; --format says what else it is\n"
     );
 }
 
@@ -72,5 +73,6 @@ fn speaks_json() {
     let ran = run("ipvsadm-rs check --json rules.toml");
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), ""));
     let verdict: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(verdict["schema"], 1);
     assert_eq!((&verdict["errors"][0]["line"], &verdict["errors"][0]["column"]), (&3.into(), &1.into()), "{verdict}");
 }

@@ -107,6 +107,7 @@ fn what_cannot_be_read_is_one() {
     assert_eq!(
         twice.stderr,
         "wanted:2:1: error: the service was added before, with other settings\n    -A -t 192.0.2.1:80 -s wrr\n    ^\n\
+         wanted: was read as rules; --format says what else it is\n\
          ipvsadm-rs: 1 error: nothing was changed\n"
     );
     assert_eq!(run("ipvsadm-rs plan").code, Some(1), "a file is needed");

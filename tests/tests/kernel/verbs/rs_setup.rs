@@ -126,7 +126,8 @@ fn documents() {
     let steps: Vec<_> = setup["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
     assert_eq!(steps, ["sysctl", "sysctl", "address"]);
     let rules: Value = serde_json::from_str(&ok("ipvsadm-rs snat-rules -t 192.0.2.1:80 --json")).unwrap();
-    assert_eq!(rules[0], "sysctl -qw net.ipv4.vs.conntrack=1");
+    assert_eq!((&setup["schema"], &rules["schema"]), (&1.into(), &1.into()));
+    assert_eq!(rules["commands"][0], "sysctl -qw net.ipv4.vs.conntrack=1");
 }
 
 fn what_cannot_be() {
@@ -141,6 +142,17 @@ fn what_cannot_be() {
         ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-remcsum", "--tun-remcsum is for --mode tun-gue"),
         ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-csum", "needs the server's own address: --own ADDRESS"),
         ("rs-setup --mode tun-gue --vip 192.0.2.1 --tun-port 0", "invalid value '0'"),
+        ("rs-setup --mode dr --vip 192.0.2.1 --device a;reboot", "a device has a name of letters, digits,"),
+        ("rs-setup --mode dr --vip 192.0.2.1 --device ..", "a device has a name of letters, digits,"),
+        ("rs-setup --mode dr --vip 192.0.2.1 --device sixteen-letters-", "the name of an interface"),
+        ("rs-setup --mode dr --vip 192.0.2.1 --device=", "an interface needs a name"),
+        ("rs-setup --mode dr --vip 0.0.0.0", "no machine is reached by it from others"),
+        ("rs-setup --mode dr --vip 224.0.0.1", "no machine is reached by it from others"),
+        ("rs-setup --mode dr --vip 255.255.255.255", "no machine is reached by it from others"),
+        ("rs-setup --mode dr --vip ::1", "no machine is reached by it from others"),
+        ("rs-setup --mode tun-gre --vip 192.0.2.1 --own ff02::1", "no machine is reached by it from others"),
+        ("rs-setup --mode tun-ipip --vip 192.0.2.1 --mtu 0", "invalid value '0'"),
+        ("rs-setup --mode tun-ipip --vip 192.0.2.1 --vip 2001:db8::1 --mtu 1279", "--mtu is at least 1280 with IPv6"),
         ("snat-rules", "--tcp-service <HOST:PORT>"),
         ("snat-rules -t 192.0.2.1:80 --to-source 2001:db8::1", "--to-source is to be of the service's family"),
         ("snat-rules -t 192.0.2.1:http-or-so", "no such port"),

@@ -89,14 +89,19 @@ fn a_link_to_nothing_yet() {
 }
 
 fn what_rules_cannot_say_is_told() {
-    use ipvs::{Change, Client, Director, Protocol, Scheduler, Service, ServiceKey};
+    use ipvs::{Change, Client, Destination, Director, Forwarding, Protocol, Scheduler, Service, ServiceKey};
     director(WEB);
-    let odd = Service::new(ServiceKey::new(Protocol::Other(99), [192, 0, 2, 7], 80), Scheduler::RR);
-    assert!(Client::open().unwrap().submit(&[Change::AddService(odd)]).unwrap().is_empty());
+    let odd = Service::new(ServiceKey::new(Protocol::Other(99), [192, 0, 2, 1], 80), Scheduler::RR);
+    // Its server's line would be about the service that is there already.
+    let server = Destination::new(([10, 0, 0, 9], 80), Forwarding::Masquerade);
+    let changes = [Change::AddService(odd), Change::AddDestination(odd.key, server)];
+    assert!(Client::open().unwrap().submit(&changes).unwrap().is_empty());
     let ran = run("ipvsadm-rs save");
     assert_eq!(ran.code, Some(0));
-    assert!(ran.stderr.contains("protocol 99 192.0.2.7:80"), "{ran}");
-    assert!(ran.stdout.contains("# no words of ipvsadm's for protocol 99 192.0.2.7:80\n"), "{ran}");
+    assert!(ran.stderr.contains("protocol 99 192.0.2.1:80"), "{ran}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
+    assert!(!ran.stdout.contains("-r 10.0.0.9"), "{ran}");
+    assert!(ran.stdout.contains("# no words of ipvsadm's for protocol 99 192.0.2.1:80\n"), "{ran}");
     shell("ipvsadm-rs save --format json > all && ipvsadm -C && ipvsadm-rs apply all").ok();
     assert_eq!(run("ipvsadm-rs save").stdout, ran.stdout);
 }

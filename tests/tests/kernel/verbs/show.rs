@@ -1,13 +1,17 @@
 //! `ipvsadm-rs show`
 
 use ipvs_tests::command::{ok, run, shell};
+use ipvs_tests::guest::modules;
 
 use super::{director, write};
+use crate::ours;
 
 ipvs_tests::tests! {
     the_table_for_people;
     the_table_for_programs;
     an_empty_table;
+    says_what_to_do_without_permission;
+    says_what_to_do_without_ipvs, own_kernel = true;
 }
 
 const RULES: &str = "\
@@ -57,4 +61,30 @@ fn an_empty_table() {
     director("");
     let ran = run("ipvsadm-rs show");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "IPVS 1.2.1, timeouts tcp 900 tcp-fin 120 udp 300\n"));
+}
+
+fn says_what_to_do_without_permission() {
+    ours::install();
+    let ran = shell("unshare -rn ipvsadm-rs show");
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(
+        ran.stderr,
+        "ipvsadm-rs: read version and table size: not permitted: IPVS wants CAP_NET_ADMIN in the initial user namespace \
+         (IPVS_CMD_GET_INFO: Operation not permitted (os error 1))\n\
+         Root of a user namespace is not enough: IPVS wants CAP_NET_ADMIN in the initial user namespace.\n"
+    );
+}
+
+fn says_what_to_do_without_ipvs() {
+    ours::install();
+    let _away = modules::unload("ip_vs").unwrap().for_good().unwrap();
+    write("rules", "-A -t 192.0.2.1:80 -s rr\n");
+    for verb in ["show", "plan rules", "apply rules", "set -t 192.0.2.1:80 --scheduler rr"] {
+        let ran = run(&format!("ipvsadm-rs {verb}"));
+        assert_eq!(ran.code, Some(1), "{ran}");
+        let lines: Vec<&str> = ran.stderr.lines().filter(|line| !line.contains("warning: ")).collect();
+        let [why, what_to_do] = lines[lines.len() - 2..] else { panic!("{ran}") };
+        assert!(why.ends_with(": the kernel has no IPVS: the module ip_vs is not loaded and cannot be"), "{ran}");
+        assert_eq!(what_to_do, "Load it with `modprobe ip_vs'; a container needs it loaded on its host.", "{ran}");
+    }
 }

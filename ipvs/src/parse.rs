@@ -1,0 +1,147 @@
+//! Keys and their parts, read as they are printed.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use crate::family::{Family, Protocol};
+use crate::key::{DestinationKey, ServiceKey};
+use crate::service::Netmask;
+
+/// A text that is none of what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}' is not {wanted}")]
+pub struct InvalidText {
+    text: String,
+    wanted: &'static str,
+}
+
+fn wanted<T>(read: Option<T>, text: &str, wanted: &'static str) -> Result<T, InvalidText> {
+    read.ok_or_else(|| InvalidText { text: text.to_owned(), wanted })
+}
+
+/// `IPv4` or `IPv6`, in any case.
+impl FromStr for Family {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let families = [Self::V4, Self::V6];
+        let family = families.into_iter().find(|family| text.eq_ignore_ascii_case(&family.to_string()));
+        wanted(family, text, "IPv4 or IPv6")
+    }
+}
+
+/// A name in any case, or a number.
+impl FromStr for Protocol {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let known =
+            [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|known| text.eq_ignore_ascii_case(known.name()));
+        let protocol = known.or_else(|| text.parse().ok().map(Self::from_number));
+        wanted(protocol, text, "TCP, UDP, SCTP or the number of a protocol")
+    }
+}
+
+/// An IPv4 mask, or an IPv6 prefix length.
+impl FromStr for Netmask {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let mask = text.parse().ok().map(Self::V4);
+        let prefix = || text.parse().ok().and_then(|prefix| Self::from_prefix(Family::V6, prefix));
+        wanted(mask.or_else(prefix), text, "an IPv4 mask or an IPv6 prefix length")
+    }
+}
+
+/// As it is printed, in any case; `fwmark 7` is `FWM 7`.
+///
+/// ```
+/// use ipvs::{Family, Protocol, ServiceKey};
+///
+/// assert_eq!("tcp 192.0.2.1:80".parse(), Ok(ServiceKey::tcp([192, 0, 2, 1], 80)));
+/// assert_eq!("protocol 99 192.0.2.1:0".parse(), Ok(ServiceKey::new(Protocol::Other(99), [192, 0, 2, 1], 0)));
+/// assert_eq!("fwmark 7 IPv6".parse().ok(), ServiceKey::fwmark(7, Family::V6));
+/// ```
+impl FromStr for ServiceKey {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        wanted(service_key(text), text, "a service: TCP ADDRESS:PORT, FWM MARK, FWM MARK IPv6")
+    }
+}
+
+fn service_key(text: &str) -> Option<ServiceKey> {
+    let mut words = text.split_ascii_whitespace();
+    let first = words.next()?;
+    let key = if ["fwm", "fwmark"].iter().any(|name| first.eq_ignore_ascii_case(name)) {
+        let mark = words.next()?.parse().ok()?;
+        let family = words.next().map_or(Ok(Family::V4), str::parse).ok()?;
+        ServiceKey::fwmark(mark, family)?
+    } else {
+        let protocol = if first.eq_ignore_ascii_case("protocol") { words.next()? } else { first };
+        let endpoint: SocketAddr = words.next()?.parse().ok()?;
+        ServiceKey::new(protocol.parse().ok()?, endpoint.ip(), endpoint.port())
+    };
+    words.next().is_none().then_some(key)
+}
+
+/// As it is printed: `10.0.0.1:80`, `[2001:db8::1]:80`.
+impl FromStr for DestinationKey {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let endpoint = text.parse::<SocketAddr>().ok().map(Self::from);
+        wanted(endpoint, text, "a server: ADDRESS:PORT")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_read() {
+        for text in
+            ["TCP 192.0.2.1:80", "UDP [2001:db8::1]:53", "protocol 99 192.0.2.1:0", "FWM 7", "FWM 4294967295 IPv6"]
+        {
+            assert_eq!(text.parse::<ServiceKey>().map(|key| key.to_string()), Ok(text.to_owned()));
+            let lower = text.to_lowercase();
+            assert_eq!(lower.parse::<ServiceKey>().map(|key| key.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["10.0.0.1:80", "[2001:db8::1]:0"] {
+            assert_eq!(text.parse::<DestinationKey>().map(|key| key.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["TCP", "SCTP", "99"] {
+            assert_eq!(text.parse::<Protocol>().map(|protocol| protocol.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["255.255.0.255", "1", "128"] {
+            assert_eq!(text.parse::<Netmask>().map(|mask| mask.to_string()), Ok(text.to_owned()));
+        }
+        for family in [Family::V4, Family::V6] {
+            assert_eq!(family.to_string().parse(), Ok(family));
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_said() {
+        for text in [
+            "",
+            "TCP",
+            "TCP 192.0.2.1",
+            "TCP 192.0.2.1:80 x",
+            "x 192.0.2.1:80",
+            "FWM 0",
+            "FWM",
+            "FWM 7 IPv5",
+            "protocol",
+        ] {
+            let error = text.parse::<ServiceKey>().expect_err(text);
+            assert!(error.to_string().starts_with(&format!("`{text}' is not a service: ")), "{error}");
+        }
+        for text in ["0", "129", "255.255.255", "x"] {
+            assert!(text.parse::<Netmask>().is_err(), "{text}");
+        }
+        assert!("10.0.0.1".parse::<DestinationKey>().is_err());
+        assert!("65536".parse::<Protocol>().is_err());
+    }
+}
