@@ -37,6 +37,11 @@ impl Resolver for System {
 }
 
 fn host_address(name: &str, family: Family) -> Option<IpAddr> {
+    // What can be no name is a typing error, which no server of names needs to be asked about, and waited for.
+    let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte) || !byte.is_ascii();
+    if !name.bytes().all(is_of_names) {
+        return None;
+    }
     let address = match family {
         Family::V4 => AF_INET,
         Family::V6 => AF_INET6,
