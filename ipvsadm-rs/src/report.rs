@@ -16,13 +16,20 @@ use crate::style::Palette;
 /// A plan with what it costs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    schema: u32,
     changes: Vec<Row>,
     /// Services whose servers stay in another order than was asked for.
     order_kept: Vec<String>,
     /// Hashing services whose clients are sent elsewhere.
     moved: Vec<Moved>,
     summary: Summary,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    is: Tense,
+    #[serde(flatten)]
+    report: &'a Report,
 }
 
 /// A change with what it costs.
@@ -117,7 +124,6 @@ impl Report {
             cuts: changes.iter().map(|row| row.cuts).sum(),
         };
         Self {
-            schema: SCHEMA,
             order_kept: plan.order_kept.iter().map(ToString::to_string).collect(),
             moved: held.moved_by(plan, sizes),
             changes,
@@ -135,6 +141,12 @@ impl Report {
     }
 
     /// For people: the lines with marks, and behind them what they were and what they cost.
+    /// For programs.
+    pub(crate) fn document(&self, tense: Tense) -> impl Serialize {
+        Document { schema: SCHEMA, is: tense, report: self }
+    }
+
+    /// For people.
     pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette, tense: Tense) -> io::Result<()> {
         for row in &self.changes {
             let (mark, style) = match row.action {
@@ -191,7 +203,8 @@ impl Report {
 }
 
 /// Whether it is still to be done.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Tense {
     Planned,
     Done,
@@ -303,8 +316,8 @@ mod tests {
             "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -w 3\n",
             "--set 901 0 0\n-A -t 192.0.2.1:80 -s rr\n-A -f 2 -6 -s rr\n",
         );
-        let document = serde_json::to_value(&report).expect("writes");
-        assert_eq!(document["schema"], 1);
+        let document = serde_json::to_value(report.document(Tense::Done)).expect("writes");
+        assert_eq!((&document["schema"], &document["is"]), (&1.into(), &"done".into()));
         let changes = document["changes"].as_array().expect("changes");
         let of = |action: &str| changes.iter().find(|change| change["action"] == action).expect("one");
         assert_eq!(of("edit").get("service"), None, "timeouts are of none");

@@ -120,7 +120,7 @@ fn watch_over(context: &Context, record: &mut Record) -> anyhow::Result<Option<W
 /// Show what was done.
 pub(super) fn show_result(context: &Context, report: &Report) -> anyhow::Result<()> {
     if context.json {
-        return context.write_json(report);
+        return context.write_json(&report.document(Tense::Done));
     }
     context.write(|out| report.write_text(out, &context.palette(), Tense::Done))
 }

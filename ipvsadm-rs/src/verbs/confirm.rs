@@ -2,13 +2,22 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use ipvs::document::SCHEMA;
+use serde::Serialize;
 
 use super::{Context, code};
-use crate::journal::WATCHER_GONE;
+use crate::journal::{Entry, WATCHER_GONE};
 
 /// Keep what was applied with --confirm-within
 #[derive(Args, Debug)]
 pub(super) struct Confirm {}
+
+#[derive(Serialize)]
+struct Confirmed {
+    schema: u32,
+    #[serde(flatten)]
+    entry: Entry,
+}
 
 impl Confirm {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
@@ -18,7 +27,7 @@ impl Confirm {
         entry.waits = None;
         journal.write(&entry)?;
         if context.json {
-            context.write_json(&entry)?;
+            context.write_json(&Confirmed { schema: SCHEMA, entry })?;
         } else {
             let gone = if is_watched { String::new() } else { format!(" all the same: {WATCHER_GONE}") };
             context.write(|out| writeln!(out, "plan {} stays{gone}", entry.number))?;

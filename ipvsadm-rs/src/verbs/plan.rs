@@ -123,7 +123,7 @@ impl Plan {
 /// Show a plan; the exit code says whether there is something to change.
 pub(super) fn show(context: &Context, report: &Report) -> anyhow::Result<u8> {
     if context.json {
-        context.write_json(report)?;
+        context.write_json(&report.document(Tense::Planned))?;
     } else if std::io::stdout().is_terminal() {
         context.write(|out| report.write_text(out, &context.palette(), Tense::Planned))?;
     } else {

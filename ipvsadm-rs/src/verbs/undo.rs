@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use ipvs::document::SCHEMA;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
 use ipvs::{Config, Director, plan};
@@ -137,6 +138,12 @@ fn in_force(folder: &Folder) -> Vec<Entry> {
     folder.entries().into_iter().filter_map(read).filter(Entry::is_in_force).collect()
 }
 
+#[derive(Serialize)]
+struct List {
+    schema: u32,
+    plans: Vec<Row>,
+}
+
 /// A row of the list.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -152,7 +159,7 @@ fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
     };
     let rows: Vec<Row> = folder.entries().into_iter().map(row).collect();
     if context.json {
-        context.write_json(&rows)?;
+        context.write_json(&List { schema: SCHEMA, plans: rows })?;
         return Ok(code::DONE);
     }
     if rows.is_empty() {

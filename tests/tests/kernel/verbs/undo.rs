@@ -77,6 +77,7 @@ fn entries_that_cannot_be_read() {
     let unreadable = |line: &str| line.contains("  unreadable: s/");
     assert_eq!(list.lines().map(unreadable).collect::<Vec<_>>(), [true, false, true], "{list}");
     let list: serde_json::Value = serde_json::from_str(&ok("ipvsadm-rs --json --state-dir s undo --list")).unwrap();
+    let list = &list["plans"];
     assert_eq!((&list[1]["status"], list[2]["error"].is_string()), (&"done".into(), true), "{list}");
     let undo = run("ipvsadm-rs --state-dir s undo");
     assert_eq!((undo.code, undo.stderr.matches("note: passed over: ").count()), (Some(0), 2), "{undo}");
