@@ -41,8 +41,7 @@ pub struct Client {
     /// A second socket for the dumps of destinations. The kernel fills dumps in pieces as large as the largest buffer
     /// that a socket has shown, and clears each piece: large ones are right for the services, small ones for these.
     details: Option<Connection>,
-    /// The namespace of the sockets, to read its table of connections from wherever the caller is by then. Without
-    /// /proc there is no such table.
+    /// The namespace that was asked for, if one was.
     namespace: Option<File>,
 }
 
@@ -59,12 +58,13 @@ impl Client {
     }
 
     fn connect(namespace: Option<&Namespace>) -> Result<Self, Error> {
-        let open =
-            || Ok(Self { connection: Connection::open()?, details: None, namespace: File::open(OWN_NAMESPACE).ok() });
         let opened = match namespace {
-            Some(namespace) => namespace.within(open).and_then(|opened| opened),
-            None => open(),
+            Some(namespace) => namespace.within(|| Ok((Connection::open()?, File::open(OWN_NAMESPACE).ok()))),
+            None => Ok(Connection::open().map(|connection| (connection, None))),
         };
+        let opened = opened
+            .and_then(|opened| opened)
+            .map(|(connection, namespace)| Self { connection, details: None, namespace });
         opened.map_err(|error| Error::asking("open the director", error))
     }
 
@@ -152,9 +152,16 @@ impl Client {
     }
 
     /// Do something in the namespace that was opened, wherever the calling thread is by now.
+    ///
+    /// The socket tells its namespace since 4.10, to those who may administer it: nobody else could go back there. To
+    /// look at the caller's when it is opened would take as long as all else that one command does.
     fn in_namespace<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, ipvs_sys::Error> {
-        match &self.namespace {
-            Some(namespace) if !is_own(namespace) => {
+        let asked = match &self.namespace {
+            Some(namespace) => namespace.try_clone(),
+            None => self.connection.namespace().map(File::from),
+        };
+        match asked {
+            Ok(namespace) if !is_own(&namespace) => {
                 Namespace::Path(format!("/proc/self/fd/{}", namespace.as_raw_fd()).into()).within(act)
             }
             _ => Ok(act()),
