@@ -62,9 +62,11 @@ impl Client {
             Some(namespace) => namespace.within(|| Ok((Connection::open()?, File::open(OWN_NAMESPACE).ok()))),
             None => Ok(Connection::open().map(|connection| (connection, None))),
         };
-        let opened = opened
-            .and_then(|opened| opened)
-            .map(|(connection, namespace)| Self { connection, details: None, namespace });
+        let opened = opened.and_then(|opened| opened).map(|(connection, namespace)| Self {
+            connection,
+            details: None,
+            namespace,
+        });
         opened.map_err(|error| Error::asking("open the director", error))
     }
 
@@ -87,8 +89,10 @@ impl Client {
     /// The sync daemons that run, the master first.
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
         let read = |attributes: &mut CommandAttrs| attributes.daemon.take().and_then(SyncDaemon::from_attributes);
-        dump(&mut self.connection, &Request::new(Command::GetDaemon), read)
-            .map_err(|error| Error::asking("read the sync daemons", error))
+        let mut daemons = Vec::new();
+        dump(&mut self.connection, &Request::new(Command::GetDaemon), &mut daemons, read)
+            .map_err(|error| Error::asking("read the sync daemons", error))?;
+        Ok(daemons)
     }
 
     /// All services, without their destinations.
@@ -113,8 +117,10 @@ impl Client {
 
     fn read_services(&mut self) -> Result<Vec<ServiceState>, Error> {
         let read = |attributes: &mut CommandAttrs| attributes.service.as_mut().map(ServiceState::from);
-        dump(&mut self.connection, &Request::new(Command::GetService), read)
-            .map_err(|error| Error::asking("read the services", error))
+        let mut services = Vec::new();
+        dump(&mut self.connection, &Request::new(Command::GetService), &mut services, read)
+            .map_err(|error| Error::asking("read the services", error))?;
+        Ok(services)
     }
 
     /// One service, without its destinations.
@@ -129,18 +135,26 @@ impl Client {
 
     /// The destinations of a service, the newest first. Of a service that does not exist there are none.
     pub fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<DestinationState>, Error> {
+        let mut destinations = Vec::new();
+        self.destinations_to(key, &mut destinations)?;
+        Ok(destinations)
+    }
+
+    /// The same in place of what is in `destinations`: for many services one after the other, whose lists need not be
+    /// kept.
+    pub fn destinations_to(&mut self, key: &ServiceKey, destinations: &mut Vec<DestinationState>) -> Result<(), Error> {
+        destinations.clear();
         let mut request = Request::new(Command::GetDest);
         request.attributes.service = Some(key.to_attributes());
         let family = key.family();
         let read = |attributes: &mut CommandAttrs| {
             attributes.dest.as_mut().map(|attributes| DestinationState::from_attributes(attributes, family))
         };
-        let mut destinations = self
-            .details()
-            .and_then(|details| dump(details, &request, read))
+        self.details()
+            .and_then(|details| dump(details, &request, destinations, read))
             .map_err(|error| Error::asking(format_args!("read the servers of {key}"), error))?;
-        keep_first(&mut destinations, |state| state.destination.key);
-        Ok(destinations)
+        keep_first(destinations, |state| state.destination.key);
+        Ok(())
     }
 
     fn details(&mut self) -> Result<&mut Connection, ipvs_sys::Error> {
@@ -217,22 +231,23 @@ impl Director for Client {
 fn dump<T>(
     connection: &mut Connection,
     request: &Request,
+    items: &mut Vec<T>,
     mut read: impl FnMut(&mut CommandAttrs) -> Option<T>,
-) -> Result<Vec<T>, ipvs_sys::Error> {
-    let mut items = Vec::new();
+) -> Result<(), ipvs_sys::Error> {
     let mut attributes = CommandAttrs::default();
     let mut dump = connection.dump(request)?;
     while dump.next_to(&mut attributes)? {
         items.extend(read(&mut attributes));
     }
-    Ok(items)
+    Ok(())
 }
 
 /// A dump of more than one piece may show twice what was added meanwhile.
 fn keep_first<T, K: Eq + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
-    /// What fits into the smallest piece.
-    const ONE_PIECE: usize = 8;
-    if items.len() > ONE_PIECE {
+    /// So few are compared with each other sooner than they are hashed.
+    const FEW: usize = 16;
+    let is_repeated = |at: usize| items[..at].iter().any(|earlier| key(earlier) == key(&items[at]));
+    if items.len() > FEW || (1..items.len()).any(is_repeated) {
         let mut seen = HashSet::with_capacity(items.len());
         items.retain(|item| seen.insert(key(item)));
     }
