@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Cursor};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use neli::consts::nl::NlmF;
@@ -76,6 +77,12 @@ impl Connection {
     /// family that this connection knows already.
     pub fn beside(&self, bytes: usize) -> Result<Self, Error> {
         Ok(Self { family: self.family, ..Self::with_datagrams(bytes)? })
+    }
+
+    /// The network namespace that the connection was opened in. Since 4.10, and only for those who have CAP_NET_ADMIN in
+    /// it.
+    pub fn namespace(&self) -> io::Result<OwnedFd> {
+        sys::namespace(sys::borrow(&self.socket))
     }
 
     /// Ask for one thing: [`Command::GetService`], [`Command::GetConfig`] or [`Command::GetInfo`].

@@ -1,8 +1,8 @@
-//! The two calls that neither std nor a safe crate has, and the borrow of neli's socket that they need. All of this
+//! The three calls that neither std nor a safe crate has, and the borrow of neli's socket that they need. All of this
 //! crate's `unsafe` is here, but for the look in `start`.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use neli::socket::NlSocket;
 
@@ -26,6 +26,19 @@ pub(crate) fn cap_ack(socket: BorrowedFd<'_>) -> io::Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The network namespace of a socket.
+pub(crate) fn namespace(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const SIOCGSKNS: u32 = 0x894c;
+    // SAFETY: the descriptor is open, and this request takes no argument. The type of its number differs between C
+    // libraries.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given it out.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
 
 /// A datagram as it was received.

@@ -1,15 +1,16 @@
 //! The macros that read the tables of [`crate::uapi`]: a row becomes a constant, a field, its encoding, its decoding and
 //! its line in a debug print.
 
-/// A list of netlink attributes: `number KERNEL_NAME => field: wire type,` a row.
+/// A list of netlink attributes: `number KERNEL_NAME => field: wire type;` a row.
 ///
 /// Every field is an `Option`: present or not, as on the wire. Attributes that the table does not know are kept in
-/// `unknown`. Rows behind `skip` are read over.
+/// `unknown`. Rows behind `skip` are read over. A row with `unless other` says what the other says, and less well: it is
+/// read only where the other is missing.
 macro_rules! attributes {
     (
         $(#[$meta:meta])*
         $name:ident {
-            $( $(#[$row:meta])* $number:literal $kernel:ident => $field:ident: $wire:ty, )*
+            $( $(#[$row:meta])* $number:literal $kernel:ident => $field:ident: $wire:ty $(, unless $better:ident)?; )*
             $( skip $skipped_number:literal $skipped_kernel:ident; )*
         }
     ) => {
@@ -34,15 +35,21 @@ macro_rules! attributes {
             ];
 
             fn read_into(&mut self, bytes: &[u8]) -> Result<(), $crate::malformed::Malformed> {
+                $( $( let mut $field = $crate::table::second_best!($better); )? )*
                 $crate::wire::each_attribute(bytes, |number, value| {
                     match number {
-                        $( $number => <$wire as $crate::wire::Wire>::read_to(&mut self.$field, value).map_err(
-                            |e| e.inside(stringify!($kernel)))?, )*
+                        $( $number => $crate::table::read_row!(
+                            value, &mut self.$field, $wire, $kernel $(, $field, $better)?
+                        ), )*
                         $( $skipped_number => {} )*
                         _ => self.unknown.push(number, value),
                     }
                     Ok(())
-                })
+                })?;
+                $( $( if self.$better.is_none() && let Some(value) = $field {
+                    $crate::table::read_row!(value, &mut self.$field, $wire, $kernel);
+                } )? )*
+                Ok(())
             }
         }
 
@@ -124,4 +131,21 @@ macro_rules! constants {
     };
 }
 
-pub(crate) use {attributes, commands, constants};
+/// Read an attribute into its place; or keep its bytes for later, if there may be a better one.
+macro_rules! read_row {
+    ($value:expr, $place:expr, $wire:ty, $kernel:ident) => {
+        <$wire as $crate::wire::Wire>::read_to($place, $value).map_err(|e| e.inside(stringify!($kernel)))?
+    };
+    ($value:expr, $place:expr, $wire:ty, $kernel:ident, $kept:ident, $better:ident) => {
+        $kept = Some($value)
+    };
+}
+
+/// The bytes of an attribute that may not be needed.
+macro_rules! second_best {
+    ($better:ident) => {
+        None
+    };
+}
+
+pub(crate) use {attributes, commands, constants, read_row, second_best};

@@ -52,14 +52,16 @@ pub fn write_attribute(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut V
     // A list long enough to overflow cannot be made of these tables; it would show as a malformed message, not as a panic.
     out[start..start + 2].copy_from_slice(&(len as u16).to_ne_bytes());
     out[start + 2..start + 4].copy_from_slice(&number.to_ne_bytes());
-    out.resize(start + padded(len), 0);
+    if !len.is_multiple_of(4) {
+        out.resize(start + padded(len), 0);
+    }
 }
 
 /// Call `each` with number and value of every attribute.
 #[inline]
-pub fn each_attribute(
-    mut bytes: &[u8],
-    mut each: impl FnMut(u16, &[u8]) -> Result<(), Malformed>,
+pub fn each_attribute<'a>(
+    mut bytes: &'a [u8],
+    mut each: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
     while let [len0, len1, type0, type1, rest @ ..] = bytes {
         let len = usize::from(u16::from_ne_bytes([*len0, *len1]));

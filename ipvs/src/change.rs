@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipvs_sys::Request;
-use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs};
+use ipvs_sys::uapi::{Command, DaemonAttrs};
 
 use crate::daemon::{Role, SyncDaemon};
 use crate::destination::{Destination, Forwarding, Tunnel};
@@ -99,8 +99,9 @@ impl Change {
     }
 
     pub(crate) fn to_request(self) -> Request {
-        let command = self.command();
-        let mut attributes = CommandAttrs::default();
+        // Filled in where it is, for it is large.
+        let mut request = Request::new(self.command());
+        let attributes = &mut request.attributes;
         match self {
             Self::AddService(service) | Self::EditService(service) => {
                 attributes.service = Some(service.to_attributes());
@@ -114,14 +115,14 @@ impl Change {
                 attributes.service = Some(key.to_attributes());
                 attributes.dest = Some(destination.to_attributes());
             }
-            Self::SetTimeouts(timeouts) => attributes = timeouts.to_attributes(),
+            Self::SetTimeouts(timeouts) => *attributes = timeouts.to_attributes(),
             Self::StartDaemon(daemon) => attributes.daemon = Some(daemon.to_attributes()),
             Self::StopDaemon(role) => {
                 attributes.daemon = Some(DaemonAttrs { state: Some(role.number()), ..DaemonAttrs::default() });
             }
             Self::Zero(None) | Self::Flush => {}
         }
-        Request { command, attributes }
+        request
     }
 
     /// What no kernel does as it is said: it refuses it without a reason, or takes it for something else.

@@ -41,8 +41,7 @@ pub struct Client {
     /// A second socket for the dumps of destinations. The kernel fills dumps in pieces as large as the largest buffer
     /// that a socket has shown, and clears each piece: large ones are right for the services, small ones for these.
     details: Option<Connection>,
-    /// The namespace of the sockets, to read its table of connections from wherever the caller is by then. Without
-    /// /proc there is no such table.
+    /// The namespace that was asked for, if one was.
     namespace: Option<File>,
 }
 
@@ -59,12 +58,15 @@ impl Client {
     }
 
     fn connect(namespace: Option<&Namespace>) -> Result<Self, Error> {
-        let open =
-            || Ok(Self { connection: Connection::open()?, details: None, namespace: File::open(OWN_NAMESPACE).ok() });
         let opened = match namespace {
-            Some(namespace) => namespace.within(open).and_then(|opened| opened),
-            None => open(),
+            Some(namespace) => namespace.within(|| Ok((Connection::open()?, File::open(OWN_NAMESPACE).ok()))),
+            None => Ok(Connection::open().map(|connection| (connection, None))),
         };
+        let opened = opened.and_then(|opened| opened).map(|(connection, namespace)| Self {
+            connection,
+            details: None,
+            namespace,
+        });
         opened.map_err(|error| Error::asking("open the director", error))
     }
 
@@ -87,8 +89,10 @@ impl Client {
     /// The sync daemons that run, the master first.
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
         let read = |attributes: &mut CommandAttrs| attributes.daemon.take().and_then(SyncDaemon::from_attributes);
-        dump(&mut self.connection, &Request::new(Command::GetDaemon), read)
-            .map_err(|error| Error::asking("read the sync daemons", error))
+        let mut daemons = Vec::new();
+        dump(&mut self.connection, &Request::new(Command::GetDaemon), &mut daemons, read)
+            .map_err(|error| Error::asking("read the sync daemons", error))?;
+        Ok(daemons)
     }
 
     /// All services, without their destinations.
@@ -104,8 +108,10 @@ impl Client {
 
     fn read_services(&mut self) -> Result<Vec<ServiceState>, Error> {
         let read = |attributes: &mut CommandAttrs| attributes.service.as_mut().map(ServiceState::from);
-        dump(&mut self.connection, &Request::new(Command::GetService), read)
-            .map_err(|error| Error::asking("read the services", error))
+        let mut services = Vec::new();
+        dump(&mut self.connection, &Request::new(Command::GetService), &mut services, read)
+            .map_err(|error| Error::asking("read the services", error))?;
+        Ok(services)
     }
 
     /// One service, without its destinations.
@@ -123,18 +129,26 @@ impl Client {
 
     /// The destinations of a service, the newest first. Of a service that does not exist there are none.
     pub fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<DestinationState>, Error> {
+        let mut destinations = Vec::new();
+        self.destinations_to(key, &mut destinations)?;
+        Ok(destinations)
+    }
+
+    /// The same in place of what is in `destinations`: for many services one after the other, whose lists need not be
+    /// kept.
+    pub fn destinations_to(&mut self, key: &ServiceKey, destinations: &mut Vec<DestinationState>) -> Result<(), Error> {
+        destinations.clear();
         let mut request = Request::new(Command::GetDest);
         request.attributes.service = Some(key.to_attributes());
         let family = key.family();
         let read = |attributes: &mut CommandAttrs| {
             attributes.dest.as_mut().map(|attributes| DestinationState::from_attributes(attributes, family))
         };
-        let mut destinations = self
-            .details()
-            .and_then(|details| dump(details, &request, read))
+        self.details()
+            .and_then(|details| dump(details, &request, destinations, read))
             .map_err(|error| Error::asking(format_args!("read the servers of {key}"), error))?;
-        keep_first(&mut destinations, |state| state.destination.key);
-        Ok(destinations)
+        keep_first(destinations, |state| state.destination.key);
+        Ok(())
     }
 
     fn details(&mut self) -> Result<&mut Connection, ipvs_sys::Error> {
@@ -146,9 +160,16 @@ impl Client {
     }
 
     /// Do something in the namespace that was opened, wherever the calling thread is by now.
+    ///
+    /// The socket tells its namespace since 4.10, to those who may administer it: nobody else could go back there. To
+    /// look at the caller's when it is opened would take as long as all else that one command does.
     fn in_namespace<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, ipvs_sys::Error> {
-        match &self.namespace {
-            Some(namespace) if !is_own(namespace) => {
+        let asked = match &self.namespace {
+            Some(namespace) => namespace.try_clone(),
+            None => self.connection.namespace().map(File::from),
+        };
+        match asked {
+            Ok(namespace) if !is_own(&namespace) => {
                 Namespace::Path(format!("/proc/self/fd/{}", namespace.as_raw_fd()).into()).within(act)
             }
             _ => Ok(act()),
@@ -234,22 +255,23 @@ fn whole<T, K: Copy + Eq + Hash, E>(
 fn dump<T>(
     connection: &mut Connection,
     request: &Request,
+    items: &mut Vec<T>,
     mut read: impl FnMut(&mut CommandAttrs) -> Option<T>,
-) -> Result<Vec<T>, ipvs_sys::Error> {
-    let mut items = Vec::new();
+) -> Result<(), ipvs_sys::Error> {
     let mut attributes = CommandAttrs::default();
     let mut dump = connection.dump(request)?;
     while dump.next_to(&mut attributes)? {
         items.extend(read(&mut attributes));
     }
-    Ok(items)
+    Ok(())
 }
 
 /// A dump of more than one piece may show twice what was added meanwhile.
 fn keep_first<T, K: Eq + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
-    /// What fits into the smallest piece.
-    const ONE_PIECE: usize = 8;
-    if items.len() > ONE_PIECE {
+    /// So few are compared with each other sooner than they are hashed.
+    const FEW: usize = 16;
+    let is_repeated = |at: usize| items[..at].iter().any(|earlier| key(earlier) == key(&items[at]));
+    if items.len() > FEW || (1..items.len()).any(is_repeated) {
         keep_first_of_each(items, key);
     }
 }

@@ -341,8 +341,8 @@ impl Judge<'_> {
             TunnelKind::Gue => "gue",
             TunnelKind::Gre => "gre",
         };
-        let given = |option: &str| draft.given & bit_of(option) != 0;
-        match (draft.tunnel, given("tun-port")) {
+        let given = |bit| draft.given & bit != 0;
+        match (draft.tunnel, given(TUNNEL_PORT)) {
             (TunnelKind::Gue, false) => return Err(ProblemKind::MissingForTunnel { option: "tun-port", tunnel }),
             (TunnelKind::Ipip | TunnelKind::Gre, true) => {
                 return Err(ProblemKind::IllegalForTunnel { option: "tun-port", tunnel });
@@ -350,7 +350,7 @@ impl Judge<'_> {
             _ => {}
         }
         let mut earlier = None;
-        for option in ["tun-nocsum", "tun-csum", "tun-remcsum"].into_iter().filter(|option| given(option)) {
+        for (option, _) in TUNNEL_CHECKSUMS.into_iter().filter(|(_, bit)| given(*bit)) {
             if draft.tunnel == TunnelKind::Ipip || (draft.tunnel == TunnelKind::Gre && option == "tun-remcsum") {
                 return Err(ProblemKind::IllegalForTunnel { option, tunnel });
             }
@@ -421,8 +421,11 @@ const fn bit_of(long: &str) -> u64 {
     0
 }
 
+const TUNNEL_PORT: u64 = bit_of("tun-port");
+const TUNNEL_CHECKSUMS: [(&str, u64); 3] =
+    [("tun-nocsum", bit_of("tun-nocsum")), ("tun-csum", bit_of("tun-csum")), ("tun-remcsum", bit_of("tun-remcsum"))];
 const TUNNEL_OPTIONS: u64 =
-    bit_of("tun-type") | bit_of("tun-port") | bit_of("tun-nocsum") | bit_of("tun-csum") | bit_of("tun-remcsum");
+    bit_of("tun-type") | TUNNEL_PORT | TUNNEL_CHECKSUMS[0].1 | TUNNEL_CHECKSUMS[1].1 | TUNNEL_CHECKSUMS[2].1;
 
 fn bad(long: &str, value: &[u8], reason: Reason) -> ProblemKind {
     let row = bit_of(long).trailing_zeros() as usize;

@@ -83,12 +83,13 @@ pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(),
 pub(crate) fn rules(out: &mut impl Write, director: &mut Client, names: &mut dyn Namer) -> Result<(), Failure> {
     let mut services = director.services().map_err(|error| messages::unanswered(&error))?;
     services.sort_unstable_by_key(|state| state.service.key);
-    let mut text = Vec::new();
+    let (mut text, mut servers) = (Vec::new(), Vec::new());
     for state in &services {
         text.clear();
         rules::write_service(&mut text, &state.service, names);
         text.push(b'\n');
-        for server in &servers(director, &state.service.key, true)? {
+        read_servers(director, &state.service.key, true, &mut servers)?;
+        for server in &servers {
             rules::write_destination(&mut text, &state.service.key, &server.destination, names);
             text.push(b'\n');
         }
@@ -97,12 +98,19 @@ pub(crate) fn rules(out: &mut impl Write, director: &mut Client, names: &mut dyn
     Ok(())
 }
 
-fn servers(director: &mut Client, key: &ServiceKey, sorted: bool) -> Result<Vec<DestinationState>, Failure> {
-    let mut servers = director.destinations(key).map_err(|error| messages::unanswered(&error))?;
+/// Read the servers of a service into one list for all: musl's allocator would take a new one from the kernel, and give
+/// it back, for every service.
+fn read_servers(
+    director: &mut Client,
+    key: &ServiceKey,
+    sorted: bool,
+    servers: &mut Vec<DestinationState>,
+) -> Result<(), Failure> {
+    director.destinations_to(key, servers).map_err(|error| messages::unanswered(&error))?;
     if sorted {
         servers.sort_unstable_by_key(|state| state.destination.key);
     }
-    Ok(servers)
+    Ok(())
 }
 
 /// How services are shown.
@@ -113,12 +121,21 @@ struct View<'a> {
     sorted: bool,
     names: &'a mut dyn Namer,
     text: Vec<u8>,
+    servers: Vec<DestinationState>,
 }
 
 impl<'a> View<'a> {
     fn new(listing: &Listing, names: &'a mut dyn Namer) -> Self {
         let (columns, layout) = columns::of(listing.columns);
-        Self { columns, layout, exact: listing.exact, sorted: listing.sorted, names, text: Vec::new() }
+        Self {
+            columns,
+            layout,
+            exact: listing.exact,
+            sorted: listing.sorted,
+            names,
+            text: Vec::new(),
+            servers: Vec::new(),
+        }
     }
 
     fn write_titles(&mut self, out: &mut impl Write) -> Result<(), Failure> {
@@ -155,9 +172,12 @@ impl<'a> View<'a> {
     ) -> Result<(), Failure> {
         self.text.clear();
         self.service(state);
-        for server in &servers(director, &state.service.key, self.sorted)? {
+        let mut servers = std::mem::take(&mut self.servers);
+        read_servers(director, &state.service.key, self.sorted, &mut servers)?;
+        for server in &servers {
             self.server(&state.service.key, server);
         }
+        self.servers = servers;
         Ok(out.write_all(&self.text)?)
     }
 }
