@@ -56,8 +56,6 @@ mod names;
 mod parse;
 pub mod plan;
 pub mod rules;
-#[cfg(feature = "serde")]
-mod scalar;
 mod scope;
 mod service;
 mod state;
