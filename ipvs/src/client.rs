@@ -161,8 +161,8 @@ impl Client {
 
     /// Do something in the namespace that was opened, wherever the calling thread is by now.
     ///
-    /// The socket tells its namespace since 4.10, to those who may administer it: nobody else could go back there. To
-    /// look at the caller's when it is opened would take as long as all else that one command does.
+    /// The socket tells its namespace since 4.10, to those who may administer it. For others it is done where the caller
+    /// is.
     fn in_namespace<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, ipvs_sys::Error> {
         let asked = match &self.namespace {
             Some(namespace) => namespace.try_clone(),
