@@ -177,6 +177,9 @@ impl Client {
     }
 
     /// The connections, read from the kernel as they are asked for. Needs no privilege in the caller's own namespace.
+    ///
+    /// Which namespace a client made by [`Client::open`] is in, its socket tells to who has CAP_NET_ADMIN; to others the
+    /// calling thread's is shown.
     pub fn connections(&self) -> Result<Connections<File>, Error> {
         // Of the thread, not of the process: namespaces are a thread's.
         const PATH: &str = "/proc/thread-self/net/ip_vs_conn";
