@@ -59,9 +59,10 @@ pub fn folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("IPVS_LAB") {
         return Ok(std::path::absolute(folder)?);
     }
-    // Cargo marks its target folder; a test binary stands in it.
+    // Cargo marks its target folder, by the first of these only if it has made it; a test binary stands in it.
+    let is_target = |folder: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|mark| folder.join(mark).exists());
     let exe = std::env::current_exe()?;
-    let target = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).map(Path::to_owned);
+    let target = exe.ancestors().find(is_target).map(Path::to_owned);
     let target = target.or_else(|| std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from));
     let cache = || {
         let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
