@@ -69,6 +69,11 @@ fn port_number(name: &str, protocol: Protocol) -> Option<u16> {
 
 impl Namer for System {
     fn host_name(&mut self, address: IpAddr) -> Option<String> {
+        // An IPv4 address in an IPv6 one has that one's name for some C libraries. It is another service, and would be
+        // read back as the IPv4 address.
+        if matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
+            return None;
+        }
         let name = || getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD).ok().map(|(host, _)| host);
         self.hosts.entry(address).or_insert_with(name).clone()
     }
