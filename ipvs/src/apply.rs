@@ -58,7 +58,7 @@ pub fn apply<D: Director + ?Sized>(
     desired.validate()?;
     let before = director.state()?;
     let plan = plan(desired, &before, options);
-    carry_out(director, desired, options, before, plan)
+    carry_out_valid(director, desired, options, before, plan)
 }
 
 /// Carry out a plan that was made from `before`, and look whether it led to what is asked for.
@@ -70,6 +70,16 @@ pub fn carry_out<D: Director + ?Sized>(
     plan: Plan,
 ) -> Result<Applied, ApplyError> {
     desired.validate()?;
+    carry_out_valid(director, desired, options, before, plan)
+}
+
+fn carry_out_valid<D: Director + ?Sized>(
+    director: &mut D,
+    desired: &Config,
+    options: &Options,
+    before: State,
+    plan: Plan,
+) -> Result<Applied, ApplyError> {
     if plan.changes.is_empty() {
         let after = before.clone();
         return Ok(Applied { plan, before, after });

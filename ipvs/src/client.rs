@@ -248,7 +248,6 @@ fn whole<T, K: Copy + Eq + Hash, E>(
         if reading == readings - 1 {
             // The newest first: of what was read twice, that is kept.
             items.extend(earlier.drain(..).rev().flatten());
-            keep_first_of_each(&mut items, &key);
         }
     }
     keep_first(&mut items, key);
@@ -275,13 +274,9 @@ fn keep_first<T, K: Eq + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
     const FEW: usize = 16;
     let is_repeated = |at: usize| items[..at].iter().any(|earlier| key(earlier) == key(&items[at]));
     if items.len() > FEW || (1..items.len()).any(is_repeated) {
-        keep_first_of_each(items, key);
+        let mut seen = HashSet::with_capacity(items.len());
+        items.retain(|item| seen.insert(key(item)));
     }
-}
-
-fn keep_first_of_each<T, K: Eq + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
-    let mut seen = HashSet::with_capacity(items.len());
-    items.retain(|item| seen.insert(key(item)));
 }
 
 #[cfg(test)]

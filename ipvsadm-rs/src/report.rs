@@ -140,13 +140,12 @@ impl Report {
         self.changes.iter().try_for_each(|row| writeln!(out, "{}", row.rule))
     }
 
-    /// For people: the lines with marks, and behind them what they were and what they cost.
     /// For programs.
     pub(crate) fn document(&self, tense: Tense) -> impl Serialize {
         Document { schema: SCHEMA, is: tense, report: self }
     }
 
-    /// For people.
+    /// For people: the lines with marks, and behind them what they were and what they cost.
     pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette, tense: Tense) -> io::Result<()> {
         for row in &self.changes {
             let (mark, style) = match row.action {

@@ -183,12 +183,12 @@ impl RsSetup {
             (false, _, true, false) => existing(setup, "sit", "sit0"),
             (false, _, false, false) => existing(setup, "ip6_tunnel", "ip6tnl0"),
             // ip6tnl0 takes IPv6 only.
-            (false, _, false, true) => self.added(setup, "ip6_tunnel", "ip6tnl", "mode any", None)?,
+            (false, _, false, true) => self.added(setup, "ip6_tunnel", "ip6tnl", "mode any", false)?,
             (true, false, true, _) => existing(setup, "ip_gre", "gre0"),
             (true, false, false, _) => existing(setup, "ip6_gre", "ip6gre0"),
             // A device takes packets with a checksum, or without, not both.
-            (true, true, true, _) => self.added(setup, "ip_gre", "gre", "", Some("icsum"))?,
-            (true, true, false, _) => self.added(setup, "ip6_gre", "ip6gre", "", Some("icsum"))?,
+            (true, true, true, _) => self.added(setup, "ip_gre", "gre", "", true)?,
+            (true, true, false, _) => self.added(setup, "ip6_gre", "ip6gre", "", true)?,
         };
         if inner_is_4 {
             // The greater of all and the device's own counts.
@@ -205,12 +205,12 @@ impl RsSetup {
         module: &'static str,
         kind: &'static str,
         mode: &'static str,
-        checksum: Option<&'static str>,
+        checksum: bool,
     ) -> anyhow::Result<String> {
         let Some(own) = self.own else { bail!("this tunnel needs the server's own address: --own ADDRESS") };
         const DEVICE: &str = "lvs-tunnel";
         setup.step(Step::Module { module });
-        setup.step(Step::Tunnel { device: DEVICE.into(), kind, mode, own, checksum: checksum.is_some() });
+        setup.step(Step::Tunnel { device: DEVICE.into(), kind, mode, own, checksum });
         Ok(DEVICE.into())
     }
 
@@ -230,15 +230,15 @@ impl RsSetup {
             let overhead = outer + wrapping;
             let headers = if vip.is_ipv4() { 40 } else { 60 };
             let segment = self.mtu.saturating_sub(overhead + headers);
-            let (table, family) = if vip.is_ipv4() { ("ip", "ip") } else { ("ip6", "ip6") };
+            let family = if vip.is_ipv4() { "ip" } else { "ip6" };
             let mut advice = String::new();
             // Writing to memory does not fail.
             let _ = write!(
                 advice,
                 "Packets to {vip} become {overhead} bytes longer in the tunnel. Where its way is no wider than {mtu} bytes and \
                  ICMP may get lost, let clients send segments of {segment} bytes:\n\
-                 nft 'add table {table} lvs; add chain {table} lvs out {{ type filter hook output priority 0; }}; \
-                 add rule {table} lvs out {family} saddr {vip} tcp flags syn tcp option maxseg size set {segment}'",
+                 nft 'add table {family} lvs; add chain {family} lvs out {{ type filter hook output priority 0; }}; \
+                 add rule {family} lvs out {family} saddr {vip} tcp flags syn tcp option maxseg size set {segment}'",
                 mtu = self.mtu,
             );
             setup.advise(advice);
