@@ -46,21 +46,16 @@ impl FromStr for Selector {
     type Err = InvalidSelector;
 
     fn from_str(text: &str) -> Result<Self, InvalidSelector> {
-        let invalid = || InvalidSelector(text.to_owned());
-        Ok(match text {
-            "tcp" => Self::Protocol(Protocol::Tcp),
-            "udp" => Self::Protocol(Protocol::Udp),
-            "sctp" => Self::Protocol(Protocol::Sctp),
-            "fwmark" => Self::Fwmarks,
-            _ => match text.strip_prefix("fwmark:") {
-                Some(mark) => Self::Fwmark(mark.parse().map_err(|_| invalid())?),
-                None => match (text.strip_prefix("protocol:"), text.parse::<IpAddr>()) {
-                    (Some(number), _) => Self::Protocol(Protocol::from_number(number.parse().map_err(|_| invalid())?)),
-                    (None, Ok(address)) => Self::Net(address.into()),
-                    (None, Err(_)) => Self::Net(text.parse().map_err(|_| invalid())?),
-                },
-            },
-        })
+        let selector = match (text, text.split_once(':')) {
+            ("tcp", _) => Some(Self::Protocol(Protocol::Tcp)),
+            ("udp", _) => Some(Self::Protocol(Protocol::Udp)),
+            ("sctp", _) => Some(Self::Protocol(Protocol::Sctp)),
+            ("fwmark", _) => Some(Self::Fwmarks),
+            (_, Some(("fwmark", mark))) => mark.parse().ok().map(Self::Fwmark),
+            (_, Some(("protocol", number))) => number.parse().ok().map(Protocol::from_number).map(Self::Protocol),
+            _ => text.parse().map(IpAddr::into).or_else(|_| text.parse()).ok().map(Self::Net),
+        };
+        selector.ok_or_else(|| InvalidSelector(text.to_owned()))
     }
 }
 
