@@ -59,17 +59,20 @@ pub fn folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("IPVS_LAB") {
         return Ok(std::path::absolute(folder)?);
     }
-    // Cargo marks its target folder, by the first of these only if it has made it; a test binary stands in it.
-    let is_target = |folder: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|mark| folder.join(mark).exists());
-    let exe = std::env::current_exe()?;
-    let target = exe.ancestors().find(is_target).map(Path::to_owned);
-    let target = target.or_else(|| std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from));
     let cache = || {
         let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
         std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)
     };
-    let base = target.or_else(cache).unwrap_or_else(std::env::temp_dir);
+    let base = target()?.or_else(cache).unwrap_or_else(std::env::temp_dir);
     Ok(std::path::absolute(base.join("ipvs-lab"))?)
+}
+
+/// Cargo's target folder, in which a test binary stands.
+pub fn target() -> Result<Option<PathBuf>> {
+    // Cargo marks it; by the first of these only if it has made it.
+    let is_target = |folder: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|mark| folder.join(mark).exists());
+    let target = std::env::current_exe()?.ancestors().find(is_target).map(Path::to_owned);
+    Ok(target.or_else(|| std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from)))
 }
 
 /// Holds the lock until dropped; the kernel gives it back when its holder dies.

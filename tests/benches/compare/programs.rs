@@ -53,12 +53,11 @@ pub(crate) struct Programs {
 /// Builds those that are built.
 pub(crate) fn find() -> Result<Programs> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
-    let exe = std::env::current_exe()?;
-    let target = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).context("no target folder")?;
+    let target = ipvs_tests::provision::target()?.context("no target folder")?;
     let folder = target.join(TARGET).join("release");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--package", "ipvsadm-rs", "--target", TARGET]);
-    succeed(cargo.arg("--target-dir").arg(target).current_dir(workspace))?;
+    succeed(cargo.arg("--target-dir").arg(&target).current_dir(workspace))?;
     // It has no dependencies, and is not worth a package.
     let floor = folder.join("floor");
     let mut rustc = Command::new("rustc");
