@@ -38,8 +38,8 @@ use crate::timeouts::Timeouts;
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
-    /// A second socket for the dumps of destinations. The kernel fills dumps in pieces as large as the largest buffer
-    /// that a socket has shown, and clears each piece: large ones are right for the services, small ones for these.
+    /// A second socket for the dumps of destinations: after the long one of the services the kernel makes large datagrams
+    /// for the first, and clears each, also for the few destinations of a service.
     details: Option<Connection>,
     /// The namespace that was asked for, if one was.
     namespace: Option<File>,
@@ -148,13 +148,16 @@ impl Client {
             .and_then(|details| dump(details, &request, destinations, read))
             .map_err(|error| Error::asking(format_args!("read the servers of {key}"), error))?;
         keep_first(destinations, |state| state.destination.key);
+        if destinations.len() < MANY {
+            self.details.take_if(|details| details.has_room_for_large());
+        }
         Ok(())
     }
 
     fn details(&mut self) -> Result<&mut Connection, ipvs_sys::Error> {
         let details = match self.details.take() {
             Some(details) => details,
-            None => self.in_namespace(|| self.connection.beside(4096))??,
+            None => self.in_namespace(|| self.connection.beside())??,
         };
         Ok(self.details.insert(details))
     }
@@ -189,6 +192,9 @@ impl Client {
         file.and_then(Connections::new).map_err(|error| Error::file(format_args!("open {PATH}"), error))
     }
 }
+
+/// For fewer destinations than these, large datagrams are not worth what the kernel clears for them.
+const MANY: usize = 64;
 
 const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
 
@@ -254,18 +260,29 @@ fn whole<T, K: Copy + Eq + Hash, E>(
     Ok(items)
 }
 
+/// Read a list behind what is in `items`.
 fn dump<T>(
     connection: &mut Connection,
     request: &Request,
     items: &mut Vec<T>,
     mut read: impl FnMut(&mut CommandAttrs) -> Option<T>,
 ) -> Result<(), ipvs_sys::Error> {
-    let mut attributes = CommandAttrs::default();
-    let mut dump = connection.dump(request)?;
-    while dump.next_to(&mut attributes)? {
-        items.extend(read(&mut attributes));
+    let start = items.len();
+    let had_room = connection.has_room_for_large();
+    let mut once = || {
+        items.truncate(start);
+        let mut attributes = CommandAttrs::default();
+        let mut dump = connection.dump(request)?;
+        while dump.next_to(&mut attributes)? {
+            items.extend(read(&mut attributes));
+        }
+        Ok(())
+    };
+    match once() {
+        // A datagram that was cut, of a kernel that makes larger ones than all we know. Now there is room.
+        Err(ipvs_sys::Error::Malformed { .. }) if !had_room => once(),
+        result => result,
     }
-    Ok(())
 }
 
 /// A dump of more than one piece may show twice what was added meanwhile.
