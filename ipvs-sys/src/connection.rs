@@ -98,13 +98,22 @@ impl Connection {
 
     /// Ask for one thing: [`Command::GetService`], [`Command::GetConfig`] or [`Command::GetInfo`].
     pub fn get<A: Attributes>(&mut self, request: &Request) -> Result<A, Error> {
+        self.get_with(request, A::read)
+    }
+
+    /// The same; `read` makes of the attributes what it wants.
+    pub fn get_with<T>(
+        &mut self,
+        request: &Request,
+        read: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<T, Error> {
         let command = request.command;
         let sequence = self.send_alone(request, NlmF::empty())?;
         let mut resent = false;
         loop {
             let refusal = match self.next_content(command, sequence)? {
                 Content::Data { attributes, .. } => {
-                    return A::read(attributes).map_err(|malformed| Error::Malformed { command, malformed });
+                    return read(attributes).map_err(|malformed| Error::Malformed { command, malformed });
                 }
                 Content::Done | Content::End(_) => {
                     return Err(Error::Malformed { command, malformed: Malformed::new("no data") });
@@ -350,8 +359,9 @@ enum DumpState {
 }
 
 impl Dump<'_> {
-    /// Read the next answer over `item`, which saves moving it about; false at the end.
-    pub fn next_to(&mut self, item: &mut CommandAttrs) -> Result<bool, Error> {
+    /// The next answer, of whose attributes ([`CommandAttrs`]) `read` makes what it wants; `None` at the end.
+    #[inline]
+    pub fn next_with<T>(&mut self, read: impl FnOnce(&[u8]) -> Result<T, Malformed>) -> Result<Option<T>, Error> {
         let command = self.command;
         while matches!(self.state, DumpState::Fresh | DumpState::Running) {
             let fresh = self.state == DumpState::Fresh;
@@ -364,17 +374,16 @@ impl Dump<'_> {
             })?;
             let refusal = match content {
                 Content::Data { attributes, .. } => {
-                    *item = CommandAttrs::default();
-                    let read = item.read_into(attributes);
-                    self.state = if read.is_ok() { DumpState::Running } else { DumpState::Broken };
-                    return read.map(|()| true).map_err(|malformed| Error::Malformed { command, malformed });
+                    let item = read(attributes);
+                    self.state = if item.is_ok() { DumpState::Running } else { DumpState::Broken };
+                    return item.map(Some).map_err(|malformed| Error::Malformed { command, malformed });
                 }
                 Content::Done | Content::Other => {
                     self.state = DumpState::Running;
                     continue;
                 }
                 Content::End(refusal) => {
-                    return refusal.map_or(Ok(false), |refusal| Err(Error::Refused { command, refusal }));
+                    return refusal.map_or(Ok(None), |refusal| Err(Error::Refused { command, refusal }));
                 }
                 Content::Refused(refusal) => refusal,
             };
@@ -383,7 +392,7 @@ impl Dump<'_> {
             }
             self.state = DumpState::Running;
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -391,8 +400,7 @@ impl Iterator for Dump<'_> {
     type Item = Result<CommandAttrs, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut item = CommandAttrs::default();
-        self.next_to(&mut item).map(|is_one| is_one.then_some(item)).transpose()
+        self.next_with(CommandAttrs::read).transpose()
     }
 }
 

@@ -6,7 +6,8 @@ use std::hash::Hash;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 
-use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
+use ipvs_sys::uapi::{Command, CommandAttrs, IPVS_CMD_ATTR_DEST, IPVS_CMD_ATTR_SERVICE, InfoAttrs};
+use ipvs_sys::wire::{Attributes, Wire};
 use ipvs_sys::{Connection, Malformed, Namespace, Request};
 
 use crate::change::Change;
@@ -17,6 +18,7 @@ use crate::error::Error;
 use crate::info::Info;
 use crate::key::ServiceKey;
 use crate::state::{DestinationState, ServiceState, State};
+use crate::stats::Counters;
 use crate::timeouts::Timeouts;
 
 /// A connection to the kernel's IPVS in one network namespace. One per thread.
@@ -43,6 +45,7 @@ pub struct Client {
     details: Option<Connection>,
     /// The namespace that was asked for, if one was.
     namespace: Option<File>,
+    counters: Counters,
 }
 
 impl Client {
@@ -66,8 +69,15 @@ impl Client {
             connection,
             details: None,
             namespace,
+            counters: Counters::Read,
         });
         opened.map_err(|error| Error::asking("open the director", error))
+    }
+
+    /// From now on leave counters at 0, of services and of destinations: without them a table is read with a third fewer
+    /// instructions.
+    pub fn leave_counters(&mut self) {
+        self.counters = Counters::Leave;
     }
 
     /// Version and connection-table size.
@@ -88,7 +98,7 @@ impl Client {
 
     /// The sync daemons that run, the master first.
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
-        let read = |attributes: &mut CommandAttrs| attributes.daemon.take().and_then(SyncDaemon::from_attributes);
+        let read = |bytes: &[u8]| Ok(CommandAttrs::read(bytes)?.daemon.and_then(SyncDaemon::from_attributes));
         let mut daemons = Vec::new();
         dump(&mut self.connection, &Request::new(Command::GetDaemon), &mut daemons, read)
             .map_err(|error| Error::asking("read the sync daemons", error))?;
@@ -107,7 +117,8 @@ impl Client {
     }
 
     fn read_services(&mut self) -> Result<Vec<ServiceState>, Error> {
-        let read = |attributes: &mut CommandAttrs| attributes.service.as_mut().map(ServiceState::from);
+        let counters = self.counters;
+        let read = |bytes: &[u8]| read_one(bytes, IPVS_CMD_ATTR_SERVICE, |bytes| ServiceState::read(bytes, counters));
         let mut services = Vec::new();
         dump(&mut self.connection, &Request::new(Command::GetService), &mut services, read)
             .map_err(|error| Error::asking("read the services", error))?;
@@ -118,12 +129,13 @@ impl Client {
     pub fn service(&mut self, key: &ServiceKey) -> Result<ServiceState, Error> {
         let mut request = Request::new(Command::GetService);
         request.attributes.service = Some(key.to_attributes());
-        let answer = self.connection.get::<CommandAttrs>(&request);
-        answer
-            .and_then(|mut attributes| match &mut attributes.service {
-                Some(service) => Ok(service.into()),
-                None => Err(without_service()),
-            })
+        let counters = self.counters;
+        let read = |bytes: &[u8]| {
+            read_one(bytes, IPVS_CMD_ATTR_SERVICE, |bytes| ServiceState::read(bytes, counters))?
+                .ok_or(Malformed::new("there is no service in it"))
+        };
+        self.connection
+            .get_with(&request, read)
             .map_err(|error| Error::asking(format_args!("read service {key}"), error))
     }
 
@@ -141,9 +153,9 @@ impl Client {
         let mut request = Request::new(Command::GetDest);
         request.attributes.service = Some(key.to_attributes());
         let family = key.family();
-        let read = |attributes: &mut CommandAttrs| {
-            attributes.dest.as_mut().map(|attributes| DestinationState::from_attributes(attributes, family))
-        };
+        let counters = self.counters;
+        let read =
+            |bytes: &[u8]| read_one(bytes, IPVS_CMD_ATTR_DEST, |bytes| DestinationState::read(bytes, family, counters));
         self.details()
             .and_then(|details| dump(details, &request, destinations, read))
             .map_err(|error| Error::asking(format_args!("read the servers of {key}"), error))?;
@@ -231,11 +243,6 @@ impl Director for Client {
     }
 }
 
-fn without_service() -> ipvs_sys::Error {
-    let malformed = Malformed::new("there is no service in it");
-    ipvs_sys::Error::Malformed { command: Command::GetService, malformed }
-}
-
 /// What is read until it is the same twice. If it never is, everything that was ever there: what somebody has deleted
 /// meanwhile may be among it, but nothing is lost.
 fn whole<T, K: Copy + Eq + Hash, E>(
@@ -260,21 +267,37 @@ fn whole<T, K: Copy + Eq + Hash, E>(
     Ok(items)
 }
 
+/// Read the one list of attributes that matters in an answer.
+#[inline]
+fn read_one<T>(
+    bytes: &[u8],
+    wanted: u16,
+    read: impl Fn(&[u8]) -> Result<T, Malformed>,
+) -> Result<Option<T>, Malformed> {
+    let mut list = None;
+    CommandAttrs::each(bytes, |number, value| {
+        if number == wanted {
+            list = Some(value);
+        }
+        Ok(())
+    })?;
+    list.map(read).transpose()
+}
+
 /// Read a list behind what is in `items`.
 fn dump<T>(
     connection: &mut Connection,
     request: &Request,
     items: &mut Vec<T>,
-    mut read: impl FnMut(&mut CommandAttrs) -> Option<T>,
+    read: impl Fn(&[u8]) -> Result<Option<T>, Malformed>,
 ) -> Result<(), ipvs_sys::Error> {
     let start = items.len();
     let had_room = connection.has_room_for_large();
     let mut once = || {
         items.truncate(start);
-        let mut attributes = CommandAttrs::default();
         let mut dump = connection.dump(request)?;
-        while dump.next_to(&mut attributes)? {
-            items.extend(read(&mut attributes));
+        while let Some(item) = dump.next_with(&read)? {
+            items.extend(item);
         }
         Ok(())
     };
