@@ -9,7 +9,6 @@ use neli::consts::nl::NlmF;
 use neli::consts::socket::{Msg, NlFamily};
 use neli::socket::NlSocket;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::param::page_size;
 
 use crate::controller::{self, FamilyAttrs};
 use crate::error::{Error, Refusal};
@@ -59,7 +58,7 @@ impl Connection {
     /// Connect in the namespace of the calling thread. Nothing is asked of the kernel yet; with the first request it
     /// loads the module ip_vs by itself.
     pub fn open() -> Result<Self, Error> {
-        Self::with_datagrams(if page_size() == 4096 { DATAGRAM } else { DATAGRAM_OF_LARGE_PAGES })
+        Self::with_datagrams(if sys::page_size() == 4096 { DATAGRAM } else { DATAGRAM_OF_LARGE_PAGES })
     }
 
     /// Connect in another namespace. The calling thread's is left as it was.

@@ -12,6 +12,8 @@ const LARGEST: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Inbox {
+    /// For the largest from the start: the memory of a buffer of this size is the kernel's own zeroes until it is used,
+    /// and a smaller one would have to be cleared.
     buffer: Vec<u8>,
     /// The room for one datagram.
     slot: usize,
@@ -27,7 +29,7 @@ impl Inbox {
     /// Room for datagrams of `slot` bytes; for the largest, once these do not suffice.
     pub(crate) fn new(slot: usize) -> Self {
         Self {
-            buffer: vec![0; slot * AT_ONCE],
+            buffer: vec![0; LARGEST * AT_ONCE],
             slot,
             datagrams: [Datagram::default(); AT_ONCE],
             filled: 0,
@@ -51,7 +53,7 @@ impl Inbox {
     /// Wait for datagrams. Where all that had room came at once, and where one had no room, there are larger ones to come.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
         if !self.is_large() && (self.filled == AT_ONCE || self.datagrams[..self.filled].iter().any(|it| it.truncated)) {
-            *self = Self::new(LARGEST);
+            self.slot = LARGEST;
         }
         self.fill(socket, Wait::Yes)
     }
