@@ -245,7 +245,7 @@ impl Director for Client {
 
 /// What is read until it is the same twice. If it never is, everything that was ever there: what somebody has deleted
 /// meanwhile may be among it, but nothing is lost.
-fn whole<T, K: Copy + Eq + Hash, E>(
+fn whole<T, K: Copy + Ord + Hash, E>(
     readings: usize,
     mut read: impl FnMut() -> Result<Vec<T>, E>,
     key: impl Fn(&T) -> K,
@@ -296,9 +296,13 @@ fn dump<T>(
     let mut once = || {
         items.truncate(start);
         let mut dump = connection.dump(request)?;
-        while let Some(item) = dump.next_with(&read)? {
-            items.extend(item);
-        }
+        let mut next = || {
+            dump.next_with(|bytes| {
+                items.extend(read(bytes)?);
+                Ok(())
+            })
+        };
+        while next()?.is_some() {}
         Ok(())
     };
     match once() {
@@ -309,9 +313,13 @@ fn dump<T>(
 }
 
 /// A dump of more than one piece may show twice what was added meanwhile.
-fn keep_first<T, K: Eq + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
+fn keep_first<T, K: Ord + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
     /// So few are compared with each other sooner than they are hashed.
     const FEW: usize = 16;
+    // What was restored from a sorted file comes newest first: in order, each once.
+    if items.is_sorted_by(|a, b| key(a) > key(b)) {
+        return;
+    }
     let is_repeated = |at: usize| items[..at].iter().any(|earlier| key(earlier) == key(&items[at]));
     if items.len() > FEW || (1..items.len()).any(is_repeated) {
         let mut seen = HashSet::with_capacity(items.len());
