@@ -71,13 +71,12 @@ pub(crate) fn each_attribute<'a>(
     mut bytes: &'a [u8],
     mut each: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
-    while let [len0, len1, type0, type1, rest @ ..] = bytes {
-        let len = usize::from(u16::from_ne_bytes([*len0, *len1]));
-        let value =
-            len.checked_sub(HEADER).and_then(|len| rest.get(..len)).ok_or(Malformed::new("attribute length"))?;
-        each(u16::from_ne_bytes([*type0, *type1]) & TYPE_MASK, value)?;
+    while let [len0, len1, type0, type1, ..] = *bytes {
+        let len = usize::from(u16::from_ne_bytes([len0, len1]));
+        let Some(value) = bytes.get(HEADER..len) else { return Err(Malformed::new("attribute length")) };
+        each(u16::from_ne_bytes([type0, type1]) & TYPE_MASK, value)?;
         // The padding behind the last attribute may be missing.
-        bytes = bytes.get(padded(len)..).unwrap_or(&[]);
+        bytes = &bytes[padded(len).min(bytes.len())..];
     }
     if bytes.is_empty() { Ok(()) } else { Err(Malformed::new("bytes behind the last attribute")) }
 }
@@ -171,12 +170,14 @@ impl Wire for Address {
         out.extend_from_slice(&self.0);
     }
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut address = [0; 16];
-        let len = bytes.len().min(16);
-        if len < 4 {
+        if let Some(address) = bytes.first_chunk() {
+            return Ok(Self(*address));
+        }
+        if bytes.len() < 4 {
             return Err(Malformed::new("address too short"));
         }
-        address[..len].copy_from_slice(&bytes[..len]);
+        let mut address = [0; 16];
+        address[..bytes.len()].copy_from_slice(bytes);
         Ok(Self(address))
     }
 }
