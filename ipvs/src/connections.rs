@@ -1,10 +1,14 @@
 //! The connection table, read as a stream from `/proc/net/ip_vs_conn`: the only place where the kernel shows it.
 
+mod line;
+
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use ipvs_sys::wire::Name;
+use line::read_entry;
+use memchr::memchr;
 
 use crate::family::Family;
 
@@ -70,6 +74,7 @@ impl<R: Read> Connections<R> {
         Err(unexpected("no title line"))
     }
 
+    /// Read the next line, whether or not it is in the buffer as a whole.
     fn read_line(&mut self) -> io::Result<bool> {
         self.line.clear();
         let read = self.lines.read_until(b'\n', &mut self.line)?;
@@ -84,74 +89,26 @@ impl<R: Read> Iterator for Connections<R> {
     type Item = io::Result<ConnectionEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        // Nearly every line is in the buffer as a whole, and need not be copied.
+        if let Some(end) = memchr(b'\n', self.lines.buffer()) {
+            let entry = entry(&self.lines.buffer()[..end]);
+            self.lines.consume(end + 1);
+            return Some(entry);
+        }
         match self.read_line() {
             Ok(false) => None,
-            Ok(true) => {
-                Some(read_entry(&self.line).ok_or_else(|| {
-                    unexpected(format_args!("{:?} is no connection", String::from_utf8_lossy(&self.line)))
-                }))
-            }
+            Ok(true) => Some(entry(&self.line)),
             Err(error) => Some(Err(error)),
         }
     }
 }
 
+fn entry(line: &[u8]) -> io::Result<ConnectionEntry> {
+    read_entry(line).ok_or_else(|| unexpected(format_args!("{:?} is no connection", String::from_utf8_lossy(line))))
+}
+
 fn unexpected(what: impl fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("unexpected form of ip_vs_conn: {what}"))
-}
-
-fn read_entry(line: &[u8]) -> Option<ConnectionEntry> {
-    let mut rest = line;
-    let protocol = Name::new(word(&mut rest)?)?;
-    let client = address(&mut rest)?;
-    let service = address(&mut rest)?;
-    let destination = address(&mut rest)?;
-    let state = Name::new(word(&mut rest)?)?;
-    let expires = std::str::from_utf8(word(&mut rest)?).ok()?.parse().ok()?;
-    let engine = match word(&mut rest) {
-        // One blank behind the name, then the data to the end of the line, whatever it is.
-        Some(name) => Some((Name::new(name)?, rest.get(1..).unwrap_or(&[]).into())),
-        None => None,
-    };
-    Some(ConnectionEntry { protocol, client, service, destination, state, expires, engine })
-}
-
-/// Take the next word off the line, with the blanks before it.
-fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let start = rest.iter().position(|&byte| byte != b' ')?;
-    let text = &rest[start..];
-    let end = text.iter().position(|&byte| byte == b' ').unwrap_or(text.len());
-    let (word, behind) = text.split_at(end);
-    *rest = behind;
-    Some(word)
-}
-
-/// Take an address and a port off the line: `0A000001 0050`, or an IPv6 address in full and the port.
-fn address(rest: &mut &[u8]) -> Option<SocketAddr> {
-    let text = word(rest)?;
-    let address = if text.len() == 8 {
-        IpAddr::V4(Ipv4Addr::from_bits(hexadecimal(text)?))
-    } else {
-        let text = std::str::from_utf8(text).ok()?;
-        IpAddr::V6(text.trim_start_matches('[').trim_end_matches(']').parse().ok()?)
-    };
-    let port = hexadecimal(word(rest)?)?;
-    Some(SocketAddr::new(address, port.try_into().ok()?))
-}
-
-fn hexadecimal(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || digits.len() > 8 {
-        return None;
-    }
-    digits.iter().try_fold(0, |number, &byte| {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'A'..=b'F' => byte - b'A' + 10,
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u32::from(digit))
-    })
 }
 
 /// The family of an entry is its client's.

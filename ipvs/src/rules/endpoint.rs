@@ -1,0 +1,162 @@
+//! Addresses and ports → text.
+//!
+//! A listing of many connections spends its own time here and in reading them.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::ops::Range;
+
+use super::resolver::Namer;
+use crate::family::Protocol;
+
+/// Append `A.B.C.D:P` or `[IPv6]:P`, with names where `names` knows some ([`Numeric`](super::Numeric) knows none).
+/// Ports have names only with a protocol.
+pub fn write_endpoint(
+    out: &mut Vec<u8>,
+    address: IpAddr,
+    port: u16,
+    protocol: Option<Protocol>,
+    names: &mut dyn Namer,
+) {
+    let host = names.host_name(address);
+    // Port 0 is no port, and has no name.
+    let port_name = protocol.filter(|_| port != 0).and_then(|protocol| names.port_name(port, protocol));
+    if address.is_ipv6() {
+        out.push(b'[');
+    }
+    match host {
+        Some(host) => out.extend_from_slice(host.as_bytes()),
+        None => write_address(out, address),
+    }
+    if address.is_ipv6() {
+        out.push(b']');
+    }
+    out.push(b':');
+    match port_name {
+        Some(name) => out.extend_from_slice(name.as_bytes()),
+        None => out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes()),
+    }
+}
+
+/// Append an address as `inet_ntop` writes it.
+pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => write_v4(out, address.octets()),
+        IpAddr::V6(address) => write_v6(out, address),
+    }
+}
+
+fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
+    for octet in octets {
+        let (text, length) = OCTETS[usize::from(octet)];
+        write_start(out, text, length);
+    }
+    // No dot behind the last one.
+    out.pop();
+}
+
+/// `0.` to `255.` and how long they are.
+static OCTETS: [([u8; 4], usize); 256] = {
+    let mut texts = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (text, length) = &mut texts[octet];
+        let mut unit = if octet > 99 {
+            100
+        } else if octet > 9 {
+            10
+        } else {
+            1
+        };
+        while unit > 0 {
+            text[*length] = b'0' + (octet / unit % 10) as u8;
+            *length += 1;
+            unit /= 10;
+        }
+        // The dot.
+        *length += 1;
+        octet += 1;
+    }
+    texts
+};
+
+fn write_v6(out: &mut Vec<u8>, address: Ipv6Addr) {
+    let [.., a, b, c, d] = address.octets();
+    match address.segments() {
+        // C writes these with dots, Rust only the latter.
+        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => {
+            out.extend_from_slice(b"::");
+            write_v4(out, [a, b, c, d]);
+        }
+        [0, 0, 0, 0, 0, 0xFFFF, ..] => {
+            out.extend_from_slice(b"::ffff:");
+            write_v4(out, [a, b, c, d]);
+        }
+        segments => {
+            let zeros = longest_zeros(&segments);
+            write_segments(out, &segments[..zeros.start]);
+            if !zeros.is_empty() {
+                out.extend_from_slice(b"::");
+            }
+            write_segments(out, &segments[zeros.end..]);
+        }
+    }
+}
+
+/// The first of the longest rows of zeros. One alone is no row.
+fn longest_zeros(segments: &[u16; 8]) -> Range<usize> {
+    let (mut longest, mut start) = (0..0, 0);
+    for (at, &segment) in segments.iter().enumerate() {
+        if segment != 0 {
+            start = at + 1;
+        } else if at > start && at + 1 - start > longest.len() {
+            longest = start..at + 1;
+        }
+    }
+    longest
+}
+
+/// `2001:db8:1`
+fn write_segments(out: &mut Vec<u8>, segments: &[u16]) {
+    for (place, &segment) in segments.iter().enumerate() {
+        if place > 0 {
+            out.push(b':');
+        }
+        let length = (4 - segment.leading_zeros() / 4).max(1);
+        let aligned = segment << (16 - 4 * length);
+        let digit = |place: u32| b"0123456789abcdef"[usize::from(aligned >> (12 - 4 * place) & 0xF)];
+        write_start(out, [digit(0), digit(1), digit(2), digit(3)], length as usize);
+    }
+}
+
+/// Append the first bytes of a text. It is copied as a whole: a copy of a fixed length is a move or two, one of any length
+/// a call of `memcpy`, which is dear for so few bytes.
+fn write_start<const SIZE: usize>(out: &mut Vec<u8>, text: [u8; SIZE], length: usize) {
+    let end = out.len() + length;
+    out.extend_from_slice(&text);
+    out.truncate(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_as_c_writes_them() {
+        for text in [
+            "::1",
+            "::2",
+            "::",
+            "::10.0.0.1",
+            "::0.1.0.128",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a00:1",
+            "2001:db8::1",
+            "1:0:0:2::3",
+            "1.2.3.4",
+        ] {
+            let mut out = Vec::new();
+            write_address(&mut out, text.parse().expect("an address"));
+            assert_eq!(String::from_utf8_lossy(&out), text);
+        }
+    }
+}
