@@ -17,7 +17,7 @@ pub(super) fn read_entry(line: &[u8]) -> Option<ConnectionEntry> {
     let service = endpoint(&mut rest)?;
     let destination = endpoint(&mut rest)?;
     let state = Name::new(word(&mut rest)?)?;
-    let expires = std::str::from_utf8(word(&mut rest)?).ok()?.parse().ok()?;
+    let expires = decimal(word(&mut rest)?)?;
     let engine = match word(&mut rest) {
         // One blank behind the name, then the data to the end of the line, whatever it is.
         Some(name) => Some((Name::new(name)?, rest.get(1..).unwrap_or(&[]).into())),
@@ -36,78 +36,95 @@ fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn skip_blanks(rest: &mut &[u8]) {
-    while let [b' ', behind @ ..] = rest {
-        *rest = behind;
-    }
+    let blanks = rest.iter().take_while(|&&byte| byte == b' ').count();
+    *rest = &rest[blanks..];
 }
 
-/// Take an address and a port off the line: `0A000001 0050`, or an IPv6 address in full and the port.
+/// Take an address and a port off the line, with the blanks before them.
 fn endpoint(rest: &mut &[u8]) -> Option<SocketAddr> {
-    skip_blanks(rest);
-    let address = wide(rest, v4).or_else(|| wide(rest, full_v6)).or_else(|| any_v6(word(rest)?))?;
-    skip_blanks(rest);
-    let port = wide(rest, |digits: &[u8; 4]| hexadecimal(digits)).or_else(|| hexadecimal(word(rest)?))?;
-    Some(SocketAddr::new(address, port.try_into().ok()?))
+    wide(rest, v4_endpoint).or_else(|| wide(rest, v6_endpoint)).or_else(|| any_endpoint(rest))
 }
 
-/// Take a word of that width off the line, if there is one and it can be read so.
+/// Take what has that width off the line, if it can be read so and a blank or nothing follows.
 fn wide<const WIDTH: usize, T>(rest: &mut &[u8], read: impl Fn(&[u8; WIDTH]) -> Option<T>) -> Option<T> {
-    let (word, behind) = rest.split_first_chunk()?;
+    let (text, behind) = rest.split_first_chunk()?;
     if !matches!(behind, [] | [b' ', ..]) {
         return None;
     }
-    let value = read(word)?;
+    let value = read(text)?;
     *rest = behind;
     Some(value)
 }
 
-/// `0A000001`
-fn v4(digits: &[u8; 8]) -> Option<IpAddr> {
-    Some(Ipv4Addr::from_bits(hexadecimal(digits)?).into())
+/// ` 0A000001 0050`
+fn v4_endpoint(text: &[u8; 14]) -> Option<SocketAddr> {
+    let [b' ', address @ .., b' ', _, _, _, _] = text else { return None };
+    let address = Ipv4Addr::from_bits(hexadecimal(address)?);
+    Some(SocketAddr::new(address.into(), hexadecimal(&text[10..])? as u16))
 }
 
-/// `2001:0db8:0000:0000:0000:0000:0000:0001`
-fn full_v6(text: &[u8; 39]) -> Option<IpAddr> {
-    let mut bits = 0;
-    for group in 0..8 {
-        let start = group * 5;
-        if group > 0 && text[start - 1] != b':' {
+/// ` 2001:0db8:0000:0000:0000:0000:0000:0001 0050`
+fn v6_endpoint(text: &[u8; 45]) -> Option<SocketAddr> {
+    let mut numbers = [0; 9];
+    for (place, number) in numbers.iter_mut().enumerate() {
+        let start = place * 5;
+        let before = if place == 0 || place == 8 { b' ' } else { b':' };
+        if text[start] != before {
             return None;
         }
-        bits = bits << 16 | u128::from(hexadecimal(&text[start..start + 4])?);
+        *number = hexadecimal(&text[start + 1..start + 5])? as u16;
     }
-    Some(Ipv6Addr::from_bits(bits).into())
+    let [segments @ .., port] = numbers;
+    Some(SocketAddr::new(Ipv6Addr::from(segments).into(), port))
+}
+
+/// Whatever is an address and a port.
+#[cold]
+fn any_endpoint(rest: &mut &[u8]) -> Option<SocketAddr> {
+    let text = word(rest)?;
+    let address = match text.len() {
+        8 => IpAddr::V4(Ipv4Addr::from_bits(hexadecimal(text)?)),
+        _ => any_v6(text)?.into(),
+    };
+    let port = hexadecimal(word(rest)?)?;
+    Some(SocketAddr::new(address, port.try_into().ok()?))
 }
 
 /// Any other way to write IPv6, with or without brackets.
-fn any_v6(text: &[u8]) -> Option<IpAddr> {
+fn any_v6(text: &[u8]) -> Option<Ipv6Addr> {
     let text = std::str::from_utf8(text).ok()?;
-    Some(IpAddr::V6(text.trim_start_matches('[').trim_end_matches(']').parse().ok()?))
+    text.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// What digits are worth. [`NO_DIGIT`] is none.
-const DIGITS: [u8; 256] = {
+/// What hexadecimal digits are worth.
+static DIGITS: [u64; 256] = {
     let mut worth = [NO_DIGIT; 256];
     let mut digit = 0;
     while digit < 16 {
-        worth[b"0123456789abcdef"[digit] as usize] = digit as u8;
-        worth[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        worth[b"0123456789abcdef"[digit] as usize] = digit as u64;
+        worth[b"0123456789ABCDEF"[digit] as usize] = digit as u64;
         digit += 1;
     }
     worth
 };
-const NO_DIGIT: u8 = 0xFF;
+/// More than any eight digits, and it stays so when others follow: whether all were digits is seen at the end.
+const NO_DIGIT: u64 = 1 << 32;
 
 #[inline]
 fn hexadecimal(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() || digits.len() > 8 {
         return None;
     }
-    let (mut number, mut all) = (0, 0);
-    for &byte in digits {
-        let digit = DIGITS[usize::from(byte)];
-        number = number << 4 | u32::from(digit & 0xF);
-        all |= digit;
+    let number = digits.iter().fold(0, |number, &byte| number << 4 | DIGITS[usize::from(byte)]);
+    number.try_into().ok()
+}
+
+fn decimal(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() || digits.len() > 10 {
+        return None;
     }
-    (all != NO_DIGIT).then_some(number)
+    let number = digits
+        .iter()
+        .try_fold(0, |number, &byte| byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0')))?;
+    number.try_into().ok()
 }

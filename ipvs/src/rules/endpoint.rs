@@ -18,22 +18,29 @@ pub fn write_endpoint(
     names: &mut dyn Namer,
 ) {
     let host = names.host_name(address);
-    // Port 0 is no port, and has no name.
-    let port_name = protocol.filter(|_| port != 0).and_then(|protocol| names.port_name(port, protocol));
-    if address.is_ipv6() {
-        out.push(b'[');
-    }
-    match host {
-        Some(host) => out.extend_from_slice(host.as_bytes()),
-        None => write_address(out, address),
-    }
-    if address.is_ipv6() {
-        out.push(b']');
+    match (address, host) {
+        (IpAddr::V4(address), None) => write_v4(out, address.octets()),
+        (IpAddr::V4(_), Some(name)) => out.extend_from_slice(name.as_bytes()),
+        (IpAddr::V6(address), host) => {
+            out.push(b'[');
+            match host {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => write_v6(out, address),
+            }
+            out.push(b']');
+        }
     }
     out.push(b':');
-    match port_name {
+    // Port 0 is no port, and has no name.
+    match protocol.filter(|_| port != 0).and_then(|protocol| names.port_name(port, protocol)) {
         Some(name) => out.extend_from_slice(name.as_bytes()),
-        None => out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes()),
+        None => write_port(out, port),
+    }
+}
+
+fn write_port(out: &mut Vec<u8>, port: u16) {
+    for &digit in itoa::Buffer::new().format(port).as_bytes() {
+        out.push(digit);
     }
 }
 
@@ -46,12 +53,14 @@ pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
 }
 
 fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
+    let (mut text, mut end) = ([0; 16], 0);
     for octet in octets {
-        let (text, length) = OCTETS[usize::from(octet)];
-        write_start(out, text, length);
+        let (digits, length) = OCTETS[usize::from(octet)];
+        text[end..end + 4].copy_from_slice(&digits);
+        end += length;
     }
     // No dot behind the last one.
-    out.pop();
+    write_start(out, text, end - 1);
 }
 
 /// `0.` to `255.` and how long they are.

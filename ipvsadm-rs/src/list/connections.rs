@@ -7,11 +7,14 @@ use std::net::SocketAddr;
 use ipvs::rules::{Columns, Listing, Namer, write_endpoint};
 use ipvs::{Client, ConnectionEntry, Protocol};
 
-use super::number::left;
+use super::number::{left_name, pad};
 use crate::failure::{Failure, exit};
 use crate::messages;
 
 const FILE: &str = "/proc/net/ip_vs_conn";
+
+/// Rows are given away in pieces of about that size: one by one costs more than it takes to write some.
+const PIECE: usize = 4096;
 
 /// The connections, in the kernel's order, as they are read.
 pub(crate) fn connections(
@@ -35,14 +38,21 @@ pub(crate) fn connections(
     } else {
         writeln!(out, "pro expire {:<11} {:<18} {:<18} destination", "state", "source", "virtual")?;
     }
-    let mut row = Vec::new();
+    let mut rows = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|error| unreadable("unexpected input from", &error))?;
-        row.clear();
-        write_row(&mut row, &entry, engines, names);
-        out.write_all(&row)?;
+        match entry {
+            Ok(entry) => write_row(&mut rows, &entry, engines, names),
+            Err(error) => {
+                out.write_all(&rows)?;
+                return Err(unreadable("unexpected input from", &error));
+            }
+        }
+        if rows.len() > PIECE {
+            out.write_all(&rows)?;
+            rows.clear();
+        }
     }
-    Ok(())
+    Ok(out.write_all(&rows)?)
 }
 
 fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &mut dyn Namer) {
@@ -53,20 +63,20 @@ fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &
         b"SCTP" => Some(Protocol::Sctp),
         _ => None,
     };
-    left(row, protocol.as_bytes(), 3);
+    left_name(row, protocol, 3);
     row.push(b' ');
     let start = row.len();
     two_digits(row, expires / 60);
     row.push(b':');
     two_digits(row, expires % 60);
-    row.resize(row.len().max(start + 6), b' ');
+    pad(row, start, 6);
     row.push(b' ');
-    left(row, state.as_bytes(), 11);
+    left_name(row, state, 11);
     row.push(b' ');
     let mut address = |row: &mut Vec<u8>, of: &SocketAddr, width| {
         let start = row.len();
         write_endpoint(row, of.ip(), of.port(), ports, names);
-        row.resize(row.len().max(start + width), b' ');
+        pad(row, start, width);
     };
     address(row, client, 18);
     row.push(b' ');
@@ -77,7 +87,7 @@ fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &
         Some((name, data)) if engines => {
             address(row, destination, 16);
             row.push(b' ');
-            left(row, name.as_bytes(), 18);
+            left_name(row, name, 18);
             row.push(b' ');
             row.extend_from_slice(data);
         }
@@ -86,9 +96,12 @@ fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &
     row.push(b'\n');
 }
 
+/// Append a number of two digits or more.
 fn two_digits(row: &mut Vec<u8>, number: u32) {
     if number < 10 {
         row.push(b'0');
     }
-    row.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    for &digit in itoa::Buffer::new().format(number).as_bytes() {
+        row.push(digit);
+    }
 }

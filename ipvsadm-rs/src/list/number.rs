@@ -1,5 +1,7 @@
 //! Counters in eight digits: `123456789` is `123456K`.
 
+use ipvs::Name;
+
 /// Append a counter: right-aligned in nine columns, a blank first.
 pub(super) fn counter(out: &mut Vec<u8>, number: u64, exact: bool) {
     let (number, unit) = match number {
@@ -23,14 +25,32 @@ pub(super) fn counter(out: &mut Vec<u8>, number: u64, exact: bool) {
 
 /// Append digits, right-aligned.
 pub(super) fn right(out: &mut Vec<u8>, digits: &[u8], width: usize) {
-    out.resize(out.len() + width.saturating_sub(digits.len()), b' ');
+    pad(out, out.len(), width.saturating_sub(digits.len()));
     out.extend_from_slice(digits);
 }
 
 /// Append text, left-aligned.
 pub(super) fn left(out: &mut Vec<u8>, text: &[u8], width: usize) {
+    let start = out.len();
     out.extend_from_slice(text);
-    out.resize(out.len() + width.saturating_sub(text.len()), b' ');
+    pad(out, start, width);
+}
+
+/// Append a name, left-aligned.
+pub(super) fn left_name(out: &mut Vec<u8>, name: &Name, width: usize) {
+    let start = out.len();
+    out.extend_from_slice(name.padded());
+    out.truncate(start + name.as_bytes().len());
+    pad(out, start, width);
+}
+
+/// Append blanks until there are `width` bytes from `start` on.
+pub(super) fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
+    // More than are missing anywhere: so many, and no other number, are copied without a call.
+    const MANY: [u8; 32] = [b' '; 32];
+    let end = out.len().max(start + width);
+    out.extend_from_slice(&MANY);
+    out.resize(end, b' ');
 }
 
 /// Append a number, left-aligned.

@@ -7,7 +7,7 @@ use ipvs::{DestinationState, Family, Netmask, Protocol, Service, ServiceKey, Ser
 
 use super::View;
 use super::columns::{Cell, Layout};
-use super::number::{counter, left, left_number, right};
+use super::number::{counter, left, left_number, pad, right};
 
 /// What a listing cuts an IPv4 service to. IPv6 is never cut.
 const SERVICE_WIDTH: usize = 33;
@@ -68,11 +68,6 @@ impl View<'_> {
             }
         }
     }
-}
-
-fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
-    let end = out.len().max(start + width);
-    out.resize(end, b' ');
 }
 
 fn endpoint(
