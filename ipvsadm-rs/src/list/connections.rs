@@ -63,35 +63,32 @@ fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &
         b"SCTP" => Some(Protocol::Sctp),
         _ => None,
     };
-    left_name(row, protocol, 3);
+    left_name::<3>(row, protocol);
     row.push(b' ');
     let start = row.len();
     two_digits(row, expires / 60);
     row.push(b':');
     two_digits(row, expires % 60);
-    pad(row, start, 6);
+    pad::<6>(row, start);
     row.push(b' ');
-    left_name(row, state, 11);
+    left_name::<11>(row, state);
     row.push(b' ');
-    let mut address = |row: &mut Vec<u8>, of: &SocketAddr, width| {
+    let mut endpoint = |row: &mut Vec<u8>, of: &SocketAddr| write_endpoint(row, of.ip(), of.port(), ports, names);
+    for of in [client, service] {
         let start = row.len();
-        write_endpoint(row, of.ip(), of.port(), ports, names);
-        pad(row, start, width);
-    };
-    address(row, client, 18);
-    row.push(b' ');
-    address(row, service, 18);
-    row.push(b' ');
-    match engine {
+        endpoint(row, of);
+        pad::<18>(row, start);
+        row.push(b' ');
+    }
+    let start = row.len();
+    endpoint(row, destination);
+    if engines && let Some((name, data)) = engine {
         // These widths are not those of the title: kept, for those who cut by column.
-        Some((name, data)) if engines => {
-            address(row, destination, 16);
-            row.push(b' ');
-            left_name(row, name, 18);
-            row.push(b' ');
-            row.extend_from_slice(data);
-        }
-        _ => address(row, destination, 0),
+        pad::<16>(row, start);
+        row.push(b' ');
+        left_name::<18>(row, name);
+        row.push(b' ');
+        row.extend_from_slice(data);
     }
     row.push(b'\n');
 }

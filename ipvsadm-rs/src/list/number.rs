@@ -25,32 +25,30 @@ pub(super) fn counter(out: &mut Vec<u8>, number: u64, exact: bool) {
 
 /// Append digits, right-aligned.
 pub(super) fn right(out: &mut Vec<u8>, digits: &[u8], width: usize) {
-    pad(out, out.len(), width.saturating_sub(digits.len()));
+    out.resize(out.len() + width.saturating_sub(digits.len()), b' ');
     out.extend_from_slice(digits);
 }
 
 /// Append text, left-aligned.
 pub(super) fn left(out: &mut Vec<u8>, text: &[u8], width: usize) {
-    let start = out.len();
     out.extend_from_slice(text);
-    pad(out, start, width);
+    out.resize(out.len() + width.saturating_sub(text.len()), b' ');
 }
 
 /// Append a name, left-aligned.
-pub(super) fn left_name(out: &mut Vec<u8>, name: &Name, width: usize) {
+pub(super) fn left_name<const WIDTH: usize>(out: &mut Vec<u8>, name: &Name) {
     let start = out.len();
     out.extend_from_slice(name.padded());
     out.truncate(start + name.as_bytes().len());
-    pad(out, start, width);
+    pad::<WIDTH>(out, start);
 }
 
-/// Append blanks until there are `width` bytes from `start` on.
-pub(super) fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
-    // More than are missing anywhere: so many, and no other number, are copied without a call.
-    const MANY: [u8; 32] = [b' '; 32];
-    let end = out.len().max(start + width);
-    out.extend_from_slice(&MANY);
-    out.resize(end, b' ');
+/// Append blanks until there are `WIDTH` bytes from `start` on.
+pub(super) fn pad<const WIDTH: usize>(out: &mut Vec<u8>, start: usize) {
+    let end = out.len().max(start + WIDTH);
+    // As many as can be missing, then cut: a fixed number is a move or two, any number a call.
+    out.extend_from_slice(&[b' '; WIDTH]);
+    out.truncate(end);
 }
 
 /// Append a number, left-aligned.

@@ -22,7 +22,7 @@ impl View<'_> {
         let start = self.text.len();
         name(&mut self.text, &state.service.key, self.names);
         if self.layout == Layout::Counters {
-            pad(&mut self.text, start, SERVICE_WIDTH);
+            pad::<SERVICE_WIDTH>(&mut self.text, start);
             for column in self.columns {
                 self.cell((column.service)(&state.stats), column.width);
             }
@@ -45,7 +45,7 @@ impl View<'_> {
         if server.address.is_ipv4() {
             self.text.truncate(start + SERVER_WIDTH);
         }
-        pad(&mut self.text, start, SERVER_WIDTH);
+        pad::<SERVER_WIDTH>(&mut self.text, start);
         for column in self.columns {
             if self.layout != Layout::Counters {
                 self.text.push(b' ');
