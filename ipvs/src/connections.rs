@@ -90,21 +90,19 @@ impl<R: Read> Iterator for Connections<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         // Nearly every line is in the buffer as a whole, and need not be copied.
-        if let Some(end) = memchr(b'\n', self.lines.buffer()) {
-            let entry = entry(&self.lines.buffer()[..end]);
-            self.lines.consume(end + 1);
-            return Some(entry);
-        }
-        match self.read_line() {
-            Ok(false) => None,
-            Ok(true) => Some(entry(&self.line)),
-            Err(error) => Some(Err(error)),
-        }
+        let (line, length) = match memchr(b'\n', self.lines.buffer()) {
+            Some(end) => (&self.lines.buffer()[..end], end + 1),
+            None => match self.read_line() {
+                Ok(false) => return None,
+                Ok(true) => (&self.line[..], 0),
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        let entry = read_entry(line)
+            .ok_or_else(|| unexpected(format_args!("{:?} is no connection", String::from_utf8_lossy(line))));
+        self.lines.consume(length);
+        Some(entry)
     }
-}
-
-fn entry(line: &[u8]) -> io::Result<ConnectionEntry> {
-    read_entry(line).ok_or_else(|| unexpected(format_args!("{:?} is no connection", String::from_utf8_lossy(line))))
 }
 
 fn unexpected(what: impl fmt::Display) -> io::Error {

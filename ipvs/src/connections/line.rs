@@ -18,12 +18,15 @@ pub(super) fn read_entry(line: &[u8]) -> Option<ConnectionEntry> {
     let destination = endpoint(&mut rest)?;
     let state = Name::new(word(&mut rest)?)?;
     let expires = decimal(word(&mut rest)?)?;
-    let engine = match word(&mut rest) {
-        // One blank behind the name, then the data to the end of the line, whatever it is.
-        Some(name) => Some((Name::new(name)?, rest.get(1..).unwrap_or(&[]).into())),
-        None => None,
-    };
+    let engine = if rest.is_empty() { None } else { engine(rest)? };
     Some(ConnectionEntry { protocol, client, service, destination, state, expires, engine })
+}
+
+/// One blank behind the name, then the data to the end of the line, whatever it is.
+#[cold]
+fn engine(mut rest: &[u8]) -> Option<Option<(Name, Box<[u8]>)>> {
+    let Some(name) = word(&mut rest) else { return Some(None) };
+    Some(Some((Name::new(name)?, rest.get(1..).unwrap_or(&[]).into())))
 }
 
 /// Take the next word off the line, with the blanks before it.

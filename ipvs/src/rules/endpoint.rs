@@ -39,8 +39,13 @@ pub fn write_endpoint(
 }
 
 fn write_port(out: &mut Vec<u8>, port: u16) {
-    for &digit in itoa::Buffer::new().format(port).as_bytes() {
-        out.push(digit);
+    let digit = |unit| b'0' + (port / unit % 10) as u8;
+    match port {
+        0..10 => out.extend_from_slice(&[digit(1)]),
+        10..100 => out.extend_from_slice(&[digit(10), digit(1)]),
+        100..1000 => out.extend_from_slice(&[digit(100), digit(10), digit(1)]),
+        1000..10_000 => out.extend_from_slice(&[digit(1000), digit(100), digit(10), digit(1)]),
+        _ => out.extend_from_slice(&[digit(10_000), digit(1000), digit(100), digit(10), digit(1)]),
     }
 }
 

@@ -40,11 +40,11 @@ pub(crate) fn connections(
     }
     let mut rows = Vec::new();
     for entry in entries {
-        match entry {
-            Ok(entry) => write_row(&mut rows, &entry, engines, names),
+        match &entry {
+            Ok(entry) => write_row(&mut rows, entry, engines, names),
             Err(error) => {
                 out.write_all(&rows)?;
-                return Err(unreadable("unexpected input from", &error));
+                return Err(unreadable("unexpected input from", error));
             }
         }
         if rows.len() > PIECE {
@@ -95,10 +95,10 @@ fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &
 
 /// Append a number of two digits or more.
 fn two_digits(row: &mut Vec<u8>, number: u32) {
-    if number < 10 {
-        row.push(b'0');
-    }
-    for &digit in itoa::Buffer::new().format(number).as_bytes() {
-        row.push(digit);
+    let digit = |unit| b'0' + (number / unit % 10) as u8;
+    match number {
+        0..100 => row.extend_from_slice(&[digit(10), digit(1)]),
+        100..1000 => row.extend_from_slice(&[digit(100), digit(10), digit(1)]),
+        _ => row.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
     }
 }
