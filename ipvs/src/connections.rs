@@ -98,10 +98,18 @@ impl<R: Read> Iterator for Connections<R> {
                 Err(error) => return Some(Err(error)),
             },
         };
-        let entry = read_entry(line)
-            .ok_or_else(|| unexpected(format_args!("{:?} is no connection", String::from_utf8_lossy(line))));
+        let item = item(line);
         self.lines.consume(length);
-        Some(entry)
+        item
+    }
+}
+
+/// Not in line: so the entry is made where the caller wants it, and is not copied on the way.
+#[inline(never)]
+fn item(line: &[u8]) -> Option<io::Result<ConnectionEntry>> {
+    match read_entry(line) {
+        Some(entry) => Some(Ok(entry)),
+        None => Some(Err(unexpected(format_args!("{:?} is no connection", String::from_utf8_lossy(line))))),
     }
 }
 
