@@ -93,6 +93,8 @@ static OCTETS: [([u8; 4], usize); 256] = {
     texts
 };
 
+/// Not in line: IPv4 would have to put by the registers that this takes.
+#[inline(never)]
 fn write_v6(out: &mut Vec<u8>, address: Ipv6Addr) {
     let [.., a, b, c, d] = address.octets();
     match address.segments() {
@@ -152,7 +154,24 @@ fn write_start<const SIZE: usize>(out: &mut Vec<u8>, text: [u8; SIZE], length: u
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::super::resolver::Numeric;
     use super::*;
+
+    fn address(address: IpAddr) -> String {
+        let mut out = Vec::new();
+        write_address(&mut out, address);
+        String::from_utf8(out).expect("text")
+    }
+
+    fn endpoint(address: impl Into<IpAddr>, port: u16) -> String {
+        let mut out = Vec::new();
+        write_endpoint(&mut out, address.into(), port, None, &mut Numeric);
+        String::from_utf8(out).expect("text")
+    }
 
     #[test]
     fn addresses_as_c_writes_them() {
@@ -165,12 +184,33 @@ mod tests {
             "::ffff:10.0.0.1",
             "64:ff9b::a00:1",
             "2001:db8::1",
+            "2001:db8::",
             "1:0:0:2::3",
+            "1::2:0:0:3:4",
+            "1:0:2:3:4:5:6:7",
             "1.2.3.4",
         ] {
-            let mut out = Vec::new();
-            write_address(&mut out, text.parse().expect("an address"));
-            assert_eq!(String::from_utf8_lossy(&out), text);
+            assert_eq!(address(text.parse().expect("an address")), text);
+        }
+    }
+
+    #[test]
+    fn every_octet_and_every_port() {
+        for number in 0..=u16::MAX {
+            let octet = number as u8;
+            let ip = Ipv4Addr::from([octet, 0, 255, octet]);
+            assert_eq!(endpoint(ip, number), format!("{ip}:{number}"));
+        }
+    }
+
+    proptest! {
+        /// Few different segments, so that there are rows of zeros.
+        #[test]
+        fn ipv6_as_std_writes_it(segments in prop::array::uniform8(prop_oneof![Just(0), Just(0xF), any::<u16>()])) {
+            let ip = Ipv6Addr::from(segments);
+            // Std writes these without dots.
+            prop_assume!(segments[..6] != [0; 6]);
+            prop_assert_eq!(endpoint(ip, 1), format!("[{ip}]:1"));
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Counters in eight digits: `123456789` is `123456K`.
 
-use ipvs::Name;
-
 /// Append a counter: right-aligned in nine columns, a blank first.
 pub(super) fn counter(out: &mut Vec<u8>, number: u64, exact: bool) {
     let (number, unit) = match number {
@@ -33,22 +31,6 @@ pub(super) fn right(out: &mut Vec<u8>, digits: &[u8], width: usize) {
 pub(super) fn left(out: &mut Vec<u8>, text: &[u8], width: usize) {
     out.extend_from_slice(text);
     out.resize(out.len() + width.saturating_sub(text.len()), b' ');
-}
-
-/// Append a name, left-aligned.
-pub(super) fn left_name<const WIDTH: usize>(out: &mut Vec<u8>, name: &Name) {
-    let start = out.len();
-    out.extend_from_slice(name.padded());
-    out.truncate(start + name.as_bytes().len());
-    pad::<WIDTH>(out, start);
-}
-
-/// Append blanks until there are `WIDTH` bytes from `start` on.
-pub(super) fn pad<const WIDTH: usize>(out: &mut Vec<u8>, start: usize) {
-    let end = out.len().max(start + WIDTH);
-    // As many as can be missing, then cut: a fixed number is a move or two, any number a call.
-    out.extend_from_slice(&[b' '; WIDTH]);
-    out.truncate(end);
 }
 
 /// Append a number, left-aligned.
