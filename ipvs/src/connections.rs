@@ -7,8 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 
 use ipvs_sys::wire::Name;
-use line::read_entry;
-use memchr::memchr;
+use line::take_line;
 
 use crate::family::Family;
 
@@ -74,14 +73,27 @@ impl<R: Read> Connections<R> {
         Err(unexpected("no title line"))
     }
 
-    /// Read the next line, whether or not it is in the buffer as a whole.
+    /// Read the next line, with an end even if it has none.
     fn read_line(&mut self) -> io::Result<bool> {
         self.line.clear();
         let read = self.lines.read_until(b'\n', &mut self.line)?;
-        if self.line.last() == Some(&b'\n') {
-            self.line.pop();
+        if read > 0 && self.line.last() != Some(&b'\n') {
+            self.line.push(b'\n');
         }
         Ok(read > 0)
+    }
+
+    /// The next entry, wherever its line is; or what is wrong with it.
+    #[cold]
+    fn next_by_copy(&mut self) -> Option<io::Result<ConnectionEntry>> {
+        match self.read_line() {
+            Ok(false) => None,
+            Ok(true) => Some(take_line(&mut &self.line[..]).unwrap_or_else(|| {
+                let line = String::from_utf8_lossy(self.line.strip_suffix(b"\n").unwrap_or(&self.line));
+                Err(unexpected(format_args!("{line:?} is no connection")))
+            })),
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 
@@ -89,27 +101,17 @@ impl<R: Read> Iterator for Connections<R> {
     type Item = io::Result<ConnectionEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Nearly every line is in the buffer as a whole, and need not be copied.
-        let (line, length) = match memchr(b'\n', self.lines.buffer()) {
-            Some(end) => (&self.lines.buffer()[..end], end + 1),
-            None => match self.read_line() {
-                Ok(false) => return None,
-                Ok(true) => (&self.line[..], 0),
-                Err(error) => return Some(Err(error)),
-            },
-        };
-        let item = item(line);
-        self.lines.consume(length);
-        item
-    }
-}
-
-/// Not in line: so the entry is made where the caller wants it, and is not copied on the way.
-#[inline(never)]
-fn item(line: &[u8]) -> Option<io::Result<ConnectionEntry>> {
-    match read_entry(line) {
-        Some(entry) => Some(Ok(entry)),
-        None => Some(Err(unexpected(format_args!("{:?} is no connection", String::from_utf8_lossy(line))))),
+        // Nearly every line is in the buffer as a whole, and is read where it is.
+        let buffer = self.lines.buffer();
+        let mut rest = buffer;
+        let mut entry = take_line(&mut rest);
+        if entry.is_some() {
+            let length = buffer.len() - rest.len();
+            self.lines.consume(length);
+        } else {
+            entry = self.next_by_copy();
+        }
+        entry
     }
 }
 
@@ -138,7 +140,7 @@ mod tests {
     }
 
     fn entry(line: &str) -> ConnectionEntry {
-        read_entry(line.as_bytes()).expect("an entry")
+        take_line(&mut format!("{line}\n").as_bytes()).expect("a line").expect("an entry")
     }
 
     #[test]
@@ -177,16 +179,40 @@ mod tests {
 
     #[test]
     fn engine_data_is_any_bytes() {
-        let line = b"UDP 0A090001 0000 0A000001 13C4 0A010001 13C4 UDP             297 sip a b\xff  c@h";
-        let (name, data) = read_entry(line).expect("an entry").engine.expect("an engine");
+        let line = b"UDP 0A090001 0000 0A000001 13C4 0A010001 13C4 UDP             297 sip a b\xff  c@h\n";
+        let entry = take_line(&mut &line[..]).expect("a line").expect("an entry");
+        let (name, data) = entry.engine.expect("an engine");
         assert_eq!((name.as_bytes(), &*data), (&b"sip"[..], &b"a b\xff  c@h"[..]));
     }
 
     #[test]
     fn no_line_makes_a_panic() {
         for cut in 0..TABLE.len() {
-            let _ = read_entry(&TABLE[cut..]);
-            let _ = read_entry(&TABLE[..cut]);
+            let _ = take_line(&mut &TABLE[cut..]);
+            let _ = take_line(&mut &TABLE[..cut]);
+        }
+    }
+
+    /// However little is read at a time, and with or without an end of the last line.
+    #[test]
+    fn lines_that_come_in_pieces() {
+        struct Pieces<'a>(&'a [u8], usize);
+        impl Read for Pieces<'_> {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                let size = self.1.min(into.len());
+                self.0.read(&mut into[..size])
+            }
+        }
+        let line = "TCP 0A090001 9C41 0A000001 0050 0A010001 1F90 ESTABLISHED     899";
+        let lines = format!("Pro \n{line} \n\nx\n{line} sip a b \n{line}8\t\n{line}8");
+        for size in 1..=lines.len() {
+            let entries: Vec<_> = Connections::new(Pieces(lines.as_bytes(), size)).expect("a title").collect();
+            let expires: Vec<_> = entries.iter().map(|entry| entry.as_ref().ok().map(|entry| entry.expires)).collect();
+            assert_eq!(expires, [Some(899), None, None, Some(899), None, Some(8998)]);
+            let engine = entries[3].as_ref().expect("an entry").engine.as_ref().expect("an engine");
+            assert_eq!((engine.0.as_bytes(), &*engine.1), (&b"sip"[..], &b"a b "[..]));
+            let error = entries[2].as_ref().expect_err("no entry").to_string();
+            assert!(error.ends_with(r#""x" is no connection"#), "{error}");
         }
     }
 }

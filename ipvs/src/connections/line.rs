@@ -3,39 +3,55 @@
 //! There may be a million of them. What has the width that the kernel gives it is taken in one piece; what has not, word by
 //! word, and means the same.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipvs_sys::wire::Name;
 
 use super::ConnectionEntry;
 
-/// The entry, if the line is one.
-pub(super) fn read_entry(line: &[u8]) -> Option<ConnectionEntry> {
-    let mut rest = line;
-    let protocol = Name::new(word(&mut rest)?)?;
-    let client = endpoint(&mut rest)?;
-    let service = endpoint(&mut rest)?;
-    let destination = endpoint(&mut rest)?;
-    let state = Name::new(word(&mut rest)?)?;
-    let expires = decimal(word(&mut rest)?)?;
-    let engine = if rest.is_empty() { None } else { engine(rest)? };
-    Some(ConnectionEntry { protocol, client, service, destination, state, expires, engine })
+/// Take a line with its end off a text, if it is an entry. If not, how much was taken means nothing.
+///
+/// Not in line, and with the iterator's item as its result: so an entry, which is large, is made where it is wanted.
+#[inline(never)]
+pub(super) fn take_line(rest: &mut &[u8]) -> Option<io::Result<ConnectionEntry>> {
+    let protocol = Name::new(word(rest)?)?;
+    let client = endpoint(rest)?;
+    let service = endpoint(rest)?;
+    let destination = endpoint(rest)?;
+    let state = Name::new(word(rest)?)?;
+    let expires = decimal(rest)?;
+    let engine = match rest {
+        [] | [b'\n', ..] => None,
+        _ => engine(rest)?,
+    };
+    let [b'\n', behind @ ..] = rest else { return None };
+    *rest = behind;
+    Some(Ok(ConnectionEntry { protocol, client, service, destination, state, expires, engine }))
 }
 
 /// One blank behind the name, then the data to the end of the line, whatever it is.
-#[cold]
-fn engine(mut rest: &[u8]) -> Option<Option<(Name, Box<[u8]>)>> {
-    let Some(name) = word(&mut rest) else { return Some(None) };
-    Some(Some((Name::new(name)?, rest.get(1..).unwrap_or(&[]).into())))
+fn engine(rest: &mut &[u8]) -> Option<Option<(Name, Box<[u8]>)>> {
+    let Some(name) = word(rest) else { return Some(None) };
+    let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
+    let (data, behind) = rest.split_at(end);
+    *rest = behind;
+    Some(Some((Name::new(name)?, data.get(1..).unwrap_or(&[]).into())))
 }
 
-/// Take the next word off the line, with the blanks before it.
+/// Take the next word of the line off, with the blanks before it.
 fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     skip_blanks(rest);
-    let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
+    // At a blank or the end of the line. No word has other bytes of this kind.
+    let end = rest.iter().position(|&byte| byte <= b' ').unwrap_or(rest.len());
     let (word, behind) = rest.split_at(end);
     *rest = behind;
     (!word.is_empty()).then_some(word)
+}
+
+/// Whether what is before this is a whole word.
+fn ends_word(behind: &[u8]) -> bool {
+    behind.first().is_none_or(|&byte| byte <= b' ')
 }
 
 fn skip_blanks(rest: &mut &[u8]) {
@@ -48,10 +64,10 @@ fn endpoint(rest: &mut &[u8]) -> Option<SocketAddr> {
     wide(rest, v4_endpoint).or_else(|| wide(rest, v6_endpoint)).or_else(|| any_endpoint(rest))
 }
 
-/// Take what has that width off the line, if it can be read so and a blank or nothing follows.
+/// Take what has that width off the line, if it can be read so and is not the start of something longer.
 fn wide<const WIDTH: usize, T>(rest: &mut &[u8], read: impl Fn(&[u8; WIDTH]) -> Option<T>) -> Option<T> {
     let (text, behind) = rest.split_first_chunk()?;
-    if !matches!(behind, [] | [b' ', ..]) {
+    if !ends_word(behind) {
         return None;
     }
     let value = read(text)?;
@@ -123,14 +139,21 @@ fn hexadecimal(digits: &[u8]) -> Option<u32> {
     number.try_into().ok()
 }
 
-fn decimal(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || digits.len() > 10 {
+/// Take a decimal number off the line, with the blanks before it.
+fn decimal(rest: &mut &[u8]) -> Option<u32> {
+    skip_blanks(rest);
+    let (mut number, mut behind) = (0, *rest);
+    while let [digit @ b'0'..=b'9', others @ ..] = behind {
+        number = number * 10 + u64::from(digit - b'0');
+        if number > u64::from(u32::MAX) {
+            return None;
+        }
+        behind = others;
+    }
+    if behind.len() == rest.len() || !ends_word(behind) {
         return None;
     }
-    let mut number = 0;
-    for &digit in digits {
-        number = number * 10 + u64::from(digit.is_ascii_digit().then(|| digit - b'0')?);
-    }
+    *rest = behind;
     number.try_into().ok()
 }
 
@@ -187,12 +210,12 @@ mod tests {
             ("0899", Some(899)),
             ("4294967295", Some(u32::MAX)),
             ("4294967296", None),
-            ("00000000001", None),
+            ("00000000001", Some(1)),
             ("", None),
             ("-1", None),
             ("1x", None),
         ] {
-            assert_eq!(decimal(digits.as_bytes()), number, "{digits}");
+            assert_eq!(decimal(&mut digits.as_bytes()), number, "{digits}");
         }
         for (digits, number) in
             [("0", Some(0)), ("fFfFfFfF", Some(u32::MAX)), ("100000000", None), ("", None), ("/", None)]

@@ -57,6 +57,7 @@ pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
+#[inline]
 fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
     let (mut text, mut end) = ([0; 16], 0);
     for octet in octets {
