@@ -104,13 +104,12 @@ impl<R: Read> Iterator for Connections<R> {
         // Nearly every line is in the buffer as a whole, and is read where it is.
         let buffer = self.lines.buffer();
         let mut rest = buffer;
-        let mut entry = take_line(&mut rest);
-        if entry.is_some() {
-            let length = buffer.len() - rest.len();
-            self.lines.consume(length);
-        } else {
-            entry = self.next_by_copy();
+        let entry = take_line(&mut rest);
+        if entry.is_none() {
+            return self.next_by_copy();
         }
+        let length = buffer.len() - rest.len();
+        self.lines.consume(length);
         entry
     }
 }

@@ -57,6 +57,7 @@ pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
+// Of four places where this is called, one is for each connection.
 #[inline]
 fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
     let (mut text, mut end) = ([0; 16], 0);
@@ -71,24 +72,15 @@ fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
 
 /// `0.` to `255.` and how long they are.
 static OCTETS: [([u8; 4], usize); 256] = {
-    let mut texts = [([b'.'; 4], 0); 256];
+    let mut texts = [([0; 4], 0); 256];
     let mut octet = 0;
     while octet < 256 {
-        let (text, length) = &mut texts[octet];
-        let mut unit = if octet > 99 {
-            100
-        } else if octet > 9 {
-            10
-        } else {
-            1
+        let digit = [b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8, b'0' + (octet % 10) as u8];
+        texts[octet] = match octet {
+            0..10 => ([digit[2], b'.', 0, 0], 2),
+            10..100 => ([digit[1], digit[2], b'.', 0], 3),
+            _ => ([digit[0], digit[1], digit[2], b'.'], 4),
         };
-        while unit > 0 {
-            text[*length] = b'0' + (octet / unit % 10) as u8;
-            *length += 1;
-            unit /= 10;
-        }
-        // The dot.
-        *length += 1;
         octet += 1;
     }
     texts
