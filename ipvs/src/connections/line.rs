@@ -19,7 +19,7 @@ pub(super) fn take_line(rest: &mut &[u8]) -> Option<io::Result<ConnectionEntry>>
     let client = endpoint(rest)?;
     let service = endpoint(rest)?;
     let destination = endpoint(rest)?;
-    let state = Name::new(word(rest)?)?;
+    let state = wide(rest, full_state).or_else(|| Name::new(word(rest)?))?;
     let expires = decimal(rest)?;
     let engine = match rest {
         [] | [b'\n', ..] => None,
@@ -73,6 +73,12 @@ fn wide<const WIDTH: usize, T>(rest: &mut &[u8], read: impl Fn(&[u8; WIDTH]) -> 
     let value = read(text)?;
     *rest = behind;
     Some(value)
+}
+
+/// ` ESTABLISHED`: the longest state, which most have.
+fn full_state(text: &[u8; 12]) -> Option<Name> {
+    let [b' ', name @ ..] = text else { return None };
+    if name.iter().any(|&byte| byte <= b' ') { None } else { Name::new(name) }
 }
 
 /// ` 0A000001 0050`
@@ -201,6 +207,19 @@ mod tests {
         ] {
             assert_eq!(read(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn states_of_any_length() {
+        for state in ["UDP", "SYN_RECV", "ESTABLISHE", "ESTABLISHED", "SHUTDOWN_ACK", "SIXTEEN_LETTERS_"] {
+            for (blanks, expires) in [(" ", 5), ("  ", 1_000_000), ("        ", 7)] {
+                let line = format!("TCP 0A000001 0001 0A000001 0050 0A000001 0050{blanks}{state}{blanks}{expires}\n");
+                let entry = take_line(&mut line.as_bytes()).expect(&line).expect("an entry");
+                assert_eq!((entry.state.as_bytes(), entry.expires), (state.as_bytes(), expires));
+            }
+        }
+        let line = b"TCP 0A000001 0001 0A000001 0050 0A000001 0050 SEVENTEEN_LETTERS 5\n";
+        assert!(take_line(&mut &line[..]).is_none());
     }
 
     #[test]
