@@ -13,11 +13,6 @@ pub trait Wire: Sized {
     fn write(&self, out: &mut Vec<u8>);
     /// Read the value. More bytes than needed are accepted, as the kernel does.
     fn read(bytes: &[u8]) -> Result<Self, Malformed>;
-    /// Read the value into its place. Lists do it without a copy of themselves in between.
-    fn read_to(place: &mut Option<Self>, bytes: &[u8]) -> Result<(), Malformed> {
-        *place = Some(Self::read(bytes)?);
-        Ok(())
-    }
 }
 
 /// A list of attributes, made by the `attributes!` table.
@@ -25,8 +20,21 @@ pub trait Attributes: Wire + Default + fmt::Debug {
     /// Every attribute: number and the kernel's name.
     const TABLE: &'static [(u16, &'static str)];
 
-    /// Read attributes over what is here: the last of two with the same number wins, as in the kernel.
-    fn read_into(&mut self, bytes: &[u8]) -> Result<(), Malformed>;
+    /// Call `each` with number and value of every attribute, for those who need few of them and no list. Of two with the
+    /// same number the last counts, as in the kernel. An error names the attribute.
+    #[inline]
+    fn each<'a>(
+        bytes: &'a [u8],
+        mut each: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        #[cold]
+        fn name(table: &[(u16, &'static str)], number: u16) -> &'static str {
+            table.iter().find(|(known, _)| *known == number).map_or("an unknown attribute", |(_, name)| name)
+        }
+        each_attribute(bytes, |number, value| {
+            each(number, value).map_err(|malformed| malformed.inside(name(Self::TABLE, number)))
+        })
+    }
 }
 
 const HEADER: usize = 4;
@@ -59,7 +67,7 @@ pub fn write_attribute(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut V
 
 /// Call `each` with number and value of every attribute.
 #[inline]
-pub fn each_attribute<'a>(
+pub(crate) fn each_attribute<'a>(
     mut bytes: &'a [u8],
     mut each: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
@@ -311,7 +319,8 @@ impl Unknown {
         self.0.iter().map(|(number, value)| (*number, &**value))
     }
 
-    pub(crate) fn push(&mut self, number: u16, value: &[u8]) {
+    /// One more.
+    pub fn push(&mut self, number: u16, value: &[u8]) {
         self.0.push((number, value.into()));
     }
 
