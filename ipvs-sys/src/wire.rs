@@ -264,6 +264,11 @@ impl Name {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// The bytes of the name and zeros behind it: as many for each name, which is quick to copy.
+    pub fn padded(&self) -> &[u8; Self::MAX] {
+        &self.bytes
+    }
+
     /// No name at all.
     pub fn is_empty(&self) -> bool {
         self.len == 0
