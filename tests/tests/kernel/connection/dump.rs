@@ -38,8 +38,8 @@ fn a_list_in_small_datagrams() {
 
 /// No kernel known makes a datagram for which there is no room.
 fn a_list_whose_datagrams_are_cut() {
+    add_services(&mut Connection::open().unwrap(), 100);
     let mut connection = Connection::with_datagrams(1024).unwrap();
-    add_services(&mut connection, 100);
     let list = |connection: &mut Connection| -> Result<Vec<_>, _> {
         connection.dump(&Request::new(Command::GetService)).unwrap().collect()
     };
