@@ -58,7 +58,13 @@ impl Ruler {
 }
 
 /// Boots a guest and has it measure.
-pub(crate) fn measure(ruler: Ruler, programs: &Programs, jobs: &[&str], profile: bool) -> Result<Figures> {
+pub(crate) fn measure(
+    ruler: Ruler,
+    programs: &Programs,
+    jobs: &[&str],
+    profile: bool,
+    figures: &mut Figures,
+) -> Result<()> {
     let mut told = vec![(RULER, ruler.name().to_owned()), (FLOOR, path(&programs.floor)), (OURS, path(&programs.ours))];
     if profile {
         told.push((sampled::PROFILE, "yes".to_owned()));
@@ -66,7 +72,6 @@ pub(crate) fn measure(ruler: Ruler, programs: &Programs, jobs: &[&str], profile:
     let boot = Boot { reference: true, extra: told, ..Boot::default() };
     let mut guest = Guest::boot(&ruler.kernel(programs)?, &boot)?;
     eprintln!("{} on Linux {}", ruler.name(), guest.release());
-    let mut figures = Figures::default();
     for job in jobs {
         eprintln!("  {job}");
         let mut output = Vec::new();
@@ -77,7 +82,7 @@ pub(crate) fn measure(ruler: Ruler, programs: &Programs, jobs: &[&str], profile:
         notes.iter().for_each(|note| println!("{note}"));
         lines.iter().try_for_each(|line| figures.take(line)).with_context(|| format!("{job}:\n{output}"))?;
     }
-    Ok(figures)
+    Ok(())
 }
 
 fn path(path: &std::path::Path) -> String {

@@ -43,6 +43,7 @@ use anyhow::{Result, bail};
 use ipvs_tests::harness::Test;
 use ipvs_tests::roles;
 
+use figures::Figures;
 use guests::Ruler;
 
 fn main() -> ExitCode {
@@ -110,11 +111,19 @@ fn run(jobs: &[Test]) -> Result<bool> {
                 && (options.words.is_empty() || options.words.iter().any(|word| job.name.contains(word.as_str())))
         };
         let names: Vec<&str> = jobs.iter().filter(wanted).map(|job| job.name.as_str()).collect();
-        let figures = guests::measure(*ruler, &programs, &names, options.profile)?;
-        report::print(*ruler, &figures);
+        let mut figures = Figures::default();
+        let measure = |figures: &mut Figures| {
+            guests::measure(*ruler, &programs, &names, options.profile, figures)?;
+            report::print(*ruler, figures);
+            anyhow::Ok(())
+        };
+        measure(&mut figures)?;
         if options.record {
             recorded::write(&figures)?;
-        } else if options.quick {
+        } else if options.quick && !recorded::check(&figures)? {
+            // The kernel has work of its own that may have come in between each time.
+            println!("once more, before that is believed");
+            measure(&mut figures)?;
             good &= recorded::check(&figures)?;
         }
     }
