@@ -4,7 +4,7 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use ipvs_sys::message::{Content, answers};
 use ipvs_sys::uapi::{CommandAttrs, DestAttrs, ServiceAttrs};
-use ipvs_sys::wire::{Address, Attributes, Be16};
+use ipvs_sys::wire::{Address, Attributes, Be16, Wire};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
@@ -50,16 +50,14 @@ fn encode_server(bencher: Bencher<'_, '_>) {
 /// Servers as they come from the kernel.
 #[divan::bench]
 fn decode_servers(bencher: Bencher<'_, '_>) {
-    let mut attributes = CommandAttrs::default();
-    let mut read = || {
+    let read = || {
         answers(black_box(SERVERS))
             .filter_map(|answer| match answer.expect("a message").content {
                 Content::Data { attributes: bytes, .. } => Some(bytes),
                 _ => None,
             })
             .inspect(|bytes| {
-                attributes = CommandAttrs::default();
-                attributes.read_into(bytes).expect("attributes");
+                black_box(CommandAttrs::read(bytes)).expect("attributes");
             })
             .count()
     };

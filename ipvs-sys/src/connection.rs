@@ -24,8 +24,12 @@ use crate::wire::{Attributes, Name, Wire};
 /// all requests of a batch can fail and nothing is lost.
 pub const BATCH: usize = 128;
 
-/// The room for one datagram unless something else is asked for: the largest that the kernel makes of a dump.
-const DATAGRAM: usize = 32 * 1024;
+/// The room for one datagram at first. The kernel makes the datagrams of a dump as large as the largest buffer that the
+/// socket has shown, and at least so large that with its own bookkeeping (`struct skb_shared_info`: 320 bytes or more on
+/// all machines of 64 bits) they fill a page: `NLMSG_GOODSIZE`. With one byte more it takes, and clears, two for each.
+const DATAGRAM: usize = if cfg!(target_pointer_width = "64") { 4096 - 320 } else { 8192 };
+/// Where pages are larger than that, two of these are the least.
+const DATAGRAM_OF_LARGE_PAGES: usize = 8192;
 
 /// The kernel answers within the system call that asks; a wait as long as this means that the answer is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,7 +58,7 @@ impl Connection {
     /// Connect in the namespace of the calling thread. Nothing is asked of the kernel yet; with the first request it
     /// loads the module ip_vs by itself.
     pub fn open() -> Result<Self, Error> {
-        Self::with_datagrams(DATAGRAM)
+        Self::with_datagrams(if sys::page_size() == 4096 { DATAGRAM } else { DATAGRAM_OF_LARGE_PAGES })
     }
 
     /// Connect in another namespace. The calling thread's is left as it was.
@@ -62,9 +66,10 @@ impl Connection {
         namespace.within(Self::open)?
     }
 
-    /// Connect, with room for datagrams of that many bytes: at least 4096. The kernel packs a dump into datagrams of
-    /// that size (32 KiB at the most) and clears each of them: small ones are right for many short dumps, large ones for
-    /// a long one.
+    /// Connect, with room for datagrams of that many bytes at first. After a dump of many datagrams, or one that was
+    /// larger, there is room for the largest that the kernel makes: 32 KiB.
+    ///
+    /// What is larger is cut, and an error: [`open`](Self::open) has room for what the kernel makes at least.
     pub fn with_datagrams(bytes: usize) -> Result<Self, Error> {
         let socket = NlSocket::new(NlFamily::Generic).map_err(Error::Socket)?;
         socket.enable_ext_ack(true).map_err(Error::Socket)?;
@@ -73,10 +78,15 @@ impl Connection {
         Ok(Self { socket, family: None, sequence: 0, outbox: Vec::new(), inbox: Inbox::new(bytes) })
     }
 
-    /// Connect once more in the namespace of the calling thread, with room for datagrams of that many bytes, for the
-    /// family that this connection knows already.
-    pub fn beside(&self, bytes: usize) -> Result<Self, Error> {
-        Ok(Self { family: self.family, ..Self::with_datagrams(bytes)? })
+    /// Connect once more in the namespace of the calling thread, for the family that this connection knows already.
+    pub fn beside(&self) -> Result<Self, Error> {
+        Ok(Self { family: self.family, ..Self::open()? })
+    }
+
+    /// Whether there has been a dump of many datagrams. From then on the kernel makes large ones for this connection,
+    /// and clears each: right for another such dump, and several times too much for short ones.
+    pub fn has_room_for_large(&self) -> bool {
+        self.inbox.is_large()
     }
 
     /// The network namespace that the connection was opened in. Since 4.10, and only for those who have CAP_NET_ADMIN in
@@ -87,13 +97,22 @@ impl Connection {
 
     /// Ask for one thing: [`Command::GetService`], [`Command::GetConfig`] or [`Command::GetInfo`].
     pub fn get<A: Attributes>(&mut self, request: &Request) -> Result<A, Error> {
+        self.get_with(request, A::read)
+    }
+
+    /// The same; `read` makes of the attributes what it wants.
+    pub fn get_with<T>(
+        &mut self,
+        request: &Request,
+        read: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<T, Error> {
         let command = request.command;
         let sequence = self.send_alone(request, NlmF::empty())?;
         let mut resent = false;
         loop {
             let refusal = match self.next_content(command, sequence)? {
                 Content::Data { attributes, .. } => {
-                    return A::read(attributes).map_err(|malformed| Error::Malformed { command, malformed });
+                    return read(attributes).map_err(|malformed| Error::Malformed { command, malformed });
                 }
                 Content::Done | Content::End(_) => {
                     return Err(Error::Malformed { command, malformed: Malformed::new("no data") });
@@ -343,8 +362,9 @@ enum DumpState {
 }
 
 impl Dump<'_> {
-    /// Read the next answer over `item`, which saves moving it about; false at the end.
-    pub fn next_to(&mut self, item: &mut CommandAttrs) -> Result<bool, Error> {
+    /// The next answer, of whose attributes ([`CommandAttrs`]) `read` makes what it wants; `None` at the end.
+    #[inline]
+    pub fn next_with<T>(&mut self, read: impl FnOnce(&[u8]) -> Result<T, Malformed>) -> Result<Option<T>, Error> {
         let command = self.command;
         while matches!(self.state, DumpState::Fresh | DumpState::Running) {
             let fresh = self.state == DumpState::Fresh;
@@ -357,17 +377,16 @@ impl Dump<'_> {
             })?;
             let refusal = match content {
                 Content::Data { attributes, .. } => {
-                    *item = CommandAttrs::default();
-                    let read = item.read_into(attributes);
-                    self.state = if read.is_ok() { DumpState::Running } else { DumpState::Broken };
-                    return read.map(|()| true).map_err(|malformed| Error::Malformed { command, malformed });
+                    let item = read(attributes);
+                    self.state = if item.is_ok() { DumpState::Running } else { DumpState::Broken };
+                    return item.map(Some).map_err(|malformed| Error::Malformed { command, malformed });
                 }
                 Content::Done | Content::Other => {
                     self.state = DumpState::Running;
                     continue;
                 }
                 Content::End(refusal) => {
-                    return refusal.map_or(Ok(false), |refusal| Err(Error::Refused { command, refusal }));
+                    return refusal.map_or(Ok(None), |refusal| Err(Error::Refused { command, refusal }));
                 }
                 Content::Refused(refusal) => refusal,
             };
@@ -376,7 +395,7 @@ impl Dump<'_> {
             }
             self.state = DumpState::Running;
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -384,8 +403,7 @@ impl Iterator for Dump<'_> {
     type Item = Result<CommandAttrs, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut item = CommandAttrs::default();
-        self.next_to(&mut item).map(|is_one| is_one.then_some(item)).transpose()
+        self.next_with(CommandAttrs::read).transpose()
     }
 }
 

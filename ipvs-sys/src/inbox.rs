@@ -7,12 +7,15 @@ use crate::malformed::Malformed;
 use crate::message::{Answer, Frame};
 use crate::sys::{self, AT_ONCE, Datagram, Wait};
 
-/// The smallest slot: the kernel makes no dump datagram smaller than a page without need, and cuts what does not fit.
-pub(crate) const SMALLEST_SLOT: usize = 4096;
+/// The largest datagram that the kernel makes of a dump, whatever room it has.
+const LARGEST: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Inbox {
+    /// For the largest from the start: the memory of a buffer of this size is the kernel's own zeroes until it is used,
+    /// and a smaller one would have to be cleared.
     buffer: Vec<u8>,
+    /// The room for one datagram.
     slot: usize,
     datagrams: [Datagram; AT_ONCE],
     /// Datagrams in the buffer.
@@ -23,12 +26,10 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Room for datagrams of `slot` bytes. The kernel makes the datagrams of a dump as large as the largest buffer that
-    /// it has seen: a large slot means few of them, a small one little to clear for each.
+    /// Room for datagrams of `slot` bytes; for the largest, once these do not suffice.
     pub(crate) fn new(slot: usize) -> Self {
-        let slot = slot.max(SMALLEST_SLOT);
         Self {
-            buffer: vec![0; slot * AT_ONCE],
+            buffer: vec![0; LARGEST * AT_ONCE],
             slot,
             datagrams: [Datagram::default(); AT_ONCE],
             filled: 0,
@@ -49,9 +50,17 @@ impl Inbox {
         true
     }
 
-    /// Wait for datagrams.
+    /// Wait for datagrams. Where all that had room came at once, and where one had no room, there are larger ones to come.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        if !self.is_large() && (self.filled == AT_ONCE || self.datagrams[..self.filled].iter().any(|it| it.truncated)) {
+            self.slot = LARGEST;
+        }
         self.fill(socket, Wait::Yes)
+    }
+
+    /// There is room for the largest datagrams, and the kernel knows it: it clears that much for each that it makes.
+    pub(crate) fn is_large(&self) -> bool {
+        self.slot >= LARGEST
     }
 
     /// Throw away what is in the socket: where answers were lost, the others fill it, and there is no room for new ones.
@@ -105,11 +114,13 @@ mod tests {
     use super::*;
     use crate::message::Content;
 
-    /// An inbox with the smallest slots, and the two ends of something that datagrams go through.
+    const SMALL: usize = 100;
+
+    /// An inbox with small slots, and the two ends of something that datagrams go through.
     fn inbox() -> (Inbox, OwnedFd, OwnedFd) {
         let (here, there) =
             socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).expect("a pair");
-        (Inbox::new(0), here, there)
+        (Inbox::new(SMALL), here, there)
     }
 
     /// An acknowledgement of that length.
@@ -140,15 +151,36 @@ mod tests {
     #[test]
     fn a_datagram_that_does_not_fit() {
         let (mut inbox, here, there) = inbox();
-        let long = ack(1, SMALLEST_SLOT as u32 + 4);
-        for datagram in [long, ack(2, 20)] {
-            send(&there, &datagram, SendFlags::empty()).expect("sent");
+        let long = ack(1, SMALL as u32 + 4);
+        for datagram in [&long, &ack(2, 20)] {
+            send(&there, datagram, SendFlags::empty()).expect("sent");
         }
         inbox.receive(here.as_fd()).expect("received");
         assert_eq!(inbox.next_answer().expect_err("cut").to_string(), "datagram larger than the buffer");
         // The one behind it is whole.
         assert!(!inbox.is_empty());
         assert_eq!(inbox.next_answer().expect("an answer").sequence, 2);
+        // From now on there is room.
+        assert!(inbox.is_empty() && !inbox.is_large());
+        send(&there, &long, SendFlags::empty()).expect("sent");
+        inbox.receive(here.as_fd()).expect("received");
+        assert_eq!(inbox.next_answer().expect("an answer").sequence, 1);
+        assert!(inbox.is_large());
+    }
+
+    #[test]
+    fn as_many_datagrams_as_there_is_room_for() {
+        let (mut inbox, here, there) = inbox();
+        for sequence in 0..=AT_ONCE as u32 {
+            send(&there, &ack(sequence, 20), SendFlags::empty()).expect("sent");
+        }
+        for sequence in 0..=AT_ONCE as u32 {
+            if inbox.is_empty() {
+                inbox.receive(here.as_fd()).expect("received");
+            }
+            assert_eq!(inbox.is_large(), sequence == AT_ONCE as u32);
+            assert_eq!(inbox.next_answer().expect("an answer").sequence, sequence);
+        }
     }
 
     #[test]

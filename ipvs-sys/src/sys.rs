@@ -1,5 +1,5 @@
-//! The three calls that neither std nor a safe crate has, and the borrow of neli's socket that they need. All of this
-//! crate's `unsafe` is here, but for the look in `start`.
+//! The calls that neither std nor a safe crate has, and the borrow of neli's socket that they need. All of this crate's
+//! `unsafe` is here, but for the look in `start`.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -39,6 +39,12 @@ pub(crate) fn namespace(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just given it out.
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+/// The size of a page of memory. (rustix has it, too, but opens a file for it.)
+pub(crate) fn page_size() -> usize {
+    // SAFETY: it takes a number, and gives one back.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
 /// A datagram as it was received.

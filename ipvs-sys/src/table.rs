@@ -4,13 +4,12 @@
 /// A list of netlink attributes: `number KERNEL_NAME => field: wire type;` a row.
 ///
 /// Every field is an `Option`: present or not, as on the wire. Attributes that the table does not know are kept in
-/// `unknown`. Rows behind `skip` are read over. A row with `unless other` says what the other says, and less well: it is
-/// read only where the other is missing.
+/// `unknown`. Rows behind `skip` are read over.
 macro_rules! attributes {
     (
         $(#[$meta:meta])*
         $name:ident {
-            $( $(#[$row:meta])* $number:literal $kernel:ident => $field:ident: $wire:ty $(, unless $better:ident)?; )*
+            $( $(#[$row:meta])* $number:literal $kernel:ident => $field:ident: $wire:ty; )*
             $( skip $skipped_number:literal $skipped_kernel:ident; )*
         }
     ) => {
@@ -42,24 +41,6 @@ macro_rules! attributes {
                 } )*
                 self.unknown.write(out);
             }
-
-            fn read_into(&mut self, bytes: &[u8]) -> Result<(), $crate::malformed::Malformed> {
-                $( $( let mut $field = $crate::table::second_best!($better); )? )*
-                $crate::wire::each_attribute(bytes, |number, value| {
-                    match number {
-                        $( $number => $crate::table::read_row!(
-                            value, &mut self.$field, $wire, $kernel $(, $field, $better)?
-                        ), )*
-                        $( $skipped_number => {} )*
-                        _ => self.unknown.push(number, value),
-                    }
-                    Ok(())
-                })?;
-                $( $( if self.$better.is_none() && let Some(value) = $field {
-                    $crate::table::read_row!(value, &mut self.$field, $wire, $kernel);
-                } )? )*
-                Ok(())
-            }
         }
 
         impl $crate::wire::Wire for $name {
@@ -72,12 +53,15 @@ macro_rules! attributes {
 
             fn read(bytes: &[u8]) -> Result<Self, $crate::malformed::Malformed> {
                 let mut list = Self::default();
-                $crate::wire::Attributes::read_into(&mut list, bytes)?;
+                <Self as $crate::wire::Attributes>::each(bytes, |number, value| {
+                    match number {
+                        $( $number => list.$field = Some(<$wire as $crate::wire::Wire>::read(value)?), )*
+                        $( $skipped_number => {} )*
+                        _ => list.unknown.push(number, value),
+                    }
+                    Ok(())
+                })?;
                 Ok(list)
-            }
-
-            fn read_to(place: &mut Option<Self>, bytes: &[u8]) -> Result<(), $crate::malformed::Malformed> {
-                $crate::wire::Attributes::read_into(place.insert(Self::default()), bytes)
             }
         }
 
@@ -136,21 +120,4 @@ macro_rules! constants {
     };
 }
 
-/// Read an attribute into its place; or keep its bytes for later, if there may be a better one.
-macro_rules! read_row {
-    ($value:expr, $place:expr, $wire:ty, $kernel:ident) => {
-        <$wire as $crate::wire::Wire>::read_to($place, $value).map_err(|e| e.inside(stringify!($kernel)))?
-    };
-    ($value:expr, $place:expr, $wire:ty, $kernel:ident, $kept:ident, $better:ident) => {
-        $kept = Some($value)
-    };
-}
-
-/// The bytes of an attribute that may not be needed.
-macro_rules! second_best {
-    ($better:ident) => {
-        None
-    };
-}
-
-pub(crate) use {attributes, commands, constants, read_row, second_best};
+pub(crate) use {attributes, commands, constants};

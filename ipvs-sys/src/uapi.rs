@@ -108,8 +108,8 @@ attributes! {
         8 IPVS_SVC_ATTR_TIMEOUT => timeout: u32;
         /// Which clients persistence takes for one. IPv4: the mask in network byte order; IPv6: the prefix length.
         9 IPVS_SVC_ATTR_NETMASK => netmask: u32;
-        /// Counters, the low 32 bits of some of them; read only where the whole ones are missing.
-        10 IPVS_SVC_ATTR_STATS => stats: StatsAttrs, unless stats64;
+        /// Counters, the low 32 bits of some of them.
+        10 IPVS_SVC_ATTR_STATS => stats: StatsAttrs;
         /// Persistence engine: at most 16 bytes; "" is none.
         11 IPVS_SVC_ATTR_PE_NAME => pe_name: Name;
         /// Counters whole; since 4.1.
@@ -138,8 +138,8 @@ attributes! {
         8 IPVS_DEST_ATTR_INACT_CONNS => inact_conns: u32;
         /// Persistence templates.
         9 IPVS_DEST_ATTR_PERSIST_CONNS => persist_conns: u32;
-        /// Counters, the low 32 bits of some of them; read only where the whole ones are missing.
-        10 IPVS_DEST_ATTR_STATS => stats: StatsAttrs, unless stats64;
+        /// Counters, the low 32 bits of some of them.
+        10 IPVS_DEST_ATTR_STATS => stats: StatsAttrs;
         /// Address family; absent or 0 is the service's. Since 3.18.
         11 IPVS_DEST_ATTR_ADDR_FAMILY => addr_family: u16;
         /// Counters whole; since 4.1.

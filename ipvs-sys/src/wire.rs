@@ -11,11 +11,6 @@ pub trait Wire: Sized {
     fn write_as(&self, number: u16, out: &mut Vec<u8>);
     /// Read the value. More bytes than needed are accepted, as the kernel does.
     fn read(bytes: &[u8]) -> Result<Self, Malformed>;
-    /// Read the value into its place. Lists do it without a copy of themselves in between.
-    fn read_to(place: &mut Option<Self>, bytes: &[u8]) -> Result<(), Malformed> {
-        *place = Some(Self::read(bytes)?);
-        Ok(())
-    }
 }
 
 /// A list of attributes, made by the `attributes!` table.
@@ -26,8 +21,21 @@ pub trait Attributes: Wire + Default + fmt::Debug {
     /// Append the attributes that are there.
     fn write(&self, out: &mut Vec<u8>);
 
-    /// Read attributes over what is here: the last of two with the same number wins, as in the kernel.
-    fn read_into(&mut self, bytes: &[u8]) -> Result<(), Malformed>;
+    /// Call `each` with number and value of every attribute, for those who need few of them and no list. Of two with the
+    /// same number the last counts, as in the kernel. An error names the attribute.
+    #[inline]
+    fn each<'a>(
+        bytes: &'a [u8],
+        mut each: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        #[cold]
+        fn name(table: &[(u16, &'static str)], number: u16) -> &'static str {
+            table.iter().find(|(known, _)| *known == number).map_or("an unknown attribute", |(_, name)| name)
+        }
+        each_attribute(bytes, |number, value| {
+            each(number, value).map_err(|malformed| malformed.inside(name(Self::TABLE, number)))
+        })
+    }
 }
 
 const HEADER: usize = 4;
@@ -80,17 +88,16 @@ fn write_fixed<const LEN: usize>(out: &mut Vec<u8>, number: u16, value: [u8; LEN
 
 /// Call `each` with number and value of every attribute.
 #[inline]
-pub fn each_attribute<'a>(
+pub(crate) fn each_attribute<'a>(
     mut bytes: &'a [u8],
     mut each: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
-    while let [len0, len1, type0, type1, rest @ ..] = bytes {
-        let len = usize::from(u16::from_ne_bytes([*len0, *len1]));
-        let value =
-            len.checked_sub(HEADER).and_then(|len| rest.get(..len)).ok_or(Malformed::new("attribute length"))?;
-        each(u16::from_ne_bytes([*type0, *type1]) & TYPE_MASK, value)?;
+    while let [len0, len1, type0, type1, ..] = *bytes {
+        let len = usize::from(u16::from_ne_bytes([len0, len1]));
+        let Some(value) = bytes.get(HEADER..len) else { return Err(Malformed::new("attribute length")) };
+        each(u16::from_ne_bytes([type0, type1]) & TYPE_MASK, value)?;
         // The padding behind the last attribute may be missing.
-        bytes = bytes.get(padded(len)..).unwrap_or(&[]);
+        bytes = &bytes[padded(len).min(bytes.len())..];
     }
     if bytes.is_empty() { Ok(()) } else { Err(Malformed::new("bytes behind the last attribute")) }
 }
@@ -174,12 +181,14 @@ impl Wire for Address {
         write_fixed(out, number, self.0);
     }
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut address = [0; 16];
-        let len = bytes.len().min(16);
-        if len < 4 {
+        if let Some(address) = bytes.first_chunk() {
+            return Ok(Self(*address));
+        }
+        if bytes.len() < 4 {
             return Err(Malformed::new("address too short"));
         }
-        address[..len].copy_from_slice(&bytes[..len]);
+        let mut address = [0; 16];
+        address[..bytes.len()].copy_from_slice(bytes);
         Ok(Self(address))
     }
 }
@@ -258,6 +267,11 @@ impl Name {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// The bytes of the name and zeros behind it: as many for each name, which is quick to copy.
+    pub fn padded(&self) -> &[u8; Self::MAX] {
+        &self.bytes
+    }
+
     /// No name at all.
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -308,7 +322,8 @@ impl Unknown {
         self.0.iter().map(|(number, value)| (*number, &**value))
     }
 
-    pub(crate) fn push(&mut self, number: u16, value: &[u8]) {
+    /// One more.
+    pub fn push(&mut self, number: u16, value: &[u8]) {
         self.0.push((number, value.into()));
     }
 

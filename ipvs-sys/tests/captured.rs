@@ -88,9 +88,11 @@ fn counted(datagrams: u64) -> StatsAttrs {
 /// Rates are different every time; that they are there is enough.
 fn without_rates(mut attributes: CommandAttrs) -> CommandAttrs {
     let service = attributes.service.as_mut().expect("a service");
-    let stats = service.stats64.as_mut().expect("statistics");
-    for rate in [&mut stats.cps, &mut stats.inpps, &mut stats.inbps] {
-        *rate.as_mut().expect("a rate") = Counter(0);
+    for stats in [&mut service.stats, &mut service.stats64] {
+        let stats = stats.as_mut().expect("statistics");
+        for rate in [&mut stats.cps, &mut stats.inpps, &mut stats.inbps] {
+            *rate.as_mut().expect("a rate") = Counter(0);
+        }
     }
     attributes
 }
@@ -107,6 +109,7 @@ fn plain(af: u16) -> ServiceAttrs {
         flags: Some(FlagsMask { flags: 2, mask: u32::MAX }),
         timeout: Some(0),
         netmask: Some(if af == 2 { u32::MAX } else { 128 }),
+        stats: Some(counted(0)),
         stats64: Some(counted(0)),
         ..ServiceAttrs::default()
     }
@@ -118,7 +121,7 @@ fn at(protocol: u16, port: u16) -> ServiceAttrs {
 
 /// `-A -u 192.0.2.1:53 -s wlc`
 fn dns() -> CommandAttrs {
-    service(ServiceAttrs { sched_name: name("wlc"), stats64: Some(counted(3)), ..at(17, 53) })
+    service(ServiceAttrs { sched_name: name("wlc"), stats: Some(counted(3)), stats64: Some(counted(3)), ..at(17, 53) })
 }
 
 #[test]
@@ -214,6 +217,7 @@ fn servers() {
         inact_conns: Some(0),
         persist_conns: Some(0),
         addr_family: Some(2),
+        stats: Some(counted(0)),
         stats64: Some(counted(0)),
         tun_type: Some(0),
         tun_port: Some(Be16(0)),

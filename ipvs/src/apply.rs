@@ -11,8 +11,6 @@ use crate::state::{Config, InvalidConfig, State};
 pub struct Applied {
     /// What was planned.
     pub plan: Plan,
-    /// What was held before.
-    pub before: State,
     /// What is held now.
     pub after: State,
 }
@@ -81,14 +79,14 @@ fn carry_out_valid<D: Director + ?Sized>(
     plan: Plan,
 ) -> Result<Applied, ApplyError> {
     if plan.changes.is_empty() {
-        let after = before.clone();
-        return Ok(Applied { plan, before, after });
+        return Ok(Applied { plan, after: before });
     }
+    drop(before);
     let refused = director.submit(&plan.changes)?;
     let after = director.state()?;
     let remaining = self::plan(desired, &after, options).changes;
     if remaining.is_empty() {
-        return Ok(Applied { plan, before, after });
+        return Ok(Applied { plan, after });
     }
     let refused = refused.into_iter().map(|(index, error)| (plan.changes[index], error)).collect();
     Err(ApplyError::NotArrived { refused, remaining })

@@ -1,10 +1,13 @@
 //! The connection table, read as a stream from `/proc/net/ip_vs_conn`: the only place where the kernel shows it.
 
+mod line;
+
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use ipvs_sys::wire::Name;
+use line::take_line;
 
 use crate::family::Family;
 
@@ -70,13 +73,27 @@ impl<R: Read> Connections<R> {
         Err(unexpected("no title line"))
     }
 
+    /// Read the next line, with an end even if it has none.
     fn read_line(&mut self) -> io::Result<bool> {
         self.line.clear();
         let read = self.lines.read_until(b'\n', &mut self.line)?;
-        if self.line.last() == Some(&b'\n') {
-            self.line.pop();
+        if read > 0 && self.line.last() != Some(&b'\n') {
+            self.line.push(b'\n');
         }
         Ok(read > 0)
+    }
+
+    /// The next entry, wherever its line is; or what is wrong with it.
+    #[cold]
+    fn next_by_copy(&mut self) -> Option<io::Result<ConnectionEntry>> {
+        match self.read_line() {
+            Ok(false) => None,
+            Ok(true) => Some(take_line(&mut &self.line[..]).unwrap_or_else(|| {
+                let line = String::from_utf8_lossy(self.line.strip_suffix(b"\n").unwrap_or(&self.line));
+                Err(unexpected(format_args!("{line:?} is no connection")))
+            })),
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 
@@ -84,74 +101,21 @@ impl<R: Read> Iterator for Connections<R> {
     type Item = io::Result<ConnectionEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.read_line() {
-            Ok(false) => None,
-            Ok(true) => {
-                Some(read_entry(&self.line).ok_or_else(|| {
-                    unexpected(format_args!("{:?} is no connection", String::from_utf8_lossy(&self.line)))
-                }))
-            }
-            Err(error) => Some(Err(error)),
+        // Nearly every line is in the buffer as a whole, and is read where it is.
+        let buffer = self.lines.buffer();
+        let mut rest = buffer;
+        let entry = take_line(&mut rest);
+        if entry.is_none() {
+            return self.next_by_copy();
         }
+        let length = buffer.len() - rest.len();
+        self.lines.consume(length);
+        entry
     }
 }
 
 fn unexpected(what: impl fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("unexpected form of ip_vs_conn: {what}"))
-}
-
-fn read_entry(line: &[u8]) -> Option<ConnectionEntry> {
-    let mut rest = line;
-    let protocol = Name::new(word(&mut rest)?)?;
-    let client = address(&mut rest)?;
-    let service = address(&mut rest)?;
-    let destination = address(&mut rest)?;
-    let state = Name::new(word(&mut rest)?)?;
-    let expires = std::str::from_utf8(word(&mut rest)?).ok()?.parse().ok()?;
-    let engine = match word(&mut rest) {
-        // One blank behind the name, then the data to the end of the line, whatever it is.
-        Some(name) => Some((Name::new(name)?, rest.get(1..).unwrap_or(&[]).into())),
-        None => None,
-    };
-    Some(ConnectionEntry { protocol, client, service, destination, state, expires, engine })
-}
-
-/// Take the next word off the line, with the blanks before it.
-fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let start = rest.iter().position(|&byte| byte != b' ')?;
-    let text = &rest[start..];
-    let end = text.iter().position(|&byte| byte == b' ').unwrap_or(text.len());
-    let (word, behind) = text.split_at(end);
-    *rest = behind;
-    Some(word)
-}
-
-/// Take an address and a port off the line: `0A000001 0050`, or an IPv6 address in full and the port.
-fn address(rest: &mut &[u8]) -> Option<SocketAddr> {
-    let text = word(rest)?;
-    let address = if text.len() == 8 {
-        IpAddr::V4(Ipv4Addr::from_bits(hexadecimal(text)?))
-    } else {
-        let text = std::str::from_utf8(text).ok()?;
-        IpAddr::V6(text.trim_start_matches('[').trim_end_matches(']').parse().ok()?)
-    };
-    let port = hexadecimal(word(rest)?)?;
-    Some(SocketAddr::new(address, port.try_into().ok()?))
-}
-
-fn hexadecimal(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || digits.len() > 8 {
-        return None;
-    }
-    digits.iter().try_fold(0, |number, &byte| {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'A'..=b'F' => byte - b'A' + 10,
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u32::from(digit))
-    })
 }
 
 /// The family of an entry is its client's.
@@ -175,7 +139,7 @@ mod tests {
     }
 
     fn entry(line: &str) -> ConnectionEntry {
-        read_entry(line.as_bytes()).expect("an entry")
+        take_line(&mut format!("{line}\n").as_bytes()).expect("a line").expect("an entry")
     }
 
     #[test]
@@ -214,16 +178,40 @@ mod tests {
 
     #[test]
     fn engine_data_is_any_bytes() {
-        let line = b"UDP 0A090001 0000 0A000001 13C4 0A010001 13C4 UDP             297 sip a b\xff  c@h";
-        let (name, data) = read_entry(line).expect("an entry").engine.expect("an engine");
+        let line = b"UDP 0A090001 0000 0A000001 13C4 0A010001 13C4 UDP             297 sip a b\xff  c@h\n";
+        let entry = take_line(&mut &line[..]).expect("a line").expect("an entry");
+        let (name, data) = entry.engine.expect("an engine");
         assert_eq!((name.as_bytes(), &*data), (&b"sip"[..], &b"a b\xff  c@h"[..]));
     }
 
     #[test]
     fn no_line_makes_a_panic() {
         for cut in 0..TABLE.len() {
-            let _ = read_entry(&TABLE[cut..]);
-            let _ = read_entry(&TABLE[..cut]);
+            let _ = take_line(&mut &TABLE[cut..]);
+            let _ = take_line(&mut &TABLE[..cut]);
+        }
+    }
+
+    /// However little is read at a time, and with or without an end of the last line.
+    #[test]
+    fn lines_that_come_in_pieces() {
+        struct Pieces<'a>(&'a [u8], usize);
+        impl Read for Pieces<'_> {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                let size = self.1.min(into.len());
+                self.0.read(&mut into[..size])
+            }
+        }
+        let line = "TCP 0A090001 9C41 0A000001 0050 0A010001 1F90 ESTABLISHED     899";
+        let lines = format!("Pro \n{line} \n\nx\n{line} sip a b \n{line}8\t\n{line}8");
+        for size in 1..=lines.len() {
+            let entries: Vec<_> = Connections::new(Pieces(lines.as_bytes(), size)).expect("a title").collect();
+            let expires: Vec<_> = entries.iter().map(|entry| entry.as_ref().ok().map(|entry| entry.expires)).collect();
+            assert_eq!(expires, [Some(899), None, None, Some(899), None, Some(8998)]);
+            let engine = entries[3].as_ref().expect("an entry").engine.as_ref().expect("an engine");
+            assert_eq!((engine.0.as_bytes(), &*engine.1), (&b"sip"[..], &b"a b "[..]));
+            let error = entries[2].as_ref().expect_err("no entry").to_string();
+            assert!(error.ends_with(r#""x" is no connection"#), "{error}");
         }
     }
 }

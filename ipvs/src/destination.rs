@@ -2,12 +2,16 @@
 
 use std::num::NonZeroU16;
 
+use ipvs_sys::Malformed;
 use ipvs_sys::uapi::{
     DestAttrs, IP_VS_CONN_F_BYPASS, IP_VS_CONN_F_DROUTE, IP_VS_CONN_F_FWD_MASK, IP_VS_CONN_F_LOCALNODE,
     IP_VS_CONN_F_MASQ, IP_VS_CONN_F_TUNNEL, IP_VS_CONN_F_TUNNEL_TYPE_GRE, IP_VS_CONN_F_TUNNEL_TYPE_GUE,
-    IP_VS_CONN_F_TUNNEL_TYPE_IPIP, IP_VS_TUNNEL_ENCAP_FLAG_CSUM, IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM,
+    IP_VS_CONN_F_TUNNEL_TYPE_IPIP, IP_VS_TUNNEL_ENCAP_FLAG_CSUM, IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM, IPVS_DEST_ATTR_ADDR,
+    IPVS_DEST_ATTR_ADDR_FAMILY, IPVS_DEST_ATTR_FWD_METHOD, IPVS_DEST_ATTR_L_THRESH, IPVS_DEST_ATTR_PORT,
+    IPVS_DEST_ATTR_TUN_FLAGS, IPVS_DEST_ATTR_TUN_PORT, IPVS_DEST_ATTR_TUN_TYPE, IPVS_DEST_ATTR_U_THRESH,
+    IPVS_DEST_ATTR_WEIGHT,
 };
-use ipvs_sys::wire::{Be16, Unknown};
+use ipvs_sys::wire::{Address, Attributes, Be16, Unknown, Wire};
 
 use crate::family::Family;
 use crate::key::{DestinationKey, KeyAttrs};
@@ -222,47 +226,54 @@ impl Destination {
     }
 
     /// What the kernel says of a destination of a service of that family. Absent attributes have their defaults;
-    /// nothing is refused.
-    pub(crate) fn from_attributes(attributes: &DestAttrs, service: Family) -> Self {
-        let DestAttrs {
-            addr,
-            port,
-            fwd_method,
-            weight,
-            u_thresh,
-            l_thresh,
-            addr_family,
-            tun_type,
-            tun_port,
-            tun_flags,
-            // Observed.
-            active_conns: _,
-            inact_conns: _,
-            persist_conns: _,
-            stats: _,
-            stats64: _,
-            unknown: _,
-        } = attributes;
+    /// nothing is refused. What is no setting is left to `others`.
+    #[inline]
+    pub(crate) fn read<'a>(
+        bytes: &'a [u8],
+        service: Family,
+        mut others: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
+    ) -> Result<Self, Malformed> {
+        let (mut address, mut port, mut family) = (Address::default(), Be16(0), 0);
+        let (mut method, mut tunnel_type, mut tunnel_port, mut tunnel_flags) = (0, 0, Be16(0), 0);
+        let (mut weight, mut upper_threshold, mut lower_threshold) = (0, 0, 0);
+        DestAttrs::each(bytes, |number, value| {
+            match number {
+                IPVS_DEST_ATTR_ADDR => address = Wire::read(value)?,
+                IPVS_DEST_ATTR_PORT => port = Wire::read(value)?,
+                IPVS_DEST_ATTR_FWD_METHOD => method = Wire::read(value)?,
+                IPVS_DEST_ATTR_WEIGHT => weight = Wire::read(value)?,
+                IPVS_DEST_ATTR_U_THRESH => upper_threshold = Wire::read(value)?,
+                IPVS_DEST_ATTR_L_THRESH => lower_threshold = Wire::read(value)?,
+                IPVS_DEST_ATTR_ADDR_FAMILY => family = Wire::read(value)?,
+                IPVS_DEST_ATTR_TUN_TYPE => tunnel_type = Wire::read(value)?,
+                IPVS_DEST_ATTR_TUN_PORT => tunnel_port = Wire::read(value)?,
+                IPVS_DEST_ATTR_TUN_FLAGS => tunnel_flags = Wire::read(value)?,
+                _ => others(number, value)?,
+            }
+            Ok(())
+        })?;
         // A kernel before 3.18 does not say the family.
-        let family = addr_family.filter(|number| *number != 0).map_or(service, Family::from_number);
-        let tunnel = Tunnel::from_numbers(
-            tun_type.unwrap_or_default(),
-            tun_port.unwrap_or_default().0,
-            tun_flags.unwrap_or_default(),
-        );
-        Self {
-            key: DestinationKey { address: family.address(addr.unwrap_or_default()), port: port.unwrap_or_default().0 },
-            forwarding: Forwarding::from_numbers(fwd_method.unwrap_or_default(), tunnel),
-            weight: weight.unwrap_or_default(),
-            upper_threshold: u_thresh.unwrap_or_default(),
-            lower_threshold: l_thresh.unwrap_or_default(),
-        }
+        let family = if family == 0 { service } else { Family::from_number(family) };
+        let tunnel = Tunnel::from_numbers(tunnel_type, tunnel_port.0, tunnel_flags);
+        Ok(Self {
+            key: DestinationKey { address: family.address(address), port: port.0 },
+            forwarding: Forwarding::from_numbers(method, tunnel),
+            weight,
+            upper_threshold,
+            lower_threshold,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(attributes: &DestAttrs, service: Family) -> Destination {
+        let mut bytes = Vec::new();
+        attributes.write(&mut bytes);
+        Destination::read(&bytes, service, |number, _| panic!("{number} is no setting")).expect("a destination")
+    }
 
     fn all_methods() -> impl Iterator<Item = Forwarding> {
         (0..8).flat_map(|method| {
@@ -285,7 +296,7 @@ mod tests {
                     lower_threshold: 50,
                     ..Destination::new(key, forwarding)
                 };
-                assert_eq!(Destination::from_attributes(&destination.to_attributes(), Family::V4), destination);
+                assert_eq!(read(&destination.to_attributes(), Family::V4), destination);
             }
         }
     }
@@ -294,6 +305,6 @@ mod tests {
     fn without_a_family_it_is_the_services() {
         let key = DestinationKey { address: "2001:db8::1".parse().expect("an address"), port: 80 };
         let attributes = DestAttrs { addr_family: None, ..key.to_attributes() };
-        assert_eq!(Destination::from_attributes(&attributes, Family::V6).key, key);
+        assert_eq!(read(&attributes, Family::V6).key, key);
     }
 }

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use ipvs_sys::uapi::{DestAttrs, ServiceAttrs};
 use ipvs_sys::wire::{Address, Be16};
 
-use crate::family::{AF_INET, Family, Protocol, wire_address};
+use crate::family::{Family, Protocol, wire_address};
 
 /// What makes a service that service and no other.
 ///
@@ -72,19 +72,6 @@ impl ServiceKey {
         match self {
             Self::Address { port, .. } => Some(*port),
             Self::Fwmark { .. } => None,
-        }
-    }
-
-    /// The service that the attributes name.
-    pub(crate) fn from_attributes(attributes: &ServiceAttrs) -> Self {
-        let family = Family::from_number(attributes.af.unwrap_or(AF_INET));
-        match attributes.fwmark.and_then(NonZeroU32::new) {
-            Some(mark) => Self::Fwmark { mark, family },
-            None => Self::Address {
-                protocol: Protocol::from_number(attributes.protocol.unwrap_or(0)),
-                address: family.address(attributes.addr.unwrap_or_default()),
-                port: attributes.port.unwrap_or_default().0,
-            },
         }
     }
 

@@ -3,13 +3,16 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use ipvs_sys::Malformed;
 use ipvs_sys::uapi::{
     IP_VS_SVC_F_HASHED, IP_VS_SVC_F_ONEPACKET, IP_VS_SVC_F_PERSISTENT, IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2,
-    IP_VS_SVC_F_SCHED3, ServiceAttrs,
+    IP_VS_SVC_F_SCHED3, IPVS_SVC_ATTR_ADDR, IPVS_SVC_ATTR_AF, IPVS_SVC_ATTR_FLAGS, IPVS_SVC_ATTR_FWMARK,
+    IPVS_SVC_ATTR_NETMASK, IPVS_SVC_ATTR_PE_NAME, IPVS_SVC_ATTR_PORT, IPVS_SVC_ATTR_PROTOCOL, IPVS_SVC_ATTR_SCHED_NAME,
+    IPVS_SVC_ATTR_TIMEOUT, ServiceAttrs,
 };
-use ipvs_sys::wire::{FlagsMask, Unknown};
+use ipvs_sys::wire::{Address, Attributes, Be16, FlagsMask, Name, Unknown, Wire};
 
-use crate::family::Family;
+use crate::family::{AF_INET, Family, Protocol};
 use crate::key::ServiceKey;
 use crate::names::{Engine, Scheduler};
 
@@ -182,37 +185,44 @@ impl Service {
         }
     }
 
-    /// The service that the kernel describes. Absent attributes have their defaults; nothing is refused.
-    pub(crate) fn from_attributes(attributes: &ServiceAttrs) -> Self {
-        let ServiceAttrs {
-            // In the key.
-            af: _,
-            protocol: _,
-            addr: _,
-            port: _,
-            fwmark: _,
-            sched_name,
-            flags,
-            timeout,
-            netmask,
-            pe_name,
-            // Observed.
-            stats: _,
-            stats64: _,
-            unknown: _,
-        } = attributes;
-        let key = ServiceKey::from_attributes(attributes);
-        let family = key.family();
-        let bits = flags.unwrap_or_default().flags;
-        Self {
+    /// The service that the kernel describes. Absent attributes have their defaults; nothing is refused. What is no
+    /// setting is left to `others`.
+    #[inline]
+    pub(crate) fn read<'a>(
+        bytes: &'a [u8],
+        mut others: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
+    ) -> Result<Self, Malformed> {
+        let (mut af, mut protocol, mut address, mut port, mut mark) = (AF_INET, 0, Address::default(), Be16(0), 0);
+        let (mut scheduler, mut engine) = (Name::default(), Name::default());
+        let (mut bits, mut timeout, mut netmask) = (0, 0, None);
+        ServiceAttrs::each(bytes, |number, value| {
+            match number {
+                IPVS_SVC_ATTR_AF => af = Wire::read(value)?,
+                IPVS_SVC_ATTR_PROTOCOL => protocol = Wire::read(value)?,
+                IPVS_SVC_ATTR_ADDR => address = Wire::read(value)?,
+                IPVS_SVC_ATTR_PORT => port = Wire::read(value)?,
+                IPVS_SVC_ATTR_FWMARK => mark = Wire::read(value)?,
+                IPVS_SVC_ATTR_SCHED_NAME => scheduler = Wire::read(value)?,
+                IPVS_SVC_ATTR_FLAGS => bits = FlagsMask::read(value)?.flags,
+                IPVS_SVC_ATTR_TIMEOUT => timeout = Wire::read(value)?,
+                IPVS_SVC_ATTR_NETMASK => netmask = Some(Wire::read(value)?),
+                IPVS_SVC_ATTR_PE_NAME => engine = Wire::read(value)?,
+                _ => others(number, value)?,
+            }
+            Ok(())
+        })?;
+        let family = Family::from_number(af);
+        let key = ServiceKey::fwmark(mark, family)
+            .unwrap_or_else(|| ServiceKey::new(Protocol::from_number(protocol), family.address(address), port.0));
+        Ok(Self {
             key,
-            scheduler: sched_name.filter(|name| !name.is_empty()).map_or(Scheduler::NONE, Scheduler),
+            scheduler: if scheduler.is_empty() { Scheduler::NONE } else { Scheduler(scheduler) },
             flags: SchedulerFlags::from_bits_retain(bits & !SchedulerFlags::OTHERS),
-            persistence: (bits & IP_VS_SVC_F_PERSISTENT != 0).then_some(timeout.unwrap_or(0)),
+            persistence: (bits & IP_VS_SVC_F_PERSISTENT != 0).then_some(timeout),
             netmask: netmask.map_or(Netmask::host(family), |number| Netmask::from_number(number, family)),
-            engine: pe_name.filter(|name| !name.is_empty()).map(Engine),
+            engine: (!engine.is_empty()).then_some(Engine(engine)),
             one_packet: bits & IP_VS_SVC_F_ONEPACKET != 0,
-        }
+        })
     }
 }
 
@@ -221,6 +231,12 @@ mod tests {
     use std::net::Ipv6Addr;
 
     use super::*;
+
+    fn read(attributes: &ServiceAttrs) -> Service {
+        let mut bytes = Vec::new();
+        attributes.write(&mut bytes);
+        Service::read(&bytes, |number, _| panic!("{number} is no setting")).expect("a service")
+    }
 
     fn v6(text: &str) -> Ipv6Addr {
         text.parse().expect("an address")
@@ -242,10 +258,10 @@ mod tests {
                 netmask: Netmask::V4([255, 255, 0, 0].into()),
                 ..Service::new(ServiceKey::fwmark(7, Family::V4).expect("not 0"), Scheduler::MH)
             },
-            Service::new(ServiceKey::new(crate::family::Protocol::Other(99), [10, 0, 0, 1], 0), Scheduler::NONE),
+            Service::new(ServiceKey::new(Protocol::Other(99), [10, 0, 0, 1], 0), Scheduler::NONE),
         ];
         for service in services {
-            assert_eq!(Service::from_attributes(&service.to_attributes()), service);
+            assert_eq!(read(&service.to_attributes()), service);
         }
     }
 
@@ -254,7 +270,7 @@ mod tests {
         let service = Service::new(ServiceKey::tcp([10, 0, 0, 1], 80), Scheduler::RR);
         let mut attributes = service.to_attributes();
         attributes.flags = Some(FlagsMask { flags: IP_VS_SVC_F_HASHED, mask: u32::MAX });
-        assert_eq!(Service::from_attributes(&attributes), service);
+        assert_eq!(read(&attributes), service);
         assert_eq!(service.to_attributes().flags.expect("sent").flags, 0);
     }
 }

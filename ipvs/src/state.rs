@@ -3,8 +3,12 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use ipvs_sys::uapi::{DestAttrs, ServiceAttrs};
-use ipvs_sys::wire::Unknown;
+use ipvs_sys::Malformed;
+use ipvs_sys::uapi::{
+    IPVS_DEST_ATTR_ACTIVE_CONNS, IPVS_DEST_ATTR_INACT_CONNS, IPVS_DEST_ATTR_PERSIST_CONNS, IPVS_DEST_ATTR_STATS,
+    IPVS_DEST_ATTR_STATS64, IPVS_SVC_ATTR_STATS, IPVS_SVC_ATTR_STATS64,
+};
+use ipvs_sys::wire::{Unknown, Wire};
 
 use crate::daemon::{Role, SyncDaemon};
 use crate::destination::Destination;
@@ -12,7 +16,7 @@ use crate::family::Family;
 use crate::info::Info;
 use crate::key::{DestinationKey, ServiceKey};
 use crate::service::Service;
-use crate::stats::Stats;
+use crate::stats::{Counters, Seen, Stats};
 use crate::timeouts::Timeouts;
 
 /// What a director should hold.
@@ -135,29 +139,41 @@ pub struct DestinationState {
     pub unknown: Unknown,
 }
 
-/// What the kernel says of a service; its destinations are to be asked for.
-impl From<&mut ServiceAttrs> for ServiceState {
-    fn from(attributes: &mut ServiceAttrs) -> Self {
-        Self {
-            service: Service::from_attributes(attributes),
-            stats: Stats::best(attributes.stats64.as_ref(), attributes.stats.as_ref()),
-            destinations: Vec::new(),
-            unknown: std::mem::take(&mut attributes.unknown),
-        }
+impl ServiceState {
+    /// What the kernel says of a service; its destinations are to be asked for.
+    pub(crate) fn read(bytes: &[u8], counters: Counters) -> Result<Self, Malformed> {
+        let (mut stats, mut unknown) = (Seen::default(), Unknown::default());
+        let service = Service::read(bytes, |number, value| {
+            match number {
+                IPVS_SVC_ATTR_STATS => stats.short = value,
+                IPVS_SVC_ATTR_STATS64 => stats.whole = value,
+                _ => unknown.push(number, value),
+            }
+            Ok(())
+        })?;
+        Ok(Self { service, stats: stats.read(counters)?, destinations: Vec::new(), unknown })
     }
 }
 
 impl DestinationState {
     /// What the kernel says of a destination of a service of that family.
-    pub(crate) fn from_attributes(attributes: &mut DestAttrs, service: Family) -> Self {
-        Self {
-            destination: Destination::from_attributes(attributes, service),
-            active_connections: attributes.active_conns.unwrap_or_default(),
-            inactive_connections: attributes.inact_conns.unwrap_or_default(),
-            persistent_connections: attributes.persist_conns.unwrap_or_default(),
-            stats: Stats::best(attributes.stats64.as_ref(), attributes.stats.as_ref()),
-            unknown: std::mem::take(&mut attributes.unknown),
-        }
+    #[inline]
+    pub(crate) fn read(bytes: &[u8], service: Family, counters: Counters) -> Result<Self, Malformed> {
+        let (mut active_connections, mut inactive_connections, mut persistent_connections) = (0, 0, 0);
+        let (mut stats, mut unknown) = (Seen::default(), Unknown::default());
+        let destination = Destination::read(bytes, service, |number, value| {
+            match number {
+                IPVS_DEST_ATTR_ACTIVE_CONNS => active_connections = Wire::read(value)?,
+                IPVS_DEST_ATTR_INACT_CONNS => inactive_connections = Wire::read(value)?,
+                IPVS_DEST_ATTR_PERSIST_CONNS => persistent_connections = Wire::read(value)?,
+                IPVS_DEST_ATTR_STATS => stats.short = value,
+                IPVS_DEST_ATTR_STATS64 => stats.whole = value,
+                _ => unknown.push(number, value),
+            }
+            Ok(())
+        })?;
+        let stats = stats.read(counters)?;
+        Ok(Self { destination, active_connections, inactive_connections, persistent_connections, stats, unknown })
     }
 }
 

@@ -1,7 +1,12 @@
 //! Counters and rates.
 
-use ipvs_sys::uapi::StatsAttrs;
-use ipvs_sys::wire::Counter;
+use ipvs_sys::Malformed;
+use ipvs_sys::uapi::{
+    IPVS_STATS_ATTR_CONNS, IPVS_STATS_ATTR_CPS, IPVS_STATS_ATTR_INBPS, IPVS_STATS_ATTR_INBYTES, IPVS_STATS_ATTR_INPKTS,
+    IPVS_STATS_ATTR_INPPS, IPVS_STATS_ATTR_OUTBPS, IPVS_STATS_ATTR_OUTBYTES, IPVS_STATS_ATTR_OUTPKTS,
+    IPVS_STATS_ATTR_OUTPPS, StatsAttrs,
+};
+use ipvs_sys::wire::{Attributes, Counter, Wire};
 
 /// What went through a service or to a destination.
 ///
@@ -52,28 +57,52 @@ pub struct Rates {
     pub outgoing_bytes: u64,
 }
 
-impl Stats {
-    /// The whole counters if the kernel has them (since 4.1), else their low 32 bits.
-    pub(crate) fn best(whole: Option<&StatsAttrs>, short: Option<&StatsAttrs>) -> Self {
-        let Some(attributes) = whole.or(short) else { return Self::default() };
-        let StatsAttrs { conns, inpkts, outpkts, inbytes, outbytes, cps, inpps, outpps, inbps, outbps, unknown: _ } =
-            attributes;
-        let number = |counter: &Option<Counter>| counter.unwrap_or_default().0;
-        Self {
-            connections: number(conns),
-            incoming_packets: number(inpkts),
-            outgoing_packets: number(outpkts),
-            incoming_bytes: number(inbytes),
-            outgoing_bytes: number(outbytes),
-            rates: Rates {
-                connections: number(cps),
-                incoming_packets: number(inpps),
-                outgoing_packets: number(outpps),
-                incoming_bytes: number(inbps),
-                outgoing_bytes: number(outbps),
-            },
+/// Whether counters are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Counters {
+    Read,
+    /// They stay at 0.
+    Leave,
+}
+
+/// Counters as the kernel says them, twice since 4.1: whole, and their low 32 bits. Empty if it does not.
+#[derive(Default)]
+pub(crate) struct Seen<'a> {
+    pub(crate) whole: &'a [u8],
+    pub(crate) short: &'a [u8],
+}
+
+impl Seen<'_> {
+    #[inline]
+    pub(crate) fn read(&self, counters: Counters) -> Result<Stats, Malformed> {
+        match counters {
+            Counters::Leave => Ok(Stats::default()),
+            Counters::Read if self.whole.is_empty() => read(self.short),
+            Counters::Read => read(self.whole),
         }
     }
+}
+
+fn read(bytes: &[u8]) -> Result<Stats, Malformed> {
+    let mut stats = Stats::default();
+    StatsAttrs::each(bytes, |number, value| {
+        let place = match number {
+            IPVS_STATS_ATTR_CONNS => &mut stats.connections,
+            IPVS_STATS_ATTR_INPKTS => &mut stats.incoming_packets,
+            IPVS_STATS_ATTR_OUTPKTS => &mut stats.outgoing_packets,
+            IPVS_STATS_ATTR_INBYTES => &mut stats.incoming_bytes,
+            IPVS_STATS_ATTR_OUTBYTES => &mut stats.outgoing_bytes,
+            IPVS_STATS_ATTR_CPS => &mut stats.rates.connections,
+            IPVS_STATS_ATTR_INPPS => &mut stats.rates.incoming_packets,
+            IPVS_STATS_ATTR_OUTPPS => &mut stats.rates.outgoing_packets,
+            IPVS_STATS_ATTR_INBPS => &mut stats.rates.incoming_bytes,
+            IPVS_STATS_ATTR_OUTBPS => &mut stats.rates.outgoing_bytes,
+            _ => return Ok(()),
+        };
+        *place = Counter::read(value)?.0;
+        Ok(())
+    })?;
+    Ok(stats)
 }
 
 #[cfg(test)]
@@ -82,11 +111,19 @@ mod tests {
 
     #[test]
     fn the_whole_counters_win() {
-        let whole = StatsAttrs { conns: Some(Counter(1 << 40)), outbps: Some(Counter(9)), ..StatsAttrs::default() };
-        let short = StatsAttrs { conns: Some(Counter(0)), ..StatsAttrs::default() };
-        let stats = Stats::best(Some(&whole), Some(&short));
+        let bytes = |attributes: StatsAttrs| {
+            let mut bytes = Vec::new();
+            attributes.write(&mut bytes);
+            bytes
+        };
+        let whole =
+            &bytes(StatsAttrs { conns: Some(Counter(1 << 40)), outbps: Some(Counter(9)), ..StatsAttrs::default() });
+        let short = &bytes(StatsAttrs { conns: Some(Counter(3)), ..StatsAttrs::default() });
+        let stats = Seen { whole, short }.read(Counters::Read).expect("counters");
         assert_eq!((stats.connections, stats.rates.outgoing_bytes), (1 << 40, 9));
-        assert_eq!(Stats::best(Some(&whole), None), stats);
-        assert_eq!(Stats::best(None, Some(&short)), Stats::default());
+        assert_eq!(Seen { whole, short: &[] }.read(Counters::Read), Ok(stats));
+        assert_eq!(Seen { whole: &[], short }.read(Counters::Read).expect("counters").connections, 3);
+        assert_eq!(Seen::default().read(Counters::Read), Ok(Stats::default()));
+        assert_eq!(Seen { whole, short }.read(Counters::Leave), Ok(Stats::default()));
     }
 }

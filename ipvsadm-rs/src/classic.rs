@@ -21,9 +21,7 @@ pub(crate) fn write_out(write: impl FnOnce(&mut dyn Write) -> Result<(), std::io
 }
 
 pub(crate) fn change(director: &mut Client, change: &Change) -> Result<(), Failure> {
-    if std::io::stderr().is_terminal() {
-        warn_of_direct_routing(director, change);
-    }
+    warn_of_direct_routing(director, change);
     let refused = director.submit(std::slice::from_ref(change)).map_err(|error| messages::refused(change, &error))?;
     match refused.first() {
         Some((_, error)) => Err(messages::refused(change, error)),
@@ -36,7 +34,7 @@ pub(crate) fn change(director: &mut Client, change: &Change) -> Result<(), Failu
 fn warn_of_direct_routing(director: &mut Client, change: &Change) {
     use ipvs::Forwarding::{DirectRoute, Masquerade};
     let Change::EditDestination(key, new) = change else { return };
-    if new.forwarding != DirectRoute {
+    if new.forwarding != DirectRoute || !std::io::stderr().is_terminal() {
         return;
     }
     let old = director.destinations(key).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The system's names of hosts and ports. Here and nowhere else.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
@@ -17,13 +17,14 @@ const NI_NAMEREQD: i32 = 8;
 const NI_DGRAM: i32 = 16;
 
 /// The name service of the system: `/etc/hosts`, DNS, `/etc/services` and what else nsswitch.conf names. Answers are
-/// remembered, for listings and files ask for the same again and again.
+/// remembered, for listings and files ask for the same again and again. (Not by a hash: that would begin with random
+/// numbers from the kernel, for many a command line that asks for no name.)
 #[derive(Debug, Default)]
 pub(crate) struct System {
-    hosts: HashMap<IpAddr, Option<String>>,
-    ports: HashMap<(u16, Protocol), Option<String>>,
-    addresses: HashMap<(String, Family), Option<IpAddr>>,
-    port_numbers: HashMap<(String, Protocol), Option<u16>>,
+    hosts: BTreeMap<IpAddr, Option<String>>,
+    ports: BTreeMap<(u16, Protocol), Option<String>>,
+    addresses: BTreeMap<(String, Family), Option<IpAddr>>,
+    port_numbers: BTreeMap<(String, Protocol), Option<u16>>,
 }
 
 impl Resolver for System {

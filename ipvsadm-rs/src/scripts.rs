@@ -82,7 +82,9 @@ fn refuse_unless_empty(program: &str) -> Result<(), Failure> {
 }
 
 fn go_there(desired: &Config) -> Result<(), Failure> {
-    match ipvs::apply(&mut Told(&mut classic::open()?), desired, &Options::default()) {
+    let mut director = classic::open()?;
+    director.leave_counters();
+    match ipvs::apply(&mut Told(&mut director), desired, &Options::default()) {
         Ok(_) => Ok(()),
         Err(ApplyError::Director(error)) => Err(messages::unanswered(&error)),
         Err(ApplyError::NotArrived { refused, .. }) if refused.is_empty() => {

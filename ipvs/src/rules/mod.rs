@@ -10,6 +10,7 @@ mod address;
 mod command;
 mod config;
 mod draft;
+mod endpoint;
 mod flags;
 mod judge;
 mod number;
@@ -25,6 +26,7 @@ mod write;
 
 pub use command::{Columns, Command, Listing, Subject};
 pub use config::{Doubt, LineWarning, ReadConfig, read_config, write_config};
+pub use endpoint::{write_address, write_endpoint};
 #[cfg(feature = "serde")]
 pub(crate) use flags::read_flags;
 pub use flags::{FlagError, flag_names, parse_flags};
@@ -33,5 +35,4 @@ pub use problem::{Problem, ProblemKind, Row, Text};
 pub use read::{Line, LineError, Lines, parse, parse_posix};
 pub use reason::Reason;
 pub use resolver::{Namer, Numeric, Resolver};
-pub use saved::{write_address, write_endpoint};
 pub use write::{has_words, write_change, write_destination, write_service};

@@ -1,9 +1,10 @@
-//! How options are written in a saved line: one function for each. And addresses.
+//! How options are written in a saved line: one function for each.
 
 use std::fmt;
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
+use super::endpoint::write_endpoint;
 use super::flags::flag_names;
 use super::resolver::Namer;
 use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
@@ -181,94 +182,5 @@ pub(crate) fn tunnel(line: &mut Line<'_>, saved: &Saved<'_>) {
         }
         // No words for it.
         Some(Tunnel::Other { .. }) | None => {}
-    }
-}
-
-/// Append `A.B.C.D:P` or `[IPv6]:P`, with names where `names` knows some ([`Numeric`](super::Numeric) knows none).
-/// Ports have names only with a protocol.
-pub fn write_endpoint(
-    out: &mut Vec<u8>,
-    address: IpAddr,
-    port: u16,
-    protocol: Option<Protocol>,
-    names: &mut dyn Namer,
-) {
-    let host = names.host_name(address);
-    // Port 0 is no port, and has no name.
-    let port_name = protocol.filter(|_| port != 0).and_then(|protocol| names.port_name(port, protocol));
-    if address.is_ipv6() {
-        out.push(b'[');
-    }
-    match host {
-        Some(host) => out.extend_from_slice(host.as_bytes()),
-        None => write_address(out, address),
-    }
-    if address.is_ipv6() {
-        out.push(b']');
-    }
-    out.push(b':');
-    match port_name {
-        Some(name) => out.extend_from_slice(name.as_bytes()),
-        None => out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes()),
-    }
-}
-
-/// Append an address as `inet_ntop` writes it.
-pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => write_v4(out, address.octets()),
-        IpAddr::V6(address) => match embedded_v4(address) {
-            Some(octets) => {
-                out.extend_from_slice(b"::");
-                write_v4(out, octets);
-            }
-            // Writing to memory does not fail.
-            None => drop(write!(out, "{address}")),
-        },
-    }
-}
-
-fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
-    for (place, octet) in octets.into_iter().enumerate() {
-        if place > 0 {
-            out.push(b'.');
-        }
-        out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-    }
-}
-
-/// `::10.0.0.1`, which C writes with dots and Rust without. `::1` and the like are plain.
-fn embedded_v4(address: Ipv6Addr) -> Option<[u8; 4]> {
-    match address.segments() {
-        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => {
-            let [.., a, b, c, d] = address.octets();
-            Some([a, b, c, d])
-        }
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_as_c_writes_them() {
-        for text in [
-            "::1",
-            "::2",
-            "::",
-            "::10.0.0.1",
-            "::0.1.0.128",
-            "::ffff:10.0.0.1",
-            "64:ff9b::a00:1",
-            "2001:db8::1",
-            "1:0:0:2::3",
-            "1.2.3.4",
-        ] {
-            let mut out = Vec::new();
-            write_address(&mut out, text.parse().expect("an address"));
-            assert_eq!(String::from_utf8_lossy(&out), text);
-        }
     }
 }

@@ -5,13 +5,15 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use ipvs::rules::{Columns, Listing, Namer, write_endpoint};
-use ipvs::{Client, ConnectionEntry, Protocol};
+use ipvs::{Client, ConnectionEntry, Name, Protocol};
 
-use super::number::left;
 use crate::failure::{Failure, exit};
 use crate::messages;
 
 const FILE: &str = "/proc/net/ip_vs_conn";
+
+/// Rows are given away in pieces of about that size: one by one costs more than it takes to write some.
+const PIECE: usize = 4096;
 
 /// The connections, in the kernel's order, as they are read.
 pub(crate) fn connections(
@@ -23,7 +25,7 @@ pub(crate) fn connections(
     // Whoever may not ask IPVS anything is told so, and so is who has none; the file alone does not say it.
     director.info().map_err(|error| messages::unanswered(&error))?;
     let unreadable = |what: &str, error: &dyn Display| Failure::Said(format!("{what} {FILE}: {error}"), exit::LISTING);
-    let entries = director.connections().map_err(|error| unreadable("cannot open file", &error))?;
+    let mut entries = director.connections().map_err(|error| unreadable("cannot open file", &error))?;
     let engines = listing.columns == Columns::PersistentConnections;
     writeln!(out, "IPVS connection entries")?;
     if engines {
@@ -35,14 +37,22 @@ pub(crate) fn connections(
     } else {
         writeln!(out, "pro expire {:<11} {:<18} {:<18} destination", "state", "source", "virtual")?;
     }
-    let mut row = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| unreadable("unexpected input from", &error))?;
-        row.clear();
-        write_row(&mut row, &entry, engines, names);
-        out.write_all(&row)?;
+    let mut rows = Vec::new();
+    // By reference: an entry is large to move.
+    while let Some(entry) = &entries.next() {
+        match entry {
+            Ok(entry) => write_row(&mut rows, entry, engines, names),
+            Err(error) => {
+                out.write_all(&rows)?;
+                return Err(unreadable("unexpected input from", error));
+            }
+        }
+        if rows.len() > PIECE {
+            out.write_all(&rows)?;
+            rows.clear();
+        }
     }
-    Ok(())
+    Ok(out.write_all(&rows)?)
 }
 
 fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &mut dyn Namer) {
@@ -53,42 +63,90 @@ fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &
         b"SCTP" => Some(Protocol::Sctp),
         _ => None,
     };
-    left(row, protocol.as_bytes(), 3);
-    row.push(b' ');
+    name_column::<4>(row, protocol);
     let start = row.len();
-    two_digits(row, expires / 60);
-    row.push(b':');
-    two_digits(row, expires % 60);
-    row.resize(row.len().max(start + 6), b' ');
-    row.push(b' ');
-    left(row, state.as_bytes(), 11);
-    row.push(b' ');
-    let mut address = |row: &mut Vec<u8>, of: &SocketAddr, width| {
+    minutes(row, expires / 60);
+    let seconds = (expires % 60) as u8;
+    row.extend_from_slice(&[b':', b'0' + seconds / 10, b'0' + seconds % 10]);
+    end_column::<7>(row, start);
+    name_column::<12>(row, state);
+    let mut endpoint = |row: &mut Vec<u8>, of: &SocketAddr| write_endpoint(row, of.ip(), of.port(), ports, names);
+    for of in [client, service] {
         let start = row.len();
-        write_endpoint(row, of.ip(), of.port(), ports, names);
-        row.resize(row.len().max(start + width), b' ');
-    };
-    address(row, client, 18);
-    row.push(b' ');
-    address(row, service, 18);
-    row.push(b' ');
-    match engine {
+        endpoint(row, of);
+        end_column::<19>(row, start);
+    }
+    let start = row.len();
+    endpoint(row, destination);
+    if engines && let Some((name, data)) = engine {
         // These widths are not those of the title: kept, for those who cut by column.
-        Some((name, data)) if engines => {
-            address(row, destination, 16);
-            row.push(b' ');
-            left(row, name.as_bytes(), 18);
-            row.push(b' ');
-            row.extend_from_slice(data);
-        }
-        _ => address(row, destination, 0),
+        end_column::<17>(row, start);
+        name_column::<19>(row, name);
+        row.extend_from_slice(data);
     }
     row.push(b'\n');
 }
 
-fn two_digits(row: &mut Vec<u8>, number: u32) {
-    if number < 10 {
-        row.push(b'0');
+fn name_column<const WIDTH: usize>(row: &mut Vec<u8>, name: &Name) {
+    let start = row.len();
+    row.extend_from_slice(name.padded());
+    row.truncate(start + name.as_bytes().len());
+    end_column::<WIDTH>(row, start);
+}
+
+/// Append blanks up to the next column, `WIDTH` behind the start of this one, or one if this one is full.
+fn end_column<const WIDTH: usize>(row: &mut Vec<u8>, start: usize) {
+    let end = (row.len() + 1).max(start + WIDTH);
+    // As many as can be missing, then cut: a fixed number is a move or two, any number a call.
+    row.extend_from_slice(&[b' '; WIDTH]);
+    row.truncate(end);
+}
+
+fn minutes(row: &mut Vec<u8>, number: u32) {
+    let digit = |unit| b'0' + (number / unit % 10) as u8;
+    match number {
+        0..100 => row.extend_from_slice(&[digit(10), digit(1)]),
+        100..1000 => row.extend_from_slice(&[digit(100), digit(10), digit(1)]),
+        _ => row.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
     }
-    row.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs::Connections;
+    use ipvs::rules::Numeric;
+
+    use super::*;
+
+    fn row(line: &str, engines: bool) -> String {
+        let table = format!("Pro \n{line}\n");
+        let entry = Connections::new(table.as_bytes()).expect("a table").next().expect("a line").expect("an entry");
+        let mut row = Vec::new();
+        write_row(&mut row, &entry, engines, &mut Numeric);
+        String::from_utf8(row).expect("text")
+    }
+
+    #[test]
+    fn full_columns_stay_apart() {
+        for (line, shown) in [
+            (
+                "TCP 0A090001 9C41 0A000001 0050 0A010001 1F90 ESTABLISHED     899",
+                "TCP 14:59  ESTABLISHED 10.9.0.1:40001     10.0.0.1:80        10.1.0.1:8080\n",
+            ),
+            (
+                "SCTP FFFFFFFF FFFF FFFFFFFF FFFF 00000000 0000 SHUTDOWN_RECEIV 7200",
+                "SCTP 120:00 SHUTDOWN_RECEIV 255.255.255.255:65535 255.255.255.255:65535 0.0.0.0:0\n",
+            ),
+            (
+                "IP  0A090001 0000 00000007 0000 0A010001 0000 NONE            4294967295",
+                "IP  71582788:15 NONE        10.9.0.1:0         0.0.0.7:0          10.1.0.1:0\n",
+            ),
+        ] {
+            assert_eq!(row(line, false), shown);
+        }
+        assert_eq!(
+            row("UDP 0A090001 0000 0A000001 13C4 0A010001 13C4 UDP 0 sip a  b", true),
+            "UDP 00:00  UDP         10.9.0.1:0         10.0.0.1:5060      10.1.0.1:5060    sip                a  b\n"
+        );
+    }
 }

@@ -26,6 +26,9 @@ pub(crate) fn table(
     writeln!(out, "IP Virtual Server version {} (size={})", info.version, info.connection_table_size)?;
     let mut view = View::new(listing, names);
     view.write_titles(out)?;
+    if view.layout != Layout::Counters {
+        director.leave_counters();
+    }
     let mut services = director.services().map_err(|error| messages::unanswered(&error))?;
     if listing.sorted {
         services.sort_unstable_by_key(|state| state.service.key);
@@ -81,6 +84,7 @@ pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(),
 
 /// The table as lines for `--restore`.
 pub(crate) fn rules(out: &mut impl Write, director: &mut Client, names: &mut dyn Namer) -> Result<(), Failure> {
+    director.leave_counters();
     let mut services = director.services().map_err(|error| messages::unanswered(&error))?;
     services.sort_unstable_by_key(|state| state.service.key);
     let (mut text, mut servers) = (Vec::new(), Vec::new());

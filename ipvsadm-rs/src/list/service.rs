@@ -22,7 +22,7 @@ impl View<'_> {
         let start = self.text.len();
         name(&mut self.text, &state.service.key, self.names);
         if self.layout == Layout::Counters {
-            pad(&mut self.text, start, SERVICE_WIDTH);
+            pad::<SERVICE_WIDTH>(&mut self.text, start);
             for column in self.columns {
                 self.cell((column.service)(&state.stats), column.width);
             }
@@ -45,7 +45,7 @@ impl View<'_> {
         if server.address.is_ipv4() {
             self.text.truncate(start + SERVER_WIDTH);
         }
-        pad(&mut self.text, start, SERVER_WIDTH);
+        pad::<SERVER_WIDTH>(&mut self.text, start);
         for column in self.columns {
             if self.layout != Layout::Counters {
                 self.text.push(b' ');
@@ -70,9 +70,12 @@ impl View<'_> {
     }
 }
 
-fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
-    let end = out.len().max(start + width);
-    out.resize(end, b' ');
+/// Append blanks until there are `WIDTH` bytes from `start` on.
+fn pad<const WIDTH: usize>(out: &mut Vec<u8>, start: usize) {
+    let end = out.len().max(start + WIDTH);
+    // As many as can be missing, then cut: a fixed number is a move or two, any number a call.
+    out.extend_from_slice(&[b' '; WIDTH]);
+    out.truncate(end);
 }
 
 fn endpoint(

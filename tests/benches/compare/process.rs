@@ -8,7 +8,7 @@ use crate::programs::Program;
 use crate::{closer, namespace, timed};
 
 const TASK: &str = "one -A";
-const ROUNDS: u8 = 9;
+const ROUNDS: usize = 9;
 
 pub(crate) fn jobs() -> Vec<Test> {
     ["", QUICK].map(|kind| Test::new(format!("{kind}{TASK}"), measure)).to_vec()
@@ -17,10 +17,11 @@ pub(crate) fn jobs() -> Vec<Test> {
 fn measure() -> Result<()> {
     namespace::fresh(|| {
         for round in 0..ROUNDS {
-            for program in Program::ALL {
+            let results = Program::each(round, |program| {
                 let service = format!("10.{}.0.{round}:80", program as u8);
-                timed::run(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")?;
-            }
+                timed::run(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")
+            });
+            results.into_iter().try_for_each(|result| result.map(drop))?;
         }
         for program in Program::ALL {
             let service = format!("10.{}.1.0:80", program as u8);

@@ -15,8 +15,18 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    /// In the order in which they take turns.
     pub(crate) const ALL: [Program; 3] = [Program::Reference, Program::Floor, Program::Ours];
+
+    /// What each makes of a round, in the order of `ALL`. They take turns in being the first: what one has left in the
+    /// kernel's caches helps the next.
+    pub(crate) fn each<T>(round: usize, mut by: impl FnMut(Program) -> T) -> [T; 3] {
+        let mut results: [Option<T>; 3] = Default::default();
+        for turn in 0..3 {
+            let at = (round + turn) % 3;
+            results[at] = Some(by(Program::ALL[at]));
+        }
+        results.map(|result| result.expect("each had its turn"))
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {

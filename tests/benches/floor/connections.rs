@@ -1,37 +1,32 @@
 //! The kernel's text of the connections → ipvsadm's.
 
 use crate::kernel::{open_file, read_some, write_all};
-use crate::text::{endpoint, number, pad, take_hex, take_number};
+use crate::text::{endpoint, hex, number, pad, take_number};
 
-/// The kernel never gives more at a time.
+/// The kernel never gives more at a time, and always whole lines.
 const PAGE: usize = 4096;
 
 pub(crate) fn list() {
     let file = open_file(b"/proc/net/ip_vs_conn\0");
-    let mut page = [0; 2 * PAGE];
-    let mut filled = 0;
+    let mut page = [0; PAGE];
     let mut out = Vec::with_capacity(128 * 1024);
     out.extend_from_slice(
         b"IPVS connection entries\npro expire state       source             virtual            destination\n",
     );
-    let mut first = true;
+    let mut title = true;
     loop {
-        let got = read_some(file, &mut page[filled..]);
-        filled += got;
+        let got = read_some(file, &mut page);
         if got == 0 {
             break;
         }
-        let mut rest = &page[..filled];
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            if !first {
-                line(&mut out, &rest[..end]);
-            }
-            first = false;
-            rest = &rest[end + 1..];
+        let mut rest = &page[..got];
+        if title {
+            rest = behind_line(rest);
+            title = false;
         }
-        let left = rest.len();
-        page.copy_within(filled - left..filled, 0);
-        filled = left;
+        while !rest.is_empty() {
+            rest = line(&mut out, rest);
+        }
         if out.len() > 64 * 1024 {
             write_all(&out);
             out.clear();
@@ -40,54 +35,50 @@ pub(crate) fn list() {
     write_all(&out);
 }
 
+/// `0A000001 0050 ` or `2001:0db8:0000:0000:0000:0000:0000:0001 0050 `
 #[inline]
-fn word<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
-    let text = *rest;
-    let mut start = 0;
-    while start < text.len() && text[start] == b' ' {
-        start += 1;
-    }
-    let mut end = start;
-    while end < text.len() && text[end] != b' ' {
-        end += 1;
-    }
-    *rest = &text[end..];
-    &text[start..end]
-}
-
-#[inline]
-fn take_address(rest: &mut &[u8]) -> (bool, [u8; 16], u16) {
-    let mut text = word(rest);
+fn take_endpoint(rest: &mut &[u8]) -> (bool, [u8; 16], u16) {
     let mut address = [0; 16];
-    let is_v6 = text.len() > 8;
+    let is_v6 = rest[8] != b' ';
     if is_v6 {
         for group in address.chunks_exact_mut(2) {
-            group.copy_from_slice(&(take_hex(&mut text) as u16).to_be_bytes());
-            text = text.get(1..).unwrap_or(&[]);
+            group.copy_from_slice(&four(rest).to_be_bytes());
+            *rest = &rest[5..];
         }
     } else {
-        address[..4].copy_from_slice(&take_hex(&mut text).to_be_bytes());
+        let digits = u64::from_be_bytes(*rest.first_chunk().expect("eight digits"));
+        address[..4].copy_from_slice(&hex(digits).to_be_bytes());
+        *rest = &rest[9..];
     }
-    (is_v6, address, take_hex(&mut word(rest)) as u16)
+    let port = four(rest);
+    *rest = &rest[5..];
+    (is_v6, address, port)
 }
 
-fn line(out: &mut Vec<u8>, mut rest: &[u8]) {
-    let start = out.len();
-    out.extend_from_slice(word(&mut rest));
-    pad(out, start, 4);
-    let client = take_address(&mut rest);
-    let service = take_address(&mut rest);
-    let server = take_address(&mut rest);
-    let state = word(&mut rest);
-    let expires = take_number(&mut word(&mut rest));
+#[inline]
+fn four(text: &[u8]) -> u16 {
+    hex(u32::from_be_bytes(*text.first_chunk().expect("four digits")).into()) as u16
+}
+
+/// Writes a line of ipvsadm's for the first one of the kernel's, and returns the others.
+fn line<'a>(out: &mut Vec<u8>, text: &'a [u8]) -> &'a [u8] {
+    // Protocol and state stand in as many columns here as there.
+    out.extend_from_slice(&text[..4]);
+    let mut rest = &text[4..];
+    let client = take_endpoint(&mut rest);
+    let service = take_endpoint(&mut rest);
+    let server = take_endpoint(&mut rest);
+    let (state, mut rest) = rest.split_at(12);
+    while rest[0] == b' ' {
+        rest = &rest[1..];
+    }
+    let expires = take_number(&mut rest);
     let start = out.len();
     two_digits(out, expires / 60);
     out.push(b':');
     two_digits(out, expires % 60);
     pad(out, start, 7);
-    let start = out.len();
     out.extend_from_slice(state);
-    pad(out, start, 12);
     for (is_v6, address, port) in [client, service] {
         let start = out.len();
         endpoint(out, is_v6, &address, port);
@@ -97,6 +88,12 @@ fn line(out: &mut Vec<u8>, mut rest: &[u8]) {
     let (is_v6, address, port) = server;
     endpoint(out, is_v6, &address, port);
     out.push(b'\n');
+    behind_line(rest)
+}
+
+fn behind_line(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|byte| *byte == b'\n').expect("a line");
+    &text[end + 1..]
 }
 
 fn two_digits(out: &mut Vec<u8>, value: u32) {

@@ -49,8 +49,12 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
 const AT_ONCE: usize = 8;
+/// With the kernel's own bookkeeping it fills a page: of more it takes two.
+const PAGE: usize = 4096 - 320;
+/// The kernel makes none that are larger.
+const LARGEST: usize = 32 * 1024;
 
-/// A netlink socket, with room for datagrams of one size.
+/// A netlink socket, with room for datagrams of a page, and of the largest once these do not suffice.
 pub(crate) struct Socket {
     number: c_int,
     slot: usize,
@@ -58,14 +62,14 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(slot: usize) -> Socket {
+    pub(crate) fn new() -> Socket {
         // SAFETY: plain system calls.
         let number = unsafe { socket(AF_NETLINK, SOCK_RAW, NETLINK_GENERIC) };
         let on: c_int = 1;
         // SAFETY: pointer and length are those of a live integer.
         unsafe { setsockopt(number, SOL_NETLINK, NETLINK_CAP_ACK, (&raw const on).cast(), 4) };
         assert!(number >= 0);
-        Socket { number, slot, buffer: Vec::with_capacity(slot * AT_ONCE) }
+        Socket { number, slot: PAGE, buffer: Vec::with_capacity(LARGEST * AT_ONCE) }
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) {
@@ -100,6 +104,8 @@ impl Socket {
                 recvmmsg(self.number, messages.as_mut_ptr(), AT_ONCE as c_uint, MSG_WAITFORONE, std::ptr::null())
             };
             assert!(got > 0);
+            // More of a long list is to come.
+            let next = if got == AT_ONCE as c_int { LARGEST } else { self.slot };
             for (part, message) in parts.iter().zip(&messages[..got as usize]) {
                 // SAFETY: the kernel has filled that much of the part.
                 let mut bytes = unsafe { std::slice::from_raw_parts(part.start, (message.length as u32) as usize) };
@@ -117,6 +123,7 @@ impl Socket {
                     bytes = bytes.get((length + 3) & !3..).unwrap_or(&[]);
                 }
             }
+            self.slot = next;
         }
     }
 

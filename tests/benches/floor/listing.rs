@@ -35,7 +35,7 @@ struct Server {
 }
 
 pub(crate) fn list(kind: Kind) {
-    let mut socket = Socket::new(64 * 1024);
+    let mut socket = Socket::new();
     let family = socket.family();
     let mut messages = Messages::new(family);
     if kind != Kind::Rules {
@@ -59,7 +59,7 @@ pub(crate) fn list(kind: Kind) {
     if kind != Kind::Rules {
         titles(&mut out, kind, version, size);
     }
-    let mut details = Socket::new(4096);
+    let mut details = Socket::new();
     let mut servers = Vec::new();
     for service in &services {
         ask(&mut messages, service);

@@ -25,7 +25,7 @@ pub(crate) fn restore() {
             break;
         }
     }
-    let mut socket = Socket::new(4096);
+    let mut socket = Socket::new();
     let mut messages = Messages::new(socket.family());
     let mut rest = &text[..];
     let mut waiting = 0;
@@ -43,7 +43,7 @@ pub(crate) fn restore() {
 }
 
 pub(crate) fn one(line: &str) {
-    let mut socket = Socket::new(4096);
+    let mut socket = Socket::new();
     let mut messages = Messages::new(socket.family());
     take_line(&mut line.as_bytes(), &mut messages);
     messages.want_answer();
@@ -52,7 +52,7 @@ pub(crate) fn one(line: &str) {
 }
 
 pub(crate) fn flush() {
-    let mut socket = Socket::new(4096);
+    let mut socket = Socket::new();
     let mut messages = Messages::new(socket.family());
     messages.start(FLUSH, 0);
     messages.end();

@@ -1,25 +1,43 @@
 //! Numbers and addresses ↔ text.
 
-pub(crate) fn number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+/// `0.` to `255.` and how long they are.
+static SMALL: [([u8; 4], usize); 256] = {
+    let mut texts = [([b'.'; 4], 2); 256];
+    let mut number = 0;
+    while number < texts.len() {
+        let (a, b, c) = (number as u8 / 100 + b'0', number as u8 / 10 % 10 + b'0', number as u8 % 10 + b'0');
+        texts[number] = match number {
+            0..10 => ([c, b'.', 0, 0], 2),
+            10..100 => ([b, c, b'.', 0], 3),
+            _ => ([a, b, c, b'.'], 4),
+        };
+        number += 1;
     }
-    out.extend_from_slice(&digits[at..]);
+    texts
+};
+
+pub(crate) fn number(out: &mut Vec<u8>, number: u64) {
+    if number < 256 {
+        let (text, length) = SMALL[number as usize];
+        start_of(out, text, length - 1);
+    } else {
+        self::number(out, number / 100);
+        out.extend_from_slice(&[(number / 10 % 10) as u8 + b'0', (number % 10) as u8 + b'0']);
+    }
+}
+
+/// Appends the first bytes of a text: a copy of a fixed length costs less than one of few bytes.
+fn start_of<const SIZE: usize>(out: &mut Vec<u8>, text: [u8; SIZE], length: usize) {
+    let end = out.len() + length;
+    out.extend_from_slice(&text);
+    out.truncate(end);
 }
 
 pub(crate) fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
-    const BLANKS: [u8; 40] = [b' '; 40];
-    if let Some(missing) = (start + width).checked_sub(out.len()) {
-        out.extend_from_slice(&BLANKS[..missing]);
-    }
+    let end = out.len().max(start + width);
+    // Never are more missing.
+    out.extend_from_slice(&[b' '; 32]);
+    out.truncate(end);
 }
 
 pub(crate) fn left(out: &mut Vec<u8>, value: u64, width: usize) {
@@ -50,12 +68,13 @@ pub(crate) fn endpoint(out: &mut Vec<u8>, is_v6: bool, address: &[u8], port: u16
         v6(out, address);
         out.push(b']');
     } else {
-        for (at, byte) in address[..4].iter().enumerate() {
-            if at > 0 {
-                out.push(b'.');
-            }
-            number(out, u64::from(*byte));
+        let (mut text, mut end) = ([0; 16], 0);
+        for byte in &address[..4] {
+            let (digits, length) = SMALL[usize::from(*byte)];
+            text[end..end + 4].copy_from_slice(&digits);
+            end += length;
         }
+        start_of(out, text, end - 1);
     }
     out.push(b':');
     number(out, u64::from(port));
@@ -86,17 +105,10 @@ fn v6(out: &mut Vec<u8>, address: &[u8]) {
             out.push(b':');
         }
         let group = groups[at];
-        let mut shift = 12;
-        while shift > 0 && group >> shift == 0 {
-            shift -= 4;
-        }
-        loop {
-            out.push(b"0123456789abcdef"[usize::from(group >> shift & 15)]);
-            if shift == 0 {
-                break;
-            }
-            shift -= 4;
-        }
+        let length = (4 - group.leading_zeros() / 4).max(1);
+        let shifted = group << (16 - 4 * length);
+        let digit = |place: u16| b"0123456789abcdef"[usize::from(shifted >> (12 - 4 * place) & 15)];
+        start_of(out, [digit(0), digit(1), digit(2), digit(3)], length as usize);
         at += 1;
     }
 }
@@ -112,8 +124,18 @@ pub(crate) fn take_number(text: &mut &[u8]) -> u32 {
     value
 }
 
+/// The worth of up to eight hexadecimal digits, all at once.
 #[inline]
-pub(crate) fn take_hex(text: &mut &[u8]) -> u32 {
+pub(crate) fn hex(digits: u64) -> u32 {
+    // The lower half of a digit is what it is worth, of a letter 9 less; letters have bit 6.
+    let nibbles = (digits & 0x0F0F_0F0F_0F0F_0F0F) + 9 * (digits >> 6 & 0x0101_0101_0101_0101);
+    let bytes = (nibbles | nibbles >> 4) & 0x00FF_00FF_00FF_00FF;
+    let pairs = (bytes | bytes >> 8) & 0x0000_FFFF_0000_FFFF;
+    (pairs | pairs >> 16) as u32
+}
+
+#[inline]
+fn take_hex(text: &mut &[u8]) -> u32 {
     let mut value = 0;
     while let [digit, rest @ ..] = text {
         let digit = match digit {

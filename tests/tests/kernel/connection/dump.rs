@@ -9,6 +9,7 @@ ipvs_tests::tests! {
     an_empty_list;
     a_list_of_many_datagrams;
     a_list_in_small_datagrams;
+    a_list_whose_datagrams_are_cut;
     the_servers_of_a_service;
     the_servers_of_no_service;
     what_cannot_be_dumped;
@@ -18,7 +19,7 @@ ipvs_tests::tests! {
     a_change_while_a_list_is_read;
 }
 
-/// The smallest room for a datagram that the kernel fills without cutting.
+/// Another room for a datagram than the usual one.
 const SMALL: usize = 4096;
 
 fn an_empty_list() {
@@ -33,6 +34,19 @@ fn a_list_of_many_datagrams() {
 
 fn a_list_in_small_datagrams() {
     whole(Connection::with_datagrams(SMALL).unwrap());
+}
+
+/// No kernel known makes a datagram for which there is no room.
+fn a_list_whose_datagrams_are_cut() {
+    add_services(&mut Connection::open().unwrap(), 100);
+    let mut connection = Connection::with_datagrams(1024).unwrap();
+    let list = |connection: &mut Connection| -> Result<Vec<_>, _> {
+        connection.dump(&Request::new(Command::GetService)).unwrap().collect()
+    };
+    let error = list(&mut connection).unwrap_err();
+    assert!(error.to_string().ends_with("datagram larger than the buffer"), "{error}");
+    assert!(connection.has_room_for_large());
+    assert_eq!(list(&mut connection).unwrap().len(), 100);
 }
 
 /// 1000 services are more than 300 KB.

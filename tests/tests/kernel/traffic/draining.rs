@@ -115,6 +115,9 @@ fn without_its_server_a_connection_ends_on_demand() {
     director.ok(&format!("ipvsadm -d -t {WEB} -r 10.2.0.11"));
     assert_eq!(held.again().to_string(), "reset=2 web2=2");
     director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.11 -m"));
-    let list = director.ok("ipvsadm -Ln");
-    assert!(list.contains("  -> 10.2.0.11:80                 Masq    1      0          0 "), "{list}");
+    // The kernel takes them away by a timer, at once.
+    wait::until(Duration::from_secs(5), || {
+        let list = director.ok("ipvsadm -Ln");
+        list.contains("  -> 10.2.0.11:80                 Masq    1      0          0 ").then_some(()).ok_or(list)
+    });
 }
