@@ -4,7 +4,7 @@
 
 use ipvs_sys::message::{Content, answers};
 use ipvs_sys::uapi::{CommandAttrs, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs, StatsAttrs};
-use ipvs_sys::wire::Wire;
+use ipvs_sys::wire::{Attributes, Wire};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -26,7 +26,6 @@ fn read(bytes: &[u8]) {
     if let Ok(attributes) = CommandAttrs::read(bytes) {
         let mut written = Vec::new();
         attributes.write(&mut written);
-        assert_eq!(written.len(), attributes.size());
         assert_eq!(CommandAttrs::read(&written).expect("reads what it wrote"), attributes);
     }
 }

@@ -4,7 +4,7 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use ipvs_sys::message::{Content, answers};
 use ipvs_sys::uapi::{CommandAttrs, DestAttrs, ServiceAttrs};
-use ipvs_sys::wire::{Address, Be16, Wire};
+use ipvs_sys::wire::{Address, Attributes, Be16, Wire};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();

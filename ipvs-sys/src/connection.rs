@@ -1,7 +1,7 @@
 //! One netlink socket to the family: get, dump, submit.
 
 use std::fmt;
-use std::io::{self, Cursor};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::controller::{self, FamilyAttrs};
 use crate::error::{Error, Refusal};
 use crate::inbox::Inbox;
 use crate::malformed::Malformed;
-use crate::message::{Body, Content, Request, ask_for_answer, readdress, write_message};
+use crate::message::{Ask, Content, Head, Request, ask_for_answer, readdress, write_message};
 use crate::namespace::Namespace;
 use crate::sys;
-use crate::uapi::{Command, CommandAttrs, FAMILY_NAME};
+use crate::uapi::{Command, CommandAttrs, FAMILY_NAME, FAMILY_VERSION};
 use crate::wire::{Attributes, Name, Wire};
 
 /// How many requests go out with one system call. The default receive buffer holds 237 answers (7.2; 277 on 6.1), so
@@ -41,7 +41,7 @@ pub struct Connection {
     family: Option<u16>,
     sequence: u32,
     /// The bytes of the last requests, to be sent again should the family's number have changed.
-    outbox: Cursor<Vec<u8>>,
+    outbox: Vec<u8>,
     inbox: Inbox,
 }
 
@@ -75,7 +75,7 @@ impl Connection {
         socket.enable_ext_ack(true).map_err(Error::Socket)?;
         sys::cap_ack(sys::borrow(&socket)).map_err(Error::Socket)?;
         set_socket_timeout(sys::borrow(&socket), Timeout::Recv, Some(PATIENCE)).map_err(|e| Error::Socket(e.into()))?;
-        Ok(Self { socket, family: None, sequence: 0, outbox: Cursor::default(), inbox: Inbox::new(bytes) })
+        Ok(Self { socket, family: None, sequence: 0, outbox: Vec::new(), inbox: Inbox::new(bytes) })
     }
 
     /// Connect once more in the namespace of the calling thread, for the family that this connection knows already.
@@ -143,7 +143,7 @@ impl Connection {
     /// not keep the requests behind it from being carried out.
     ///
     /// An `Err` means that it is not known how far the work has come.
-    pub fn submit(&mut self, requests: impl IntoIterator<Item = Request>) -> Result<Vec<(usize, Error)>, Error> {
+    pub fn submit<R: Ask>(&mut self, requests: impl IntoIterator<Item = R>) -> Result<Vec<(usize, Error)>, Error> {
         let mut requests = requests.into_iter();
         let mut commands = Vec::with_capacity(BATCH);
         let mut refused = Vec::new();
@@ -173,26 +173,27 @@ impl Connection {
     /// every error has been said (netlink_rcv_skb, af_netlink.c).
     fn write_batch(
         &mut self,
-        requests: impl Iterator<Item = Request>,
+        requests: impl Iterator<Item = impl Ask>,
         commands: &mut Vec<Command>,
     ) -> Result<u32, Error> {
-        self.clear_outbox();
+        self.outbox.clear();
         let mut first = self.sequence.wrapping_add(1);
         let mut last = 0;
         for request in requests {
+            let command = request.command();
             if commands.is_empty() {
                 // Takes a number of its own, so before the first is known.
-                self.family(request.command)?;
+                self.family(command)?;
                 first = self.sequence.wrapping_add(1);
             }
-            commands.push(request.command);
-            last = self.outbox.get_ref().len();
+            commands.push(command);
+            last = self.outbox.len();
             self.write(&request, NlmF::empty())?;
         }
         match commands.last() {
             // Stopping a daemon whose thread has not run yet succeeds without any answer (EINTR), so it is no fence.
             Some(Command::DelDaemon) => drop(self.write(&Request::new(Command::GetInfo), NlmF::ACK)?),
-            Some(_) => ask_for_answer(&mut self.outbox.get_mut()[last..]),
+            Some(_) => ask_for_answer(&mut self.outbox[last..]),
             None => {}
         }
         Ok(first)
@@ -224,15 +225,12 @@ impl Connection {
         }
     }
 
-    fn clear_outbox(&mut self) {
-        self.outbox.get_mut().clear();
-        self.outbox.set_position(0);
-    }
-
-    fn write(&mut self, request: &Request, flags: NlmF) -> Result<u32, Error> {
-        let family = self.family(request.command)?;
+    fn write(&mut self, request: &impl Ask, flags: NlmF) -> Result<u32, Error> {
+        let command = request.command();
+        let family = self.family(command)?;
         self.sequence = self.sequence.wrapping_add(1);
-        write_message(&mut self.outbox, family, flags, self.sequence, Body::of(request))?;
+        let head = Head { family, flags, sequence: self.sequence, command: command.number(), version: FAMILY_VERSION };
+        write_message(&mut self.outbox, head, |out| request.write(out));
         Ok(self.sequence)
     }
 
@@ -244,14 +242,14 @@ impl Connection {
     }
 
     fn send_alone(&mut self, request: &Request, flags: NlmF) -> Result<u32, Error> {
-        self.clear_outbox();
+        self.outbox.clear();
         let sequence = self.write(request, flags)?;
         self.send_outbox()?;
         Ok(sequence)
     }
 
     fn send_outbox(&self) -> Result<(), Error> {
-        send(&self.socket, self.outbox.get_ref())
+        send(&self.socket, &self.outbox)
     }
 
     /// `ENOENT` may mean that the module was loaded anew and the family has another number. If so, send the same bytes
@@ -265,7 +263,7 @@ impl Connection {
         if before == Some(now) {
             return Ok(false);
         }
-        readdress(self.outbox.get_mut(), now);
+        readdress(&mut self.outbox, now);
         self.send_outbox()?;
         Ok(true)
     }
@@ -274,11 +272,17 @@ impl Connection {
     fn resolve(&mut self, command: Command) -> Result<u16, Error> {
         self.sequence = self.sequence.wrapping_add(1);
         let attributes = FamilyAttrs { name: Name::new(FAMILY_NAME.as_bytes()), ..Default::default() };
-        let body = Body { command: controller::GET_FAMILY, version: controller::VERSION, attributes: &attributes };
-        let mut message = Cursor::default();
         let sequence = self.sequence;
-        write_message(&mut message, controller::CONTROLLER, NlmF::empty(), sequence, body)?;
-        send(&self.socket, message.get_ref())?;
+        let head = Head {
+            family: controller::CONTROLLER,
+            flags: NlmF::empty(),
+            sequence,
+            command: controller::GET_FAMILY,
+            version: controller::VERSION,
+        };
+        let mut message = Vec::new();
+        write_message(&mut message, head, |out| attributes.write(out));
+        send(&self.socket, &message)?;
         loop {
             match self.next_content(command, sequence)? {
                 Content::Data { attributes, .. } => {

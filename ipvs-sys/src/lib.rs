@@ -27,6 +27,6 @@ pub mod wire;
 pub use connection::{BATCH, Connection, Dump};
 pub use error::{Error, Refusal};
 pub use malformed::Malformed;
-pub use message::Request;
+pub use message::{Ask, Request};
 pub use namespace::Namespace;
 pub use release::kernel_release;

@@ -1,15 +1,20 @@
 //! Request → bytes, bytes → answers.
 
-use std::io::Cursor;
-
 use neli::consts::nl::{NlmF, Nlmsg};
-use neli::err::SerError;
-use neli::nl::{NlPayload, NlmsghdrBuilder};
 
-use crate::error::{Error, Refusal};
+use crate::error::Refusal;
 use crate::malformed::Malformed;
-use crate::uapi::{Command, CommandAttrs, FAMILY_VERSION};
+use crate::uapi::{Command, CommandAttrs};
 use crate::wire::{Attributes, Wire, each_attribute};
+
+/// What the family can be asked: a command, and attributes that are written to where they are sent from.
+pub trait Ask {
+    /// What to do.
+    fn command(&self) -> Command;
+
+    /// Append the attributes: to what, and how.
+    fn write(&self, out: &mut Vec<u8>);
+}
 
 /// One command with its attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,59 +32,61 @@ impl Request {
     }
 }
 
-/// What goes behind a netlink header: generic-netlink header and attributes.
-#[derive(Debug)]
-pub(crate) struct Body<'a, A> {
+impl Ask for Request {
+    fn command(&self) -> Command {
+        self.command
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.attributes.write(out);
+    }
+}
+
+impl<A: Ask> Ask for &A {
+    fn command(&self) -> Command {
+        (**self).command()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        (**self).write(out);
+    }
+}
+
+/// What stands in front of a request's attributes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub(crate) family: u16,
+    pub(crate) flags: NlmF,
+    pub(crate) sequence: u32,
     pub(crate) command: u8,
     pub(crate) version: u8,
-    pub(crate) attributes: &'a A,
 }
 
-impl<'a> Body<'a, CommandAttrs> {
-    pub(crate) fn of(request: &'a Request) -> Self {
-        Self { command: request.command.number(), version: FAMILY_VERSION, attributes: &request.attributes }
-    }
-}
-
+const NETLINK_HEADER: usize = 16;
 const GENERIC_HEADER: usize = 4;
 
-impl<A: Attributes> neli::Size for Body<'_, A> {
-    fn unpadded_size(&self) -> usize {
-        GENERIC_HEADER + self.attributes.size()
+impl Head {
+    /// Netlink header and generic-netlink header; the length is filled in later.
+    fn to_bytes(self) -> [u8; NETLINK_HEADER + GENERIC_HEADER] {
+        let mut bytes = [0; NETLINK_HEADER + GENERIC_HEADER];
+        bytes[4..6].copy_from_slice(&self.family.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&(NlmF::REQUEST | self.flags).bits().to_ne_bytes());
+        bytes[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
+        bytes[NETLINK_HEADER..][..2].copy_from_slice(&[self.command, self.version]);
+        bytes
     }
 }
 
-impl<A: Attributes> neli::ToBytes for Body<'_, A> {
-    fn to_bytes(&self, buffer: &mut Cursor<Vec<u8>>) -> Result<(), SerError> {
-        let end = {
-            let out = buffer.get_mut();
-            out.extend_from_slice(&[self.command, self.version, 0, 0]);
-            self.attributes.write(out);
-            out.len()
-        };
-        buffer.set_position(end as u64);
-        Ok(())
-    }
-}
-
-/// Append a whole message to `out`.
-pub(crate) fn write_message<A: Attributes>(
-    out: &mut Cursor<Vec<u8>>,
-    family: u16,
-    flags: NlmF,
-    sequence: u32,
-    body: Body<'_, A>,
-) -> Result<(), Error> {
-    // Writing to memory does not fail; neli's signatures allow it to.
-    let failed = |error| Error::Socket(std::io::Error::other(error));
-    let message = NlmsghdrBuilder::default()
-        .nl_type(family)
-        .nl_flags(NlmF::REQUEST | flags)
-        .nl_seq(sequence)
-        .nl_payload(NlPayload::Payload(body))
-        .build()
-        .map_err(|error| failed(SerError::new(error)))?;
-    neli::ToBytes::to_bytes(&message, out).map_err(failed)
+/// Append a whole message to `out`; `attributes` appends what stands in it.
+// Not with neli's `NlmsghdrBuilder`: that wants to know a message's length before it is written, and to measure and build
+// it took 300 instructions, about as many as writing all attributes takes.
+pub(crate) fn write_message(out: &mut Vec<u8>, head: Head, attributes: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&head.to_bytes());
+    attributes(out);
+    // The lengths within are of 16 bits: a message too long for 32 cannot be made.
+    let length = (out.len() - start) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }
 
 /// One message of the kernel's.
@@ -134,8 +141,6 @@ pub(crate) struct Frame<'a> {
     body: &'a [u8],
     pub(crate) rest: &'a [u8],
 }
-
-const NETLINK_HEADER: usize = 16;
 
 impl<'a> Frame<'a> {
     pub(crate) fn split(bytes: &'a [u8]) -> Result<Self, Malformed> {

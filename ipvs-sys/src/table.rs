@@ -33,18 +33,22 @@ macro_rules! attributes {
                 $( ($skipped_number, stringify!($skipped_kernel)), )*
             ];
 
+            // Of a list that is written where it is made, what is not there costs nothing then.
+            #[inline(always)]
+            fn write(&self, out: &mut Vec<u8>) {
+                $( if let Some(value) = &self.$field {
+                    $crate::wire::Wire::write_as(value, $number, out);
+                } )*
+                self.unknown.write(out);
+            }
         }
 
         impl $crate::wire::Wire for $name {
-            fn size(&self) -> usize {
-                $( self.$field.as_ref().map_or(0, $crate::wire::attribute_size) + )* self.unknown.size()
-            }
-
-            fn write(&self, out: &mut Vec<u8>) {
-                $( if let Some(value) = &self.$field {
-                    $crate::wire::write_attribute(out, $number, |out| $crate::wire::Wire::write(value, out));
-                } )*
-                self.unknown.write(out);
+            #[inline(always)]
+            fn write_as(&self, number: u16, out: &mut Vec<u8>) {
+                let start = $crate::wire::open_attribute(out, number);
+                $crate::wire::Attributes::write(self, out);
+                $crate::wire::close_attribute(out, start);
             }
 
             fn read(bytes: &[u8]) -> Result<Self, $crate::malformed::Malformed> {

@@ -7,10 +7,8 @@ use crate::malformed::Malformed;
 
 /// A value that an attribute can carry.
 pub trait Wire: Sized {
-    /// Bytes of the value, without the attribute's header.
-    fn size(&self) -> usize;
-    /// Append the value.
-    fn write(&self, out: &mut Vec<u8>);
+    /// Append the value as the attribute of that number.
+    fn write_as(&self, number: u16, out: &mut Vec<u8>);
     /// Read the value. More bytes than needed are accepted, as the kernel does.
     fn read(bytes: &[u8]) -> Result<Self, Malformed>;
 }
@@ -19,6 +17,9 @@ pub trait Wire: Sized {
 pub trait Attributes: Wire + Default + fmt::Debug {
     /// Every attribute: number and the kernel's name.
     const TABLE: &'static [(u16, &'static str)];
+
+    /// Append the attributes that are there.
+    fn write(&self, out: &mut Vec<u8>);
 
     /// Call `each` with number and value of every attribute, for those who need few of them and no list. Of two with the
     /// same number the last counts, as in the kernel. An error names the attribute.
@@ -45,24 +46,44 @@ fn padded(len: usize) -> usize {
     (len + 3) & !3
 }
 
-/// Bytes of an attribute with header and padding.
-pub fn attribute_size(value: &impl Wire) -> usize {
-    padded(HEADER + value.size())
+/// Append one attribute whose value `write` appends.
+pub fn write_attribute(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = open_attribute(out, number);
+    write(out);
+    close_attribute(out, start);
 }
 
-/// Append one attribute whose value `write` appends.
+/// Begin an attribute: what is appended from here on is its value. Answers where it begins.
 #[inline]
-pub fn write_attribute(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn open_attribute(out: &mut Vec<u8>, number: u16) -> usize {
     let start = out.len();
-    out.extend_from_slice(&[0; HEADER]);
-    write(out);
+    let [number0, number1] = number.to_ne_bytes();
+    out.extend_from_slice(&[0, 0, number0, number1]);
+    start
+}
+
+/// End an attribute: its length is known now.
+#[inline]
+pub(crate) fn close_attribute(out: &mut Vec<u8>, start: usize) {
     let len = out.len() - start;
     // A list long enough to overflow cannot be made of these tables; it would show as a malformed message, not as a panic.
     out[start..start + 2].copy_from_slice(&(len as u16).to_ne_bytes());
-    out[start + 2..start + 4].copy_from_slice(&number.to_ne_bytes());
     if !len.is_multiple_of(4) {
         out.resize(start + padded(len), 0);
     }
+}
+
+/// Append one attribute whose value is short and always as long. It is put together first: then there is one look
+/// whether `out` has room for it, and no length to be filled in later.
+#[inline]
+fn write_fixed<const LEN: usize>(out: &mut Vec<u8>, number: u16, value: [u8; LEN]) {
+    const LONGEST: usize = 16;
+    const { assert!(LEN <= LONGEST) };
+    let mut attribute = [0; HEADER + LONGEST];
+    attribute[..2].copy_from_slice(&((HEADER + LEN) as u16).to_ne_bytes());
+    attribute[2..4].copy_from_slice(&number.to_ne_bytes());
+    attribute[HEADER..HEADER + LEN].copy_from_slice(&value);
+    out.extend_from_slice(&attribute[..padded(HEADER + LEN)]);
 }
 
 /// Call `each` with number and value of every attribute.
@@ -88,8 +109,7 @@ fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Malformed> {
 macro_rules! integers {
     ($($int:ty),*) => { $(
         impl Wire for $int {
-            fn size(&self) -> usize { size_of::<$int>() }
-            fn write(&self, out: &mut Vec<u8>) { out.extend_from_slice(&self.to_ne_bytes()); }
+            fn write_as(&self, number: u16, out: &mut Vec<u8>) { write_fixed(out, number, self.to_ne_bytes()); }
             fn read(bytes: &[u8]) -> Result<Self, Malformed> { exactly(bytes).map(<$int>::from_ne_bytes) }
         }
     )* };
@@ -101,11 +121,8 @@ integers!(u8, u16, u32);
 pub struct Be16(pub u16);
 
 impl Wire for Be16 {
-    fn size(&self) -> usize {
-        2
-    }
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0.to_be_bytes());
+    fn write_as(&self, number: u16, out: &mut Vec<u8>) {
+        write_fixed(out, number, self.0.to_be_bytes());
     }
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         exactly(bytes).map(|bytes| Self(u16::from_be_bytes(bytes)))
@@ -117,11 +134,8 @@ impl Wire for Be16 {
 pub struct Counter(pub u64);
 
 impl Wire for Counter {
-    fn size(&self) -> usize {
-        8
-    }
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0.to_ne_bytes());
+    fn write_as(&self, number: u16, out: &mut Vec<u8>) {
+        write_fixed(out, number, self.0.to_ne_bytes());
     }
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         match bytes.first_chunk() {
@@ -163,11 +177,8 @@ impl Address {
 }
 
 impl Wire for Address {
-    fn size(&self) -> usize {
-        16
-    }
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0);
+    fn write_as(&self, number: u16, out: &mut Vec<u8>) {
+        write_fixed(out, number, self.0);
     }
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         if let Some(address) = bytes.first_chunk() {
@@ -183,11 +194,8 @@ impl Wire for Address {
 }
 
 impl Wire for Ipv4Addr {
-    fn size(&self) -> usize {
-        4
-    }
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.octets());
+    fn write_as(&self, number: u16, out: &mut Vec<u8>) {
+        write_fixed(out, number, self.octets());
     }
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         exactly::<4>(bytes).map(Self::from)
@@ -195,11 +203,8 @@ impl Wire for Ipv4Addr {
 }
 
 impl Wire for Ipv6Addr {
-    fn size(&self) -> usize {
-        16
-    }
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.octets());
+    fn write_as(&self, number: u16, out: &mut Vec<u8>) {
+        write_fixed(out, number, self.octets());
     }
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         exactly::<16>(bytes).map(Self::from)
@@ -216,12 +221,10 @@ pub struct FlagsMask {
 }
 
 impl Wire for FlagsMask {
-    fn size(&self) -> usize {
-        8
-    }
-    fn write(&self, out: &mut Vec<u8>) {
-        self.flags.write(out);
-        self.mask.write(out);
+    fn write_as(&self, number: u16, out: &mut Vec<u8>) {
+        let [f0, f1, f2, f3] = self.flags.to_ne_bytes();
+        let [m0, m1, m2, m3] = self.mask.to_ne_bytes();
+        write_fixed(out, number, [f0, f1, f2, f3, m0, m1, m2, m3]);
     }
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let flags = u32::read(bytes)?;
@@ -291,13 +294,12 @@ impl fmt::Debug for Name {
 }
 
 impl Wire for Name {
-    fn size(&self) -> usize {
-        usize::from(self.len) + 1
-    }
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.as_bytes());
-        // The kernel refuses a name without its NUL.
-        out.push(0);
+    fn write_as(&self, number: u16, out: &mut Vec<u8>) {
+        write_attribute(out, number, |out| {
+            out.extend_from_slice(self.as_bytes());
+            // The kernel refuses a name without its NUL.
+            out.push(0);
+        });
     }
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
@@ -325,10 +327,7 @@ impl Unknown {
         self.0.push((number, value.into()));
     }
 
-    pub(crate) fn size(&self) -> usize {
-        self.0.iter().map(|(_, value)| padded(HEADER + value.len())).sum()
-    }
-
+    #[inline]
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         for (number, value) in &self.0 {
             write_attribute(out, *number, |out| out.extend_from_slice(value));

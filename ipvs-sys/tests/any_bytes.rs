@@ -3,7 +3,7 @@
 use ipvs_sys::Request;
 use ipvs_sys::message::{Content, answers};
 use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs, StatsAttrs};
-use ipvs_sys::wire::{Address, Be16, Counter, FlagsMask, Name, Wire};
+use ipvs_sys::wire::{Address, Attributes, Be16, Counter, FlagsMask, Name, Wire};
 use proptest::prelude::*;
 
 fn read_everything(bytes: &[u8]) {
@@ -116,7 +116,6 @@ proptest! {
     fn reads_back_what_was_written(attributes in attributes()) {
         let mut bytes = Vec::new();
         attributes.write(&mut bytes);
-        prop_assert_eq!(bytes.len(), attributes.size());
         prop_assert_eq!(CommandAttrs::read(&bytes).expect("reads"), attributes);
     }
 

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use ipvs_sys::Request;
-use ipvs_sys::uapi::{Command, DaemonAttrs};
+use ipvs_sys::uapi::Command;
 
 use crate::daemon::{Role, SyncDaemon};
 use crate::destination::{Destination, Forwarding, Tunnel};
@@ -98,50 +97,20 @@ impl Change {
         }
     }
 
-    pub(crate) fn to_request(self) -> Request {
-        // Filled in where it is, for it is large.
-        let mut request = Request::new(self.command());
-        let attributes = &mut request.attributes;
-        match self {
-            Self::AddService(service) | Self::EditService(service) => {
-                attributes.service = Some(service.to_attributes());
-            }
-            Self::DeleteService(key) | Self::Zero(Some(key)) => attributes.service = Some(key.to_attributes()),
-            Self::AddDestination(key, destination) | Self::EditDestination(key, destination) => {
-                attributes.service = Some(key.to_attributes());
-                attributes.dest = Some(destination.to_attributes());
-            }
-            Self::DeleteDestination(key, destination) => {
-                attributes.service = Some(key.to_attributes());
-                attributes.dest = Some(destination.to_attributes());
-            }
-            Self::SetTimeouts(timeouts) => *attributes = timeouts.to_attributes(),
-            Self::StartDaemon(daemon) => attributes.daemon = Some(daemon.to_attributes()),
-            Self::StopDaemon(role) => {
-                attributes.daemon = Some(DaemonAttrs { state: Some(role.number()), ..DaemonAttrs::default() });
-            }
-            Self::Zero(None) | Self::Flush => {}
-        }
-        request
-    }
-
     /// What no kernel does as it is said: it refuses it without a reason, or takes it for something else.
     pub fn validate(&self) -> Result<(), Invalid> {
-        if let Some(ServiceKey::Address { protocol: Protocol::Other(number @ (6 | 17 | 132)), .. }) = self.service() {
-            return Err(Invalid::Protocol(number));
-        }
         match self {
-            Self::AddService(service) | Self::EditService(service) => validate_service(service),
+            Self::AddService(service) | Self::EditService(service) => {
+                validate_key(&service.key)?;
+                validate_service(service)
+            }
             Self::AddDestination(service, destination) | Self::EditDestination(service, destination) => {
+                validate_key(service)?;
                 validate_destination(service, destination)
             }
+            Self::DeleteService(key) | Self::DeleteDestination(key, _) | Self::Zero(Some(key)) => validate_key(key),
             Self::StartDaemon(daemon) => validate_daemon(daemon),
-            Self::DeleteService(_)
-            | Self::DeleteDestination(..)
-            | Self::SetTimeouts(_)
-            | Self::StopDaemon(_)
-            | Self::Zero(_)
-            | Self::Flush => Ok(()),
+            Self::SetTimeouts(_) | Self::StopDaemon(_) | Self::Zero(None) | Self::Flush => Ok(()),
         }
     }
 
@@ -258,6 +227,15 @@ pub enum Invalid {
     /// `SyncDaemon::group` is no multicast address.
     #[error("{0} is no multicast group")]
     NotMulticast(IpAddr),
+}
+
+fn validate_key(key: &ServiceKey) -> Result<(), Invalid> {
+    match key {
+        ServiceKey::Address { protocol: Protocol::Other(number @ (6 | 17 | 132)), .. } => {
+            Err(Invalid::Protocol(*number))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn validate_service(service: &Service) -> Result<(), Invalid> {

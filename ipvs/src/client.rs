@@ -237,7 +237,7 @@ impl Director for Client {
         }
         let refused = self
             .connection
-            .submit(changes.iter().map(|change| change.to_request()))
+            .submit(changes)
             .map_err(|error| Error::asking(format_args!("carry out {} changes", changes.len()), error))?;
         Ok(refused.into_iter().map(|(index, error)| (index, Error::refused(&changes[index], error))).collect())
     }

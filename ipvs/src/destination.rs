@@ -14,7 +14,7 @@ use ipvs_sys::uapi::{
 use ipvs_sys::wire::{Address, Attributes, Be16, Unknown, Wire};
 
 use crate::family::Family;
-use crate::key::DestinationKey;
+use crate::key::{DestinationKey, KeyAttrs};
 
 /// Checksums of a GUE tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -202,7 +202,7 @@ impl Destination {
 
     pub(crate) fn to_attributes(self) -> DestAttrs {
         let Self { key, forwarding, weight, upper_threshold, lower_threshold } = self;
-        let DestAttrs { addr, port, addr_family, .. } = key.to_attributes();
+        let KeyAttrs { addr, port, addr_family } = key.parts();
         // Always sent: what is left out goes back to IP in IP.
         let (kind, tunnel_port, tunnel_flags) = forwarding.tunnel().unwrap_or_default().to_numbers();
         DestAttrs {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
 use ipvs_sys::uapi::{DestAttrs, ServiceAttrs};
-use ipvs_sys::wire::Be16;
+use ipvs_sys::wire::{Address, Be16};
 
 use crate::family::{Family, Protocol, wire_address};
 
@@ -147,14 +147,26 @@ impl DestinationKey {
 
     /// The attributes that name the destination.
     pub(crate) fn to_attributes(self) -> DestAttrs {
-        DestAttrs {
+        let KeyAttrs { addr, port, addr_family } = self.parts();
+        DestAttrs { addr, port, addr_family, ..DestAttrs::default() }
+    }
+
+    /// What stands in them.
+    pub(crate) fn parts(self) -> KeyAttrs {
+        KeyAttrs {
             addr: Some(wire_address(self.address)),
             port: Some(Be16(self.port)),
             // Without it an IPv6 address is taken for the IPv4 address in its first four bytes.
             addr_family: Some(Family::of(self.address).number()),
-            ..DestAttrs::default()
         }
     }
+}
+
+/// The attributes that name a destination, without the others of their list.
+pub(crate) struct KeyAttrs {
+    pub(crate) addr: Option<Address>,
+    pub(crate) port: Option<Be16>,
+    pub(crate) addr_family: Option<u16>,
 }
 
 /// `10.0.0.1:80`, `[2001:db8::1]:80`.

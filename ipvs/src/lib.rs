@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+mod ask;
 mod change;
 mod client;
 mod connections;

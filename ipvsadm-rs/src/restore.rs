@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use ipvs::rules::{Command, LineError, Lines, ProblemKind};
+use ipvs::rules::{Command, Line, LineError, Lines, ProblemKind};
 use ipvs::{Change, Client, Director};
 
 use crate::failure::{Failure, exit, say};
@@ -49,8 +49,8 @@ impl Script {
         script.lines.reserve_exact(lines);
         let mut first_bad = None;
         for line in Lines::classic(text, &mut System::default()) {
-            match line {
-                Ok(line) => match script.take(line.number, line.command) {
+            match &line {
+                Ok(line) => match script.take(line) {
                     Ok(()) => {}
                     Err((what, code)) => {
                         say(&format!("line {}: {what}", line.number));
@@ -58,7 +58,7 @@ impl Script {
                     }
                 },
                 Err(error) => {
-                    say_bad_line(&error, program);
+                    say_bad_line(error, program);
                     first_bad.get_or_insert(messages::exit_code(&error.problem));
                 }
             }
@@ -69,17 +69,17 @@ impl Script {
         }
     }
 
-    fn take(&mut self, line: usize, command: Command) -> Result<(), (String, u8)> {
-        match command {
+    fn take(&mut self, line: &Line) -> Result<(), (String, u8)> {
+        match &line.command {
             Command::Change(change) => {
                 change.validate().map_err(|why| (format!("{why}: {change}"), exit::REFUSED))?;
-                self.changes.push(change);
-                self.lines.push(u32::try_from(line).unwrap_or(u32::MAX));
+                self.changes.push(*change);
+                self.lines.push(u32::try_from(line.number).unwrap_or(u32::MAX));
             }
             // The input is already being restored.
             Command::Restore { .. } => return Err(("--restore within --restore".into(), exit::REFUSED)),
-            Command::List(_) | Command::Save { .. } | Command::Help | Command::Version => {
-                self.others.push((self.changes.len(), command));
+            other @ (Command::List(_) | Command::Save { .. } | Command::Help | Command::Version) => {
+                self.others.push((self.changes.len(), *other));
             }
         }
         Ok(())

@@ -57,39 +57,43 @@ pub(crate) fn endpoint(
 /// `A.B.C.D` or `A.B.C.D:PORT` in plain decimal numbers: what nearly every line of a save file has. Answers nothing for
 /// all else, also where that is an address.
 fn plain(text: &[u8]) -> Option<Endpoint> {
-    let mut address = 0;
-    let mut rest = text;
-    for part in 0..4 {
-        if part > 0 {
-            rest = rest.strip_prefix(b".")?;
-        }
-        let (byte, behind) = decimal(rest, 3)?;
-        address = address << 8 | u32::from(u8::try_from(byte).ok()?);
-        rest = behind;
-    }
+    let (a, rest) = byte(text)?;
+    let (b, rest) = byte(rest.strip_prefix(b".")?)?;
+    let (c, rest) = byte(rest.strip_prefix(b".")?)?;
+    let (d, rest) = byte(rest.strip_prefix(b".")?)?;
     let port = match rest {
         [] => None,
-        [b':', digits @ ..] => match decimal(digits, 5)? {
-            (port, []) => Some(u16::try_from(port).ok()?),
-            _ => return None,
-        },
+        [b':', digits @ ..] => Some(plain_port(digits)?),
         _ => return None,
     };
-    Some(Endpoint { address: Ipv4Addr::from_bits(address).into(), port })
+    Some(Endpoint { address: Ipv4Addr::new(a, b, c, d).into(), port })
 }
 
-/// Some digits, and what stands behind them. A zero in front would make the number octal.
-fn decimal(text: &[u8], most: usize) -> Option<(u32, &[u8])> {
-    let mut number = 0;
-    let mut digits = 0;
-    while let Some(digit) = text.get(digits).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-        number = number * 10 + u32::from(digit);
-        digits += 1;
-        if digits > most {
-            return None;
+/// A number up to 255, and what stands behind it. A zero in front would make it octal.
+#[inline]
+fn byte(text: &[u8]) -> Option<(u8, &[u8])> {
+    match *text {
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ref rest @ ..] => {
+            let number = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
+            Some((u8::try_from(number).ok()?, rest))
         }
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', ref rest @ ..] => Some(((a - b'0') * 10 + (b - b'0'), rest)),
+        [a @ b'0'..=b'9', ref rest @ ..] => Some((a - b'0', rest)),
+        _ => None,
     }
-    if digits == 0 || (text[0] == b'0' && digits > 1) { None } else { Some((number, &text[digits..])) }
+}
+
+/// A port and nothing else.
+#[inline]
+fn plain_port(digits: &[u8]) -> Option<u16> {
+    if digits.is_empty() || digits.len() > 5 {
+        return None;
+    }
+    let mut port = 0u32;
+    for digit in digits {
+        port = port * 10 + u32::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
+    }
+    u16::try_from(port).ok()
 }
 
 fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {

@@ -6,7 +6,7 @@ use super::command::{Columns, Command, Listing, Subject};
 use super::draft::{Checksum, Draft, Limits, Method, Server, TunnelKind, protocol};
 use super::flags::read_flags;
 use super::number::number;
-use super::options::{CommandRow, LEGAL, OPTIONS, Value, Verb, Word, first_of_name};
+use super::options::{CommandRow, LEGAL, OPTIONS, OptionRow, Value, Verb, Word, first_of_name};
 use super::problem::{Problem, ProblemKind, Row, text};
 use super::reason::Reason;
 use super::resolver::Resolver;
@@ -27,78 +27,62 @@ const DEFAULT_INTERFACE: &str = "eth0";
 const LONGEST_FLAGS: usize = 127;
 
 /// Understand the words of one line.
-pub(super) fn parse(
-    words: &[&[u8]],
+pub(super) fn parse<'a>(
+    words: impl Iterator<Item = &'a [u8]> + Clone,
     posix: bool,
     limits: Limits,
     resolver: &mut dyn Resolver,
 ) -> Result<Command, Problem> {
     let mut scanner = Scanner::new(words, posix);
-    let mut loose = Loose::default();
-    // The first option is the command, or there is none; words may stand before it.
-    let (row, role) = loop {
-        let no_command = |scanner: &Scanner<'_>| Problem { kind: ProblemKind::NoCommand, word: scanner.last() };
-        match scanner.next().map_err(|_| no_command(&scanner))? {
-            Some(Token::Loose(word)) => loose.push(word, scanner.last()),
-            Some(Token::Word(Word::Command(row), value)) => break (row, value),
-            Some(Token::Word(Word::Option(_), _)) | None => return Err(no_command(&scanner)),
-        }
-    };
-    // These act at once: what follows is not even looked at.
-    match row.verb {
-        Verb::Help => return Ok(Command::Help),
-        Verb::Version => return Ok(Command::Version),
-        _ => {}
-    }
-    let role = role.map(|value| read_role(row, value, scanner.last())).transpose()?;
-    let mut draft = Draft { limits, ..Draft::default() };
-    while let Some(token) = scanner.next().map_err(|problem| *problem)? {
-        match token {
-            Token::Loose(word) => loose.push(word, scanner.last()),
-            Token::Word(Word::Command(_), _) => {
+    let mut judge = Judge { draft: Draft { limits, ..Draft::default() }, loose: Vec::new() };
+    let mut command = None;
+    loop {
+        match (scanner.next(), command) {
+            (Ok(Some(Token::Loose(word))), _) => judge.loose.push((word, scanner.last())),
+            (Ok(Some(Token::Word(Word::Option(row, bit), value))), Some(_)) => {
+                judge.draft.take(row, bit, value, resolver).map_err(|kind| Problem { kind, word: scanner.last() })?;
+            }
+            (Ok(Some(Token::Word(Word::Command(row), value))), None) => {
+                match row.verb {
+                    // These act at once: what follows is not even looked at.
+                    Verb::Help => return Ok(Command::Help),
+                    Verb::Version => return Ok(Command::Version),
+                    _ => command = Some((row, read_role(row, value, scanner.last())?)),
+                }
+            }
+            // The first option is the command, or there is none; words may stand before it.
+            (_, None) => return Err(Problem { kind: ProblemKind::NoCommand, word: scanner.last() }),
+            (Ok(Some(Token::Word(Word::Command(_), _))), Some(_)) => {
                 let kind = ProblemKind::SecondCommand(text(scanner.last_word()));
                 return Err(Problem { kind, word: scanner.last() });
             }
-            Token::Word(Word::Option(row), value) => {
-                draft.take(row, value, resolver).map_err(|kind| Problem { kind, word: scanner.last() })?;
-            }
+            (Err(problem), Some(_)) => return Err(*problem),
+            (Ok(None), Some((row, role))) => return judge.command(row, role, scanner.taken(), resolver),
         }
     }
-    let judge = Judge { row, draft, loose, words: words.len() };
-    judge.command(role, resolver)
 }
 
-/// Words that belong to no option, of which only `--set` has any: the first three, and how many there are.
-#[derive(Default)]
-struct Loose<'a> {
-    words: [(&'a [u8], usize); 3],
-    count: usize,
-    fourth: Option<(&'a [u8], usize)>,
-}
-
-impl<'a> Loose<'a> {
-    fn push(&mut self, word: &'a [u8], at: usize) {
-        match self.words.get_mut(self.count) {
-            Some(place) => *place = (word, at),
-            None => drop(self.fourth.get_or_insert((word, at))),
-        }
-        self.count += 1;
-    }
-}
-
-fn read_role(row: &CommandRow, value: &[u8], word: usize) -> Result<Role, Problem> {
+/// The role that follows a command, if it takes one.
+#[inline]
+fn read_role(row: &CommandRow, value: Option<&[u8]>, word: usize) -> Result<Option<Role>, Problem> {
     match value {
-        b"master" => Ok(Role::Master),
-        b"backup" => Ok(Role::Backup),
-        _ => Err(Problem { kind: ProblemKind::BadRole { command: row.name, value: text(value) }, word }),
+        None => Ok(None),
+        Some(b"master") => Ok(Some(Role::Master)),
+        Some(b"backup") => Ok(Some(Role::Backup)),
+        Some(value) => Err(Problem { kind: ProblemKind::BadRole { command: row.name, value: text(value) }, word }),
     }
 }
 
 impl<'a> Draft<'a> {
     /// Take in one option.
-    fn take(&mut self, row: u8, value: Option<&'a [u8]>, resolver: &mut dyn Resolver) -> Result<(), ProblemKind> {
-        let option = &OPTIONS[usize::from(row)];
-        let bit = 1 << FIRST_OF_NAME[usize::from(row)];
+    #[inline(always)]
+    fn take(
+        &mut self,
+        option: &'static OptionRow,
+        bit: u64,
+        value: Option<&'a [u8]>,
+        resolver: &mut dyn Resolver,
+    ) -> Result<(), ProblemKind> {
         // Options without a name may be repeated.
         if self.given & bit != 0 && !option.name.is_empty() {
             return Err(ProblemKind::Repeated(option.name));
@@ -113,87 +97,77 @@ impl<'a> Draft<'a> {
     }
 }
 
-const FIRST_OF_NAME: [u8; OPTIONS.len()] = {
-    let mut first = [0; OPTIONS.len()];
-    let mut row = 0;
-    while row < OPTIONS.len() {
-        first[row] = first_of_name(row) as u8;
-        row += 1;
-    }
-    first
-};
-
 struct Judge<'a> {
-    row: &'static CommandRow,
     draft: Draft<'a>,
-    loose: Loose<'a>,
-    words: usize,
+    /// Words that belong to no option, each with its number. Only `--set` has any.
+    loose: Vec<(&'a [u8], usize)>,
 }
 
 impl Judge<'_> {
-    fn command(mut self, role: Option<Role>, resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-        let timeouts = self.timeouts()?;
-        if let (true, (word, at)) = (timeouts.is_none() && self.loose.count > 0, self.loose.words[0]) {
-            return Err(Problem { kind: ProblemKind::UnexpectedWord(text(word)), word: at });
+    /// The command that all `words` make.
+    fn command(
+        &self,
+        row: &'static CommandRow,
+        role: Option<Role>,
+        words: usize,
+        resolver: &mut dyn Resolver,
+    ) -> Result<Command, Problem> {
+        let timeouts = if row.verb == Verb::Set { Some(self.timeouts(words)?) } else { None };
+        if let Some((word, at)) = self.loose.get(if timeouts.is_some() { 3 } else { 0 }) {
+            return Err(Problem { kind: ProblemKind::UnexpectedWord(text(word)), word: *at });
         }
         // Everything that follows is about the line as a whole.
-        let word = self.words;
-        self.whole(role, timeouts, resolver).map_err(|kind| Problem { kind, word })
+        self.whole(row, role, timeouts, resolver).map_err(|kind| Problem { kind, word: words })
     }
 
     /// The three words of `--set`.
-    fn timeouts(&self) -> Result<Option<Timeouts>, Problem> {
-        if self.row.verb != Verb::Set {
-            return Ok(None);
-        }
-        if self.loose.count < 3 {
-            return Err(Problem { kind: ProblemKind::SetNeedsThree, word: self.words });
-        }
-        let mut seconds = [0; 3];
-        for (seconds, (value, word)) in seconds.iter_mut().zip(self.loose.words) {
-            *seconds = number(value, 0, self.draft.limits.timeout)
-                .map_err(|_| Problem { kind: ProblemKind::BadTimeout(text(value)), word })?;
-        }
-        if let Some((word, at)) = self.loose.fourth {
-            return Err(Problem { kind: ProblemKind::UnexpectedWord(text(word)), word: at });
-        }
-        let [tcp, tcp_fin, udp] = seconds;
-        Ok(Some(Timeouts { tcp, tcp_fin, udp }))
+    fn timeouts(&self, words: usize) -> Result<Timeouts, Problem> {
+        let [tcp, tcp_fin, udp, ..] = self.loose[..] else {
+            return Err(Problem { kind: ProblemKind::SetNeedsThree, word: words });
+        };
+        let seconds = |(value, word)| {
+            let bad = |_| Problem { kind: ProblemKind::BadTimeout(text(value)), word };
+            number(value, 0, self.draft.limits.timeout).map_err(bad)
+        };
+        Ok(Timeouts { tcp: seconds(tcp)?, tcp_fin: seconds(tcp_fin)?, udp: seconds(udp)? })
     }
 
     fn whole(
-        &mut self,
+        &self,
+        row: &CommandRow,
         role: Option<Role>,
         timeouts: Option<Timeouts>,
         resolver: &mut dyn Resolver,
     ) -> Result<Command, ProblemKind> {
         let key = self.service()?;
         let flags = self.scheduler_flags()?;
-        self.legality()?;
+        self.legality(row)?;
         let draft = &self.draft;
         // Legality has seen to it that what a command needs is there.
-        let missing = ProblemKind::NoCommand;
-        let change = match self.row.verb {
-            Verb::AddService => Change::AddService(self.service_settings(key.ok_or(missing)?, flags, resolver)?),
-            Verb::EditService => Change::EditService(self.service_settings(key.ok_or(missing)?, flags, resolver)?),
-            Verb::DeleteService => Change::DeleteService(key.ok_or(missing)?),
+        let missing = || ProblemKind::NoCommand;
+        let change = match row.verb {
+            Verb::AddService => Change::AddService(self.service_settings(key.ok_or_else(missing)?, flags, resolver)?),
+            Verb::EditService => {
+                Change::EditService(self.service_settings(key.ok_or_else(missing)?, flags, resolver)?)
+            }
+            Verb::DeleteService => Change::DeleteService(key.ok_or_else(missing)?),
             Verb::AddServer | Verb::EditServer => {
-                let key = key.ok_or(missing)?;
+                let key = key.ok_or_else(missing)?;
                 let server = self.server_settings(&key, resolver)?;
-                match self.row.verb {
+                match row.verb {
                     Verb::AddServer => Change::AddDestination(key, server),
                     _ => Change::EditDestination(key, server),
                 }
             }
             Verb::DeleteServer => {
-                let key = key.ok_or(missing)?;
+                let key = key.ok_or_else(missing)?;
                 Change::DeleteDestination(key, self.server(&key, resolver)?)
             }
             Verb::Flush => Change::Flush,
             Verb::Zero => Change::Zero(key),
             Verb::Set => Change::SetTimeouts(timeouts.unwrap_or_default()),
             Verb::StartDaemon => Change::StartDaemon(SyncDaemon {
-                role: role.ok_or(missing)?,
+                role: role.ok_or_else(missing)?,
                 interface: draft
                     .interface
                     .or_else(|| Interface::new(DEFAULT_INTERFACE).ok())
@@ -204,7 +178,7 @@ impl Judge<'_> {
                 port: draft.multicast_port,
                 ttl: draft.ttl,
             }),
-            Verb::StopDaemon => Change::StopDaemon(role.ok_or(missing)?),
+            Verb::StopDaemon => Change::StopDaemon(role.ok_or_else(missing)?),
             Verb::List => return self.listing(key).map(Command::List),
             Verb::Save => return Ok(Command::Save { numeric: draft.numeric }),
             Verb::Restore => return Ok(Command::Restore { stream: draft.stream }),
@@ -225,21 +199,24 @@ impl Judge<'_> {
 
     fn scheduler_flags(&self) -> Result<SchedulerFlags, ProblemKind> {
         let list = self.draft.scheduler_flags;
+        if list.is_empty() {
+            return Ok(SchedulerFlags::empty());
+        }
         let list = &list[..list.len().min(LONGEST_FLAGS)];
         let names = list.split(|&byte| byte == b',').filter(|name| !name.is_empty());
         read_flags(names, self.draft.scheduler.unwrap_or_default()).map_err(ProblemKind::Flag)
     }
 
     /// Whether the command takes all options that were given, and was given all that it needs.
-    fn legality(&self) -> Result<(), ProblemKind> {
-        let legal = LEGAL[self.row.verb as usize];
+    fn legality(&self, row: &CommandRow) -> Result<(), ProblemKind> {
+        let legal = LEGAL[row.verb as usize];
         let given = self.draft.given;
         let is_fine =
             given & !legal.allowed == 0 && legal.required & !given == 0 && (given & legal.exclusive).count_ones() <= 1;
         if is_fine {
             return Ok(());
         }
-        let command = self.row.name;
+        let command = row.name;
         let mut earlier = None;
         for (i, option) in OPTIONS.iter().enumerate() {
             let (bit, name) = (1u64 << i, option.name);
@@ -294,6 +271,7 @@ impl Judge<'_> {
     }
 
     /// The server that is named; a port that is left out is the service's.
+    #[inline]
     fn server(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<DestinationKey, ProblemKind> {
         let Endpoint { address, port } = match self.draft.server {
             Some(Server::Read(endpoint)) => endpoint,
@@ -304,6 +282,7 @@ impl Judge<'_> {
         Ok(DestinationKey { address, port: port.or(key.port()).unwrap_or(0) })
     }
 
+    #[inline]
     fn server_settings(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<Destination, ProblemKind> {
         let draft = &self.draft;
         let mut server = self.server(key, resolver)?;

@@ -21,6 +21,7 @@ mod reason;
 mod resolver;
 mod saved;
 mod scan;
+mod words;
 mod write;
 
 pub use command::{Columns, Command, Listing, Subject};

@@ -6,13 +6,9 @@ use super::reason::Reason;
 
 /// A whole number in decimal, blanks before it and a sign allowed (`strtol`).
 pub(crate) fn number(text: &[u8], least: u32, most: u32) -> Result<u32, Reason> {
-    let digits = text.trim_ascii_start();
-    // C counts the vertical tab among the blanks, Rust does not.
-    let digits = match digits.iter().position(|&byte| !matches!(byte, b' ' | b'\t'..=b'\r')) {
-        Some(start) => &digits[start..],
-        None => digits,
-    };
-    let (negative, digits) = match digits {
+    // C's blanks, of which the vertical tab is none of Rust's.
+    let start = text.iter().position(|byte| !matches!(byte, b' ' | b'\t'..=b'\r')).unwrap_or(text.len());
+    let (negative, digits) = match &text[start..] {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
         digits => (false, digits),
@@ -21,12 +17,14 @@ pub(crate) fn number(text: &[u8], least: u32, most: u32) -> Result<u32, Reason> 
     if digits.is_empty() {
         return Err(out_of_range);
     }
+    /// Out of every range, and stays so whatever follows.
+    const TOO_LARGE: u64 = u64::MAX / 16;
     let mut value = 0u64;
     for &digit in digits {
         if !digit.is_ascii_digit() {
             return Err(out_of_range);
         }
-        value = value.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+        value = (value * 10 + u64::from(digit - b'0')).min(TOO_LARGE);
     }
     match u32::try_from(value) {
         Ok(value) if (least..=most).contains(&value) && !(negative && value != 0) => Ok(value),

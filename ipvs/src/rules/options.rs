@@ -476,62 +476,60 @@ pub(crate) const LEGAL: [Legal; VERBS] = {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Word {
     Command(&'static CommandRow),
-    /// The row's number.
-    Option(u8),
+    /// With the bit of all of its spellings.
+    Option(&'static OptionRow, u64),
 }
 
 impl Word {
+    const fn option(row: usize) -> Self {
+        Self::Option(&OPTIONS[row], 1 << first_of_name(row))
+    }
+
     pub(crate) fn value(self) -> Value {
         match self {
             Self::Command(row) => row.value,
-            Self::Option(row) => OPTIONS[usize::from(row)].value,
+            Self::Option(row, _) => row.value,
         }
     }
 
     pub(crate) fn from_letter(letter: u8) -> Option<Self> {
-        match *LETTERS.get(usize::from(letter))? {
-            0 => None,
-            command @ ..0 => COMMANDS.get(usize::from(!command as u8)).map(Self::Command),
-            option => Some(Self::Option(option as u8 - 1)),
-        }
+        *LETTERS.get(usize::from(letter))?
     }
 
     /// Long names are never shortened.
     pub(crate) fn from_long(long: &[u8]) -> Option<Self> {
         if let Some(row) = OPTIONS.iter().position(|row| row.long.as_bytes() == long) {
-            return Some(Self::Option(row as u8));
+            return Some(Self::option(row));
         }
         COMMANDS.iter().find(|row| row.long.as_bytes() == long).map(Self::Command)
     }
 }
 
-/// For every letter: 0 nothing, `i + 1` option `i`, `!i` command `i`.
-const LETTERS: [i8; 128] = {
-    let mut letters = [0; 128];
+/// What every letter means.
+static LETTERS: [Option<Word>; 128] = {
+    let mut letters = [None; 128];
     let mut row = 0;
     while row < OPTIONS.len() {
-        let shorts = OPTIONS[row].shorts.as_bytes();
-        let mut i = 0;
-        while i < shorts.len() {
-            assert!(letters[shorts[i] as usize] == 0, "a letter means one thing");
-            letters[shorts[i] as usize] = row as i8 + 1;
-            i += 1;
-        }
+        mean(&mut letters, OPTIONS[row].shorts, Word::option(row));
         row += 1;
     }
     let mut row = 0;
     while row < COMMANDS.len() {
-        let shorts = COMMANDS[row].shorts.as_bytes();
-        let mut i = 0;
-        while i < shorts.len() {
-            assert!(letters[shorts[i] as usize] == 0, "a letter means one thing");
-            letters[shorts[i] as usize] = !(row as i8);
-            i += 1;
-        }
+        mean(&mut letters, COMMANDS[row].shorts, Word::Command(&COMMANDS[row]));
         row += 1;
     }
     letters
 };
+
+const fn mean(letters: &mut [Option<Word>; 128], shorts: &str, word: Word) {
+    let mut i = 0;
+    while i < shorts.len() {
+        let letter = &mut letters[shorts.as_bytes()[i] as usize];
+        assert!(letter.is_none(), "a letter means one thing");
+        *letter = Some(word);
+        i += 1;
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -539,20 +537,18 @@ mod tests {
 
     #[test]
     fn every_letter_and_every_name_is_found() {
-        for (i, row) in OPTIONS.iter().enumerate() {
-            assert!(
-                matches!(Word::from_long(row.long.as_bytes()), Some(Word::Option(found)) if usize::from(found) == i)
-            );
-            for letter in row.shorts.bytes() {
-                assert!(matches!(Word::from_letter(letter), Some(Word::Option(found)) if usize::from(found) == i));
+        let name = |word: Option<Word>| match word? {
+            Word::Command(row) => Some(row.long),
+            Word::Option(row, bit) => {
+                assert_eq!(OPTIONS[bit.trailing_zeros() as usize].name, row.name);
+                Some(row.long)
             }
-        }
-        for row in COMMANDS {
-            assert!(
-                matches!(Word::from_long(row.long.as_bytes()), Some(Word::Command(found)) if found.verb == row.verb)
-            );
-            for letter in row.shorts.bytes() {
-                assert!(matches!(Word::from_letter(letter), Some(Word::Command(found)) if found.verb == row.verb));
+        };
+        let options = OPTIONS.iter().map(|row| (row.long, row.shorts));
+        for (long, shorts) in options.chain(COMMANDS.iter().map(|row| (row.long, row.shorts))) {
+            assert_eq!(name(Word::from_long(long.as_bytes())), Some(long));
+            for letter in shorts.bytes() {
+                assert_eq!(name(Word::from_letter(letter)), Some(long));
             }
         }
         assert!(Word::from_letter(b'0').is_none() && Word::from_letter(0xff).is_none());

@@ -7,6 +7,7 @@ use super::draft::Limits;
 use super::judge;
 use super::problem::{Problem, ProblemKind};
 use super::resolver::Resolver;
+use super::words::Words;
 
 /// Understand the words of a command line, without the program's name.
 ///
@@ -18,12 +19,12 @@ use super::resolver::Resolver;
 /// assert_eq!(change.to_string(), "-A -t 192.0.2.1:80 -s rr");
 /// ```
 pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-    judge::parse(words, false, Limits::OF_IPVSADM, resolver)
+    judge::parse(words.iter().copied(), false, Limits::OF_IPVSADM, resolver)
 }
 
 /// As [`parse`]; the first word that is no option ends the options, as with `POSIXLY_CORRECT`.
 pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-    judge::parse(words, true, Limits::OF_IPVSADM, resolver)
+    judge::parse(words.iter().copied(), true, Limits::OF_IPVSADM, resolver)
 }
 
 /// The commands of a text, line by line.
@@ -48,7 +49,6 @@ pub struct Lines<'t, 'r> {
     number: usize,
     limits: Limits,
     resolver: &'r mut dyn Resolver,
-    words: Vec<&'t [u8]>,
 }
 
 /// A command, and the number of its line.
@@ -84,7 +84,7 @@ impl std::error::Error for LineError {}
 impl<'t, 'r> Lines<'t, 'r> {
     /// Read a text. Timeouts may be as long as the kernel takes them.
     pub fn new(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
-        Self { text, line: &[], number: 0, limits: Limits::OF_THE_KERNEL, resolver, words: Vec::new() }
+        Self { text, line: &[], number: 0, limits: Limits::OF_THE_KERNEL, resolver }
     }
 
     /// Read a text as ipvsadm does, for which no timeout is longer than 31 days.
@@ -97,39 +97,21 @@ impl<'t, 'r> Lines<'t, 'r> {
         self.line
     }
 
-    /// Take a line off the text, and find its words that count. Only these bytes part words; there are no quotes.
-    fn take_line(&mut self) -> &'t [u8] {
-        self.words.clear();
-        let text = self.text;
-        let mut start = 0;
-        let mut comment = false;
-        for (at, &byte) in text.iter().enumerate() {
-            // Most bytes belong to words.
-            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
-                continue;
-            }
-            comment = self.take_word(&text[start..at], comment);
-            start = at + 1;
-            if byte == b'\n' {
-                self.text = &text[start..];
-                return &text[..at];
-            }
-        }
-        self.take_word(&text[start..], comment);
-        self.text = &[];
-        text
+    /// Take a line off the text.
+    fn take_line(&mut self) {
+        let end = memchr::memchr(b'\n', self.text).unwrap_or(self.text.len());
+        self.line = &self.text[..end];
+        self.text = self.text.get(end + 1..).unwrap_or_default();
+        self.number += 1;
     }
 
-    /// Answers whether this is a comment from here on.
-    fn take_word(&mut self, word: &'t [u8], comment: bool) -> bool {
-        match word {
-            _ if comment => true,
-            [] | b"ipvsadm" => false,
-            [b'#', ..] => true,
-            word => {
-                self.words.push(word);
-                false
-            }
+    #[cold]
+    fn error(&self, Problem { kind, word }: Problem) -> LineError {
+        LineError {
+            number: self.number,
+            column: column(self.line, Words::of(self.line).nth(word)),
+            text: String::from_utf8_lossy(self.line).into_owned(),
+            problem: kind,
         }
     }
 }
@@ -145,22 +127,13 @@ impl Iterator for Lines<'_, '_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.text.is_empty() {
-            let line = self.take_line();
-            self.line = line;
-            self.number += 1;
-            if self.words.is_empty() {
-                continue;
+            self.take_line();
+            match judge::parse(Words::of(self.line), false, self.limits, self.resolver) {
+                Ok(command) => return Some(Ok(Line { number: self.number, command })),
+                // Nothing is said.
+                Err(_) if Words::of(self.line).next().is_none() => {}
+                Err(problem) => return Some(Err(self.error(problem))),
             }
-            let number = self.number;
-            return Some(match judge::parse(&self.words, false, self.limits, self.resolver) {
-                Ok(command) => Ok(Line { number, command }),
-                Err(Problem { kind, word }) => Err(LineError {
-                    number,
-                    column: column(line, self.words.get(word).copied()),
-                    text: String::from_utf8_lossy(line).into_owned(),
-                    problem: kind,
-                }),
-            });
         }
         None
     }

@@ -1,7 +1,7 @@
 //! popt's rules for words: bundles of letters, attached values, an optional value.
 
 use super::options::{Value, Word};
-use super::problem::{Problem, ProblemKind, text};
+use super::problem::{Problem, ProblemKind, Text, text};
 
 /// What stands next on a line.
 #[derive(Clone, Copy, Debug)]
@@ -14,9 +14,11 @@ pub(crate) enum Token<'a> {
 
 /// Takes a line apart.
 #[derive(Debug)]
-pub(crate) struct Scanner<'a> {
-    words: &'a [&'a [u8]],
-    next: usize,
+pub(crate) struct Scanner<'a, W> {
+    words: W,
+    /// How many words were taken, and the last of them.
+    taken: usize,
+    last: &'a [u8],
     /// What is left of a bundle such as `-Lnc`.
     bundle: &'a [u8],
     /// Options have ended: what follows are words.
@@ -25,107 +27,114 @@ pub(crate) struct Scanner<'a> {
     posix: bool,
 }
 
-impl<'a> Scanner<'a> {
-    pub(crate) fn new(words: &'a [&'a [u8]], posix: bool) -> Self {
-        Self { words, next: 0, bundle: &[], words_only: false, posix }
+impl<'a, W: Iterator<Item = &'a [u8]> + Clone> Scanner<'a, W> {
+    pub(crate) fn new(words: W, posix: bool) -> Self {
+        Self { words, taken: 0, last: &[], bundle: &[], words_only: false, posix }
+    }
+
+    /// How many words were taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
     }
 
     /// The number of the word that was taken last.
     pub(crate) fn last(&self) -> usize {
-        self.next.saturating_sub(1)
+        self.taken.saturating_sub(1)
     }
 
     /// The word that was taken last.
     pub(crate) fn last_word(&self) -> &'a [u8] {
-        self.words.get(self.last()).copied().unwrap_or_default()
+        self.last
     }
 
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Token<'a>>, Box<Problem>> {
-        if !self.bundle.is_empty() {
-            return self.letter().map(Some);
-        }
-        let Some(word) = self.take() else { return Ok(None) };
-        match word {
-            _ if self.words_only => Ok(Some(Token::Loose(word))),
-            b"--" => {
-                self.words_only = true;
-                self.next()
+        let (word, attached) = loop {
+            if let [letter, behind @ ..] = self.bundle {
+                break self.letter(*letter, behind);
             }
-            [b'-', b'-', long @ ..] => self.long(long).map(Some),
-            [b'-', bundle @ ..] if !bundle.is_empty() => {
-                self.bundle = bundle;
-                self.letter().map(Some)
+            let Some(word) = self.take() else { return Ok(None) };
+            match word {
+                _ if self.words_only => return Ok(Some(Token::Loose(word))),
+                b"--" => self.words_only = true,
+                [b'-', b'-', long @ ..] => break name_and_value(long),
+                [b'-', bundle @ ..] if !bundle.is_empty() => self.bundle = bundle,
+                loose => {
+                    self.words_only |= self.posix;
+                    return Ok(Some(Token::Loose(loose)));
+                }
             }
-            loose => {
-                self.words_only |= self.posix;
-                Ok(Some(Token::Loose(loose)))
-            }
-        }
+        };
+        let Some(word) = word else { return Err(self.problem(ProblemKind::UnknownOption)) };
+        let value = match (word.value(), attached) {
+            (Value::None, None) => None,
+            (Value::None, Some(_)) => return Err(self.problem(ProblemKind::UnwantedValue)),
+            (_, Some(value)) => Some(value),
+            (Value::Required(_), None) => match self.take() {
+                None => return Err(self.problem(ProblemKind::MissingValue)),
+                value => value,
+            },
+            (Value::Optional(_), None) => match self.words.clone().next() {
+                Some([b'-', ..]) | None => None,
+                Some(_) => self.take(),
+            },
+        };
+        Ok(Some(Token::Word(word, value)))
     }
 
+    #[inline]
     fn take(&mut self) -> Option<&'a [u8]> {
-        let word = *self.words.get(self.next)?;
-        self.next += 1;
+        let word = self.words.next()?;
+        self.taken += 1;
+        self.last = word;
         Some(word)
     }
 
-    fn long(&mut self, long: &'a [u8]) -> Result<Token<'a>, Box<Problem>> {
-        let (name, attached) = match long.iter().position(|&byte| byte == b'=') {
-            Some(at) => (&long[..at], Some(&long[at + 1..])),
-            None => (long, None),
-        };
-        let word = Word::from_long(name).ok_or_else(|| self.problem(ProblemKind::UnknownOption))?;
-        let value = self.value_of(word, attached)?;
-        Ok(Token::Word(word, value))
-    }
-
-    fn letter(&mut self) -> Result<Token<'a>, Box<Problem>> {
-        let (&letter, rest) = self.bundle.split_first().unwrap_or((&0, &[]));
+    /// The word that the next letter of the bundle means, and what is attached to it.
+    #[inline]
+    fn letter(&mut self, letter: u8, behind: &'a [u8]) -> (Option<Word>, Option<&'a [u8]>) {
         self.bundle = &[];
-        let word = Word::from_letter(letter).ok_or_else(|| self.problem(ProblemKind::UnknownOption))?;
-        // One `=` behind a letter belongs to neither side.
-        let (equals, rest) = match rest {
-            [b'=', rest @ ..] => (true, rest),
-            rest => (false, rest),
+        let word = Word::from_letter(letter);
+        let attached = match behind {
+            [] => None,
+            // One `=` behind a letter belongs to neither side.
+            [b'=', value @ ..] => Some(value),
+            bundle if word.is_some_and(|word| word.value() == Value::None) => {
+                self.bundle = bundle;
+                None
+            }
+            value => Some(value),
         };
-        if word.value() == Value::None && !equals {
-            self.bundle = rest;
-            return Ok(Token::Word(word, None));
-        }
-        let attached = (equals || !rest.is_empty()).then_some(rest);
-        let value = self.value_of(word, attached)?;
-        Ok(Token::Word(word, value))
+        (word, attached)
     }
 
-    fn value_of(&mut self, word: Word, attached: Option<&'a [u8]>) -> Result<Option<&'a [u8]>, Box<Problem>> {
-        match (word.value(), attached) {
-            (Value::None, None) => Ok(None),
-            (Value::None, Some(_)) => Err(self.problem(ProblemKind::UnwantedValue)),
-            (_, Some(value)) => Ok(Some(value)),
-            (Value::Required(_), None) => self.take().map(Some).ok_or_else(|| self.problem(ProblemKind::MissingValue)),
-            (Value::Optional(_), None) => match self.words.get(self.next) {
-                Some([b'-', ..]) | None => Ok(None),
-                Some(_) => Ok(self.take()),
-            },
-        }
+    #[inline]
+    fn problem(&self, kind: fn(Text) -> ProblemKind) -> Box<Problem> {
+        problem(kind, self.last_word(), self.last())
     }
+}
 
-    // Boxed, for the way that everybody goes is the one without.
-    #[cold]
-    fn problem(&self, kind: impl FnOnce(super::problem::Text) -> ProblemKind) -> Box<Problem> {
-        Box::new(Problem { kind: kind(text(self.last_word())), word: self.last() })
+/// The word of that name, and what is attached to it.
+fn name_and_value(long: &[u8]) -> (Option<Word>, Option<&[u8]>) {
+    match long.iter().position(|&byte| byte == b'=') {
+        Some(at) => (Word::from_long(&long[..at]), Some(&long[at + 1..])),
+        None => (Word::from_long(long), None),
     }
+}
+
+// Boxed, for the way that everybody goes is the one without.
+#[cold]
+fn problem(kind: fn(Text) -> ProblemKind, word: &[u8], number: usize) -> Box<Problem> {
+    Box::new(Problem { kind: kind(text(word)), word: number })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::OPTIONS;
     use super::*;
 
     fn scan(line: &str, posix: bool) -> Vec<String> {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let mut scanner = Scanner::new(&words, posix);
+        let mut scanner = Scanner::new(words.iter().copied(), posix);
         let mut tokens = Vec::new();
         loop {
             let shown = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
@@ -135,7 +144,7 @@ mod tests {
                 Ok(Some(Token::Word(word, value))) => {
                     let name = match word {
                         Word::Command(row) => row.long,
-                        Word::Option(row) => OPTIONS[usize::from(row)].long,
+                        Word::Option(row, _) => row.long,
                     };
                     tokens.push(value.map_or(name.to_owned(), |value| format!("{name}={}", shown(value))));
                 }

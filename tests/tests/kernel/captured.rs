@@ -10,7 +10,7 @@ use ipvs::{Client, Director, ServiceKey};
 use ipvs_sys::controller::{self, FamilyAttrs};
 use ipvs_sys::message::{Content, answers};
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
-use ipvs_sys::wire::{Name, Wire};
+use ipvs_sys::wire::{Attributes, Name, Wire};
 use ipvs_tests::kernel::running;
 use ipvs_tests::random::steps;
 use ipvs_tests::{rtnl, wait};
@@ -157,7 +157,7 @@ impl Socket {
     }
 
     /// Sends one request; everything that is answered, one datagram after the other.
-    fn ask(&self, family: u16, flags: i32, command: u8, attributes: &impl Wire) -> Vec<u8> {
+    fn ask(&self, family: u16, flags: i32, command: u8, attributes: &impl Attributes) -> Vec<u8> {
         let mut body = vec![command, 1, 0, 0];
         attributes.write(&mut body);
         let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();

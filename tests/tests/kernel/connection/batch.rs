@@ -23,7 +23,7 @@ ipvs_tests::tests! {
 
 fn nothing_at_all() {
     let mut connection = Connection::open().unwrap();
-    assert!(connection.submit([]).unwrap().is_empty());
+    assert!(connection.submit([] as [Request; 0]).unwrap().is_empty());
     works(&mut connection);
 }
 

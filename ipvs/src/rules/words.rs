@@ -1,0 +1,101 @@
+//! A line → its words.
+
+/// The words of a line that count, one after the other. Only these bytes part words; there are no quotes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words<'t> {
+    rest: &'t [u8],
+}
+
+impl<'t> Words<'t> {
+    pub(super) fn of(line: &'t [u8]) -> Self {
+        Self { rest: line }
+    }
+}
+
+impl<'t> Iterator for Words<'t> {
+    type Item = &'t [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'t [u8]> {
+        while !self.rest.is_empty() {
+            let (word, behind) = self.rest.split_at(end_of_word(self.rest));
+            self.rest = behind.get(1..).unwrap_or_default();
+            match word {
+                [] | b"ipvsadm" => {}
+                // A comment, and all that follows.
+                [b'#', ..] => self.rest = &[],
+                word => return Some(word),
+            }
+        }
+        None
+    }
+}
+
+fn end_of_word(text: &[u8]) -> usize {
+    let mut end = 0;
+    // Eight bytes at once, as long as all are above the blank: nearly all bytes of a text belong to words.
+    for eight in text.as_chunks().0 {
+        match leading_above_blank(u64::from_le_bytes(*eight)) {
+            8 => end += 8,
+            some => {
+                end += some;
+                break;
+            }
+        }
+    }
+    end + text[end..].iter().position(|byte| parts_words(*byte)).unwrap_or(text.len() - end)
+}
+
+/// How many of eight bytes, from the lowest, are above the blank.
+fn leading_above_blank(bytes: u64) -> usize {
+    let all = |byte: u8| u64::from_ne_bytes([byte; 8]);
+    // The top bit of a byte is set where the subtraction has borrowed, and was not set before. What it borrows changes
+    // only bytes above, which do not matter.
+    let others = bytes.wrapping_sub(all(b' ' + 1)) & !bytes & all(0x80);
+    others.trailing_zeros() as usize / 8
+}
+
+fn parts_words(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<&str> {
+        Words::of(line.as_bytes()).map(|word| std::str::from_utf8(word).expect("text")).collect()
+    }
+
+    /// Wherever it ends, and whatever else stands in it.
+    #[test]
+    fn the_end_of_a_word() {
+        for end in 0..40 {
+            for behind in [&b""[..], b" ", b"\t", b"\r-a -b -c -d", b" \xff\xff\xff\xff\xff\xff\xff\xff"] {
+                for byte in (0..=255).filter(|byte| !parts_words(*byte)) {
+                    let text = [&vec![byte; end][..], behind].concat();
+                    assert_eq!(end_of_word(&text), end, "{text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_counts() {
+        for (line, expected) in [
+            ("", &[][..]),
+            (" \t\r", &[]),
+            ("-A  -t\tx \r", &["-A", "-t", "x"]),
+            ("-A -t x", &["-A", "-t", "x"]),
+            ("ipvsadm -A ipvsadm -t ipvsadm", &["-A", "-t"]),
+            ("ipvsadm", &[]),
+            ("# ipvsadm -A", &[]),
+            ("-A #-t x", &["-A"]),
+            ("-A -t x#y", &["-A", "-t", "x#y"]),
+            ("-A \u{1}\u{b} -t", &["-A", "\u{1}\u{b}", "-t"]),
+            ("'a b'", &["'a", "b'"]),
+        ] {
+            assert_eq!(words(line), expected, "{line:?}");
+        }
+    }
+}
