@@ -3,9 +3,9 @@
 use std::fmt;
 use std::io::Write;
 
-use super::options::{COMMANDS, OPTIONS, OptionRow, Verb};
+use super::options::{COMMANDS, OPTIONS, Save, Verb};
 use super::resolver::{Namer, Numeric};
-use super::saved::{Line, Saved};
+use super::saved::{self, Line, Saved};
 use crate::change::Change;
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
@@ -23,10 +23,30 @@ fn write_line(out: &mut Vec<u8>, verb: Verb, saved: &Saved<'_>, names: &mut dyn 
         }
     }
     let mut line = Line { out, names };
-    for save in OPTIONS.iter().filter_map(|row: &OptionRow| row.save) {
-        save(&mut line, saved);
-    }
+    SAVES.iter().for_each(|save| save(&mut line, saved));
 }
+
+/// How the options are written that are saved: a third of the rows, picked once for all lines.
+static SAVES: [Save; COUNT] = {
+    let mut saves: [Save; COUNT] = [saved::service_address; COUNT];
+    let (mut row, mut next) = (0, 0);
+    while row < OPTIONS.len() {
+        if let Some(save) = OPTIONS[row].save {
+            saves[next] = save;
+            next += 1;
+        }
+        row += 1;
+    }
+    saves
+};
+const COUNT: usize = {
+    let (mut row, mut count) = (0, 0);
+    while row < OPTIONS.len() {
+        count += OPTIONS[row].save.is_some() as usize;
+        row += 1;
+    }
+    count
+};
 
 /// Whether ipvsadm's language has words for a service of that kind: none for protocols other than TCP, UDP and SCTP.
 pub fn has_words(key: &ServiceKey) -> bool {

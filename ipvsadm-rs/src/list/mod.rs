@@ -112,6 +112,8 @@ fn read_servers(
 ) -> Result<(), Failure> {
     director.destinations_to(key, servers).map_err(|error| messages::unanswered(&error))?;
     if sorted {
+        // The newest comes first; what was added in order is so again.
+        servers.reverse();
         servers.sort_unstable_by_key(|state| state.destination.key);
     }
     Ok(())
