@@ -21,7 +21,7 @@
 //! | `@mask NAME…` | what no two runs have in common ([`super::mask`]) |
 //! | `@limit SECONDS` | for each command; 5 if nothing is said |
 //! | `@compat ROW` | this case is different on purpose, as that row of docs/compat.md says |
-//! | `@before 6.6` | … but from that kernel on it is a matter of luck: only ours is run |
+//! | `@before 6.6` | … and a race: it is run until the reference loses it; from that kernel on only ours is run |
 //! | `@table differs` | … and so is what the kernel holds in the end |
 //!
 //! What is different is written behind the command, and must be so to the letter; what is not written must be the same:
