@@ -198,3 +198,45 @@ impl From<&ServiceState> for ServiceConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ipvs_sys::uapi::{DestAttrs, ServiceAttrs};
+    use ipvs_sys::wire::{Attributes, write_attribute};
+
+    use super::*;
+
+    /// An attribute with its name, as long as the longest. A list of them is empty.
+    fn attributes<A: Attributes>() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+        A::TABLE.iter().map(|(number, name)| {
+            let mut bytes = Vec::new();
+            let length = if name.contains("STATS") { 0 } else { 16 };
+            write_attribute(&mut bytes, *number, |out| out.extend_from_slice(&[0; 16][..length]));
+            (*name, bytes)
+        })
+    }
+
+    #[test]
+    fn every_attribute_of_a_service_is_read() {
+        for (name, bytes) in attributes::<ServiceAttrs>() {
+            let service = ServiceState::read(&bytes, Counters::Read).expect(name);
+            assert!(service.unknown.is_empty(), "{name} is not read");
+        }
+    }
+
+    #[test]
+    fn every_attribute_of_a_destination_is_read() {
+        for (name, bytes) in attributes::<DestAttrs>() {
+            let server = DestinationState::read(&bytes, Family::V4, Counters::Read).expect(name);
+            assert!(server.unknown.is_empty(), "{name} is not read");
+        }
+    }
+
+    #[test]
+    fn what_a_newer_kernel_says_is_kept() {
+        let mut bytes = Vec::new();
+        write_attribute(&mut bytes, 99, |out| out.extend_from_slice(b"new"));
+        let server = DestinationState::read(&bytes, Family::V4, Counters::Read).expect("reads");
+        assert_eq!(server.unknown.iter().collect::<Vec<_>>(), [(99, &b"new"[..])]);
+    }
+}
