@@ -203,7 +203,7 @@ impl Destination {
     pub(crate) fn to_attributes(self) -> DestAttrs {
         let Self { key, forwarding, weight, upper_threshold, lower_threshold } = self;
         let KeyAttrs { addr, port, addr_family } = key.parts();
-        // Always sent: what is left out goes back to IP in IP.
+        // What is left out is 0: IP in IP.
         let (kind, tunnel_port, tunnel_flags) = forwarding.tunnel().unwrap_or_default().to_numbers();
         DestAttrs {
             addr,
@@ -218,9 +218,9 @@ impl Destination {
             stats: None,
             addr_family,
             stats64: None,
-            tun_type: Some(kind),
-            tun_port: Some(Be16(tunnel_port)),
-            tun_flags: Some(tunnel_flags),
+            tun_type: (kind != 0).then_some(kind),
+            tun_port: (tunnel_port != 0).then_some(Be16(tunnel_port)),
+            tun_flags: (tunnel_flags != 0).then_some(tunnel_flags),
             unknown: Unknown::default(),
         }
     }

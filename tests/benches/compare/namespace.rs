@@ -24,6 +24,9 @@ pub(crate) fn fresh<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Resul
     })
 }
 
+/// The memory of what was deleted the kernel frees a while later (RCU), during whatever goes on then.
+const AFTERWARDS: Duration = Duration::from_millis(300);
+
 /// A namespace is taken down when nobody uses it any more, but not at once: until then its services hold their schedulers.
 fn wait_for_others() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -35,6 +38,7 @@ fn wait_for_others() -> Result<()> {
             is_scheduler && words.nth(1) != Some("0")
         };
         if !modules.lines().any(held) {
+            std::thread::sleep(AFTERWARDS);
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(5));
