@@ -176,7 +176,10 @@ impl Connection {
         requests: impl Iterator<Item = impl Ask>,
         commands: &mut Vec<Command>,
     ) -> Result<u32, Error> {
+        /// More than most requests take.
+        const REQUEST: usize = 160;
         self.outbox.clear();
+        self.outbox.reserve(requests.size_hint().0 * REQUEST);
         let mut first = self.sequence.wrapping_add(1);
         let mut last = 0;
         for request in requests {

@@ -23,7 +23,9 @@ pub(crate) fn run(program: &str) -> Result<(), Failure> {
 
 /// All of standard input.
 pub(crate) fn read_input() -> Result<Vec<u8>, Failure> {
-    let mut text = Vec::new();
+    /// So that it need not grow from nothing, in a dozen steps. What is not used of it the kernel never gives.
+    const ROOM: usize = 256 * 1024;
+    let mut text = Vec::with_capacity(ROOM);
     match io::stdin().lock().read_to_end(&mut text) {
         Ok(_) => Ok(text),
         Err(error) => Err(Failure::Said(format!("cannot read standard input: {error}"), exit::LISTING)),
