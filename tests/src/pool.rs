@@ -1,7 +1,8 @@
 //! A few guests for many tests.
 //!
 //! Guests are started when a test asks for one and none is free, two at most (`IPVS_GUESTS`), and used again and
-//! again. One that died is dropped, and the next test starts another. When a guest does not come up at all, the first
+//! again. One that died is dropped, and its test begins anew in another: now and then a kernel dies of what tests before
+//! have left it with. Who kills two has failed. When a guest does not come up at all, the first
 //! test says why and the others only refer to it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
@@ -33,6 +34,13 @@ struct State {
     out: usize,
     /// A reason was given already why there is no guest.
     broken: bool,
+}
+
+/// Why a test did not pass: the report.
+enum Failure {
+    Test(String),
+    /// The guest did not live to its end.
+    Dead(String),
 }
 
 impl Pool {
@@ -78,7 +86,16 @@ impl Pool {
 
     /// Runs one test in a guest; the error is the report of its failure.
     pub fn run(&self, test: &Test) -> Result<(), String> {
-        let mut guest = self.take()?;
+        match self.attempt(test) {
+            Err(Failure::Dead(report)) => eprintln!("{}: {report}once more, in another guest", test.name),
+            Err(Failure::Test(report)) => return Err(report),
+            Ok(()) => return Ok(()),
+        }
+        self.attempt(test).map_err(|(Failure::Dead(report) | Failure::Test(report))| report)
+    }
+
+    fn attempt(&self, test: &Test) -> Result<(), Failure> {
+        let mut guest = self.take().map_err(Failure::Test)?;
         let seconds = test.seconds.or_else(|| number("IPVS_TEST_SECONDS")).unwrap_or(60);
         let mut output = Vec::new();
         let end = guest.run(&test.name, Duration::from_secs(seconds), |bytes| output.extend_from_slice(bytes));
@@ -87,16 +104,16 @@ impl Pool {
         match end {
             Ok(end) => {
                 self.give_back(guest);
-                verdict(end, output, &said, seconds).map(|output| {
-                    if self.show && !output.is_empty() {
-                        println!("---- {} ----\n{output}", test.name);
-                    }
-                })
+                let output = verdict(end, output, &said, seconds).map_err(Failure::Test)?;
+                if self.show && !output.is_empty() {
+                    println!("---- {} ----\n{output}", test.name);
+                }
+                Ok(())
             }
             Err(error) => {
                 self.give_up();
                 drop(guest);
-                Err(report(output, &error.to_string()))
+                Err(Failure::Dead(report(output, &error.to_string())))
             }
         }
     }
