@@ -27,9 +27,10 @@ pub const BATCH: usize = 128;
 /// The room for one datagram at first. The kernel makes the datagrams of a dump as large as the largest buffer that the
 /// socket has shown, and at least so large that with its own bookkeeping (`struct skb_shared_info`: 320 bytes or more on
 /// all machines of 64 bits) they fill a page: `NLMSG_GOODSIZE`. With one byte more it takes, and clears, two for each.
-const DATAGRAM: usize = if cfg!(target_pointer_width = "64") { 4096 - 320 } else { 8192 };
-/// Where pages are larger than that, two of these are the least.
-const DATAGRAM_OF_LARGE_PAGES: usize = 8192;
+const DATAGRAM: usize = PAGE - 320;
+const PAGE: usize = 4096;
+/// The same on other machines: no kernel's least is larger.
+const DATAGRAM_ELSEWHERE: usize = 8192;
 
 /// The kernel answers within the system call that asks; a wait as long as this means that the answer is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,7 +59,8 @@ impl Connection {
     /// Connect in the namespace of the calling thread. Nothing is asked of the kernel yet; with the first request it
     /// loads the module ip_vs by itself.
     pub fn open() -> Result<Self, Error> {
-        Self::with_datagrams(if sys::page_size() == 4096 { DATAGRAM } else { DATAGRAM_OF_LARGE_PAGES })
+        let fits = cfg!(target_pointer_width = "64") && sys::page_size() == PAGE;
+        Self::with_datagrams(if fits { DATAGRAM } else { DATAGRAM_ELSEWHERE })
     }
 
     /// Connect in another namespace. The calling thread's is left as it was.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use ipvs::rules::{Columns, Listing, Namer, write_endpoint};
 use ipvs::{Client, ConnectionEntry, Name, Protocol};
 
+use super::number::pad;
 use crate::failure::{Failure, exit};
 use crate::messages;
 
@@ -96,10 +97,8 @@ fn name_column<const WIDTH: usize>(row: &mut Vec<u8>, name: &Name) {
 
 /// Append blanks up to the next column, `WIDTH` behind the start of this one, or one if this one is full.
 fn end_column<const WIDTH: usize>(row: &mut Vec<u8>, start: usize) {
-    let end = (row.len() + 1).max(start + WIDTH);
-    // As many as can be missing, then cut: a fixed number is a move or two, any number a call.
-    row.extend_from_slice(&[b' '; WIDTH]);
-    row.truncate(end);
+    row.push(b' ');
+    pad::<WIDTH>(row, start);
 }
 
 fn minutes(row: &mut Vec<u8>, number: u32) {

@@ -1,4 +1,13 @@
-//! Counters in eight digits: `123456789` is `123456K`.
+//! Numbers and text in columns. Counters in eight digits: `123456789` is `123456K`.
+
+/// Append blanks until there are `WIDTH` bytes from `start` on.
+#[inline]
+pub(super) fn pad<const WIDTH: usize>(out: &mut Vec<u8>, start: usize) {
+    let end = out.len().max(start + WIDTH);
+    // As many as can be missing, then cut: a fixed number is a move or two, any number a call.
+    out.extend_from_slice(&[b' '; WIDTH]);
+    out.truncate(end);
+}
 
 /// Append a counter: right-aligned in nine columns, a blank first.
 pub(super) fn counter(out: &mut Vec<u8>, number: u64, exact: bool) {

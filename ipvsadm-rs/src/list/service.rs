@@ -7,7 +7,7 @@ use ipvs::{DestinationState, Family, Netmask, Protocol, Service, ServiceKey, Ser
 
 use super::View;
 use super::columns::{Cell, Layout};
-use super::number::{counter, left, left_number, right};
+use super::number::{counter, left, left_number, pad, right};
 
 /// What a listing cuts an IPv4 service to. IPv6 is never cut.
 const SERVICE_WIDTH: usize = 33;
@@ -68,14 +68,6 @@ impl View<'_> {
             }
         }
     }
-}
-
-/// Append blanks until there are `WIDTH` bytes from `start` on.
-fn pad<const WIDTH: usize>(out: &mut Vec<u8>, start: usize) {
-    let end = out.len().max(start + WIDTH);
-    // As many as can be missing, then cut: a fixed number is a move or two, any number a call.
-    out.extend_from_slice(&[b' '; WIDTH]);
-    out.truncate(end);
 }
 
 fn endpoint(
