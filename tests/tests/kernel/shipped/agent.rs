@@ -1,6 +1,7 @@
 //! The resource agent, called as a cluster's resource manager calls it.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ ipvs_tests::tests! {
     what_every_agent_promises, needs = "resource-agents", needs = "libxml2-utils", seconds = 120;
     beside_others, needs = "resource-agents";
     a_table_that_is_not_as_it_was_applied, needs = "resource-agents";
+    a_table_cleared_while_it_looks, needs = "resource-agents";
     an_edited_file, needs = "resource-agents";
     what_is_its_alone, needs = "resource-agents";
     what_waits_for_a_person, needs = "resource-agents";
@@ -120,6 +122,18 @@ fn a_table_that_is_not_as_it_was_applied() {
     table.gives("monitor", NOT_RUNNING);
     table.gives("start", SUCCESS);
     table.looks_closely(SUCCESS);
+}
+
+/// All of it was there and then nothing: at no time half of it, which would be another failure.
+fn a_table_cleared_while_it_looks() {
+    let table = Table::new(&[]);
+    wanted(&format!("{WEB}{DNS}"));
+    table.gives("start", SUCCESS);
+    let clears = "/usr/sbin/clears";
+    fs::write(clears, "#!/bin/sh\nipvsadm-rs \"$@\"\ncode=$?\nipvsadm -C\nexit $code\n").unwrap();
+    fs::set_permissions(clears, Permissions::from_mode(0o755)).unwrap();
+    Table::new(&[("binary", clears)]).gives("monitor", SUCCESS);
+    table.gives("monitor", NOT_RUNNING);
 }
 
 fn an_edited_file() {
