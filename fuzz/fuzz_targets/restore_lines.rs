@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use ipvs::rules::{Lines, Numeric, read_config, write_config};
+use ipvs::rules::{Lines, Numeric, parse, read_config, write_config};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
@@ -16,6 +16,9 @@ fuzz_target!(|text: &[u8]| {
             }
         }
     }
+    for line in text.split(|byte| *byte == b'\n') {
+        as_its_words(line);
+    }
     let Ok(read) = read_config(text, &mut Numeric) else { return };
     let written = |config| {
         let mut text = Vec::new();
@@ -28,3 +31,18 @@ fuzz_target!(|text: &[u8]| {
         Err(errors) => panic!("{}\n{errors:?}", String::from_utf8_lossy(&once)),
     }
 });
+
+/// A line says what its words say on a command line.
+fn as_its_words(line: &[u8]) {
+    let words: Vec<&[u8]> = line
+        .split(|byte| b" \t\r".contains(byte))
+        .take_while(|word| !word.starts_with(b"#"))
+        .filter(|word| !word.is_empty() && *word != b"ipvsadm")
+        .collect();
+    let of_words = parse(&words, &mut Numeric);
+    match Lines::classic(line, &mut Numeric).next() {
+        None => assert!(words.is_empty()),
+        Some(Ok(line)) => assert_eq!(of_words, Ok(line.command)),
+        Some(Err(error)) => assert_eq!(of_words.map_err(|problem| problem.kind), Err(error.problem)),
+    }
+}

@@ -1,8 +1,9 @@
 //! `host[:port]` as a service or server is named.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::number::{ipv4, number};
+use super::plain;
 use super::reason::Reason;
 use super::resolver::Resolver;
 use crate::family::{Family, Protocol};
@@ -22,8 +23,8 @@ pub(crate) fn endpoint(
     protocol: Option<Protocol>,
     resolver: &mut dyn Resolver,
 ) -> Result<Endpoint, Reason> {
-    if let Some(plain) = plain(text) {
-        return Ok(plain);
+    if let Some(endpoint) = in_numbers(text) {
+        return Ok(endpoint);
     }
     if text.iter().all(u8::is_ascii_digit) {
         return Err(Reason::NoAddress);
@@ -54,49 +55,18 @@ pub(crate) fn endpoint(
     Ok(Endpoint { address, port })
 }
 
-/// `A.B.C.D` or `A.B.C.D:PORT` in plain decimal numbers: what nearly every line of a save file has. Answers nothing for
-/// all else, also where that is an address.
-fn plain(text: &[u8]) -> Option<Endpoint> {
-    let (a, rest) = byte(text)?;
-    let (b, rest) = byte(rest.strip_prefix(b".")?)?;
-    let (c, rest) = byte(rest.strip_prefix(b".")?)?;
-    let (d, rest) = byte(rest.strip_prefix(b".")?)?;
-    let port = match rest {
-        [] => None,
-        [b':', digits @ ..] => Some(plain_port(digits)?),
-        _ => return None,
+/// `A.B.C.D` or `A.B.C.D:PORT` in plain decimal numbers, as nearly everybody writes it. Answers nothing for all else, also
+/// where that is an address.
+fn in_numbers(text: &[u8]) -> Option<Endpoint> {
+    let (address, behind) = plain::ipv4(text)?;
+    let (port, behind) = match behind {
+        [] => (None, behind),
+        _ => plain::port(behind).map(|(port, behind)| (Some(port), behind))?,
     };
-    Some(Endpoint { address: Ipv4Addr::new(a, b, c, d).into(), port })
+    behind.is_empty().then_some(Endpoint { address: address.into(), port })
 }
 
-/// A number up to 255, and what stands behind it. A zero in front would make it octal.
-#[inline]
-fn byte(text: &[u8]) -> Option<(u8, &[u8])> {
-    match *text {
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ref rest @ ..] => {
-            let number = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
-            Some((u8::try_from(number).ok()?, rest))
-        }
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', ref rest @ ..] => Some(((a - b'0') * 10 + (b - b'0'), rest)),
-        [a @ b'0'..=b'9', ref rest @ ..] => Some((a - b'0', rest)),
-        _ => None,
-    }
-}
-
-/// A port and nothing else.
-#[inline]
-fn plain_port(digits: &[u8]) -> Option<u16> {
-    if digits.is_empty() || digits.len() > 5 {
-        return None;
-    }
-    let mut port = 0u32;
-    for digit in digits {
-        port = port * 10 + u32::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
-    }
-    u16::try_from(port).ok()
-}
-
-fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
+pub(super) fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
     // The longest text of an address has 45 bytes.
     if text.len() > 45 || !text.contains(&b':') {
         return None;

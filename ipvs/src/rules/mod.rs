@@ -15,6 +15,7 @@ mod flags;
 mod judge;
 mod number;
 mod options;
+mod plain;
 mod problem;
 mod read;
 mod reason;

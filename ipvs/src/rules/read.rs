@@ -5,6 +5,7 @@ use std::fmt;
 use super::command::Command;
 use super::draft::Limits;
 use super::judge;
+use super::plain;
 use super::problem::{Problem, ProblemKind};
 use super::resolver::Resolver;
 use super::words::Words;
@@ -128,6 +129,9 @@ impl Iterator for Lines<'_, '_> {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.text.is_empty() {
             self.take_line();
+            if let Some(change) = plain::added_server(self.line) {
+                return Some(Ok(Line { number: self.number, command: Command::Change(change) }));
+            }
             match judge::parse(Words::of(self.line), false, self.limits, self.resolver) {
                 Ok(command) => return Some(Ok(Line { number: self.number, command })),
                 // Nothing is said.

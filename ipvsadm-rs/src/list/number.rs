@@ -12,28 +12,32 @@ pub(super) fn pad<const WIDTH: usize>(out: &mut Vec<u8>, start: usize) {
 /// Append a counter: right-aligned in nine columns, a blank first.
 pub(super) fn counter(out: &mut Vec<u8>, number: u64, exact: bool) {
     let (number, unit) = match number {
-        _ if exact => (number, None),
-        0..100_000_000 => (number, None),
-        100_000_000..1_000_000_000 => (number / 1000, Some(b'K')),
-        1_000_000_000..100_000_000_000 => (number / 1_000_000, Some(b'M')),
-        100_000_000_000..100_000_000_000_000 => (number / 1_000_000_000, Some(b'G')),
-        _ => (number / 1_000_000_000_000, Some(b'T')),
+        0..100_000_000 => return right::<9>(out, number),
+        // In full, a wide number still keeps its distance.
+        _ if exact => {
+            out.push(b' ');
+            return right::<8>(out, number);
+        }
+        100_000_000..1_000_000_000 => (number / 1000, b'K'),
+        1_000_000_000..100_000_000_000 => (number / 1_000_000, b'M'),
+        100_000_000_000..100_000_000_000_000 => (number / 1_000_000_000, b'G'),
+        _ => (number / 1_000_000_000_000, b'T'),
     };
-    let mut buffer = itoa::Buffer::new();
-    let digits = buffer.format(number).as_bytes();
-    // In full, a wide number still keeps its distance.
-    let width = if unit.is_some() || (exact && digits.len() > 8) { 8 } else { 9 };
-    if exact && digits.len() > 8 {
-        out.push(b' ');
-    }
-    right(out, digits, width);
-    out.extend(unit);
+    right::<8>(out, number);
+    out.push(unit);
 }
 
-/// Append digits, right-aligned.
-pub(super) fn right(out: &mut Vec<u8>, digits: &[u8], width: usize) {
-    out.resize(out.len() + width.saturating_sub(digits.len()), b' ');
-    out.extend_from_slice(digits);
+/// Append a number, right-aligned in so many columns. One that is wider takes what it needs.
+pub(super) fn right<const WIDTH: usize>(out: &mut Vec<u8>, number: u64) {
+    let (mut cell, mut rest) = ([b' '; WIDTH], number);
+    for digit in cell.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return out.extend_from_slice(&cell);
+        }
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Append text, left-aligned.

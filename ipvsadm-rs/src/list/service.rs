@@ -64,7 +64,7 @@ impl View<'_> {
             Cell::Counter(number) => counter(out, number, self.exact),
             Cell::Count(number) => {
                 out.push(b' ');
-                right(out, itoa::Buffer::new().format(number).as_bytes(), width);
+                right::<8>(out, number);
             }
         }
     }
