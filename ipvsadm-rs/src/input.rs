@@ -12,6 +12,7 @@ use ipvs::document::{Document, DocumentProblem};
 use ipvs::rules;
 use serde::de::IgnoredAny;
 
+use crate::count::count;
 use crate::diagnostics::{Diagnostic, Text, say_all};
 use crate::failure::say;
 use crate::locate;
@@ -90,11 +91,6 @@ impl Format {
             Self::Toml => "TOML",
         }
     }
-}
-
-/// `1 error`, `2 errors`.
-pub(crate) fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The form by the name's ending, else by how the text begins.

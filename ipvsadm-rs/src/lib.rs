@@ -10,6 +10,7 @@ mod arguments;
 mod classic;
 mod cli;
 mod cost;
+mod count;
 mod diagnostics;
 mod durable;
 mod failure;

@@ -10,7 +10,7 @@ use ipvs::{Change, Plan, Scheduler, Service, ServiceKey, State};
 use serde::Serialize;
 
 use crate::cost::{Cut, Held, Moved};
-use crate::input::count;
+use crate::count::count;
 use crate::style::Palette;
 
 /// A plan with what it costs.

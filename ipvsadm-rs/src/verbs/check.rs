@@ -5,8 +5,9 @@ use ipvs::document::SCHEMA;
 use serde::Serialize;
 
 use super::{Context, code};
+use crate::count::count;
 use crate::diagnostics::Diagnostic;
-use crate::input::{self, Format, count};
+use crate::input::{self, Format};
 
 /// Read FILE and tell all that is wrong with it, and what is legal but hardly meant
 ///

@@ -7,7 +7,7 @@ use ipvs::apply::{apply, carry_out};
 use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, DestinationKey, ServiceKey, State, plan};
 
-use crate::input::count;
+use crate::count::count;
 use crate::progress::{Progress, Told};
 
 const PAUSE: Duration = Duration::from_millis(500);

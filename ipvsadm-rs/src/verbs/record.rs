@@ -104,7 +104,7 @@ pub(super) fn finish(director: &mut Client, record: &mut Record, result: anyhow:
         say(&format!("refused: {change}: {error}"));
     }
     is_back?;
-    bail!("{} refused: all was put back as it was", crate::input::count(refused.len(), "change"))
+    bail!("{} refused: all was put back as it was", crate::count::count(refused.len(), "change"))
 }
 
 fn put_back_at_once(director: &mut Client, record: &mut Record) -> anyhow::Result<()> {

@@ -181,7 +181,7 @@ impl Set {
             say(&error.to_string());
         }
         if !refused.is_empty() {
-            bail!("{} refused", crate::input::count(refused.len(), "change"));
+            bail!("{} refused", crate::count::count(refused.len(), "change"));
         }
         show_result(context, &report)?;
         Ok(code::DONE)
