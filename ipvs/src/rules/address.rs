@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::decimal;
 use super::number::{ipv4, number};
-use super::plain;
 use super::reason::Reason;
 use super::resolver::Resolver;
 use crate::family::{Family, Protocol};
@@ -58,10 +58,10 @@ pub(crate) fn endpoint(
 /// `A.B.C.D` or `A.B.C.D:PORT` in plain decimal numbers, as nearly everybody writes it. Answers nothing for all else, also
 /// where that is an address.
 fn in_numbers(text: &[u8]) -> Option<Endpoint> {
-    let (address, behind) = plain::ipv4(text)?;
+    let (address, behind) = decimal::ipv4(text)?;
     let (port, behind) = match behind {
         [] => (None, behind),
-        _ => plain::port(behind).map(|(port, behind)| (Some(port), behind))?,
+        _ => decimal::port(behind).map(|(port, behind)| (Some(port), behind))?,
     };
     behind.is_empty().then_some(Endpoint { address: address.into(), port })
 }

@@ -9,6 +9,7 @@
 mod address;
 mod command;
 mod config;
+mod decimal;
 mod draft;
 mod endpoint;
 mod flags;
