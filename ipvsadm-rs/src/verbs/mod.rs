@@ -165,8 +165,15 @@ fn command() -> clap::Command {
 }
 
 impl Context {
-    /// The director.
+    /// The director. Its counters are not read.
     fn open(&self) -> anyhow::Result<Client> {
+        let mut client = self.open_with_counters()?;
+        client.leave_counters();
+        Ok(client)
+    }
+
+    /// The director, to show it.
+    fn open_with_counters(&self) -> anyhow::Result<Client> {
         let client = match &self.netns {
             Some(namespace) => Client::open_in(namespace),
             None => Client::open(),

@@ -23,7 +23,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let mut state = context.open()?.state()?;
+        let mut state = context.open_with_counters()?.state()?;
         state.services.sort_by_key(|service| service.service.key);
         if context.json {
             context.write_json(&state)?;
