@@ -2,8 +2,8 @@
 //!
 //! Guests are started when a test asks for one and none is free, two at most (`IPVS_GUESTS`), and used again and
 //! again. One that died is dropped, and its test begins anew in another: now and then a kernel dies of what tests before
-//! have left it with. Who kills two has failed. So has, on one kernel that is not to be relied upon, who fails twice. When a
-//! guest does not come up at all, the first test says why and the others only refer to it.
+//! have left it with. Who kills two has failed. When a guest does not come up at all, the first
+//! test says why and the others only refer to it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::Duration;
@@ -36,21 +36,11 @@ struct State {
     broken: bool,
 }
 
-/// Debian's user-mode-linux 6.12 is not to be relied upon: in one of some thousand tests a thread of the kernel faults, or
-/// a call fails that cannot fail. Others have given it up: <https://github.com/go-debos/fakemachine/issues/241>.
-const UNRELIABLE: &str = "6.12.";
-
-/// Why a test did not pass.
-struct Failure {
-    report: String,
-    /// It may be the kernel's fault.
-    again: bool,
-}
-
-impl Failure {
-    fn of_the_test(report: String) -> Failure {
-        Failure { report, again: false }
-    }
+/// Why a test did not pass: the report.
+enum Failure {
+    Test(String),
+    /// The guest did not live to its end.
+    Dead(String),
 }
 
 impl Pool {
@@ -97,36 +87,35 @@ impl Pool {
     /// Runs one test in a guest; the error is the report of its failure.
     pub fn run(&self, test: &Test) -> Result<(), String> {
         match self.attempt(test) {
-            Err(Failure { report, again: true }) => eprintln!("{}: {report}once more, in another guest", test.name),
-            first => return first.map_err(|failure| failure.report),
+            Err(Failure::Dead(report)) => eprintln!("{}: {report}once more, in another guest", test.name),
+            Err(Failure::Test(report)) => return Err(report),
+            Ok(()) => return Ok(()),
         }
-        self.attempt(test).map_err(|failure| failure.report)
+        self.attempt(test).map_err(|(Failure::Dead(report) | Failure::Test(report))| report)
     }
 
     fn attempt(&self, test: &Test) -> Result<(), Failure> {
-        let mut guest = self.take().map_err(Failure::of_the_test)?;
+        let mut guest = self.take().map_err(Failure::Test)?;
         let seconds = test.seconds.or_else(|| number("IPVS_TEST_SECONDS")).unwrap_or(60);
         let mut output = Vec::new();
         let end = guest.run(&test.name, Duration::from_secs(seconds), |bytes| output.extend_from_slice(bytes));
         let said = guest.log_since_last_job();
         let output = String::from_utf8_lossy(&output).into_owned();
-        let verdict = match end {
-            Ok(end) => verdict(end, output, &said, seconds)
-                .map_err(|report| Failure { report, again: guest.release().starts_with(UNRELIABLE) }),
-            Err(error) => Err(Failure { report: report(output, &error.to_string()), again: true }),
-        };
-        match &verdict {
-            Err(Failure { again: true, .. }) => {
+        match end {
+            Ok(end) => {
+                self.give_back(guest);
+                let output = verdict(end, output, &said, seconds).map_err(Failure::Test)?;
+                if self.show && !output.is_empty() {
+                    println!("---- {} ----\n{output}", test.name);
+                }
+                Ok(())
+            }
+            Err(error) => {
                 self.give_up();
                 drop(guest);
+                Err(Failure::Dead(report(output, &error.to_string())))
             }
-            _ => self.give_back(guest),
         }
-        let output = verdict?;
-        if self.show && !output.is_empty() {
-            println!("---- {} ----\n{output}", test.name);
-        }
-        Ok(())
     }
 
     /// Ends the guests that no test holds.
