@@ -173,8 +173,9 @@ impl RsSetup {
     fn tunnel(&self, setup: &mut Setup, inner_is_4: bool) -> anyhow::Result<()> {
         let outer_is_4 = self.outer_is_4(inner_is_4);
         if self.mode == Mode::TunGue {
-            // Unwraps the UDP; what was in there goes on to the device for IP in IP.
-            setup.step(Step::Module { module: if outer_is_4 { "fou" } else { "fou6" } });
+            // Unwraps the UDP, of either family; what was in there goes on to the device for IP in IP. (fou6 is for who
+            // sends, and does not bring fou with it.)
+            setup.step(Step::Module { module: "fou" });
             setup.step(Step::FooOverUdp { port: self.tun_port.map_or(GUE_PORT, NonZeroU16::get), is_6: !outer_is_4 });
         }
         let is_gre = self.mode == Mode::TunGre;

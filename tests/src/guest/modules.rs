@@ -66,6 +66,17 @@ pub fn unload(name: &str) -> Result<Unloaded> {
     Ok(unloaded)
 }
 
+/// Unloads those of some modules that are loaded: whoever wants one has to load it. The machine's own kernel keeps them.
+pub fn unload_those(names: &[&str]) -> Result<Vec<Unloaded>> {
+    let mut unloaded = Vec::new();
+    for name in names {
+        if Path::new(FOLDER).join("modules").exists() && loaded()?.contains(&normal(name)) {
+            unloaded.push(unload(name)?);
+        }
+    }
+    Ok(unloaded)
+}
+
 impl Unloaded {
     fn unload(&mut self, name: &str) -> Result<()> {
         for user in users(name)? {

@@ -10,6 +10,7 @@
 
 use std::net::IpAddr;
 
+use ipvs_tests::guest::modules;
 use ipvs_tests::packets::Packet;
 use ipvs_tests::serve::Protocol::Tcp;
 use ipvs_tests::topology::{Host, Lab};
@@ -82,6 +83,8 @@ const SERVERS_6: [&str; 2] = ["fd03::11", "fd03::12"];
 /// Short answers, an upload in packets too big for the tunnel, and what of all this arrived at web1. `mode` is how servers
 /// are set up, `options` how they are added.
 fn through(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Packet> {
+    // Whatever tests before have loaded: these servers load what the set-up says, and nothing else.
+    let _away = modules::unload_those(&["fou", "ip6_gre", "ip_gre", "ip6_tunnel", "ipip", "sit"]).unwrap();
     let Routed { client, director, web1, web2, .. } = &routed();
     let web = if vip.contains(':') { format!("[{vip}]:80") } else { format!("{vip}:80") };
     director.ok(&format!("ipvsadm -A -t {web} -s rr"));

@@ -37,7 +37,7 @@ ip address replace 2001:db8::1/128 dev vip nodad
 "
     );
     let gue = printed("--mode tun-gue --tun-port 5555 --own 2001:db8::9 --vip 2001:db8::1");
-    assert!(gue.contains("\nmodprobe fou6\nip fou add port 5555 gue -6\nmodprobe ip6_tunnel\n"), "{gue}");
+    assert!(gue.contains("\nmodprobe fou\nip fou add port 5555 gue -6\nmodprobe ip6_tunnel\n"), "{gue}");
     // IPv6 has no ARP, and no filter of the way back.
     assert!(!gue.contains("sysctl"), "{gue}");
 }
