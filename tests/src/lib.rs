@@ -41,6 +41,7 @@ pub mod netns;
 pub mod oracle;
 pub mod packets;
 pub mod pool;
+pub mod processor;
 pub mod property;
 pub mod provision;
 pub mod qemu;

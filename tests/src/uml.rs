@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::kernel::{Kernel, Program};
 use crate::line::{End, HELLO, Line};
+use crate::processor::Processor;
 use crate::qemu::Lifeline;
 use crate::{reference, roles};
 
@@ -50,6 +51,8 @@ pub struct Guest {
     lifeline: Option<Lifeline>,
     log: File,
     release: String,
+    /// Its own, of a guest that is slow without.
+    _processor: Option<Processor>,
 }
 
 impl Guest {
@@ -71,15 +74,17 @@ impl Guest {
             // A group of its own can be ended as a whole; a guest with a terminal has to stay in the foreground.
             command.process_group(0);
         }
-        let mut process = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let processor = matches!(kernel, Kernel::Program(_)).then(Processor::take).transpose()?;
+        let process = match &processor {
+            Some(processor) => processor.stay(|| command.spawn())?,
+            None => command.spawn(),
+        };
+        let mut process = process.with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let line = Line::new(process.stdout.take().expect("piped").into(), process.stdin.take().expect("piped").into());
         let log = File::open(folder.path.join("log"))?;
-        let mut guest = Guest { process, line: Some(line), lifeline, log, release: String::new() };
+        let mut guest =
+            Guest { process, line: Some(line), lifeline, log, release: String::new(), _processor: processor };
         match guest.greet(kernel, boot, &exe) {
             Ok(release) => {
                 guest.release = release;

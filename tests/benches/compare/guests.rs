@@ -8,7 +8,6 @@ use ipvs_tests::line::End;
 use ipvs_tests::qemu::{Cloud, Machine};
 use ipvs_tests::reference;
 use ipvs_tests::uml::{Boot, Guest};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::figures::Figures;
 use crate::programs::{FLOOR, OURS, Programs};
@@ -70,10 +69,6 @@ pub(crate) fn measure(
     if profile {
         told.push((sampled::PROFILE, "yes".to_owned()));
     }
-    let all = sched_getaffinity(None)?;
-    if ruler == Ruler::Time {
-        sched_setaffinity(None, &one_of(&all))?;
-    }
     let boot = Boot { reference: true, extra: told, ..Boot::default() };
     let mut guest = Guest::boot(&ruler.kernel(programs)?, &boot)?;
     eprintln!("{} on Linux {}", ruler.name(), guest.release());
@@ -87,17 +82,7 @@ pub(crate) fn measure(
         notes.iter().for_each(|note| println!("{note}"));
         lines.iter().try_for_each(|line| figures.take(line)).with_context(|| format!("{job}:\n{output}"))?;
     }
-    Ok(sched_setaffinity(None, &all)?)
-}
-
-/// With each system call a process of user-mode-linux and its kernel hand over to each other: from one processor to
-/// another that takes up to seven times as long, the longer the less the machine has to do.
-fn one_of(processors: &CpuSet) -> CpuSet {
-    let mut one = CpuSet::new();
-    if let Some(processor) = (0..CpuSet::MAX_CPU).find(|processor| processors.is_set(*processor)) {
-        one.set(processor);
-    }
-    one
+    Ok(())
 }
 
 fn path(path: &std::path::Path) -> String {

@@ -13,15 +13,17 @@ use std::sync::LazyLock;
 use ipvs_tests::harness::Test;
 use ipvs_tests::kernel::Kernel;
 use ipvs_tests::pool::Pool;
+use ipvs_tests::processor::Processor;
 use ipvs_tests::provision::sources::{Mirror, mirrors};
 use ipvs_tests::roles;
 use libtest_mimic::{Arguments, Trial};
+use rustix::thread::sched_getaffinity;
 
 fn main() -> ExitCode {
     if let Some(code) = roles::play(&jobs()) {
         return code;
     }
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
         ("a_job_that_passes", a_job_that_passes),
         ("a_panic_is_told_with_its_place", a_panic_is_told_with_its_place),
         ("an_error_is_told", an_error_is_told),
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         ("a_flood_of_output_is_cut", a_flood_of_output_is_cut),
         ("a_stray_process_is_ended", a_stray_process_is_ended),
         ("a_dead_guest_is_told_and_replaced", a_dead_guest_is_told_and_replaced),
+        ("a_guest_stays_on_one_processor", a_guest_stays_on_one_processor),
         ("a_kernel_that_is_not_there_is_told", a_kernel_that_is_not_there_is_told),
         ("a_kernel_that_does_not_come_up_is_told_once", a_kernel_that_does_not_come_up_is_told_once),
         ("mirror_of_a_deb822_file", mirror_of_a_deb822_file),
@@ -124,6 +127,14 @@ fn a_stray_process_is_ended() {
 fn a_dead_guest_is_told_and_replaced() {
     complaint("dies", &["the guest died under this test", "Kernel panic - not syncing: sysrq triggered crash"]);
     outcome("passes").unwrap();
+}
+
+fn a_guest_stays_on_one_processor() {
+    let processors = || sched_getaffinity(None).unwrap();
+    let before = processors();
+    let meanwhile = Processor::take().unwrap().stay(processors).unwrap();
+    assert_eq!(meanwhile.count(), 1);
+    assert_eq!(processors(), before);
 }
 
 fn a_kernel_that_is_not_there_is_told() {
