@@ -1,10 +1,10 @@
 //! Runs programs, as typed, with a limit; keeps what they said.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -199,11 +199,25 @@ fn typed(command: &Command) -> String {
 /// directory is the test's own, so `/sbin/ipvsadm` is a good place.
 pub fn install(program: impl AsRef<Path>, at: impl AsRef<Path>) -> Result<()> {
     let (program, at) = (program.as_ref(), at.as_ref());
+    make_way(at).and_then(|()| symlink(program, at)).with_context(|| at.display().to_string())
+}
+
+/// Writes a script that can be run, in place of what may be there.
+pub fn install_script(at: impl AsRef<Path>, text: impl AsRef<[u8]>) -> Result<()> {
+    let at = at.as_ref();
+    let write = || {
+        fs::create_dir_all(at.parent().unwrap_or(at))?;
+        make_way(at)?;
+        fs::write(at, text)?;
+        fs::set_permissions(at, Permissions::from_mode(0o755))
+    };
+    write().with_context(|| at.display().to_string())
+}
+
+/// Removes a file, if there is one.
+fn make_way(at: &Path) -> std::io::Result<()> {
     match fs::remove_file(at) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| at.display().to_string());
-        }
-        _ => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
-    std::os::unix::fs::symlink(program, at).with_context(|| at.display().to_string())
 }

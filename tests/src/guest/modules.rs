@@ -17,18 +17,16 @@ use crate::wait;
 /// Loads a module and what it needs, by its name or by an alias such as `net-pf-16-proto-16-family-IPVS`; nothing
 /// happens when it is there already.
 pub fn load(name: &str) -> Result<()> {
-    let folder = PathBuf::from(FOLDER).join("modules");
     let wanted = normal(name);
     let loaded = loaded()?;
     if loaded.contains(&wanted) {
         return Ok(());
     }
-    if !folder.exists() {
-        // The machine's own kernel.
+    let Some(folder) = folder() else {
         let ran = run_command(Command::new("modprobe").arg(name), Duration::from_secs(30))?;
         ensure!(ran.code == Some(0), "{ran}");
         return Ok(());
-    }
+    };
     let dependencies = Dependencies::read(&folder)?;
     if let Some(line) = dependencies.line(&wanted) {
         return insert(&folder, line, &loaded);
@@ -38,6 +36,11 @@ pub fn load(name: &str) -> Result<()> {
         bail!("no module {name} for this kernel");
     }
     aliased.iter().filter_map(|module| dependencies.line(module)).try_for_each(|line| insert(&folder, line, &loaded))
+}
+
+/// Where the modules are; nowhere, if this is the machine's own kernel.
+fn folder() -> Option<PathBuf> {
+    Some(Path::new(FOLDER).join("modules")).filter(|folder| folder.exists())
 }
 
 /// The names of the modules that are loaded.
@@ -60,7 +63,7 @@ const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 
 /// Unloads a module, those that use it first. Only in a guest: the machine's own kernel serves others, too.
 pub fn unload(name: &str) -> Result<Unloaded> {
-    ensure!(Path::new(FOLDER).join("modules").exists(), "this is the machine's own kernel: {name} stays");
+    ensure!(folder().is_some(), "this is the machine's own kernel: {name} stays");
     let mut unloaded = Unloaded { names: Vec::new(), modprobe: None };
     unloaded.unload(&normal(name))?;
     Ok(unloaded)
@@ -70,7 +73,7 @@ pub fn unload(name: &str) -> Result<Unloaded> {
 pub fn unload_those(names: &[&str]) -> Result<Vec<Unloaded>> {
     let mut unloaded = Vec::new();
     for name in names {
-        if Path::new(FOLDER).join("modules").exists() && loaded()?.contains(&normal(name)) {
+        if folder().is_some() && loaded()?.contains(&normal(name)) {
             unloaded.push(unload(name)?);
         }
     }

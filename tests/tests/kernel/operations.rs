@@ -2,9 +2,7 @@
 
 mod page;
 
-use std::os::unix::fs::PermissionsExt;
-
-use ipvs_tests::command::install;
+use ipvs_tests::command::{install, install_script};
 use ipvs_tests::guest::FOLDER;
 use ipvs_tests::roles::GET;
 use ipvs_tests::serve::Protocol::Http;
@@ -51,8 +49,7 @@ fn run(heading: &str, hosts: &[&Host]) {
     std::fs::create_dir_all("/usr/local/bin").unwrap();
     install(format!("{FOLDER}/exe"), format!("/usr/local/bin/{GET}")).unwrap();
     // As far as these pages want it.
-    std::fs::write("/usr/local/bin/curl", format!("#!/bin/sh\nexec {GET} \"$1\"\n")).unwrap();
-    std::fs::set_permissions("/usr/local/bin/curl", std::fs::Permissions::from_mode(0o755)).unwrap();
+    install_script("/usr/local/bin/curl", format!("#!/bin/sh\nexec {GET} \"$1\"\n")).unwrap();
     let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();
     Page::of(OPERATIONS, heading, &names).run(|name, command| {
         let host = hosts.iter().find(|host| host.name() == name).unwrap_or_else(|| panic!("no host {name}"));

@@ -1,10 +1,9 @@
 //! This project's program, in the guest.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use ipvs_tests::command::install as put;
+use ipvs_tests::command::{install as put, install_script};
 use ipvs_tests::guest::FOLDER;
 use ipvs_tests::roles::MODPROBE;
 use ipvs_tests::topology::Host;
@@ -50,7 +49,5 @@ pub(crate) const AGENT: &str = "/usr/lib/ocf/resource.d/ipvsadm-rs/ipvs";
 
 /// Puts the resource agent there.
 pub(crate) fn install_agent() {
-    fs::create_dir_all("/usr/lib/ocf/resource.d/ipvsadm-rs").unwrap();
-    fs::write(AGENT, include_str!("../../../ipvsadm-rs/dist/ipvs.ocf")).unwrap();
-    fs::set_permissions(AGENT, fs::Permissions::from_mode(0o755)).unwrap();
+    install_script(AGENT, include_str!("../../../ipvsadm-rs/dist/ipvs.ocf")).unwrap();
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
+use ipvs_tests::command::install_script;
 use ipvs_tests::harness::Test;
 use ipvs_tests::kernel::Kernel;
 use ipvs_tests::pool::Pool;
@@ -149,9 +150,8 @@ fn a_kernel_that_does_not_come_up_is_told_once() {
     let folder = Folder::new("no-kernel");
     fs::write(folder.0.join("modules.dep"), "").unwrap();
     let program = folder.0.join("linux");
-    fs::write(&program, "#!/bin/sh\n[ $1 = --version ] && echo 9.9 || { echo 'no memory today' >&2; exit 3; }\n")
-        .unwrap();
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let text = "#!/bin/sh\n[ $1 = --version ] && echo 9.9 || { echo 'no memory today' >&2; exit 3; }\n";
+    install_script(&program, text).unwrap();
     let kernel = Kernel::at_path(&program, Some(&folder.0)).unwrap();
     let pool = Pool::of_size(1).with_kernel(kernel);
     let first = pool.run(&jobs()[0]).unwrap_err();

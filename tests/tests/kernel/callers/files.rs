@@ -1,10 +1,10 @@
 //! Those that save to files and restore from them: Debian's init script, a unit as Red Hat ships it, and a pipe.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipvs_tests::command::install_script;
 use ipvs_tests::oracle::diff::diff;
 use ipvs_tests::oracle::judge::same;
 use ipvs_tests::oracle::typed::{self, Outcome};
@@ -87,10 +87,7 @@ fn init_script() -> String {
     let place = places.iter().find(|place| place.exists());
     let script = fs::read(place.unwrap_or_else(|| panic!("none of {places:?}"))).unwrap();
     let path = "/etc/init.d/ipvsadm";
-    let _ = fs::remove_file(path);
-    fs::create_dir_all("/etc/init.d").unwrap();
-    fs::write(path, script).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    install_script(path, script).unwrap();
     path.to_owned()
 }
 

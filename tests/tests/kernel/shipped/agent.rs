@@ -1,11 +1,10 @@
 //! The resource agent, called as a cluster's resource manager calls it.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use ipvs_tests::command::{Ran, ok, run_command, shell};
+use ipvs_tests::command::{Ran, install_script, ok, run_command, shell};
 
 use crate::ours;
 
@@ -133,8 +132,7 @@ fn a_table_cleared_while_it_looks() {
     wanted(&format!("{WEB}{DNS}"));
     table.gives("start", SUCCESS);
     let clears = "/usr/sbin/clears";
-    fs::write(clears, "#!/bin/sh\nipvsadm-rs \"$@\"\ncode=$?\nipvsadm -C\nexit $code\n").unwrap();
-    fs::set_permissions(clears, Permissions::from_mode(0o755)).unwrap();
+    install_script(clears, "#!/bin/sh\nipvsadm-rs \"$@\"\ncode=$?\nipvsadm -C\nexit $code\n").unwrap();
     Table::new(&[("binary", clears)]).gives("monitor", SUCCESS);
     table.gives("monitor", NOT_RUNNING);
 }
