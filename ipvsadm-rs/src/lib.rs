@@ -8,31 +8,14 @@
 
 mod arguments;
 mod classic;
-mod cli;
-mod cost;
-mod count;
-mod diagnostics;
-mod durable;
-mod failure;
-mod help;
-mod input;
-mod ipvsadm;
+mod context;
+mod file;
+mod generate;
 mod journal;
-mod list;
-mod locate;
-mod manual;
-mod messages;
-mod names;
-mod output;
+mod plan;
 mod program;
-mod progress;
-mod report;
-mod restore;
-mod scripts;
-mod setup;
-mod style;
-mod syslog;
+mod resolver;
+mod terminal;
 mod verbs;
-mod writers;
 
 pub use program::main;

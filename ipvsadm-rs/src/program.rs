@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::arguments::Arguments;
-use crate::{ipvsadm, scripts, verbs};
+use crate::classic;
+use crate::classic::scripts;
+use crate::verbs;
 
 /// The names under which this is a program of ipvsadm's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,10 +26,10 @@ pub fn main() -> ExitCode {
     let program = arguments.next().unwrap_or_else(|| "ipvsadm".into());
     let arguments = Arguments { program, words: arguments.collect() };
     match role(&arguments.program) {
-        Role::Ipvsadm => ipvsadm::main(&arguments),
+        Role::Ipvsadm => classic::main(&arguments),
         Role::Save => scripts::save(&arguments),
         Role::Restore => scripts::restore(&arguments),
-        Role::Modern if is_classic(&arguments) => ipvsadm::main(&arguments),
+        Role::Modern if is_classic(&arguments) => classic::main(&arguments),
         Role::Modern => verbs::main(&arguments),
     }
 }

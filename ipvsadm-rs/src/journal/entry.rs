@@ -9,7 +9,7 @@ use ipvs::{Change, Config, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::{Folder, time_text};
-use crate::failure::say;
+use crate::terminal::exit::say;
 
 /// One applied plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ impl ScopeText {
 }
 
 /// What to plan for to take entries back, the first and those after it, and how.
-pub(crate) fn way_back(folder: &Folder, first: &Entry, later: &[Entry]) -> anyhow::Result<(Config, Options)> {
+pub(crate) fn rollback_plan(folder: &Folder, first: &Entry, later: &[Entry]) -> anyhow::Result<(Config, Options)> {
     let mut config = folder.before(first.number)?;
     let is_whole = !first.scope.listed && later.iter().all(|entry| entry.scope == first.scope);
     let scope = if is_whole {

@@ -10,7 +10,7 @@ use ipvs::{Config, Namespace};
 use rustix::fs::{FlockOperation, flock};
 
 use super::entry::Entry;
-use super::namespace::name_of;
+use super::folder_name::name_of;
 
 /// The folder of a namespace.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@
 
 mod entry;
 mod folder;
-mod namespace;
+mod folder_name;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -22,11 +22,11 @@ use anyhow::Context;
 use ipvs::{Config, Scope, State};
 use rustix::fs::{FlockOperation, flock};
 
-pub(crate) use entry::{Entry, Status, Waits, way_back};
+pub(crate) use entry::{Entry, Status, Waits, rollback_plan};
 pub(crate) use folder::Folder;
 
-use crate::durable;
-use crate::failure::say;
+use crate::file::replace;
+use crate::terminal::exit::say;
 
 /// Entries that are kept, and their bytes.
 const KEPT: usize = 100;
@@ -121,7 +121,7 @@ impl Journal {
 
     /// While a plan waits for confirmation nothing else is applied: it would be confirmed, or put back, unseen. One whose
     /// watcher is gone waits no longer.
-    pub(crate) fn nothing_waits(&self) -> anyhow::Result<()> {
+    pub(crate) fn ensure_none_pending(&self) -> anyhow::Result<()> {
         let Some(mut entry) = self.waiting() else { return Ok(()) };
         let number = entry.number;
         if self.is_watched(number) {
@@ -143,7 +143,7 @@ impl Journal {
         let mut bytes = serde_json::to_vec(entry)?;
         bytes.push(b'\n');
         bytes.extend_from_slice(second_line);
-        durable::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))
+        replace::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// The oldest go, and what was left by writers that were killed.
@@ -157,7 +157,7 @@ impl Journal {
                 let _ = fs::remove_file(self.watch_path(number));
             }
         }
-        self.names().iter().filter(|name| name.ends_with(durable::SUFFIX)).for_each(|name| {
+        self.names().iter().filter(|name| name.ends_with(replace::SUFFIX)).for_each(|name| {
             let _ = fs::remove_file(self.path().join(name));
         });
     }

@@ -9,14 +9,15 @@ use ipvs::plan::Options;
 use ipvs::{Client, Config, Director, Plan, State, plan};
 
 use super::plan::Wanted;
-use super::record::{Record, finish};
 use super::watch::{self, Watcher};
-use super::{Context, code, drain, duration};
-use crate::count::count;
-use crate::failure::say;
+use crate::context::{Context, code, duration};
 use crate::journal::Intent;
-use crate::progress::Told;
-use crate::report::{Report, Tense};
+use crate::plan::drain;
+use crate::plan::progress::WithProgress;
+use crate::plan::report::Report;
+use crate::plan::transaction::{Transaction, finish};
+use crate::terminal::exit::say;
+use crate::terminal::plural::count;
 
 /// Make the director hold what FILE says, by the smallest change
 ///
@@ -50,7 +51,7 @@ impl Apply {
         if self.dry_run {
             return self.wanted.show(context, asked);
         }
-        let mut record = Record::open(context)?;
+        let mut transaction = Transaction::open(context)?;
         let mut director = context.open()?;
         let before = director.state()?;
         let is_doubtful = asked.is_blank && !self.allow_empty;
@@ -58,26 +59,26 @@ impl Apply {
         let plan = plan(&desired, &before, &options);
         let report = Report::new(&plan, &before, self.wanted.sizes());
         if report.is_empty() {
-            show_result(context, &report)?;
+            report.print_result(context)?;
             return Ok(code::DONE);
         }
         if is_doubtful {
             bail!("the input says nothing: all that it could touch would be deleted; --allow-empty, if that is meant");
         }
-        if let Some(journal) = record.journal() {
-            journal.nothing_waits()?;
+        if let Some(journal) = transaction.journal() {
+            journal.ensure_none_pending()?;
         }
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let confirm_within = self.confirm_within;
-        record.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
-        let watcher = watch_over(context, &mut record)?;
+        transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
+        let watcher = watch_over(context, &mut transaction)?;
         let carried_out = self.carry_out(&mut director, &desired, &options, before, plan);
         let cut = carried_out.as_ref().copied().unwrap_or_default();
-        let result = finish(&mut director, &mut record, carried_out.map(drop));
+        let result = finish(&mut director, &mut transaction, carried_out.map(drop));
         // What was put back at once does not wait. For all else the time runs from here on, and nothing that is said may be
         // in the way of who puts it back: a terminal that is cut off may take no words any more.
-        let waits = record.entry().and_then(|entry| entry.waits.clone());
-        drop((watcher, record));
+        let waits = transaction.entry().and_then(|entry| entry.waits.clone());
+        drop((watcher, transaction));
         if cut > 0 {
             say(&format!("the time is over: {} cut", count(cut, "connection")));
         }
@@ -86,7 +87,7 @@ impl Apply {
             say(&format!("all is put back in {within} unless `ipvsadm-rs confirm' is given before"));
         }
         result?;
-        show_result(context, &report)?;
+        report.print_result(context)?;
         Ok(code::DONE)
     }
 
@@ -102,25 +103,17 @@ impl Apply {
         if let Some(limit) = self.drain {
             return drain::apply_drained(director, desired, options, before, limit);
         }
-        carry_out(&mut Told(director), desired, options, before, plan)?;
+        carry_out(&mut WithProgress(director), desired, options, before, plan)?;
         Ok(0)
     }
 }
 
 /// If it is to wait for confirmation, the process that does.
-fn watch_over(context: &Context, record: &mut Record) -> anyhow::Result<Option<Watcher>> {
-    let waiting = record.entry().filter(|entry| entry.waits.is_some());
+fn watch_over(context: &Context, transaction: &mut Transaction) -> anyhow::Result<Option<Watcher>> {
+    let waiting = transaction.entry().filter(|entry| entry.waits.is_some());
     let watcher = waiting.map(|entry| watch::start(context, entry)).transpose();
     if watcher.is_err() {
-        record.forget();
+        transaction.forget();
     }
     watcher
-}
-
-/// Show what was done.
-pub(super) fn show_result(context: &Context, report: &Report) -> anyhow::Result<()> {
-    if context.json {
-        return context.write_json(&report.document(Tense::Done));
-    }
-    context.write(|out| report.write_text(out, &context.palette(), Tense::Done))
 }

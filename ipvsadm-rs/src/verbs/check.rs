@@ -4,10 +4,10 @@ use clap::Args;
 use ipvs::document::SCHEMA;
 use serde::Serialize;
 
-use super::{Context, code};
-use crate::count::count;
-use crate::diagnostics::Diagnostic;
-use crate::input::{self, Format};
+use crate::context::{Context, code};
+use crate::file::diagnostic::Diagnostic;
+use crate::file::{self, Format};
+use crate::terminal::plural::count;
 
 /// Read FILE and tell all that is wrong with it, and what is legal but hardly meant
 ///
@@ -33,7 +33,7 @@ struct Verdict {
 
 impl Check {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let mut input = input::read(&self.file, self.format)?;
+        let mut input = file::read(&self.file, self.format)?;
         let contents = input.config.as_ref().map(|config| {
             let servers: usize = config.services.iter().map(|service| service.destinations.len()).sum();
             format!("{}, {}", count(config.services.len(), "service"), count(servers, "server"))

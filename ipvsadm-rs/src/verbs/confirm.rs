@@ -5,7 +5,7 @@ use clap::Args;
 use ipvs::document::SCHEMA;
 use serde::Serialize;
 
-use super::{Context, code};
+use crate::context::{Context, code};
 use crate::journal::{Entry, WATCHER_GONE};
 
 /// Keep what was applied with --confirm-within

@@ -3,8 +3,9 @@
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
-use super::{Context, code};
-use crate::{cli, manual};
+use crate::context::{Context, code};
+use crate::generate::commands;
+use crate::generate::man;
 
 /// Write a manual page or a shell's completions to standard output
 #[derive(Args, Debug)]
@@ -36,16 +37,16 @@ enum Program {
 impl Generate {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let (mut command, page) = match self.program {
-            Program::Ipvsadm => (cli::ipvsadm(), include_str!("../../manual/ipvsadm.md")),
-            Program::IpvsadmSave => (cli::save(), include_str!("../../manual/ipvsadm-save.md")),
-            Program::IpvsadmRestore => (cli::restore(), include_str!("../../manual/ipvsadm-restore.md")),
+            Program::Ipvsadm => (commands::ipvsadm(), include_str!("../../manual/ipvsadm.md")),
+            Program::IpvsadmSave => (commands::save(), include_str!("../../manual/ipvsadm-save.md")),
+            Program::IpvsadmRestore => (commands::restore(), include_str!("../../manual/ipvsadm-restore.md")),
             Program::IpvsadmRs => (super::command(), include_str!("../../manual/ipvsadm-rs.md")),
         };
         command.build();
         let name = command.get_name().to_owned();
         let mut text = Vec::new();
         match self.what {
-            What::Man => manual::write(&mut text, page, &command)?,
+            What::Man => man::write(&mut text, page, &command)?,
             What::Bash => clap_complete::generate(Shell::Bash, &mut command, name, &mut text),
             What::Zsh => clap_complete::generate(Shell::Zsh, &mut command, name, &mut text),
             What::Fish => clap_complete::generate(Shell::Fish, &mut command, name, &mut text),

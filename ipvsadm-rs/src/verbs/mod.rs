@@ -3,10 +3,8 @@
 mod apply;
 mod check;
 mod confirm;
-mod drain;
 mod generate;
 mod plan;
-mod record;
 mod rs_setup;
 mod save;
 mod set;
@@ -15,21 +13,15 @@ mod snat_rules;
 mod undo;
 mod watch;
 
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::Context as _;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use ipvs::{ApplyError, Client, Namespace};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use ipvs::ApplyError;
 
 use crate::arguments::Arguments;
-use crate::failure::{Failure, conclude, say};
-use crate::journal::{Folder, Journal};
-use crate::messages;
-use crate::output;
-use crate::style::{Color, Palette};
+use crate::classic::messages;
+use crate::context::{Context, NotTaken, code};
+use crate::terminal::exit::{Failure, conclude, say};
 
 /// A director of the Linux Virtual Server: ipvsadm's language, and more.
 ///
@@ -42,36 +34,6 @@ struct Modern {
     context: Context,
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// A duration that clocks can be asked for.
-fn duration(text: &str) -> Result<Duration, String> {
-    const MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration > MAX => Err("more than 30 days".into()),
-        duration => duration.map_err(|error| error.to_string()),
-    }
-}
-
-/// What every verb takes.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = crate::manual::COMMON)]
-pub(crate) struct Context {
-    /// The director of another network namespace: a name of `ip netns`, a path, or a process
-    #[arg(long, global = true, value_name = "NAME|PATH|PID")]
-    netns: Option<Namespace>,
-    /// Answer in JSON
-    #[arg(long, global = true)]
-    json: bool,
-    /// When to colour
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
-    color: Color,
-    /// Where applied plans are kept
-    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/ipvsadm-rs")]
-    state_dir: PathBuf,
-    /// How long to wait for another ipvsadm-rs that is changing the table
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "20s")]
-    wait: Duration,
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,7 +85,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
             Ok(NotTaken(error)) => conclude(Err(Failure::Output(error))),
             Err(error) => {
                 say(&format!("ipvsadm-rs: {error:#}"));
-                say(what_to_do(&error).unwrap_or_default());
+                say(hint(&error).unwrap_or_default());
                 ExitCode::from(code::ERROR)
             }
         },
@@ -131,80 +93,15 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 }
 
 /// What is to be done about an error, if that is known.
-fn what_to_do(error: &anyhow::Error) -> Option<&'static str> {
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let of_director = |cause: &'_ (dyn std::error::Error + 'static)| match cause.downcast_ref() {
-        Some(ApplyError::Director(error)) => messages::what_to_do(error),
-        _ => cause.downcast_ref().and_then(messages::what_to_do),
+        Some(ApplyError::Director(error)) => messages::hint(error),
+        _ => cause.downcast_ref().and_then(messages::hint),
     };
     error.chain().find_map(of_director)
-}
-
-/// Standard output did not take what was written.
-#[derive(Debug)]
-struct NotTaken(std::io::Error);
-
-impl std::fmt::Display for NotTaken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "cannot write to standard output: {}", self.0)
-    }
-}
-
-impl std::error::Error for NotTaken {}
-
-/// Exit codes of the verbs.
-mod code {
-    pub(super) const DONE: u8 = 0;
-    pub(super) const ERROR: u8 = 1;
-    /// Of `plan`: there is something to change. Of `check`: something is wrong.
-    pub(super) const CHANGES: u8 = 2;
 }
 
 /// The command line of the verbs, also for what is made from it.
 fn command() -> clap::Command {
     Modern::command()
-}
-
-impl Context {
-    /// The director. Its counters are not read.
-    fn open(&self) -> anyhow::Result<Client> {
-        let mut client = self.open_with_counters()?;
-        client.leave_counters();
-        Ok(client)
-    }
-
-    /// The director, to show it.
-    fn open_with_counters(&self) -> anyhow::Result<Client> {
-        let client = match &self.netns {
-            Some(namespace) => Client::open_in(namespace),
-            None => Client::open(),
-        };
-        Ok(client?)
-    }
-
-    /// Where the applied plans of the director are.
-    fn folder(&self) -> anyhow::Result<Folder> {
-        Folder::of(&self.state_dir, self.netns.as_ref())
-    }
-
-    /// The applied plans, and the right to change the table.
-    fn journal(&self) -> anyhow::Result<Journal> {
-        Journal::open(self.folder()?, self.wait)
-    }
-
-    /// The colours of standard output.
-    fn palette(&self) -> Palette {
-        Palette::of(self.color, &std::io::stdout())
-    }
-
-    /// Write to standard output, all of it or an error.
-    fn write(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> anyhow::Result<()> {
-        let mut out = output::standard();
-        write(&mut out).and_then(|()| out.flush()).map_err(|error| NotTaken(error).into())
-    }
-
-    /// Write a value as JSON.
-    fn write_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(value).context("cannot be written as JSON")?;
-        self.write(|out| writeln!(out, "{text}"))
-    }
 }

@@ -1,16 +1,13 @@
 //! `ipvsadm-rs plan`: what would have to be changed, and what that costs.
 
-use std::io::IsTerminal;
-
 use clap::Args;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
 use ipvs::{Config, Director, Scope, Selector, State, SyncDaemon};
 
-use super::{Context, code};
-use crate::input::{self, Format};
-use crate::report::{Report, Tense};
-use crate::style::Palette;
+use crate::context::Context;
+use crate::file::{self, Format};
+use crate::plan::report::Report;
 
 /// Show what would have to be changed so that the director holds what FILE says
 ///
@@ -63,11 +60,11 @@ pub(super) struct Wanted {
 impl Wanted {
     /// What the files ask for.
     pub(super) fn read(&self) -> anyhow::Result<Asked> {
-        let input = input::read(&self.file, self.format)?;
+        let input = file::read(&self.file, self.format)?;
         let is_blank = input.is_blank && self.previous.is_none();
         let config = input.into_config()?;
         let previous = match &self.previous {
-            Some(path) => input::read(path, None)?.into_config()?,
+            Some(path) => file::read(path, None)?.into_config()?,
             None => Config::default(),
         };
         let scope = Scope {
@@ -85,7 +82,7 @@ impl Wanted {
         let state = context.open()?.state()?;
         let (desired, options) = asked.of(&state);
         let plan = ipvs::plan(&desired, &state, &options);
-        show(context, &Report::new(&plan, &state, self.sizes()))
+        Report::new(&plan, &state, self.sizes()).print_plan(context)
     }
 
     pub(super) fn sizes(&self) -> TableSizes {
@@ -118,18 +115,4 @@ impl Plan {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         self.wanted.show(context, self.wanted.read()?)
     }
-}
-
-/// Show a plan; the exit code says whether there is something to change.
-pub(super) fn show(context: &Context, report: &Report) -> anyhow::Result<u8> {
-    if context.json {
-        context.write_json(&report.document(Tense::Planned))?;
-    } else if std::io::stdout().is_terminal() {
-        context.write(|out| report.write_text(out, &context.palette(), Tense::Planned))?;
-    } else {
-        context.write(|out| report.write_rules(out))?;
-        let colors = Palette::of(context.color, &std::io::stderr());
-        report.write_text(&mut std::io::stderr().lock(), &colors, Tense::Planned)?;
-    }
-    Ok(if report.is_empty() { code::DONE } else { code::CHANGES })
 }

@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum};
 use ipvs::rules::{self, Numeric};
 use ipvs::{Config, Director, Service, ServiceConfig, ServiceKey, SyncDaemon};
 
-use super::{Context, code};
-use crate::durable;
-use crate::failure::say;
+use crate::context::{Context, code};
+use crate::file::replace;
+use crate::terminal::exit::say;
 
 /// Write the whole table: services, servers, thresholds, timeouts, sync daemons, and the order of servers
 ///
@@ -46,7 +46,7 @@ impl Save {
         }
         match &self.output {
             Some(path) => {
-                durable::write(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+                replace::write(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
             }
             None => context.write(|out| out.write_all(&text))?,
         }

@@ -12,12 +12,11 @@ use ipvs::{
     Service, ServiceKey, State, Tunnel,
 };
 
-use super::apply::show_result;
-use super::record::Record;
-use super::{Context, code};
-use crate::failure::say;
-use crate::names::System;
-use crate::report::Report;
+use crate::context::{Context, code};
+use crate::plan::report::Report;
+use crate::plan::transaction::Transaction;
+use crate::resolver::System;
+use crate::terminal::exit::say;
 
 /// Change what is named of a service or a server, and nothing else
 ///
@@ -157,7 +156,7 @@ fn on_or_off(text: &str) -> Result<bool, String> {
 impl Set {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let key = self.service()?;
-        let record = if self.dry_run { None } else { Some(Record::open(context)?) };
+        let transaction = if self.dry_run { None } else { Some(Transaction::open(context)?) };
         let mut director = context.open()?;
         let state = self.read(&mut director, key)?;
         let changes = match &self.real_server {
@@ -171,9 +170,10 @@ impl Set {
         let plan = Plan { changes, order_kept: Vec::new() };
         let report = Report::new(&plan, &state, TableSizes::default());
         if self.dry_run {
-            return super::plan::show(context, &report);
+            return report.print_plan(context);
         }
-        if let Some(waiting) = record.as_ref().and_then(Record::journal).and_then(|journal| journal.waiting()) {
+        if let Some(waiting) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.waiting())
+        {
             say(&format!("note: plan {} waits for confirmation; put back, it takes this along", waiting.number));
         }
         let refused = director.submit(&plan.changes)?;
@@ -181,9 +181,9 @@ impl Set {
             say(&error.to_string());
         }
         if !refused.is_empty() {
-            bail!("{} refused", crate::count::count(refused.len(), "change"));
+            bail!("{} refused", crate::terminal::plural::count(refused.len(), "change"));
         }
-        show_result(context, &report)?;
+        report.print_result(context)?;
         Ok(code::DONE)
     }
 

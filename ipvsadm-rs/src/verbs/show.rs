@@ -6,9 +6,9 @@ use clap::Args;
 use ipvs::rules::{Namer, Numeric, flag_names, write_endpoint};
 use ipvs::{DestinationState, Director, Forwarding, Netmask, Protocol, ServiceKey, ServiceState, State, Tunnel};
 
-use super::{Context, code};
-use crate::names::System;
-use crate::style::Palette;
+use crate::context::{Context, code};
+use crate::resolver::System;
+use crate::terminal::color::Palette;
 
 /// Show the table
 ///

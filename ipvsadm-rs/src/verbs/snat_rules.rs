@@ -9,8 +9,8 @@ use ipvs::rules::{self, Command};
 use ipvs::{Change, Protocol, ServiceKey};
 use serde::Serialize;
 
-use super::{Context, code};
-use crate::names::System;
+use crate::context::{Context, code};
+use crate::resolver::System;
 
 /// Print the firewall's rules with which servers of a masqueraded service (-m) need no way back through the director
 ///

@@ -8,14 +8,13 @@ use ipvs::plan::Options;
 use ipvs::{Config, Director, plan};
 use serde::Serialize;
 
-use super::apply::show_result;
-use super::record::{Record, finish};
-use super::{Context, code};
-use crate::count::count;
-use crate::failure::say;
-use crate::journal::{Entry, Folder, Intent, Status, WATCHER_GONE, way_back};
-use crate::progress::Told;
-use crate::report::Report;
+use crate::context::{Context, code};
+use crate::journal::{Entry, Folder, Intent, Status, WATCHER_GONE, rollback_plan};
+use crate::plan::progress::WithProgress;
+use crate::plan::report::Report;
+use crate::plan::transaction::{Transaction, finish};
+use crate::terminal::exit::say;
+use crate::terminal::plural::count;
 
 /// Put the table back as it was before a plan was applied
 ///
@@ -53,10 +52,10 @@ impl Undo {
         }
         if self.dry_run {
             let Some(undone) = self.choose(&folder)? else { return Ok(code::DONE) };
-            let (config, options) = undone.way_back(&folder)?;
+            let (config, options) = undone.rollback_plan(&folder)?;
             let state = context.open()?.state()?;
             let report = Report::new(&plan(&config, &state, &options), &state, TableSizes::default());
-            return super::plan::show(context, &report);
+            return report.print_plan(context);
         }
         if self.pending && self.choose(&folder)?.is_none() {
             // Nobody has to be waited for.
@@ -64,17 +63,17 @@ impl Undo {
         }
         let journal = context.journal()?;
         let Some(undone) = self.choose(&journal)? else { return Ok(code::DONE) };
-        let (config, options) = undone.way_back(&journal)?;
-        let mut record = Record::from(journal);
-        let report = carry_out(context, &mut record, &undone, &config, &options)?;
-        if let Some(journal) = record.journal() {
+        let (config, options) = undone.rollback_plan(&journal)?;
+        let mut transaction = Transaction::from(journal);
+        let report = carry_out(context, &mut transaction, &undone, &config, &options)?;
+        if let Some(journal) = transaction.journal() {
             for mut entry in undone.into_entries() {
                 entry.end(Status::Undone);
                 journal.write(&entry)?;
             }
         }
-        drop(record);
-        show_result(context, &report)?;
+        drop(transaction);
+        report.print_result(context)?;
         Ok(code::DONE)
     }
 
@@ -95,8 +94,8 @@ impl Undo {
 }
 
 impl Undone {
-    fn way_back(&self, folder: &Folder) -> anyhow::Result<(Config, Options)> {
-        way_back(folder, &self.first, &self.later)
+    fn rollback_plan(&self, folder: &Folder) -> anyhow::Result<(Config, Options)> {
+        rollback_plan(folder, &self.first, &self.later)
     }
 
     fn into_entries(self) -> impl Iterator<Item = Entry> {
@@ -107,7 +106,7 @@ impl Undone {
 
 fn carry_out(
     context: &Context,
-    record: &mut Record,
+    transaction: &mut Transaction,
     undone: &Undone,
     config: &Config,
     options: &Options,
@@ -119,9 +118,9 @@ fn carry_out(
     if !report.is_empty() {
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let undoes = Some(undone.first.number);
-        record.begin(Intent { scope: &options.scope, changes, undoes, confirm_within: None }, &before)?;
-        let result = ipvs::apply::carry_out(&mut Told(&mut director), config, options, before, plan);
-        finish(&mut director, record, result.map(drop).map_err(Into::into))?;
+        transaction.begin(Intent { scope: &options.scope, changes, undoes, confirm_within: None }, &before)?;
+        let result = ipvs::apply::carry_out(&mut WithProgress(&mut director), config, options, before, plan);
+        finish(&mut director, transaction, result.map(drop).map_err(Into::into))?;
     }
     Ok(report)
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::record::put_back;
-use super::{Context, code};
-use crate::journal::{Entry, Folder, Journal, Status, Waits, way_back};
-use crate::syslog::{Priority, log};
+use crate::context::{Context, code};
+use crate::journal::{Entry, Folder, Journal, Status, Waits, rollback_plan};
+use crate::plan::transaction::roll_back;
+use crate::terminal::syslog::{Priority, log};
 
 /// Put a plan back when its time is over
 #[derive(Args, Debug)]
@@ -55,13 +55,13 @@ impl Watch {
         context.write(|out| writeln!(out, "{READY}"))?;
         io::copy(&mut io::stdin().lock(), &mut io::sink())?;
         if !is_ended_within(waits.within, &folder, self.number) {
-            self.put_back(context, folder, waits.within);
+            self.roll_back(context, folder, waits.within);
         }
         Ok(code::DONE)
     }
 
     /// Nobody looks any more: what comes of it is said in the journal and in the log.
-    fn put_back(&self, context: &Context, folder: Folder, within: Duration) {
+    fn roll_back(&self, context: &Context, folder: Folder, within: Duration) {
         let within = humantime::format_duration(within);
         let what = format!("plan {} was not confirmed within {within}", self.number);
         match put_back_if_it_waits(context, folder, self.number) {
@@ -101,8 +101,8 @@ fn put_back_if_it_waits(context: &Context, folder: Folder, number: u64) -> anyho
     if entry.waits.is_none() {
         return Ok(false);
     }
-    let result =
-        way_back(&journal, &entry, &[]).and_then(|(config, options)| put_back(&mut context.open()?, &config, &options));
+    let result = rollback_plan(&journal, &entry, &[])
+        .and_then(|(config, options)| roll_back(&mut context.open()?, &config, &options));
     match &result {
         Ok(()) => entry.end(Status::Expired),
         Err(error) => {

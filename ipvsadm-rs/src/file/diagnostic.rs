@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::count::count;
-use crate::failure::say;
+use crate::terminal::exit::say;
+use crate::terminal::plural::count;
 
 /// Something that is wrong with a file, or hardly meant.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -8,11 +8,13 @@ use ipvs::rules::{self, ProblemKind};
 use ipvs::{Change, Config};
 
 use crate::arguments::Arguments;
-use crate::failure::{Failure, conclude, exit, say};
-use crate::names::System;
-use crate::progress::Told;
-use crate::restore::{self, Script};
-use crate::{classic, messages, writers};
+use crate::classic::commands;
+use crate::classic::messages;
+use crate::classic::restore::{self, Script};
+use crate::plan::other_writers;
+use crate::plan::progress::WithProgress;
+use crate::resolver::System;
+use crate::terminal::exit::{Failure, code, conclude, say};
 
 /// `ipvsadm-save [-n]`: the table as lines, with numbers if asked for. Words are ignored, as ever.
 pub(crate) fn save(arguments: &Arguments) -> ExitCode {
@@ -22,10 +24,10 @@ pub(crate) fn save(arguments: &Arguments) -> ExitCode {
             "{}: Script to save the IPVS table to stdout.\n   With the -n option, prints out the table in numeric format.",
             arguments.program()
         ));
-        return ExitCode::from(exit::LISTING);
+        return ExitCode::from(code::LISTING);
     }
     let numeric = words.contains(&&b"-n"[..]);
-    conclude(classic::open().and_then(|mut director| classic::save(&mut director, numeric)))
+    conclude(commands::open().and_then(|mut director| commands::save(&mut director, numeric)))
 }
 
 /// `ipvsadm-restore`: the table becomes what standard input says, once all of that has been understood, and by the
@@ -66,36 +68,37 @@ fn flush_and_carry_out(text: &[u8], program: &str) -> Result<(), Failure> {
     if script.is_empty() {
         return refuse_unless_empty(program);
     }
-    let mut director = classic::open()?;
-    classic::change(&mut director, &Change::Flush)?;
+    let mut director = commands::open()?;
+    commands::change(&mut director, &Change::Flush)?;
     script.carry_out(&mut director, program)
 }
 
 /// An input without rules is more likely a mistake than the wish for an empty table.
 fn refuse_unless_empty(program: &str) -> Result<(), Failure> {
-    let services = classic::open()?.services().map_err(|error| messages::unanswered(&error))?;
+    let services = commands::open()?.services().map_err(|error| messages::read_error(&error))?;
     if services.is_empty() {
         return Ok(());
     }
     let text = "the input has no rules: the table is left as it is. `ipvsadm -C' empties it";
-    Err(Failure::Said(format!("{program}: {text}"), exit::LISTING))
+    Err(Failure::Said(format!("{program}: {text}"), code::LISTING))
 }
 
 fn go_there(desired: &Config) -> Result<(), Failure> {
-    let mut director = classic::open()?;
+    let mut director = commands::open()?;
     director.leave_counters();
-    match ipvs::apply(&mut Told(&mut director), desired, &Options::default()) {
+    match ipvs::apply(&mut WithProgress(&mut director), desired, &Options::default()) {
         Ok(_) => Ok(()),
-        Err(ApplyError::Director(error)) => Err(messages::unanswered(&error)),
-        Err(ApplyError::NotArrived { refused, .. }) if refused.is_empty() => {
-            Err(Failure::Said(format!("the table is not what the input says: {}", writers::suspects()), exit::LISTING))
-        }
+        Err(ApplyError::Director(error)) => Err(messages::read_error(&error)),
+        Err(ApplyError::NotArrived { refused, .. }) if refused.is_empty() => Err(Failure::Said(
+            format!("the table is not what the input says: {}", other_writers::suspects()),
+            code::LISTING,
+        )),
         Err(ApplyError::NotArrived { refused, .. }) => {
             for (change, error) in &refused {
                 say(&format!("{}: {change}", messages::refusal(change, error)));
             }
-            Err(Failure::Said(String::new(), exit::REFUSED))
+            Err(Failure::Said(String::new(), code::REFUSED))
         }
-        Err(error) => Err(Failure::Said(error.to_string(), exit::MEANING)),
+        Err(error) => Err(Failure::Said(error.to_string(), code::MEANING)),
     }
 }

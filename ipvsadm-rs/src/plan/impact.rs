@@ -56,7 +56,7 @@ impl std::fmt::Display for Cut {
 
 /// A hashing service whose clients are sent elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Moved {
+pub(crate) struct Remapped {
     /// The service.
     pub(crate) service: String,
     /// The share of clients, 0 to 1.
@@ -64,12 +64,12 @@ pub(crate) struct Moved {
 }
 
 /// A table, to look things up in.
-pub(crate) struct Held<'s> {
+pub(crate) struct TableIndex<'s> {
     services: HashMap<ServiceKey, &'s ServiceState>,
     servers: HashMap<(ServiceKey, DestinationKey), &'s DestinationState>,
 }
 
-impl<'s> Held<'s> {
+impl<'s> TableIndex<'s> {
     pub(crate) fn new(state: &'s State) -> Self {
         let services = state.services.iter().map(|service| (service.service.key, service)).collect();
         let servers = state.services.iter().flat_map(|service| {
@@ -101,7 +101,7 @@ impl<'s> Held<'s> {
     }
 
     /// Which clients a plan sends elsewhere that hashing had sent somewhere.
-    pub(crate) fn moved_by(&self, plan: &Plan, sizes: TableSizes) -> Vec<Moved> {
+    pub(crate) fn remapped_by(&self, plan: &Plan, sizes: TableSizes) -> Vec<Remapped> {
         let mut by_service: HashMap<ServiceKey, Vec<&Change>> = HashMap::new();
         let mut touched = Vec::new();
         for change in &plan.changes {
@@ -117,7 +117,7 @@ impl<'s> Held<'s> {
             let (after, servers) = outcome(service, by_service.get(&key)?)?;
             let before = Table::with_last_weights(&service.service, &oldest_first(service), sizes)?;
             let share = before.share_moved(&Table::with_last_weights(&after, &servers, sizes)?);
-            (share > 0.0).then(|| Moved { service: key.to_string(), share })
+            (share > 0.0).then(|| Remapped { service: key.to_string(), share })
         });
         moved.collect()
     }
@@ -193,7 +193,7 @@ mod tests {
         for server in &mut state.services[0].destinations {
             (server.active_connections, server.persistent_connections) = (3, 1);
         }
-        let held = Held::new(&state);
+        let held = TableIndex::new(&state);
         let plan = plan(&state, "");
         assert_eq!(plan.changes.len(), 1);
         let cut = held.cut_by(&plan.changes[0]);
@@ -203,12 +203,12 @@ mod tests {
     #[test]
     fn clients_of_hashes_that_move_are_told() {
         let state = held(FOUR);
-        let held = Held::new(&state);
+        let held = TableIndex::new(&state);
         let one_less = FOUR.replace("-a -t 192.0.2.1:80 -r 10.0.0.4 -m\n", "");
-        let moved = held.moved_by(&plan(&state, &one_less), TableSizes::default());
+        let moved = held.remapped_by(&plan(&state, &one_less), TableSizes::default());
         assert_eq!((moved.len(), (moved[0].share * 100.0).round()), (1, 75.0));
-        assert_eq!(held.moved_by(&plan(&state, FOUR), TableSizes::default()), []);
+        assert_eq!(held.remapped_by(&plan(&state, FOUR), TableSizes::default()), []);
         let rr = one_less.replace("-s sh", "-s rr");
-        assert_eq!(held.moved_by(&plan(&state, &rr), TableSizes::default()), []);
+        assert_eq!(held.remapped_by(&plan(&state, &rr), TableSizes::default()), []);
     }
 }

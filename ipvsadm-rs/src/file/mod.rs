@@ -1,5 +1,9 @@
 //! Files that say what a director should hold: rules as ipvsadm saves them, JSON, TOML.
 
+pub(crate) mod diagnostic;
+mod position;
+pub(crate) mod replace;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Read;
@@ -12,11 +16,10 @@ use ipvs::document::{Document, DocumentProblem};
 use ipvs::rules;
 use serde::de::IgnoredAny;
 
-use crate::count::count;
-use crate::diagnostics::{Diagnostic, Text, say_all};
-use crate::failure::say;
-use crate::locate;
-use crate::names::System;
+use crate::file::diagnostic::{Diagnostic, Text, say_all};
+use crate::resolver::System;
+use crate::terminal::exit::say;
+use crate::terminal::plural::count;
 
 /// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -199,8 +202,8 @@ fn place(text: &str, format: Format, found: &[(&str, impl fmt::Display)]) -> Vec
     let lines = Text::new(text.as_bytes());
     let paths: HashSet<&str> = found.iter().map(|(path, _)| *path).collect();
     let places = match format {
-        Format::Json => locate::in_json(text, &paths),
-        Format::Toml | Format::Rules => locate::in_toml(text, &paths),
+        Format::Json => position::in_json(text, &paths),
+        Format::Toml | Format::Rules => position::in_toml(text, &paths),
     };
     let at = |(path, what): &(&str, _)| match places.get(*path) {
         Some(offset) => lines.at_offset(*offset, format_args!("{path}: {what}")),

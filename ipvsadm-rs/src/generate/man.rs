@@ -10,12 +10,14 @@ use clap::{Arg, Command};
 use ipvs::Scheduler;
 use roff::{Inline, Roff, bold, italic, roman};
 
+use crate::context::COMMON;
+
 /// Write the page of a program.
 pub(crate) fn write(out: &mut dyn Write, text: &str, command: &Command) -> io::Result<()> {
     let mut page = Roff::new();
     let name = command.get_name();
     let source = concat!("ipvsadm-rs ", env!("CARGO_PKG_VERSION"));
-    page.control("TH", [name.to_uppercase().as_str(), "8", crate::help::DATE, source, "Linux Virtual Server"]);
+    page.control("TH", [name.to_uppercase().as_str(), "8", crate::classic::help::DATE, source, "Linux Virtual Server"]);
     for block in text.split("\n\n").map(|block| block.trim_matches('\n')) {
         write_block(&mut page, block, command);
     }
@@ -113,6 +115,3 @@ fn write_verb(page: &mut Roff, verb: &Command) {
     }
     write_arguments(page, verb, |argument| !is_under(argument, COMMON) && argument.get_id() != "help");
 }
-
-/// What every verb takes, and is told once.
-pub(crate) const COMMON: &str = "Common options";

@@ -7,14 +7,14 @@ use ipvs::apply::{apply, carry_out};
 use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, DestinationKey, ServiceKey, State, plan};
 
-use crate::count::count;
-use crate::progress::{Progress, Told};
+use crate::plan::progress::{Progress, WithProgress};
+use crate::terminal::plural::count;
 
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Weight 0 first; then wait, until the connections have ended or the time is over; then delete. Tells how many
 /// connections were cut by that.
-pub(super) fn apply_drained(
+pub(crate) fn apply_drained(
     director: &mut Client,
     desired: &Config,
     options: &Options,
@@ -24,9 +24,9 @@ pub(super) fn apply_drained(
     let leaving = leaving(&plan(desired, &before, options).changes, &before);
     let drain = Options { drain: true, ..options.clone() };
     let first = plan(desired, &before, &drain);
-    carry_out(&mut Told(director), desired, &drain, before, first)?;
+    carry_out(&mut WithProgress(director), desired, &drain, before, first)?;
     let cut = wait(director, &leaving, limit)?;
-    apply(&mut Told(director), desired, options)?;
+    apply(&mut WithProgress(director), desired, options)?;
     Ok(cut)
 }
 

@@ -1,5 +1,7 @@
 //! `ipvsadm-rs rs-setup`: what a real server needs beside its service.
 
+mod steps;
+
 use std::fmt::Write as _;
 use std::net::{AddrParseError, IpAddr};
 use std::num::NonZeroU16;
@@ -8,8 +10,8 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use ipvs::{Interface, InvalidName};
 
-use super::{Context, code};
-use crate::setup::{Setup, Step};
+use crate::context::{Context, code};
+use steps::{Setup, Step};
 
 /// Print what a real server needs, so that packets to the virtual address reach its service
 ///

@@ -3,7 +3,7 @@
 use ipvs::rules::ProblemKind;
 use ipvs::{Change, Error, ErrorKind, Invalid};
 
-use crate::failure::{Failure, exit};
+use crate::terminal::exit::{Failure, code};
 
 /// A line that cannot be understood.
 pub(crate) fn problem(program: &str, kind: &ProblemKind) -> Failure {
@@ -31,14 +31,14 @@ pub(crate) fn exit_code(kind: &ProblemKind) -> u8 {
         | ProblemKind::NoSuchService
         | ProblemKind::NoSuchServer
         | ProblemKind::DaemonRuns
-        | ProblemKind::NoDaemon => exit::REFUSED,
-        _ => exit::MEANING,
+        | ProblemKind::NoDaemon => code::REFUSED,
+        _ => code::MEANING,
     }
 }
 
 /// A change that was refused.
 pub(crate) fn refused(change: &Change, error: &Error) -> Failure {
-    no_ipvs(error).unwrap_or_else(|| Failure::Said(refusal(change, error), exit::REFUSED))
+    no_ipvs(error).unwrap_or_else(|| Failure::Said(refusal(change, error), code::REFUSED))
 }
 
 /// ipvsadm's sentence for a refusal, with the reason behind it where the kernel gives none and it is known.
@@ -67,7 +67,7 @@ pub(crate) fn refusal(change: &Change, error: &Error) -> String {
 }
 
 /// A question that was not answered, in a listing.
-pub(crate) fn unanswered(error: &Error) -> Failure {
+pub(crate) fn read_error(error: &Error) -> Failure {
     if let Some(failure) = no_ipvs(error) {
         return failure;
     }
@@ -75,11 +75,11 @@ pub(crate) fn unanswered(error: &Error) -> Failure {
         ErrorKind::NoSuchService => "No such service".into(),
         _ => error.errno().and_then(general).unwrap_or_else(|| error.to_string()),
     };
-    Failure::Said(text, exit::LISTING)
+    Failure::Said(text, code::LISTING)
 }
 
 /// What to do where there is no IPVS to talk to, or not for this caller.
-pub(crate) fn what_to_do(error: &Error) -> Option<&'static str> {
+pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::NotLoaded => Some("Load it with `modprobe ip_vs'; a container needs it loaded on its host."),
         ErrorKind::NoPermission => {
@@ -91,7 +91,7 @@ pub(crate) fn what_to_do(error: &Error) -> Option<&'static str> {
 
 /// There is no IPVS to talk to, or not for this caller: the same for every command.
 fn no_ipvs(error: &Error) -> Option<Failure> {
-    let next = what_to_do(error)?;
+    let next = hint(error)?;
     let why = match error.kind() {
         ErrorKind::NoPermission => "Permission denied (you must be root)",
         _ => "Protocol not available",
@@ -99,7 +99,7 @@ fn no_ipvs(error: &Error) -> Option<Failure> {
     let text = format!(
         "Can't initialize ipvs: {why}\nAre you sure that IP Virtual Server is built in the kernel or as module?\n{next}"
     );
-    Some(Failure::Said(text, exit::MEANING))
+    Some(Failure::Said(text, code::MEANING))
 }
 
 // Error numbers that are the same on every Linux that IPVS runs on.

@@ -1,14 +1,19 @@
 //! `ipvsadm`: a command line, understood and carried out.
 
+pub(crate) mod commands;
+pub(crate) mod help;
+pub(crate) mod list;
+pub(crate) mod messages;
+pub(crate) mod restore;
+pub(crate) mod scripts;
+
 use std::process::ExitCode;
 
 use ipvs::rules::{self, Command, Listing};
 
 use crate::arguments::Arguments;
-use crate::classic::{self, write_out};
-use crate::failure::{Failure, conclude};
-use crate::names::System;
-use crate::{help, messages, restore};
+use crate::resolver::System;
+use crate::terminal::exit::{Failure, conclude};
 
 /// Run as `ipvsadm`.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
@@ -24,11 +29,11 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         parse(&words).map_err(|problem| messages::problem(&program, &problem.kind))?
     };
     match command {
-        Command::Help => write_out(|out| help::write(out, &program)),
-        Command::Version => write_out(help::write_version),
-        Command::Change(change) => classic::change(&mut classic::open()?, &change),
-        Command::List(listing) => classic::list(&mut classic::open()?, &listing),
-        Command::Save { numeric } => classic::save(&mut classic::open()?, numeric),
+        Command::Help => commands::write_out(|out| help::write(out, &program)),
+        Command::Version => commands::write_out(help::write_version),
+        Command::Change(change) => commands::change(&mut commands::open()?, &change),
+        Command::List(listing) => commands::list(&mut commands::open()?, &listing),
+        Command::Save { numeric } => commands::save(&mut commands::open()?, numeric),
         Command::Restore { stream: false } => restore::run(&program),
         Command::Restore { stream: true } => restore::stream(&program),
     }

@@ -1,7 +1,7 @@
 //! A plan as people read it and as programs do.
 
 use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
 
 use ipvs::document::{FamilyName, ProtocolName, SCHEMA, VirtualService};
@@ -9,9 +9,10 @@ use ipvs::hash::TableSizes;
 use ipvs::{Change, Plan, Scheduler, Service, ServiceKey, State};
 use serde::Serialize;
 
-use crate::cost::{Cut, Held, Moved};
-use crate::count::count;
-use crate::style::Palette;
+use crate::context::{Context, code};
+use crate::plan::impact::{Cut, Remapped, TableIndex};
+use crate::terminal::color::Palette;
+use crate::terminal::plural::count;
 
 /// A plan with what it costs.
 #[derive(Debug, Serialize)]
@@ -20,7 +21,7 @@ pub(crate) struct Report {
     /// Services whose servers stay in another order than was asked for.
     order_kept: Vec<String>,
     /// Hashing services whose clients are sent elsewhere.
-    moved: Vec<Moved>,
+    moved: Vec<Remapped>,
     summary: Summary,
 }
 
@@ -114,7 +115,7 @@ struct Summary {
 impl Report {
     /// A plan made from a state.
     pub(crate) fn new(plan: &Plan, from: &State, sizes: TableSizes) -> Self {
-        let held = Held::new(from);
+        let held = TableIndex::new(from);
         let changes: Vec<Row> = plan.changes.iter().map(|change| Row::new(change, from, &held)).collect();
         let number = |action| changes.iter().filter(|row| row.action == action).count();
         let summary = Summary {
@@ -125,7 +126,7 @@ impl Report {
         };
         Self {
             order_kept: plan.order_kept.iter().map(ToString::to_string).collect(),
-            moved: held.moved_by(plan, sizes),
+            moved: held.remapped_by(plan, sizes),
             changes,
             summary,
         }
@@ -133,6 +134,30 @@ impl Report {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Prints the plan. Returns the exit code, which tells whether there is something to change.
+    ///
+    /// If standard output is no terminal, it gets rules only, and the rest goes to standard error.
+    pub(crate) fn print_plan(&self, context: &Context) -> anyhow::Result<u8> {
+        if context.json {
+            context.write_json(&self.document(Tense::Planned))?;
+        } else if io::stdout().is_terminal() {
+            context.write(|out| self.write_text(out, &context.palette(), Tense::Planned))?;
+        } else {
+            context.write(|out| self.write_rules(out))?;
+            let colors = Palette::of(context.color, &io::stderr());
+            self.write_text(&mut io::stderr().lock(), &colors, Tense::Planned)?;
+        }
+        Ok(if self.is_empty() { code::DONE } else { code::CHANGES })
+    }
+
+    /// Prints what was done.
+    pub(crate) fn print_result(&self, context: &Context) -> anyhow::Result<()> {
+        if context.json {
+            return context.write_json(&self.document(Tense::Done));
+        }
+        context.write(|out| self.write_text(out, &context.palette(), Tense::Done))
     }
 
     /// Nothing but lines that `ipvsadm -R` reads.
@@ -210,7 +235,7 @@ pub(crate) enum Tense {
 }
 
 impl Row {
-    fn new(change: &Change, from: &State, held: &Held<'_>) -> Self {
+    fn new(change: &Change, from: &State, held: &TableIndex<'_>) -> Self {
         let before = before(change, from, held);
         let rule = change.to_string();
         let note = match (change, &before) {
@@ -235,7 +260,7 @@ impl Row {
 }
 
 /// The change that would set what is there now.
-fn before(change: &Change, from: &State, held: &Held<'_>) -> Option<Change> {
+fn before(change: &Change, from: &State, held: &TableIndex<'_>) -> Option<Change> {
     match change {
         Change::EditService(new) => held.service(&new.key).map(|state| Change::EditService(state.service)),
         Change::EditDestination(key, new) => {

@@ -8,8 +8,8 @@ use ipvs::rules::{Columns, Listing, Namer, write_endpoint};
 use ipvs::{Client, ConnectionEntry, Name, Protocol};
 
 use super::number::pad;
-use crate::failure::{Failure, exit};
-use crate::messages;
+use crate::classic::messages;
+use crate::terminal::exit::{Failure, code};
 
 const FILE: &str = "/proc/net/ip_vs_conn";
 
@@ -24,8 +24,8 @@ pub(crate) fn connections(
     names: &mut dyn Namer,
 ) -> Result<(), Failure> {
     // Whoever may not ask IPVS anything is told so, and so is who has none; the file alone does not say it.
-    director.info().map_err(|error| messages::unanswered(&error))?;
-    let unreadable = |what: &str, error: &dyn Display| Failure::Said(format!("{what} {FILE}: {error}"), exit::LISTING);
+    director.info().map_err(|error| messages::read_error(&error))?;
+    let unreadable = |what: &str, error: &dyn Display| Failure::Said(format!("{what} {FILE}: {error}"), code::LISTING);
     let mut entries = director.connections().map_err(|error| unreadable("cannot open file", &error))?;
     let engines = listing.columns == Columns::PersistentConnections;
     writeln!(out, "IPVS connection entries")?;

@@ -5,44 +5,44 @@ use ipvs::apply::ApplyError;
 use ipvs::plan::Options;
 use ipvs::{Client, Config, State};
 
-use super::Context;
-use crate::failure::say;
-use crate::journal::{Busy, Entry, Intent, Journal, Status, way_back};
-use crate::writers;
+use crate::context::Context;
+use crate::journal::{Busy, Entry, Intent, Journal, Status, rollback_plan};
+use crate::plan::other_writers;
+use crate::terminal::exit::say;
 
 /// The right to change the table, and the entry of the journal that is being made; where there can be a journal.
-pub(super) struct Record {
+pub(crate) struct Transaction {
     journal: anyhow::Result<Journal>,
     entry: Option<Entry>,
 }
 
-impl From<Journal> for Record {
+impl From<Journal> for Transaction {
     fn from(journal: Journal) -> Self {
         Self { journal: Ok(journal), entry: None }
     }
 }
 
-impl Record {
+impl Transaction {
     /// Be the only one who changes the table: what is read from here on holds until this is gone. Where no journal can be
     /// kept, nobody can be waited for either.
-    pub(super) fn open(context: &Context) -> anyhow::Result<Self> {
+    pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
         match context.journal() {
             Err(error) if error.is::<Busy>() => Err(error),
             journal => Ok(Self { journal, entry: None }),
         }
     }
 
-    pub(super) fn journal(&self) -> Option<&Journal> {
+    pub(crate) fn journal(&self) -> Option<&Journal> {
         self.journal.as_ref().ok()
     }
 
     /// The entry, once it was begun.
-    pub(super) fn entry(&self) -> Option<&Entry> {
+    pub(crate) fn entry(&self) -> Option<&Entry> {
         self.entry.as_ref()
     }
 
     /// Begin. Without a journal the change is made all the same, unless it could not do without.
-    pub(super) fn begin(&mut self, intent: Intent<'_>, before: &State) -> anyhow::Result<()> {
+    pub(crate) fn begin(&mut self, intent: Intent<'_>, before: &State) -> anyhow::Result<()> {
         let is_needed = intent.confirm_within.is_some();
         let begun = match &self.journal {
             Ok(journal) => journal.begin(intent, before),
@@ -62,7 +62,7 @@ impl Record {
     }
 
     /// Nothing was changed after all.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         if let (Ok(journal), Some(entry)) = (&self.journal, self.entry.take()) {
             journal.forget(&entry);
         }
@@ -80,10 +80,14 @@ impl Record {
 
 /// Conclude the entry; what was refused is answered by putting everything back, before anything is said: a terminal that
 /// is cut off may take no words any more.
-pub(super) fn finish(director: &mut Client, record: &mut Record, result: anyhow::Result<()>) -> anyhow::Result<()> {
+pub(crate) fn finish(
+    director: &mut Client,
+    transaction: &mut Transaction,
+    result: anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let (refused, remaining) = match result.map_err(anyhow::Error::downcast) {
         Ok(()) => {
-            record.conclude(Entry::done);
+            transaction.conclude(Entry::done);
             return Ok(());
         }
         Err(Ok(ApplyError::NotArrived { refused, remaining })) => (refused, remaining),
@@ -91,34 +95,34 @@ pub(super) fn finish(director: &mut Client, record: &mut Record, result: anyhow:
         Err(Err(error)) => return Err(error),
     };
     if refused.is_empty() {
-        record.conclude(Entry::done);
+        transaction.conclude(Entry::done);
         let first = remaining.first().map(ToString::to_string).unwrap_or_default();
         bail!(
             "all changes were made, and yet {} more would be needed, beginning with `{first}': {}",
             remaining.len(),
-            writers::suspects()
+            other_writers::suspects()
         );
     }
-    let is_back = put_back_at_once(director, record);
+    let is_back = roll_back_now(director, transaction);
     for (change, error) in &refused {
         say(&format!("refused: {change}: {error}"));
     }
     is_back?;
-    bail!("{} refused: all was put back as it was", crate::count::count(refused.len(), "change"))
+    bail!("{} refused: all was put back as it was", crate::terminal::plural::count(refused.len(), "change"))
 }
 
-fn put_back_at_once(director: &mut Client, record: &mut Record) -> anyhow::Result<()> {
-    let (Some(journal), Some(entry)) = (record.journal(), record.entry()) else {
+fn roll_back_now(director: &mut Client, transaction: &mut Transaction) -> anyhow::Result<()> {
+    let (Some(journal), Some(entry)) = (transaction.journal(), transaction.entry()) else {
         bail!("some changes were refused; the others were made");
     };
-    let (config, options) = way_back(journal, entry, &[])?;
-    put_back(director, &config, &options)?;
-    record.conclude(|entry| entry.end(Status::RolledBack));
+    let (config, options) = rollback_plan(journal, entry, &[])?;
+    roll_back(director, &config, &options)?;
+    transaction.conclude(|entry| entry.end(Status::RolledBack));
     Ok(())
 }
 
 /// Go back to what was.
-pub(super) fn put_back(director: &mut Client, config: &Config, options: &Options) -> anyhow::Result<()> {
+pub(crate) fn roll_back(director: &mut Client, config: &Config, options: &Options) -> anyhow::Result<()> {
     match ipvs::apply(director, config, options) {
         Ok(_) => Ok(()),
         Err(error) => Err(anyhow::Error::from(error).context("the table could not be put back as it was")),

@@ -10,8 +10,8 @@ use std::io::Write;
 use ipvs::rules::{self, Listing, Namer};
 use ipvs::{Client, DestinationState, ServiceKey, ServiceState};
 
-use crate::failure::Failure;
-use crate::messages;
+use crate::classic::messages;
+use crate::terminal::exit::Failure;
 use columns::{Column, Layout};
 pub(crate) use connections::connections;
 
@@ -22,14 +22,14 @@ pub(crate) fn table(
     listing: &Listing,
     names: &mut dyn Namer,
 ) -> Result<(), Failure> {
-    let info = director.info().map_err(|error| messages::unanswered(&error))?;
+    let info = director.info().map_err(|error| messages::read_error(&error))?;
     writeln!(out, "IP Virtual Server version {} (size={})", info.version, info.connection_table_size)?;
     let mut view = View::new(listing, names);
     view.write_titles(out)?;
     if view.layout != Layout::Counters {
         director.leave_counters();
     }
-    let mut services = director.services().map_err(|error| messages::unanswered(&error))?;
+    let mut services = director.services().map_err(|error| messages::read_error(&error))?;
     if listing.sorted {
         services.sort_unstable_by_key(|state| state.service.key);
     }
@@ -47,7 +47,7 @@ pub(crate) fn service(
     listing: &Listing,
     names: &mut dyn Namer,
 ) -> Result<(), Failure> {
-    let state = director.service(key).map_err(|error| messages::unanswered(&error))?;
+    let state = director.service(key).map_err(|error| messages::read_error(&error))?;
     let mut view = View::new(listing, names);
     view.write_titles(out)?;
     view.write_block(out, director, &state)
@@ -55,13 +55,13 @@ pub(crate) fn service(
 
 /// The timeouts.
 pub(crate) fn timeouts(out: &mut impl Write, director: &mut Client) -> Result<(), Failure> {
-    let timeouts = director.timeouts().map_err(|error| messages::unanswered(&error))?;
+    let timeouts = director.timeouts().map_err(|error| messages::read_error(&error))?;
     Ok(writeln!(out, "Timeout (tcp tcpfin udp): {} {} {}", timeouts.tcp, timeouts.tcp_fin, timeouts.udp)?)
 }
 
 /// The sync daemons that run.
 pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(), Failure> {
-    for daemon in director.daemons().map_err(|error| messages::unanswered(&error))? {
+    for daemon in director.daemons().map_err(|error| messages::read_error(&error))? {
         write!(out, "{} sync daemon (mcast=", daemon.role)?;
         out.write_all(daemon.interface.as_bytes())?;
         write!(out, ", syncid={}", daemon.sync_id)?;
@@ -85,7 +85,7 @@ pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(),
 /// The table as lines for `--restore`.
 pub(crate) fn rules(out: &mut impl Write, director: &mut Client, names: &mut dyn Namer) -> Result<(), Failure> {
     director.leave_counters();
-    let mut services = director.services().map_err(|error| messages::unanswered(&error))?;
+    let mut services = director.services().map_err(|error| messages::read_error(&error))?;
     services.sort_unstable_by_key(|state| state.service.key);
     let (mut text, mut servers) = (Vec::new(), Vec::new());
     for state in &services {
@@ -110,7 +110,7 @@ fn read_servers(
     sorted: bool,
     servers: &mut Vec<DestinationState>,
 ) -> Result<(), Failure> {
-    director.destinations_to(key, servers).map_err(|error| messages::unanswered(&error))?;
+    director.destinations_to(key, servers).map_err(|error| messages::read_error(&error))?;
     if sorted {
         // The newest comes first; what was added in order is so again.
         servers.reverse();

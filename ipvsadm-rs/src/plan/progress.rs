@@ -45,7 +45,7 @@ fn takes_words(terminal: &impl AsFd) -> bool {
 }
 
 /// A director that shows how far it has come with many changes, which it carries out piece by piece.
-pub(crate) struct Told<'a, D>(pub(crate) &'a mut D);
+pub(crate) struct WithProgress<'a, D>(pub(crate) &'a mut D);
 
 /// Changes between two looks at the clock.
 const PIECE: usize = 1024;
@@ -53,7 +53,7 @@ const PIECE: usize = 1024;
 /// Nobody waits for what takes no longer.
 const SOON: Duration = Duration::from_millis(500);
 
-impl<D: Director> Director for Told<'_, D> {
+impl<D: Director> Director for WithProgress<'_, D> {
     fn state(&mut self) -> Result<State, Error> {
         self.0.state()
     }

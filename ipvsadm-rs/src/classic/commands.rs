@@ -5,17 +5,19 @@ use std::io::{IsTerminal, Write};
 use ipvs::rules::{Listing, Namer, Numeric, Subject};
 use ipvs::{Change, Client, Director};
 
-use crate::failure::{Failure, say};
-use crate::names::{Restorable, System};
-use crate::{list, messages, output};
+use crate::classic::list;
+use crate::classic::messages;
+use crate::resolver::{Restorable, System};
+use crate::terminal::exit::{Failure, say};
+use crate::terminal::stdout;
 
 /// The director of this namespace.
 pub(crate) fn open() -> Result<Client, Failure> {
-    Client::open().map_err(|error| messages::unanswered(&error))
+    Client::open().map_err(|error| messages::read_error(&error))
 }
 
 pub(crate) fn write_out(write: impl FnOnce(&mut dyn Write) -> Result<(), std::io::Error>) -> Result<(), Failure> {
-    let mut out = output::standard();
+    let mut out = stdout::standard();
     write(&mut out)?;
     Ok(out.flush()?)
 }
@@ -49,7 +51,7 @@ fn warn_of_direct_routing(director: &mut Client, change: &Change) {
 
 pub(crate) fn list(director: &mut Client, listing: &Listing) -> Result<(), Failure> {
     let mut names: Box<dyn Namer> = if listing.numeric { Box::new(Numeric) } else { Box::new(System::default()) };
-    let mut out = output::standard();
+    let mut out = stdout::standard();
     match listing.subject {
         Subject::Table => list::table(&mut out, director, listing, &mut *names)?,
         Subject::Service(key) => list::service(&mut out, director, &key, listing, &mut *names)?,
@@ -62,7 +64,7 @@ pub(crate) fn list(director: &mut Client, listing: &Listing) -> Result<(), Failu
 
 pub(crate) fn save(director: &mut Client, numeric: bool) -> Result<(), Failure> {
     let mut names: Box<dyn Namer> = if numeric { Box::new(Numeric) } else { Box::new(Restorable(System::default())) };
-    let mut out = output::standard();
+    let mut out = stdout::standard();
     list::rules(&mut out, director, &mut *names)?;
     Ok(out.flush()?)
 }

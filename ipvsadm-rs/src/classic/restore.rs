@@ -5,10 +5,13 @@ use std::io::{self, BufRead, Read, Write};
 use ipvs::rules::{Command, Line, LineError, Lines, ProblemKind};
 use ipvs::{Change, Client, Director};
 
-use crate::failure::{Failure, exit, say};
-use crate::names::System;
-use crate::progress::Told;
-use crate::{classic, help, messages, output};
+use crate::classic::commands;
+use crate::classic::help;
+use crate::classic::messages;
+use crate::plan::progress::WithProgress;
+use crate::resolver::System;
+use crate::terminal::exit::{Failure, code, say};
+use crate::terminal::stdout;
 
 /// Carry out standard input.
 pub(crate) fn run(program: &str) -> Result<(), Failure> {
@@ -18,7 +21,7 @@ pub(crate) fn run(program: &str) -> Result<(), Failure> {
     if script.is_empty() {
         return Ok(());
     }
-    script.carry_out(&mut classic::open()?, program)
+    script.carry_out(&mut commands::open()?, program)
 }
 
 /// All of standard input.
@@ -28,7 +31,7 @@ pub(crate) fn read_input() -> Result<Vec<u8>, Failure> {
     let mut text = Vec::with_capacity(ROOM);
     match io::stdin().lock().read_to_end(&mut text) {
         Ok(_) => Ok(text),
-        Err(error) => Err(Failure::Said(format!("cannot read standard input: {error}"), exit::LISTING)),
+        Err(error) => Err(Failure::Said(format!("cannot read standard input: {error}"), code::LISTING)),
     }
 }
 
@@ -74,12 +77,12 @@ impl Script {
     fn take(&mut self, line: &Line) -> Result<(), (String, u8)> {
         match &line.command {
             Command::Change(change) => {
-                change.validate().map_err(|why| (format!("{why}: {change}"), exit::REFUSED))?;
+                change.validate().map_err(|why| (format!("{why}: {change}"), code::REFUSED))?;
                 self.changes.push(*change);
                 self.lines.push(u32::try_from(line.number).unwrap_or(u32::MAX));
             }
             // The input is already being restored.
-            Command::Restore { .. } => return Err(("--restore within --restore".into(), exit::REFUSED)),
+            Command::Restore { .. } => return Err(("--restore within --restore".into(), code::REFUSED)),
             other @ (Command::List(_) | Command::Save { .. } | Command::Help | Command::Version) => {
                 self.others.push((self.changes.len(), *other));
             }
@@ -101,8 +104,8 @@ impl Script {
             done = *before;
             match command {
                 // These end the run, wherever they stand.
-                Command::Help => return classic::write_out(|out| help::write(out, program)),
-                Command::Version => return classic::write_out(help::write_version),
+                Command::Help => return commands::write_out(|out| help::write(out, program)),
+                Command::Version => return commands::write_out(help::write_version),
                 command => keep_first(&mut first_failure, run_other(director, command))?,
             }
         }
@@ -119,13 +122,15 @@ impl Script {
         let start = range.start;
         let changes = &self.changes[range];
         let Some(first) = changes.first() else { return Ok(()) };
-        for (index, error) in Told(director).submit(changes).map_err(|error| messages::refused(first, &error))? {
+        for (index, error) in
+            WithProgress(director).submit(changes).map_err(|error| messages::refused(first, &error))?
+        {
             let change = &changes[index];
-            if let refused @ Failure::Said(_, exit::MEANING) = messages::refused(change, &error) {
+            if let refused @ Failure::Said(_, code::MEANING) = messages::refused(change, &error) {
                 return Err(refused);
             }
             say(&format!("line {}: {}: {change}", self.lines[start + index], messages::refusal(change, &error)));
-            first_failure.get_or_insert(exit::REFUSED);
+            first_failure.get_or_insert(code::REFUSED);
         }
         Ok(())
     }
@@ -133,9 +138,9 @@ impl Script {
 
 fn run_other(director: &mut Client, command: &Command) -> Result<(), Failure> {
     match command {
-        Command::List(listing) => classic::list(director, listing),
-        Command::Save { numeric } => classic::save(director, *numeric),
-        Command::Change(change) => classic::change(director, change),
+        Command::List(listing) => commands::list(director, listing),
+        Command::Save { numeric } => commands::save(director, *numeric),
+        Command::Change(change) => commands::change(director, change),
         Command::Restore { .. } | Command::Help | Command::Version => Ok(()),
     }
 }
@@ -170,7 +175,7 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
     let mut first_failure = None;
     for (number, line) in io::stdin().lock().split(b'\n').enumerate() {
         let line =
-            line.map_err(|error| Failure::Said(format!("cannot read standard input: {error}"), exit::LISTING))?;
+            line.map_err(|error| Failure::Said(format!("cannot read standard input: {error}"), code::LISTING))?;
         let command = match Lines::classic(&line, &mut System::default()).next() {
             None => continue,
             Some(Ok(line)) => line.command,
@@ -181,13 +186,13 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
             }
         };
         let result = match command {
-            Command::Help => return classic::write_out(|out| help::write(out, program)),
-            Command::Version => return classic::write_out(help::write_version),
-            Command::Restore { .. } => Err(Failure::Said("--restore within --restore".into(), exit::REFUSED)),
+            Command::Help => return commands::write_out(|out| help::write(out, program)),
+            Command::Version => return commands::write_out(help::write_version),
+            Command::Restore { .. } => Err(Failure::Said("--restore within --restore".into(), code::REFUSED)),
             command => {
                 let director = match &mut director {
                     Some(director) => director,
-                    none => none.insert(classic::open()?),
+                    none => none.insert(commands::open()?),
                 };
                 run_other(director, &command)
             }
@@ -197,7 +202,7 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
             output => output,
         });
         keep_first(&mut first_failure, named)?;
-        output::standard().flush()?;
+        stdout::standard().flush()?;
     }
     first_failure.map_or(Ok(()), |code| Err(Failure::Said(String::new(), code)))
 }

@@ -13,7 +13,7 @@ pub(crate) enum Failure {
 }
 
 /// Exit codes of ipvsadm's.
-pub(crate) mod exit {
+pub(crate) mod code {
     /// A listing failed, or output was lost.
     pub(crate) const LISTING: u8 = 1;
     /// Something is wrong with values or combinations; or there is no IPVS to talk to.
@@ -39,7 +39,7 @@ pub(crate) fn conclude(result: Result<(), Failure>) -> ExitCode {
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => die_of_broken_pipe(),
         Err(Failure::Output(error)) => {
             say(&format!("cannot write to standard output: {error}"));
-            ExitCode::from(exit::LISTING)
+            ExitCode::from(code::LISTING)
         }
     }
 }
@@ -56,5 +56,5 @@ pub(crate) fn say(text: &str) {
 /// shell with `pipefail` looks at that.
 fn die_of_broken_pipe() -> ExitCode {
     let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
-    ExitCode::from(exit::LISTING)
+    ExitCode::from(code::LISTING)
 }

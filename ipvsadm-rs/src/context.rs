@@ -1,0 +1,111 @@
+//! What every verb is given: the options that all have, and its ways to the director, the journal and the output.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use ipvs::{Client, Namespace};
+
+use crate::journal::{Folder, Journal};
+use crate::terminal::color::{Color, Palette};
+use crate::terminal::stdout;
+
+/// What every verb takes, and is told once.
+pub(crate) const COMMON: &str = "Common options";
+
+/// A duration that clocks can be asked for.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > MAX => Err("more than 30 days".into()),
+        duration => duration.map_err(|error| error.to_string()),
+    }
+}
+
+/// What every verb takes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = COMMON)]
+pub(crate) struct Context {
+    /// The director of another network namespace: a name of `ip netns`, a path, or a process
+    #[arg(long, global = true, value_name = "NAME|PATH|PID")]
+    pub(crate) netns: Option<Namespace>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// Where applied plans are kept
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/ipvsadm-rs")]
+    pub(crate) state_dir: PathBuf,
+    /// How long to wait for another ipvsadm-rs that is changing the table
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "20s")]
+    pub(crate) wait: Duration,
+}
+
+/// Standard output did not take what was written.
+#[derive(Debug)]
+pub(crate) struct NotTaken(pub(crate) std::io::Error);
+
+impl std::fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot write to standard output: {}", self.0)
+    }
+}
+
+impl std::error::Error for NotTaken {}
+
+/// Exit codes of the verbs.
+pub(crate) mod code {
+    pub(crate) const DONE: u8 = 0;
+    pub(crate) const ERROR: u8 = 1;
+    /// Of `plan`: there is something to change. Of `check`: something is wrong.
+    pub(crate) const CHANGES: u8 = 2;
+}
+
+impl Context {
+    /// The director. Its counters are not read.
+    pub(crate) fn open(&self) -> anyhow::Result<Client> {
+        let mut client = self.open_with_counters()?;
+        client.leave_counters();
+        Ok(client)
+    }
+
+    /// The director, to show it.
+    pub(crate) fn open_with_counters(&self) -> anyhow::Result<Client> {
+        let client = match &self.netns {
+            Some(namespace) => Client::open_in(namespace),
+            None => Client::open(),
+        };
+        Ok(client?)
+    }
+
+    /// Where the applied plans of the director are.
+    pub(crate) fn folder(&self) -> anyhow::Result<Folder> {
+        Folder::of(&self.state_dir, self.netns.as_ref())
+    }
+
+    /// The applied plans, and the right to change the table.
+    pub(crate) fn journal(&self) -> anyhow::Result<Journal> {
+        Journal::open(self.folder()?, self.wait)
+    }
+
+    /// The colours of standard output.
+    pub(crate) fn palette(&self) -> Palette {
+        Palette::of(self.color, &std::io::stdout())
+    }
+
+    /// Write to standard output, all of it or an error.
+    pub(crate) fn write(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> anyhow::Result<()> {
+        let mut out = stdout::standard();
+        write(&mut out).and_then(|()| out.flush()).map_err(|error| NotTaken(error).into())
+    }
+
+    /// Write a value as JSON.
+    pub(crate) fn write_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(value).context("cannot be written as JSON")?;
+        self.write(|out| writeln!(out, "{text}"))
+    }
+}

@@ -1,0 +1,8 @@
+//! Parts that the verbs `plan`, `apply`, `undo` and `set` share.
+
+pub(crate) mod drain;
+pub(crate) mod impact;
+pub(crate) mod other_writers;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod transaction;
