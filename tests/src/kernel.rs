@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::provision::{self, loader};
+use crate::provision::{self, loader, xstate};
 use crate::qemu::Cloud;
 
 /// A kernel series and the Debian suite that has it. Suites move on: the label stays, and the kernel is asked what
@@ -105,8 +105,12 @@ impl Kernel {
 
 impl Program {
     /// A command that starts this kernel; only its arguments are missing.
-    pub fn command(&self) -> Command {
-        command(&self.program, self.library.as_deref())
+    pub fn command(&self) -> Result<Command> {
+        let mut command = command(&self.program, self.library.as_deref());
+        if let Some(library) = xstate::preload()? {
+            command.env("LD_PRELOAD", library);
+        }
+        Ok(command)
     }
 
     fn of_series(series: Series) -> Result<Program> {

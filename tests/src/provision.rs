@@ -7,6 +7,7 @@
 pub mod apt;
 pub mod loader;
 pub mod sources;
+pub mod xstate;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -213,7 +213,7 @@ fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Res
     let init = folder.join(roles::INIT);
     std::os::unix::fs::symlink(exe, &init)?;
     let memory = std::env::var("IPVS_GUEST_MEMORY").unwrap_or_else(|_| "512M".to_owned());
-    let mut command = program.command();
+    let mut command = program.command()?;
     command.args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet", "panic=-1"]);
     command.args(["con=null", "con0=null,fd:2", "ssl=null", "ssl0=fd:0,fd:1"]);
     // The kernel would try out checksum routines for disk arrays, for two thirds of the time it boots.
