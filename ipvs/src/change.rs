@@ -9,7 +9,7 @@ use crate::daemon::{Role, SyncDaemon};
 use crate::destination::{Destination, Forwarding, Tunnel};
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
-use crate::names::Scheduler;
+use crate::name::Scheduler;
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::timeouts::Timeouts;
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipvs_sys::uapi::{DaemonAttrs, IP_VS_STATE_BACKUP, IP_VS_STATE_MASTER};
 use ipvs_sys::wire::Unknown;
 
-use crate::names::Interface;
+use crate::name::Interface;
 
 /// What a sync daemon does. A director may run one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,7 +6,7 @@ use std::io;
 use ipvs_sys::Refusal;
 
 use crate::change::{Change, Invalid};
-use crate::names::{Engine, Scheduler};
+use crate::name::{Engine, Scheduler};
 
 /// Something that was asked and did not happen.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 use crate::destination::Destination;
 use crate::family::Family;
 use crate::key::DestinationKey;
-use crate::names::Scheduler;
+use crate::name::Scheduler;
 use crate::service::{SchedulerFlags, Service};
 
 /// Sizes of the tables: build options of the kernel that it does not tell.

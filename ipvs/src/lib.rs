@@ -38,7 +38,6 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
-mod ask;
 mod change;
 mod client;
 mod connections;
@@ -53,9 +52,10 @@ pub mod hash;
 mod info;
 mod key;
 mod model;
-mod names;
+mod name;
 mod parse;
 pub mod plan;
+mod request;
 pub mod rules;
 mod scope;
 mod service;
@@ -77,7 +77,7 @@ pub use ipvs_sys::Namespace;
 pub use ipvs_sys::wire::{Name, Unknown};
 pub use key::{DestinationKey, ServiceKey};
 pub use model::Model;
-pub use names::{Engine, Interface, InvalidName, Scheduler};
+pub use name::{Engine, Interface, InvalidName, Scheduler};
 pub use parse::InvalidText;
 pub use plan::{Plan, plan};
 pub use scope::{InvalidSelector, Scope, Selector};

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::family::Family;
 use crate::info::{Info, Version};
 use crate::key::ServiceKey;
-use crate::names::Scheduler;
+use crate::name::Scheduler;
 use crate::service::Service;
 use crate::state::{DestinationState, ServiceState, State};
 use crate::stats::Stats;

@@ -14,7 +14,7 @@ use ipvs_sys::wire::{Address, Attributes, Be16, FlagsMask, Name, Unknown, Wire};
 
 use crate::family::{AF_INET, Family, Protocol};
 use crate::key::ServiceKey;
-use crate::names::{Engine, Scheduler};
+use crate::name::{Engine, Scheduler};
 
 bitflags::bitflags! {
     /// Flags that belong to the scheduler; what they mean, it decides. Bits that have no name yet are kept.

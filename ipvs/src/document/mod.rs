@@ -150,7 +150,7 @@ pub struct VirtualService {
 }
 
 fn default_scheduler() -> String {
-    crate::names::Scheduler::default().to_string()
+    crate::name::Scheduler::default().to_string()
 }
 
 // This and its like are read in scalar.rs, names in capitals, too.

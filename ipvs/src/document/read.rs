@@ -12,7 +12,7 @@ use crate::daemon::SyncDaemon;
 use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
-use crate::names::{InvalidName, Scheduler};
+use crate::name::{InvalidName, Scheduler};
 use crate::rules::{self, Doubt, FlagError};
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::state::{Config, Order, ServiceConfig};

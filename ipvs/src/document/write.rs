@@ -12,7 +12,7 @@ use crate::daemon::SyncDaemon;
 use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
 use crate::family::{Family, Protocol};
 use crate::key::ServiceKey;
-use crate::names::Scheduler;
+use crate::name::Scheduler;
 use crate::rules;
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::state::{Config, DestinationState, Order, ServiceConfig, ServiceState, State};

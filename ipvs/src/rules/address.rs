@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::decimal;
-use super::number::{ipv4, number};
-use super::reason::Reason;
+use super::error::Reason;
+use super::number::{decimal_ipv4, decimal_port, inet_aton, strtol};
 use super::resolver::Resolver;
 use crate::family::{Family, Protocol};
 use crate::service::Netmask;
@@ -47,7 +46,7 @@ pub(crate) fn endpoint(
         Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
         None => (text, None),
     };
-    let address = match ipv4(host) {
+    let address = match inet_aton(host) {
         Some(address) => address.into(),
         None => lookup(host, &[Family::V4, Family::V6], resolver)?,
     };
@@ -58,10 +57,10 @@ pub(crate) fn endpoint(
 /// `A.B.C.D` or `A.B.C.D:PORT` in plain decimal numbers, as nearly everybody writes it. Answers nothing for all else, also
 /// where that is an address.
 fn in_numbers(text: &[u8]) -> Option<Endpoint> {
-    let (address, behind) = decimal::ipv4(text)?;
+    let (address, behind) = decimal_ipv4(text)?;
     let (port, behind) = match behind {
         [] => (None, behind),
-        _ => decimal::port(behind).map(|(port, behind)| (Some(port), behind))?,
+        _ => decimal_port(behind).map(|(port, behind)| (Some(port), behind))?,
     };
     behind.is_empty().then_some(Endpoint { address: address.into(), port })
 }
@@ -77,7 +76,7 @@ pub(super) fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
 fn bracketed(host: &[u8], resolver: &mut dyn Resolver) -> Result<IpAddr, Reason> {
     match ipv6(host) {
         Some(address) => Ok(address.into()),
-        None if ipv4(host).is_some() => Err(Reason::BracketsAroundV4),
+        None if inet_aton(host).is_some() => Err(Reason::BracketsAroundV4),
         None => lookup(host, &[Family::V6], resolver),
     }
 }
@@ -95,7 +94,7 @@ fn lookup(host: &[u8], families: &[Family], resolver: &mut dyn Resolver) -> Resu
 }
 
 fn read_port(text: &[u8], protocol: Option<Protocol>, resolver: &mut dyn Resolver) -> Result<u16, Reason> {
-    if let Ok(port) = number(text, 0, u16::MAX.into()) {
+    if let Ok(port) = strtol(text, 0, u16::MAX.into()) {
         return Ok(port as u16);
     }
     let name = std::str::from_utf8(text).ok().filter(|name| !name.is_empty() && !name.contains('\0'));
@@ -106,12 +105,12 @@ fn read_port(text: &[u8], protocol: Option<Protocol>, resolver: &mut dyn Resolve
 /// Read a netmask: for IPv6 a prefix length; for IPv4 a prefix length, an address or a name that has one.
 pub(crate) fn netmask(text: &[u8], family: Family, resolver: &mut dyn Resolver) -> Result<Netmask, Reason> {
     match family {
-        Family::V6 => number(text, 1, 128).map(|prefix| Netmask::V6(prefix as u8)).map_err(|_| Reason::Prefix),
+        Family::V6 => strtol(text, 1, 128).map(|prefix| Netmask::V6(prefix as u8)).map_err(|_| Reason::Prefix),
         Family::V4 => {
-            if let Ok(prefix) = number(text, 0, 32) {
+            if let Ok(prefix) = strtol(text, 0, 32) {
                 return Netmask::from_prefix(family, prefix as u8).ok_or(Reason::Netmask);
             }
-            let address = match ipv4(text) {
+            let address = match inet_aton(text) {
                 Some(address) => address.into(),
                 None => lookup(text, &[Family::V4], resolver).map_err(|_| Reason::Netmask)?,
             };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::Hash;
 
 use super::command::Command;
-use super::problem::ProblemKind;
+use super::error::ProblemKind;
 use super::read::{LineError, Lines};
 use super::resolver::{Numeric, Resolver};
 use super::write::{write_change, write_destination, write_service};

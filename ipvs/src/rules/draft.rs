@@ -5,14 +5,14 @@ use std::num::NonZeroU16;
 
 use super::address::{self, Endpoint};
 use super::command::Subject;
-use super::number::number;
-use super::reason::Reason;
+use super::error::Reason;
+use super::number::strtol;
 use super::resolver::Resolver;
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
 use crate::family::{Family, Protocol};
 use crate::key::ServiceKey;
-use crate::names::{Engine, Interface, InvalidName, Scheduler};
+use crate::name::{Engine, Interface, InvalidName, Scheduler};
 use crate::service::Service;
 use crate::timeouts::Timeouts;
 
@@ -164,10 +164,10 @@ values! {
     udp_service |draft, value, resolver| draft.service = Some(service(Protocol::Udp, value, resolver)?);
     sctp_service |draft, value, resolver| draft.service = Some(service(Protocol::Sctp, value, resolver)?);
     fwmark_service |draft, value, _resolver| {
-        draft.service = ServiceKey::fwmark(number(value, 1, u32::MAX)?, Family::V4);
+        draft.service = ServiceKey::fwmark(strtol(value, 1, u32::MAX)?, Family::V4);
     };
     scheduler |draft, value, _resolver| draft.scheduler = cut(value, Scheduler::MAX, |name| Scheduler::new(name))?;
-    persistent |draft, value, _resolver| draft.persistence = Some(number(value, 1, draft.limits.persistence)?);
+    persistent |draft, value, _resolver| draft.persistence = Some(strtol(value, 1, draft.limits.persistence)?);
     netmask |draft, value, resolver| {
         match draft.service {
             Some(ServiceKey::Address { address, .. }) => address::netmask(value, Family::of(address), resolver),
@@ -190,9 +190,9 @@ values! {
             Err(reason) => return Err(reason),
         });
     };
-    weight |draft, value, _resolver| draft.weight = Some(number(value, 0, Destination::MAX)?);
-    upper_threshold |draft, value, _resolver| draft.upper_threshold = number(value, 0, Destination::MAX)?;
-    lower_threshold |draft, value, _resolver| draft.lower_threshold = number(value, 0, Destination::MAX)?;
+    weight |draft, value, _resolver| draft.weight = Some(strtol(value, 0, Destination::MAX)?);
+    upper_threshold |draft, value, _resolver| draft.upper_threshold = strtol(value, 0, Destination::MAX)?;
+    lower_threshold |draft, value, _resolver| draft.lower_threshold = strtol(value, 0, Destination::MAX)?;
     tunnel_type |draft, value, _resolver| draft.tunnel = match value {
         b"ipip" => TunnelKind::Ipip,
         b"gue" => TunnelKind::Gue,
@@ -200,17 +200,17 @@ values! {
         _ => return Err(Reason::NotOneOf("ipip, gue, gre")),
     };
     tunnel_port |draft, value, _resolver| {
-        draft.tunnel_port = NonZeroU16::new(number(value, 1, u16::MAX.into())? as u16);
+        draft.tunnel_port = NonZeroU16::new(strtol(value, 1, u16::MAX.into())? as u16);
     };
     interface |draft, value, _resolver| draft.interface = cut(value, Interface::MAX, |name| Interface::new(name))?;
-    sync_id |draft, value, _resolver| draft.sync_id = number(value, 0, SyncDaemon::MAX_SYNC_ID)?;
-    max_length |draft, value, _resolver| draft.max_length = Some(number(value, 1, 65507)? as u16);
+    sync_id |draft, value, _resolver| draft.sync_id = strtol(value, 0, SyncDaemon::MAX_SYNC_ID)?;
+    max_length |draft, value, _resolver| draft.max_length = Some(strtol(value, 1, 65507)? as u16);
     group |draft, value, _resolver| {
         let group = std::str::from_utf8(value).ok().and_then(|text| text.parse::<IpAddr>().ok());
         draft.group = Some(group.filter(IpAddr::is_multicast).ok_or(Reason::NotMulticast)?);
     };
-    multicast_port |draft, value, _resolver| draft.multicast_port = Some(number(value, 1, u16::MAX.into())? as u16);
-    ttl |draft, value, _resolver| draft.ttl = Some(number(value, 1, u8::MAX.into())? as u8);
+    multicast_port |draft, value, _resolver| draft.multicast_port = Some(strtol(value, 1, u16::MAX.into())? as u16);
+    ttl |draft, value, _resolver| draft.ttl = Some(strtol(value, 1, u8::MAX.into())? as u8);
 }
 
 /// A service's address; a port that is left out is 0.

@@ -1,6 +1,6 @@
 //! TABLE: the names of scheduler flags.
 
-use crate::names::Scheduler;
+use crate::name::Scheduler;
 use crate::service::SchedulerFlags;
 
 /// A name that is no flag here.

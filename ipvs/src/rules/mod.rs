@@ -7,19 +7,17 @@
 //! Names of hosts and ports are looked up by the [`Resolver`] that the caller gives; [`Numeric`] knows none.
 
 mod address;
+mod check;
 mod command;
 mod config;
-mod decimal;
 mod draft;
 mod endpoint;
+mod error;
+mod fast_path;
 mod flags;
-mod judge;
 mod number;
 mod options;
-mod plain;
-mod problem;
 mod read;
-mod reason;
 mod resolver;
 mod saved;
 mod scan;
@@ -29,12 +27,11 @@ mod write;
 pub use command::{Columns, Command, Listing, Subject};
 pub use config::{Doubt, LineWarning, ReadConfig, read_config, write_config};
 pub use endpoint::{write_address, write_endpoint};
+pub use error::{Problem, ProblemKind, Reason, Row, Text};
 #[cfg(feature = "serde")]
 pub(crate) use flags::read_flags;
 pub use flags::{FlagError, flag_names, parse_flags};
 pub use options::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
-pub use problem::{Problem, ProblemKind, Row, Text};
 pub use read::{Line, LineError, Lines, parse, parse_posix};
-pub use reason::Reason;
 pub use resolver::{Namer, Numeric, Resolver};
 pub use write::{has_words, write_change, write_destination, write_service};

@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use super::reason::Reason;
+use super::error::Reason;
 
 /// A whole number in decimal, blanks before it and a sign allowed (`strtol`).
-pub(crate) fn number(text: &[u8], least: u32, most: u32) -> Result<u32, Reason> {
+pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, Reason> {
     // C's blanks, of which the vertical tab is none of Rust's.
     let start = text.iter().position(|byte| !matches!(byte, b' ' | b'\t'..=b'\r')).unwrap_or(text.len());
     let (negative, digits) = match &text[start..] {
@@ -34,7 +34,7 @@ pub(crate) fn number(text: &[u8], least: u32, most: u32) -> Result<u32, Reason> 
 
 /// An IPv4 address in any of the forms that `inet_aton` takes: one to four parts, each decimal, octal (`0…`) or
 /// hexadecimal (`0x…`), the last filling what is left.
-pub(crate) fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+pub(crate) fn inet_aton(text: &[u8]) -> Option<Ipv4Addr> {
     let mut parts = [0u32; 4];
     let mut count = 0;
     for part in text.split(|&byte| byte == b'.') {
@@ -68,6 +68,52 @@ fn c_number(text: &[u8]) -> Option<u32> {
     Some(value)
 }
 
+// Decimal numbers at the head of a text, with the rest of it. Everything else that ipvsadm accepts returns `None`, and takes
+// the general path.
+
+/// A number in ten digits at most.
+#[inline]
+pub(super) fn decimal(text: &[u8], most: u32) -> Option<(u32, &[u8])> {
+    let (mut number, mut digits) = (0u64, 0);
+    while let Some(digit @ b'0'..=b'9') = text.get(digits) {
+        if digits == 10 {
+            return None;
+        }
+        number = number * 10 + u64::from(digit - b'0');
+        digits += 1;
+    }
+    let is_number = digits > 0 && number <= most.into();
+    is_number.then_some((number as u32, &text[digits..]))
+}
+
+/// `:PORT`
+pub(super) fn decimal_port(text: &[u8]) -> Option<(u16, &[u8])> {
+    decimal(text.strip_prefix(b":")?, u16::MAX.into()).map(|(port, text)| (port as u16, text))
+}
+
+/// `A.B.C.D`
+pub(super) fn decimal_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    let (a, text) = octet(text)?;
+    let (b, text) = octet(text.strip_prefix(b".")?)?;
+    let (c, text) = octet(text.strip_prefix(b".")?)?;
+    let (d, text) = octet(text.strip_prefix(b".")?)?;
+    Some((Ipv4Addr::new(a, b, c, d), text))
+}
+
+/// A number up to 255. A zero in front would make it octal.
+#[inline]
+fn octet(text: &[u8]) -> Option<(u8, &[u8])> {
+    match *text {
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ref rest @ ..] => {
+            let number = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
+            Some((u8::try_from(number).ok()?, rest))
+        }
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', ref rest @ ..] => Some(((a - b'0') * 10 + (b - b'0'), rest)),
+        [a @ b'0'..=b'9', ref rest @ ..] => Some((a - b'0', rest)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,13 +123,13 @@ mod tests {
         for (text, value) in
             [("0", 0), ("007", 7), (" 5", 5), ("\t\n\x0b 5", 5), ("+5", 5), ("-0", 0), ("2147483647", i32::MAX as u32)]
         {
-            assert_eq!(number(text.as_bytes(), 0, i32::MAX as u32), Ok(value), "{text:?}");
+            assert_eq!(strtol(text.as_bytes(), 0, i32::MAX as u32), Ok(value), "{text:?}");
         }
         for text in ["", " ", "5 ", "0x10", "1.5", "60s", "-1", "+-5", "2147483648", "99999999999999999999999"] {
-            assert!(number(text.as_bytes(), 0, i32::MAX as u32).is_err(), "{text:?}");
+            assert!(strtol(text.as_bytes(), 0, i32::MAX as u32).is_err(), "{text:?}");
         }
-        assert_eq!(number(b"4294967295", 1, u32::MAX), Ok(u32::MAX));
-        assert_eq!(number(b"0", 1, 5), Err(Reason::Number(1, 5)));
+        assert_eq!(strtol(b"4294967295", 1, u32::MAX), Ok(u32::MAX));
+        assert_eq!(strtol(b"0", 1, 5), Err(Reason::Number(1, 5)));
     }
 
     #[test]
@@ -100,7 +146,7 @@ mod tests {
             ("255.255.255.255", [255; 4]),
             ("0xffffffff", [255; 4]),
         ] {
-            assert_eq!(ipv4(text.as_bytes()), Some(address.into()), "{text}");
+            assert_eq!(inet_aton(text.as_bytes()), Some(address.into()), "{text}");
         }
         for text in [
             "",
@@ -118,7 +164,7 @@ mod tests {
             " 1.2.3.4",
             "a",
         ] {
-            assert_eq!(ipv4(text.as_bytes()), None, "{text:?}");
+            assert_eq!(inet_aton(text.as_bytes()), None, "{text:?}");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Order is that of ipvsadm's complaints when several options of a line are wrong, and of the options in saved lines.
 
 use super::draft::{self, Draft};
-use super::reason::Reason;
+use super::error::Reason;
 use super::resolver::Resolver;
 use super::saved::{self, Line, Saved};
 

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use super::check;
 use super::command::Command;
 use super::draft::Limits;
-use super::judge;
-use super::plain;
-use super::problem::{Problem, ProblemKind};
+use super::error::{Problem, ProblemKind};
+use super::fast_path;
 use super::resolver::Resolver;
 use super::words::Words;
 
@@ -20,12 +20,12 @@ use super::words::Words;
 /// assert_eq!(change.to_string(), "-A -t 192.0.2.1:80 -s rr");
 /// ```
 pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-    judge::parse(words.iter().copied(), false, Limits::OF_IPVSADM, resolver)
+    check::parse(words.iter().copied(), false, Limits::OF_IPVSADM, resolver)
 }
 
 /// As [`parse`]; the first word that is no option ends the options, as with `POSIXLY_CORRECT`.
 pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-    judge::parse(words.iter().copied(), true, Limits::OF_IPVSADM, resolver)
+    check::parse(words.iter().copied(), true, Limits::OF_IPVSADM, resolver)
 }
 
 /// The commands of a text, line by line.
@@ -129,10 +129,10 @@ impl Iterator for Lines<'_, '_> {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.text.is_empty() {
             self.take_line();
-            if let Some(change) = plain::added_server(self.line) {
+            if let Some(change) = fast_path::added_server(self.line) {
                 return Some(Ok(Line { number: self.number, command: Command::Change(change) }));
             }
-            match judge::parse(Words::of(self.line), false, self.limits, self.resolver) {
+            match check::parse(Words::of(self.line), false, self.limits, self.resolver) {
                 Ok(command) => return Some(Ok(Line { number: self.number, command })),
                 // Nothing is said.
                 Err(_) if Words::of(self.line).next().is_none() => {}

@@ -1,7 +1,7 @@
 //! popt's rules for words: bundles of letters, attached values, an optional value.
 
+use super::error::{Problem, ProblemKind, Text, text};
 use super::options::{Value, Word};
-use super::problem::{Problem, ProblemKind, Text, text};
 
 /// What stands next on a line.
 #[derive(Clone, Copy, Debug)]

@@ -173,7 +173,7 @@ impl fmt::Display for Service {
 mod tests {
     use super::*;
     use crate::destination::Forwarding;
-    use crate::names::Scheduler;
+    use crate::name::Scheduler;
     use crate::rules::{read_config, write_config};
     use crate::state::{Config, ServiceConfig};
 

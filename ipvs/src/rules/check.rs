@@ -4,11 +4,11 @@
 use super::address::{self, Endpoint};
 use super::command::{Columns, Command, Listing, Subject};
 use super::draft::{Checksum, Draft, Limits, Method, Server, TunnelKind, protocol};
+use super::error::Reason;
+use super::error::{Problem, ProblemKind, Row, text};
 use super::flags::read_flags;
-use super::number::number;
+use super::number::strtol;
 use super::options::{CommandRow, LEGAL, OPTIONS, OptionRow, Value, Verb, Word, first_of_name};
-use super::problem::{Problem, ProblemKind, Row, text};
-use super::reason::Reason;
 use super::resolver::Resolver;
 use super::scan::{Scanner, Token};
 use crate::change::Change;
@@ -16,7 +16,7 @@ use crate::daemon::{Role, SyncDaemon};
 use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
-use crate::names::Interface;
+use crate::name::Interface;
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::timeouts::Timeouts;
 
@@ -127,7 +127,7 @@ impl Judge<'_> {
         };
         let seconds = |(value, word)| {
             let bad = |_| Problem { kind: ProblemKind::BadTimeout(text(value)), word };
-            number(value, 0, self.draft.limits.timeout).map_err(bad)
+            strtol(value, 0, self.draft.limits.timeout).map_err(bad)
         };
         Ok(Timeouts { tcp: seconds(tcp)?, tcp_fin: seconds(tcp_fin)?, udp: seconds(udp)? })
     }

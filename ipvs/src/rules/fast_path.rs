@@ -2,13 +2,13 @@
 //! file look like.
 //!
 //! Read at once, for less than half of what it costs to take such a line apart word by word. For all else this answers
-//! nothing, so the grammar stays where it is: a line of this form, too, means what [`judge`](super::judge) says, and the
+//! nothing, so the grammar stays where it is: a line of this form, too, means what [`check`](super::check) says, and the
 //! tests hold this to it.
 
 use std::net::IpAddr;
 
 use super::address::ipv6;
-use super::decimal::{ipv4, number, port};
+use super::number::{decimal, decimal_ipv4, decimal_port};
 use crate::change::Change;
 use crate::destination::{Destination, Forwarding};
 use crate::family::{Family, Protocol};
@@ -18,14 +18,14 @@ use crate::key::{DestinationKey, ServiceKey};
 pub(super) fn added_server(line: &[u8]) -> Option<Change> {
     let (service, line) = service(line.strip_prefix(b"-a -")?)?;
     let (address, line) = address(line.strip_prefix(b" -r ")?)?;
-    let (port, line) = port(line)?;
+    let (port, line) = decimal_port(line)?;
     let (forwarding, line) = match line {
         [b' ', b'-', b'm', line @ ..] => (Forwarding::Masquerade, line),
         [b' ', b'-', b'g', line @ ..] => (Forwarding::DirectRoute, line),
         [b' ', b'-', b'i', line @ ..] => (Forwarding::IPIP, line),
         _ => return None,
     };
-    let (weight, line) = number(line.strip_prefix(b" -w ")?, Destination::MAX)?;
+    let (weight, line) = decimal(line.strip_prefix(b" -w ")?, Destination::MAX)?;
     // Where families or ports differ it is not as plain as that.
     let is_plain = line.is_empty()
         && Family::of(address) == service.family()
@@ -43,20 +43,20 @@ fn service(text: &[u8]) -> Option<(ServiceKey, &[u8])> {
         [b't', b' ', text @ ..] => (Protocol::Tcp, text),
         [b'u', b' ', text @ ..] => (Protocol::Udp, text),
         [b'f', b' ', text @ ..] => {
-            let (mark, text) = number(text, u32::MAX)?;
+            let (mark, text) = decimal(text, u32::MAX)?;
             return Some((ServiceKey::fwmark(mark, Family::V4)?, text));
         }
         _ => return None,
     };
     let (address, text) = address(text)?;
-    let (port, text) = port(text)?;
+    let (port, text) = decimal_port(text)?;
     Some((ServiceKey::new(protocol, address, port), text))
 }
 
 /// `A.B.C.D` or `[IPv6]`.
 fn address(text: &[u8]) -> Option<(IpAddr, &[u8])> {
     let [b'[', inside @ ..] = text else {
-        return ipv4(text).map(|(address, text)| (address.into(), text));
+        return decimal_ipv4(text).map(|(address, text)| (address.into(), text));
     };
     let (address, text) = inside.split_at(inside.iter().position(|&byte| byte == b']')?);
     Some((ipv6(address)?.into(), &text[1..]))
@@ -67,15 +67,15 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::select;
 
+    use super::super::check;
     use super::super::command::Command;
     use super::super::draft::Limits;
-    use super::super::judge;
     use super::super::resolver::Numeric;
     use super::super::words::Words;
     use super::*;
 
     fn as_judged(line: &str) -> Option<Change> {
-        match judge::parse(Words::of(line.as_bytes()), false, Limits::OF_THE_KERNEL, &mut Numeric) {
+        match check::parse(Words::of(line.as_bytes()), false, Limits::OF_THE_KERNEL, &mut Numeric) {
             Ok(Command::Change(change)) => Some(change),
             _ => None,
         }
