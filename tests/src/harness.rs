@@ -14,7 +14,7 @@
 //!
 //! A test with `needs` (more than one, if need be) names a Debian package that the machine must have; it is ignored unless
 //! asked for with `--ignored` or `--include-ignored`. One with `cloud = &["/usr/sbin/nft"]` runs on Debian's cloud kernel
-//! under QEMU ([`crate::qemu`]), with these programs beside. One with `own_kernel = true` changes the kernel itself; it is
+//! under QEMU ([`crate::host::qemu`]), with these programs beside. One with `own_kernel = true` changes the kernel itself; it is
 //! ignored with `IPVS_KERNEL=host`.
 
 use std::fmt::Debug;
@@ -23,10 +23,10 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 
-use crate::kernel::Kernel;
-use crate::pool::Pool;
-use crate::qemu::{Cloud, Machine};
-use crate::roles;
+use crate::entry_points;
+use crate::host::kernel::Kernel;
+use crate::host::pool::Pool;
+use crate::host::qemu::{Cloud, Machine};
 
 /// A function that process 1 of a guest runs by name.
 #[derive(Clone)]
@@ -115,7 +115,7 @@ macro_rules! tests {
 
 /// The main function of a test binary.
 pub fn main(tests: Vec<Test>) -> ExitCode {
-    if let Some(code) = roles::play(&tests) {
+    if let Some(code) = entry_points::play(&tests) {
         return code;
     }
     let mut arguments = Arguments::from_args();

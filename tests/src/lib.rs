@@ -4,16 +4,18 @@
 //! machine, and runs each test in it: in a process, a network namespace and a root directory of its own. No root, no
 //! container and no installed package is needed; what is missing is fetched from Debian into `target/ipvs-lab`.
 //!
-//! | part | modules |
+//! | folder or file | contents |
 //! |---|---|
-//! | what a test author uses | [`harness`], [`topology`], [`netns`], [`serve`], [`client`], [`ftp`], [`packets`], [`container`], [`cluster`], [`command`], [`wait`], [`mod@reference`] |
-//! | random values | [`random`], [`promises`], [`property`] |
-//! | which kernel, and where it comes from | [`kernel`], [`provision`] |
-//! | the guest, from outside | [`uml`], [`qemu`], [`pool`] |
-//! | the guest, from inside | [`guest`], [`roles`] |
-//! | what they say to each other | [`mod@line`] |
-//! | ours against the reference | [`oracle`] |
-//! | the demo | [`demo`] |
+//! | [`harness`] | declares tests and runs each in a guest |
+//! | [`lab`] | networks: hosts, segments, containers, clusters |
+//! | [`traffic`] | servers, clients and captured packets |
+//! | [`command`], [`wait`] | run programs; wait for a condition |
+//! | [`oracle`] | compares ours with the reference |
+//! | [`random`], [`promises`], [`property`] | random values, and properties that hold for all of them |
+//! | [`host`] | outside the guest: kernels, packages, booting, the pool of guests |
+//! | [`guest`] | inside the guest: process 1, its jobs, modules, and the protocol it speaks with the host |
+//! | [`entry_points`] | the names this executable is started under |
+//! | [`demo`] | `cargo demo` |
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -27,30 +29,16 @@
 //! | `IPVS_LAB` | where fetched packages are kept (`target/ipvs-lab`) |
 //! | any other `IPVS…`, `PROPTEST_…` | passed on to the tests in the guest, as those above are |
 
-pub mod client;
-pub mod cluster;
 pub mod command;
-pub mod container;
 pub mod demo;
-pub mod ftp;
+pub mod entry_points;
 pub mod guest;
 pub mod harness;
-pub mod kernel;
-pub mod line;
-pub mod netns;
+pub mod host;
+pub mod lab;
 pub mod oracle;
-pub mod packets;
-pub mod pool;
-pub mod processor;
 pub mod property;
-pub mod provision;
-pub mod qemu;
-pub mod reference;
-pub mod roles;
-pub mod rtnl;
-pub mod serve;
-pub mod topology;
-pub mod uml;
+pub mod traffic;
 pub mod wait;
 
 // With the library's own property tests, which need no kernel.

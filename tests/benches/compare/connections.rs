@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use ipvs_tests::harness::Test;
-use ipvs_tests::rtnl::Socket;
+use ipvs_tests::lab::rtnl::Socket;
 
 use crate::guests::{QUICK, Ruler};
 use crate::programs::Program;
-use crate::{closer, namespace, timed};
+use crate::{namespace, profile, time};
 
 const SIZES: [u32; 2] = [10_000, 100_000];
 const QUICK_SIZE: u32 = 4000;
@@ -35,14 +35,14 @@ fn measure(count: u32) -> Result<()> {
     namespace::fresh(|| {
         make(count)?;
         for round in 0..rounds {
-            let [reference, floor, ours] = Program::each(round, |program| timed::run(&task, program, &["-Lnc"], ""));
+            let [reference, floor, ours] = Program::each(round, |program| time::run(&task, program, &["-Lnc"], ""));
             let reference = without_expiry(&reference?);
             ensure!(reference.len() == count as usize + 2, "{} lines", reference.len());
             ensure!(reference == without_expiry(&floor?), "the floor lists something else");
             ensure!(reference == without_expiry(&ours?), "ours lists something else");
         }
         for program in Program::ALL {
-            closer::look(&task, program, &["-Lnc"], "")?;
+            profile::run(&task, program, &["-Lnc"], "")?;
         }
         Ok(())
     })
@@ -65,7 +65,7 @@ fn make(count: u32) -> Result<()> {
     network.add_link(LINK, "dummy")?;
     network.set_up(LINK)?;
     network.add_address(LINK, &format!("{ADDRESS}/24"))?;
-    timed::take_time(Program::Ours.command().args(["--start-daemon", "backup", "--mcast-interface", LINK]), "")?;
+    time::take_time(Program::Ours.command().args(["--start-daemon", "backup", "--mcast-interface", LINK]), "")?;
     let socket = UdpSocket::bind((ADDRESS, 0))?;
     for (number, first) in (0..count).step_by(PER_MESSAGE as usize).enumerate() {
         socket.send_to(&message(first..count.min(first + PER_MESSAGE)), GROUP)?;

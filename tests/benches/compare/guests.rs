@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ipvs_tests::kernel::Kernel;
-use ipvs_tests::line::End;
-use ipvs_tests::qemu::{Cloud, Machine};
-use ipvs_tests::reference;
-use ipvs_tests::uml::{Boot, Guest};
+use ipvs_tests::guest::protocol::End;
+use ipvs_tests::host::kernel::Kernel;
+use ipvs_tests::host::qemu::{Cloud, Machine};
+use ipvs_tests::host::reference;
+use ipvs_tests::host::uml::{Boot, Guest};
 
 use crate::figures::Figures;
+use crate::profile::sample;
 use crate::programs::{FLOOR, OURS, Programs};
-use crate::sampled;
 
 /// The names of quick jobs begin so.
 pub(crate) const QUICK: &str = "quick ";
@@ -67,7 +67,7 @@ pub(crate) fn measure(
 ) -> Result<()> {
     let mut told = vec![(RULER, ruler.name().to_owned()), (FLOOR, path(&programs.floor)), (OURS, path(&programs.ours))];
     if profile {
-        told.push((sampled::PROFILE, "yes".to_owned()));
+        told.push((sample::PROFILE, "yes".to_owned()));
     }
     let boot = Boot { reference: true, extra: told, ..Boot::default() };
     let mut guest = Guest::boot(&ruler.kernel(programs)?, &boot)?;

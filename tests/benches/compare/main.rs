@@ -7,8 +7,8 @@
 //! | [`tables`], [`connections`], [`process`], [`unchanged`] | what is measured, in the guest |
 //! | [`rules`] | the tables that are restored |
 //! | [`namespace`] | a place for each measurement |
-//! | [`timed`] | one run of a program: how long it takes |
-//! | [`closer`], by [`traced`] or [`sampled`] | another: what it asks of the kernel; what it does itself |
+//! | [`time`] | one run of a program: how long it takes |
+//! | [`profile`] | another: what it asks of the kernel; what it does itself |
 //! | [`figures`] | what was measured, as lines from the guest, and in order |
 //! | [`report`] | the same as tables |
 //! | [`recorded`] | the ratios below which a change must not fall |
@@ -21,34 +21,32 @@
 //! | `--profile` | under QEMU: prints for each task where the programs spend their time |
 //! | WORD | only tasks with this word in their name |
 
-mod closer;
 mod connections;
 mod figures;
 mod guests;
 mod namespace;
 mod process;
+mod profile;
 mod programs;
 mod recorded;
 mod report;
 mod rules;
-mod sampled;
 mod tables;
-mod timed;
-mod traced;
+mod time;
 mod unchanged;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use ipvs_tests::entry_points;
 use ipvs_tests::harness::Test;
-use ipvs_tests::roles;
 
 use figures::Figures;
 use guests::Ruler;
 
 fn main() -> ExitCode {
     let jobs = jobs();
-    if let Some(code) = roles::play(&jobs) {
+    if let Some(code) = entry_points::play(&jobs) {
         return code;
     }
     match run(&jobs) {

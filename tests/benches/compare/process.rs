@@ -5,7 +5,7 @@ use ipvs_tests::harness::Test;
 
 use crate::guests::QUICK;
 use crate::programs::Program;
-use crate::{closer, namespace, timed};
+use crate::{namespace, profile, time};
 
 const TASK: &str = "one -A";
 const ROUNDS: usize = 9;
@@ -19,13 +19,13 @@ fn measure() -> Result<()> {
         for round in 0..ROUNDS {
             let results = Program::each(round, |program| {
                 let service = format!("10.{}.0.{round}:80", program as u8);
-                timed::run(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")
+                time::run(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")
             });
             results.into_iter().try_for_each(|result| result.map(drop))?;
         }
         for program in Program::ALL {
             let service = format!("10.{}.1.0:80", program as u8);
-            closer::look(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")?;
+            profile::run(TASK, program, &["-A", "-t", &service, "-s", "rr"], "")?;
         }
         Ok(())
     })

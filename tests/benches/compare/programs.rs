@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use ipvs_tests::reference::Ipvsadm;
+use ipvs_tests::host::reference::Ipvsadm;
 
 /// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +63,7 @@ pub(crate) struct Programs {
 /// Builds those that are built.
 pub(crate) fn find() -> Result<Programs> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
-    let target = ipvs_tests::provision::target()?.context("no target folder")?;
+    let target = ipvs_tests::host::provision::target()?.context("no target folder")?;
     let folder = target.join(TARGET).join("release");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--package", "ipvsadm-rs", "--target", TARGET]);

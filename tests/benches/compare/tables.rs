@@ -8,7 +8,7 @@ use ipvs_tests::oracle::table::table;
 use crate::guests::{QUICK, Ruler};
 use crate::programs::Program;
 use crate::rules::{self, Size};
-use crate::{closer, namespace, timed};
+use crate::{namespace, profile, time};
 
 const SIZES: [Size; 4] = [
     Size { services: 100, servers: 5 },
@@ -61,21 +61,21 @@ fn measure(size: Size) -> Result<()> {
 /// One turn of a program: what it wrote in each step.
 fn lap(program: Program, size: Size, text: &str) -> Result<Vec<Vec<u8>>> {
     namespace::fresh(|| {
-        STEPS.iter().map(|step| timed::run(&name(step, size), program, step.1, input(step, text))).collect()
+        STEPS.iter().map(|step| time::run(&name(step, size), program, step.1, input(step, text))).collect()
     })
 }
 
 /// Looks how each step is done.
 fn look(program: Program, size: Size, text: &str) -> Result<()> {
     namespace::fresh(|| {
-        STEPS.iter().try_for_each(|step| closer::look(&name(step, size), program, step.1, input(step, text)))
+        STEPS.iter().try_for_each(|step| profile::run(&name(step, size), program, step.1, input(step, text)))
     })
 }
 
 /// What the kernel holds after a restore.
 fn held(program: Program, text: &str) -> Result<String> {
     namespace::fresh(|| {
-        timed::take_time(program.command().arg("-R"), text)?;
+        time::take_time(program.command().arg("-R"), text)?;
         table(&mut Connection::open()?)
     })
 }

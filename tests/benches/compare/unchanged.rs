@@ -8,9 +8,10 @@ use ipvs_tests::harness::Test;
 
 use crate::figures::{self, Kind};
 use crate::guests::Ruler;
+use crate::profile::strace;
 use crate::programs::Program;
 use crate::rules::{self, Size};
-use crate::{namespace, timed, traced};
+use crate::{namespace, time};
 
 /// 60,000 lines.
 const SIZE: Size = Size { services: 10_000, servers: 5 };
@@ -24,7 +25,7 @@ fn measure() -> Result<()> {
     let last = text.trim_end().rsplit_once(' ').context("a weight")?.0;
     let changed = format!("{last} 99\n");
     namespace::fresh(|| {
-        timed::take_time(Program::Ours.command().arg("-R"), &text)?;
+        time::take_time(Program::Ours.command().arg("-R"), &text)?;
         over("the same again", &text, 0)?;
         over("one weight changed", &changed, 1)
     })
@@ -34,14 +35,14 @@ fn measure() -> Result<()> {
 fn over(task: &str, text: &str, expected: u64) -> Result<()> {
     let task = format!("{task} {SIZE}");
     if Ruler::here() == Ruler::Time {
-        let seen = traced::look(&mut restore(), text)?;
+        let seen = strace::look(&mut restore(), text)?;
         figures::say(Kind::Calls, &task, Program::Ours, seen.calls);
         figures::say(Kind::Writes, &task, Program::Ours, seen.writes);
         figures::say(Kind::Memory, &task, Program::Ours, seen.memory);
         ensure!(seen.writes == expected, "{task}: {} requests", seen.writes);
     }
     for _ in 0..3 {
-        let (took, _) = timed::take_time(&mut restore(), text)?;
+        let (took, _) = time::take_time(&mut restore(), text)?;
         figures::say(Kind::Whole, &task, Program::Ours, took.as_nanos() as u64);
     }
     Ok(())

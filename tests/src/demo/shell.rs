@@ -14,10 +14,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use super::{boot, install_programs};
-use crate::line::End;
-use crate::serve::Protocol::Http;
-use crate::topology::Nat;
-use crate::uml::Boot;
+use crate::guest::protocol::End;
+use crate::host::uml::Boot;
+use crate::lab::topology::Nat;
+use crate::traffic::server::Protocol::Http;
 
 const HOME: &str = "/run/home";
 /// How the host side tells what kind of terminal it is, and how big.

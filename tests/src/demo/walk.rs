@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 use super::install_programs;
-use crate::serve::Protocol::Http;
-use crate::topology::Nat;
+use crate::lab::topology::Nat;
+use crate::traffic::server::Protocol::Http;
 
 const VIP: &str = "10.1.0.100:80";
 

@@ -11,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
 
 use super::root;
+use crate::guest::protocol::{End, Line, until};
 use crate::harness::Test;
-use crate::line::{End, Line, until};
 
 /// More output than this is read and dropped.
 const MOST_OUTPUT: usize = 1 << 20;

@@ -12,7 +12,7 @@ use rustix::mount::{
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::{FOLDER, Place};
-use crate::roles::MODPROBE;
+use crate::entry_points::MODPROBE;
 
 /// Where the layer's tmpfs is mounted.
 pub(super) const LAYER: &str = "/run/ipvs-lab/layer";
@@ -74,5 +74,5 @@ pub(super) fn enter() -> Result<()> {
     }
     fs::create_dir(WORK)?;
     std::env::set_current_dir(WORK)?;
-    crate::rtnl::Socket::open()?.set_up("lo").context("lo up")
+    crate::lab::rtnl::Socket::open()?.set_up("lo").context("lo up")
 }

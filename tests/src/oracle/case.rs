@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Every line is run by both programs, by `/bin/sh` where a line needs one; `%` begins what the laboratory does itself
-//! ([`super::traffic`]). There is no expected text: that is what the reference says. Directives:
+//! ([`super::actions`]). There is no expected text: that is what the reference says. Directives:
 //!
 //! | | |
 //! |---|---|

@@ -14,12 +14,12 @@ use ipvs_sys::uapi::{Command as Ask, CommandAttrs, IP_VS_SVC_F_HASHED, ServiceAt
 use ipvs_sys::{Connection, Request};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::side;
+use super::run;
+use super::shell::Outcome;
 use super::table::{dump, table};
-use super::typed::Outcome;
 use crate::command::{holding, run_raw};
-use crate::netns::Netns;
-use crate::reference::Ipvsadm;
+use crate::host::reference::Ipvsadm;
+use crate::lab::netns::Netns;
 
 /// Copies of the programs, in memory: they are started thousands of times.
 const FOLDER: &str = "/run/pair";
@@ -60,7 +60,7 @@ pub struct Held {
 impl Pair {
     /// Two empty namespaces; `ours` is the path of our program. Names are those of `tests/names`.
     pub fn new(ours: impl AsRef<Path>) -> Result<Pair> {
-        side::write_names()?;
+        run::write_names()?;
         let folder = Path::new(FOLDER);
         fs::create_dir_all(folder.join("reference"))?;
         fs::create_dir_all(folder.join("ours"))?;
@@ -96,7 +96,7 @@ impl Pair {
         let stdin = if input.is_empty() { Stdio::null() } else { holding(input)?.into() };
         let outcome = Outcome::of(&run_raw(&mut command, stdin, None, LIMIT)?);
         if words.iter().any(|word| word.as_ref().starts_with(b"--start-daemon")) {
-            side::settled()?;
+            run::settled()?;
         }
         Ok(outcome)
     }
@@ -143,7 +143,7 @@ impl Pair {
         // To stop a master takes up to a second.
         submit(connection, running.into_iter().map(|daemon| request(Ask::DelDaemon, None, daemon)))?;
         submit(connection, held.daemons.iter().map(|daemon| request(Ask::NewDaemon, None, daemon.clone())))?;
-        side::settled()
+        run::settled()
     }
 }
 

@@ -11,9 +11,10 @@ use ipvs_sys::controller::{self, FamilyAttrs};
 use ipvs_sys::message::{Content, answers};
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
 use ipvs_sys::wire::{Attributes, Name, Wire};
-use ipvs_tests::kernel::running;
+use ipvs_tests::host::kernel::running;
+use ipvs_tests::lab::rtnl;
 use ipvs_tests::random::steps;
-use ipvs_tests::{rtnl, wait};
+use ipvs_tests::wait;
 use rustix::mount::{MountFlags, mount};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
 

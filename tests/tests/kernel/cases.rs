@@ -25,5 +25,5 @@ const FILES: &[(&str, &str)] = files![
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
-    ipvs_tests::oracle::tests("cases", FILES, crate::ours::install)
+    ipvs_tests::oracle::tests("cases", FILES, crate::under_test::install)
 }

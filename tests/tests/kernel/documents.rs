@@ -4,7 +4,7 @@ use std::fs;
 
 use ipvs_tests::command::{run, shell};
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     the_tour_of_the_readme;
@@ -17,7 +17,7 @@ ipvs_tests::tests! {
 
 /// The lines behind a prompt, typed one after the other on a fresh director; each must succeed.
 fn type_all(text: &str) {
-    ours::install();
+    under_test::install();
     let lines: Vec<&str> = text.lines().filter_map(|line| line.trim_start().strip_prefix("# ")).collect();
     let commands: Vec<&&str> = lines.iter().filter(|line| line.starts_with("ip") || line.starts_with("sed")).collect();
     assert!(commands.len() > 1, "there is something to type");
@@ -45,7 +45,7 @@ fn the_examples_of_ipvsadm_rs() {
 }
 
 fn the_toml_of_the_manual() {
-    ours::install();
+    under_test::install();
     let page = include_str!("../../../ipvsadm-rs/manual/ipvsadm-rs.md");
     let start = page.find("    [[services]]").unwrap();
     let block = &page[start..];
@@ -59,7 +59,7 @@ fn the_toml_of_the_manual() {
 }
 
 fn manual_pages_and_completions() {
-    ours::install();
+    under_test::install();
     for program in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"] {
         let page = run(&format!("ipvsadm-rs generate man --for {program}")).ok();
         assert!(page.contains(&format!(".TH {} 8 ", program.to_uppercase())), "{page}");

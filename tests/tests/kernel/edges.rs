@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use ipvs::{Change, Client, Director, Scheduler, Service, ServiceKey};
 use ipvs_tests::command::{Ran, run_with_input};
-use ipvs_tests::netns::Netns;
+use ipvs_tests::host::reference::Ipvsadm;
+use ipvs_tests::lab::netns::Netns;
 use ipvs_tests::oracle::diff::diff;
-use ipvs_tests::reference::Ipvsadm;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     ten_thousand_services, seconds = 300;
@@ -42,7 +42,7 @@ fn ten_thousand_services() {
         }
     }
     Netns::new("many").unwrap().enter(|| {
-        ours::install();
+        under_test::install();
         let begin = Instant::now();
         assert_eq!(ipvsadm("-R", &rules).ok(), "");
         println!("restored in {:.1?}", begin.elapsed());
@@ -57,7 +57,7 @@ fn ten_thousand_services() {
         for (listing, ours) in listings.into_iter().zip(&shown) {
             assert_eq!(diff(&ipvsadm(listing, "").ok(), ours), None, "{listing}: the reference (-) and ours (+)");
         }
-        ours::install();
+        under_test::install();
         ipvsadm("-C", "").ok();
         assert_eq!(ipvsadm("-Sn", "").ok(), "");
     });
@@ -68,7 +68,7 @@ fn ten_thousand_services() {
 fn services_that_come_and_go_while_they_are_listed() {
     const PORTS: u16 = 300;
     Netns::new("busy").unwrap().enter(|| {
-        ours::install();
+        under_test::install();
         let stop = AtomicBool::new(false);
         let mut director = Client::open().unwrap();
         let service = |port| Service::new(ServiceKey::tcp([10, 0, 0, 1], port), Scheduler::RR);
@@ -86,7 +86,7 @@ fn services_that_come_and_go_while_they_are_listed() {
             rounds
         };
         std::thread::scope(|scope| {
-            let somebody = ipvs_tests::netns::Netns::own("busy").unwrap();
+            let somebody = ipvs_tests::lab::netns::Netns::own("busy").unwrap();
             let toggling = scope.spawn(move || somebody.enter(toggle));
             let looking = std::panic::catch_unwind(look);
             stop.store(true, Ordering::Relaxed);

@@ -8,11 +8,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ipvs_tests::reference::Ipvsadm;
-use ipvs_tests::serve::Protocol::Tcp;
-use ipvs_tests::topology::{Host, Nat};
+use ipvs_tests::host::reference::Ipvsadm;
+use ipvs_tests::lab::topology::{Host, Nat};
+use ipvs_tests::traffic::server::Protocol::Tcp;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     the_identical_table_under_load, seconds = 180;
@@ -44,7 +44,7 @@ fn busy_lab() -> Nat {
             host.serve(Tcp, &format!("{address}:{port}")).unwrap();
         }
     }
-    ours::install();
+    under_test::install();
     lab.director.ok("ipvsadm --set 901 121 301");
     restore(&lab.director, &rules());
     lab
@@ -151,7 +151,7 @@ fn a_save_by_the_reference_moves_no_client() {
     for client in 0..40 {
         lab.client.address("eth0", &format!("10.1.0.{}/24", 20 + client)).unwrap();
     }
-    ours::install();
+    under_test::install();
     let services = [("sh", "10.1.0.100:1"), ("mh", "10.1.0.100:2"), ("dh", "10.1.0.100:3")];
     for (scheduler, service) in services {
         lab.director.ok(&format!("ipvsadm -A -t {service} -s {scheduler}"));

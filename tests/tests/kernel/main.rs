@@ -14,11 +14,11 @@ mod hitless;
 mod matrix;
 mod model;
 mod operations;
-mod ours;
 mod plan;
 mod random;
 mod shipped;
 mod traffic;
+mod under_test;
 mod verbs;
 
 use std::process::ExitCode;

@@ -5,13 +5,13 @@ use std::fmt::Write;
 
 use ipvs::rules;
 use ipvs_tests::harness::Test;
+use ipvs_tests::oracle::compare::same;
 use ipvs_tests::oracle::diff::diff;
-use ipvs_tests::oracle::judge::same;
 use ipvs_tests::oracle::mask::Mask;
 use ipvs_tests::oracle::pair::Who::{Ours, Reference};
 use ipvs_tests::oracle::pair::{Held, Pair};
 
-use crate::ours;
+use crate::under_test;
 
 /// What is there before each line.
 const TABLE: &[u8] = b"\
@@ -247,7 +247,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let mut pair = Pair::new(ours::program()).unwrap();
+        let mut pair = Pair::new(under_test::program()).unwrap();
         let made = pair.run(Reference, &["-R"], TABLE).unwrap();
         assert_eq!(made.end, "exit 0", "{made:?}");
         let before = pair.held(Reference).unwrap();

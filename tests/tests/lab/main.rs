@@ -11,17 +11,17 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use ipvs_tests::command::install_script;
+use ipvs_tests::entry_points;
 use ipvs_tests::harness::Test;
-use ipvs_tests::kernel::Kernel;
-use ipvs_tests::pool::Pool;
-use ipvs_tests::processor::Processor;
-use ipvs_tests::provision::sources::{Mirror, mirrors};
-use ipvs_tests::roles;
+use ipvs_tests::host::kernel::Kernel;
+use ipvs_tests::host::pool::Pool;
+use ipvs_tests::host::processor::Processor;
+use ipvs_tests::host::provision::sources::{Mirror, mirrors};
 use libtest_mimic::{Arguments, Trial};
 use rustix::thread::sched_getaffinity;
 
 fn main() -> ExitCode {
-    if let Some(code) = roles::play(&jobs()) {
+    if let Some(code) = entry_points::play(&jobs()) {
         return code;
     }
     let tests: [(&str, fn()); 13] = [

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipvs_tests::command::install_script;
+use ipvs_tests::host::reference::Ipvsadm;
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::oracle::compare::same;
 use ipvs_tests::oracle::diff::diff;
-use ipvs_tests::oracle::judge::same;
-use ipvs_tests::oracle::typed::{self, Outcome};
-use ipvs_tests::reference::Ipvsadm;
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::oracle::shell::{self, Outcome};
 
 use super::{Side, held};
 
@@ -54,7 +54,7 @@ impl Bench {
     }
 
     fn types(&mut self, line: &str) {
-        let outcome = self.host.enter(|| typed::run(line, Duration::from_secs(20))).unwrap();
+        let outcome = self.host.enter(|| shell::run(line, Duration::from_secs(20))).unwrap();
         self.steps.push(Step { line: line.to_owned(), outcome, held: held(&self.host) });
     }
 }

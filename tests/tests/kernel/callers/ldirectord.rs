@@ -5,10 +5,10 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use ipvs_tests::command::Running;
+use ipvs_tests::lab::topology::{Host, Nat};
 use ipvs_tests::oracle::diff::diff;
-use ipvs_tests::serve::Protocol::{Http, Tcp};
-use ipvs_tests::serve::Server;
-use ipvs_tests::topology::{Host, Nat};
+use ipvs_tests::traffic::server::Protocol::{Http, Tcp};
+use ipvs_tests::traffic::server::Server;
 use ipvs_tests::wait;
 
 use super::{Side, held};

@@ -6,11 +6,11 @@ mod salt;
 
 use ipvs_sys::Connection;
 use ipvs_tests::harness::Test;
+use ipvs_tests::host::reference::Ipvsadm;
+use ipvs_tests::lab::topology::Host;
 use ipvs_tests::oracle::table;
-use ipvs_tests::reference::Ipvsadm;
-use ipvs_tests::topology::Host;
 
-use crate::ours;
+use crate::under_test;
 
 /// The tests of all of them.
 pub(crate) fn tests() -> Vec<Test> {
@@ -30,7 +30,7 @@ impl Side {
     fn install(self) {
         match self {
             Side::Reference => Ipvsadm::get().install().unwrap(),
-            Side::Ours => ours::install(),
+            Side::Ours => under_test::install(),
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ipvs_tests::lab::topology::Lab;
 use ipvs_tests::oracle::diff::diff;
-use ipvs_tests::topology::Lab;
 
 use super::{Side, held};
 

@@ -4,8 +4,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use ipvs::{Change, Client, ConnectionEntry, Engine, Family, Namespace, Netmask, Scheduler, Service, ServiceKey};
-use ipvs_tests::serve::Protocol::Tcp;
-use ipvs_tests::topology::{Host, Lab, Nat};
+use ipvs_tests::lab::topology::{Host, Lab, Nat};
+use ipvs_tests::traffic::server::Protocol::Tcp;
 
 use super::{add, ip, server, submit};
 

@@ -10,7 +10,7 @@ use ipvs::{
 use ipvs_sys::uapi::{Command, DaemonAttrs, DestAttrs, IP_VS_SVC_F_PERSISTENT, ServiceAttrs};
 use ipvs_sys::wire::{Address, Be16, FlagsMask};
 use ipvs_sys::{Connection, Request};
-use ipvs_tests::kernel::running;
+use ipvs_tests::host::kernel::running;
 
 use super::{add, ip, server, services, web, web6};
 use crate::connection::{dest, errnos, master, new_service};

@@ -6,9 +6,9 @@ use ipvs::{
     Change, Client, Config, Destination, Director, Engine, Family, Forwarding, Info, Interface, Namespace, Netmask,
     Role, Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon, Timeouts, Version,
 };
-use ipvs_tests::kernel::running;
+use ipvs_tests::host::kernel::running;
+use ipvs_tests::lab::topology::Lab;
 use ipvs_tests::random::steps;
-use ipvs_tests::topology::Lab;
 
 use super::{add, ip, server, submit, web, web6};
 

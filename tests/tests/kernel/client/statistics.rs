@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use ipvs::{Change, Client, Director, Namespace, Rates, Scheduler, Service, ServiceKey, ServiceState, Stats};
-use ipvs_tests::client::Answers;
-use ipvs_tests::serve::Protocol::{Tcp, Udp};
-use ipvs_tests::topology::Nat;
+use ipvs_tests::lab::topology::Nat;
+use ipvs_tests::traffic::client::Answers;
+use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};
 use ipvs_tests::wait;
 
 use super::{add, ip, server, submit};

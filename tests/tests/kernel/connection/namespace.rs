@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ipvs_sys::{Connection, Error, Namespace};
-use ipvs_tests::topology::Lab;
+use ipvs_tests::lab::topology::Lab;
 
 use super::{add_services, ports, works};
 

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use ipvs_tests::oracle::dice::Dice;
-use ipvs_tests::oracle::judge::same;
+use ipvs_tests::oracle::compare::same;
 use ipvs_tests::oracle::mask::Mask;
 use ipvs_tests::oracle::pair::Who::{Ours, Reference};
 use ipvs_tests::oracle::pair::{Held, Pair, Who};
-use ipvs_tests::oracle::typed::Outcome;
+use ipvs_tests::oracle::rng::Rng;
+use ipvs_tests::oracle::shell::Outcome;
 
-use super::made::{self, Words};
-use super::{reads, typed};
+use super::generate::{self, Words};
+use super::{translate, typed};
 
-use crate::ours;
+use crate::under_test;
 
 /// After so many lines the table is emptied, so that it does not become long.
 const AGAIN: u64 = 40;
@@ -22,13 +22,13 @@ const REPORTED: usize = 5;
 
 /// Runs so many lines of a seed on both.
 pub(super) fn agree(seed: u64, lines: u64) {
-    let mut dice = Dice::new(seed);
+    let mut rng = Rng::new(seed);
     let mut bench = Bench::new();
     for number in 0..lines {
         if number % AGAIN == 0 {
             bench.empty();
         }
-        bench.line(&made::line(&mut dice));
+        bench.line(&generate::line(&mut rng));
         if bench.reports.len() >= REPORTED {
             break;
         }
@@ -59,7 +59,7 @@ struct Done {
 
 impl Bench {
     pub(super) fn new() -> Bench {
-        let mut pair = Pair::new(ours::program()).unwrap();
+        let mut pair = Pair::new(under_test::program()).unwrap();
         super::plain_names();
         let empty = pair.held(Reference).unwrap();
         Bench {
@@ -89,14 +89,14 @@ impl Bench {
     fn line(&mut self, words: &Words) {
         self.lines += 1;
         self.typed.push(typed(words));
-        if reads::zeroes_any(words) {
+        if translate::zeroes_any(words) {
             *self.rows.entry("zero-of-any").or_default() += 1;
             return;
         }
         self.before = self.pair.held(Reference).unwrap();
         let mut ours = self.done(Ours, words);
         *self.ends.entry(ours.outcome.end.clone()).or_default() += 1;
-        let (meant, rows) = reads::as_meant(words).unwrap_or_default();
+        let (meant, rows) = translate::as_meant(words).unwrap_or_default();
         for row in &rows {
             assert!(super::COMPAT.contains(&format!("| `{row}` |")), "no row {row} in docs/compat.md");
             *self.rows.entry(row).or_default() += 1;
@@ -107,7 +107,7 @@ impl Bench {
                 done.outcome.stdout = Mask::SortServices.apply(&done.outcome.stdout);
             }
         }
-        reference.outcome.stderr = reference.outcome.stderr.replace(reads::ALIAS, "!#:+");
+        reference.outcome.stderr = reference.outcome.stderr.replace(translate::ALIAS, "!#:+");
         let mut fine = agree_all(&reference, &ours) || rows.contains(&"any-order") && both_complain(&reference, &ours);
         if !fine && !rows.is_empty() {
             // It is also well to do as the reference does.

@@ -4,11 +4,11 @@
 //! the same lines on every machine. The seed is in the name of each test, so that what failed can be run again alone:
 //! `IPVS_SEED=7 cargo test --test kernel random::lines-of-seed-7`.
 
+mod generate;
 mod lines;
-mod made;
-mod reads;
 mod restores;
 mod tables;
+mod translate;
 
 use ipvs_tests::harness::Test;
 
@@ -46,7 +46,7 @@ fn plain_names() {
 }
 
 /// Whether a line is read from a file as it is read from a command line: there are no quotes, and comments.
-fn can_stand_in_a_file(words: &made::Words) -> bool {
+fn can_stand_in_a_file(words: &generate::Words) -> bool {
     let plain = |word: &Vec<u8>| {
         !word.is_empty() && !word.starts_with(b"#") && !word.iter().any(|byte| b" \t\r\n".contains(byte))
     };
@@ -54,14 +54,14 @@ fn can_stand_in_a_file(words: &made::Words) -> bool {
 }
 
 /// Lines as a file has them.
-fn file(lines: &[made::Words]) -> Vec<u8> {
+fn file(lines: &[generate::Words]) -> Vec<u8> {
     lines.iter().flat_map(|words| [words.join(&b' '), b"\n".to_vec()].concat()).collect()
 }
 
 /// A line as one could type it.
 fn typed<W: AsRef<[u8]>>(words: &[W]) -> String {
     let quoted = |word: &W| {
-        let text = ipvs_tests::oracle::typed::text(word.as_ref());
+        let text = ipvs_tests::oracle::shell::text(word.as_ref());
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,[]=+%@".contains(c);
         if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{text}'") }
     };

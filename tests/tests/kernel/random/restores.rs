@@ -4,18 +4,18 @@
 use std::fmt::Write;
 
 use ipvs::rules::{self, Command};
-use ipvs_tests::oracle::dice::Dice;
 use ipvs_tests::oracle::diff::diff;
 use ipvs_tests::oracle::mask::Mask;
 use ipvs_tests::oracle::pair::Pair;
 use ipvs_tests::oracle::pair::Who::{Ours, Reference};
-use ipvs_tests::oracle::typed::Outcome;
+use ipvs_tests::oracle::rng::Rng;
+use ipvs_tests::oracle::shell::Outcome;
 
+use super::generate::{self, Words};
 use super::lines::plain;
-use super::made::{self, Words};
-use super::reads;
+use super::translate;
 
-use crate::ours;
+use crate::under_test;
 
 /// Files of one test.
 const FILES: usize = 60;
@@ -24,17 +24,17 @@ const FILES: usize = 60;
 const SYNTAX: [&str; 4] = ["Try `", ": unknown option", ": missing argument", ": option does not take an argument"];
 
 pub(super) fn agree(seed: u64) {
-    let mut dice = Dice::new(seed ^ 0x9e5704e);
-    let mut pair = Pair::new(ours::program()).unwrap();
+    let mut rng = Rng::new(seed ^ 0x9e5704e);
+    let mut pair = Pair::new(under_test::program()).unwrap();
     super::plain_names();
     let empty = pair.held(Reference).unwrap();
     for _ in 0..FILES {
         for who in [Reference, Ours] {
             pair.hold(who, &empty).unwrap();
         }
-        let odds = 1 + dice.roll(12);
-        let line = |dice: &mut Dice| if dice.once_in(odds) { made::line(dice) } else { made::change(dice) };
-        let lines: Vec<Words> = (0..1 + dice.roll(12)).map(|_| line(&mut dice)).filter(can_be_told).collect();
+        let odds = 1 + rng.below(12);
+        let line = |rng: &mut Rng| if rng.once_in(odds) { generate::line(rng) } else { generate::change(rng) };
+        let lines: Vec<Words> = (0..1 + rng.below(12)).map(|_| line(&mut rng)).filter(can_be_told).collect();
         let report = file(&mut pair, &lines);
         let text: String = lines.iter().map(|words| super::typed(words) + "\n").collect();
         assert!(report.is_empty(), "seed {seed}\n{text}\n{report}");
@@ -45,13 +45,13 @@ pub(super) fn agree(seed: u64) {
 fn can_be_told(words: &Words) -> bool {
     let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     let is_other = matches!(
-        rules::parse(&slices, &mut reads::Names),
+        rules::parse(&slices, &mut translate::Names),
         Ok(Command::Help
             | Command::Version
             | Command::Restore { .. }
             | Command::Change(ipvs::Change::StartDaemon(_) | ipvs::Change::StopDaemon(_)))
     );
-    !is_other && super::can_stand_in_a_file(words) && !reads::zeroes_any(words)
+    !is_other && super::can_stand_in_a_file(words) && !translate::zeroes_any(words)
 }
 
 #[derive(PartialEq)]
@@ -65,8 +65,7 @@ enum Kind {
 fn kind(words: &Words, outcome: &Outcome) -> Kind {
     let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     // What no kernel takes is a bad line.
-    let invalid =
-        matches!(rules::parse(&slices, &mut reads::Names), Ok(Command::Change(change)) if change.validate().is_err());
+    let invalid = matches!(rules::parse(&slices, &mut translate::Names), Ok(Command::Change(change)) if change.validate().is_err());
     match outcome.end.as_str() {
         "exit 0" => Kind::Fine,
         "exit 2" => Kind::Bad,
@@ -80,7 +79,7 @@ fn file(pair: &mut Pair, lines: &[Words]) -> String {
     let (mut stdout, mut bad, mut first) = (String::new(), Vec::new(), None);
     let mut first_bad = None;
     for (number, words) in (1..).zip(lines) {
-        let meant = reads::as_meant(words).map_or(words.clone(), |(meant, _)| meant);
+        let meant = translate::as_meant(words).map_or(words.clone(), |(meant, _)| meant);
         let outcome = pair.run(Reference, &meant, b"").unwrap();
         stdout += &outcome.stdout;
         match kind(words, &outcome) {

@@ -3,17 +3,17 @@
 use std::fmt::Write;
 
 use ipvs::rules::{self, Command};
-use ipvs_tests::oracle::dice::Dice;
 use ipvs_tests::oracle::diff::diff;
 use ipvs_tests::oracle::mask::Mask;
 use ipvs_tests::oracle::pair::Pair;
 use ipvs_tests::oracle::pair::Who::{Ours, Reference};
+use ipvs_tests::oracle::rng::Rng;
 
+use super::generate::{self, Words};
 use super::lines::{agrees, plain};
-use super::made::{self, Words};
-use super::reads;
+use super::translate;
 
-use crate::ours;
+use crate::under_test;
 
 /// Tables of one test.
 const TABLES: usize = 12;
@@ -40,15 +40,15 @@ const LISTINGS: [&str; 17] = [
 ];
 
 pub(super) fn agree(seed: u64) {
-    let mut dice = Dice::new(seed ^ 0x7ab1e5);
-    let mut pair = Pair::new(ours::program()).unwrap();
+    let mut rng = Rng::new(seed ^ 0x7ab1e5);
+    let mut pair = Pair::new(under_test::program()).unwrap();
     super::plain_names();
     let empty = pair.held(Reference).unwrap();
     for _ in 0..TABLES {
         for who in [Reference, Ours] {
             pair.hold(who, &empty).unwrap();
         }
-        let lines: Vec<Words> = (0..5 + dice.roll(60)).map(|_| made::change(&mut dice)).filter(is_fine).collect();
+        let lines: Vec<Words> = (0..5 + rng.below(60)).map(|_| generate::change(&mut rng)).filter(is_fine).collect();
         let report = table(&mut pair, &lines);
         assert!(report.is_empty(), "seed {seed}\n{}\n{report}", typed(&lines));
     }
@@ -59,7 +59,7 @@ pub(super) fn agree(seed: u64) {
 fn is_fine(words: &Words) -> bool {
     let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     super::can_stand_in_a_file(words)
-        && match rules::parse(&slices, &mut reads::Names) {
+        && match rules::parse(&slices, &mut translate::Names) {
             Ok(Command::Change(change)) => change.validate().is_ok(),
             _ => false,
         }
@@ -72,7 +72,7 @@ fn typed(lines: &[Words]) -> String {
 fn table(pair: &mut Pair, lines: &[Words]) -> String {
     let mut report = String::new();
     let meant: Vec<Words> =
-        lines.iter().map(|words| reads::as_meant(words).map_or(words.clone(), |(meant, _)| meant)).collect();
+        lines.iter().map(|words| translate::as_meant(words).map_or(words.clone(), |(meant, _)| meant)).collect();
     let reference = pair.run(Reference, &["-R"], &super::file(&meant)).unwrap();
     let ours = pair.run(Ours, &["-R"], &super::file(lines)).unwrap();
     // A sentence for each refused line; the exit status of the reference is that of the last line alone.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipvs_tests::command::{Ran, install_script, ok, run_command, shell};
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     what_every_agent_promises, needs = "resource-agents", needs = "libxml2-utils", seconds = 240;
@@ -36,13 +36,13 @@ struct Table(Vec<(&'static str, &'static str)>);
 
 impl Table {
     fn new(parameters: &[(&'static str, &'static str)]) -> Table {
-        ours::install();
-        ours::install_agent();
+        under_test::install();
+        under_test::install_agent();
         Table([&[("rules", "/etc/ipvsadm.rules")], parameters].concat())
     }
 
     fn call(&self, action: &str, depth: u8) -> Ran {
-        let mut command = Command::new(ours::AGENT);
+        let mut command = Command::new(under_test::AGENT);
         command.arg(action).env("OCF_ROOT", "/usr/lib/ocf").env("OCF_RESOURCE_INSTANCE", "table");
         command.env("OCF_CHECK_LEVEL", depth.to_string());
         for (name, value) in &self.0 {
@@ -82,7 +82,7 @@ fn what_every_agent_promises() {
     fs::write(DTD, old.replace("|reload|", "|reload|reload-agent|") + more).unwrap();
     // It starts several hundred programs.
     let mut tester = Command::new("ocf-tester");
-    tester.args(["-n", "table", "-o", "rules=/etc/ipvsadm.rules", ours::AGENT]);
+    tester.args(["-n", "table", "-o", "rules=/etc/ipvsadm.rules", under_test::AGENT]);
     let ran = run_command(&mut tester, Duration::from_secs(200)).expect("the tester");
     assert!(ran.code == Some(0) && ran.stdout.contains("passed all tests"), "{ran}");
 }
@@ -215,7 +215,7 @@ fn what_it_cannot_do() {
     Table::new(&[("only", "tcp"), ("exclusive", "true")]).gives("validate-all", CONFIGURED);
     table.gives("dance", 3);
     let nobody = "setpriv --reuid 65534 --clear-groups env OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=table";
-    let ran = shell(&format!("{nobody} {} start", ours::AGENT));
+    let ran = shell(&format!("{nobody} {} start", under_test::AGENT));
     assert_eq!(ran.code, Some(PERM), "{ran}");
     assert_eq!(held(), "");
 }

@@ -11,12 +11,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipvs_tests::packets::{Packet, Watch};
-use ipvs_tests::serve::Protocol::{Http, Udp};
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::packets::{Packet, Watch};
+use ipvs_tests::traffic::server::Protocol::{Http, Udp};
 use ipvs_tests::wait;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     answers_pass_the_director_by;
@@ -44,7 +44,7 @@ fn dr() -> Dr {
         (&web2, "10.1.0.12/24 fd01::12/64"),
     ];
     lab.segment("lan", plugs).unwrap();
-    ours::install();
+    under_test::install();
     Dr { _lab: lab, client, director, web1, web2 }
 }
 
@@ -60,7 +60,7 @@ fn directly(vip: &str, web: &str, servers: [&str; 2]) {
     let Dr { client, director, web1, web2, .. } = &dr();
     director.ok(&format!("ipvsadm -A -t {web} -s rr"));
     for (host, server) in [(web1, servers[0]), (web2, servers[1])] {
-        ours::real_server(host, &format!("--mode dr --vip {vip}"));
+        under_test::real_server(host, &format!("--mode dr --vip {vip}"));
         host.serve(Http, web).unwrap();
         director.ok(&format!("ipvsadm -a -t {web} -r {server} -g"));
     }
@@ -118,7 +118,7 @@ fn a_server_without_its_sysctls_answers_for_the_address() {
     assert!(asks(client).contains("lladdr"), "the server answers for what it has on lo");
     client.ok("ip neigh flush all");
     web1.with(|socket| socket.delete_address("lo", "10.9.9.9/32")).unwrap();
-    ours::real_server(web2, "--mode dr --vip 10.9.9.9");
+    under_test::real_server(web2, "--mode dr --vip 10.9.9.9");
     assert!(!asks(client).contains("lladdr"), "the server that is set up does not");
 }
 
@@ -134,7 +134,7 @@ fn spread(vip: &str, dns: &str, servers: [&str; 2]) {
     let Dr { client, director, web1, web2, .. } = &dr();
     director.ok(&format!("ipvsadm -A -u {dns} -s rr -o"));
     for (host, server) in [(web1, servers[0]), (web2, servers[1])] {
-        ours::real_server(host, &format!("--mode dr --vip {vip}"));
+        under_test::real_server(host, &format!("--mode dr --vip {vip}"));
         host.serve(Udp, dns).unwrap();
         director.ok(&format!("ipvsadm -a -u {dns} -r {server} -g"));
     }

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use ipvs_tests::client::Answers;
-use ipvs_tests::serve::Protocol::Tcp;
-use ipvs_tests::topology::{Host, Nat};
+use ipvs_tests::lab::topology::{Host, Nat};
+use ipvs_tests::traffic::client::Answers;
+use ipvs_tests::traffic::server::Protocol::Tcp;
 use ipvs_tests::wait;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     a_drained_server_keeps_what_it_has;
@@ -24,7 +24,7 @@ const WEB: &str = "10.1.0.100:80";
 
 fn nat(service_options: &str) -> Nat {
     let nat = Nat::new().unwrap();
-    ours::install();
+    under_test::install();
     nat.web1.serve(Tcp, "10.2.0.11:80").unwrap();
     nat.web2.serve(Tcp, "10.2.0.12:80").unwrap();
     nat.director.ok(&format!("ipvsadm -A -t {WEB} -s rr {service_options}"));

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use ipvs_tests::command::install;
 use ipvs_tests::guest::modules;
-use ipvs_tests::kernel;
-use ipvs_tests::serve::Protocol::{Tcp, Udp};
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::host::kernel;
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     by_iptables, needs = "iptables";
@@ -58,7 +58,7 @@ fn one_armed() -> Inside {
 
 fn ready(lab: Lab, client: Host, director: Host, webs: [Host; 2]) -> Inside {
     director.sysctl("net/ipv4/ip_forward", "1").unwrap();
-    ours::install();
+    under_test::install();
     for (protocol, service) in [(Tcp, "-t 10.1.0.100:80"), (Udp, "-u 10.1.0.100:80")] {
         director.ok(&format!("ipvsadm -A {service} -s rr"));
         for (web, server) in webs.iter().zip(["10.2.0.11:8080", "10.2.0.12:8080"]) {
@@ -125,7 +125,7 @@ fn iptables(inside: fn() -> Inside) {
     recipe(&inside(), "iptables", "iptables -t nat -F POSTROUTING");
 }
 
-const NFT: &[&str] = &[ours::PROGRAM, "/usr/sbin/nft", "/usr/sbin/sysctl"];
+const NFT: &[&str] = &[under_test::PROGRAM, "/usr/sbin/nft", "/usr/sbin/sysctl"];
 
 fn by_nft() {
     nft(two_armed);

@@ -8,11 +8,11 @@
 //! ```
 
 use ipvs_tests::guest::modules;
-use ipvs_tests::kernel;
-use ipvs_tests::serve::Protocol::{Http, Tcp, Udp};
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::host::kernel;
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::server::Protocol::{Http, Tcp, Udp};
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     two_ports_are_one_service;
@@ -52,7 +52,7 @@ fn marks() -> Marks {
         web.serve(Tcp, "[::]:53").unwrap();
         web.serve(Udp, "[::]:53").unwrap();
     }
-    ours::install();
+    under_test::install();
     Marks { _lab: lab, client, director }
 }
 

@@ -14,11 +14,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipvs::hash::{Table, TableSizes};
 use ipvs::{Client, Destination, DestinationKey, Director, Scheduler};
-use ipvs_tests::serve::Protocol::Udp;
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::server::Protocol::Udp;
 use serde_json::Value;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     sh_by_address;
@@ -77,7 +77,7 @@ fn farm() -> Farm {
     ] {
         director.sysctl(path, value).unwrap();
     }
-    ours::install();
+    under_test::install();
     Farm { _lab: lab, client, director, last_weights: RefCell::default(), port: Cell::new(20_000) }
 }
 

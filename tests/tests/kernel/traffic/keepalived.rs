@@ -13,13 +13,13 @@ use std::fs;
 use std::time::Duration;
 
 use ipvs_tests::command::Running;
-use ipvs_tests::serve::Protocol::{Http, Tcp};
-use ipvs_tests::serve::Server;
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::server::Protocol::{Http, Tcp};
+use ipvs_tests::traffic::server::Server;
 use ipvs_tests::wait;
 use rustix::process::{Signal, kill_process};
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     what_it_writes_we_list_and_what_we_write_it_leaves, needs = "keepalived";
@@ -51,7 +51,7 @@ fn pair() -> Pair {
     }
     web2.serve(Http, "0.0.0.0:80").unwrap();
     let web1 = web1.serve(Http, "0.0.0.0:80").unwrap();
-    ours::install();
+    under_test::install();
     Pair { lab, client, first, second, web1 }
 }
 

@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipvs::{Change, Client, Destination, Director, Forwarding, Scheduler, Service, ServiceKey};
-use ipvs_tests::reference::Ipvsadm;
-use ipvs_tests::serve::Protocol::{Http, Tcp, Udp};
-use ipvs_tests::topology::{Host, Lab, Nat};
+use ipvs_tests::host::reference::Ipvsadm;
+use ipvs_tests::lab::topology::{Host, Lab, Nat};
+use ipvs_tests::traffic::server::Protocol::{Http, Tcp, Udp};
 use ipvs_tests::wait;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     the_tutorial;
@@ -23,7 +23,7 @@ ipvs_tests::tests! {
 }
 
 fn the_tutorial() {
-    ours::install();
+    under_test::install();
     tutorial();
 }
 
@@ -78,7 +78,7 @@ fn the_tutorial_by_the_library() {
 
 fn connections_that_stay_open_are_counted() {
     let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
-    ours::install();
+    under_test::install();
     web1.serve(Tcp, "10.2.0.11:9000").unwrap();
     let second = web2.serve(Tcp, "10.2.0.12:9000").unwrap();
     director.ok("ipvsadm -A -t 10.1.0.100:7 -s rr");
@@ -112,7 +112,7 @@ fn connections_that_stay_open_are_counted() {
 
 fn datagrams() {
     let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
-    ours::install();
+    under_test::install();
     web1.serve(Udp, "10.2.0.11:53").unwrap();
     web2.serve(Udp, "10.2.0.12:53").unwrap();
     director.ok("ipvsadm -A -u 10.1.0.100:53 -s rr");
@@ -128,7 +128,7 @@ fn datagrams() {
 /// Every packet and byte is known beforehand, and the kernel takes two seconds to tell.
 fn counters_say_what_passed_and_start_again() {
     let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
-    ours::install();
+    under_test::install();
     for (port, web) in [(53, web1), (54, web2)] {
         web.serve(Udp, &format!("10.2.0.1{}:{port}", port - 52)).unwrap();
         director.ok(&format!("ipvsadm -A -u 10.1.0.100:{port} -s rr"));
@@ -181,7 +181,7 @@ fn ipv6() {
         web.serve(Http, &format!("[{address}]:8080")).unwrap();
         web.serve(Udp, &format!("[{address}]:53")).unwrap();
     }
-    ours::install();
+    under_test::install();
     director.ok("ipvsadm -A -t [fd01::100]:80 -s rr");
     director.ok("ipvsadm -a -t [fd01::100]:80 -r [fd02::11]:8080 -m");
     director.ok("ipvsadm -a -t [fd01::100]:80 -r [fd02::12]:8080 -m");

@@ -10,12 +10,12 @@
 use std::fs;
 use std::time::Duration;
 
-use ipvs_tests::cluster::Cluster;
-use ipvs_tests::serve::Protocol::Http;
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::lab::cluster::Cluster;
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::server::Protocol::Http;
 use ipvs_tests::wait;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     a_failed_table_is_repaired_and_a_failed_node_replaced, needs = "pacemaker", seconds = 240;
@@ -56,11 +56,11 @@ fn a_failed_table_is_repaired_and_a_failed_node_replaced() {
     ];
     lab.segment("lan", plugs).unwrap();
     for web in [&web1, &web2] {
-        ours::real_server(web, "--mode dr --vip 10.1.0.100");
+        under_test::real_server(web, "--mode dr --vip 10.1.0.100");
         web.serve(Http, "10.1.0.100:80").unwrap();
     }
-    ours::install();
-    ours::install_agent();
+    under_test::install();
+    under_test::install_agent();
     fs::write("/etc/ipvsadm.rules", RULES).unwrap();
     let mut cluster = Cluster::start(&[(&first, "10.1.0.1"), (&second, "10.1.0.2")]).unwrap();
     let held = |cluster: &Cluster<'_>, node| cluster.ok_on(node, "ipvsadm-save -n");

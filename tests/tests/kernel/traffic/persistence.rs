@@ -10,11 +10,11 @@
 
 use std::time::Duration;
 
-use ipvs_tests::serve::Protocol::{Tcp, Udp};
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};
 use ipvs_tests::wait;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     an_address_is_one_client;
@@ -55,7 +55,7 @@ fn nets() -> Nets {
         rs.serve(Tcp, "[::]:443").unwrap();
         rs.serve(Udp, "[::]:53").unwrap();
     }
-    ours::install();
+    under_test::install();
     Nets { _lab: lab, client, director }
 }
 

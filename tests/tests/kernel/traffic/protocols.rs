@@ -1,11 +1,11 @@
 //! Services that are not plain TCP or UDP: SCTP, FTP with its helper, SIP with its persistence engine.
 
-use ipvs_tests::ftp::{self, Mode};
 use ipvs_tests::guest::modules;
-use ipvs_tests::serve::Protocol::{Sctp, Udp};
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::ftp::{self, Mode};
+use ipvs_tests::traffic::server::Protocol::{Sctp, Udp};
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     sctp;
@@ -53,7 +53,7 @@ fn nat() -> Nat {
         web.gateway("10.2.0.1").unwrap();
         web.gateway("fd02::1").unwrap();
     }
-    ours::install();
+    under_test::install();
     Nat { _lab: lab, client, director, webs: [web1, web2] }
 }
 
@@ -215,8 +215,8 @@ fn lan() -> Lan {
     ];
     lab.segment("lan", plugs).unwrap();
     for web in [&web1, &web2] {
-        ours::real_server(web, "--mode dr --vip 10.1.0.100");
+        under_test::real_server(web, "--mode dr --vip 10.1.0.100");
     }
-    ours::install();
+    under_test::install();
     Lan { _lab: lab, client, director, webs: [web1, web2] }
 }

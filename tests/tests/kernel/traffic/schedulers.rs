@@ -10,13 +10,13 @@ use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipvs_tests::client::Answers;
 use ipvs_tests::command::Ran;
-use ipvs_tests::serve::Protocol::{Tcp, Udp};
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::client::Answers;
+use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};
 use ipvs_tests::wait;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     rr_takes_turns_whatever_the_weights;
@@ -70,7 +70,7 @@ fn farm() -> Farm {
         rs.serve(Tcp, "0.0.0.0:80").unwrap();
         rs.serve(Udp, "0.0.0.0:53").unwrap();
     }
-    ours::install();
+    under_test::install();
     Farm { _lab: lab, client, director }
 }
 

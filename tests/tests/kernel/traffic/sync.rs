@@ -16,13 +16,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipvs_tests::client::Answers;
-use ipvs_tests::packets::Packet;
-use ipvs_tests::serve::Protocol::Tcp;
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::client::Answers;
+use ipvs_tests::traffic::packets::Packet;
+use ipvs_tests::traffic::server::Protocol::Tcp;
 use ipvs_tests::wait;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     connections_appear_on_the_backup;
@@ -75,7 +75,7 @@ fn pair() -> Pair {
     {
         first.address(interface, address).unwrap();
     }
-    ours::install();
+    under_test::install();
     Pair { lab, client, first, second, webs: [web1, web2] }
 }
 
@@ -187,7 +187,7 @@ fn an_open_connection_survives_a_takeover_by_direct_routing() {
     // The servers' other leg: answers go out to the client here, and requests come in.
     for (web, address) in pair.webs.iter().zip(["10.1.0.11/24", "10.1.0.12/24"]) {
         pair.lab.plug(web, "outside", address).unwrap();
-        ours::real_server(web, "--mode dr --vip 10.1.0.100");
+        under_test::real_server(web, "--mode dr --vip 10.1.0.100");
     }
     pair.on_both(&[
         "ipvsadm -A -t 10.1.0.100:80 -s rr",

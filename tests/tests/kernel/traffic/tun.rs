@@ -11,11 +11,11 @@
 use std::net::IpAddr;
 
 use ipvs_tests::guest::modules;
-use ipvs_tests::packets::Packet;
-use ipvs_tests::serve::Protocol::Tcp;
-use ipvs_tests::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::packets::Packet;
+use ipvs_tests::traffic::server::Protocol::Tcp;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     ipip;
@@ -71,7 +71,7 @@ fn routed() -> Routed {
         web.gateway("10.3.0.254").unwrap();
         web.gateway("fd03::254").unwrap();
     }
-    ours::install();
+    under_test::install();
     Routed { _lab: lab, client, director, web1, web2 }
 }
 
@@ -89,7 +89,7 @@ fn through(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Pack
     let web = if vip.contains(':') { format!("[{vip}]:80") } else { format!("{vip}:80") };
     director.ok(&format!("ipvsadm -A -t {web} -s rr"));
     for (host, own) in [(web1, servers[0]), (web2, servers[1])] {
-        ours::real_server(host, &format!("--mode {mode} --own {own} --vip {vip}"));
+        under_test::real_server(host, &format!("--mode {mode} --own {own} --vip {vip}"));
         host.serve(Tcp, &web).unwrap();
         let server = if own.contains(':') { format!("[{own}]:80") } else { format!("{own}:80") };
         director.ok(&format!("ipvsadm -a -t {web} -r {server} -i {options}"));

@@ -3,7 +3,7 @@
 use ipvs_tests::command::{run, shell};
 
 use super::{WEB, write};
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     needs_neither_root_nor_kernel;
@@ -14,7 +14,7 @@ ipvs_tests::tests! {
 }
 
 fn needs_neither_root_nor_kernel() {
-    ours::install();
+    under_test::install();
     write("rules", WEB);
     let ran = shell(
         "chmod a+rx . && setpriv --reuid=65534 --clear-groups --bounding-set=-all unshare -rn ipvsadm-rs check rules",
@@ -23,7 +23,7 @@ fn needs_neither_root_nor_kernel() {
 }
 
 fn tells_all_errors_at_once() {
-    ours::install();
+    under_test::install();
     write("rules", "-A -t 192.0.2.1:80 -s rr -w 3\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -x 1 -y 2\n\tfoo\n-L\n");
     let ran = run("ipvsadm-rs check rules");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), "rules: 4 errors\n"));
@@ -40,7 +40,7 @@ fn tells_all_errors_at_once() {
 }
 
 fn tells_what_was_hardly_meant() {
-    ours::install();
+    under_test::install();
     write(
         "rules",
         "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 0\n-A -t 192.0.2.1:80 -s rr\n-A -u 192.0.2.1:53 -s mine\n",
@@ -60,7 +60,7 @@ fn tells_what_was_hardly_meant() {
 }
 
 fn tells_that_nothing_is_said() {
-    ours::install();
+    under_test::install();
     write("rules", "# all that is left\n");
     let ran = run("ipvsadm-rs check rules");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "rules: good, with 1 warning: 0 services, 0 servers\n"));
@@ -68,7 +68,7 @@ fn tells_that_nothing_is_said() {
 }
 
 fn speaks_json() {
-    ours::install();
+    under_test::install();
     write("rules.toml", "[[services]]\nfwmark = 1\nsheduler = 'rr'\n");
     let ran = run("ipvsadm-rs check --json rules.toml");
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), ""));

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use ipvs_tests::serve::Protocol::Tcp;
-use ipvs_tests::topology::{Host, Nat};
+use ipvs_tests::lab::topology::{Host, Nat};
+use ipvs_tests::traffic::server::Protocol::Tcp;
 use ipvs_tests::wait;
 
 use super::write;
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     waits_for_the_last_connection;
@@ -18,8 +18,8 @@ ipvs_tests::tests! {
 }
 
 /// A service with one held connection to each server.
-fn busy(lab: &Nat) -> ipvs_tests::client::Answers {
-    ours::install();
+fn busy(lab: &Nat) -> ipvs_tests::traffic::client::Answers {
+    under_test::install();
     lab.web1.serve(Tcp, "10.2.0.11:9000").unwrap();
     lab.web2.serve(Tcp, "10.2.0.12:9000").unwrap();
     lab.director.ok("ipvsadm -A -t 10.1.0.100:9000 -s rr");

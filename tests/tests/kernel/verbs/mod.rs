@@ -18,7 +18,7 @@ use std::fs;
 use ipvs_tests::command::{ok, shell};
 use ipvs_tests::harness::Test;
 
-use crate::ours;
+use crate::under_test;
 
 /// The tests of all verbs.
 pub(crate) fn tests() -> Vec<Test> {
@@ -48,7 +48,7 @@ const WEB: &str = "\
 
 /// A director of ours that holds these rules.
 fn director(rules: &str) {
-    ours::install();
+    under_test::install();
     write("rules", rules);
     shell("ipvsadm-restore < rules").ok();
 }

@@ -1,7 +1,7 @@
 //! `ipvsadm-rs plan`
 
 use ipvs_tests::command::{ok, run, shell};
-use ipvs_tests::reference::Ipvsadm;
+use ipvs_tests::host::reference::Ipvsadm;
 
 use super::{WEB, director, rules, write};
 
@@ -60,7 +60,7 @@ fn can_be_restored_by_the_reference() {
     write("plan", &plan);
     Ipvsadm::get().install().unwrap();
     shell("ipvsadm -R < plan").ok();
-    crate::ours::install();
+    crate::under_test::install();
     assert_eq!(run("ipvsadm-rs plan wanted").code, Some(0), "{plan}");
 }
 

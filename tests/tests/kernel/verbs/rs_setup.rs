@@ -3,7 +3,7 @@
 use ipvs_tests::command::{ok, run, shell};
 use serde_json::Value;
 
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     commands;
@@ -11,14 +11,14 @@ ipvs_tests::tests! {
     files_for_networkd;
     a_stanza_for_ifupdown, needs = "ifupdown";
     room_in_a_tunnel;
-    room_made_by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = &[ours::PROGRAM, "/usr/sbin/nft"];
+    room_made_by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = &[under_test::PROGRAM, "/usr/sbin/nft"];
     documents;
     what_cannot_be;
     rules_of_a_firewall;
 }
 
 fn printed(options: &str) -> String {
-    ours::install();
+    under_test::install();
     ok(&format!("ipvsadm-rs rs-setup {options}"))
 }
 
@@ -44,7 +44,7 @@ ip address replace 2001:db8::1/128 dev vip nodad
 
 fn settings() {
     let text = printed("--mode tun-ipip --vip 192.0.2.1 --for sysctl");
-    ours::modprobe();
+    under_test::modprobe();
     ok("modprobe ipip");
     std::fs::write("lvs.conf", &text).unwrap();
     shell("sysctl -q -p lvs.conf").ok();
@@ -79,7 +79,7 @@ fn files_for_networkd() {
 fn a_stanza_for_ifupdown() {
     std::fs::write("interfaces", printed("--mode tun-gre --tun-csum --own 10.0.0.9 --vip 192.0.2.1 --for ifupdown"))
         .unwrap();
-    ours::modprobe();
+    under_test::modprobe();
     std::fs::create_dir_all("/run/network").unwrap();
     shell("ip link set lo up; ifup -i interfaces lo:lvs").ok();
     let has = |what: &str, device: &str| ok(&format!("ip -brief address show {device}")).contains(what);
@@ -131,7 +131,7 @@ fn documents() {
 }
 
 fn what_cannot_be() {
-    ours::install();
+    under_test::install();
     for (line, why) in [
         ("rs-setup --mode dr", "--vip <ADDRESS>"),
         ("rs-setup --mode nat --vip 192.0.2.1", "invalid value 'nat'"),
@@ -163,7 +163,7 @@ fn what_cannot_be() {
 }
 
 fn rules_of_a_firewall() {
-    ours::install();
+    under_test::install();
     assert_eq!(
         ok("ipvsadm-rs snat-rules -t [2001:db8::1]:443 --to-source 2001:db8::9"),
         "\

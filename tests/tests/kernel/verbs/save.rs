@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use ipvs_tests::command::{ok, run, shell};
-use ipvs_tests::reference::Ipvsadm;
+use ipvs_tests::host::reference::Ipvsadm;
 
 use super::{WEB, director, write};
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     loses_nothing;
@@ -37,7 +37,7 @@ fn can_be_restored_by_the_reference() {
     shell("ipvsadm -C && ipvsadm --set 900 120 300").ok();
     Ipvsadm::get().install().unwrap();
     shell("ipvsadm-restore < saved").ok();
-    ours::install();
+    under_test::install();
     assert_eq!(ok("ipvsadm-rs save"), saved);
 }
 

@@ -4,7 +4,7 @@ use ipvs_tests::command::{ok, run, shell};
 use ipvs_tests::guest::modules;
 
 use super::{director, write};
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     the_table_for_people;
@@ -64,7 +64,7 @@ fn an_empty_table() {
 }
 
 fn says_what_to_do_without_permission() {
-    ours::install();
+    under_test::install();
     let ran = shell("unshare -rn ipvsadm-rs show");
     assert_eq!(ran.code, Some(1));
     assert_eq!(
@@ -76,7 +76,7 @@ fn says_what_to_do_without_permission() {
 }
 
 fn says_what_to_do_without_ipvs() {
-    ours::install();
+    under_test::install();
     let _away = modules::unload("ip_vs").unwrap().for_good().unwrap();
     write("rules", "-A -t 192.0.2.1:80 -s rr\n");
     for verb in ["show", "plan rules", "apply rules", "set -t 192.0.2.1:80 --scheduler rr"] {

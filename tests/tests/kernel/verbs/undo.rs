@@ -3,7 +3,7 @@
 use ipvs_tests::command::{ok, run, shell};
 
 use super::{WEB, director, rules, write};
-use crate::ours;
+use crate::under_test;
 
 ipvs_tests::tests! {
     goes_back_step_by_step;
@@ -127,7 +127,7 @@ fn what_others_did_meanwhile_stays() {
 
 /// A service of systemd's that has one capability may not look at process 1, and finds the journal of its namespace.
 fn what_a_confined_service_applied() {
-    ours::install();
+    under_test::install();
     let service = "-A -t 192.0.2.1:80 -s rr\n";
     write("wanted", service);
     let first = "nsenter --net=/proc/1/ns/net";

@@ -1,0 +1,197 @@
+//! Process 1: the inside of a guest.
+//!
+//! It mounts what a system needs, loads modules, then runs one job after the other as the host asks for them on the
+//! serial line ([`crate::guest::protocol`]): each in a forked process with its own network namespace and its own root directory
+//! (`root`), all of its output sent to the host. After each job every other process of the guest is ended, so no job
+//! meets what an earlier one left behind. When the line closes, the guest turns itself off.
+
+mod job;
+mod root;
+
+pub mod host_kernel;
+pub mod modules;
+pub mod protocol;
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+
+use crate::entry_points;
+use crate::guest::protocol::{HELLO, Line};
+use crate::harness::Test;
+
+/// The folder of process 1, on a tmpfs; each job finds `modules` and `exe` there too.
+pub const FOLDER: &str = "/run/ipvs-lab";
+
+/// Modules loaded before the first test: from 4 ms each, where a request of the kernel costs the start of a process.
+/// All others come by request, or by [`modules::load`].
+const MODULES: [&str; 19] = [
+    "ip_vs",
+    "ip_vs_rr",
+    "ip_vs_wrr",
+    "ip_vs_lc",
+    "ip_vs_wlc",
+    "ip_vs_fo",
+    "ip_vs_ovf",
+    "ip_vs_lblc",
+    "ip_vs_lblcr",
+    "ip_vs_dh",
+    "ip_vs_sh",
+    "ip_vs_mh",
+    "ip_vs_sed",
+    "ip_vs_nq",
+    "ip_vs_pe_sip",
+    "dummy",
+    "veth",
+    "bridge",
+    "tun",
+];
+
+/// Where process 1 finds itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a user-mode-linux guest.
+    Uml,
+    /// In a guest under QEMU.
+    Qemu,
+    /// In namespaces on the machine's own kernel.
+    Here,
+}
+
+/// The main function of process 1; it never returns in a guest of its own.
+pub fn process_one(place: Place, jobs: &[Test]) -> ExitCode {
+    let mut outcome = ExitCode::SUCCESS;
+    match root::of_process_one(place).and_then(|()| open_line(place)) {
+        Err(error) => {
+            eprintln!("ipvs-lab: no line to the host: {error:#}");
+            outcome = ExitCode::FAILURE;
+        }
+        Ok(mut line) => {
+            if let Err(error) = live(&mut line, place, jobs) {
+                eprintln!("ipvs-lab: {error:#}");
+                // The host may be gone already: then nobody is left to be told.
+                let _ = line.say(&format!("failed {error:#}").replace('\n', " / "));
+                outcome = ExitCode::FAILURE;
+            }
+        }
+    }
+    let end = match place {
+        Place::Uml => rustix::system::RebootCommand::PowerOff,
+        // It is told not to reboot, and ends.
+        Place::Qemu => rustix::system::RebootCommand::Restart,
+        Place::Here => return outcome,
+    };
+    let _ = rustix::system::reboot(end);
+    outcome
+}
+
+fn live(line: &mut Line, place: Place, jobs: &[Test]) -> Result<()> {
+    let soon = Instant::now() + Duration::from_secs(30);
+    line.say(HELLO)?;
+    let mut modules = None;
+    let mut exe = PathBuf::new();
+    loop {
+        let words = line.hear(soon).context("the host says nothing")?;
+        match words.split_once(' ') {
+            _ if words == "go" => break,
+            Some(("set", setting)) => match setting.split_once(' ') {
+                Some(("modules", folder)) => modules = Some(PathBuf::from(folder)),
+                Some(("exe", path)) => exe = PathBuf::from(path),
+                // SAFETY: process 1 has one thread, so nobody reads the environment while it changes.
+                Some((name, value)) => unsafe { std::env::set_var(name, value.replace("\\n", "\n")) },
+                None => bail!("not understood: set {setting}"),
+            },
+            _ => bail!("not understood: {words}"),
+        }
+    }
+    let release = prepare(place, &exe, modules.as_deref())?;
+    line.say(&format!("ready {release}"))?;
+    job::serve(line, jobs)
+}
+
+/// The line to the host, and standard streams that are not the line.
+fn open_line(place: Place) -> Result<Line> {
+    match place {
+        Place::Uml | Place::Qemu => {
+            mount_if_empty("devtmpfs", "/dev", "ttyS0")?;
+            let tty = fs::OpenOptions::new().read(true).write(true).open("/dev/ttyS0")?;
+            let mut settings = rustix::termios::tcgetattr(&tty)?;
+            settings.make_raw();
+            rustix::termios::tcsetattr(&tty, rustix::termios::OptionalActions::Now, &settings)?;
+            let output: OwnedFd = tty.try_clone()?.into();
+            Ok(Line::new(tty.into(), output))
+        }
+        Place::Here => {
+            let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+            let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+            rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+            Ok(Line::new(input, output))
+        }
+    }
+}
+
+/// Mounts and modules; the kernel's release.
+fn prepare(place: Place, exe: &Path, modules: Option<&Path>) -> Result<String> {
+    let here = place == Place::Here;
+    if here {
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("private mounts")?;
+    }
+    mount("proc", "/proc", "proc", MountFlags::empty(), None).context("mount /proc")?;
+    mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).context("mount /run")?;
+    if !here {
+        mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None).context("mount /sys")?;
+        for (kind, folder) in [("devpts", "/dev/pts"), ("tmpfs", "/dev/shm")] {
+            fs::create_dir_all(folder)?;
+            mount(kind, folder, kind, MountFlags::empty(), None).with_context(|| format!("mount {folder}"))?;
+        }
+        fs::write("/proc/sys/kernel/hostname", "guest")?;
+    }
+    for folder in [root::LAYER, root::NEW_ROOT] {
+        fs::create_dir_all(folder)?;
+    }
+    leave_signs(FOLDER, exe, modules)?;
+    if here {
+        host_kernel::check()?;
+    } else {
+        modules::load("overlay").context("load overlay")?;
+        for name in MODULES {
+            modules::load(name).with_context(|| format!("load {name}"))?;
+        }
+        fs::write("/proc/sys/kernel/modprobe", format!("{FOLDER}/{}", entry_points::MODPROBE))?;
+    }
+    // SAFETY: process 1 has one thread.
+    unsafe {
+        std::env::set_var("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        std::env::set_var("LC_ALL", "C");
+        std::env::set_var("TZ", "UTC");
+        std::env::remove_var("TERM");
+    }
+    Ok(rustix::system::uname().release().to_string_lossy().into_owned())
+}
+
+/// Says in `folder` where this executable and its kernel's modules are: links, because the kernel starts modprobe with
+/// an empty environment. On the machine's own kernel there are no modules to tell of, and its modprobe is its own.
+pub(crate) fn leave_signs(folder: &str, exe: &Path, modules: Option<&Path>) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let link = |name: &str, target: &Path| {
+        std::os::unix::fs::symlink(target, format!("{folder}/{name}")).with_context(|| format!("{folder}/{name}"))
+    };
+    link("exe", exe)?;
+    if let Some(modules) = modules {
+        link("modules", modules)?;
+        link(entry_points::MODPROBE, exe)?;
+    }
+    Ok(())
+}
+
+fn mount_if_empty(kind: &str, folder: &str, probe: &str) -> Result<()> {
+    if !fs::exists(format!("{folder}/{probe}"))? {
+        mount(kind, folder, kind, MountFlags::empty(), None).with_context(|| format!("mount {folder}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! A few guests for many tests.
+//!
+//! Guests are started when a test asks for one and none is free, two at most (`IPVS_GUESTS`), and used again and
+//! again. One that died is dropped, and its test begins anew in another: now and then a kernel dies of what tests before
+//! have left it with. Who kills two has failed. When a guest does not come up at all, the first
+//! test says why and the others only refer to it.
+
+use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::time::Duration;
+
+use crate::guest::protocol::End;
+use crate::harness::Test;
+use crate::host::kernel::Kernel;
+use crate::host::uml::{Boot, Guest};
+
+const SAID: &str = "no guest: the first test that wanted one says why";
+
+/// The guests of this process.
+pub struct Pool {
+    size: usize,
+    show: bool,
+    find: Box<dyn Fn() -> anyhow::Result<Kernel> + Send + Sync>,
+    kernel: OnceLock<Result<Kernel, String>>,
+    state: Mutex<State>,
+    freed: Condvar,
+    /// It was said which kernel it is.
+    told: Once,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Guest>,
+    /// Guests in the hands of tests, and those being started.
+    out: usize,
+    /// A reason was given already why there is no guest.
+    broken: bool,
+}
+
+/// Why a test did not pass: the report.
+enum Failure {
+    Test(String),
+    /// The guest did not live to its end.
+    Dead(String),
+}
+
+impl Pool {
+    /// Two guests at most, or what `IPVS_GUESTS` says. None is started yet.
+    pub fn of_usual_size() -> Pool {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Pool::of_size(number("IPVS_GUESTS").map_or(cores.min(2), |guests| guests.max(1) as usize))
+    }
+
+    /// So many guests at most.
+    pub fn of_size(size: usize) -> Pool {
+        let find = Box::new(Kernel::find);
+        Pool {
+            size,
+            show: false,
+            find,
+            kernel: OnceLock::new(),
+            state: Mutex::default(),
+            freed: Condvar::new(),
+            told: Once::new(),
+        }
+    }
+
+    /// On this kernel, whatever `IPVS_KERNEL` says.
+    pub fn with_kernel(self, kernel: Kernel) -> Pool {
+        Pool { kernel: Ok(kernel).into(), ..self }
+    }
+
+    /// On the kernel that this finds when the first guest is wanted.
+    pub fn finding(self, find: impl Fn() -> anyhow::Result<Kernel> + Send + Sync + 'static) -> Pool {
+        Pool { find: Box::new(find), ..self }
+    }
+
+    /// Prints the output of tests that pass, too.
+    pub fn showing(self, show: bool) -> Pool {
+        Pool { show, ..self }
+    }
+
+    /// How many tests can run at a time.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Runs one test in a guest; the error is the report of its failure.
+    pub fn run(&self, test: &Test) -> Result<(), String> {
+        match self.attempt(test) {
+            Err(Failure::Dead(report)) => eprintln!("{}: {report}once more, in another guest", test.name),
+            Err(Failure::Test(report)) => return Err(report),
+            Ok(()) => return Ok(()),
+        }
+        self.attempt(test).map_err(|(Failure::Dead(report) | Failure::Test(report))| report)
+    }
+
+    fn attempt(&self, test: &Test) -> Result<(), Failure> {
+        let mut guest = self.take().map_err(Failure::Test)?;
+        let seconds = test.seconds.or_else(|| number("IPVS_TEST_SECONDS")).unwrap_or(60);
+        let mut output = Vec::new();
+        let end = guest.run(&test.name, Duration::from_secs(seconds), |bytes| output.extend_from_slice(bytes));
+        let said = guest.log_since_last_job();
+        let output = String::from_utf8_lossy(&output).into_owned();
+        match end {
+            Ok(end) => {
+                self.give_back(guest);
+                let output = verdict(end, output, &said, seconds).map_err(Failure::Test)?;
+                if self.show && !output.is_empty() {
+                    println!("---- {} ----\n{output}", test.name);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.give_up();
+                drop(guest);
+                Err(Failure::Dead(report(output, &error.to_string())))
+            }
+        }
+    }
+
+    /// Ends the guests that no test holds.
+    pub fn close(&self) {
+        self.lock().idle.clear();
+    }
+
+    fn take(&self) -> Result<Guest, String> {
+        let mut state = self.lock();
+        loop {
+            if state.broken {
+                return Err(SAID.to_owned());
+            }
+            if let Some(guest) = state.idle.pop() {
+                state.out += 1;
+                return Ok(guest);
+            }
+            if state.out < self.size {
+                state.out += 1;
+                drop(state);
+                return self.start();
+            }
+            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn start(&self) -> Result<Guest, String> {
+        let kernel = self.kernel.get_or_init(|| (self.find)().map_err(|error| format!("{error:#}")));
+        let guest = kernel.as_ref().map_err(Clone::clone).and_then(|kernel| {
+            Guest::boot(kernel, &Boot { reference: true, ..Boot::default() }).map_err(|error| format!("{error:#}"))
+        });
+        if let Ok(guest) = &guest {
+            self.told.call_once(|| eprintln!("on Linux {}", guest.release()));
+        }
+        guest.map_err(|error| {
+            let mut state = self.lock();
+            state.out -= 1;
+            let first = !std::mem::replace(&mut state.broken, true);
+            self.freed.notify_all();
+            if first { error } else { SAID.to_owned() }
+        })
+    }
+
+    fn give_back(&self, guest: Guest) {
+        let mut state = self.lock();
+        state.out -= 1;
+        state.idle.push(guest);
+        self.freed.notify_one();
+    }
+
+    fn give_up(&self) {
+        self.lock().out -= 1;
+        self.freed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn verdict(end: End, output: String, kernel_said: &str, seconds: u64) -> Result<String, String> {
+    let what = match end {
+        End::Exit(0) => return Ok(output),
+        // The panic message says it all.
+        End::Exit(101) => String::new(),
+        End::Exit(code) => format!("exit status: {code}"),
+        End::Signal(number) => format!("signal: {number}"),
+        End::TimedOut => format!("not done after {seconds} s (IPVS_TEST_SECONDS, or `seconds` in the list of tests)"),
+    };
+    let mut report = report(output, &what);
+    if !kernel_said.is_empty() {
+        report += &format!("the kernel said meanwhile:\n{kernel_said}");
+    }
+    Err(report)
+}
+
+fn report(mut output: String, what: &str) -> String {
+    if !output.is_empty() && !output.ends_with('\n') {
+        output.push('\n');
+    }
+    if what.is_empty() { output } else { format!("{output}{what}\n") }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
+}

@@ -1,0 +1,184 @@
+//! A cluster of Corosync and Pacemaker, each node a container in this one guest.
+//!
+//! ```ignore
+//! let mut cluster = Cluster::start(&[(&first, "10.9.0.1"), (&second, "10.9.0.2")])?;
+//! cluster.add_resource(r#"<primitive id="web" class="ocf" provider="…" type="…"/>"#);
+//! cluster.runs_on("web", "first", Duration::from_secs(60));
+//! cluster.fail("first");
+//! cluster.runs_on("web", "second", Duration::from_secs(60));
+//! ```
+//!
+//! Fencing is off: a failed node is dead for sure, as its processes have been killed.
+
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::command::{Running, run_command};
+use crate::lab::container::Container;
+use crate::lab::topology::Host;
+use crate::wait;
+
+const CONFIGURATION: &str = "/etc/corosync/corosync.conf";
+const FOLDERS: [&str; 2] = ["/var/lib/pacemaker", "/var/lib/corosync"];
+const CIB: &str = "/var/lib/pacemaker/cib";
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster<'a> {
+    nodes: Vec<Node<'a>>,
+}
+
+#[derive(Debug)]
+struct Node<'a> {
+    // In this order they are dropped: a daemon is ended before the machine it runs on.
+    pacemaker: Running,
+    corosync: Running,
+    machine: Container<'a>,
+}
+
+impl<'a> Cluster<'a> {
+    /// Starts it on these hosts, which talk to each other at these addresses; waits until all have joined.
+    pub fn start(hosts: &[(&'a Host, &str)]) -> Result<Cluster<'a>> {
+        fs::write(CONFIGURATION, corosync(hosts)).context(CONFIGURATION)?;
+        let nodes: Vec<Node<'a>> = hosts.iter().map(|(host, _)| Node::start(host)).collect::<Result<_>>()?;
+        let cluster = Cluster { nodes };
+        let names: Vec<&str> = hosts.iter().map(|(host, _)| host.name()).collect();
+        wait::until(Duration::from_secs(90), || {
+            let status = cluster.status();
+            let all = status.contains(&format!("Online: [ {} ]", names.join(" ")));
+            if all && status.contains("partition with quorum") { Ok(()) } else { Err(status + &cluster.log()) }
+        });
+        Ok(cluster)
+    }
+
+    /// Adds a resource, or a group of them: a `<primitive …>` or `<group …>` of the CIB's language. Waits until it runs and
+    /// all is quiet: a failure that comes while others are being started may be overlooked for minutes.
+    #[track_caller]
+    pub fn add_resource(&self, xml: &str) {
+        let text = xml.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        let mut create = Command::new("cibadmin");
+        create.args(["--create", "--scope", "resources", "--xml-text", &text]);
+        self.patiently(&mut create);
+        self.settle();
+    }
+
+    /// Waits until nothing is left to be done.
+    #[track_caller]
+    pub fn settle(&self) {
+        self.patiently(Command::new("crm_resource").args(["--wait", "--timeout", "90s"]));
+    }
+
+    #[track_caller]
+    fn patiently(&self, command: &mut Command) {
+        let ran = self.alive().machine.enter(|| run_command(command, Duration::from_secs(100)));
+        ran.expect("a program of Pacemaker").ok();
+    }
+
+    /// Waits until a resource runs on a node, and only there; how long that took.
+    #[track_caller]
+    pub fn runs_on(&self, resource: &str, node: &str, limit: Duration) -> Duration {
+        let start = std::time::Instant::now();
+        wait::until(limit, || {
+            let found = self.whereabouts(resource);
+            if found == [node] {
+                Ok(())
+            } else {
+                Err(format!("{resource} runs on {found:?}\n{}{}", self.status(), self.log()))
+            }
+        });
+        start.elapsed()
+    }
+
+    /// The nodes that a resource runs on.
+    pub fn whereabouts(&self, resource: &str) -> Vec<String> {
+        let ran = self.alive().machine.run(&format!("crm_resource --quiet --locate --resource {resource}"));
+        ran.stdout.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// What the cluster says of itself: `crm_mon`.
+    pub fn status(&self) -> String {
+        self.alive().machine.run("crm_mon --one-shot --inactive --exclude=times").to_string()
+    }
+
+    /// What the daemons of all nodes have said so far.
+    pub fn log(&self) -> String {
+        let of = |node: &Node<'_>| {
+            let name = node.machine.host().name();
+            format!("\n{name}: corosync\n{}\n{name}: pacemaker\n{}", node.corosync.output(), node.pacemaker.output())
+        };
+        self.nodes.iter().map(of).collect()
+    }
+
+    /// Runs a line on a node.
+    #[track_caller]
+    pub fn ok_on(&self, node: &str, line: &str) -> String {
+        self.node(node).machine.ok(line)
+    }
+
+    /// Ends all processes of a node at once. Its cables are for the caller to pull: its kernel is everybody's, and goes on.
+    pub fn fail(&mut self, node: &str) {
+        self.nodes.retain(|candidate| candidate.machine.host().name() != node);
+    }
+
+    fn node(&self, name: &str) -> &Node<'a> {
+        let found = self.nodes.iter().find(|node| node.machine.host().name() == name);
+        found.unwrap_or_else(|| panic!("no node {name}"))
+    }
+
+    /// Any node: what is asked of one is answered by the cluster.
+    fn alive(&self) -> &Node<'a> {
+        self.nodes.first().expect("a node is left")
+    }
+}
+
+impl<'a> Node<'a> {
+    fn start(host: &'a Host) -> Result<Node<'a>> {
+        let machine = Container::start(host, &FOLDERS)?;
+        machine.enter(first_configuration)?;
+        let corosync = machine.start_program("corosync -f");
+        wait::until(Duration::from_secs(30), || {
+            let ran = machine.run("corosync-cfgtool -s");
+            if ran.code == Some(0) { Ok(()) } else { Err(format!("{ran}\n{}", corosync.output())) }
+        });
+        let pacemaker = machine.start_program("env PCMK_logfile=/var/log/pacemaker.log pacemakerd");
+        Ok(Node { pacemaker, corosync, machine })
+    }
+}
+
+fn corosync(hosts: &[(&Host, &str)]) -> String {
+    let mut text = "totem {\n  version: 2\n  cluster_name: lab\n  transport: udpu\n  crypto_cipher: none\n  \
+                    crypto_hash: none\n  token: 1000\n}\n\
+                    quorum {\n  provider: corosync_votequorum\n  two_node: 1\n  wait_for_all: 0\n}\n\
+                    logging {\n  to_stderr: yes\n  to_syslog: no\n}\nnodelist {\n"
+        .to_owned();
+    for (number, (host, address)) in (1..).zip(hosts) {
+        let name = host.name();
+        let _ = writeln!(text, "  node {{\n    ring0_addr: {address}\n    name: {name}\n    nodeid: {number}\n  }}");
+    }
+    text + "}\n"
+}
+
+/// A first configuration: without it nodes wait for one another for long, and nothing starts without fencing.
+fn first_configuration() -> Result<()> {
+    let options = [("stonith-enabled", "false"), ("dc-deadtime", "4s"), ("no-quorum-policy", "ignore")];
+    let nvpairs: String = options
+        .iter()
+        .map(|(name, value)| format!(r#"<nvpair id="option-{name}" name="{name}" value="{value}"/>"#))
+        .collect();
+    let text = format!(
+        r#"<cib validate-with="pacemaker-3.0" epoch="1" num_updates="0" admin_epoch="0"><configuration><crm_config>
+<cluster_property_set id="options">{nvpairs}</cluster_property_set>
+</crm_config><nodes/><resources/><constraints/></configuration><status/></cib>
+"#
+    );
+    let path = format!("{CIB}/cib.xml");
+    fs::write(&path, text).with_context(|| path.clone())?;
+    let folder = fs::metadata(CIB)?;
+    chown(&path, Some(folder.uid()), Some(folder.gid()))?;
+    Ok(fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?)
+}

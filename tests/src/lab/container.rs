@@ -1,0 +1,156 @@
+//! A host as a machine of its own: beside its network also its processes, mounts, name and shared memory are its own, and
+//! the folders where daemons keep what they must not share with another machine's.
+//!
+//! For programs that are there once in a machine and talk to their peers on others: cluster managers, say.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
+
+use crate::command::{self, Ran, Running};
+use crate::entry_points::CONTAINER;
+use crate::guest;
+use crate::lab::topology::Host;
+
+/// What every machine has for itself.
+const FOLDERS: [&str; 3] = ["/run", "/dev/shm", "/var/log"];
+
+/// A running one. Ends, with all that runs in it, when dropped.
+#[derive(Debug)]
+pub struct Container<'a> {
+    host: &'a Host,
+    init: Child,
+    process: OwnedFd,
+}
+
+impl<'a> Container<'a> {
+    /// Starts it: with these folders of its own, beside those that every machine has, empty but for sub-folders.
+    pub fn start(host: &'a Host, folders: &[&str]) -> Result<Container<'a>> {
+        let make = || -> Result<Child> {
+            let apart = UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
+            // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+            unsafe { unshare_unsafe(apart) }?;
+            // The first child is process 1 of the new PID namespace.
+            let mut init = Command::new(Path::new(guest::FOLDER).join("exe"));
+            init.arg0(CONTAINER).arg(host.name()).args(FOLDERS).args(folders);
+            Ok(init.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn()?)
+        };
+        let mut init = host.enter(make).with_context(|| format!("container {}", host.name()))?;
+        let mut line = String::new();
+        BufReader::new(init.stdout.take().expect("piped")).read_line(&mut line)?;
+        ensure!(line == "ready\n", "container {}: {line}", host.name());
+        let process = pidfd_open(Pid::from_child(&init), PidfdFlags::empty())?;
+        Ok(Container { host, init, process })
+    }
+
+    /// Its network.
+    pub fn host(&self) -> &'a Host {
+        self.host
+    }
+
+    /// Runs a function that has a thread of its own in this machine; programs that it starts run in it.
+    pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
+        self.host.enter(|| {
+            // A root and a working directory that other threads share stay where they are.
+            // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+            unsafe { unshare_unsafe(UnshareFlags::FS) }.expect("unshare");
+            let all = ThreadNameSpaceType::MOUNT
+                | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+                | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+                | ThreadNameSpaceType::PROCESS_ID;
+            move_into_thread_name_spaces(self.process.as_fd(), all).expect("setns");
+            inside()
+        })
+    }
+
+    /// Runs a line of words here (no shell, no quotes).
+    #[track_caller]
+    pub fn run(&self, line: &str) -> Ran {
+        self.enter(|| command::run(line))
+    }
+
+    /// Runs a line of words here, which must succeed; its standard output.
+    #[track_caller]
+    pub fn ok(&self, line: &str) -> String {
+        self.run(line).ok()
+    }
+
+    /// Starts a line of words here, a daemon in the foreground, say, and goes on.
+    #[track_caller]
+    pub fn start_program(&self, line: &str) -> Running {
+        self.enter(|| command::start(line))
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        // With process 1 the kernel ends all others of its namespace.
+        let _ = self.init.kill();
+        let _ = self.init.wait();
+    }
+}
+
+/// The main function of process 1 of a container.
+pub fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let name = words.next().unwrap_or_default();
+    if let Err(error) = prepare(&name, words) {
+        println!("{error:#}");
+        return ExitCode::FAILURE;
+    }
+    println!("ready");
+    // Orphans become children of process 1.
+    loop {
+        if wait(WaitOptions::empty()).is_err() {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+}
+
+fn prepare(name: &str, folders: impl Iterator<Item = String>) -> Result<()> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let none = MountFlags::empty;
+    mount("proc", "/proc", "proc", none(), None).context("mount /proc")?;
+    mount("sysfs", "/sys", "sysfs", none(), None).context("mount /sys")?;
+    rustix::system::sethostname(name.as_bytes())?;
+    let sign = |name| fs::read_link(Path::new(guest::FOLDER).join(name));
+    let (exe, modules) = (sign("exe")?, sign("modules").ok());
+    for folder in folders {
+        own(Path::new(&folder)).with_context(|| folder.clone())?;
+    }
+    guest::leave_signs(guest::FOLDER, &exe, modules.as_deref())
+}
+
+/// Puts an empty folder in place of one, with the sub-folders that were there, whosever they are.
+fn own(folder: &Path) -> Result<()> {
+    let mut found = Vec::new();
+    sub_folders(folder, &mut found)?;
+    mount("tmpfs", folder, "tmpfs", MountFlags::empty(), None)?;
+    for (path, was) in found {
+        fs::create_dir_all(&path)?;
+        std::os::unix::fs::chown(&path, Some(was.uid()), Some(was.gid()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(was.mode()))?;
+    }
+    Ok(())
+}
+
+/// A folder and those in it, each after the one it is in.
+fn sub_folders(folder: &Path, found: &mut Vec<(PathBuf, fs::Metadata)>) -> Result<()> {
+    found.push((folder.to_owned(), fs::metadata(folder)?));
+    // What belongs to somebody else may be closed to us.
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type()?.is_dir() && entry.file_name() != "netns" && entry.file_name() != "ipvs-lab" {
+            sub_folders(&entry.path(), found)?;
+        }
+    }
+    Ok(())
+}

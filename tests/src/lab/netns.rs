@@ -1,0 +1,104 @@
+//! Network namespaces with names: the hosts of a laboratory in one process.
+//!
+//! A namespace belongs to a thread. [`Netns::enter`] runs a function on a thread of its own, inside; the sockets and
+//! programs that function starts stay in there. Each is also at /run/netns, where `ip netns` looks.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+
+use crate::lab::rtnl::Socket;
+
+const FOLDER: &str = "/run/netns";
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// A network namespace.
+#[derive(Clone, Debug)]
+pub struct Netns {
+    name: String,
+    file: Arc<File>,
+}
+
+impl Netns {
+    /// Makes one: lo is up, reverse path filters and duplicate address detection are off.
+    pub fn new(name: &str) -> Result<Netns> {
+        let made = std::thread::scope(|scope| {
+            let make = || -> Result<File> {
+                // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+                unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
+                Socket::open()?.set_up("lo")?;
+                for who in ["all", "default"] {
+                    // The greater of `all` and the interface's own counts.
+                    sysctl(&format!("net/ipv4/conf/{who}/rp_filter"), "0")?;
+                }
+                sysctl("net/ipv6/conf/default/accept_dad", "0")?;
+                fs::create_dir_all(FOLDER)?;
+                let path = format!("{FOLDER}/{name}");
+                // One of that name may have been there in an earlier laboratory of this test.
+                let _ = unmount(&path, UnmountFlags::DETACH);
+                File::create(&path)?;
+                mount_bind(OWN, &path)?;
+                Ok(File::open(OWN)?)
+            };
+            scope.spawn(make).join().expect("it returns its errors")
+        });
+        let file = Arc::new(made.with_context(|| format!("network namespace {name}"))?);
+        Ok(Netns { name: name.to_owned(), file })
+    }
+
+    /// The one the calling thread is in.
+    pub fn own(name: &str) -> Result<Netns> {
+        Ok(Netns { name: name.to_owned(), file: Arc::new(File::open(OWN)?) })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs a function inside, and waits for it. A panic inside goes on outside.
+    pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let run = || {
+                move_into_link_name_space(self.fd(), Some(LinkNameSpaceType::Network)).expect("setns");
+                inside()
+            };
+            let thread = std::thread::Builder::new().name(self.name.clone()).spawn_scoped(scope, run);
+            thread.expect("a thread").join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Its file, for those who hand it to the kernel.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Sets a sysctl, named by its path under /proc/sys, in the namespace of the calling thread.
+pub fn sysctl(path: &str, value: &str) -> Result<()> {
+    fs::write(format!("/proc/sys/{path}"), value).with_context(|| format!("{path} = {value}"))
+}
+
+/// The main function of `on HOST COMMAND…`.
+pub fn on_main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    let (Some(host), Some(program)) = (words.next(), words.next()) else {
+        eprintln!("on HOST COMMAND…: runs a command on another host of this laboratory");
+        return ExitCode::FAILURE;
+    };
+    let host = host.to_string_lossy();
+    let entered = File::open(format!("{FOLDER}/{host}"))
+        .and_then(|file| Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?));
+    let error = match entered {
+        Ok(()) => Command::new(&program).args(words).exec(),
+        Err(error) => error,
+    };
+    eprintln!("on {host} {}: {error}", program.display());
+    ExitCode::FAILURE
+}

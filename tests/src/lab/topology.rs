@@ -1,0 +1,233 @@
+//! Networks as code: hosts, and the segments they are plugged into.
+//!
+//! ```ignore
+//! let lab = Lab::new()?;
+//! let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"])?;
+//! lab.segment("outside", [(&client, "10.1.0.10/24"), (&director, "10.1.0.1/24")])?;
+//! lab.segment("inside", [(&director, "10.2.0.1/24"), (&web1, "10.2.0.11/24"), (&web2, "10.2.0.12/24")])?;
+//! web1.gateway("10.2.0.1")?;
+//! ```
+//!
+//! A host's interfaces are eth0, eth1, … in the order of its segments. [`Nat`] is the drawing above, ready made.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::command::{self, Ran, Running};
+use crate::lab::netns::{self, Netns};
+use crate::lab::rtnl::Socket;
+use crate::traffic::client::Client;
+use crate::traffic::packets::{self, Watch};
+use crate::traffic::server::{Protocol, Server};
+
+/// A set of hosts and the switches between them.
+#[derive(Debug)]
+pub struct Lab {
+    /// All bridges are in one namespace that no host is in.
+    switches: Netns,
+}
+
+impl Lab {
+    /// An empty one.
+    pub fn new() -> Result<Lab> {
+        Ok(Lab { switches: Netns::new("switches")? })
+    }
+
+    /// A host that is plugged into nothing yet.
+    pub fn host(&self, name: &str) -> Result<Host> {
+        Ok(Host { netns: Netns::new(name)?, interfaces: AtomicU32::new(0) })
+    }
+
+    /// Some hosts.
+    pub fn hosts<const N: usize>(&self, names: [&str; N]) -> Result<[Host; N]> {
+        let hosts: Vec<Host> = names.into_iter().map(|name| self.host(name)).collect::<Result<_>>()?;
+        Ok(hosts.try_into().expect("one for each name"))
+    }
+
+    /// Plugs hosts into one Ethernet segment, each with its addresses there (several with blanks between).
+    pub fn segment<const N: usize>(&self, name: &str, plugs: [(&Host, &str); N]) -> Result<()> {
+        self.in_switches(|socket| {
+            socket.add_link(name, "bridge")?;
+            socket.set_up(name)
+        })?;
+        plugs.into_iter().try_for_each(|(host, addresses)| self.plug(host, name, addresses))
+    }
+
+    /// Plugs one more host into a segment.
+    pub fn plug(&self, host: &Host, segment: &str, addresses: &str) -> Result<()> {
+        let interface = format!("eth{}", host.interfaces.fetch_add(1, Ordering::Relaxed));
+        let cable = cable(host, &interface);
+        self.in_switches(|socket| socket.add_cable(&cable, segment, &interface, host.netns.fd()))?;
+        host.with(|socket| {
+            socket.set_up(&interface)?;
+            addresses.split_whitespace().try_for_each(|address| socket.add_address(&interface, address))
+        })
+    }
+
+    /// Pulls the cable out of an interface of a host: the interface has no carrier.
+    pub fn unplug(&self, host: &Host, interface: &str) -> Result<()> {
+        self.in_switches(|socket| socket.set_down(&cable(host, interface)))
+    }
+
+    /// Puts it back.
+    pub fn replug(&self, host: &Host, interface: &str) -> Result<()> {
+        self.in_switches(|socket| socket.set_up(&cable(host, interface)))
+    }
+
+    fn in_switches(&self, act: impl FnOnce(&Socket) -> Result<()> + Send) -> Result<()> {
+        self.switches.enter(|| act(&Socket::open()?))
+    }
+}
+
+/// The switch's end of a cable. (An interface's name has 15 characters at most.)
+fn cable(host: &Host, interface: &str) -> String {
+    format!("{:.10}.{}", host.name(), interface.trim_start_matches("eth"))
+}
+
+/// A machine of the laboratory: a network namespace, and what is done in it.
+#[derive(Debug)]
+pub struct Host {
+    netns: Netns,
+    interfaces: AtomicU32,
+}
+
+impl Host {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.netns.name()
+    }
+
+    /// Its namespace.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// Runs a function here.
+    pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
+        self.netns.enter(inside)
+    }
+
+    /// Adds an address: the virtual one to `lo`, say.
+    pub fn address(&self, interface: &str, address: &str) -> Result<()> {
+        self.with(|socket| socket.add_address(interface, address))
+    }
+
+    /// Sets the default route.
+    pub fn gateway(&self, gateway: &str) -> Result<()> {
+        self.route("default", gateway)
+    }
+
+    /// Adds a route.
+    pub fn route(&self, to: &str, gateway: &str) -> Result<()> {
+        self.with(|socket| socket.add_route(to, gateway))
+    }
+
+    /// Makes a link of a kind that needs no data (`dummy`, …), and sets it up.
+    pub fn link(&self, name: &str, kind: &str) -> Result<()> {
+        self.with(|socket| socket.add_link(name, kind).and_then(|()| socket.set_up(name)))
+    }
+
+    /// Does something with rtnetlink here.
+    pub fn with<T: Send>(&self, act: impl FnOnce(&Socket) -> Result<T> + Send) -> Result<T> {
+        self.enter(|| act(&Socket::open()?))
+    }
+
+    /// Sets a sysctl by its path: `net/ipv4/ip_forward`.
+    pub fn sysctl(&self, path: &str, value: &str) -> Result<()> {
+        self.enter(|| netns::sysctl(path, value))
+    }
+
+    /// Runs a line of words here (no shell, no quotes).
+    #[track_caller]
+    pub fn run(&self, line: &str) -> Ran {
+        self.enter(|| command::run(line))
+    }
+
+    /// Runs a line of words here, which must succeed; its standard output.
+    #[track_caller]
+    pub fn ok(&self, line: &str) -> String {
+        self.run(line).ok()
+    }
+
+    /// Runs a line here with the shell.
+    #[track_caller]
+    pub fn shell(&self, line: &str) -> Ran {
+        self.enter(|| command::shell(line))
+    }
+
+    /// Starts a line of words here, a daemon in the foreground, say, and goes on.
+    #[track_caller]
+    pub fn start(&self, line: &str) -> Running {
+        self.enter(|| command::start(line))
+    }
+
+    /// Runs a command here with a text on its standard input.
+    pub fn run_with_input(&self, command: &mut Command, input: &str) -> Result<Ran> {
+        self.enter(|| command::run_with_input(command, input, Duration::from_secs(30)))
+    }
+
+    /// Starts a server that answers with this host's name.
+    pub fn serve(&self, protocol: Protocol, address: &str) -> Result<Server> {
+        self.enter(|| Server::start(protocol, address, self.name()))
+    }
+
+    /// Tells everybody on the segment of an interface that an address is here now, which was elsewhere before.
+    pub fn announce(&self, interface: &str, ip: Ipv4Addr) -> Result<()> {
+        self.enter(|| packets::announce(interface, ip))
+    }
+
+    /// Sees all packets that enter or leave from now on.
+    pub fn watch(&self) -> Result<Watch> {
+        self.enter(Watch::start)
+    }
+
+    /// Somebody who connects from here.
+    pub fn client(&self) -> Client<'_> {
+        Client::new(&self.netns)
+    }
+}
+
+/// LVS-NAT as every tutorial draws it: a client, a director with a leg on either side, two servers behind it whose way
+/// back leads through the director.
+/// See [`Nat::DRAWING`].
+#[derive(Debug)]
+pub struct Nat {
+    /// The cables.
+    pub lab: Lab,
+    /// 10.1.0.10
+    pub client: Host,
+    /// 10.1.0.1, 10.2.0.1 and the virtual address
+    pub director: Host,
+    /// 10.2.0.11
+    pub web1: Host,
+    /// 10.2.0.12
+    pub web2: Host,
+}
+
+impl Nat {
+    /// The virtual address, on the director's eth0.
+    pub const VIP: &str = "10.1.0.100";
+
+    /// What it looks like.
+    pub const DRAWING: &str = "
+   client ──── 10.1.0.0/24 ──── director ──── 10.2.0.0/24 ──┬── web1  10.2.0.11
+  10.1.0.10              10.1.0.1     10.2.0.1              └── web2  10.2.0.12
+                  virtual: 10.1.0.100
+";
+
+    /// Builds it.
+    pub fn new() -> Result<Nat> {
+        let lab = Lab::new()?;
+        let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"])?;
+        lab.segment("outside", [(&client, "10.1.0.10/24"), (&director, "10.1.0.1/24 10.1.0.100/24")])?;
+        lab.segment("inside", [(&director, "10.2.0.1/24"), (&web1, "10.2.0.11/24"), (&web2, "10.2.0.12/24")])?;
+        director.sysctl("net/ipv4/ip_forward", "1")?;
+        web1.gateway("10.2.0.1")?;
+        web2.gateway("10.2.0.1")?;
+        Ok(Nat { lab, client, director, web1, web2 })
+    }
+}

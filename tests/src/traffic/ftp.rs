@@ -1,0 +1,186 @@
+//! As much of FTP as shows that addresses and ports in its words are looked after: RFC 959 and 2428.
+//!
+//! A server has one file, with its own name in it. A client fetches it, in each of the four ways to agree on the second
+//! connection.
+
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, Error, Lines, Read, Result, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+
+use crate::lab::topology::Host;
+
+/// Who opens the connection for the file, and in what words that is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `PASV`: the client, to an IPv4 address and port that the server says.
+    Passive,
+    /// `PORT`: the server, to an IPv4 address and port that the client says.
+    Active,
+    /// `EPSV`: the client, to a port that the server says.
+    ExtendedPassive,
+    /// `EPRT`: the server, to an address of any family, and port, that the client says.
+    ExtendedActive,
+}
+
+/// Starts a server on port 21 of all addresses of a host; it runs until its process ends.
+pub fn serve(host: &Host) -> anyhow::Result<()> {
+    let listener = host.enter(|| TcpListener::bind("[::]:21"))?;
+    let host_name = host.name().to_owned();
+    let netns = host.netns().clone();
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let (name, netns) = (host_name.clone(), netns.clone());
+            // The sockets for files are made on this thread too.
+            std::thread::spawn(move || netns.enter(|| converse(&stream, &name)));
+        }
+    });
+    Ok(())
+}
+
+/// Where the file goes.
+enum Data {
+    Wait(TcpListener),
+    Connect(SocketAddr),
+}
+
+fn converse(control: &TcpStream, name: &str) -> Result<()> {
+    let say = |text: &str| -> Result<()> { { control }.write_all(format!("{text}\r\n").as_bytes()) };
+    let own = |address: SocketAddr| address.ip().to_canonical();
+    let mut data = None;
+    say("220 ready")?;
+    for line in BufReader::new(control).lines() {
+        let line = line?;
+        let (command, argument) = line.split_once(' ').unwrap_or((&line, ""));
+        match command {
+            "USER" => say("230 logged in")?,
+            "PASV" | "EPSV" => {
+                let listener = TcpListener::bind((own(control.local_addr()?), 0))?;
+                let port = listener.local_addr()?.port();
+                if command == "PASV" {
+                    let words = comma_words(SocketAddr::new(own(control.local_addr()?), port));
+                    say(&format!("227 Entering Passive Mode ({words})"))?;
+                } else {
+                    say(&format!("229 Entering Extended Passive Mode (|||{port}|)"))?;
+                }
+                data = Some(Data::Wait(listener));
+            }
+            "PORT" | "EPRT" => {
+                let address = if command == "PORT" { read_comma_words(argument) } else { read_bars(argument) };
+                data = Some(Data::Connect(address?));
+                say("200 noted")?;
+            }
+            "RETR" => {
+                say("150 here it comes")?;
+                let mut stream = match data.take() {
+                    Some(Data::Wait(listener)) => listener.accept()?.0,
+                    Some(Data::Connect(address)) => from_port_20(own(control.local_addr()?), address)?,
+                    None => return Err(Error::other("no connection for the file")),
+                };
+                stream.write_all(format!("file of {name}\n").as_bytes())?;
+                drop(stream);
+                say("226 done")?;
+            }
+            "QUIT" => return say("221 bye"),
+            _ => say("502 not known here")?,
+        }
+    }
+    Ok(())
+}
+
+/// The server's end of the second connection has its own well-known port.
+fn from_port_20(own: IpAddr, to: SocketAddr) -> Result<TcpStream> {
+    let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &SocketAddr::new(own, 20))?;
+    connect(&socket, &to)?;
+    Ok(socket.into())
+}
+
+/// Fetches the file: its text, and what the server answered to the words that were to agree on the second connection.
+pub fn fetch(host: &Host, server: &str, mode: Mode) -> Result<(String, String)> {
+    let server: SocketAddr = server.parse().map_err(Error::other)?;
+    host.enter(|| {
+        let control = Control::open(server)?;
+        control.answer("220")?;
+        control.ask("USER anonymous", "230")?;
+        let own = control.stream.local_addr()?.ip();
+        let listener = TcpListener::bind((own, 0))?;
+        set_socket_timeout(listener.as_fd(), Timeout::Recv, Some(LIMIT))?;
+        let listening = listener.local_addr()?;
+        let family = if own.is_ipv4() { 1 } else { 2 };
+        let agreed = match mode {
+            Mode::Passive => control.ask("PASV", "227")?,
+            Mode::ExtendedPassive => control.ask("EPSV", "229")?,
+            Mode::Active => control.ask(&format!("PORT {}", comma_words(listening)), "200")?,
+            Mode::ExtendedActive => control.ask(&format!("EPRT |{family}|{own}|{}|", listening.port()), "200")?,
+        };
+        control.ask("RETR file", "150")?;
+        let mut stream = match mode {
+            Mode::Passive => TcpStream::connect_timeout(&read_comma_words(&agreed)?, LIMIT)?,
+            Mode::ExtendedPassive => {
+                let port = agreed.split('|').nth(3).and_then(|port| port.parse().ok());
+                let port = port.ok_or_else(|| Error::other(agreed.clone()))?;
+                TcpStream::connect_timeout(&SocketAddr::new(server.ip(), port), LIMIT)?
+            }
+            Mode::Active | Mode::ExtendedActive => listener.accept()?.0,
+        };
+        let mut file = String::new();
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.read_to_string(&mut file)?;
+        control.answer("226")?;
+        Ok((file, agreed))
+    })
+}
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A client's first connection.
+struct Control {
+    stream: TcpStream,
+    answers: RefCell<Lines<BufReader<TcpStream>>>,
+}
+
+impl Control {
+    fn open(server: SocketAddr) -> Result<Control> {
+        let stream = TcpStream::connect_timeout(&server, LIMIT)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        let answers = RefCell::new(BufReader::new(stream.try_clone()?).lines());
+        Ok(Control { stream, answers })
+    }
+
+    fn ask(&self, line: &str, code: &str) -> Result<String> {
+        { &self.stream }.write_all(format!("{line}\r\n").as_bytes())?;
+        self.answer(code)
+    }
+
+    fn answer(&self, code: &str) -> Result<String> {
+        let answer = self.answers.borrow_mut().next().ok_or_else(|| Error::other("the server closed"))??;
+        if answer.starts_with(code) { Ok(answer) } else { Err(Error::other(answer)) }
+    }
+}
+
+/// `10,1,0,10,156,64`: an address and a port of two bytes.
+fn comma_words(address: SocketAddr) -> String {
+    let [high, low] = address.port().to_be_bytes();
+    format!("{},{high},{low}", address.ip().to_string().replace('.', ","))
+}
+
+fn read_comma_words(text: &str) -> Result<SocketAddr> {
+    let words = text.rsplit(['(', ' ']).next().unwrap_or_default().trim_end_matches(')');
+    let bytes: Vec<u8> = words.split(',').map_while(|word| word.parse().ok()).collect();
+    let [a, b, c, d, high, low] = bytes[..] else { return Err(Error::other(text.to_owned())) };
+    Ok(SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low]))))
+}
+
+/// `|2|fd01::10|40000|`
+fn read_bars(text: &str) -> Result<SocketAddr> {
+    let bad = || Error::other(text.to_owned());
+    let [_, _, ip, port, _] = text.split('|').collect::<Vec<_>>()[..] else { return Err(bad()) };
+    Ok(SocketAddr::new(ip.parse().map_err(|_| bad())?, port.parse().map_err(|_| bad())?))
+}

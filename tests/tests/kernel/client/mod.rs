@@ -1,0 +1,106 @@
+//! `ipvs::Client`: what is asked for is what the kernel holds, and what the kernel holds is what is read.
+
+mod connections;
+mod daemons;
+mod destinations;
+mod invalid;
+mod refusals;
+
+mod services;
+mod state;
+mod statistics;
+
+mod timeouts;
+
+use std::net::IpAddr;
+
+use ipvs::{
+    Change, Client, Destination, DestinationKey, Director, ErrorKind, Forwarding, Scheduler, Service, ServiceKey,
+};
+use ipvs_tests::harness::Test;
+use ipvs_tests::lab::rtnl;
+
+pub(crate) fn tests() -> Vec<Test> {
+    [
+        services::tests(),
+        destinations::tests(),
+        timeouts::tests(),
+        daemons::tests(),
+        state::tests(),
+        statistics::tests(),
+        connections::tests(),
+        refusals::tests(),
+        invalid::tests(),
+    ]
+    .concat()
+}
+
+/// Makes an Ethernet interface, eth0, for sync daemons.
+pub(crate) fn ethernet() {
+    let socket = rtnl::Socket::open().unwrap();
+    socket.add_link("eth0", "dummy").unwrap();
+    socket.set_up("eth0").unwrap();
+    // To send from: an address that the kernel makes by itself is good some time later.
+    socket.add_address("eth0", "fd00::1/64").unwrap();
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// TCP 192.0.2.1:80
+fn web() -> ServiceKey {
+    ServiceKey::tcp(ip("192.0.2.1"), 80)
+}
+
+/// TCP [2001:db8::1]:80
+fn web6() -> ServiceKey {
+    ServiceKey::tcp(ip("2001:db8::1"), 80)
+}
+
+/// Adds a service, round robin.
+fn add(key: ServiceKey) -> Change {
+    Change::AddService(Service::new(key, Scheduler::RR))
+}
+
+/// A masquerading server.
+fn server(address: &str, port: u16) -> Destination {
+    Destination::new(DestinationKey::new(ip(address), port), Forwarding::Masquerade)
+}
+
+/// Carries out changes of which none may be refused.
+#[track_caller]
+fn submit(client: &mut Client, changes: impl AsRef<[Change]>) {
+    let refused = client.submit(changes.as_ref()).unwrap();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+/// The one change is refused.
+#[track_caller]
+fn refused(client: &mut Client, change: Change) -> ipvs::Error {
+    let mut refused = client.submit(&[change]).unwrap();
+    assert_eq!(refused.len(), 1, "{change} was carried out");
+    refused.remove(0).1
+}
+
+/// The one change is refused in these words.
+#[track_caller]
+fn refused_with(client: &mut Client, change: Change, words: &str, kind: impl FnOnce(&ErrorKind) -> bool) {
+    let error = refused(client, change);
+    assert_eq!(error.to_string(), words);
+    assert!(kind(error.kind()), "{error:?}");
+}
+
+/// Every service, in the order of their keys: the kernel's means nothing.
+#[track_caller]
+fn services(client: &mut Client) -> Vec<Service> {
+    let mut services: Vec<Service> = client.services().unwrap().iter().map(|state| state.service).collect();
+    services.sort_by_key(|service| service.key);
+    services
+}
+
+/// The servers of a service, the newest first.
+#[track_caller]
+fn servers(client: &mut Client, key: &ServiceKey) -> Vec<Destination> {
+    client.destinations(key).unwrap().iter().map(|state| state.destination).collect()
+}

@@ -1,0 +1,146 @@
+//! `ipvs_sys::Connection`: what is asked is done, what is refused is told, and nothing is left lying in the socket.
+
+pub(crate) mod batch;
+mod daemon;
+mod dump;
+mod get;
+mod namespace;
+pub(crate) mod permission;
+mod reload;
+
+use std::mem::replace;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs};
+use ipvs_sys::wire::{Be16, FlagsMask, Name};
+use ipvs_sys::{Connection, Error, Request};
+use ipvs_tests::harness::Test;
+use ipvs_tests::host::kernel::running;
+use ipvs_tests::wait;
+
+pub(crate) fn tests() -> Vec<Test> {
+    [
+        get::tests(),
+        dump::tests(),
+        batch::tests(),
+        daemon::tests(),
+        namespace::tests(),
+        permission::tests(),
+        reload::tests(),
+    ]
+    .concat()
+}
+
+/// What names the TCP service of 192.0.2.1 at a port.
+pub(crate) fn id(port: u16) -> ServiceAttrs {
+    ServiceAttrs {
+        af: Some(2),
+        protocol: Some(6),
+        addr: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+        port: Some(Be16(port)),
+        ..ServiceAttrs::default()
+    }
+}
+
+/// A request about that service.
+pub(crate) fn about(command: Command, port: u16) -> Request {
+    Request { command, attributes: CommandAttrs { service: Some(id(port)), ..CommandAttrs::default() } }
+}
+
+/// Adds it, round robin.
+pub(crate) fn new_service(port: u16) -> Request {
+    let service = ServiceAttrs {
+        sched_name: Name::new(b"rr"),
+        flags: Some(FlagsMask { flags: 0, mask: u32::MAX }),
+        timeout: Some(0),
+        netmask: Some(u32::MAX),
+        ..id(port)
+    };
+    Request {
+        command: Command::NewService,
+        attributes: CommandAttrs { service: Some(service), ..CommandAttrs::default() },
+    }
+}
+
+/// Adds, changes or deletes the server 10.0.x.y:80 of that service, where `number` is x * 256 + y.
+pub(crate) fn dest(command: Command, port: u16, number: u16) -> Request {
+    let [high, low] = number.to_be_bytes();
+    let mut request = about(command, port);
+    request.attributes.dest = Some(DestAttrs {
+        addr: Some(Ipv4Addr::new(10, 0, high, low).into()),
+        port: Some(Be16(80)),
+        fwd_method: Some(0),
+        weight: Some(1),
+        u_thresh: Some(0),
+        l_thresh: Some(0),
+        ..DestAttrs::default()
+    });
+    request
+}
+
+/// Starts or stops the master sync daemon on lo.
+pub(crate) fn master(command: Command) -> Request {
+    let daemon =
+        DaemonAttrs { state: Some(1), mcast_ifn: Name::new(b"lo"), sync_id: Some(7), ..DaemonAttrs::default() };
+    Request { command, attributes: CommandAttrs { daemon: Some(daemon), ..CommandAttrs::default() } }
+}
+
+/// Carries out requests of which none may be refused.
+#[track_caller]
+fn submit(connection: &mut Connection, requests: impl IntoIterator<Item = Request>) {
+    let refused = connection.submit(requests).unwrap();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+/// Adds services at ports 1, 2, 3, … of 192.0.2.1.
+#[track_caller]
+fn add_services(connection: &mut Connection, count: u16) {
+    submit(connection, (1..=count).map(new_service));
+    settle(connection);
+}
+
+/// Waits until the kernel has fitted its table to what is in it, as it does a moment after services came or went, since
+/// 7.1. A list that is read meanwhile lacks some and has others twice.
+#[track_caller]
+fn settle(connection: &mut Connection) {
+    if running() < (7, 1) {
+        return;
+    }
+    let mut before = Vec::new();
+    wait::until(Duration::from_secs(10), || {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = ports_as_they_come(connection);
+        if now == before {
+            Ok(())
+        } else {
+            Err(format!("{} services, then {}", replace(&mut before, now).len(), before.len()))
+        }
+    });
+}
+
+#[track_caller]
+fn ports_as_they_come(connection: &mut Connection) -> Vec<u16> {
+    let dump = connection.dump(&Request::new(Command::GetService)).unwrap();
+    dump.map(|answer| answer.unwrap().service.unwrap().port.unwrap().0).collect()
+}
+
+/// The ports of all services, sorted.
+#[track_caller]
+fn ports(connection: &mut Connection) -> Vec<u16> {
+    let mut ports = ports_as_they_come(connection);
+    ports.sort_unstable();
+    ports
+}
+
+/// A question and its answer show that nothing is left in the socket that does not belong there.
+#[track_caller]
+fn works(connection: &mut Connection) {
+    let info: InfoAttrs = connection.get(&Request::new(Command::GetInfo)).unwrap();
+    assert_eq!(info.version, Some(0x01_02_01));
+}
+
+/// Index and error number of every refusal.
+pub(crate) fn errnos(refused: &[(usize, Error)]) -> Vec<(usize, i32)> {
+    refused.iter().map(|(index, error)| (*index, error.errno().expect("the kernel's"))).collect()
+}

@@ -1,0 +1,152 @@
+//! The commands of docs/operations.md, of the README and of the manual pages, run as they stand there.
+
+mod page;
+
+use ipvs_tests::command::{install, install_script};
+use ipvs_tests::entry_points::GET;
+use ipvs_tests::guest::FOLDER;
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::server::Protocol::Http;
+
+use crate::under_test;
+use page::Page;
+
+const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
+const MANUAL: [&str; 4] = [
+    include_str!("../../../../ipvsadm-rs/manual/ipvsadm.md"),
+    include_str!("../../../../ipvsadm-rs/manual/ipvsadm-save.md"),
+    include_str!("../../../../ipvsadm-rs/manual/ipvsadm-restore.md"),
+    include_str!("../../../../ipvsadm-rs/manual/ipvsadm-rs.md"),
+];
+const README: &str = include_str!("../../../../README.md");
+
+ipvs_tests::tests! {
+    every_page_is_here;
+    nat;
+    nat_without_a_way_back, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
+    direct_routing;
+    tunnels;
+    two_directors;
+    changing_a_director_in_use;
+    installed_by_hand;
+    five_minutes;
+    manual_pages;
+}
+
+const NFT: &[&str] = &[under_test::PROGRAM, "/usr/sbin/nft", "/usr/sbin/sysctl", "/usr/bin/ip"];
+
+fn every_page_is_here() {
+    let headings: Vec<&str> = page::headings(OPERATIONS).collect();
+    assert_eq!(
+        headings,
+        ["NAT", "NAT without a way back", "Direct routing", "Tunnels", "Two directors", "Changing a director in use"]
+    );
+}
+
+/// Runs a page on hosts of these names.
+fn run(heading: &str, hosts: &[&Host]) {
+    under_test::install();
+    std::fs::create_dir_all("/usr/local/bin").unwrap();
+    install(format!("{FOLDER}/exe"), format!("/usr/local/bin/{GET}")).unwrap();
+    // As far as these pages want it.
+    install_script("/usr/local/bin/curl", format!("#!/bin/sh\nexec {GET} \"$1\"\n")).unwrap();
+    let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();
+    Page::of(OPERATIONS, heading, &names).run(|name, command| {
+        let host = hosts.iter().find(|host| host.name() == name).unwrap_or_else(|| panic!("no host {name}"));
+        host.shell(command)
+    });
+}
+
+/// Client, director and servers in two networks, without any routes between them.
+fn two_armed() -> (Lab, [Host; 4]) {
+    let lab = Lab::new().unwrap();
+    let hosts = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
+    let [client, director, web1, web2] = &hosts;
+    lab.segment("outside", [(client, "10.1.0.10/24"), (director, "10.1.0.1/24")]).unwrap();
+    lab.segment("inside", [(director, "10.2.0.1/24"), (web1, "10.2.0.11/24"), (web2, "10.2.0.12/24")]).unwrap();
+    for web in [web1, web2] {
+        web.serve(Http, "0.0.0.0:8080").unwrap();
+    }
+    (lab, hosts)
+}
+
+fn nat() {
+    let (_lab, hosts) = two_armed();
+    run("NAT", &hosts.each_ref());
+}
+
+fn nat_without_a_way_back() {
+    let (_lab, hosts) = two_armed();
+    run("NAT without a way back", &hosts.each_ref());
+}
+
+fn direct_routing() {
+    let lab = Lab::new().unwrap();
+    let hosts = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
+    let [client, director, web1, web2] = &hosts;
+    let plugs = [(client, "10.1.0.10/24"), (director, "10.1.0.1/24"), (web1, "10.1.0.11/24"), (web2, "10.1.0.12/24")];
+    lab.segment("lan", plugs).unwrap();
+    for web in [web1, web2] {
+        web.serve(Http, "0.0.0.0:80").unwrap();
+    }
+    run("Direct routing", &hosts.each_ref());
+}
+
+fn tunnels() {
+    let lab = Lab::new().unwrap();
+    let hosts = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
+    let [client, director, web1, web2] = &hosts;
+    let router = lab.host("router").unwrap();
+    lab.segment("front", [(client, "10.1.0.10/24"), (director, "10.1.0.1/24"), (&router, "10.1.0.254/24")]).unwrap();
+    lab.segment("back", [(&router, "10.3.0.254/24"), (web1, "10.3.0.11/24"), (web2, "10.3.0.12/24")]).unwrap();
+    router.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    director.gateway("10.1.0.254").unwrap();
+    for web in [web1, web2] {
+        web.gateway("10.3.0.254").unwrap();
+        web.serve(Http, "0.0.0.0:80").unwrap();
+        web.sysctl("net/ipv4/conf/all/rp_filter", "1").unwrap();
+    }
+    under_test::modprobe();
+    run("Tunnels", &hosts.each_ref());
+}
+
+fn two_directors() {
+    let lab = Lab::new().unwrap();
+    let [director, backup] = lab.hosts(["director", "backup"]).unwrap();
+    lab.segment("outside", [(&director, "10.1.0.1/24"), (&backup, "10.1.0.2/24")]).unwrap();
+    run("Two directors", &[&director, &backup]);
+}
+
+fn changing_a_director_in_use() {
+    let (_lab, hosts) = two_armed();
+    run("Changing a director in use", &hosts.each_ref());
+}
+
+fn installed_by_hand() {
+    std::fs::create_dir_all("target/release").unwrap();
+    install(under_test::PROGRAM, "target/release/ipvsadm-rs").unwrap();
+    let block = page::block_behind(README, "By hand, anywhere:");
+    let (build, rest) = block.split_once('\n').unwrap();
+    assert_eq!(build, "cargo build --release");
+    ipvs_tests::command::shell(&format!("set -e\n{rest}")).ok();
+    assert!(ipvs_tests::command::ok("/usr/local/sbin/ipvsadm -v").starts_with("ipvsadm v"));
+    for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"] {
+        let made = [format!("man/man8/{name}.8"), format!("bash-completion/completions/{name}")];
+        for file in made {
+            assert_ne!(std::fs::metadata(format!("/usr/local/share/{file}")).unwrap().len(), 0, "{file}");
+        }
+    }
+}
+
+fn five_minutes() {
+    under_test::install();
+    Page::of(README, "Five minutes", &[""]).run(|_, command| ipvs_tests::command::shell(command));
+}
+
+fn manual_pages() {
+    under_test::install();
+    for text in MANUAL {
+        Page::of_manual(text).run(|_, command| ipvs_tests::command::shell(command));
+        ipvs_tests::command::ok("ipvsadm -C");
+    }
+}

@@ -1,0 +1,330 @@
+//! What the reference would have to be given to do what ours does on purpose.
+//!
+//! Each rule here is a row of docs/compat.md. A line that no rule changes has to be the same to both.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipvs::rules::{COMMANDS, OPTIONS, Resolver, Value};
+use ipvs::{Family, Protocol};
+
+use super::generate::Words;
+
+/// What stands on a line, as popt reads it.
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    /// `--long`, and its value.
+    Named(&'static str, Option<Vec<u8>>),
+    Loose(Vec<u8>),
+}
+
+/// The line that the reference is to be given, where that is another; and the rows that say why.
+pub(super) fn as_meant(words: &Words) -> Option<(Words, Vec<&'static str>)> {
+    let mut rows = Vec::new();
+    let words = without_alias(words, &mut rows);
+    let (mut tokens, rest) = tokens(&words);
+    values(&mut tokens, &mut rows);
+    order(&mut tokens, rest.is_empty(), &mut rows);
+    if too_early_in_a_bad_word(&tokens, rest) {
+        rows.push("any-order");
+    }
+    (!rows.is_empty()).then(|| (written(tokens, rest), rows))
+}
+
+/// Whether the line zeroes the counters of a service without address and port: there is no other way to say that.
+pub(super) fn zeroes_any(words: &Words) -> bool {
+    let (tokens, _) = tokens(words);
+    let any = |token: &Token| match token {
+        Token::Named("tcp-service" | "udp-service" | "sctp-service", Some(value)) => {
+            let text = String::from_utf8_lossy(value);
+            let digits = text.bytes().filter(u8::is_ascii_alphanumeric);
+            digits.clone().all(|byte| byte == b'0' || byte == b'x' || byte == b'X') || digits.count() == 0
+        }
+        _ => false,
+    };
+    tokens.first() == Some(&Token::Named("zero", None)) && tokens.iter().any(any)
+}
+
+fn row(name: &str) -> Option<(&'static str, Value)> {
+    let option = OPTIONS.iter().find(|row| row.long == name).map(|row| (row.long, row.value));
+    option.or_else(|| COMMANDS.iter().find(|row| row.long == name).map(|row| (row.long, row.value)))
+}
+
+fn lettered(letter: u8) -> Option<(&'static str, Value)> {
+    let letter = char::from(letter);
+    let option = OPTIONS.iter().find(|row| row.shorts.contains(letter)).map(|row| (row.long, row.value));
+    option.or_else(|| COMMANDS.iter().find(|row| row.shorts.contains(letter)).map(|row| (row.long, row.value)))
+}
+
+/// The tokens of a line, and from where on it cannot be read.
+fn tokens(words: &Words) -> (Vec<Token>, &[Vec<u8>]) {
+    let (mut tokens, mut at, mut only_loose) = (Vec::new(), 0, false);
+    while let Some(word) = words.get(at) {
+        let here = at;
+        at += 1;
+        match word.as_slice() {
+            _ if only_loose => tokens.push(Token::Loose(word.clone())),
+            b"--" => only_loose = true,
+            [b'-', b'-', long @ ..] => {
+                let (name, attached) = match long.iter().position(|byte| *byte == b'=') {
+                    Some(sign) => (&long[..sign], Some(long[sign + 1..].to_vec())),
+                    None => (long, None),
+                };
+                let row = std::str::from_utf8(name).ok().and_then(row);
+                let Some(token) = row.and_then(|row| named(row, attached, words, &mut at)) else {
+                    return (tokens, &words[here..]);
+                };
+                tokens.push(token);
+            }
+            [b'-', letters @ ..] if !letters.is_empty() => {
+                let mut letters = letters;
+                let before = tokens.len();
+                while let [letter, rest @ ..] = letters {
+                    letters = rest;
+                    let Some((long, value)) = lettered(*letter) else {
+                        tokens.truncate(before);
+                        return (tokens, &words[here..]);
+                    };
+                    let mut attached = None;
+                    if value != Value::None || rest.first() == Some(&b'=') {
+                        let rest =
+                            rest.strip_prefix(b"=").map(<[u8]>::to_vec).or((!rest.is_empty()).then(|| rest.to_vec()));
+                        attached = rest;
+                        letters = b"";
+                    }
+                    let Some(token) = named((long, value), attached, words, &mut at) else {
+                        tokens.truncate(before);
+                        return (tokens, &words[here..]);
+                    };
+                    tokens.push(token);
+                }
+            }
+            _ => tokens.push(Token::Loose(word.clone())),
+        }
+    }
+    (tokens, &[])
+}
+
+fn named(row: (&'static str, Value), attached: Option<Vec<u8>>, words: &Words, at: &mut usize) -> Option<Token> {
+    let (long, value) = row;
+    let value = match (value, attached) {
+        (Value::None, None) => None,
+        (Value::None, Some(_)) => return None,
+        (_, Some(value)) => Some(value),
+        (Value::Optional(_), None) if words.get(*at).is_none_or(|word| word.starts_with(b"-")) => None,
+        (_, None) => {
+            *at += 1;
+            Some(words.get(*at - 1)?.clone())
+        }
+    };
+    Some(Token::Named(long, value))
+}
+
+/// The tokens as plainly as they can be typed.
+fn written(tokens: Vec<Token>, rest: &[Vec<u8>]) -> Words {
+    let (mut words, mut loose) = (Vec::new(), Vec::new());
+    for token in tokens {
+        match token {
+            // Behind a `--`, so that it is what it was.
+            Token::Loose(word) if rest.is_empty() => loose.push(word),
+            Token::Loose(word) => words.push(word),
+            Token::Named(long, None) => words.push(format!("--{long}").into_bytes()),
+            Token::Named(long, Some(value)) => words.push([format!("--{long}=").as_bytes(), &value].concat()),
+        }
+    }
+    words.extend_from_slice(rest);
+    if !loose.is_empty() {
+        words.push(b"--".to_vec());
+        words.extend(loose);
+    }
+    words
+}
+
+/// What popt takes for a place to put another word in; [`ALIAS`] is as long and means nothing.
+fn without_alias(words: &Words, rows: &mut Vec<&'static str>) -> Words {
+    let plain = |word: &Vec<u8>| {
+        let mut word = word.clone();
+        while let Some(at) = word.windows(4).position(|four| four == b"!#:+") {
+            word[at..at + 4].copy_from_slice(ALIAS.as_bytes());
+            rows.push("no-alias");
+        }
+        word
+    };
+    words.iter().map(plain).collect()
+}
+
+/// What stands in a line that is given to the reference where ours is given `!#:+`.
+pub(super) const ALIAS: &str = "!#:-";
+
+/// Values that are read in another way.
+fn values(tokens: &mut [Token], rows: &mut Vec<&'static str>) {
+    let mut six = false;
+    for at in 0..tokens.len() {
+        let Token::Named(long, Some(value)) = &tokens[at] else {
+            six |= tokens[at] == Token::Named("ipv6", None);
+            continue;
+        };
+        let mut new = None;
+        match *long {
+            "tcp-service" | "udp-service" | "sctp-service" | "real-server" => {
+                new = new.or(address(value));
+                six = *long != "real-server" && is_v6(new.as_ref().map_or(value, |(new, _)| new))
+                    || six && *long == "real-server";
+            }
+            "fwmark-service" => six = false,
+            "netmask" => new = new.or(netmask(value, six || will_be_v6(&tokens[at..]))),
+            "sched-flags" if !value.is_empty() && value.iter().all(|byte| *byte == b',') => {
+                new = new.or(Some((Vec::new(), "lists-of-nothing")));
+            }
+            _ => {}
+        }
+        if let Some((value, row)) = new {
+            tokens[at] = Token::Named(long, Some(value));
+            rows.push(row);
+        }
+    }
+}
+
+fn is_v6(value: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(value);
+    let host = text.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(&text);
+    host.parse::<Ipv6Addr>().is_ok()
+}
+
+/// Whether the service that is named later is of IPv6.
+fn will_be_v6(tokens: &[Token]) -> bool {
+    tokens.iter().any(|token| match token {
+        Token::Named("ipv6", None) => true,
+        Token::Named("tcp-service" | "udp-service" | "sctp-service", Some(value)) => {
+            is_v6(value) || address(value).is_some_and(|(value, _)| is_v6(&value))
+        }
+        _ => false,
+    })
+}
+
+/// The names that there are in these tests.
+pub(super) struct Names;
+
+impl Resolver for Names {
+    fn host(&mut self, name: &str, family: Family) -> Option<IpAddr> {
+        host(name).into_iter().find(|ip| Family::of(*ip) == family)
+    }
+
+    fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16> {
+        let lines = include_str!("../../../names/services").lines();
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|words| {
+            let (port, of) = words.get(1)?.split_once('/')?;
+            let named = words[0] == name || words[2..].contains(&name);
+            (named && of.eq_ignore_ascii_case(protocol.name())).then(|| port.parse().ok())?
+        })
+    }
+}
+
+fn host(name: &str) -> Vec<IpAddr> {
+    let hosts = include_str!("../../../names/hosts").lines();
+    let named = hosts.filter(|line| line.split_whitespace().skip(1).any(|known| known.eq_ignore_ascii_case(name)));
+    named.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+}
+
+fn address(value: &[u8]) -> Option<(Vec<u8>, &'static str)> {
+    let text = std::str::from_utf8(value).ok()?;
+    if let Some(rest) = text.strip_prefix('[') {
+        let (inside, behind) = rest.split_once(']')?;
+        if inside.parse::<Ipv6Addr>().is_ok() {
+            // Without brackets a port cannot be meant.
+            return behind.is_empty().then(|| (inside.as_bytes().to_vec(), "v6-brackets"));
+        }
+        return match host(inside).iter().find(|ip| ip.is_ipv6()) {
+            Some(ip) if behind.is_empty() => Some((ip.to_string().into_bytes(), "v6-names")),
+            Some(ip) => Some((format!("[{ip}]{behind}").into_bytes(), "v6-names")),
+            // What is no address and no name is refused by both; an address or a name of IPv4 only by ours.
+            None if behind.starts_with(':') => Some((Vec::new(), "v4-brackets")),
+            None => None,
+        };
+    }
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) => (name, format!(":{port}")),
+        None => (text, String::new()),
+    };
+    let ips = host(name);
+    if let (Some(ip), true) = (ips.iter().find(|ip| ip.is_ipv6()), ips.iter().all(IpAddr::is_ipv6)) {
+        let typed = if port.is_empty() { ip.to_string() } else { format!("[{ip}]{port}") };
+        return Some((typed.into_bytes(), "v6-names"));
+    }
+    junk(name).then(|| (Vec::new(), "junk"))
+}
+
+/// Whether something stands behind a blank behind an IPv4 address.
+fn junk(name: &str) -> bool {
+    name.find([' ', '\t', '\n', '\x0b', '\x0c', '\r']).is_some_and(|at| at > 0)
+}
+
+fn netmask(value: &[u8], six: bool) -> Option<(Vec<u8>, &'static str)> {
+    let text = std::str::from_utf8(value).ok()?;
+    let number = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']).parse::<i64>();
+    match (six, number) {
+        (true, Err(_)) => Some((b"x".to_vec(), "junk")),
+        (false, Ok(prefix @ 0..=32)) => {
+            let mask = u32::MAX.checked_shl(32 - prefix as u32).unwrap_or(0);
+            Some((Ipv4Addr::from(mask).to_string().into_bytes(), "prefix-length"))
+        }
+        (false, _) if junk(text) => Some((b"x".to_vec(), "junk")),
+        _ => None,
+    }
+}
+
+/// Whether `-6` comes before any mark in a word that cannot be read to its end: what is read first is told first by the
+/// reference.
+fn too_early_in_a_bad_word(tokens: &[Token], rest: &[Vec<u8>]) -> bool {
+    let marked = tokens.iter().any(|token| matches!(token, Token::Named("fwmark-service", _)));
+    let letters = rest.first().and_then(|word| word.strip_prefix(b"-")).unwrap_or_default();
+    !marked && letters.iter().take_while(|letter| lettered(**letter).is_some()).any(|letter| *letter == b'6')
+}
+
+/// Options that come too early for the reference are put where it understands them.
+fn order(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
+    let position = |tokens: &[Token], names: &[&str]| {
+        tokens.iter().position(|token| matches!(token, Token::Named(long, _) if names.contains(long)))
+    };
+    const SERVICE: [&str; 4] = ["tcp-service", "udp-service", "sctp-service", "fwmark-service"];
+    // `-6` goes right behind the mark; where there is none, to the end, where ours complains of it.
+    while let Some(six) = position(tokens, &["ipv6"])
+        && !tokens[..six].iter().any(|token| matches!(token, Token::Named("fwmark-service", _)))
+    {
+        let token = tokens.remove(six);
+        rows.push("any-order");
+        match position(tokens, &["fwmark-service"]) {
+            Some(mark) => tokens.insert(mark + 1, token),
+            None if whole => {
+                tokens.push(token);
+                break;
+            }
+            None => {}
+        }
+    }
+    // The name of a port, or no port, where no service says of which protocol: ours waits for one.
+    let service = position(tokens, &SERVICE);
+    if let Some(server) = position(tokens, &["real-server"])
+        && service.is_none_or(|service| server < service)
+        && (service.is_none() || !whole)
+        && let Token::Named(_, Some(value)) = &mut tokens[server]
+        && let Some(at) = value.iter().rposition(|byte| *byte == b':')
+        && str::from_utf8(&value[at + 1..]).ok().and_then(|port| port.parse::<u16>().ok()).is_none()
+    {
+        value.truncate(at + 1);
+        value.push(b'1');
+        rows.push("any-order");
+    }
+    if !whole {
+        return;
+    }
+    let service = position(tokens, &SERVICE).max(position(tokens, &["ipv6"]));
+    for early in ["real-server", "netmask"] {
+        if let (Some(at), Some(service)) = (position(tokens, &[early]), service)
+            && at < service
+        {
+            let token = tokens.remove(at);
+            tokens.push(token);
+            rows.push("any-order");
+        }
+    }
+}
