@@ -9,7 +9,7 @@ use crate::guest::{self, modules};
 use crate::harness::Test;
 use crate::host::qemu;
 use crate::lab::container;
-use crate::lab::netns;
+use crate::net::netns;
 use crate::traffic::client;
 
 /// Process 1 of a user-mode-linux guest.

@@ -9,6 +9,7 @@
 //! | [`harness`] | declares tests and runs each in a guest |
 //! | [`lab`] | networks: hosts, segments, containers, clusters |
 //! | [`traffic`] | servers, clients and captured packets |
+//! | [`net`] | network namespaces and rtnetlink |
 //! | [`command`], [`wait`] | run programs; wait for a condition |
 //! | [`oracle`] | compares ours with the reference |
 //! | [`random`], [`promises`], [`property`] | random values, and properties that hold for all of them |
@@ -36,6 +37,7 @@ pub mod guest;
 pub mod harness;
 pub mod host;
 pub mod lab;
+pub mod net;
 pub mod oracle;
 pub mod property;
 pub mod traffic;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use ipvs_tests::harness::Test;
-use ipvs_tests::lab::rtnl::Socket;
+use ipvs_tests::net::rtnl::Socket;
 
 use crate::guests::{QUICK, Ruler};
 use crate::programs::Program;

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use ipvs_tests::lab::rtnl::Socket;
+use ipvs_tests::net::rtnl::Socket;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// Runs a function in a network namespace of its own, whose lo is up; it is gone afterwards.

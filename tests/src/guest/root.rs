@@ -74,5 +74,5 @@ pub(super) fn enter() -> Result<()> {
     }
     fs::create_dir(WORK)?;
     std::env::set_current_dir(WORK)?;
-    crate::lab::rtnl::Socket::open()?.set_up("lo").context("lo up")
+    crate::net::rtnl::Socket::open()?.set_up("lo").context("lo up")
 }

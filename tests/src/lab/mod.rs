@@ -2,6 +2,4 @@
 
 pub mod cluster;
 pub mod container;
-pub mod netns;
-pub mod rtnl;
 pub mod topology;

@@ -18,8 +18,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::command::{self, Ran, Running};
-use crate::lab::netns::{self, Netns};
-use crate::lab::rtnl::Socket;
+use crate::net::netns::{self, Netns};
+use crate::net::rtnl::Socket;
 use crate::traffic::client::Client;
 use crate::traffic::packets::{self, Watch};
 use crate::traffic::server::{Protocol, Server};

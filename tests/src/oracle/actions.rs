@@ -34,7 +34,7 @@ use rustix::net::{
     AddressFamily, Protocol, SendFlags, SocketFlags, SocketType, bind, connect, ipproto, sendto, socket_with,
 };
 
-use crate::lab::rtnl;
+use crate::net::rtnl;
 
 /// For what should happen at once.
 const PATIENCE: Duration = Duration::from_secs(2);

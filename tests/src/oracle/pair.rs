@@ -19,7 +19,7 @@ use super::shell::Outcome;
 use super::table::{dump, table};
 use crate::command::{holding, run_raw};
 use crate::host::reference::Ipvsadm;
-use crate::lab::netns::Netns;
+use crate::net::netns::Netns;
 
 /// Copies of the programs, in memory: they are started thousands of times.
 const FOLDER: &str = "/run/pair";

@@ -11,7 +11,7 @@ use super::actions::Traffic;
 use super::case::Case;
 use super::shell::{Outcome, run};
 use super::table::table;
-use crate::lab::netns::Netns;
+use crate::net::netns::Netns;
 
 /// Where cases run: an empty folder, of the same name on both sides.
 const FOLDER: &str = "/run/work/case";

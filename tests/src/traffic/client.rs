@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, connect, ipproto, socket_with};
 
-use crate::lab::netns::Netns;
+use crate::net::netns::Netns;
 
 /// Somebody on a host who opens connections.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
 use crate::command;
-use crate::lab::rtnl;
+use crate::net::rtnl;
 
 /// Sees every packet that enters or leaves a host, from when it was made: a forwarded one twice.
 #[derive(Debug)]

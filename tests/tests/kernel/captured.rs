@@ -12,7 +12,7 @@ use ipvs_sys::message::{Content, answers};
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
 use ipvs_sys::wire::{Attributes, Name, Wire};
 use ipvs_tests::host::kernel::running;
-use ipvs_tests::lab::rtnl;
+use ipvs_tests::net::rtnl;
 use ipvs_tests::random::steps;
 use ipvs_tests::wait;
 use rustix::mount::{MountFlags, mount};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ipvs::{Change, Client, Director, Scheduler, Service, ServiceKey};
 use ipvs_tests::command::{Ran, run_with_input};
 use ipvs_tests::host::reference::Ipvsadm;
-use ipvs_tests::lab::netns::Netns;
+use ipvs_tests::net::netns::Netns;
 use ipvs_tests::oracle::diff::diff;
 
 use crate::under_test;
@@ -86,7 +86,7 @@ fn services_that_come_and_go_while_they_are_listed() {
             rounds
         };
         std::thread::scope(|scope| {
-            let somebody = ipvs_tests::lab::netns::Netns::own("busy").unwrap();
+            let somebody = ipvs_tests::net::netns::Netns::own("busy").unwrap();
             let toggling = scope.spawn(move || somebody.enter(toggle));
             let looking = std::panic::catch_unwind(look);
             stop.store(true, Ordering::Relaxed);

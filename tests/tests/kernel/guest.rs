@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipvs_tests::command::{ok, run};
 use ipvs_tests::guest::modules;
 use ipvs_tests::host::reference::Ipvsadm;
-use ipvs_tests::lab::netns::Netns;
 use ipvs_tests::lab::topology::Lab;
+use ipvs_tests::net::netns::Netns;
 use ipvs_tests::wait;
 
 ipvs_tests::tests! {
@@ -45,7 +45,7 @@ fn the_namespace_is_fresh() {
     assert!(!interfaces.iter().any(|name| name == "dummy7"), "{interfaces:?}");
     assert_eq!(reference("-Sn").ok(), "");
     reference("-A -t 192.0.2.1:80 -s rr").ok();
-    ipvs_tests::lab::rtnl::Socket::open().unwrap().add_link("dummy7", "dummy").unwrap();
+    ipvs_tests::net::rtnl::Socket::open().unwrap().add_link("dummy7", "dummy").unwrap();
     assert!(Path::new("/sys/class/net/dummy7").exists());
 }
 
@@ -100,7 +100,7 @@ fn every_scheduler_loads() {
 /// Nobody loads this one by name: the kernel calls the laboratory's modprobe.
 fn the_kernel_loads_what_it_is_asked_for() {
     assert!(!modules::loaded().unwrap().contains("ipvlan"));
-    let error = ipvs_tests::lab::rtnl::Socket::open().unwrap().add_link("x", "ipvlan").unwrap_err();
+    let error = ipvs_tests::net::rtnl::Socket::open().unwrap().add_link("x", "ipvlan").unwrap_err();
     // It wants a device to sit on, so it does not come up; but it was asked.
     assert!(modules::loaded().unwrap().contains("ipvlan"), "{error:#}");
 }

@@ -18,7 +18,7 @@ use ipvs::{
     Change, Client, Destination, DestinationKey, Director, ErrorKind, Forwarding, Scheduler, Service, ServiceKey,
 };
 use ipvs_tests::harness::Test;
-use ipvs_tests::lab::rtnl;
+use ipvs_tests::net::rtnl;
 
 pub(crate) fn tests() -> Vec<Test> {
     [

@@ -6,7 +6,7 @@ use ipvs::{
     Service, SyncDaemon,
 };
 use ipvs_tests::guest::modules;
-use ipvs_tests::lab::rtnl;
+use ipvs_tests::net::rtnl;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::{add, ip, refused, refused_with, server, submit, web};

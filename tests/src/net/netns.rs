@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
-use crate::lab::rtnl::Socket;
+use crate::net::rtnl::Socket;
 
 const FOLDER: &str = "/run/netns";
 const OWN: &str = "/proc/thread-self/ns/net";
