@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
-use crate::guest::protocol::readable;
+use crate::wait::readable;
 
 /// Enough for any command of a test; it is killed after that.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -1,57 +1,42 @@
-//! One executable, many parts to play, told apart by the name it is started under.
+//! The main functions of this executable, chosen by the name it is started under.
 //!
-//! The guest's process 1, the kernel's modprobe and the runner of tests are one file, so there is nothing to install
-//! in a guest and nothing that can be of another version.
+//! The guest's process 1, the kernel's modprobe and the runner of tests are one file: nothing has to be installed in a
+//! guest, and nothing in it can be of another version.
 
 use std::process::ExitCode;
 
-use crate::guest::{self, modules};
+use crate::guest::{self, Place, folder, host_kernel, modules};
 use crate::harness::Test;
 use crate::host::qemu;
 use crate::lab::container;
 use crate::net::netns;
 use crate::traffic::client;
 
-/// Process 1 of a user-mode-linux guest.
-pub const INIT: &str = "ipvs-lab-init";
-/// On the machine's own kernel: makes the namespaces, then starts [`INIT_HERE`] in them.
-pub const HERE: &str = "ipvs-lab-here";
-/// Process 1 of those namespaces.
-pub const INIT_HERE: &str = "ipvs-lab-init-here";
-/// Process 1 of a host that is a machine of its own.
-pub const CONTAINER: &str = "ipvs-lab-container";
-/// Process 1 of a guest under QEMU.
-pub const INIT_QEMU: &str = "ipvs-lab-init-qemu";
-/// Ends QEMU when the host program ends.
-pub const KEEPER: &str = "ipvs-lab-keeper";
-/// What the kernel calls when it wants a module.
-pub const MODPROBE: &str = "modprobe";
-/// `on HOST COMMAND…`: runs a command in one of the hosts of a topology.
-pub const ON: &str = "on";
-/// `get http://10.1.0.100/`: a web client for machines that have none.
-pub const GET: &str = "get";
-/// The project's own program, under each of its names.
-pub const IPVSADM: [&str; 4] = ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"];
+/// A main function; it gets the functions that process 1 can be asked to run.
+type Main = fn(&[Test]) -> ExitCode;
 
-/// The name this process was started under, without folders.
+/// Each name, and the main function that runs under it.
+const TABLE: [(&str, Main); 9] = [
+    (guest::INIT_UML, |jobs| guest::process_one(Place::Uml, jobs)),
+    (guest::INIT_QEMU, |jobs| guest::process_one(Place::Qemu, jobs)),
+    (host_kernel::INIT, |jobs| guest::process_one(Place::Host, jobs)),
+    (host_kernel::START, |_| host_kernel::start()),
+    (folder::MODPROBE, |_| modules::modprobe_main()),
+    (container::INIT, |_| container::main()),
+    (netns::ON, |_| netns::on_main()),
+    (client::GET, |_| client::get_main()),
+    (qemu::KEEPER, |_| qemu::keep_main()),
+];
+
+/// Returns the name this process was started under, without folders.
 pub fn own_name() -> String {
     let name = std::env::args_os().next().unwrap_or_default();
     std::path::Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Plays the part this process was started for, if it is one of the laboratory's; `jobs` are the functions that
-/// process 1 can be asked to run. A `main` calls this before anything else.
-pub fn play(jobs: &[Test]) -> Option<ExitCode> {
-    match own_name().as_str() {
-        INIT => Some(guest::process_one(guest::Place::Uml, jobs)),
-        INIT_HERE => Some(guest::process_one(guest::Place::Here, jobs)),
-        HERE => Some(guest::host_kernel::start()),
-        INIT_QEMU => Some(guest::process_one(guest::Place::Qemu, jobs)),
-        KEEPER => Some(qemu::keep_main()),
-        CONTAINER => Some(container::main()),
-        MODPROBE => Some(modules::modprobe_main()),
-        ON => Some(netns::on_main()),
-        GET => Some(client::get_main()),
-        _ => None,
-    }
+/// Runs the main function of the name this process was started under. Returns `None` if the name is not in the table:
+/// then this is the host program. A `main` calls this before anything else.
+pub fn run(jobs: &[Test]) -> Option<ExitCode> {
+    let own_name = own_name();
+    TABLE.iter().find(|(name, _)| *name == own_name).map(|(_, main)| main(jobs))
 }

@@ -6,7 +6,8 @@
 //!
 //! | folder or file | contents |
 //! |---|---|
-//! | [`harness`] | declares tests and runs each in a guest |
+//! | [`harness`] | how a test is declared |
+//! | [`runner`] | the `main` of a test binary: runs each test in a guest |
 //! | [`lab`] | networks: hosts, segments, containers, clusters |
 //! | [`traffic`] | servers, clients and captured packets |
 //! | [`net`] | network namespaces and rtnetlink |
@@ -15,7 +16,7 @@
 //! | [`random`], [`promises`], [`property`] | random values, and properties that hold for all of them |
 //! | [`host`] | outside the guest: kernels, packages, booting, the pool of guests |
 //! | [`guest`] | inside the guest: process 1, its jobs, modules, and the protocol it speaks with the host |
-//! | [`entry_points`] | the names this executable is started under |
+//! | [`entry_points`] | the main functions of this executable, by the name it is started under |
 //! | [`demo`] | `cargo demo` |
 //!
 //! | variable | meaning |
@@ -40,6 +41,7 @@ pub mod lab;
 pub mod net;
 pub mod oracle;
 pub mod property;
+pub mod runner;
 pub mod traffic;
 pub mod wait;
 

@@ -1,6 +1,10 @@
 //! Waits for what takes its time: always with an end.
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Asks every 20 ms until the answer is `Ok`; panics with the last `Err` after `limit`.
 #[track_caller]
@@ -13,4 +17,23 @@ pub fn until<T>(limit: Duration, mut ask: impl FnMut() -> Result<T, String>) -> 
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Waits until `fd` can be read or is at its end. Returns false at the deadline.
+pub fn readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        match poll(&mut fds, Some(&time_left(deadline))) {
+            Ok(0) if Instant::now() >= deadline => return Ok(false),
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Returns the time until `deadline` in the form that poll(2) takes, rounded up: a wait never ends before its deadline.
+pub fn time_left(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(100);
+    Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
 }

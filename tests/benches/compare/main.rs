@@ -46,7 +46,7 @@ use guests::Ruler;
 
 fn main() -> ExitCode {
     let jobs = jobs();
-    if let Some(code) = entry_points::play(&jobs) {
+    if let Some(code) = entry_points::run(&jobs) {
         return code;
     }
     match run(&jobs) {

@@ -4,24 +4,20 @@
 //! `ipvsadm-restore`: links to it, told apart by their names. `cargo run --bin demo` builds this one program and no
 //! other, and this way the demo never runs an old one.
 
+mod guest;
 mod shell;
 mod walk;
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::command::install;
 use crate::entry_points;
-use crate::guest::FOLDER;
 use crate::guest::protocol::End;
 use crate::harness::Test;
-use crate::host::kernel::Kernel;
-use crate::host::reference::Ipvsadm;
-use crate::host::uml::{Boot, Guest};
+use crate::host::uml::Boot;
 
 const HELP: &str = "\
 cargo demo             an LVS-NAT director with two servers, step by step
@@ -31,16 +27,13 @@ IPVS_KERNEL=6.1|6.12|7.2|/path/to/linux|host   the kernel (6.1); Debian's are fe
 IPVSADM_UNDER_TEST=/path/to/ipvsadm            another ipvsadm than this project's; `reference` is Debian's 1.31
 ";
 
-/// Another ipvsadm than this project's.
-const UNDER_TEST: &str = "IPVSADM_UNDER_TEST";
-
 /// The main function of the demo.
 pub fn main() -> ExitCode {
-    if entry_points::IPVSADM.contains(&entry_points::own_name().as_str()) {
+    if guest::IPVSADM.contains(&entry_points::own_name().as_str()) {
         return ipvsadm_rs::main();
     }
     let jobs = [Test::new("walk", walk::walk), Test::new("shell", shell::shell)];
-    if let Some(code) = entry_points::play(&jobs) {
+    if let Some(code) = entry_points::run(&jobs) {
         return code;
     }
     // `cargo demo` ends in `--` already.
@@ -72,35 +65,8 @@ pub fn main() -> ExitCode {
 }
 
 fn show() -> Result<End> {
-    let mut guest = boot(Boot::default())?;
+    let mut guest = guest::boot(Boot::default())?;
     let mut stdout = std::io::stdout();
     // A reader that goes away (`cargo demo | head`) is no reason to stop half-way.
     guest.run("walk", Duration::from_secs(120), |bytes| drop(stdout.write_all(bytes).and_then(|()| stdout.flush())))
-}
-
-fn boot(boot: Boot) -> Result<Guest> {
-    let kernel = Kernel::find()?;
-    let reference = std::env::var(UNDER_TEST).is_ok_and(|wish| wish == "reference");
-    let guest = Guest::boot(&kernel, &Boot { reference, ..boot })?;
-    eprintln!("Linux {} runs as a process of yours.", guest.release());
-    Ok(guest)
-}
-
-/// Puts ipvsadm and its companions at /sbin, where everybody looks for them.
-fn install_programs() -> Result<()> {
-    let ours = Path::new(FOLDER).join("exe");
-    install(&ours, Path::new("/usr/local/bin").join(entry_points::ON))?;
-    install(&ours, Path::new("/usr/local/bin").join(entry_points::GET))?;
-    match std::env::var(UNDER_TEST).as_deref() {
-        Ok("reference") => Ipvsadm::get().install(),
-        Ok(path) => {
-            let folder = Path::new(path).parent().context("IPVSADM_UNDER_TEST is a path")?;
-            install(path, "/usr/sbin/ipvsadm")?;
-            ["ipvsadm-save", "ipvsadm-restore"]
-                .iter()
-                .filter(|name| folder.join(name).exists())
-                .try_for_each(|name| install(folder.join(name), Path::new("/usr/sbin").join(name)))
-        }
-        Err(_) => entry_points::IPVSADM.iter().try_for_each(|name| install(&ours, Path::new("/usr/sbin").join(name))),
-    }
 }

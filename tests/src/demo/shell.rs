@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
-use super::{boot, install_programs};
+use super::guest::{boot, install_programs};
 use crate::guest::protocol::End;
 use crate::host::uml::Boot;
 use crate::lab::topology::Nat;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use super::install_programs;
+use super::guest::install_programs;
 use crate::lab::topology::Nat;
 use crate::traffic::server::Protocol::Http;
 

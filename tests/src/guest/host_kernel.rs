@@ -8,7 +8,10 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use crate::entry_points::INIT_HERE;
+/// The name process 1 of these namespaces is started under.
+pub const INIT: &str = "ipvs-lab-init-here";
+/// The name of the process that makes the namespaces and then starts [`INIT`] in them.
+pub const START: &str = "ipvs-lab-here";
 
 /// The main function of the process between the host program and process 1 of the namespaces.
 pub fn start() -> ExitCode {
@@ -26,7 +29,7 @@ fn start_in_namespaces() -> Result<()> {
     unsafe { unshare_unsafe(UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWNET) }
         .context("IPVS_KERNEL=host makes namespaces, which wants root")?;
     // The first child is process 1 of the new PID namespace: when it ends, whatever a test started ends with it.
-    Command::new(std::env::current_exe()?).arg0(INIT_HERE).status().context("start process 1")?;
+    Command::new(std::env::current_exe()?).arg0(INIT).status().context("start process 1")?;
     Ok(())
 }
 

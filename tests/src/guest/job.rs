@@ -11,8 +11,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
 
 use super::root;
-use crate::guest::protocol::{End, Line, until};
+use crate::guest::protocol::{End, Line};
 use crate::harness::Test;
+use crate::wait::time_left;
 
 /// More output than this is read and dropped.
 const MOST_OUTPUT: usize = 1 << 20;
@@ -89,7 +90,7 @@ fn watch(line: &mut Line, output: &OwnedFd, pid: Pid, deadline: Instant, sent: &
             if open {
                 fds.push(PollFd::new(output, PollFlags::IN));
             }
-            match poll(&mut fds, Some(&until(deadline))) {
+            match poll(&mut fds, Some(&time_left(deadline))) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => {}
                 Err(errno) => return Err(std::io::Error::from(errno).into()),

@@ -8,6 +8,7 @@
 mod job;
 mod root;
 
+pub mod folder;
 pub mod host_kernel;
 pub mod modules;
 pub mod protocol;
@@ -21,13 +22,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
-use crate::entry_points;
 use crate::guest::protocol::{HELLO, Line};
 use crate::harness::Test;
 
-/// The folder of process 1, on a tmpfs; each job finds `modules` and `exe` there too.
-pub const FOLDER: &str = "/run/ipvs-lab";
-
+/// The name process 1 of a user-mode-linux guest is started under.
+pub const INIT_UML: &str = "ipvs-lab-init";
+/// The name process 1 of a guest under QEMU is started under.
+pub const INIT_QEMU: &str = "ipvs-lab-init-qemu";
 /// Modules loaded before the first test: from 4 ms each, where a request of the kernel costs the start of a process.
 /// All others come by request, or by [`modules::load`].
 const MODULES: [&str; 19] = [
@@ -60,13 +61,14 @@ pub enum Place {
     /// In a guest under QEMU.
     Qemu,
     /// In namespaces on the machine's own kernel.
-    Here,
+    Host,
 }
 
 /// The main function of process 1; it never returns in a guest of its own.
 pub fn process_one(place: Place, jobs: &[Test]) -> ExitCode {
     let mut outcome = ExitCode::SUCCESS;
-    match root::of_process_one(place).and_then(|()| open_line(place)) {
+    let root = if place == Place::Qemu { root::mount_again() } else { Ok(()) };
+    match root.and_then(|()| open_line(place)) {
         Err(error) => {
             eprintln!("ipvs-lab: no line to the host: {error:#}");
             outcome = ExitCode::FAILURE;
@@ -84,7 +86,7 @@ pub fn process_one(place: Place, jobs: &[Test]) -> ExitCode {
         Place::Uml => rustix::system::RebootCommand::PowerOff,
         // It is told not to reboot, and ends.
         Place::Qemu => rustix::system::RebootCommand::Restart,
-        Place::Here => return outcome,
+        Place::Host => return outcome,
     };
     let _ = rustix::system::reboot(end);
     outcome
@@ -126,7 +128,7 @@ fn open_line(place: Place) -> Result<Line> {
             let output: OwnedFd = tty.try_clone()?.into();
             Ok(Line::new(tty.into(), output))
         }
-        Place::Here => {
+        Place::Host => {
             let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
             let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
             rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
@@ -137,13 +139,13 @@ fn open_line(place: Place) -> Result<Line> {
 
 /// Mounts and modules; the kernel's release.
 fn prepare(place: Place, exe: &Path, modules: Option<&Path>) -> Result<String> {
-    let here = place == Place::Here;
-    if here {
+    let on_host = place == Place::Host;
+    if on_host {
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("private mounts")?;
     }
     mount("proc", "/proc", "proc", MountFlags::empty(), None).context("mount /proc")?;
     mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).context("mount /run")?;
-    if !here {
+    if !on_host {
         mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None).context("mount /sys")?;
         for (kind, folder) in [("devpts", "/dev/pts"), ("tmpfs", "/dev/shm")] {
             fs::create_dir_all(folder)?;
@@ -154,15 +156,15 @@ fn prepare(place: Place, exe: &Path, modules: Option<&Path>) -> Result<String> {
     for folder in [root::LAYER, root::NEW_ROOT] {
         fs::create_dir_all(folder)?;
     }
-    leave_signs(FOLDER, exe, modules)?;
-    if here {
+    folder::fill(exe, modules)?;
+    if on_host {
         host_kernel::check()?;
     } else {
         modules::load("overlay").context("load overlay")?;
         for name in MODULES {
             modules::load(name).with_context(|| format!("load {name}"))?;
         }
-        fs::write("/proc/sys/kernel/modprobe", format!("{FOLDER}/{}", entry_points::MODPROBE))?;
+        fs::write("/proc/sys/kernel/modprobe", format!("{}/{}", folder::FOLDER, folder::MODPROBE))?;
     }
     // SAFETY: process 1 has one thread.
     unsafe {
@@ -172,21 +174,6 @@ fn prepare(place: Place, exe: &Path, modules: Option<&Path>) -> Result<String> {
         std::env::remove_var("TERM");
     }
     Ok(rustix::system::uname().release().to_string_lossy().into_owned())
-}
-
-/// Says in `folder` where this executable and its kernel's modules are: links, because the kernel starts modprobe with
-/// an empty environment. On the machine's own kernel there are no modules to tell of, and its modprobe is its own.
-pub(crate) fn leave_signs(folder: &str, exe: &Path, modules: Option<&Path>) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    let link = |name: &str, target: &Path| {
-        std::os::unix::fs::symlink(target, format!("{folder}/{name}")).with_context(|| format!("{folder}/{name}"))
-    };
-    link("exe", exe)?;
-    if let Some(modules) = modules {
-        link("modules", modules)?;
-        link(entry_points::MODPROBE, exe)?;
-    }
-    Ok(())
 }
 
 fn mount_if_empty(kind: &str, folder: &str, probe: &str) -> Result<()> {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::FOLDER;
 use crate::command::run_command;
+use crate::guest::folder;
 use crate::wait;
 
 /// Loads a module and what it needs, by its name or by an alias such as `net-pf-16-proto-16-family-IPVS`; nothing
@@ -40,7 +40,7 @@ pub fn load(name: &str) -> Result<()> {
 
 /// Where the modules are; nowhere, if this is the machine's own kernel.
 fn folder() -> Option<PathBuf> {
-    Some(Path::new(FOLDER).join("modules")).filter(|folder| folder.exists())
+    Some(folder::path("modules")).filter(|folder| folder.exists())
 }
 
 /// The names of the modules that are loaded.
@@ -58,8 +58,8 @@ pub struct Unloaded {
     modprobe: Option<String>,
 }
 
-/// What the kernel calls when it wants a module.
-const MODPROBE: &str = "/proc/sys/kernel/modprobe";
+/// Holds the path of the program that the kernel calls to load a module.
+const SYSCTL: &str = "/proc/sys/kernel/modprobe";
 
 /// Unloads a module, those that use it first. Only in a guest: the machine's own kernel serves others, too.
 pub fn unload(name: &str) -> Result<Unloaded> {
@@ -98,15 +98,15 @@ impl Unloaded {
 
     /// Keeps the kernel from loading them, or any other, when it wants one.
     pub fn for_good(mut self) -> Result<Unloaded> {
-        self.modprobe = Some(fs::read_to_string(MODPROBE)?);
-        fs::write(MODPROBE, "\n")?;
+        self.modprobe = Some(fs::read_to_string(SYSCTL)?);
+        fs::write(SYSCTL, "\n")?;
         Ok(self)
     }
 
     /// Loads them again.
     pub fn load(&self) -> Result<()> {
         if let Some(modprobe) = &self.modprobe {
-            fs::write(MODPROBE, modprobe)?;
+            fs::write(SYSCTL, modprobe)?;
         }
         self.names.iter().rev().try_for_each(|name| load(name))
     }

@@ -13,9 +13,9 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::wait::readable;
 
 /// The first words of a guest.
 pub const HELLO: &str = "ipvs-lab hello";
@@ -132,23 +132,4 @@ impl Line {
             Err(errno) => Err(errno.into()),
         }
     }
-}
-
-/// Waits until `fd` can be read, or is at its end; false at the deadline.
-pub fn readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
-    loop {
-        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-        match poll(&mut fds, Some(&until(deadline))) {
-            Ok(0) if Instant::now() >= deadline => return Ok(false),
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
-/// The time left, as poll wants it; rounded up, so that a wait does not end a moment before its deadline.
-pub fn until(deadline: Instant) -> Timespec {
-    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(100);
-    Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
 }

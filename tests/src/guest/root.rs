@@ -11,8 +11,9 @@ use rustix::mount::{
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::{FOLDER, Place};
-use crate::entry_points::MODPROBE;
+use crate::command::install;
+use crate::guest::folder::{self, MODPROBE};
+use crate::net::rtnl::Socket;
 
 /// Where the layer's tmpfs is mounted.
 pub(super) const LAYER: &str = "/run/ipvs-lab/layer";
@@ -23,16 +24,13 @@ const WORK: &str = "/run/work";
 
 /// Makes a root that can be left. The one that a kernel unpacks its first files to cannot: it is where every other is
 /// mounted. So it is mounted upon itself.
-pub(super) fn of_process_one(place: Place) -> Result<()> {
-    if place == Place::Qemu {
-        const SELF: &str = "/root";
-        mount_bind_recursive("/", SELF).context("mount / on itself")?;
-        std::env::set_current_dir(SELF)?;
-        mount_move(".", "/").context("move the root")?;
-        rustix::process::chroot(".").context("chroot")?;
-        std::env::set_current_dir("/")?;
-    }
-    Ok(())
+pub(super) fn mount_again() -> Result<()> {
+    const SELF: &str = "/root";
+    mount_bind_recursive("/", SELF).context("mount / on itself")?;
+    std::env::set_current_dir(SELF)?;
+    mount_move(".", "/").context("move the root")?;
+    rustix::process::chroot(".").context("chroot")?;
+    Ok(std::env::set_current_dir("/")?)
 }
 
 /// Moves this process into namespaces of its own (network, mounts, host name, System V and POSIX queues) and a root
@@ -52,8 +50,7 @@ pub(super) fn enter() -> Result<()> {
     let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes())?;
     mount("overlay", NEW_ROOT, "overlay", none(), options).context("mount the overlay")?;
 
-    let sign = |name| fs::read_link(format!("{FOLDER}/{name}"));
-    let (exe, modules) = (sign("exe")?, sign("modules").ok());
+    let (exe, modules) = folder::links()?;
     for folder in ["proc", "dev"] {
         mount_bind_recursive(format!("/{folder}"), format!("{NEW_ROOT}/{folder}"))?;
     }
@@ -67,12 +64,12 @@ pub(super) fn enter() -> Result<()> {
     rustix::process::pivot_root(".", ".").context("pivot_root")?;
     unmount(".", UnmountFlags::DETACH).context("leave the old root")?;
 
-    super::leave_signs(FOLDER, &exe, modules.as_deref())?;
+    folder::fill(&exe, modules.as_deref())?;
     if modules.is_some() {
         // ipvsadm calls modprobe itself, and so do others.
-        crate::command::install(format!("{FOLDER}/{MODPROBE}"), "/usr/sbin/modprobe")?;
+        install(folder::path(MODPROBE), "/usr/sbin/modprobe")?;
     }
     fs::create_dir(WORK)?;
     std::env::set_current_dir(WORK)?;
-    crate::net::rtnl::Socket::open()?.set_up("lo").context("lo up")
+    Socket::open()?.set_up("lo").context("lo up")
 }

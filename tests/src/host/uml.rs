@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::entry_points;
 use crate::guest::protocol::{End, HELLO, Line};
+use crate::guest::{self, host_kernel};
 use crate::host::kernel::{Kernel, Program};
 use crate::host::processor::Processor;
 use crate::host::qemu::Lifeline;
@@ -67,7 +67,7 @@ impl Guest {
             Kernel::Cloud(cloud) => cloud.command(&folder.path, &exe).map(|(command, life)| (command, Some(life)))?,
             Kernel::Host => {
                 let mut command = Command::new(&exe);
-                command.arg0(entry_points::HERE);
+                command.arg0(host_kernel::START);
                 (command, None)
             }
         };
@@ -211,7 +211,7 @@ fn environment(boot: &Boot) -> Vec<(String, String)> {
 }
 
 fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Result<Command> {
-    let init = folder.join(entry_points::INIT);
+    let init = folder.join(guest::INIT_UML);
     std::os::unix::fs::symlink(exe, &init)?;
     let memory = std::env::var("IPVS_GUEST_MEMORY").unwrap_or_else(|_| "512M".to_owned());
     let mut command = program.command()?;

@@ -17,9 +17,11 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
 
 use crate::command::{self, Ran, Running};
-use crate::entry_points::CONTAINER;
-use crate::guest;
+use crate::guest::folder;
 use crate::lab::topology::Host;
+
+/// The name process 1 of a container is started under.
+pub const INIT: &str = "ipvs-lab-container";
 
 /// What every machine has for itself.
 const FOLDERS: [&str; 3] = ["/run", "/dev/shm", "/var/log"];
@@ -40,8 +42,8 @@ impl<'a> Container<'a> {
             // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
             unsafe { unshare_unsafe(apart) }?;
             // The first child is process 1 of the new PID namespace.
-            let mut init = Command::new(Path::new(guest::FOLDER).join("exe"));
-            init.arg0(CONTAINER).arg(host.name()).args(FOLDERS).args(folders);
+            let mut init = Command::new(folder::path("exe"));
+            init.arg0(INIT).arg(host.name()).args(FOLDERS).args(folders);
             Ok(init.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn()?)
         };
         let mut init = host.enter(make).with_context(|| format!("container {}", host.name()))?;
@@ -122,12 +124,11 @@ fn prepare(name: &str, folders: impl Iterator<Item = String>) -> Result<()> {
     mount("proc", "/proc", "proc", none(), None).context("mount /proc")?;
     mount("sysfs", "/sys", "sysfs", none(), None).context("mount /sys")?;
     rustix::system::sethostname(name.as_bytes())?;
-    let sign = |name| fs::read_link(Path::new(guest::FOLDER).join(name));
-    let (exe, modules) = (sign("exe")?, sign("modules").ok());
+    let (exe, modules) = folder::links()?;
     for folder in folders {
         own(Path::new(&folder)).with_context(|| folder.clone())?;
     }
-    guest::leave_signs(guest::FOLDER, &exe, modules.as_deref())
+    folder::fill(&exe, modules.as_deref())
 }
 
 /// Puts an empty folder in place of one, with the sub-folders that were there, whosever they are.

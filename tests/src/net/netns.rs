@@ -15,6 +15,9 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 
 use crate::net::rtnl::Socket;
 
+/// The name of the program `on HOST COMMAND…`, which runs a command on a host of a topology.
+pub const ON: &str = "on";
+
 const FOLDER: &str = "/run/netns";
 const OWN: &str = "/proc/thread-self/ns/net";
 

@@ -13,6 +13,9 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, connec
 
 use crate::net::netns::Netns;
 
+/// The name of the program `get http://10.1.0.100/`: a web client for machines that have none.
+pub const GET: &str = "get";
+
 /// Somebody on a host who opens connections.
 #[derive(Clone, Debug)]
 pub struct Client<'a> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
-use crate::lab::topology::Host;
+use crate::net::netns::Netns;
 
 /// Who opens the connection for the file, and in what words that is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +28,10 @@ pub enum Mode {
 }
 
 /// Starts a server on port 21 of all addresses of a host; it runs until its process ends.
-pub fn serve(host: &Host) -> anyhow::Result<()> {
+pub fn serve(host: &Netns) -> anyhow::Result<()> {
     let listener = host.enter(|| TcpListener::bind("[::]:21"))?;
     let host_name = host.name().to_owned();
-    let netns = host.netns().clone();
+    let netns = host.clone();
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
             let (name, netns) = (host_name.clone(), netns.clone());
@@ -103,7 +103,7 @@ fn from_port_20(own: IpAddr, to: SocketAddr) -> Result<TcpStream> {
 }
 
 /// Fetches the file: its text, and what the server answered to the words that were to agree on the second connection.
-pub fn fetch(host: &Host, server: &str, mode: Mode) -> Result<(String, String)> {
+pub fn fetch(host: &Netns, server: &str, mode: Mode) -> Result<(String, String)> {
     let server: SocketAddr = server.parse().map_err(Error::other)?;
     host.enter(|| {
         let control = Control::open(server)?;

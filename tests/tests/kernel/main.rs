@@ -24,7 +24,7 @@ mod verbs;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ipvs_tests::harness::main(
+    ipvs_tests::runner::main(
         [
             guest::tests(),
             connection::tests(),

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use ipvs_tests::command::{install as put, install_script};
-use ipvs_tests::entry_points::MODPROBE;
-use ipvs_tests::guest::FOLDER;
+use ipvs_tests::guest::folder::{self, MODPROBE};
 use ipvs_tests::lab::topology::Host;
 
 /// `ipvsadm`, where cargo put it.
@@ -37,7 +36,7 @@ pub(crate) fn real_server(host: &Host, options: &str) {
 
 /// Puts a `modprobe` where everybody looks for it that knows the modules of the guest.
 pub(crate) fn modprobe() {
-    let modprobe = format!("{FOLDER}/{MODPROBE}");
+    let modprobe = folder::path(MODPROBE);
     // On the machine's own kernel it is the machine's.
     if fs::exists(&modprobe).unwrap() {
         put(&modprobe, "/usr/local/sbin/modprobe").unwrap();

@@ -21,7 +21,7 @@ use libtest_mimic::{Arguments, Trial};
 use rustix::thread::sched_getaffinity;
 
 fn main() -> ExitCode {
-    if let Some(code) = entry_points::play(&jobs()) {
+    if let Some(code) = entry_points::run(&jobs()) {
         return code;
     }
     let tests: [(&str, fn()); 13] = [

@@ -5,10 +5,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ipvs_tests::entry_points;
 use ipvs_tests::guest::protocol::End;
 use ipvs_tests::host::kernel::Kernel;
-use ipvs_tests::host::qemu::{Cloud, Machine};
+use ipvs_tests::host::qemu::{Cloud, KEEPER, Machine};
 use ipvs_tests::host::uml::{Boot, Guest};
 use ipvs_tests::wait;
 use libtest_mimic::Trial;
@@ -70,7 +69,7 @@ fn what_is_kept_alive_ends_with_its_keeper() {
     let (inherited, own) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
     let mut keeper = Command::new(std::env::current_exe().unwrap());
-    keeper.arg0(entry_points::KEEPER).arg(inherited.as_raw_fd().to_string()).args(["sleep", "1000"]);
+    keeper.arg0(KEEPER).arg(inherited.as_raw_fd().to_string()).args(["sleep", "1000"]);
     let mut keeper = keeper.stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(keeper.try_wait().unwrap(), None, "as long as somebody holds the other end");

@@ -18,9 +18,12 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::entry_points;
+use crate::guest;
 use crate::host::provision;
 use initramfs::Initramfs;
+
+/// The name of the process that ends QEMU when the host program ends.
+pub const KEEPER: &str = "ipvs-lab-keeper";
 
 const QEMU: &str = "qemu-system-x86_64";
 
@@ -135,7 +138,7 @@ impl Cloud {
         fs::write(&initramfs, self.initramfs(exe)?)?;
         let lifeline = Lifeline::new()?;
         let mut command = Command::new(exe);
-        command.arg0(entry_points::KEEPER).arg(lifeline.inherited.as_raw_fd().to_string()).arg(QEMU);
+        command.arg0(KEEPER).arg(lifeline.inherited.as_raw_fd().to_string()).arg(QEMU);
         let Machine { processors, memory, counting, .. } = &self.machine;
         let clock =
             if *counting { "tsc=reliable tsc_early_khz=1000000 clocksource=tsc" } else { "tsc_early_khz=2500000" };
@@ -147,7 +150,7 @@ impl Cloud {
         command.args(["-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line"]);
         command.args(["-chardev", "file,id=log,path=/dev/fd/2,append=on", "-serial", "chardev:log"]);
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&initramfs);
-        let init = entry_points::INIT_QEMU;
+        let init = guest::INIT_QEMU;
         command.arg("-append").arg(format!("rdinit=/{init} console=ttyS1 quiet panic=-1 reboot=t {QUICK} {clock}"));
         Ok((command, lifeline))
     }
@@ -155,7 +158,7 @@ impl Cloud {
     fn initramfs(&self, exe: &Path) -> Result<Vec<u8>> {
         let mut archive = Initramfs::new();
         archive.program(exe)?;
-        archive.link(entry_points::INIT_QEMU, &exe.display().to_string());
+        archive.link(guest::INIT_QEMU, &exe.display().to_string());
         for program in &self.machine.programs {
             archive.program(program)?;
         }

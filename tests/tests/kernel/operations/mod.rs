@@ -3,9 +3,9 @@
 mod page;
 
 use ipvs_tests::command::{install, install_script};
-use ipvs_tests::entry_points::GET;
-use ipvs_tests::guest::FOLDER;
+use ipvs_tests::guest::folder;
 use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::traffic::client::GET;
 use ipvs_tests::traffic::server::Protocol::Http;
 
 use crate::under_test;
@@ -47,7 +47,7 @@ fn every_page_is_here() {
 fn run(heading: &str, hosts: &[&Host]) {
     under_test::install();
     std::fs::create_dir_all("/usr/local/bin").unwrap();
-    install(format!("{FOLDER}/exe"), format!("/usr/local/bin/{GET}")).unwrap();
+    install(folder::path("exe"), format!("/usr/local/bin/{GET}")).unwrap();
     // As far as these pages want it.
     install_script("/usr/local/bin/curl", format!("#!/bin/sh\nexec {GET} \"$1\"\n")).unwrap();
     let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();

@@ -103,10 +103,10 @@ fn fetch(service: &str, servers: [&str; 2], mode: Mode) -> Vec<String> {
     let Nat { client, director, webs, .. } = &nat();
     director.ok(&format!("ipvsadm -A -t {service} -s rr"));
     for (web, server) in webs.iter().zip(servers) {
-        ftp::serve(web).unwrap();
+        ftp::serve(web.netns()).unwrap();
         director.ok(&format!("ipvsadm -a -t {service} -r {server} -m"));
     }
-    let fetched: Vec<(String, String)> = (0..4).map(|_| ftp::fetch(client, service, mode).unwrap()).collect();
+    let fetched: Vec<(String, String)> = (0..4).map(|_| ftp::fetch(client.netns(), service, mode).unwrap()).collect();
     for web in ["file of web1\n", "file of web2\n"] {
         assert_eq!(fetched.iter().filter(|(file, _)| file == web).count(), 2, "{fetched:?}");
     }
@@ -136,10 +136,10 @@ fn ftp_extended_active() {
 /// On a port that the helper does not look at the server's words arrive as they were said.
 fn ftp_without_its_helper() {
     let Nat { client, director, webs, .. } = &nat();
-    ftp::serve(&webs[0]).unwrap();
+    ftp::serve(webs[0].netns()).unwrap();
     director.ok("ipvsadm -A -t 10.1.0.100:2121 -s rr");
     director.ok("ipvsadm -a -t 10.1.0.100:2121 -r 10.2.0.11:21 -m");
-    assert!(ftp::fetch(client, "10.1.0.100:2121", Mode::Passive).is_err());
+    assert!(ftp::fetch(client.netns(), "10.1.0.100:2121", Mode::Passive).is_err());
 }
 
 fn call(id: &str) -> String {
