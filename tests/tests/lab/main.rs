@@ -17,6 +17,7 @@ use ipvs_tests::host::kernel::Kernel;
 use ipvs_tests::host::pool::Pool;
 use ipvs_tests::host::processor::Processor;
 use ipvs_tests::host::provision::sources::{Mirror, mirrors};
+use ipvs_tests::oracle::diff::diff;
 use libtest_mimic::{Arguments, Trial};
 use rustix::thread::sched_getaffinity;
 
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     if let Some(code) = entry_points::run(&jobs()) {
         return code;
     }
-    let tests: [(&str, fn()); 13] = [
+    let tests: [(&str, fn()); 14] = [
         ("a_job_that_passes", a_job_that_passes),
         ("a_panic_is_told_with_its_place", a_panic_is_told_with_its_place),
         ("an_error_is_told", an_error_is_told),
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ("a_kernel_that_does_not_come_up_is_told_once", a_kernel_that_does_not_come_up_is_told_once),
         ("mirror_of_a_deb822_file", mirror_of_a_deb822_file),
         ("mirror_of_a_one_line_file", mirror_of_a_one_line_file),
+        ("a_difference_is_shown_with_its_context", a_difference_is_shown_with_its_context),
     ];
     let trial = |(name, test): (&str, fn())| {
         Trial::test(name, move || {
@@ -194,6 +196,15 @@ fn mirror_of_a_one_line_file() {
     fs::write(folder.0.join("sources.list"), text).unwrap();
     let uris: Vec<String> = mirrors(&folder.0).into_iter().map(|mirror| mirror.uris).collect();
     assert_eq!(uris, ["http://a.example/debian", "http://b.example/debian/"]);
+}
+
+fn a_difference_is_shown_with_its_context() {
+    assert_eq!(diff("a\nb\nc\n", "a\nb\nc\n"), None);
+    assert_eq!(diff("a\nb\nc\n", "a\nB\nc\n").unwrap(), "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n");
+    assert!(diff("a", "a\n").unwrap().contains("No newline"));
+    // Nothing in common, and far more lines than are shown.
+    let lines = |letter: &str| (0..20_000).map(|number| format!("{letter}{number}\n")).collect::<String>();
+    assert_eq!(diff(&lines("a"), &lines("b")).unwrap().lines().count(), 200);
 }
 
 /// A temporary folder.
