@@ -1,4 +1,6 @@
 //! Reads from the system's own apt sources which Debian mirror it uses, and what key that mirror is trusted by.
+//!
+//! `apt-get indextargets` lists the mirrors, but not the option `Signed-By` (apt 2.6).
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! A root file system for a guest that has no other: files packed in the format that the kernel unpacks when it starts.
 //! Documentation/driver-api/early-userspace/buffer-format.rst, "newc"
+//!
+//! Not by the crate `cpio`: of the format there is only [`Initramfs::entry`] here, and no call of the crate is shorter.
 
 use std::collections::BTreeSet;
 use std::fs;
