@@ -86,5 +86,5 @@ fn starts_and_stops_what_the_settings_say() {
 
     settings("DAEMON=\"all\"\n");
     let ran = run("/etc/init.d/ipvsadm start");
-    assert!(ran.code == Some(1) && ran.stderr.contains("DAEMON is none of"), "{ran}");
+    assert!(ran.code == Some(1) && ran.stderr.contains("DAEMON must be"), "{ran}");
 }
