@@ -1,4 +1,4 @@
-//! The words of a command line, each ended by a NUL as in /proc/PID/cmdline.
+//! Command lines: words separated by NUL, as in /proc/PID/cmdline.
 
 #![no_main]
 
@@ -17,7 +17,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// What is understood can be said, and means the same then. (There are no quotes: a name with a blank in it is two words.)
+/// Checks that a parsed change can be written as a line, and that the line parses as the same change. Names with a blank
+/// are skipped, because the language has no quotes.
 fn said_again(change: &Change, words: &[&[u8]]) {
     let (_, _) = (change.validate(), change.warnings());
     let line = line(change);

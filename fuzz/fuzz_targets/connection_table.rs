@@ -1,4 +1,4 @@
-//! /proc/net/ip_vs_conn, where a client chooses some of the bytes.
+//! The connection table /proc/net/ip_vs_conn, which contains bytes chosen by clients.
 
 #![no_main]
 

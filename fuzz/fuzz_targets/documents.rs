@@ -1,4 +1,4 @@
-//! Tables as JSON and TOML.
+//! JSON and TOML documents.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ fuzz_target!(|text: &str| {
     let documents = [serde_json::from_str::<Document>(text).ok(), toml::from_str::<Document>(text).ok()];
     for document in documents.into_iter().flatten() {
         match document.to_config() {
-            // What is understood can be written, and means the same then.
+            // A document that was read can be written, and is read again as the same table.
             Ok((config, _)) => {
                 let json = serde_json::to_string(&Document::from(&config)).expect("writes");
                 let again: Document = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{json}: {error}"));

@@ -1,4 +1,4 @@
-//! What a socket of the kernel's gives: messages, and the attributes in them.
+//! Netlink replies of the kernel: messages, and the attributes in them.
 
 #![no_main]
 
@@ -22,7 +22,7 @@ fn read(bytes: &[u8]) {
     let _ = format!("{:?}", DaemonAttrs::read(bytes));
     let _ = format!("{:?}", StatsAttrs::read(bytes));
     let _ = format!("{:?}", InfoAttrs::read(bytes));
-    // What is read can be written, and is the same then.
+    // Attributes that were read can be written, and are read again as the same attributes.
     if let Ok(attributes) = CommandAttrs::read(bytes) {
         let mut written = Vec::new();
         attributes.write(&mut written);

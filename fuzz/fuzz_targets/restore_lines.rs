@@ -1,4 +1,4 @@
-//! What is restored: lines, and tables made of them.
+//! Rules files: their lines, and the tables that they describe.
 
 #![no_main]
 
@@ -32,7 +32,7 @@ fuzz_target!(|text: &[u8]| {
     }
 });
 
-/// A line says what its words say on a command line.
+/// Checks that a line parses as the same command as its words on a command line.
 fn as_its_words(line: &[u8]) {
     let words: Vec<&[u8]> = line
         .split(|byte| b" \t\r".contains(byte))
