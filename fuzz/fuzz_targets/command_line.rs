@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     let words: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
     for read in [parse(&words, &mut Numeric), parse_posix(&words, &mut Numeric)] {
         match read {
-            Ok(Command::Change(change)) => said_again(&change, &words),
+            Ok(Command::Change(change)) => line_parses_again(&change, &words),
             Ok(_) => {}
             Err(problem) => assert!(!problem.kind.to_string().is_empty()),
         }
@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// Checks that a parsed change can be written as a line, and that the line parses as the same change. Names with a blank
 /// are skipped, because the language has no quotes.
-fn said_again(change: &Change, words: &[&[u8]]) {
+fn line_parses_again(change: &Change, words: &[&[u8]]) {
     let (_, _) = (change.validate(), change.warnings());
     let line = line(change);
     if words.iter().any(|word| word.contains(&b' ')) {

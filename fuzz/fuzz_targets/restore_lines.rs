@@ -17,7 +17,7 @@ fuzz_target!(|text: &[u8]| {
         }
     }
     for line in text.split(|byte| *byte == b'\n') {
-        as_its_words(line);
+        parses_as_its_words(line);
     }
     let Ok(read) = read_config(text, &mut Numeric) else { return };
     let written = |config| {
@@ -33,7 +33,7 @@ fuzz_target!(|text: &[u8]| {
 });
 
 /// Checks that a line parses as the same command as its words on a command line.
-fn as_its_words(line: &[u8]) {
+fn parses_as_its_words(line: &[u8]) {
     let words: Vec<&[u8]> = line
         .split(|byte| b" \t\r".contains(byte))
         .take_while(|word| !word.starts_with(b"#"))
