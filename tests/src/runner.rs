@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::Parser;
 use libtest_mimic::{Arguments, Trial};
 
 use crate::entry_points;
@@ -11,12 +12,37 @@ use crate::host::kernel::Kernel;
 use crate::host::pool::Pool;
 use crate::host::qemu::{Cloud, Machine};
 
+/// The command line: libtest's, with any number of filters.
+#[derive(Parser)]
+struct CommandLine {
+    #[command(flatten)]
+    arguments: Arguments,
+    /// More filters. A test runs if its name contains one of them
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+}
+
+impl CommandLine {
+    /// Removes the tests that no filter selects, if there are several filters. libtest-mimic deals with a single one.
+    fn select(self, mut tests: Vec<Test>) -> (Arguments, Vec<Test>) {
+        let CommandLine { mut arguments, mut filters } = self;
+        if !filters.is_empty() {
+            filters.extend(arguments.filter.take());
+            let selects = |filter: &String, name: &str| {
+                if arguments.exact { filter == name } else { name.contains(filter) }
+            };
+            tests.retain(|test| filters.iter().any(|filter| selects(filter, &test.name)));
+        }
+        (arguments, tests)
+    }
+}
+
 /// The main function of a test binary.
 pub fn main(tests: Vec<Test>) -> ExitCode {
     if let Some(code) = entry_points::run(&tests) {
         return code;
     }
-    let mut arguments = Arguments::from_args();
+    let (mut arguments, tests) = CommandLine::parse().select(tests);
     let show = arguments.nocapture || arguments.show_output;
     let pool = Arc::new(Pool::of_usual_size().showing(show));
     let machine = tests
