@@ -2,14 +2,14 @@
 
 #![no_main]
 
-use ipvs_sys::message::{Content, answers};
+use ipvs_sys::message::{Content, replies};
 use ipvs_sys::uapi::{CommandAttrs, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs, StatsAttrs};
 use ipvs_sys::wire::{Attributes, Wire};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    for answer in answers(bytes).flatten() {
-        if let Content::Data { attributes, .. } = answer.content {
+    for reply in replies(bytes).flatten() {
+        if let Content::Data { attributes, .. } = reply.content {
             read(attributes);
         }
     }

@@ -2,7 +2,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use ipvs_sys::message::{Content, answers};
+use ipvs_sys::message::{Content, replies};
 use ipvs_sys::uapi::{CommandAttrs, DestAttrs, ServiceAttrs};
 use ipvs_sys::wire::{Address, Attributes, Be16, Wire};
 
@@ -51,8 +51,8 @@ fn encode_server(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn decode_servers(bencher: Bencher<'_, '_>) {
     let read = || {
-        answers(black_box(SERVERS))
-            .filter_map(|answer| match answer.expect("a message").content {
+        replies(black_box(SERVERS))
+            .filter_map(|reply| match reply.expect("a message").content {
                 Content::Data { attributes: bytes, .. } => Some(bytes),
                 _ => None,
             })

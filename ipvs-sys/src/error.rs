@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 
-use crate::malformed::Malformed;
 use crate::uapi::Command;
 
 /// A request that did not come to its end.
@@ -22,19 +21,19 @@ pub enum Error {
         refusal: Refusal,
     },
     /// The kernel's answer makes no sense.
-    #[error("{command}: malformed answer: {malformed}", command = .command.name())]
-    Malformed {
+    #[error("{command}: malformed answer: {error}", command = .command.name())]
+    Decode {
         /// What was asked.
         command: Command,
         /// Where the answer ends to make sense.
-        malformed: Malformed,
+        error: DecodeError,
     },
     /// No answer in time.
     #[error("{command}: the kernel did not answer in time", command = .0.name())]
     Timeout(Command),
     /// The receive buffer ran over: what was asked has been carried out, or not. Only reading the table again tells.
     #[error("{command}: answers were lost; read the table again to see what was done", command = .0.name())]
-    AnswersLost(Command),
+    RepliesLost(Command),
     /// The socket could not be made or used.
     #[error("netlink socket: {0}")]
     Socket(#[source] io::Error),
@@ -78,3 +77,34 @@ impl fmt::Display for Refusal {
         }
     }
 }
+
+/// Bytes that make no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeError {
+    what: &'static str,
+    attribute: Option<&'static str>,
+}
+
+impl DecodeError {
+    /// What about them makes none.
+    pub const fn new(what: &'static str) -> Self {
+        Self { what, attribute: None }
+    }
+
+    /// Name the innermost attribute that it happened in.
+    pub(crate) fn inside(mut self, attribute: &'static str) -> Self {
+        self.attribute.get_or_insert(attribute);
+        self
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.attribute {
+            Some(attribute) => write!(f, "{} in {attribute}", self.what),
+            None => f.write_str(self.what),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::malformed::Malformed;
-use crate::message::{Answer, Frame};
+use crate::error::DecodeError;
+use crate::message::{Frame, Reply};
 use crate::sys::{self, AT_ONCE, Datagram, Wait};
 
 /// The largest datagram that the kernel makes of a dump, whatever room it has.
@@ -80,23 +80,23 @@ impl Inbox {
     }
 
     /// The next answer is one to that request, or cannot be read.
-    pub(crate) fn next_answers(&self, sequence: u32) -> bool {
+    pub(crate) fn is_next_for(&self, sequence: u32) -> bool {
         Frame::split(self.unread()).map_or(true, |frame| frame.sequence == sequence)
     }
 
     /// Take the next answer of what was received.
-    pub(crate) fn next_answer(&mut self) -> Result<Answer<'_>, Malformed> {
+    pub(crate) fn next_reply(&mut self) -> Result<Reply<'_>, DecodeError> {
         let Datagram { len, truncated } = self.datagrams[self.current];
         let start = self.current * self.slot;
         let bytes = &self.buffer[start + self.offset..start + len];
         // Behind something that cannot be read, nothing of the datagram can.
         self.offset = len;
         if truncated {
-            return Err(Malformed::new("datagram larger than the buffer"));
+            return Err(DecodeError::new("datagram larger than the buffer"));
         }
         let frame = Frame::split(bytes)?;
         self.offset = len - frame.rest.len();
-        frame.answer()
+        frame.reply()
     }
 
     fn unread(&self) -> &[u8] {
@@ -141,9 +141,9 @@ mod tests {
         }
         inbox.receive(here.as_fd()).expect("received");
         for sequence in 1..=6 {
-            assert!(!inbox.is_empty() && inbox.next_answers(sequence) && !inbox.next_answers(sequence + 1));
-            let answer = inbox.next_answer().expect("an answer");
-            assert_eq!((answer.sequence, answer.content), (sequence, Content::Done));
+            assert!(!inbox.is_empty() && inbox.is_next_for(sequence) && !inbox.is_next_for(sequence + 1));
+            let reply = inbox.next_reply().expect("an answer");
+            assert_eq!((reply.sequence, reply.content), (sequence, Content::Done));
         }
         assert!(inbox.is_empty());
     }
@@ -156,15 +156,15 @@ mod tests {
             send(&there, datagram, SendFlags::empty()).expect("sent");
         }
         inbox.receive(here.as_fd()).expect("received");
-        assert_eq!(inbox.next_answer().expect_err("cut").to_string(), "datagram larger than the buffer");
+        assert_eq!(inbox.next_reply().expect_err("cut").to_string(), "datagram larger than the buffer");
         // The one behind it is whole.
         assert!(!inbox.is_empty());
-        assert_eq!(inbox.next_answer().expect("an answer").sequence, 2);
+        assert_eq!(inbox.next_reply().expect("an answer").sequence, 2);
         // From now on there is room.
         assert!(inbox.is_empty() && !inbox.is_large());
         send(&there, &long, SendFlags::empty()).expect("sent");
         inbox.receive(here.as_fd()).expect("received");
-        assert_eq!(inbox.next_answer().expect("an answer").sequence, 1);
+        assert_eq!(inbox.next_reply().expect("an answer").sequence, 1);
         assert!(inbox.is_large());
     }
 
@@ -179,7 +179,7 @@ mod tests {
                 inbox.receive(here.as_fd()).expect("received");
             }
             assert_eq!(inbox.is_large(), sequence == AT_ONCE as u32);
-            assert_eq!(inbox.next_answer().expect("an answer").sequence, sequence);
+            assert_eq!(inbox.next_reply().expect("an answer").sequence, sequence);
         }
     }
 
@@ -195,6 +195,6 @@ mod tests {
         assert!(inbox.is_empty());
         send(&there, &ack(21, 20), SendFlags::empty()).expect("sent");
         inbox.receive(here.as_fd()).expect("received");
-        assert_eq!(inbox.next_answer().expect("an answer").sequence, 21);
+        assert_eq!(inbox.next_reply().expect("an answer").sequence, 21);
     }
 }

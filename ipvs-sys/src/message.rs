@@ -2,13 +2,13 @@
 
 use neli::consts::nl::{NlmF, Nlmsg};
 
-use crate::error::Refusal;
-use crate::malformed::Malformed;
+use crate::error::{DecodeError, Refusal};
+
 use crate::uapi::{Command, CommandAttrs};
 use crate::wire::{Attributes, Wire, each_attribute};
 
 /// What the family can be asked: a command, and attributes that are written to where they are sent from.
-pub trait Ask {
+pub trait ToRequest {
     /// What to do.
     fn command(&self) -> Command;
 
@@ -32,7 +32,7 @@ impl Request {
     }
 }
 
-impl Ask for Request {
+impl ToRequest for Request {
     fn command(&self) -> Command {
         self.command
     }
@@ -42,7 +42,7 @@ impl Ask for Request {
     }
 }
 
-impl<A: Ask> Ask for &A {
+impl<A: ToRequest> ToRequest for &A {
     fn command(&self) -> Command {
         (**self).command()
     }
@@ -91,7 +91,7 @@ pub(crate) fn write_message(out: &mut Vec<u8>, head: Head, attributes: impl FnOn
 
 /// One message of the kernel's.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer<'a> {
+pub struct Reply<'a> {
     /// The number of the request that it answers.
     pub sequence: u32,
     /// What it says.
@@ -119,14 +119,14 @@ pub enum Content<'a> {
 }
 
 /// The answers in the bytes of one datagram; ends with the first that cannot be read.
-pub fn answers(mut bytes: &[u8]) -> impl Iterator<Item = Result<Answer<'_>, Malformed>> {
+pub fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Result<Reply<'_>, DecodeError>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
             return None;
         }
         let frame = Frame::split(bytes);
         bytes = frame.as_ref().map_or(&[], |frame| frame.rest);
-        Some(frame.and_then(|frame| frame.answer()))
+        Some(frame.and_then(|frame| frame.reply()))
     })
 }
 
@@ -143,19 +143,19 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    pub(crate) fn split(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let header: &[u8; NETLINK_HEADER] = bytes.first_chunk().ok_or(Malformed::new("netlink header cut short"))?;
+    pub(crate) fn split(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let header: &[u8; NETLINK_HEADER] = bytes.first_chunk().ok_or(DecodeError::new("netlink header cut short"))?;
         let len = u32_at(header, 0) as usize;
         Ok(Self {
             message_type: u16::from_ne_bytes([header[4], header[5]]),
             flags: NlmF::from_bits_truncate(u16::from_ne_bytes([header[6], header[7]])),
             sequence: u32_at(header, 8),
-            body: bytes.get(NETLINK_HEADER..len).ok_or(Malformed::new("netlink message length"))?,
+            body: bytes.get(NETLINK_HEADER..len).ok_or(DecodeError::new("netlink message length"))?,
             rest: bytes.get(len.next_multiple_of(4)..).unwrap_or(&[]),
         })
     }
 
-    pub(crate) fn answer(&self) -> Result<Answer<'a>, Malformed> {
+    pub(crate) fn reply(&self) -> Result<Reply<'a>, DecodeError> {
         let content = match Nlmsg::from(self.message_type) {
             Nlmsg::Error => match errno(self.body)? {
                 0 => Content::Done,
@@ -172,11 +172,11 @@ impl<'a> Frame<'a> {
                 let (generic, attributes) = self
                     .body
                     .split_at_checked(GENERIC_HEADER)
-                    .ok_or(Malformed::new("generic-netlink header cut short"))?;
+                    .ok_or(DecodeError::new("generic-netlink header cut short"))?;
                 Content::Data { command: generic[0], attributes }
             }
         };
-        Ok(Answer { sequence: self.sequence, content })
+        Ok(Reply { sequence: self.sequence, content })
     }
 
     /// What follows the echo of the request in a `struct nlmsgerr`: the attributes of the extended ACK. The echo is the
@@ -210,7 +210,7 @@ impl<'a> Frame<'a> {
 }
 
 /// Have the message at the start of `bytes` answered also if all is well.
-pub(crate) fn ask_for_answer(bytes: &mut [u8]) {
+pub(crate) fn request_ack(bytes: &mut [u8]) {
     let ack = NlmF::ACK.bits().to_ne_bytes();
     bytes.iter_mut().skip(6).zip(ack).for_each(|(byte, flag)| *byte |= flag);
 }
@@ -224,8 +224,8 @@ pub(crate) fn readdress(bytes: &mut [u8], family: u16) {
     }
 }
 
-fn errno(body: &[u8]) -> Result<i32, Malformed> {
-    body.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)).ok_or(Malformed::new("error number missing"))
+fn errno(body: &[u8]) -> Result<i32, DecodeError> {
+    body.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)).ok_or(DecodeError::new("error number missing"))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

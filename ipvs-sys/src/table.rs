@@ -51,7 +51,7 @@ macro_rules! attributes {
                 $crate::wire::close_attribute(out, start);
             }
 
-            fn read(bytes: &[u8]) -> Result<Self, $crate::malformed::Malformed> {
+            fn read(bytes: &[u8]) -> Result<Self, $crate::error::DecodeError> {
                 let mut list = Self::default();
                 <Self as $crate::wire::Attributes>::each(bytes, |number, value| {
                     match number {

@@ -57,7 +57,7 @@ commands! {
 
 impl Command {
     /// The command number that the kernel's answer carries.
-    pub fn answered_by(self) -> Self {
+    pub fn reply_command(self) -> Self {
         match self {
             Self::GetService => Self::NewService,
             Self::GetDest => Self::NewDest,

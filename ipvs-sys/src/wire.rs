@@ -3,14 +3,14 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::malformed::Malformed;
+use crate::error::DecodeError;
 
 /// A value that an attribute can carry.
 pub trait Wire: Sized {
     /// Append the value as the attribute of that number.
     fn write_as(&self, number: u16, out: &mut Vec<u8>);
     /// Read the value. More bytes than needed are accepted, as the kernel does.
-    fn read(bytes: &[u8]) -> Result<Self, Malformed>;
+    fn read(bytes: &[u8]) -> Result<Self, DecodeError>;
 }
 
 /// A list of attributes, made by the `attributes!` table.
@@ -26,14 +26,14 @@ pub trait Attributes: Wire + Default + fmt::Debug {
     #[inline]
     fn each<'a>(
         bytes: &'a [u8],
-        mut each: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
+        mut each: impl FnMut(u16, &'a [u8]) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
         #[cold]
         fn name(table: &[(u16, &'static str)], number: u16) -> &'static str {
             table.iter().find(|(known, _)| *known == number).map_or("an unknown attribute", |(_, name)| name)
         }
         each_attribute(bytes, |number, value| {
-            each(number, value).map_err(|malformed| malformed.inside(name(Self::TABLE, number)))
+            each(number, value).map_err(|error| error.inside(name(Self::TABLE, number)))
         })
     }
 }
@@ -90,27 +90,27 @@ fn write_fixed<const LEN: usize>(out: &mut Vec<u8>, number: u16, value: [u8; LEN
 #[inline]
 pub(crate) fn each_attribute<'a>(
     mut bytes: &'a [u8],
-    mut each: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
+    mut each: impl FnMut(u16, &'a [u8]) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
     while let [len0, len1, type0, type1, ..] = *bytes {
         let len = usize::from(u16::from_ne_bytes([len0, len1]));
-        let Some(value) = bytes.get(HEADER..len) else { return Err(Malformed::new("attribute length")) };
+        let Some(value) = bytes.get(HEADER..len) else { return Err(DecodeError::new("attribute length")) };
         each(u16::from_ne_bytes([type0, type1]) & TYPE_MASK, value)?;
         // The padding behind the last attribute may be missing.
         bytes = &bytes[padded(len).min(bytes.len())..];
     }
-    if bytes.is_empty() { Ok(()) } else { Err(Malformed::new("bytes behind the last attribute")) }
+    if bytes.is_empty() { Ok(()) } else { Err(DecodeError::new("bytes behind the last attribute")) }
 }
 
-fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Malformed> {
-    bytes.first_chunk().copied().ok_or(Malformed::new("value too short"))
+fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
+    bytes.first_chunk().copied().ok_or(DecodeError::new("value too short"))
 }
 
 macro_rules! integers {
     ($($int:ty),*) => { $(
         impl Wire for $int {
             fn write_as(&self, number: u16, out: &mut Vec<u8>) { write_fixed(out, number, self.to_ne_bytes()); }
-            fn read(bytes: &[u8]) -> Result<Self, Malformed> { exactly(bytes).map(<$int>::from_ne_bytes) }
+            fn read(bytes: &[u8]) -> Result<Self, DecodeError> { exactly(bytes).map(<$int>::from_ne_bytes) }
         }
     )* };
 }
@@ -124,7 +124,7 @@ impl Wire for Be16 {
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.0.to_be_bytes());
     }
-    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         exactly(bytes).map(|bytes| Self(u16::from_be_bytes(bytes)))
     }
 }
@@ -137,7 +137,7 @@ impl Wire for Counter {
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.0.to_ne_bytes());
     }
-    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         match bytes.first_chunk() {
             Some(bytes) => Ok(Self(u64::from_ne_bytes(*bytes))),
             None => u32::read(bytes).map(|short| Self(short.into())),
@@ -180,12 +180,12 @@ impl Wire for Address {
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.0);
     }
-    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         if let Some(address) = bytes.first_chunk() {
             return Ok(Self(*address));
         }
         if bytes.len() < 4 {
-            return Err(Malformed::new("address too short"));
+            return Err(DecodeError::new("address too short"));
         }
         let mut address = [0; 16];
         address[..bytes.len()].copy_from_slice(bytes);
@@ -197,7 +197,7 @@ impl Wire for Ipv4Addr {
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.octets());
     }
-    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         exactly::<4>(bytes).map(Self::from)
     }
 }
@@ -206,7 +206,7 @@ impl Wire for Ipv6Addr {
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.octets());
     }
-    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         exactly::<16>(bytes).map(Self::from)
     }
 }
@@ -226,7 +226,7 @@ impl Wire for FlagsMask {
         let [m0, m1, m2, m3] = self.mask.to_ne_bytes();
         write_fixed(out, number, [f0, f1, f2, f3, m0, m1, m2, m3]);
     }
-    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         let flags = u32::read(bytes)?;
         let mask = bytes.get(4..).unwrap_or(&[]);
         Ok(Self { flags, mask: u32::read(mask)? })
@@ -301,9 +301,9 @@ impl Wire for Name {
             out.push(0);
         });
     }
-    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-        Self::new(&bytes[..end]).ok_or(Malformed::new("name too long"))
+        Self::new(&bytes[..end]).ok_or(DecodeError::new("name too long"))
     }
 }
 

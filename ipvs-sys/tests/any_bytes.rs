@@ -1,14 +1,14 @@
 //! No bytes make a panic, and what is written reads back the same.
 
 use ipvs_sys::Request;
-use ipvs_sys::message::{Content, answers};
+use ipvs_sys::message::{Content, replies};
 use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs, StatsAttrs};
 use ipvs_sys::wire::{Address, Attributes, Be16, Counter, FlagsMask, Name, Wire};
 use proptest::prelude::*;
 
 fn read_everything(bytes: &[u8]) {
-    for answer in answers(bytes).flatten() {
-        if let Content::Data { attributes, .. } = answer.content {
+    for reply in replies(bytes).flatten() {
+        if let Content::Data { attributes, .. } = reply.content {
             read_lists(attributes);
         }
     }
@@ -150,9 +150,9 @@ fn a_list_that_ends_with_an_error() {
     let mut bytes = 20u32.to_ne_bytes().to_vec();
     bytes.extend([3, 0, 2, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
     bytes.extend((-12i32).to_ne_bytes());
-    let [Ok(answer)] = &answers(&bytes).collect::<Vec<_>>()[..] else { panic!("{bytes:?}") };
+    let [Ok(reply)] = &replies(&bytes).collect::<Vec<_>>()[..] else { panic!("{bytes:?}") };
     let refusal = ipvs_sys::Refusal { errno: 12, message: None, offset: None };
-    assert_eq!((answer.sequence, &answer.content), (7, &Content::End(Some(refusal))));
+    assert_eq!((reply.sequence, &reply.content), (7, &Content::End(Some(refusal))));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::net::Ipv6Addr;
 use std::path::Path;
 
 use ipvs_sys::Refusal;
-use ipvs_sys::controller::FamilyAttrs;
-use ipvs_sys::message::{Content, answers};
+use ipvs_sys::family::FamilyAttrs;
+use ipvs_sys::message::{Content, replies};
 use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs, StatsAttrs};
 use ipvs_sys::wire::{Address, Attributes, Be16, Counter, FlagsMask, Name};
 
@@ -19,14 +19,14 @@ fn file(series: &str, name: &str) -> Vec<u8> {
 }
 
 /// The lists of attributes in a file, each an answer to the first request, and how the dump ends if it is one.
-fn lists<A: Attributes>(series: &str, name: &str, answered_by: u8) -> (Vec<A>, bool) {
+fn lists<A: Attributes>(series: &str, name: &str, reply_command: u8) -> (Vec<A>, bool) {
     let (mut lists, mut ended) = (Vec::new(), false);
-    for answer in answers(&file(series, name)) {
-        let answer = answer.expect("a message");
-        assert!(answer.sequence == 1 && !ended);
-        match answer.content {
+    for reply in replies(&file(series, name)) {
+        let reply = reply.expect("a message");
+        assert!(reply.sequence == 1 && !ended);
+        match reply.content {
             Content::Data { command, attributes } => {
-                assert_eq!(command, answered_by);
+                assert_eq!(command, reply_command);
                 lists.push(A::read(attributes).expect("attributes"));
             }
             Content::End(None) => ended = true,
@@ -36,23 +36,23 @@ fn lists<A: Attributes>(series: &str, name: &str, answered_by: u8) -> (Vec<A>, b
     (lists, ended)
 }
 
-fn the_only<A: Attributes>(series: &str, name: &str, answered_by: u8) -> A {
-    let (mut lists, ended) = lists(series, name, answered_by);
+fn the_only<A: Attributes>(series: &str, name: &str, reply_command: u8) -> A {
+    let (mut lists, ended) = lists(series, name, reply_command);
     assert!(lists.len() == 1 && !ended);
     lists.remove(0)
 }
 
 fn the_list(series: &str, name: &str, command: Command) -> Vec<CommandAttrs> {
-    let (lists, ended) = lists(series, name, command.answered_by().number());
+    let (lists, ended) = lists(series, name, command.reply_command().number());
     assert!(ended);
     lists
 }
 
 fn one_answer(series: &str, name: &str, check: impl FnOnce(Content<'_>)) {
     let bytes = file(series, name);
-    let mut answers = answers(&bytes);
-    check(answers.next().expect("an answer").expect("a message").content);
-    assert!(answers.next().is_none());
+    let mut replies = replies(&bytes);
+    check(replies.next().expect("an answer").expect("a message").content);
+    assert!(replies.next().is_none());
 }
 
 fn name(text: &str) -> Option<Name> {

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 
 use ipvs_sys::uapi::{Command, CommandAttrs, IPVS_CMD_ATTR_DEST, IPVS_CMD_ATTR_SERVICE, InfoAttrs};
 use ipvs_sys::wire::{Attributes, Wire};
-use ipvs_sys::{Connection, Malformed, Namespace, Request};
+use ipvs_sys::{DecodeError, Namespace, Request, Socket};
 
 use crate::change::Change;
 use crate::connections::Connections;
@@ -21,7 +21,7 @@ use crate::state::{DestinationState, ServiceState, State};
 use crate::stats::Counters;
 use crate::timeouts::Timeouts;
 
-/// A connection to the kernel's IPVS in one network namespace. One per thread.
+/// A socket to the kernel's IPVS in one network namespace. One per thread.
 ///
 /// ```no_run
 /// use ipvs::{Change, Client, Destination, Director, Forwarding, Scheduler, Service, ServiceKey};
@@ -39,10 +39,10 @@ use crate::timeouts::Timeouts;
 /// ```
 #[derive(Debug)]
 pub struct Client {
-    connection: Connection,
+    socket: Socket,
     /// A second socket for the dumps of destinations: after the long one of the services the kernel makes large datagrams
     /// for the first, and clears each, also for the few destinations of a service.
-    details: Option<Connection>,
+    details: Option<Socket>,
     /// The namespace that was asked for, if one was.
     namespace: Option<File>,
     counters: Counters,
@@ -62,11 +62,11 @@ impl Client {
 
     fn connect(namespace: Option<&Namespace>) -> Result<Self, Error> {
         let opened = match namespace {
-            Some(namespace) => namespace.within(|| Ok((Connection::open()?, File::open(OWN_NAMESPACE).ok()))),
-            None => Ok(Connection::open().map(|connection| (connection, None))),
+            Some(namespace) => namespace.within(|| Ok((Socket::open()?, File::open(OWN_NAMESPACE).ok()))),
+            None => Ok(Socket::open().map(|socket| (socket, None))),
         };
-        let opened = opened.and_then(|opened| opened).map(|(connection, namespace)| Self {
-            connection,
+        let opened = opened.and_then(|opened| opened).map(|(socket, namespace)| Self {
+            socket,
             details: None,
             namespace,
             counters: Counters::Read,
@@ -82,7 +82,7 @@ impl Client {
 
     /// Version and connection-table size.
     pub fn info(&mut self) -> Result<Info, Error> {
-        self.connection
+        self.socket
             .get::<InfoAttrs>(&Request::new(Command::GetInfo))
             .map(Info::from)
             .map_err(|error| Error::asking("read version and table size", error))
@@ -90,7 +90,7 @@ impl Client {
 
     /// Connection timeouts.
     pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
-        self.connection
+        self.socket
             .get::<CommandAttrs>(&Request::new(Command::GetConfig))
             .map(Timeouts::from)
             .map_err(|error| Error::asking("read the timeouts", error))
@@ -100,7 +100,7 @@ impl Client {
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
         let read = |bytes: &[u8]| Ok(CommandAttrs::read(bytes)?.daemon.and_then(SyncDaemon::from_attributes));
         let mut daemons = Vec::new();
-        dump(&mut self.connection, &Request::new(Command::GetDaemon), &mut daemons, read)
+        dump(&mut self.socket, &Request::new(Command::GetDaemon), &mut daemons, read)
             .map_err(|error| Error::asking("read the sync daemons", error))?;
         Ok(daemons)
     }
@@ -112,7 +112,7 @@ impl Client {
         // Since 7.1 the kernel makes its table larger or smaller a moment after services came or went. A list that is
         // read just then lacks some and has others twice, and nothing says so. But then its order changes, too: the
         // same list twice is a whole one.
-        let readings = if ipvs_sys::kernel_release() < (7, 1) { 1 } else { MOST_READINGS };
+        let readings = if ipvs_sys::kernel_version() < (7, 1) { 1 } else { MOST_READINGS };
         whole(readings, || self.read_services(), |state| state.service.key)
     }
 
@@ -120,7 +120,7 @@ impl Client {
         let counters = self.counters;
         let read = |bytes: &[u8]| read_one(bytes, IPVS_CMD_ATTR_SERVICE, |bytes| ServiceState::read(bytes, counters));
         let mut services = Vec::new();
-        dump(&mut self.connection, &Request::new(Command::GetService), &mut services, read)
+        dump(&mut self.socket, &Request::new(Command::GetService), &mut services, read)
             .map_err(|error| Error::asking("read the services", error))?;
         Ok(services)
     }
@@ -132,11 +132,9 @@ impl Client {
         let counters = self.counters;
         let read = |bytes: &[u8]| {
             read_one(bytes, IPVS_CMD_ATTR_SERVICE, |bytes| ServiceState::read(bytes, counters))?
-                .ok_or(Malformed::new("there is no service in it"))
+                .ok_or(DecodeError::new("there is no service in it"))
         };
-        self.connection
-            .get_with(&request, read)
-            .map_err(|error| Error::asking(format_args!("read service {key}"), error))
+        self.socket.get_with(&request, read).map_err(|error| Error::asking(format_args!("read service {key}"), error))
     }
 
     /// The destinations of a service, the newest first. Of a service that does not exist there are none.
@@ -161,15 +159,15 @@ impl Client {
             .map_err(|error| Error::asking(format_args!("read the servers of {key}"), error))?;
         keep_first(destinations, |state| state.destination.key);
         if destinations.len() < MANY {
-            self.details.take_if(|details| details.has_room_for_large());
+            self.details.take_if(|details| details.expects_large_datagrams());
         }
         Ok(())
     }
 
-    fn details(&mut self) -> Result<&mut Connection, ipvs_sys::Error> {
+    fn details(&mut self) -> Result<&mut Socket, ipvs_sys::Error> {
         let details = match self.details.take() {
             Some(details) => details,
-            None => self.in_namespace(|| self.connection.beside())??,
+            None => self.in_namespace(|| self.socket.open_again())??,
         };
         Ok(self.details.insert(details))
     }
@@ -181,7 +179,7 @@ impl Client {
     fn in_namespace<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, ipvs_sys::Error> {
         let asked = match &self.namespace {
             Some(namespace) => namespace.try_clone(),
-            None => self.connection.namespace().map(File::from),
+            None => self.socket.namespace().map(File::from),
         };
         match asked {
             Ok(namespace) if !is_own(&namespace) => {
@@ -236,7 +234,7 @@ impl Director for Client {
             change.validate().map_err(|why| Error::invalid(change, why))?;
         }
         let refused = self
-            .connection
+            .socket
             .submit(changes)
             .map_err(|error| Error::asking(format_args!("carry out {} changes", changes.len()), error))?;
         Ok(refused.into_iter().map(|(index, error)| (index, Error::refused(&changes[index], error))).collect())
@@ -272,8 +270,8 @@ fn whole<T, K: Copy + Ord + Hash, E>(
 fn read_one<T>(
     bytes: &[u8],
     wanted: u16,
-    read: impl Fn(&[u8]) -> Result<T, Malformed>,
-) -> Result<Option<T>, Malformed> {
+    read: impl Fn(&[u8]) -> Result<T, DecodeError>,
+) -> Result<Option<T>, DecodeError> {
     let mut list = None;
     CommandAttrs::each(bytes, |number, value| {
         if number == wanted {
@@ -286,16 +284,16 @@ fn read_one<T>(
 
 /// Read a list behind what is in `items`.
 fn dump<T>(
-    connection: &mut Connection,
+    socket: &mut Socket,
     request: &Request,
     items: &mut Vec<T>,
-    read: impl Fn(&[u8]) -> Result<Option<T>, Malformed>,
+    read: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
 ) -> Result<(), ipvs_sys::Error> {
     let start = items.len();
-    let had_room = connection.has_room_for_large();
+    let had_room = socket.expects_large_datagrams();
     let mut once = || {
         items.truncate(start);
-        let mut dump = connection.dump(request)?;
+        let mut dump = socket.dump(request)?;
         let mut next = || {
             dump.next_with(|bytes| {
                 items.extend(read(bytes)?);
@@ -307,7 +305,7 @@ fn dump<T>(
     };
     match once() {
         // A datagram that was cut, of a kernel that makes larger ones than all we know. Now there is room.
-        Err(ipvs_sys::Error::Malformed { .. }) if !had_room => once(),
+        Err(ipvs_sys::Error::Decode { .. }) if !had_room => once(),
         result => result,
     }
 }

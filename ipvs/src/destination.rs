@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use ipvs_sys::Malformed;
+use ipvs_sys::DecodeError;
 use ipvs_sys::uapi::{
     DestAttrs, IP_VS_CONN_F_BYPASS, IP_VS_CONN_F_DROUTE, IP_VS_CONN_F_FWD_MASK, IP_VS_CONN_F_LOCALNODE,
     IP_VS_CONN_F_MASQ, IP_VS_CONN_F_TUNNEL, IP_VS_CONN_F_TUNNEL_TYPE_GRE, IP_VS_CONN_F_TUNNEL_TYPE_GUE,
@@ -231,8 +231,8 @@ impl Destination {
     pub(crate) fn read<'a>(
         bytes: &'a [u8],
         service: Family,
-        mut others: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
-    ) -> Result<Self, Malformed> {
+        mut others: impl FnMut(u16, &'a [u8]) -> Result<(), DecodeError>,
+    ) -> Result<Self, DecodeError> {
         let (mut address, mut port, mut family) = (Address::default(), Be16(0), 0);
         let (mut method, mut tunnel_type, mut tunnel_port, mut tunnel_flags) = (0, 0, Be16(0), 0);
         let (mut weight, mut upper_threshold, mut lower_threshold) = (0, 0, 0);

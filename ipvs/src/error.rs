@@ -180,7 +180,7 @@ impl Error {
 fn general(cause: &ipvs_sys::Error) -> ErrorKind {
     match cause {
         ipvs_sys::Error::NoFamily => ErrorKind::NotLoaded,
-        ipvs_sys::Error::Malformed { .. } | ipvs_sys::Error::Timeout(_) | ipvs_sys::Error::AnswersLost(_) => {
+        ipvs_sys::Error::Decode { .. } | ipvs_sys::Error::Timeout(_) | ipvs_sys::Error::RepliesLost(_) => {
             ErrorKind::NoAnswer
         }
         ipvs_sys::Error::Refused { refusal, .. } => match refusal.errno {

@@ -2,7 +2,7 @@
 
 use std::mem::ManuallyDrop;
 
-use ipvs_sys::Ask;
+use ipvs_sys::ToRequest;
 use ipvs_sys::uapi::{Command, DaemonAttrs, IPVS_CMD_ATTR_DAEMON, IPVS_CMD_ATTR_DEST, IPVS_CMD_ATTR_SERVICE};
 use ipvs_sys::wire::Attributes;
 
@@ -10,7 +10,7 @@ use crate::change::Change;
 
 /// Every list is written where it is made: `CommandAttrs`, which has room for everything, would be filled, moved and
 /// dropped for each change.
-impl Ask for Change {
+impl ToRequest for Change {
     fn command(&self) -> Command {
         self.command()
     }

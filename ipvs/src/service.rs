@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use ipvs_sys::Malformed;
+use ipvs_sys::DecodeError;
 use ipvs_sys::uapi::{
     IP_VS_SVC_F_HASHED, IP_VS_SVC_F_ONEPACKET, IP_VS_SVC_F_PERSISTENT, IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2,
     IP_VS_SVC_F_SCHED3, IPVS_SVC_ATTR_ADDR, IPVS_SVC_ATTR_AF, IPVS_SVC_ATTR_FLAGS, IPVS_SVC_ATTR_FWMARK,
@@ -190,8 +190,8 @@ impl Service {
     #[inline]
     pub(crate) fn read<'a>(
         bytes: &'a [u8],
-        mut others: impl FnMut(u16, &'a [u8]) -> Result<(), Malformed>,
-    ) -> Result<Self, Malformed> {
+        mut others: impl FnMut(u16, &'a [u8]) -> Result<(), DecodeError>,
+    ) -> Result<Self, DecodeError> {
         let (mut af, mut protocol, mut address, mut port, mut mark) = (AF_INET, 0, Address::default(), Be16(0), 0);
         let (mut scheduler, mut engine) = (Name::default(), Name::default());
         let (mut bits, mut timeout, mut netmask) = (0, 0, None);

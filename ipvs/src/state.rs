@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use ipvs_sys::Malformed;
+use ipvs_sys::DecodeError;
 use ipvs_sys::uapi::{
     IPVS_DEST_ATTR_ACTIVE_CONNS, IPVS_DEST_ATTR_INACT_CONNS, IPVS_DEST_ATTR_PERSIST_CONNS, IPVS_DEST_ATTR_STATS,
     IPVS_DEST_ATTR_STATS64, IPVS_SVC_ATTR_STATS, IPVS_SVC_ATTR_STATS64,
@@ -141,7 +141,7 @@ pub struct DestinationState {
 
 impl ServiceState {
     /// What the kernel says of a service; its destinations are to be asked for.
-    pub(crate) fn read(bytes: &[u8], counters: Counters) -> Result<Self, Malformed> {
+    pub(crate) fn read(bytes: &[u8], counters: Counters) -> Result<Self, DecodeError> {
         let (mut stats, mut unknown) = (Seen::default(), Unknown::default());
         let service = Service::read(bytes, |number, value| {
             match number {
@@ -158,7 +158,7 @@ impl ServiceState {
 impl DestinationState {
     /// What the kernel says of a destination of a service of that family.
     #[inline]
-    pub(crate) fn read(bytes: &[u8], service: Family, counters: Counters) -> Result<Self, Malformed> {
+    pub(crate) fn read(bytes: &[u8], service: Family, counters: Counters) -> Result<Self, DecodeError> {
         let (mut active_connections, mut inactive_connections, mut persistent_connections) = (0, 0, 0);
         let (mut stats, mut unknown) = (Seen::default(), Unknown::default());
         let destination = Destination::read(bytes, service, |number, value| {

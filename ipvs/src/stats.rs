@@ -1,6 +1,6 @@
 //! Counters and rates.
 
-use ipvs_sys::Malformed;
+use ipvs_sys::DecodeError;
 use ipvs_sys::uapi::{
     IPVS_STATS_ATTR_CONNS, IPVS_STATS_ATTR_CPS, IPVS_STATS_ATTR_INBPS, IPVS_STATS_ATTR_INBYTES, IPVS_STATS_ATTR_INPKTS,
     IPVS_STATS_ATTR_INPPS, IPVS_STATS_ATTR_OUTBPS, IPVS_STATS_ATTR_OUTBYTES, IPVS_STATS_ATTR_OUTPKTS,
@@ -74,7 +74,7 @@ pub(crate) struct Seen<'a> {
 
 impl Seen<'_> {
     #[inline]
-    pub(crate) fn read(&self, counters: Counters) -> Result<Stats, Malformed> {
+    pub(crate) fn read(&self, counters: Counters) -> Result<Stats, DecodeError> {
         match counters {
             Counters::Leave => Ok(Stats::default()),
             Counters::Read if self.whole.is_empty() => read(self.short),
@@ -83,7 +83,7 @@ impl Seen<'_> {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Stats, Malformed> {
+fn read(bytes: &[u8]) -> Result<Stats, DecodeError> {
     let mut stats = Stats::default();
     StatsAttrs::each(bytes, |number, value| {
         let place = match number {

@@ -1,7 +1,7 @@
 //! A table is restored, listed in three ways, and flushed, by each program in its turn.
 
 use anyhow::{Result, ensure};
-use ipvs_sys::Connection;
+use ipvs_sys::Socket;
 use ipvs_tests::harness::Test;
 use ipvs_tests::oracle::table::table;
 
@@ -76,7 +76,7 @@ fn look(program: Program, size: Size, text: &str) -> Result<()> {
 fn held(program: Program, text: &str) -> Result<String> {
     namespace::fresh(|| {
         time::take_time(program.command().arg("-R"), text)?;
-        table(&mut Connection::open()?)
+        table(&mut Socket::open()?)
     })
 }
 

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use ipvs_sys::uapi::{Command, CommandAttrs, DestAttrs, ServiceAttrs};
 use ipvs_sys::wire::{Address, Be16, FlagsMask, Name};
-use ipvs_sys::{Connection, Request};
+use ipvs_sys::{Request, Socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
 use rustix::net::{
@@ -300,7 +300,7 @@ fn set_server(words: &Words<'_>) -> Result<()> {
 }
 
 fn submit(command: Command, attributes: CommandAttrs) -> Result<()> {
-    match Connection::open()?.submit([Request { command, attributes }])?.pop() {
+    match Socket::open()?.submit([Request { command, attributes }])?.pop() {
         Some((_, refusal)) => Err(refusal.into()),
         None => Ok(()),
     }
@@ -309,7 +309,7 @@ fn submit(command: Command, attributes: CommandAttrs) -> Result<()> {
 fn wait(words: &Words<'_>) -> Result<()> {
     let wanted = (u64::from(words.number("conns")?.unwrap_or(0)), u64::from(words.number("inpkts")?.unwrap_or(0)));
     let deadline = Instant::now() + ESTIMATOR;
-    let mut connection = Connection::open()?;
+    let mut connection = Socket::open()?;
     loop {
         let seen = totals(&mut connection)?;
         if seen.0 >= wanted.0 && seen.1 >= wanted.1 {
@@ -323,7 +323,7 @@ fn wait(words: &Words<'_>) -> Result<()> {
 }
 
 /// Connections and incoming packets of all services.
-fn totals(connection: &mut Connection) -> Result<(u64, u64)> {
+fn totals(connection: &mut Socket) -> Result<(u64, u64)> {
     let mut totals = (0, 0);
     for service in connection.dump(&Request::new(Command::GetService))? {
         let stats = service?.service.and_then(|service| service.stats64).unwrap_or_default();

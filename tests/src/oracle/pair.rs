@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ipvs_sys::uapi::{Command as Ask, CommandAttrs, IP_VS_SVC_F_HASHED, ServiceAttrs};
-use ipvs_sys::{Connection, Request};
+use ipvs_sys::{Request, Socket};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::run;
@@ -38,7 +38,7 @@ struct Half {
     /// Where the libraries are that only it has.
     libraries: Option<PathBuf>,
     netns: Netns,
-    connection: Connection,
+    connection: Socket,
 }
 
 /// Which of the two.
@@ -150,7 +150,7 @@ impl Pair {
 impl Half {
     fn new(name: &str, libraries: Option<PathBuf>) -> Result<Half> {
         let netns = Netns::new(name)?;
-        let connection = netns.enter(Connection::open)?;
+        let connection = netns.enter(Socket::open)?;
         Ok(Half { program: Path::new(FOLDER).join(name).join("ipvsadm"), libraries, netns, connection })
     }
 
@@ -164,7 +164,7 @@ fn request(command: Ask, service: Option<ServiceAttrs>, rest: CommandAttrs) -> R
     Request { command, attributes: CommandAttrs { service, ..rest } }
 }
 
-fn submit(connection: &mut Connection, requests: impl IntoIterator<Item = Request>) -> Result<()> {
+fn submit(connection: &mut Socket, requests: impl IntoIterator<Item = Request>) -> Result<()> {
     let refused = connection.submit(requests)?;
     ensure!(refused.is_empty(), "the kernel does not take back what it told: {refused:?}");
     Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ipvs_sys::Connection;
+use ipvs_sys::Socket;
 
 use super::actions::Traffic;
 use super::case::Case;
@@ -94,6 +94,6 @@ pub fn transcript(side: &str, case: &Case) -> Result<Transcript> {
             }
             outcomes.push(outcome);
         }
-        Ok(Transcript { outcomes, table: table(&mut Connection::open()?)? })
+        Ok(Transcript { outcomes, table: table(&mut Socket::open()?)? })
     })
 }

@@ -6,12 +6,12 @@ use std::io::Read;
 
 use anyhow::{Context, Result};
 use ipvs_sys::uapi::{Command, CommandAttrs, ServiceAttrs};
-use ipvs_sys::{Connection, Request};
+use ipvs_sys::{Request, Socket};
 
 use super::mask::Mask;
 
 /// The whole of it; services, whose order is random, sorted. Counters change by themselves, and are left out.
-pub fn table(connection: &mut Connection) -> Result<String> {
+pub fn table(connection: &mut Socket) -> Result<String> {
     let mut services = Vec::new();
     for service in dump(connection, Command::GetService, None)? {
         let mut service = service.service.context("a service without attributes")?;
@@ -45,7 +45,7 @@ fn own_table() -> std::io::Result<String> {
     Ok(if rest == 0 { Mask::SortServices.apply(&text) } else { "more than a page\n".to_owned() })
 }
 
-pub(super) fn dump(connection: &mut Connection, what: Command, of: Option<ServiceAttrs>) -> Result<Vec<CommandAttrs>> {
+pub(super) fn dump(connection: &mut Socket, what: Command, of: Option<ServiceAttrs>) -> Result<Vec<CommandAttrs>> {
     let request = Request { command: what, attributes: CommandAttrs { service: of, ..CommandAttrs::default() } };
     Ok(connection.dump(&request)?.collect::<Result<_, _>>()?)
 }

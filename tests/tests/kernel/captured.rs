@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ipvs::rules::{Numeric, read_config};
 use ipvs::{Client, Director, ServiceKey};
-use ipvs_sys::controller::{self, FamilyAttrs};
-use ipvs_sys::message::{Content, answers};
+use ipvs_sys::family::{self, FamilyAttrs};
+use ipvs_sys::message::{Content, replies};
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
 use ipvs_sys::wire::{Attributes, Name, Wire};
 use ipvs_tests::host::kernel::running;
@@ -51,7 +51,7 @@ captured![
 fn what_was_captured_is_what_the_kernel_says() {
     director();
     let socket = Socket::open();
-    let family = socket.ask(controller::CONTROLLER, libc::NLM_F_REQUEST, controller::GET_FAMILY, &family_request());
+    let family = socket.ask(family::GENL_ID_CTRL, libc::NLM_F_REQUEST, family::CTRL_CMD_GETFAMILY, &family_request());
     let id = family_id(&family);
     let ask = |command: Command, flags: i32, attributes: &CommandAttrs| {
         socket.ask(id, libc::NLM_F_REQUEST | flags, command.number(), attributes)
@@ -184,7 +184,7 @@ fn family_request() -> FamilyAttrs {
 }
 
 fn family_id(said: &[u8]) -> u16 {
-    match answers(said).next().unwrap().unwrap().content {
+    match replies(said).next().unwrap().unwrap().content {
         Content::Data { attributes, .. } => FamilyAttrs::read(attributes).unwrap().id.unwrap(),
         other => panic!("{other:?}"),
     }
@@ -192,7 +192,7 @@ fn family_id(said: &[u8]) -> u16 {
 
 /// What is said, in the order of the words: that of services means nothing. Without what is another every time.
 fn meaning(name: &str, said: &[u8]) -> Vec<String> {
-    let answers = answers(said).map(|answer| match answer.unwrap().content {
+    let replies = replies(said).map(|reply| match reply.unwrap().content {
         Content::Data { attributes, .. } => match name {
             "family" => format!("{:?}", FamilyAttrs { id: None, ..FamilyAttrs::read(attributes).unwrap() }),
             "info" => format!("{:?}", InfoAttrs { conn_tab_size: None, ..InfoAttrs::read(attributes).unwrap() }),
@@ -208,7 +208,7 @@ fn meaning(name: &str, said: &[u8]) -> Vec<String> {
         },
         other => format!("{other:?}"),
     });
-    let mut meaning: Vec<String> = answers.collect();
+    let mut meaning: Vec<String> = replies.collect();
     meaning.sort_unstable();
     meaning
 }

@@ -4,7 +4,7 @@ mod files;
 mod ldirectord;
 mod salt;
 
-use ipvs_sys::Connection;
+use ipvs_sys::Socket;
 use ipvs_tests::harness::Test;
 use ipvs_tests::host::reference::Ipvsadm;
 use ipvs_tests::lab::topology::Host;
@@ -37,5 +37,5 @@ impl Side {
 
 /// What the kernel holds for a host.
 fn held(host: &Host) -> String {
-    host.enter(|| table::table(&mut Connection::open()?)).unwrap()
+    host.enter(|| table::table(&mut Socket::open()?)).unwrap()
 }

@@ -9,7 +9,7 @@ use ipvs::{
 };
 use ipvs_sys::uapi::{Command, DaemonAttrs, DestAttrs, IP_VS_SVC_F_PERSISTENT, ServiceAttrs};
 use ipvs_sys::wire::{Address, Be16, FlagsMask};
-use ipvs_sys::{Connection, Request};
+use ipvs_sys::{Request, Socket};
 use ipvs_tests::host::kernel::running;
 
 use super::{add, ip, server, services, web, web6};
@@ -45,7 +45,7 @@ fn invalid(change: Change, why: Invalid) {
 
 #[track_caller]
 fn answer(request: Request) -> Option<i32> {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     let refused = connection.submit([request]).unwrap();
     errnos(&refused).first().map(|(_, errno)| *errno)
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use ipvs_sys::uapi::{Command, ServiceAttrs};
 use ipvs_sys::wire::{Name, Wire, write_attribute};
-use ipvs_sys::{BATCH, Connection, Error, Namespace, Refusal, Request};
+use ipvs_sys::{BATCH, Error, Namespace, Refusal, Request, Socket};
 
 use super::{about, add_services, dest, errnos, master, new_service, ports, settle, works};
 
@@ -22,13 +22,13 @@ ipvs_tests::tests! {
 }
 
 fn nothing_at_all() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     assert!(connection.submit([] as [Request; 0]).unwrap().is_empty());
     works(&mut connection);
 }
 
 fn in_order() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     let refused = connection.submit([
         new_service(1),
         dest(Command::NewDest, 1, 7),
@@ -44,7 +44,7 @@ fn in_order() {
 }
 
 fn a_refusal_does_not_stop_the_others() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     let refused = connection.submit([
         new_service(1),
         new_service(1),
@@ -63,7 +63,7 @@ fn a_refusal_does_not_stop_the_others() {
 
 /// Every seventh service is there already.
 fn refusals_by_index_in_many_batches() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     let requests = (0..1000u16).map(|i| new_service(if i % 7 == 6 { 1 } else { i + 1 }));
     let refused = connection.submit(requests).unwrap();
     let expected: Vec<(usize, i32)> = (6..1000).step_by(7).map(|index| (index, libc::EEXIST)).collect();
@@ -74,7 +74,7 @@ fn refusals_by_index_in_many_batches() {
 
 /// The last request of a batch is the one that asks for an answer; around it, each length once.
 fn the_last_of_a_batch() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     for count in [1, 2, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH, 3 * BATCH + 1] {
         let requests = (1..=count).map(|port| new_service(if port == count { 1 } else { port as u16 }));
         let refused = connection.submit(requests.chain((count == 1).then(|| new_service(1)))).unwrap();
@@ -100,7 +100,7 @@ fn refusal(error: &Error) -> &Refusal {
 }
 
 fn the_kernels_own_sentence() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     let refused = connection.submit([new_service(1), explained(), new_service(1)]).unwrap();
     let [(1, explained), (2, exists)] = &refused[..] else { panic!("{refused:?}") };
     // Behind the headers of netlink (16), generic netlink (4) and the daemon (4), and the daemon's state (8).
@@ -130,7 +130,7 @@ fn batches_of_nothing_but_refusals() {
 
 /// Each of them is answered at length, all before the first answer is read.
 fn nothing_but_refusals(count: usize) {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     let refused = connection.submit(std::iter::repeat_with(explained).take(count)).unwrap();
     assert_eq!(errnos(&refused), (0..count).map(|index| (index, libc::EINVAL)).collect::<Vec<_>>());
     assert!(refused.iter().all(|(_, error)| refusal(error).message.is_some()));
@@ -139,7 +139,7 @@ fn nothing_but_refusals(count: usize) {
 
 /// The kernel would send each of them back, and the answers would not fit into the receive buffer.
 fn refusals_of_long_requests() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     add_services(&mut connection, 1);
     // An attribute that no kernel knows, nor this library.
     let mut bytes = Vec::new();
@@ -156,13 +156,13 @@ fn refusals_of_long_requests() {
 
 /// With a receive buffer that holds a handful of answers. The kernel carries out everything all the same.
 fn lost_answers_are_told() {
-    let mut connection = with_small_buffer(|| Connection::open().unwrap());
+    let mut connection = with_small_buffer(|| Socket::open().unwrap());
     add_services(&mut connection, 1);
     let requests = (1..=100).map(|port| new_service(if port % 2 == 0 { port } else { 1 }));
     let error = connection.submit(requests).unwrap_err();
-    assert!(matches!(error, Error::AnswersLost(Command::NewService)), "{error}");
+    assert!(matches!(error, Error::RepliesLost(Command::NewService)), "{error}");
     assert_eq!(error.to_string(), "IPVS_CMD_NEW_SERVICE: answers were lost; read the table again to see what was done");
-    let mut other = Connection::open().unwrap();
+    let mut other = Socket::open().unwrap();
     settle(&mut other);
     assert_eq!(ports(&mut other).len(), 51);
     // What was not lost is still in the socket, and must not be taken for the answers to what is asked next.

@@ -1,7 +1,7 @@
 //! A sync daemon that is stopped before its thread has run: the kernel then stops it and gives no answer.
 
 use ipvs_sys::uapi::Command;
-use ipvs_sys::{Connection, Request};
+use ipvs_sys::{Request, Socket};
 
 use super::{errnos, master, new_service, ports, submit, works};
 
@@ -16,12 +16,12 @@ ipvs_tests::tests! {
 const OFTEN: usize = 50;
 
 #[track_caller]
-fn none_runs(connection: &mut Connection) {
+fn none_runs(connection: &mut Socket) {
     assert_eq!(connection.dump(&Request::new(Command::GetDaemon)).unwrap().count(), 0);
 }
 
 fn stopped_right_behind_its_start() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     for _ in 0..OFTEN {
         submit(&mut connection, [master(Command::NewDaemon), master(Command::DelDaemon)]);
         none_runs(&mut connection);
@@ -29,7 +29,7 @@ fn stopped_right_behind_its_start() {
 }
 
 fn stopped_right_after_its_start() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     for _ in 0..OFTEN {
         submit(&mut connection, [master(Command::NewDaemon)]);
         submit(&mut connection, [master(Command::DelDaemon)]);
@@ -38,7 +38,7 @@ fn stopped_right_after_its_start() {
 }
 
 fn stopped_in_the_middle_of_a_batch() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     for _ in 0..OFTEN {
         submit(
             &mut connection,
@@ -51,7 +51,7 @@ fn stopped_in_the_middle_of_a_batch() {
 
 /// The second is refused, be it the last of its batch or not.
 fn stopped_twice() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     let stop = || master(Command::DelDaemon);
     let refused = connection.submit([master(Command::NewDaemon), stop(), stop()]).unwrap();
     assert_eq!(errnos(&refused), [(2, libc::ESRCH)]);

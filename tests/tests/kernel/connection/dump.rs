@@ -1,7 +1,7 @@
 //! Whole lists, of one datagram and of many; and those that nobody reads to their end.
 
 use ipvs_sys::uapi::Command;
-use ipvs_sys::{Connection, Request};
+use ipvs_sys::{Request, Socket};
 
 use super::{about, add_services, dest, new_service, ports, submit, works};
 
@@ -23,34 +23,34 @@ ipvs_tests::tests! {
 const SMALL: usize = 4096;
 
 fn an_empty_list() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     assert_eq!(ports(&mut connection), vec![0; 0]);
     works(&mut connection);
 }
 
 fn a_list_of_many_datagrams() {
-    whole(Connection::open().unwrap());
+    whole(Socket::open().unwrap());
 }
 
 fn a_list_in_small_datagrams() {
-    whole(Connection::with_datagrams(SMALL).unwrap());
+    whole(Socket::open_with_datagram_size(SMALL).unwrap());
 }
 
 /// No kernel known makes a datagram for which there is no room.
 fn a_list_whose_datagrams_are_cut() {
-    add_services(&mut Connection::open().unwrap(), 100);
-    let mut connection = Connection::with_datagrams(1024).unwrap();
-    let list = |connection: &mut Connection| -> Result<Vec<_>, _> {
+    add_services(&mut Socket::open().unwrap(), 100);
+    let mut connection = Socket::open_with_datagram_size(1024).unwrap();
+    let list = |connection: &mut Socket| -> Result<Vec<_>, _> {
         connection.dump(&Request::new(Command::GetService)).unwrap().collect()
     };
     let error = list(&mut connection).unwrap_err();
     assert!(error.to_string().ends_with("datagram larger than the buffer"), "{error}");
-    assert!(connection.has_room_for_large());
+    assert!(connection.expects_large_datagrams());
     assert_eq!(list(&mut connection).unwrap().len(), 100);
 }
 
 /// 1000 services are more than 300 KB.
-fn whole(mut connection: Connection) {
+fn whole(mut connection: Socket) {
     add_services(&mut connection, 1000);
     let expected: Vec<u16> = (1..=1000).collect();
     assert_eq!(ports(&mut connection), expected);
@@ -59,11 +59,11 @@ fn whole(mut connection: Connection) {
 }
 
 fn the_servers_of_a_service() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     add_services(&mut connection, 2);
     submit(&mut connection, (1..=1000).map(|number| dest(Command::NewDest, 1, number)));
     submit(&mut connection, [dest(Command::NewDest, 2, 7)]);
-    let servers = |connection: &mut Connection, port| -> Vec<[u8; 4]> {
+    let servers = |connection: &mut Socket, port| -> Vec<[u8; 4]> {
         let dump = connection.dump(&about(Command::GetDest, port)).unwrap();
         dump.map(|answer| answer.unwrap().dest.unwrap().addr.unwrap().v4().octets()).collect()
     };
@@ -75,13 +75,13 @@ fn the_servers_of_a_service() {
 
 /// Not refused: only the service itself can tell that it is not there.
 fn the_servers_of_no_service() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     assert_eq!(connection.dump(&about(Command::GetDest, 1)).unwrap().count(), 0);
     works(&mut connection);
 }
 
 fn what_cannot_be_dumped() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     for command in [Command::GetInfo, Command::GetConfig] {
         let mut dump = connection.dump(&Request::new(command)).unwrap();
         assert_eq!(dump.next().unwrap().unwrap_err().errno(), Some(libc::EOPNOTSUPP));
@@ -91,15 +91,15 @@ fn what_cannot_be_dumped() {
 }
 
 fn a_list_that_is_dropped_is_out_of_the_way() {
-    dropped(Connection::open().unwrap());
+    dropped(Socket::open().unwrap());
 }
 
 fn a_list_that_is_dropped_is_out_of_the_way_in_small_datagrams() {
-    dropped(Connection::with_datagrams(SMALL).unwrap());
+    dropped(Socket::open_with_datagram_size(SMALL).unwrap());
 }
 
 /// The kernel refuses a second list on a socket while the first is being read.
-fn dropped(mut connection: Connection) {
+fn dropped(mut connection: Socket) {
     add_services(&mut connection, 400);
     submit(&mut connection, (1..=400).map(|number| dest(Command::NewDest, 1, number)));
     for list in [Request::new(Command::GetService), about(Command::GetDest, 1)] {
@@ -118,7 +118,7 @@ fn dropped(mut connection: Connection) {
 }
 
 fn two_lists_at_once() {
-    let (mut one, mut other) = (Connection::open().unwrap(), Connection::open().unwrap());
+    let (mut one, mut other) = (Socket::open().unwrap(), Socket::open().unwrap());
     add_services(&mut one, 400);
     let (request, mut pairs) = (Request::new(Command::GetService), 0);
     for (a, b) in one.dump(&request).unwrap().zip(other.dump(&request).unwrap()) {
@@ -129,7 +129,7 @@ fn two_lists_at_once() {
 }
 
 fn a_change_while_a_list_is_read() {
-    let (mut one, mut other) = (Connection::open().unwrap(), Connection::open().unwrap());
+    let (mut one, mut other) = (Socket::open().unwrap(), Socket::open().unwrap());
     // More than is received with one system call.
     add_services(&mut one, 2000);
     let request = Request::new(Command::GetService);

@@ -1,7 +1,7 @@
 //! One question, one answer.
 
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
-use ipvs_sys::{Connection, Request};
+use ipvs_sys::{Request, Socket};
 
 use super::{about, add_services, works};
 
@@ -14,14 +14,14 @@ ipvs_tests::tests! {
 }
 
 fn what_the_kernel_is() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     let info: InfoAttrs = connection.get(&Request::new(Command::GetInfo)).unwrap();
     assert_eq!(info.version, Some(0x01_02_01));
     assert!(info.conn_tab_size.is_some() && info.unknown.is_empty(), "{info:?}");
 }
 
 fn the_timeouts() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     let timeouts: CommandAttrs = connection.get(&Request::new(Command::GetConfig)).unwrap();
     assert_eq!(
         timeouts,
@@ -35,7 +35,7 @@ fn the_timeouts() {
 }
 
 fn one_service() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     add_services(&mut connection, 3);
     let answer: CommandAttrs = connection.get(&about(Command::GetService, 2)).unwrap();
     let service = answer.service.unwrap();
@@ -46,7 +46,7 @@ fn one_service() {
 }
 
 fn a_service_that_is_not_there() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     let error = connection.get::<CommandAttrs>(&about(Command::GetService, 1)).unwrap_err();
     assert_eq!(error.to_string(), "IPVS_CMD_GET_SERVICE: No such process (os error 3)");
     assert_eq!(error.errno(), Some(libc::ESRCH));
@@ -54,7 +54,7 @@ fn a_service_that_is_not_there() {
 }
 
 fn what_can_only_be_dumped() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     for command in [Command::GetDest, Command::GetDaemon] {
         let error = connection.get::<CommandAttrs>(&about(command, 1)).unwrap_err();
         assert_eq!(error.errno(), Some(libc::EOPNOTSUPP), "{error}");

@@ -1,4 +1,4 @@
-//! `ipvs_sys::Connection`: what is asked is done, what is refused is told, and nothing is left lying in the socket.
+//! `ipvs_sys::Socket`: what is asked is done, what is refused is told, and nothing is left lying in the socket.
 
 pub(crate) mod batch;
 mod daemon;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs};
 use ipvs_sys::wire::{Be16, FlagsMask, Name};
-use ipvs_sys::{Connection, Error, Request};
+use ipvs_sys::{Error, Request, Socket};
 use ipvs_tests::harness::Test;
 use ipvs_tests::host::kernel::running;
 use ipvs_tests::wait;
@@ -88,14 +88,14 @@ pub(crate) fn master(command: Command) -> Request {
 
 /// Carries out requests of which none may be refused.
 #[track_caller]
-fn submit(connection: &mut Connection, requests: impl IntoIterator<Item = Request>) {
+fn submit(connection: &mut Socket, requests: impl IntoIterator<Item = Request>) {
     let refused = connection.submit(requests).unwrap();
     assert!(refused.is_empty(), "{refused:?}");
 }
 
 /// Adds services at ports 1, 2, 3, … of 192.0.2.1.
 #[track_caller]
-fn add_services(connection: &mut Connection, count: u16) {
+fn add_services(connection: &mut Socket, count: u16) {
     submit(connection, (1..=count).map(new_service));
     settle(connection);
 }
@@ -103,7 +103,7 @@ fn add_services(connection: &mut Connection, count: u16) {
 /// Waits until the kernel has fitted its table to what is in it, as it does a moment after services came or went, since
 /// 7.1. A list that is read meanwhile lacks some and has others twice.
 #[track_caller]
-fn settle(connection: &mut Connection) {
+fn settle(connection: &mut Socket) {
     if running() < (7, 1) {
         return;
     }
@@ -120,14 +120,14 @@ fn settle(connection: &mut Connection) {
 }
 
 #[track_caller]
-fn ports_as_they_come(connection: &mut Connection) -> Vec<u16> {
+fn ports_as_they_come(connection: &mut Socket) -> Vec<u16> {
     let dump = connection.dump(&Request::new(Command::GetService)).unwrap();
     dump.map(|answer| answer.unwrap().service.unwrap().port.unwrap().0).collect()
 }
 
 /// The ports of all services, sorted.
 #[track_caller]
-fn ports(connection: &mut Connection) -> Vec<u16> {
+fn ports(connection: &mut Socket) -> Vec<u16> {
     let mut ports = ports_as_they_come(connection);
     ports.sort_unstable();
     ports
@@ -135,7 +135,7 @@ fn ports(connection: &mut Connection) -> Vec<u16> {
 
 /// A question and its answer show that nothing is left in the socket that does not belong there.
 #[track_caller]
-fn works(connection: &mut Connection) {
+fn works(connection: &mut Socket) {
     let info: InfoAttrs = connection.get(&Request::new(Command::GetInfo)).unwrap();
     assert_eq!(info.version, Some(0x01_02_01));
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ipvs_sys::{Connection, Error, Namespace};
+use ipvs_sys::{Error, Namespace, Socket};
 use ipvs_tests::lab::topology::Lab;
 
 use super::{add_services, ports, works};
@@ -25,27 +25,27 @@ fn own() -> PathBuf {
 #[track_caller]
 fn holds_three(namespace: &Namespace) {
     let before = own();
-    let mut there = Connection::open_in(namespace).unwrap();
+    let mut there = Socket::open_in(namespace).unwrap();
     assert_eq!(own(), before);
     assert_eq!(ports(&mut there), [1, 2, 3]);
-    assert_eq!(ports(&mut Connection::open().unwrap()), vec![0; 0]);
+    assert_eq!(ports(&mut Socket::open().unwrap()), vec![0; 0]);
 }
 
 fn by_name() {
     let blue = Lab::new().unwrap().host("blue").unwrap();
-    blue.enter(|| add_services(&mut Connection::open().unwrap(), 3));
+    blue.enter(|| add_services(&mut Socket::open().unwrap(), 3));
     holds_three(&Namespace::Name("blue".to_owned()));
 }
 
 fn by_path() {
     let blue = Lab::new().unwrap().host("blue").unwrap();
-    blue.enter(|| add_services(&mut Connection::open().unwrap(), 3));
+    blue.enter(|| add_services(&mut Socket::open().unwrap(), 3));
     holds_three(&Namespace::Path("/run/netns/blue".into()));
 }
 
 fn by_process() {
     let blue = Lab::new().unwrap().host("blue").unwrap();
-    blue.enter(|| add_services(&mut Connection::open().unwrap(), 3));
+    blue.enter(|| add_services(&mut Socket::open().unwrap(), 3));
     let process = blue.start("sleep 60");
     holds_three(&Namespace::Pid(process.pid().as_raw_nonzero().get().try_into().unwrap()));
 }
@@ -53,11 +53,11 @@ fn by_process() {
 #[track_caller]
 fn cannot_be_entered(namespace: Namespace, why: &str) {
     let before = own();
-    let error = Connection::open_in(&namespace).unwrap_err();
+    let error = Socket::open_in(&namespace).unwrap_err();
     assert!(matches!(error, Error::Namespace { .. }), "{error:?}");
     assert_eq!(error.to_string(), why);
     assert_eq!(own(), before);
-    works(&mut Connection::open().unwrap());
+    works(&mut Socket::open().unwrap());
 }
 
 fn a_namespace_that_is_not_there() {
@@ -79,7 +79,7 @@ fn a_file_that_is_no_network_namespace() {
 /// A socket stays where it was opened, whoever uses it.
 fn from_another_thread() {
     let blue = Lab::new().unwrap().host("blue").unwrap();
-    let mut there = Connection::open_in(&Namespace::Name("blue".to_owned())).unwrap();
+    let mut there = Socket::open_in(&Namespace::Name("blue".to_owned())).unwrap();
     let mut there = std::thread::spawn(move || {
         add_services(&mut there, 3);
         there
@@ -87,15 +87,15 @@ fn from_another_thread() {
     .join()
     .unwrap();
     assert_eq!(ports(&mut there), [1, 2, 3]);
-    assert_eq!(blue.enter(|| ports(&mut Connection::open().unwrap())), [1, 2, 3]);
-    assert_eq!(ports(&mut Connection::open().unwrap()), vec![0; 0]);
+    assert_eq!(blue.enter(|| ports(&mut Socket::open().unwrap())), [1, 2, 3]);
+    assert_eq!(ports(&mut Socket::open().unwrap()), vec![0; 0]);
 }
 
 fn many_at_once() {
     let lab = Lab::new().unwrap();
     let names = ["red", "green", "blue"];
     let _hosts = lab.hosts(names).unwrap();
-    let mut directors = names.map(|name| Connection::open_in(&Namespace::Name(name.to_owned())).unwrap());
+    let mut directors = names.map(|name| Socket::open_in(&Namespace::Name(name.to_owned())).unwrap());
     for (count, director) in (1..).zip(&mut directors) {
         add_services(director, count);
     }

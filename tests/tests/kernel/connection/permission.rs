@@ -3,7 +3,7 @@
 use std::fs;
 
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
-use ipvs_sys::{Connection, Request};
+use ipvs_sys::{Request, Socket};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities, set_capabilities, unshare_unsafe};
 
 use super::{errnos, new_service, works};
@@ -27,7 +27,7 @@ pub(crate) fn without_net_admin<T: Send>(act: impl FnOnce() -> T + Send) -> T {
 }
 
 #[track_caller]
-fn may_nothing(connection: &mut Connection) {
+fn may_nothing(connection: &mut Socket) {
     let error = connection.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
     assert_eq!(error.to_string(), "IPVS_CMD_GET_INFO: Operation not permitted (os error 1)");
     let error = connection.get::<CommandAttrs>(&Request::new(Command::GetConfig)).unwrap_err();
@@ -45,13 +45,13 @@ fn may_nothing(connection: &mut Connection) {
 }
 
 fn without_the_capability() {
-    without_net_admin(|| may_nothing(&mut Connection::open().unwrap()));
-    works(&mut Connection::open().unwrap());
+    without_net_admin(|| may_nothing(&mut Socket::open().unwrap()));
+    works(&mut Socket::open().unwrap());
 }
 
 /// Whoever opened the socket.
 fn the_capability_is_asked_for_with_every_message() {
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     works(&mut connection);
     without_net_admin(|| may_nothing(&mut connection));
     works(&mut connection);
@@ -62,5 +62,5 @@ fn root_of_a_user_namespace() {
     unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }.unwrap();
     fs::write("/proc/self/uid_map", "0 0 1").unwrap();
     assert!(capabilities(None).unwrap().effective.contains(CapabilitySet::NET_ADMIN));
-    may_nothing(&mut Connection::open().unwrap());
+    may_nothing(&mut Socket::open().unwrap());
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
-use ipvs_sys::{Connection, Error, Request};
+use ipvs_sys::{Error, Request, Socket};
 use ipvs_tests::guest::modules;
 
 use super::{about, add_services, errnos, new_service, ports, settle, submit, works};
@@ -18,8 +18,8 @@ ipvs_tests::tests! {
 }
 
 /// A connection that knows a number which is no longer true.
-fn stale() -> Connection {
-    let mut connection = Connection::open().unwrap();
+fn stale() -> Socket {
+    let mut connection = Socket::open().unwrap();
     works(&mut connection);
     let family = format!("{connection:?}");
     modules::unload("ip_vs").unwrap().load().unwrap();
@@ -35,7 +35,7 @@ fn a_question_finds_the_new_number() {
 
 fn a_list_finds_the_new_number() {
     let mut connection = stale();
-    add_services(&mut Connection::open().unwrap(), 400);
+    add_services(&mut Socket::open().unwrap(), 400);
     assert_eq!(ports(&mut connection).len(), 400);
     submit(&mut connection, [Request::new(Command::Flush)]);
 
@@ -73,7 +73,7 @@ fn the_kernel_loads_the_module_by_itself() {
     let away = modules::unload("ip_vs").unwrap();
     assert!(!modules::loaded().unwrap().contains("ip_vs"));
     // Opening asks nothing yet.
-    let mut connection = Connection::open().unwrap();
+    let mut connection = Socket::open().unwrap();
     assert!(!modules::loaded().unwrap().contains("ip_vs"));
     works(&mut connection);
     assert!(modules::loaded().unwrap().contains("ip_vs"));
@@ -81,11 +81,11 @@ fn the_kernel_loads_the_module_by_itself() {
 }
 
 fn no_module_and_no_way_to_get_it() {
-    let mut known = Connection::open().unwrap();
+    let mut known = Socket::open().unwrap();
     works(&mut known);
     let away = modules::unload("ip_vs").unwrap().for_good().unwrap();
     let started = Instant::now();
-    for connection in [&mut known, &mut Connection::open().unwrap()] {
+    for connection in [&mut known, &mut Socket::open().unwrap()] {
         let error = connection.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
         assert_eq!(error.to_string(), "the kernel has no IPVS: module ip_vs is not loaded");
         let error = connection.submit([new_service(1)]).unwrap_err();

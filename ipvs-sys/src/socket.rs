@@ -10,11 +10,11 @@ use neli::consts::socket::{Msg, NlFamily};
 use neli::socket::NlSocket;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use crate::controller::{self, FamilyAttrs};
-use crate::error::{Error, Refusal};
+use crate::error::{DecodeError, Error, Refusal};
+use crate::family::{self, FamilyAttrs};
 use crate::inbox::Inbox;
-use crate::malformed::Malformed;
-use crate::message::{Ask, Content, Head, Request, ask_for_answer, readdress, write_message};
+
+use crate::message::{Content, Head, Request, ToRequest, readdress, request_ack, write_message};
 use crate::namespace::Namespace;
 use crate::sys;
 use crate::uapi::{Command, CommandAttrs, FAMILY_NAME, FAMILY_VERSION};
@@ -36,8 +36,8 @@ const DATAGRAM_ELSEWHERE: usize = 8192;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A netlink socket that speaks to IPVS in the network namespace in which it was opened. One per thread.
-pub struct Connection {
-    socket: NlSocket,
+pub struct Socket {
+    netlink: NlSocket,
     /// The family's number. It changes with every reload of the module, so it is asked for again after an `ENOENT`.
     family: Option<u16>,
     sequence: u32,
@@ -46,21 +46,18 @@ pub struct Connection {
     inbox: Inbox,
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection")
-            .field("family", &self.family)
-            .field("sequence", &self.sequence)
-            .finish_non_exhaustive()
+        f.debug_struct("Socket").field("family", &self.family).field("sequence", &self.sequence).finish_non_exhaustive()
     }
 }
 
-impl Connection {
+impl Socket {
     /// Connect in the namespace of the calling thread. Nothing is asked of the kernel yet; with the first request it
     /// loads the module ip_vs by itself.
     pub fn open() -> Result<Self, Error> {
         let fits = cfg!(target_pointer_width = "64") && sys::page_size() == PAGE;
-        Self::with_datagrams(if fits { DATAGRAM } else { DATAGRAM_ELSEWHERE })
+        Self::open_with_datagram_size(if fits { DATAGRAM } else { DATAGRAM_ELSEWHERE })
     }
 
     /// Connect in another namespace. The calling thread's is left as it was.
@@ -72,32 +69,32 @@ impl Connection {
     /// larger, there is room for the largest that the kernel makes: 32 KiB.
     ///
     /// What is larger is cut, and an error: [`open`](Self::open) has room for what the kernel makes at least.
-    pub fn with_datagrams(bytes: usize) -> Result<Self, Error> {
+    pub fn open_with_datagram_size(bytes: usize) -> Result<Self, Error> {
         let socket = NlSocket::new(NlFamily::Generic).map_err(Error::Socket)?;
         socket.enable_ext_ack(true).map_err(Error::Socket)?;
         sys::cap_ack(sys::borrow(&socket)).map_err(Error::Socket)?;
         set_socket_timeout(sys::borrow(&socket), Timeout::Recv, Some(PATIENCE)).map_err(|e| Error::Socket(e.into()))?;
-        Ok(Self { socket, family: None, sequence: 0, outbox: Vec::new(), inbox: Inbox::new(bytes) })
+        Ok(Self { netlink: socket, family: None, sequence: 0, outbox: Vec::new(), inbox: Inbox::new(bytes) })
     }
 
     /// Connect once more in the namespace of the calling thread, for the family that this connection knows already.
-    pub fn beside(&self) -> Result<Self, Error> {
+    pub fn open_again(&self) -> Result<Self, Error> {
         Ok(Self { family: self.family, ..Self::open()? })
     }
 
     /// Whether there has been a dump of many datagrams. From then on the kernel makes large ones for this connection,
     /// and clears each: right for another such dump, and several times too much for short ones.
-    pub fn has_room_for_large(&self) -> bool {
+    pub fn expects_large_datagrams(&self) -> bool {
         self.inbox.is_large()
     }
 
     /// The network namespace that the connection was opened in. Since 4.10, and only for those who have CAP_NET_ADMIN in
     /// it.
     pub fn namespace(&self) -> io::Result<OwnedFd> {
-        sys::namespace(sys::borrow(&self.socket))
+        sys::namespace(sys::borrow(&self.netlink))
     }
 
-    /// Ask for one thing: [`Command::GetService`], [`Command::GetConfig`] or [`Command::GetInfo`].
+    /// ToRequest for one thing: [`Command::GetService`], [`Command::GetConfig`] or [`Command::GetInfo`].
     pub fn get<A: Attributes>(&mut self, request: &Request) -> Result<A, Error> {
         self.get_with(request, A::read)
     }
@@ -106,7 +103,7 @@ impl Connection {
     pub fn get_with<T>(
         &mut self,
         request: &Request,
-        read: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+        read: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<T, Error> {
         let command = request.command;
         let sequence = self.send_alone(request, NlmF::empty())?;
@@ -114,10 +111,10 @@ impl Connection {
         loop {
             let refusal = match self.next_content(command, sequence)? {
                 Content::Data { attributes, .. } => {
-                    return read(attributes).map_err(|malformed| Error::Malformed { command, malformed });
+                    return read(attributes).map_err(|error| Error::Decode { command, error });
                 }
                 Content::Done | Content::End(_) => {
-                    return Err(Error::Malformed { command, malformed: Malformed::new("no data") });
+                    return Err(Error::Decode { command, error: DecodeError::new("no data") });
                 }
                 Content::Other => continue,
                 Content::Refused(refusal) => refusal,
@@ -129,7 +126,7 @@ impl Connection {
         }
     }
 
-    /// Ask for a whole list: [`Command::GetService`], [`Command::GetDest`] or [`Command::GetDaemon`].
+    /// ToRequest for a whole list: [`Command::GetService`], [`Command::GetDest`] or [`Command::GetDaemon`].
     ///
     /// What changes meanwhile may be missing or come twice, and nothing says so. Since 7.1 that is true of services that
     /// nobody touches, too, for a moment after others came or went: the kernel fits its table to their number. A list
@@ -138,14 +135,17 @@ impl Connection {
     /// A dump that is dropped before its end is read to the end.
     pub fn dump(&mut self, request: &Request) -> Result<Dump<'_>, Error> {
         let sequence = self.send_alone(request, NlmF::DUMP)?;
-        Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, connection: self })
+        Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, socket: self })
     }
 
     /// Carry out requests in order, in batches, and answer which of them the kernel refused, by index. A refusal does
     /// not keep the requests behind it from being carried out.
     ///
     /// An `Err` means that it is not known how far the work has come.
-    pub fn submit<R: Ask>(&mut self, requests: impl IntoIterator<Item = R>) -> Result<Vec<(usize, Error)>, Error> {
+    pub fn submit<R: ToRequest>(
+        &mut self,
+        requests: impl IntoIterator<Item = R>,
+    ) -> Result<Vec<(usize, Error)>, Error> {
         let mut requests = requests.into_iter();
         let mut commands = Vec::with_capacity(BATCH);
         let mut refused = Vec::new();
@@ -175,7 +175,7 @@ impl Connection {
     /// every error has been said (netlink_rcv_skb, af_netlink.c).
     fn write_batch(
         &mut self,
-        requests: impl Iterator<Item = impl Ask>,
+        requests: impl Iterator<Item = impl ToRequest>,
         commands: &mut Vec<Command>,
     ) -> Result<u32, Error> {
         /// More than most requests take.
@@ -198,7 +198,7 @@ impl Connection {
         match commands.last() {
             // Stopping a daemon whose thread has not run yet succeeds without any answer (EINTR), so it is no fence.
             Some(Command::DelDaemon) => drop(self.write(&Request::new(Command::GetInfo), NlmF::ACK)?),
-            Some(_) => ask_for_answer(&mut self.outbox[last..]),
+            Some(_) => request_ack(&mut self.outbox[last..]),
             None => {}
         }
         Ok(first)
@@ -211,9 +211,9 @@ impl Connection {
         let mut refusals = Vec::new();
         loop {
             self.fill_inbox(last)?;
-            let answer = self.inbox.next_answer().map_err(|malformed| Error::Malformed { command: last, malformed })?;
-            let index = answer.sequence.wrapping_sub(first) as usize;
-            match answer.content {
+            let reply = self.inbox.next_reply().map_err(|error| Error::Decode { command: last, error })?;
+            let index = reply.sequence.wrapping_sub(first) as usize;
+            match reply.content {
                 // An answer to something older, given up long ago.
                 _ if index > fence => {}
                 Content::Refused(refusal) => {
@@ -230,7 +230,7 @@ impl Connection {
         }
     }
 
-    fn write(&mut self, request: &impl Ask, flags: NlmF) -> Result<u32, Error> {
+    fn write(&mut self, request: &impl ToRequest, flags: NlmF) -> Result<u32, Error> {
         let command = request.command();
         let family = self.family(command)?;
         self.sequence = self.sequence.wrapping_add(1);
@@ -254,7 +254,7 @@ impl Connection {
     }
 
     fn send_outbox(&self) -> Result<(), Error> {
-        send(&self.socket, &self.outbox)
+        send(&self.netlink, &self.outbox)
     }
 
     /// `ENOENT` may mean that the module was loaded anew and the family has another number. If so, send the same bytes
@@ -273,27 +273,27 @@ impl Connection {
         Ok(true)
     }
 
-    /// Ask the controller for the family's number; the kernel loads ip_vs for that, should it not be there yet.
+    /// ToRequest the controller for the family's number; the kernel loads ip_vs for that, should it not be there yet.
     fn resolve(&mut self, command: Command) -> Result<u16, Error> {
         self.sequence = self.sequence.wrapping_add(1);
         let attributes = FamilyAttrs { name: Name::new(FAMILY_NAME.as_bytes()), ..Default::default() };
         let sequence = self.sequence;
         let head = Head {
-            family: controller::CONTROLLER,
+            family: family::GENL_ID_CTRL,
             flags: NlmF::empty(),
             sequence,
-            command: controller::GET_FAMILY,
-            version: controller::VERSION,
+            command: family::CTRL_CMD_GETFAMILY,
+            version: family::CTRL_VERSION,
         };
         let mut message = Vec::new();
         write_message(&mut message, head, |out| attributes.write(out));
-        send(&self.socket, &message)?;
+        send(&self.netlink, &message)?;
         loop {
             match self.next_content(command, sequence)? {
                 Content::Data { attributes, .. } => {
                     let family = FamilyAttrs::read(attributes)
-                        .and_then(|family| family.id.ok_or(Malformed::new("no family id")))
-                        .map_err(|malformed| Error::Malformed { command, malformed })?;
+                        .and_then(|family| family.id.ok_or(DecodeError::new("no family id")))
+                        .map_err(|error| Error::Decode { command, error })?;
                     self.family = Some(family);
                     return Ok(family);
                 }
@@ -308,26 +308,26 @@ impl Connection {
     fn next_content(&mut self, command: Command, sequence: u32) -> Result<Content<'_>, Error> {
         loop {
             self.fill_inbox(command)?;
-            if self.inbox.next_answers(sequence) {
+            if self.inbox.is_next_for(sequence) {
                 break;
             }
             // Belongs to something that was given up.
-            let _ = self.inbox.next_answer();
+            let _ = self.inbox.next_reply();
         }
-        let answer = self.inbox.next_answer().map_err(|malformed| Error::Malformed { command, malformed })?;
-        Ok(answer.content)
+        let reply = self.inbox.next_reply().map_err(|error| Error::Decode { command, error })?;
+        Ok(reply.content)
     }
 
     fn fill_inbox(&mut self, command: Command) -> Result<(), Error> {
         while self.inbox.is_empty() {
-            match self.inbox.receive(sys::borrow(&self.socket)) {
+            match self.inbox.receive(sys::borrow(&self.netlink)) {
                 Ok(()) => {}
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => {}
                     Some(libc::EAGAIN) => return Err(Error::Timeout(command)),
                     Some(libc::ENOBUFS) => {
-                        self.inbox.drain(sys::borrow(&self.socket));
-                        return Err(Error::AnswersLost(command));
+                        self.inbox.drain(sys::borrow(&self.netlink));
+                        return Err(Error::RepliesLost(command));
                     }
                     _ => return Err(Error::Socket(error)),
                 },
@@ -350,7 +350,7 @@ fn send(socket: &NlSocket, bytes: &[u8]) -> Result<(), Error> {
 /// The answers of a dump, one item each.
 #[derive(Debug)]
 pub struct Dump<'a> {
-    connection: &'a mut Connection,
+    socket: &'a mut Socket,
     command: Command,
     sequence: u32,
     state: DumpState,
@@ -369,14 +369,14 @@ enum DumpState {
 impl Dump<'_> {
     /// The next answer, of whose attributes ([`CommandAttrs`]) `read` makes what it wants; `None` at the end.
     #[inline]
-    pub fn next_with<T>(&mut self, read: impl FnOnce(&[u8]) -> Result<T, Malformed>) -> Result<Option<T>, Error> {
+    pub fn next_with<T>(&mut self, read: impl FnOnce(&[u8]) -> Result<T, DecodeError>) -> Result<Option<T>, Error> {
         let command = self.command;
         while matches!(self.state, DumpState::Fresh | DumpState::Running) {
             let fresh = self.state == DumpState::Fresh;
             // Whatever goes wrong ends it, but for an answer that cannot be read: more of them may come.
             self.state = DumpState::Ended;
-            let content = self.connection.next_content(command, self.sequence).inspect_err(|error| {
-                if let Error::Malformed { .. } = error {
+            let content = self.socket.next_content(command, self.sequence).inspect_err(|error| {
+                if let Error::Decode { .. } = error {
                     self.state = DumpState::Broken;
                 }
             })?;
@@ -384,7 +384,7 @@ impl Dump<'_> {
                 Content::Data { attributes, .. } => {
                     let item = read(attributes);
                     self.state = if item.is_ok() { DumpState::Running } else { DumpState::Broken };
-                    return item.map(Some).map_err(|malformed| Error::Malformed { command, malformed });
+                    return item.map(Some).map_err(|error| Error::Decode { command, error });
                 }
                 Content::Done | Content::Other => {
                     self.state = DumpState::Running;
@@ -395,7 +395,7 @@ impl Dump<'_> {
                 }
                 Content::Refused(refusal) => refusal,
             };
-            if !fresh || !self.connection.send_again_after(&refusal, command)? {
+            if !fresh || !self.socket.send_again_after(&refusal, command)? {
                 return Err(Error::Refused { command, refusal });
             }
             self.state = DumpState::Running;
@@ -416,9 +416,9 @@ impl Iterator for Dump<'_> {
 impl Drop for Dump<'_> {
     fn drop(&mut self) {
         while self.state != DumpState::Ended {
-            match self.connection.next_content(self.command, self.sequence) {
+            match self.socket.next_content(self.command, self.sequence) {
                 Ok(Content::End(_) | Content::Refused(_)) => self.state = DumpState::Ended,
-                Ok(_) | Err(Error::Malformed { .. }) => {}
+                Ok(_) | Err(Error::Decode { .. }) => {}
                 Err(_) => self.state = DumpState::Ended,
             }
         }

@@ -2,7 +2,7 @@
 
 /// The first two numbers of the release that runs: (6, 1) of `6.1.0-50-amd64`. A number that is missing is taken for the
 /// newest.
-pub fn kernel_release() -> (u32, u32) {
+pub fn kernel_version() -> (u32, u32) {
     parse(&rustix::system::uname().release().to_string_lossy())
 }
 

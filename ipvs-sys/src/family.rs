@@ -4,11 +4,11 @@ use crate::table::attributes;
 use crate::wire::Name;
 
 /// Message type of the controller itself (`GENL_ID_CTRL`).
-pub const CONTROLLER: u16 = 16;
+pub const GENL_ID_CTRL: u16 = 16;
 /// `CTRL_CMD_GETFAMILY`.
-pub const GET_FAMILY: u8 = 3;
+pub const CTRL_CMD_GETFAMILY: u8 = 3;
 /// The version that such requests carry.
-pub const VERSION: u8 = 2;
+pub const CTRL_VERSION: u8 = 2;
 
 attributes! {
     /// `CTRL_ATTR_*`, as far as they are needed.
