@@ -12,11 +12,11 @@ pub const CTRL_VERSION: u8 = 2;
 
 attributes! {
     /// `CTRL_ATTR_*`, as far as they are needed.
-    FamilyAttrs {
+    FamilyAttrs, FamilyAttr {
         /// Message type of the family; changes when its module is loaded anew.
-        1 CTRL_ATTR_FAMILY_ID => id: u16;
+        1 CTRL_ATTR_FAMILY_ID => Id, id: u16;
         /// Name of the family.
-        2 CTRL_ATTR_FAMILY_NAME => name: Name;
+        2 CTRL_ATTR_FAMILY_NAME => Name, name: Name;
         skip 3 CTRL_ATTR_VERSION;
         skip 4 CTRL_ATTR_HDRSIZE;
         skip 5 CTRL_ATTR_MAXATTR;

@@ -8,8 +8,8 @@
 macro_rules! attributes {
     (
         $(#[$meta:meta])*
-        $name:ident {
-            $( $(#[$row:meta])* $number:literal $kernel:ident => $field:ident: $wire:ty; )*
+        $name:ident, $one:ident {
+            $( $(#[$row:meta])* $number:literal $kernel:ident => $variant:ident, $field:ident: $wire:ty; )*
             $( skip $skipped_number:literal $skipped_kernel:ident; )*
         }
     ) => {
@@ -51,6 +51,12 @@ macro_rules! attributes {
                 $crate::wire::close_attribute(out, start);
             }
 
+            type View<'a> = &'a [u8];
+
+            fn view(bytes: &[u8]) -> Result<&[u8], $crate::error::DecodeError> {
+                Ok(bytes)
+            }
+
             fn read(bytes: &[u8]) -> Result<Self, $crate::error::DecodeError> {
                 let mut list = Self::default();
                 <Self as $crate::wire::Attributes>::each(bytes, |number, value| {
@@ -62,6 +68,41 @@ macro_rules! attributes {
                     Ok(())
                 })?;
                 Ok(list)
+            }
+        }
+
+        #[doc = concat!("One attribute of [`", stringify!($name), "`], as [`visit`](Self::visit) passes it.")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $one<'a> {
+            $( $(#[$row])* #[doc = concat!("\n\n`", stringify!($kernel), "`")]
+            $variant(<$wire as $crate::wire::Wire>::View<'a>), )*
+            /// Number and value of an attribute that this table does not know: a newer kernel's.
+            Unknown(u16, &'a [u8]),
+        }
+
+        impl<'a> $one<'a> {
+            /// Calls `visit` with each attribute of a list, in the order of the bytes. Of two with the same number the
+            /// kernel uses the last.
+            ///
+            /// Cheaper than reading the whole list where only some attributes are wanted. A `match` without `_` makes
+            /// the compiler name the places that have to read a new attribute.
+            ///
+            /// # Errors
+            ///
+            /// The bytes are no list of attributes, a value is too short, or `visit` fails. The error names the
+            /// attribute.
+            #[inline]
+            pub fn visit(
+                bytes: &'a [u8],
+                mut visit: impl FnMut(Self) -> Result<(), $crate::error::DecodeError>,
+            ) -> Result<(), $crate::error::DecodeError> {
+                <$name as $crate::wire::Attributes>::each(bytes, |number, value| {
+                    visit(match number {
+                        $( $number => Self::$variant(<$wire as $crate::wire::Wire>::view(value)?), )*
+                        $( $skipped_number => return Ok(()), )*
+                        _ => Self::Unknown(number, value),
+                    })
+                })
             }
         }
 

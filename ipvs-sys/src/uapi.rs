@@ -71,144 +71,144 @@ impl Command {
 
 attributes! {
     /// The first level of every message but the answer to [`Command::GetInfo`].
-    CommandAttrs {
+    CommandAttrs, CommandAttr {
         /// A virtual service.
-        1 IPVS_CMD_ATTR_SERVICE => service: ServiceAttrs;
+        1 IPVS_CMD_ATTR_SERVICE => Service, service: ServiceAttrs;
         /// A destination (real server).
-        2 IPVS_CMD_ATTR_DEST => dest: DestAttrs;
+        2 IPVS_CMD_ATTR_DEST => Dest, dest: DestAttrs;
         /// A sync daemon.
-        3 IPVS_CMD_ATTR_DAEMON => daemon: DaemonAttrs;
+        3 IPVS_CMD_ATTR_DAEMON => Daemon, daemon: DaemonAttrs;
         /// Seconds an established TCP connection may be idle.
-        4 IPVS_CMD_ATTR_TIMEOUT_TCP => timeout_tcp: u32;
+        4 IPVS_CMD_ATTR_TIMEOUT_TCP => TimeoutTcp, timeout_tcp: u32;
         /// Seconds a TCP connection is kept after a FIN.
-        5 IPVS_CMD_ATTR_TIMEOUT_TCP_FIN => timeout_tcp_fin: u32;
+        5 IPVS_CMD_ATTR_TIMEOUT_TCP_FIN => TimeoutTcpFin, timeout_tcp_fin: u32;
         /// Seconds a UDP flow may be idle.
-        6 IPVS_CMD_ATTR_TIMEOUT_UDP => timeout_udp: u32;
+        6 IPVS_CMD_ATTR_TIMEOUT_UDP => TimeoutUdp, timeout_udp: u32;
     }
 }
 
 attributes! {
     /// A virtual service. Identity: address family and either mark or protocol, address and port.
-    ServiceAttrs {
+    ServiceAttrs, ServiceAttr {
         /// `AF_INET` (2) or `AF_INET6` (10).
-        1 IPVS_SVC_ATTR_AF => af: u16;
+        1 IPVS_SVC_ATTR_AF => Af, af: u16;
         /// IP protocol number; the kernel takes any. Absent with a mark.
-        2 IPVS_SVC_ATTR_PROTOCOL => protocol: u16;
+        2 IPVS_SVC_ATTR_PROTOCOL => Protocol, protocol: u16;
         /// Virtual address; IPv4 in the first four bytes. Absent with a mark.
-        3 IPVS_SVC_ATTR_ADDR => addr: Address;
+        3 IPVS_SVC_ATTR_ADDR => Addr, addr: Address;
         /// Port, 0 for every port. Absent with a mark.
-        4 IPVS_SVC_ATTR_PORT => port: Be16;
+        4 IPVS_SVC_ATTR_PORT => Port, port: Be16;
         /// Firewall mark; 0 is not a mark.
-        5 IPVS_SVC_ATTR_FWMARK => fwmark: u32;
+        5 IPVS_SVC_ATTR_FWMARK => Fwmark, fwmark: u32;
         /// Scheduler: at most 15 bytes.
-        6 IPVS_SVC_ATTR_SCHED_NAME => sched_name: Name;
+        6 IPVS_SVC_ATTR_SCHED_NAME => SchedName, sched_name: Name;
         /// `IP_VS_SVC_F_*`, and which of them are meant.
-        7 IPVS_SVC_ATTR_FLAGS => flags: FlagsMask;
+        7 IPVS_SVC_ATTR_FLAGS => Flags, flags: FlagsMask;
         /// Persistence timeout in seconds.
-        8 IPVS_SVC_ATTR_TIMEOUT => timeout: u32;
+        8 IPVS_SVC_ATTR_TIMEOUT => Timeout, timeout: u32;
         /// Which clients persistence takes for one. IPv4: the mask in network byte order; IPv6: the prefix length.
-        9 IPVS_SVC_ATTR_NETMASK => netmask: u32;
+        9 IPVS_SVC_ATTR_NETMASK => Netmask, netmask: u32;
         /// Counters, the low 32 bits of some of them.
-        10 IPVS_SVC_ATTR_STATS => stats: StatsAttrs;
+        10 IPVS_SVC_ATTR_STATS => Stats, stats: StatsAttrs;
         /// Persistence engine: at most 16 bytes; "" is none.
-        11 IPVS_SVC_ATTR_PE_NAME => pe_name: Name;
+        11 IPVS_SVC_ATTR_PE_NAME => PeName, pe_name: Name;
         /// Counters whole; since 4.1.
-        12 IPVS_SVC_ATTR_STATS64 => stats64: StatsAttrs;
+        12 IPVS_SVC_ATTR_STATS64 => Stats64, stats64: StatsAttrs;
     }
 }
 
 attributes! {
     /// A destination (real server) of a service. Identity: address family, address and port.
-    DestAttrs {
+    DestAttrs, DestAttr {
         /// Address; IPv4 in the first four bytes.
-        1 IPVS_DEST_ATTR_ADDR => addr: Address;
+        1 IPVS_DEST_ATTR_ADDR => Addr, addr: Address;
         /// Port, 0 to keep the client's.
-        2 IPVS_DEST_ATTR_PORT => port: Be16;
+        2 IPVS_DEST_ATTR_PORT => Port, port: Be16;
         /// Forwarding method: `IP_VS_CONN_F_FWD_MASK`.
-        3 IPVS_DEST_ATTR_FWD_METHOD => fwd_method: u32;
+        3 IPVS_DEST_ATTR_FWD_METHOD => FwdMethod, fwd_method: u32;
         /// Weight; 0 takes no new connections.
-        4 IPVS_DEST_ATTR_WEIGHT => weight: u32;
+        4 IPVS_DEST_ATTR_WEIGHT => Weight, weight: u32;
         /// No new connections from this many on; 0 is no limit.
-        5 IPVS_DEST_ATTR_U_THRESH => u_thresh: u32;
+        5 IPVS_DEST_ATTR_U_THRESH => UThresh, u_thresh: u32;
         /// New connections again below this many; 0 is three quarters of the upper threshold.
-        6 IPVS_DEST_ATTR_L_THRESH => l_thresh: u32;
+        6 IPVS_DEST_ATTR_L_THRESH => LThresh, l_thresh: u32;
         /// Active connections.
-        7 IPVS_DEST_ATTR_ACTIVE_CONNS => active_conns: u32;
+        7 IPVS_DEST_ATTR_ACTIVE_CONNS => ActiveConns, active_conns: u32;
         /// Inactive connections.
-        8 IPVS_DEST_ATTR_INACT_CONNS => inact_conns: u32;
+        8 IPVS_DEST_ATTR_INACT_CONNS => InactConns, inact_conns: u32;
         /// Persistence templates.
-        9 IPVS_DEST_ATTR_PERSIST_CONNS => persist_conns: u32;
+        9 IPVS_DEST_ATTR_PERSIST_CONNS => PersistConns, persist_conns: u32;
         /// Counters, the low 32 bits of some of them.
-        10 IPVS_DEST_ATTR_STATS => stats: StatsAttrs;
+        10 IPVS_DEST_ATTR_STATS => Stats, stats: StatsAttrs;
         /// Address family; absent or 0 is the service's. Since 3.18.
-        11 IPVS_DEST_ATTR_ADDR_FAMILY => addr_family: u16;
+        11 IPVS_DEST_ATTR_ADDR_FAMILY => AddrFamily, addr_family: u16;
         /// Counters whole; since 4.1.
-        12 IPVS_DEST_ATTR_STATS64 => stats64: StatsAttrs;
+        12 IPVS_DEST_ATTR_STATS64 => Stats64, stats64: StatsAttrs;
         /// Tunnel type: `IP_VS_CONN_F_TUNNEL_TYPE_*`. Since 5.2.
-        13 IPVS_DEST_ATTR_TUN_TYPE => tun_type: u8;
+        13 IPVS_DEST_ATTR_TUN_TYPE => TunType, tun_type: u8;
         /// UDP port of the tunnel, for GUE. Since 5.2.
-        14 IPVS_DEST_ATTR_TUN_PORT => tun_port: Be16;
+        14 IPVS_DEST_ATTR_TUN_PORT => TunPort, tun_port: Be16;
         /// Tunnel checksums: `IP_VS_TUNNEL_ENCAP_FLAG_*`. Since 5.3.
-        15 IPVS_DEST_ATTR_TUN_FLAGS => tun_flags: u16;
+        15 IPVS_DEST_ATTR_TUN_FLAGS => TunFlags, tun_flags: u16;
     }
 }
 
 attributes! {
     /// A sync daemon. Identity: its state.
-    DaemonAttrs {
+    DaemonAttrs, DaemonAttr {
         /// `IP_VS_STATE_MASTER` or `IP_VS_STATE_BACKUP`.
-        1 IPVS_DAEMON_ATTR_STATE => state: u32;
+        1 IPVS_DAEMON_ATTR_STATE => State, state: u32;
         /// Multicast interface: at most 15 bytes.
-        2 IPVS_DAEMON_ATTR_MCAST_IFN => mcast_ifn: Name;
+        2 IPVS_DAEMON_ATTR_MCAST_IFN => McastIfn, mcast_ifn: Name;
         /// Sync id; 8 bits on the network.
-        3 IPVS_DAEMON_ATTR_SYNC_ID => sync_id: u32;
+        3 IPVS_DAEMON_ATTR_SYNC_ID => SyncId, sync_id: u32;
         /// Largest UDP payload of a sync message, in bytes. Since 4.3, like all that follow.
-        4 IPVS_DAEMON_ATTR_SYNC_MAXLEN => sync_maxlen: u16;
+        4 IPVS_DAEMON_ATTR_SYNC_MAXLEN => SyncMaxlen, sync_maxlen: u16;
         /// IPv4 multicast group.
-        5 IPVS_DAEMON_ATTR_MCAST_GROUP => mcast_group: Ipv4Addr;
+        5 IPVS_DAEMON_ATTR_MCAST_GROUP => McastGroup, mcast_group: Ipv4Addr;
         /// IPv6 multicast group.
-        6 IPVS_DAEMON_ATTR_MCAST_GROUP6 => mcast_group6: Ipv6Addr;
+        6 IPVS_DAEMON_ATTR_MCAST_GROUP6 => McastGroup6, mcast_group6: Ipv6Addr;
         /// Multicast port; in the machine's byte order, unlike every other port here.
-        7 IPVS_DAEMON_ATTR_MCAST_PORT => mcast_port: u16;
+        7 IPVS_DAEMON_ATTR_MCAST_PORT => McastPort, mcast_port: u16;
         /// Multicast time to live.
-        8 IPVS_DAEMON_ATTR_MCAST_TTL => mcast_ttl: u8;
+        8 IPVS_DAEMON_ATTR_MCAST_TTL => McastTtl, mcast_ttl: u8;
     }
 }
 
 attributes! {
     /// Counters and rates of a service or destination, as of the last run of the estimator (every 2 seconds).
-    StatsAttrs {
+    StatsAttrs, StatsAttr {
         /// Connections scheduled.
-        1 IPVS_STATS_ATTR_CONNS => conns: Counter;
+        1 IPVS_STATS_ATTR_CONNS => Conns, conns: Counter;
         /// Packets from clients.
-        2 IPVS_STATS_ATTR_INPKTS => inpkts: Counter;
+        2 IPVS_STATS_ATTR_INPKTS => Inpkts, inpkts: Counter;
         /// Packets to clients, as far as they pass the director.
-        3 IPVS_STATS_ATTR_OUTPKTS => outpkts: Counter;
+        3 IPVS_STATS_ATTR_OUTPKTS => Outpkts, outpkts: Counter;
         /// Bytes from clients.
-        4 IPVS_STATS_ATTR_INBYTES => inbytes: Counter;
+        4 IPVS_STATS_ATTR_INBYTES => Inbytes, inbytes: Counter;
         /// Bytes to clients, as far as they pass the director.
-        5 IPVS_STATS_ATTR_OUTBYTES => outbytes: Counter;
+        5 IPVS_STATS_ATTR_OUTBYTES => Outbytes, outbytes: Counter;
         /// Connections per second.
-        6 IPVS_STATS_ATTR_CPS => cps: Counter;
+        6 IPVS_STATS_ATTR_CPS => Cps, cps: Counter;
         /// Packets from clients per second.
-        7 IPVS_STATS_ATTR_INPPS => inpps: Counter;
+        7 IPVS_STATS_ATTR_INPPS => Inpps, inpps: Counter;
         /// Packets to clients per second.
-        8 IPVS_STATS_ATTR_OUTPPS => outpps: Counter;
+        8 IPVS_STATS_ATTR_OUTPPS => Outpps, outpps: Counter;
         /// Bytes from clients per second.
-        9 IPVS_STATS_ATTR_INBPS => inbps: Counter;
+        9 IPVS_STATS_ATTR_INBPS => Inbps, inbps: Counter;
         /// Bytes to clients per second.
-        10 IPVS_STATS_ATTR_OUTBPS => outbps: Counter;
+        10 IPVS_STATS_ATTR_OUTBPS => Outbps, outbps: Counter;
         skip 11 IPVS_STATS_ATTR_PAD;
     }
 }
 
 attributes! {
     /// The answer to [`Command::GetInfo`]; its numbers are its own.
-    InfoAttrs {
+    InfoAttrs, InfoAttr {
         /// Version of IPVS: 0x010201 is 1.2.1.
-        1 IPVS_INFO_ATTR_VERSION => version: u32;
+        1 IPVS_INFO_ATTR_VERSION => Version, version: u32;
         /// Buckets of the connection table: of the machine up to 7.0, of this namespace since 7.1.
-        2 IPVS_INFO_ATTR_CONN_TAB_SIZE => conn_tab_size: u32;
+        2 IPVS_INFO_ATTR_CONN_TAB_SIZE => ConnTabSize, conn_tab_size: u32;
     }
 }
 

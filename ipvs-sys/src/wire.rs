@@ -7,10 +7,27 @@ use crate::error::DecodeError;
 
 /// A value that an attribute can carry.
 pub trait Wire: Sized {
+    /// The value as a visitor of a list gets it: decoded, or the bytes if it is a list itself.
+    type View<'a>;
+
     /// Append the value as the attribute of that number.
     fn write_as(&self, number: u16, out: &mut Vec<u8>);
     /// Read the value. More bytes than needed are accepted, as the kernel does.
     fn read(bytes: &[u8]) -> Result<Self, DecodeError>;
+    /// Reads the value for a visitor.
+    fn view(bytes: &[u8]) -> Result<Self::View<'_>, DecodeError>;
+}
+
+/// A value that is read in one piece, which all are but lists.
+macro_rules! viewed_whole {
+    () => {
+        type View<'a> = Self;
+
+        #[inline]
+        fn view(bytes: &[u8]) -> Result<Self, DecodeError> {
+            Self::read(bytes)
+        }
+    };
 }
 
 /// A list of attributes, made by the `attributes!` table.
@@ -109,6 +126,7 @@ fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
 macro_rules! integers {
     ($($int:ty),*) => { $(
         impl Wire for $int {
+            viewed_whole!();
             fn write_as(&self, number: u16, out: &mut Vec<u8>) { write_fixed(out, number, self.to_ne_bytes()); }
             fn read(bytes: &[u8]) -> Result<Self, DecodeError> { exactly(bytes).map(<$int>::from_ne_bytes) }
         }
@@ -121,6 +139,7 @@ integers!(u8, u16, u32);
 pub struct Be16(pub u16);
 
 impl Wire for Be16 {
+    viewed_whole!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.0.to_be_bytes());
     }
@@ -134,6 +153,7 @@ impl Wire for Be16 {
 pub struct Counter(pub u64);
 
 impl Wire for Counter {
+    viewed_whole!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.0.to_ne_bytes());
     }
@@ -177,6 +197,7 @@ impl Address {
 }
 
 impl Wire for Address {
+    viewed_whole!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.0);
     }
@@ -194,6 +215,7 @@ impl Wire for Address {
 }
 
 impl Wire for Ipv4Addr {
+    viewed_whole!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.octets());
     }
@@ -203,6 +225,7 @@ impl Wire for Ipv4Addr {
 }
 
 impl Wire for Ipv6Addr {
+    viewed_whole!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.octets());
     }
@@ -221,6 +244,7 @@ pub struct FlagsMask {
 }
 
 impl Wire for FlagsMask {
+    viewed_whole!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         let [f0, f1, f2, f3] = self.flags.to_ne_bytes();
         let [m0, m1, m2, m3] = self.mask.to_ne_bytes();
@@ -294,6 +318,7 @@ impl fmt::Debug for Name {
 }
 
 impl Wire for Name {
+    viewed_whole!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_attribute(out, number, |out| {
             out.extend_from_slice(self.as_bytes());
