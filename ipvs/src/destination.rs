@@ -4,17 +4,15 @@ use std::num::NonZeroU16;
 
 use ipvs_sys::DecodeError;
 use ipvs_sys::uapi::{
-    DestAttrs, IP_VS_CONN_F_BYPASS, IP_VS_CONN_F_DROUTE, IP_VS_CONN_F_FWD_MASK, IP_VS_CONN_F_LOCALNODE,
+    DestAttr, DestAttrs, IP_VS_CONN_F_BYPASS, IP_VS_CONN_F_DROUTE, IP_VS_CONN_F_FWD_MASK, IP_VS_CONN_F_LOCALNODE,
     IP_VS_CONN_F_MASQ, IP_VS_CONN_F_TUNNEL, IP_VS_CONN_F_TUNNEL_TYPE_GRE, IP_VS_CONN_F_TUNNEL_TYPE_GUE,
-    IP_VS_CONN_F_TUNNEL_TYPE_IPIP, IP_VS_TUNNEL_ENCAP_FLAG_CSUM, IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM, IPVS_DEST_ATTR_ADDR,
-    IPVS_DEST_ATTR_ADDR_FAMILY, IPVS_DEST_ATTR_FWD_METHOD, IPVS_DEST_ATTR_L_THRESH, IPVS_DEST_ATTR_PORT,
-    IPVS_DEST_ATTR_TUN_FLAGS, IPVS_DEST_ATTR_TUN_PORT, IPVS_DEST_ATTR_TUN_TYPE, IPVS_DEST_ATTR_U_THRESH,
-    IPVS_DEST_ATTR_WEIGHT,
+    IP_VS_CONN_F_TUNNEL_TYPE_IPIP, IP_VS_TUNNEL_ENCAP_FLAG_CSUM, IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM,
 };
-use ipvs_sys::wire::{Address, Attributes, Be16, Unknown, Wire};
+use ipvs_sys::wire::{Address, Be16, Unknown};
 
 use crate::family::Family;
 use crate::key::{DestinationKey, KeyAttrs};
+use crate::stats::Seen;
 
 /// Checksums of a GUE tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -225,54 +223,69 @@ impl Destination {
         }
     }
 
-    /// What the kernel says of a destination of a service of that family. Absent attributes have their defaults;
-    /// nothing is refused. What is no setting is left to `others`.
+    /// Reads the attributes of a destination: its settings, and the rest. `service` is the family of its service. An
+    /// absent attribute has its default, and no value is refused.
     #[inline]
-    pub(crate) fn read<'a>(
-        bytes: &'a [u8],
-        service: Family,
-        mut others: impl FnMut(u16, &'a [u8]) -> Result<(), DecodeError>,
-    ) -> Result<Self, DecodeError> {
+    pub(crate) fn read(bytes: &[u8], service: Family) -> Result<(Self, Observed<'_>), DecodeError> {
         let (mut address, mut port, mut family) = (Address::default(), Be16(0), 0);
         let (mut method, mut tunnel_type, mut tunnel_port, mut tunnel_flags) = (0, 0, Be16(0), 0);
         let (mut weight, mut upper_threshold, mut lower_threshold) = (0, 0, 0);
-        DestAttrs::each(bytes, |number, value| {
-            match number {
-                IPVS_DEST_ATTR_ADDR => address = Wire::read(value)?,
-                IPVS_DEST_ATTR_PORT => port = Wire::read(value)?,
-                IPVS_DEST_ATTR_FWD_METHOD => method = Wire::read(value)?,
-                IPVS_DEST_ATTR_WEIGHT => weight = Wire::read(value)?,
-                IPVS_DEST_ATTR_U_THRESH => upper_threshold = Wire::read(value)?,
-                IPVS_DEST_ATTR_L_THRESH => lower_threshold = Wire::read(value)?,
-                IPVS_DEST_ATTR_ADDR_FAMILY => family = Wire::read(value)?,
-                IPVS_DEST_ATTR_TUN_TYPE => tunnel_type = Wire::read(value)?,
-                IPVS_DEST_ATTR_TUN_PORT => tunnel_port = Wire::read(value)?,
-                IPVS_DEST_ATTR_TUN_FLAGS => tunnel_flags = Wire::read(value)?,
-                _ => others(number, value)?,
+        let mut observed = Observed::default();
+        DestAttr::visit(bytes, |attribute| {
+            match attribute {
+                DestAttr::Addr(value) => address = value,
+                DestAttr::Port(value) => port = value,
+                DestAttr::FwdMethod(value) => method = value,
+                DestAttr::Weight(value) => weight = value,
+                DestAttr::UThresh(value) => upper_threshold = value,
+                DestAttr::LThresh(value) => lower_threshold = value,
+                DestAttr::ActiveConns(value) => observed.active_connections = value,
+                DestAttr::InactConns(value) => observed.inactive_connections = value,
+                DestAttr::PersistConns(value) => observed.persistent_connections = value,
+                DestAttr::Stats(list) => observed.stats.short = list,
+                DestAttr::AddrFamily(value) => family = value,
+                DestAttr::Stats64(list) => observed.stats.whole = list,
+                DestAttr::TunType(value) => tunnel_type = value,
+                DestAttr::TunPort(value) => tunnel_port = value,
+                DestAttr::TunFlags(value) => tunnel_flags = value,
+                DestAttr::Unknown(number, value) => observed.unknown.push(number, value),
             }
             Ok(())
         })?;
         // A kernel before 3.18 does not say the family.
         let family = if family == 0 { service } else { Family::from_number(family) };
         let tunnel = Tunnel::from_numbers(tunnel_type, tunnel_port.0, tunnel_flags);
-        Ok(Self {
+        let destination = Self {
             key: DestinationKey { address: family.address(address), port: port.0 },
             forwarding: Forwarding::from_numbers(method, tunnel),
             weight,
             upper_threshold,
             lower_threshold,
-        })
+        };
+        Ok((destination, observed))
     }
+}
+
+/// Attributes of a destination that are not settings.
+#[derive(Default)]
+pub(crate) struct Observed<'a> {
+    pub(crate) active_connections: u32,
+    pub(crate) inactive_connections: u32,
+    pub(crate) persistent_connections: u32,
+    pub(crate) stats: Seen<'a>,
+    pub(crate) unknown: Unknown,
 }
 
 #[cfg(test)]
 mod tests {
+    use ipvs_sys::wire::Attributes;
+
     use super::*;
 
     fn read(attributes: &DestAttrs, service: Family) -> Destination {
         let mut bytes = Vec::new();
         attributes.write(&mut bytes);
-        Destination::read(&bytes, service, |number, _| panic!("{number} is no setting")).expect("a destination")
+        Destination::read(&bytes, service).expect("a destination").0
     }
 
     fn all_methods() -> impl Iterator<Item = Forwarding> {

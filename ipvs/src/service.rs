@@ -6,15 +6,14 @@ use std::net::Ipv4Addr;
 use ipvs_sys::DecodeError;
 use ipvs_sys::uapi::{
     IP_VS_SVC_F_HASHED, IP_VS_SVC_F_ONEPACKET, IP_VS_SVC_F_PERSISTENT, IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2,
-    IP_VS_SVC_F_SCHED3, IPVS_SVC_ATTR_ADDR, IPVS_SVC_ATTR_AF, IPVS_SVC_ATTR_FLAGS, IPVS_SVC_ATTR_FWMARK,
-    IPVS_SVC_ATTR_NETMASK, IPVS_SVC_ATTR_PE_NAME, IPVS_SVC_ATTR_PORT, IPVS_SVC_ATTR_PROTOCOL, IPVS_SVC_ATTR_SCHED_NAME,
-    IPVS_SVC_ATTR_TIMEOUT, ServiceAttrs,
+    IP_VS_SVC_F_SCHED3, ServiceAttr, ServiceAttrs,
 };
-use ipvs_sys::wire::{Address, Attributes, Be16, FlagsMask, Name, Unknown, Wire};
+use ipvs_sys::wire::{Address, Be16, FlagsMask, Name, Unknown};
 
 use crate::family::{AF_INET, Family, Protocol};
 use crate::key::ServiceKey;
 use crate::name::{Engine, Scheduler};
+use crate::stats::Seen;
 
 bitflags::bitflags! {
     /// Flags that belong to the scheduler; what they mean, it decides. Bits that have no name yet are kept.
@@ -185,36 +184,36 @@ impl Service {
         }
     }
 
-    /// The service that the kernel describes. Absent attributes have their defaults; nothing is refused. What is no
-    /// setting is left to `others`.
+    /// Reads the attributes of a service: its settings, and the rest. An absent attribute has its default, and no value is
+    /// refused.
     #[inline]
-    pub(crate) fn read<'a>(
-        bytes: &'a [u8],
-        mut others: impl FnMut(u16, &'a [u8]) -> Result<(), DecodeError>,
-    ) -> Result<Self, DecodeError> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<(Self, Observed<'_>), DecodeError> {
         let (mut af, mut protocol, mut address, mut port, mut mark) = (AF_INET, 0, Address::default(), Be16(0), 0);
         let (mut scheduler, mut engine) = (Name::default(), Name::default());
         let (mut bits, mut timeout, mut netmask) = (0, 0, None);
-        ServiceAttrs::each(bytes, |number, value| {
-            match number {
-                IPVS_SVC_ATTR_AF => af = Wire::read(value)?,
-                IPVS_SVC_ATTR_PROTOCOL => protocol = Wire::read(value)?,
-                IPVS_SVC_ATTR_ADDR => address = Wire::read(value)?,
-                IPVS_SVC_ATTR_PORT => port = Wire::read(value)?,
-                IPVS_SVC_ATTR_FWMARK => mark = Wire::read(value)?,
-                IPVS_SVC_ATTR_SCHED_NAME => scheduler = Wire::read(value)?,
-                IPVS_SVC_ATTR_FLAGS => bits = FlagsMask::read(value)?.flags,
-                IPVS_SVC_ATTR_TIMEOUT => timeout = Wire::read(value)?,
-                IPVS_SVC_ATTR_NETMASK => netmask = Some(Wire::read(value)?),
-                IPVS_SVC_ATTR_PE_NAME => engine = Wire::read(value)?,
-                _ => others(number, value)?,
+        let mut observed = Observed::default();
+        ServiceAttr::visit(bytes, |attribute| {
+            match attribute {
+                ServiceAttr::Af(value) => af = value,
+                ServiceAttr::Protocol(value) => protocol = value,
+                ServiceAttr::Addr(value) => address = value,
+                ServiceAttr::Port(value) => port = value,
+                ServiceAttr::Fwmark(value) => mark = value,
+                ServiceAttr::SchedName(value) => scheduler = value,
+                ServiceAttr::Flags(value) => bits = value.flags,
+                ServiceAttr::Timeout(value) => timeout = value,
+                ServiceAttr::Netmask(value) => netmask = Some(value),
+                ServiceAttr::Stats(list) => observed.stats.short = list,
+                ServiceAttr::PeName(value) => engine = value,
+                ServiceAttr::Stats64(list) => observed.stats.whole = list,
+                ServiceAttr::Unknown(number, value) => observed.unknown.push(number, value),
             }
             Ok(())
         })?;
         let family = Family::from_number(af);
         let key = ServiceKey::fwmark(mark, family)
             .unwrap_or_else(|| ServiceKey::new(Protocol::from_number(protocol), family.address(address), port.0));
-        Ok(Self {
+        let service = Self {
             key,
             scheduler: if scheduler.is_empty() { Scheduler::NONE } else { Scheduler(scheduler) },
             flags: SchedulerFlags::from_bits_retain(bits & !SchedulerFlags::OTHERS),
@@ -222,20 +221,30 @@ impl Service {
             netmask: netmask.map_or(Netmask::host(family), |number| Netmask::from_number(number, family)),
             engine: (!engine.is_empty()).then_some(Engine(engine)),
             one_packet: bits & IP_VS_SVC_F_ONEPACKET != 0,
-        })
+        };
+        Ok((service, observed))
     }
+}
+
+/// Attributes of a service that are not settings.
+#[derive(Default)]
+pub(crate) struct Observed<'a> {
+    pub(crate) stats: Seen<'a>,
+    pub(crate) unknown: Unknown,
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv6Addr;
 
+    use ipvs_sys::wire::Attributes;
+
     use super::*;
 
     fn read(attributes: &ServiceAttrs) -> Service {
         let mut bytes = Vec::new();
         attributes.write(&mut bytes);
-        Service::read(&bytes, |number, _| panic!("{number} is no setting")).expect("a service")
+        Service::read(&bytes).expect("a service").0
     }
 
     fn v6(text: &str) -> Ipv6Addr {

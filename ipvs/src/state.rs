@@ -4,19 +4,15 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 use ipvs_sys::DecodeError;
-use ipvs_sys::uapi::{
-    IPVS_DEST_ATTR_ACTIVE_CONNS, IPVS_DEST_ATTR_INACT_CONNS, IPVS_DEST_ATTR_PERSIST_CONNS, IPVS_DEST_ATTR_STATS,
-    IPVS_DEST_ATTR_STATS64, IPVS_SVC_ATTR_STATS, IPVS_SVC_ATTR_STATS64,
-};
-use ipvs_sys::wire::{Unknown, Wire};
+use ipvs_sys::wire::Unknown;
 
 use crate::daemon::{Role, SyncDaemon};
-use crate::destination::Destination;
+use crate::destination::{self, Destination};
 use crate::family::Family;
 use crate::info::Info;
 use crate::key::{DestinationKey, ServiceKey};
-use crate::service::Service;
-use crate::stats::{Counters, Seen, Stats};
+use crate::service::{self, Service};
+use crate::stats::{Counters, Stats};
 use crate::timeouts::Timeouts;
 
 /// What a director should hold.
@@ -142,15 +138,7 @@ pub struct DestinationState {
 impl ServiceState {
     /// What the kernel says of a service; its destinations are to be asked for.
     pub(crate) fn read(bytes: &[u8], counters: Counters) -> Result<Self, DecodeError> {
-        let (mut stats, mut unknown) = (Seen::default(), Unknown::default());
-        let service = Service::read(bytes, |number, value| {
-            match number {
-                IPVS_SVC_ATTR_STATS => stats.short = value,
-                IPVS_SVC_ATTR_STATS64 => stats.whole = value,
-                _ => unknown.push(number, value),
-            }
-            Ok(())
-        })?;
+        let (service, service::Observed { stats, unknown }) = Service::read(bytes)?;
         Ok(Self { service, stats: stats.read(counters)?, destinations: Vec::new(), unknown })
     }
 }
@@ -159,19 +147,9 @@ impl DestinationState {
     /// What the kernel says of a destination of a service of that family.
     #[inline]
     pub(crate) fn read(bytes: &[u8], service: Family, counters: Counters) -> Result<Self, DecodeError> {
-        let (mut active_connections, mut inactive_connections, mut persistent_connections) = (0, 0, 0);
-        let (mut stats, mut unknown) = (Seen::default(), Unknown::default());
-        let destination = Destination::read(bytes, service, |number, value| {
-            match number {
-                IPVS_DEST_ATTR_ACTIVE_CONNS => active_connections = Wire::read(value)?,
-                IPVS_DEST_ATTR_INACT_CONNS => inactive_connections = Wire::read(value)?,
-                IPVS_DEST_ATTR_PERSIST_CONNS => persistent_connections = Wire::read(value)?,
-                IPVS_DEST_ATTR_STATS => stats.short = value,
-                IPVS_DEST_ATTR_STATS64 => stats.whole = value,
-                _ => unknown.push(number, value),
-            }
-            Ok(())
-        })?;
+        let (destination, observed) = Destination::read(bytes, service)?;
+        let destination::Observed { active_connections, inactive_connections, persistent_connections, stats, unknown } =
+            observed;
         let stats = stats.read(counters)?;
         Ok(Self { destination, active_connections, inactive_connections, persistent_connections, stats, unknown })
     }
@@ -201,36 +179,9 @@ impl From<&ServiceState> for ServiceConfig {
 
 #[cfg(test)]
 mod tests {
-    use ipvs_sys::uapi::{DestAttrs, ServiceAttrs};
-    use ipvs_sys::wire::{Attributes, write_attribute};
+    use ipvs_sys::wire::write_attribute;
 
     use super::*;
-
-    /// An attribute with its name, as long as the longest. A list of them is empty.
-    fn attributes<A: Attributes>() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
-        A::TABLE.iter().map(|(number, name)| {
-            let mut bytes = Vec::new();
-            let length = if name.contains("STATS") { 0 } else { 16 };
-            write_attribute(&mut bytes, *number, |out| out.extend_from_slice(&[0; 16][..length]));
-            (*name, bytes)
-        })
-    }
-
-    #[test]
-    fn every_attribute_of_a_service_is_read() {
-        for (name, bytes) in attributes::<ServiceAttrs>() {
-            let service = ServiceState::read(&bytes, Counters::Read).expect(name);
-            assert!(service.unknown.is_empty(), "{name} is not read");
-        }
-    }
-
-    #[test]
-    fn every_attribute_of_a_destination_is_read() {
-        for (name, bytes) in attributes::<DestAttrs>() {
-            let server = DestinationState::read(&bytes, Family::V4, Counters::Read).expect(name);
-            assert!(server.unknown.is_empty(), "{name} is not read");
-        }
-    }
 
     #[test]
     fn what_a_newer_kernel_says_is_kept() {

@@ -1,12 +1,8 @@
 //! Counters and rates.
 
 use ipvs_sys::DecodeError;
-use ipvs_sys::uapi::{
-    IPVS_STATS_ATTR_CONNS, IPVS_STATS_ATTR_CPS, IPVS_STATS_ATTR_INBPS, IPVS_STATS_ATTR_INBYTES, IPVS_STATS_ATTR_INPKTS,
-    IPVS_STATS_ATTR_INPPS, IPVS_STATS_ATTR_OUTBPS, IPVS_STATS_ATTR_OUTBYTES, IPVS_STATS_ATTR_OUTPKTS,
-    IPVS_STATS_ATTR_OUTPPS, StatsAttrs,
-};
-use ipvs_sys::wire::{Attributes, Counter, Wire};
+use ipvs_sys::uapi::StatsAttr;
+use ipvs_sys::wire::Counter;
 
 /// What went through a service or to a destination.
 ///
@@ -85,21 +81,20 @@ impl Seen<'_> {
 
 fn read(bytes: &[u8]) -> Result<Stats, DecodeError> {
     let mut stats = Stats::default();
-    StatsAttrs::each(bytes, |number, value| {
-        let place = match number {
-            IPVS_STATS_ATTR_CONNS => &mut stats.connections,
-            IPVS_STATS_ATTR_INPKTS => &mut stats.incoming_packets,
-            IPVS_STATS_ATTR_OUTPKTS => &mut stats.outgoing_packets,
-            IPVS_STATS_ATTR_INBYTES => &mut stats.incoming_bytes,
-            IPVS_STATS_ATTR_OUTBYTES => &mut stats.outgoing_bytes,
-            IPVS_STATS_ATTR_CPS => &mut stats.rates.connections,
-            IPVS_STATS_ATTR_INPPS => &mut stats.rates.incoming_packets,
-            IPVS_STATS_ATTR_OUTPPS => &mut stats.rates.outgoing_packets,
-            IPVS_STATS_ATTR_INBPS => &mut stats.rates.incoming_bytes,
-            IPVS_STATS_ATTR_OUTBPS => &mut stats.rates.outgoing_bytes,
-            _ => return Ok(()),
-        };
-        *place = Counter::read(value)?.0;
+    StatsAttr::visit(bytes, |attribute| {
+        match attribute {
+            StatsAttr::Conns(Counter(value)) => stats.connections = value,
+            StatsAttr::Inpkts(Counter(value)) => stats.incoming_packets = value,
+            StatsAttr::Outpkts(Counter(value)) => stats.outgoing_packets = value,
+            StatsAttr::Inbytes(Counter(value)) => stats.incoming_bytes = value,
+            StatsAttr::Outbytes(Counter(value)) => stats.outgoing_bytes = value,
+            StatsAttr::Cps(Counter(value)) => stats.rates.connections = value,
+            StatsAttr::Inpps(Counter(value)) => stats.rates.incoming_packets = value,
+            StatsAttr::Outpps(Counter(value)) => stats.rates.outgoing_packets = value,
+            StatsAttr::Inbps(Counter(value)) => stats.rates.incoming_bytes = value,
+            StatsAttr::Outbps(Counter(value)) => stats.rates.outgoing_bytes = value,
+            StatsAttr::Unknown(..) => {}
+        }
         Ok(())
     })?;
     Ok(stats)
@@ -107,6 +102,9 @@ fn read(bytes: &[u8]) -> Result<Stats, DecodeError> {
 
 #[cfg(test)]
 mod tests {
+    use ipvs_sys::uapi::StatsAttrs;
+    use ipvs_sys::wire::Attributes;
+
     use super::*;
 
     #[test]

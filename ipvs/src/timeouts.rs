@@ -51,10 +51,12 @@ impl Timeouts {
 
 impl From<CommandAttrs> for Timeouts {
     fn from(attributes: CommandAttrs) -> Self {
+        let CommandAttrs { service: _, dest: _, daemon: _, timeout_tcp, timeout_tcp_fin, timeout_udp, unknown: _ } =
+            attributes;
         Self {
-            tcp: attributes.timeout_tcp.unwrap_or_default(),
-            tcp_fin: attributes.timeout_tcp_fin.unwrap_or_default(),
-            udp: attributes.timeout_udp.unwrap_or_default(),
+            tcp: timeout_tcp.unwrap_or_default(),
+            tcp_fin: timeout_tcp_fin.unwrap_or_default(),
+            udp: timeout_udp.unwrap_or_default(),
         }
     }
 }
