@@ -1,4 +1,5 @@
-//! Every name of the installed `linux/ip_vs.h` is in the tables, with that number.
+//! The tables of `uapi` agree with the installed `linux/ip_vs.h`: every name of the header is a row with that number. A
+//! row that the header does not have yet comes after the last number that it has.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,10 +10,24 @@ use ipvs_sys::wire::Attributes;
 
 const HEADER: &str = "/usr/include/linux/ip_vs.h";
 
-/// Names with a prefix like these are ends and beginnings of lists, checked by their lists' lengths.
-fn is_list_end(name: &str) -> bool {
-    name.starts_with("__IPVS_") || name.ends_with("_ATTR_MAX") || name == "IPVS_CMD_MAX" || name.ends_with("_TYPE_MAX")
+/// The lists of numbers: what the names begin with, and the rows of the table.
+fn lists() -> [(&'static str, Vec<Row>); 7] {
+    fn attributes<A: Attributes>() -> Vec<Row> {
+        A::TABLE.iter().map(|(number, name)| (*name, i64::from(*number))).collect()
+    }
+    [
+        ("IPVS_CMD_ATTR_", attributes::<uapi::CommandAttrs>()),
+        ("IPVS_SVC_ATTR_", attributes::<uapi::ServiceAttrs>()),
+        ("IPVS_DEST_ATTR_", attributes::<uapi::DestAttrs>()),
+        ("IPVS_DAEMON_ATTR_", attributes::<uapi::DaemonAttrs>()),
+        ("IPVS_STATS_ATTR_", attributes::<uapi::StatsAttrs>()),
+        ("IPVS_INFO_ATTR_", attributes::<uapi::InfoAttrs>()),
+        // After the attributes of commands, whose names begin like this, too.
+        ("IPVS_CMD_", uapi::Command::TABLE.iter().map(|(number, name)| (*name, i64::from(*number))).collect()),
+    ]
 }
+
+type Row = (&'static str, i64);
 
 /// The names that the header defines with a number: `#define NAME …` and members of enumerations.
 fn names(header: &str) -> Vec<&str> {
@@ -32,7 +47,7 @@ fn names(header: &str) -> Vec<&str> {
     names
 }
 
-/// What the C compiler, which the linking of this test needed too, makes of them.
+/// The numbers, by the C compiler, which was needed to link this test, too.
 fn values(names: &[&str]) -> BTreeMap<String, i64> {
     let mut source = String::from("#include <stdio.h>\n#include <linux/ip_vs.h>\nint main(void) {\n");
     for name in names {
@@ -47,76 +62,103 @@ fn values(names: &[&str]) -> BTreeMap<String, i64> {
         .spawn()
         .expect("cc, as for linking");
     compiler.stdin.take().expect("a pipe").write_all(source.as_bytes()).expect("cc reads");
-    assert!(compiler.wait().expect("cc ends").success(), "cc does not compile {HEADER}");
+    assert!(compiler.wait().expect("cc exits").success(), "cc does not compile {HEADER}");
     let output = Command::new(&program).output().expect("the program runs");
-    std::fs::remove_file(&program).expect("the temporary file goes");
+    std::fs::remove_file(&program).expect("the temporary file is removed");
     let output = String::from_utf8(output.stdout).expect("text");
     let lines = output.lines().filter_map(|line| line.split_once(' '));
     lines.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect()
 }
 
-fn tables() -> BTreeMap<&'static str, i64> {
-    let mut tables = BTreeMap::new();
-    tables.extend(uapi::Command::TABLE.iter().map(|(number, name)| (*name, i64::from(*number))));
-    tables.extend(uapi::CONSTANTS.iter().map(|(name, value)| (*name, i64::from(*value))));
-    tables.insert("IPVS_GENL_VERSION", i64::from(uapi::FAMILY_VERSION));
-    for list in [
-        uapi::CommandAttrs::TABLE,
-        uapi::ServiceAttrs::TABLE,
-        uapi::DestAttrs::TABLE,
-        uapi::DaemonAttrs::TABLE,
-        uapi::StatsAttrs::TABLE,
-        uapi::InfoAttrs::TABLE,
-    ] {
-        tables.extend(list.iter().map(|(number, name)| (*name, i64::from(*number))));
-    }
-    tables
-}
-
-#[test]
-fn every_name_of_the_header_is_in_the_tables() {
+fn installed_header() -> BTreeMap<String, i64> {
     let header = std::fs::read_to_string(HEADER)
         .unwrap_or_else(|error| panic!("{HEADER}: {error}; install the package linux-libc-dev"));
     let names = names(&header);
-    assert!(names.len() > 130, "the header has been read: {} names", names.len());
-    let values = values(&names);
-    let tables = tables();
-    let mut wrong = Vec::new();
-    for name in names {
-        let expected = values[name];
-        let prefix = name.rsplit_once("_MAX").or(name.rsplit_once("_UNSPEC")).map_or(name, |(prefix, _)| prefix);
-        let found = if name.ends_with("_UNSPEC") {
-            Some(0)
-        } else if is_list_end(name) {
-            // `__IPVS_SVC_ATTR_MAX` is one more than the last attribute, `IPVS_SVC_ATTR_MAX` is the last.
-            let list = prefix.trim_start_matches('_');
-            let last = tables
-                .iter()
-                .filter(|(name, _)| name.starts_with(list) && !(list == "IPVS_CMD" && name.contains("_ATTR_")));
-            last.map(|(_, value)| *value).max().map(|last| {
-                let one_more = name.starts_with("__") || name.ends_with("_TYPE_MAX");
-                last + i64::from(one_more)
-            })
-        } else {
-            tables.get(name).copied()
-        };
-        if found != Some(expected) {
-            wrong.push(format!("{name} is {expected} in {HEADER} and {found:?} in src/uapi.rs"));
+    assert!(names.len() > 130, "only {} names found in {HEADER}", names.len());
+    values(&names)
+}
+
+/// What is wrong with the rows of one list. `header` has the names of that list only, without the prefix.
+fn mistakes(prefix: &str, rows: &[Row], header: &BTreeMap<&str, i64>) -> Vec<String> {
+    let last = *header.get("MAX").unwrap_or_else(|| panic!("{prefix}MAX is not in {HEADER}"));
+    let mut mistakes = Vec::new();
+    for (name, number) in rows {
+        match header.get(name.trim_start_matches(prefix)) {
+            Some(expected) if expected == number => {}
+            Some(expected) => mistakes.push(format!("{name} is {expected} in {HEADER}, not {number}: correct the row")),
+            // A row may be newer than the installed header.
+            None if *number > last => {}
+            None => mistakes.push(format!(
+                "{name} = {number} is not in {HEADER}, which numbers {prefix}… up to {last}: correct the name of the \
+                 row, or, if it is newer than the header, its number"
+            )),
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (name, number) in header {
+        if !matches!(*name, "UNSPEC" | "MAX") && !rows.iter().any(|(row, _)| row.trim_start_matches(prefix) == *name) {
+            mistakes.push(format!("{prefix}{name} is not in src/uapi.rs: add the row `{number} {prefix}{name} => …`"));
+        }
+    }
+    mistakes
 }
 
 #[test]
-fn the_lists_are_as_long_as_the_family_has_attributes() {
-    let attributes = [
-        uapi::CommandAttrs::TABLE.len(),
-        uapi::ServiceAttrs::TABLE.len(),
-        uapi::DestAttrs::TABLE.len(),
-        uapi::DaemonAttrs::TABLE.len(),
-        uapi::StatsAttrs::TABLE.len(),
-        uapi::InfoAttrs::TABLE.len(),
-    ];
-    assert_eq!(attributes.iter().sum::<usize>(), 54, "as many as are known: a new one is counted here");
-    assert_eq!(uapi::Command::TABLE.len(), 17);
+fn tables_agree_with_the_installed_header() {
+    let mut header = installed_header();
+    // One more than the last number: `…_MAX` has the last.
+    header.retain(|name, _| !name.starts_with("__IPVS_"));
+    let mut wrong = Vec::new();
+    for (prefix, rows) in lists() {
+        let (list, others): (BTreeMap<_, _>, _) = header.into_iter().partition(|(name, _)| name.starts_with(prefix));
+        let list = list.iter().map(|(name, number)| (name.trim_start_matches(prefix), *number)).collect();
+        wrong.extend(mistakes(prefix, &rows, &list));
+        header = others;
+    }
+    // `IP_VS_CONN_F_TUNNEL_TYPE_MAX` is the number of tunnel types that the header knows.
+    header.retain(|name, _| !name.ends_with("_TYPE_MAX"));
+    let mut constants: BTreeMap<_, _> =
+        uapi::CONSTANTS.iter().map(|(name, value)| (*name, i64::from(*value))).collect();
+    constants.insert("IPVS_GENL_VERSION", i64::from(uapi::FAMILY_VERSION));
+    for (name, value) in header {
+        match constants.get(&*name) {
+            Some(row) if *row == value => {}
+            Some(row) => wrong.push(format!("{name} is {value:#x} in {HEADER}, not {row:#x}: correct the row")),
+            None => {
+                wrong.push(format!("{name} is not in src/uapi.rs: add the row `{name} = {value:#x},` to CONSTANTS"))
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "src/uapi.rs disagrees with the header:\n{}", wrong.join("\n"));
+}
+
+/// Without a header at hand, a wrong number still leaves a gap or a number that is there twice.
+#[test]
+fn numbers_of_a_list_have_no_gaps() {
+    for (prefix, rows) in lists() {
+        let mut numbers: Vec<_> = rows.iter().map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=rows.len() as i64).collect::<Vec<_>>(), "{prefix}… in src/uapi.rs");
+    }
+}
+
+#[test]
+fn a_row_may_be_newer_than_the_header() {
+    let header = BTreeMap::from([("UNSPEC", 0), ("ADDR", 1), ("PORT", 2), ("MAX", 2)]);
+    let mistakes = |rows: &[Row]| mistakes("IPVS_DEST_ATTR_", rows, &header);
+    let known = [("IPVS_DEST_ATTR_ADDR", 1), ("IPVS_DEST_ATTR_PORT", 2)];
+    assert_eq!(mistakes(&known), [""; 0]);
+    assert_eq!(mistakes(&[known[0], known[1], ("IPVS_DEST_ATTR_ZONE", 3)]), [""; 0]);
+    assert_eq!(
+        mistakes(&[known[0], known[1], ("IPVS_DEST_ATTR_ZONE", 2)]),
+        ["IPVS_DEST_ATTR_ZONE = 2 is not in /usr/include/linux/ip_vs.h, which numbers IPVS_DEST_ATTR_… up to 2: \
+             correct the name of the row, or, if it is newer than the header, its number"]
+    );
+    assert_eq!(
+        mistakes(&[known[0], ("IPVS_DEST_ATTR_PORT", 3)]),
+        ["IPVS_DEST_ATTR_PORT is 2 in /usr/include/linux/ip_vs.h, not 3: correct the row"]
+    );
+    assert_eq!(
+        mistakes(&known[..1]),
+        ["IPVS_DEST_ATTR_PORT is not in src/uapi.rs: add the row `2 IPVS_DEST_ATTR_PORT => …`"]
+    );
 }
