@@ -1,9 +1,11 @@
-//! No bytes make a panic, and what is written reads back the same.
+//! No bytes make decoding panic, and a list that was written reads back the same.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipvs_sys::Request;
 use ipvs_sys::message::{Content, replies};
-use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs, StatsAttrs};
-use ipvs_sys::wire::{Address, Attributes, Be16, Counter, FlagsMask, Name, Wire};
+use ipvs_sys::uapi::{Command, CommandAttrs, DaemonAttr, DaemonAttrs, DestAttrs, InfoAttrs, ServiceAttrs, StatsAttrs};
+use ipvs_sys::wire::{Address, Attributes, Be16, Counter, FlagsMask, Name, Unknown, Wire};
 use proptest::prelude::*;
 
 fn read_everything(bytes: &[u8]) {
@@ -24,53 +26,94 @@ fn read_lists(bytes: &[u8]) {
     let _ = format!("{:?}", InfoAttrs::read(bytes));
 }
 
-fn name() -> impl Strategy<Value = Option<Name>> {
-    proptest::option::of(
-        proptest::collection::vec(1u8..=255, 0..=16).prop_map(|bytes| Name::new(&bytes).expect("short")),
-    )
-}
+/// Random numbers that values are made of; zeros after the last.
+struct Numbers(std::vec::IntoIter<u64>);
 
-prop_compose! {
-    fn stats()(v in proptest::collection::vec(any::<Option<u64>>(), 10)) -> StatsAttrs {
-        let mut v = v.into_iter().map(|v| v.map(Counter));
-        let mut next = || v.next().flatten();
-        StatsAttrs {
-            conns: next(), inpkts: next(), outpkts: next(), inbytes: next(), outbytes: next(),
-            cps: next(), inpps: next(), outpps: next(), inbps: next(), outbps: next(),
-            ..StatsAttrs::default()
-        }
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0.next().unwrap_or(0)
+    }
+
+    /// An attribute: absent for every fourth number.
+    fn any<T: FromNumbers>(&mut self) -> Option<T> {
+        (!self.next().is_multiple_of(4)).then(|| T::from_numbers(self))
     }
 }
 
-prop_compose! {
-    fn attributes()(
-        (af, protocol, port, tun_port) in any::<(Option<u16>, Option<u16>, Option<u16>, Option<u16>)>(),
-        (addr, daddr) in any::<(Option<[u8; 16]>, Option<[u8; 16]>)>(),
-        (sched_name, pe_name, mcast_ifn) in (name(), name(), name()),
-        flags in any::<Option<(u32, u32)>>(),
-        (timeout, netmask, weight, state) in any::<(Option<u32>, Option<u32>, Option<u32>, Option<u32>)>(),
-        (stats, stats64) in (proptest::option::of(stats()), proptest::option::of(stats())),
-        (group, group6) in any::<(Option<[u8; 4]>, Option<[u8; 16]>)>(),
-        (tun_type, ttl) in any::<(Option<u8>, Option<u8>)>(),
-    ) -> CommandAttrs {
-        CommandAttrs {
-            service: Some(ServiceAttrs {
-                af, protocol, addr: addr.map(Address), port: port.map(Be16), sched_name, pe_name,
-                flags: flags.map(|(flags, mask)| FlagsMask { flags, mask }),
-                timeout, netmask, stats, ..ServiceAttrs::default()
-            }),
-            dest: Some(DestAttrs {
-                addr: daddr.map(Address), weight, stats64, tun_type, tun_port: tun_port.map(Be16), ..DestAttrs::default()
-            }),
-            daemon: Some(DaemonAttrs {
-                state, mcast_ifn, mcast_ttl: ttl,
-                mcast_group: group.map(Into::into), mcast_group6: group6.map(Into::into),
-                ..DaemonAttrs::default()
-            }),
-            timeout_tcp: timeout,
-            ..CommandAttrs::default()
+trait FromNumbers {
+    fn from_numbers(numbers: &mut Numbers) -> Self;
+}
+
+/// `fields!(numbers, List { a, b })` fills every field of the list. A field that is not named does not compile.
+macro_rules! fields {
+    ($numbers:ident, $list:ident { $($field:ident),* $(,)? }) => {
+        $list { $( $field: $numbers.any(), )* unknown: Unknown::from_numbers($numbers) }
+    };
+}
+
+macro_rules! from_numbers {
+    ($( $type:ty: |$numbers:ident| $value:expr; )*) => {
+        $( impl FromNumbers for $type {
+            fn from_numbers($numbers: &mut Numbers) -> Self { $value }
+        } )*
+    };
+}
+
+from_numbers! {
+    u8: |numbers| numbers.next() as u8;
+    u16: |numbers| numbers.next() as u16;
+    u32: |numbers| numbers.next() as u32;
+    Be16: |numbers| Be16(numbers.next() as u16);
+    Counter: |numbers| Counter(numbers.next());
+    Ipv4Addr: |numbers| u32::from_numbers(numbers).into();
+    Ipv6Addr: |numbers| Address::from_numbers(numbers).v6();
+    Address: |numbers| {
+        let halves = [numbers.next(), numbers.next()];
+        Address(std::array::from_fn(|at| halves[at / 8].to_ne_bytes()[at % 8]))
+    };
+    FlagsMask: |numbers| FlagsMask { flags: numbers.next() as u32, mask: numbers.next() as u32 };
+    Name: |numbers| {
+        let length = numbers.next() as usize % (Name::MAX + 1);
+        let bytes: Vec<u8> = (0..length).map(|_| numbers.next() as u8 % 255 + 1).collect();
+        Name::new(&bytes).expect("short, and without a NUL")
+    };
+    Unknown: |numbers| {
+        let mut unknown = Unknown::default();
+        for _ in 0..numbers.next() % 3 {
+            // No table has that many attributes.
+            let number = 1000 + u16::from_numbers(numbers) % 1000;
+            unknown.push(number, &numbers.next().to_ne_bytes()[..(number % 9) as usize]);
         }
-    }
+        unknown
+    };
+    CommandAttrs: |numbers| fields!(numbers, CommandAttrs {
+        service, dest, daemon, timeout_tcp, timeout_tcp_fin, timeout_udp,
+    });
+    ServiceAttrs: |numbers| fields!(numbers, ServiceAttrs {
+        af, protocol, addr, port, fwmark, sched_name, flags, timeout, netmask, stats, pe_name, stats64,
+    });
+    DestAttrs: |numbers| fields!(numbers, DestAttrs {
+        addr, port, fwd_method, weight, u_thresh, l_thresh, active_conns, inact_conns, persist_conns, stats, addr_family,
+        stats64, tun_type, tun_port, tun_flags,
+    });
+    DaemonAttrs: |numbers| fields!(numbers, DaemonAttrs {
+        state, mcast_ifn, sync_id, sync_maxlen, mcast_group, mcast_group6, mcast_port, mcast_ttl,
+    });
+    StatsAttrs: |numbers| fields!(numbers, StatsAttrs {
+        conns, inpkts, outpkts, inbytes, outbytes, cps, inpps, outpps, inbps, outbps,
+    });
+    InfoAttrs: |numbers| fields!(numbers, InfoAttrs { version, conn_tab_size });
+}
+
+fn random<T: FromNumbers + std::fmt::Debug>() -> impl Strategy<Value = T> {
+    proptest::collection::vec(any::<u64>(), 0..400)
+        .prop_map(|numbers| T::from_numbers(&mut Numbers(numbers.into_iter())))
+}
+
+fn bytes_of(list: &impl Attributes) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    list.write(&mut bytes);
+    bytes
 }
 
 proptest! {
@@ -98,25 +141,46 @@ proptest! {
     /// A real message with some bytes changed and its end cut off.
     #[test]
     fn mutated(
-        attributes in attributes(),
+        attributes in random::<CommandAttrs>(),
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
         keep in any::<prop::sample::Index>(),
     ) {
-        let mut bytes = Vec::new();
-        attributes.write(&mut bytes);
-        for (at, byte) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
+        let mut bytes = bytes_of(&attributes);
+        if !bytes.is_empty() {
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
         }
         bytes.truncate(keep.index(bytes.len() + 1));
         read_everything(&bytes);
     }
 
     #[test]
-    fn reads_back_what_was_written(attributes in attributes()) {
-        let mut bytes = Vec::new();
-        attributes.write(&mut bytes);
-        prop_assert_eq!(CommandAttrs::read(&bytes).expect("reads"), attributes);
+    fn reads_back_what_was_written(attributes in random::<CommandAttrs>(), info in random::<InfoAttrs>()) {
+        prop_assert_eq!(CommandAttrs::read(&bytes_of(&attributes)), Ok(attributes));
+        prop_assert_eq!(InfoAttrs::read(&bytes_of(&info)), Ok(info));
+    }
+
+    /// The visitor passes each attribute once, and with its value.
+    #[test]
+    fn visits_what_was_written(written in random::<DaemonAttrs>()) {
+        let mut read = DaemonAttrs::default();
+        let visited = DaemonAttr::visit(&bytes_of(&written), |attribute| {
+            match attribute {
+                DaemonAttr::State(value) => read.state = Some(value),
+                DaemonAttr::McastIfn(value) => read.mcast_ifn = Some(value),
+                DaemonAttr::SyncId(value) => read.sync_id = Some(value),
+                DaemonAttr::SyncMaxlen(value) => read.sync_maxlen = Some(value),
+                DaemonAttr::McastGroup(value) => read.mcast_group = Some(value),
+                DaemonAttr::McastGroup6(value) => read.mcast_group6 = Some(value),
+                DaemonAttr::McastPort(value) => read.mcast_port = Some(value),
+                DaemonAttr::McastTtl(value) => read.mcast_ttl = Some(value),
+                DaemonAttr::Unknown(number, value) => read.unknown.push(number, value),
+            }
+            Ok(())
+        });
+        prop_assert_eq!((visited, read), (Ok(()), written));
     }
 
     #[test]
