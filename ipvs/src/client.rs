@@ -40,8 +40,11 @@ use crate::timeouts::Timeouts;
 #[derive(Debug)]
 pub struct Client {
     socket: Socket,
-    /// A second socket for the dumps of destinations: after the long one of the services the kernel makes large datagrams
-    /// for the first, and clears each, also for the few destinations of a service.
+    /// A second socket for the dumps of destinations. After a long dump of services the kernel allocates and clears 32 KiB
+    /// for each datagram to the first socket, also for the few destinations of a service.
+    ///
+    /// With one socket `-Ln` of 100 services takes 13.8 million instructions instead of 7.9 (`cargo bench -p ipvs-tests
+    /// --bench compare -- --quick`). QEMU counts each step of the clearing; by time the difference was below the noise.
     details: Option<Socket>,
     /// The namespace that was asked for, if one was.
     namespace: Option<File>,
