@@ -10,6 +10,7 @@
 //! says and these tables do not know. The crate `ipvs` has the operator's words.
 
 mod error;
+#[doc(hidden)]
 pub mod family;
 mod inbox;
 mod kernel_version;
@@ -17,6 +18,7 @@ pub mod message;
 mod namespace;
 mod socket;
 #[cfg(feature = "start")]
+#[doc(hidden)]
 pub mod start;
 mod sys;
 mod table;
@@ -24,7 +26,10 @@ pub mod uapi;
 pub mod wire;
 
 pub use error::{DecodeError, Error, Refusal};
+#[doc(hidden)]
 pub use kernel_version::kernel_version;
 pub use message::{Request, ToRequest};
 pub use namespace::Namespace;
-pub use socket::{BATCH, Dump, Socket};
+#[doc(hidden)]
+pub use socket::BATCH;
+pub use socket::{Dump, Socket};

@@ -90,6 +90,7 @@ pub(crate) fn write_message(out: &mut Vec<u8>, head: Head, attributes: impl FnOn
 }
 
 /// One message of the kernel's.
+#[doc(hidden)]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
     /// The number of the request that it answers.
@@ -99,6 +100,7 @@ pub struct Reply<'a> {
 }
 
 /// What an answer says.
+#[doc(hidden)]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Content<'a> {
     /// The request was carried out (an ACK).
@@ -119,6 +121,7 @@ pub enum Content<'a> {
 }
 
 /// The answers in the bytes of one datagram; ends with the first that cannot be read.
+#[doc(hidden)]
 pub fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Result<Reply<'_>, DecodeError>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {

@@ -69,6 +69,7 @@ impl Socket {
     /// larger, there is room for the largest that the kernel makes: 32 KiB.
     ///
     /// What is larger is cut, and an error: [`open`](Self::open) has room for what the kernel makes at least.
+    #[doc(hidden)]
     pub fn open_with_datagram_size(bytes: usize) -> Result<Self, Error> {
         let socket = NlSocket::new(NlFamily::Generic).map_err(Error::Socket)?;
         socket.enable_ext_ack(true).map_err(Error::Socket)?;
@@ -78,12 +79,14 @@ impl Socket {
     }
 
     /// Connect once more in the namespace of the calling thread, for the family that this connection knows already.
+    #[doc(hidden)]
     pub fn open_again(&self) -> Result<Self, Error> {
         Ok(Self { family: self.family, ..Self::open()? })
     }
 
     /// Whether there has been a dump of many datagrams. From then on the kernel makes large ones for this connection,
     /// and clears each: right for another such dump, and several times too much for short ones.
+    #[doc(hidden)]
     pub fn expects_large_datagrams(&self) -> bool {
         self.inbox.is_large()
     }

@@ -55,20 +55,6 @@ commands! {
     }
 }
 
-impl Command {
-    /// The command number that the kernel's answer carries.
-    pub fn reply_command(self) -> Self {
-        match self {
-            Self::GetService => Self::NewService,
-            Self::GetDest => Self::NewDest,
-            Self::GetDaemon => Self::NewDaemon,
-            Self::GetConfig => Self::SetConfig,
-            Self::GetInfo => Self::SetInfo,
-            other => other,
-        }
-    }
-}
-
 attributes! {
     /// The first level of every message but the answer to [`Command::GetInfo`].
     CommandAttrs, CommandAttr {

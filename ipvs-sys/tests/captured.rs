@@ -43,9 +43,20 @@ fn the_only<A: Attributes>(series: &str, name: &str, reply_command: u8) -> A {
 }
 
 fn the_list(series: &str, name: &str, command: Command) -> Vec<CommandAttrs> {
-    let (lists, ended) = lists(series, name, command.reply_command().number());
+    let (lists, ended) = lists(series, name, reply_command(command));
     assert!(ended);
     lists
+}
+
+/// The kernel replies to a request for data with the command that would set it.
+fn reply_command(command: Command) -> u8 {
+    let reply = match command {
+        Command::GetService => Command::NewService,
+        Command::GetDest => Command::NewDest,
+        Command::GetDaemon => Command::NewDaemon,
+        other => panic!("{other:?} is not dumped"),
+    };
+    reply.number()
 }
 
 fn one_answer(series: &str, name: &str, check: impl FnOnce(Content<'_>)) {
