@@ -1,4 +1,4 @@
-//! Bytes ↔ attributes: time and allocations. `cargo bench --package ipvs-sys`
+//! Time and allocations of encoding and decoding attributes. `cargo bench --package ipvs-sys`
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
@@ -9,14 +9,14 @@ use ipvs_sys::wire::{Address, Attributes, Be16, Wire};
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
-/// What Linux 6.1 has answered to a dump of servers.
+/// The replies of Linux 6.1 to a dump of servers.
 const SERVERS: &[u8] = include_bytes!("../tests/captured/6.1/servers.bin");
 
 fn main() {
     divan::main();
 }
 
-/// The attributes of a request that adds a server.
+/// Encodes the attributes of a request that adds a server.
 #[divan::bench]
 fn encode_server(bencher: Bencher<'_, '_>) {
     let request = CommandAttrs {
@@ -47,7 +47,7 @@ fn encode_server(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Servers as they come from the kernel.
+/// Decodes the replies to a dump of servers.
 #[divan::bench]
 fn decode_servers(bencher: Bencher<'_, '_>) {
     let read = || {

@@ -1,54 +1,60 @@
-//! What can go wrong between here and the kernel.
+//! Errors of requests to the kernel.
 
 use std::fmt;
 use std::io;
 
 use crate::uapi::Command;
 
-/// A request that did not come to its end.
+/// The reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The kernel has no generic-netlink family `IPVS`: the module ip_vs is not there and could not be loaded.
+    /// The kernel has no generic netlink family `IPVS`: the module `ip_vs` is not loaded, and the kernel could not load
+    /// it.
+    #[doc(alias = "ENOENT")]
     #[error("the kernel has no IPVS: module ip_vs is not loaded")]
     NoFamily,
-    /// The kernel said no.
+    /// The kernel refused the request.
+    #[doc(alias = "NLMSG_ERROR")]
     #[error("{command}: {refusal}", command = .command.name())]
     Refused {
-        /// What was asked.
+        /// The command of the request.
         command: Command,
-        /// What the kernel answered.
+        /// The error number and, rarely, a message.
         refusal: Refusal,
     },
-    /// The kernel's answer makes no sense.
-    #[error("{command}: malformed answer: {error}", command = .command.name())]
+    /// The kernel's reply could not be decoded. The request may have been carried out.
+    #[error("{command}: cannot decode the reply: {error}", command = .command.name())]
     Decode {
-        /// What was asked.
+        /// The command of the request.
         command: Command,
-        /// Where the answer ends to make sense.
+        /// The part of the reply that could not be decoded.
         error: DecodeError,
     },
-    /// No answer in time.
-    #[error("{command}: the kernel did not answer in time", command = .0.name())]
+    /// The kernel did not reply within 5 seconds. The request may have been carried out.
+    #[doc(alias = "EAGAIN")]
+    #[error("{command}: no reply from the kernel within 5 seconds", command = .0.name())]
     Timeout(Command),
-    /// The receive buffer ran over: what was asked has been carried out, or not. Only reading the table again tells.
-    #[error("{command}: answers were lost; read the table again to see what was done", command = .0.name())]
+    /// The receive buffer of the socket overflowed. The requests were carried out, but it is unknown which of them the
+    /// kernel refused; read the table again to find out.
+    #[doc(alias = "ENOBUFS")]
+    #[error("{command}: replies were lost; read the table again to see which changes were made", command = .0.name())]
     RepliesLost(Command),
-    /// The socket could not be made or used.
+    /// The socket could not be opened or used.
     #[error("netlink socket: {0}")]
     Socket(#[source] io::Error),
     /// The network namespace could not be entered.
     #[error("network namespace {name}: {source}")]
     Namespace {
-        /// The namespace as it was asked for.
+        /// The name, path or process id that was passed.
         name: String,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// The kernel's error number, if the kernel answered with one.
+    /// Returns the error number of a [refusal](Self::Refused), such as `ESRCH`, and `None` for other errors.
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Refused { refusal, .. } => Some(refusal.errno),
@@ -57,14 +63,38 @@ impl Error {
     }
 }
 
-/// The kernel's "no": `NLMSG_ERROR`.
+/// The kernel's reply to a request that it does not carry out (`NLMSG_ERROR`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The error number, positive: `ESRCH` is 3.
+    /// The error number, positive: 3 for `ESRCH`.
+    ///
+    /// | error number | reason |
+    /// |---|---|
+    /// | `EPERM` | no `CAP_NET_ADMIN` in the initial user namespace |
+    /// | `ESRCH` | no such service, or no such sync daemon runs |
+    /// | `ENOENT` | no such destination, scheduler or persistence engine |
+    /// | `EEXIST` | the service, destination or sync daemon exists already |
+    /// | `EINVAL`, `ERANGE` | a value is missing or out of range |
+    /// | `EAFNOSUPPORT` | an unknown address family, or no IPv6 in the kernel |
+    /// | `ENODEV` | no such multicast interface |
+    /// | `EOPNOTSUPP` | the command cannot be used like this (get or dump) |
+    ///
+    /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c> (`ip_vs_genl_set_cmd`)
+    #[doc(alias = "EPERM")]
+    #[doc(alias = "ESRCH")]
+    #[doc(alias = "ENOENT")]
+    #[doc(alias = "EEXIST")]
+    #[doc(alias = "EINVAL")]
+    #[doc(alias = "ERANGE")]
+    #[doc(alias = "EAFNOSUPPORT")]
+    #[doc(alias = "ENODEV")]
+    #[doc(alias = "EOPNOTSUPP")]
     pub errno: i32,
-    /// The kernel's own sentence (extended ACK), which IPVS gives only rarely.
+    /// The kernel's message (extended ACK). IPVS has one for few mistakes only.
+    #[doc(alias = "NLMSGERR_ATTR_MSG")]
     pub message: Option<String>,
-    /// Where in the request the offending attribute starts, in bytes (extended ACK).
+    /// The offset in the request of the attribute that is refused, in bytes (extended ACK).
+    #[doc(alias = "NLMSGERR_ATTR_OFFS")]
     pub offset: Option<u32>,
 }
 
@@ -78,20 +108,20 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Bytes that make no sense.
+/// Bytes from the kernel that could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError {
-    what: &'static str,
+    reason: &'static str,
     attribute: Option<&'static str>,
 }
 
 impl DecodeError {
-    /// What about them makes none.
-    pub const fn new(what: &'static str) -> Self {
-        Self { what, attribute: None }
+    /// Returns an error with a reason such as "value too short".
+    pub const fn new(reason: &'static str) -> Self {
+        Self { reason, attribute: None }
     }
 
-    /// Name the innermost attribute that it happened in.
+    /// Adds the attribute in which the error occurred, unless an inner one is named already.
     pub(crate) fn inside(mut self, attribute: &'static str) -> Self {
         self.attribute.get_or_insert(attribute);
         self
@@ -101,8 +131,8 @@ impl DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.attribute {
-            Some(attribute) => write!(f, "{} in {attribute}", self.what),
-            None => f.write_str(self.what),
+            Some(attribute) => write!(f, "{} in {attribute}", self.reason),
+            None => f.write_str(self.reason),
         }
     }
 }

@@ -1,21 +1,23 @@
-//! The generic-netlink controller: which number the family has in this kernel, today.
+//! The lookup of the family at the generic netlink controller. The number of a family differs between kernels.
+//!
+//! <https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/genetlink.h>
 
 use crate::table::attributes;
 use crate::wire::Name;
 
-/// Message type of the controller itself (`GENL_ID_CTRL`).
+/// The message type of the controller.
 pub const GENL_ID_CTRL: u16 = 16;
-/// `CTRL_CMD_GETFAMILY`.
+/// The command that looks up a family.
 pub const CTRL_CMD_GETFAMILY: u8 = 3;
-/// The version that such requests carry.
+/// The version of the controller, in requests.
 pub const CTRL_VERSION: u8 = 2;
 
 attributes! {
-    /// `CTRL_ATTR_*`, as far as they are needed.
+    /// The attributes `CTRL_ATTR_*` that the lookup needs.
     FamilyAttrs, FamilyAttr {
-        /// Message type of the family; changes when its module is loaded anew.
+        /// The message type of the family. It changes when the module is loaded again.
         1 CTRL_ATTR_FAMILY_ID => Id, id: u16;
-        /// Name of the family.
+        /// The name of the family.
         2 CTRL_ATTR_FAMILY_NAME => Name, name: Name;
         skip 3 CTRL_ATTR_VERSION;
         skip 4 CTRL_ATTR_HDRSIZE;

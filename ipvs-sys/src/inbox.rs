@@ -1,4 +1,4 @@
-//! Datagrams from the kernel, several with one call.
+//! Receives datagrams from the kernel, several with one system call.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -7,26 +7,27 @@ use crate::error::DecodeError;
 use crate::message::{Frame, Reply};
 use crate::sys::{self, AT_ONCE, Datagram, Wait};
 
-/// The largest datagram that the kernel makes of a dump, whatever room it has.
+/// The largest datagram of a dump, however large the receive buffer is.
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_recvmsg`)
 const LARGEST: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    /// For the largest from the start: the memory of a buffer of this size is the kernel's own zeroes until it is used,
-    /// and a smaller one would have to be cleared.
+    /// Has room for the largest datagrams from the start. The allocator maps a buffer of this size, and its pages cost
+    /// nothing until they are used; a smaller one would have to be cleared.
     buffer: Vec<u8>,
-    /// The room for one datagram.
+    /// Bytes of the buffer for one datagram.
     slot: usize,
     datagrams: [Datagram; AT_ONCE],
-    /// Datagrams in the buffer.
+    /// The number of datagrams in the buffer.
     filled: usize,
-    /// The datagram that is being read, and how far.
+    /// The datagram that is being read, and the position in it.
     current: usize,
     offset: usize,
 }
 
 impl Inbox {
-    /// Room for datagrams of `slot` bytes; for the largest, once these do not suffice.
+    /// Returns an inbox for datagrams of at most `slot` bytes, until [`receive`](Self::receive) enlarges it.
     pub(crate) fn new(slot: usize) -> Self {
         Self {
             buffer: vec![0; LARGEST * AT_ONCE],
@@ -38,7 +39,7 @@ impl Inbox {
         }
     }
 
-    /// Everything has been read: the next answer has to be received.
+    /// Returns whether everything has been read, so that the next reply has to be received.
     pub(crate) fn is_empty(&mut self) -> bool {
         while let Some(datagram) = self.datagrams[..self.filled].get(self.current) {
             if self.offset < datagram.len {
@@ -50,7 +51,10 @@ impl Inbox {
         true
     }
 
-    /// Wait for datagrams. Where all that had room came at once, and where one had no room, there are larger ones to come.
+    /// Waits for datagrams and receives them.
+    ///
+    /// Makes room for the largest datagrams if the last call filled all slots, which means a long dump, or if a
+    /// datagram was truncated.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
         if !self.is_large() && (self.filled == AT_ONCE || self.datagrams[..self.filled].iter().any(|it| it.truncated)) {
             self.slot = LARGEST;
@@ -58,12 +62,14 @@ impl Inbox {
         self.fill(socket, Wait::Yes)
     }
 
-    /// There is room for the largest datagrams, and the kernel knows it: it clears that much for each that it makes.
+    /// Returns whether there is room for the largest datagrams. From then on the kernel allocates and clears as much
+    /// memory for each datagram of a dump.
     pub(crate) fn is_large(&self) -> bool {
         self.slot >= LARGEST
     }
 
-    /// Throw away what is in the socket: where answers were lost, the others fill it, and there is no room for new ones.
+    /// Discards all datagrams in the socket. After replies were lost the others fill it, and there is no room for new
+    /// ones.
     pub(crate) fn drain(&mut self, socket: BorrowedFd<'_>) {
         loop {
             match self.fill(socket, Wait::No).map_err(|error| error.raw_os_error()) {
@@ -79,17 +85,17 @@ impl Inbox {
         Ok(())
     }
 
-    /// The next answer is one to that request, or cannot be read.
+    /// Returns whether the next reply is to the request with that sequence number, or cannot be decoded.
     pub(crate) fn is_next_for(&self, sequence: u32) -> bool {
         Frame::split(self.unread()).map_or(true, |frame| frame.sequence == sequence)
     }
 
-    /// Take the next answer of what was received.
+    /// Takes the next of the received replies.
     pub(crate) fn next_reply(&mut self) -> Result<Reply<'_>, DecodeError> {
         let Datagram { len, truncated } = self.datagrams[self.current];
         let start = self.current * self.slot;
         let bytes = &self.buffer[start + self.offset..start + len];
-        // Behind something that cannot be read, nothing of the datagram can.
+        // After an error the rest of the datagram cannot be decoded.
         self.offset = len;
         if truncated {
             return Err(DecodeError::new("datagram larger than the buffer"));
@@ -116,14 +122,14 @@ mod tests {
 
     const SMALL: usize = 100;
 
-    /// An inbox with small slots, and the two ends of something that datagrams go through.
+    /// Returns an inbox with small slots and the two ends of a socket pair.
     fn inbox() -> (Inbox, OwnedFd, OwnedFd) {
         let (here, there) =
             socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).expect("a pair");
         (Inbox::new(SMALL), here, there)
     }
 
-    /// An acknowledgement of that length.
+    /// Returns an ACK padded to `len` bytes.
     fn ack(sequence: u32, len: u32) -> Vec<u8> {
         let mut bytes = len.to_ne_bytes().to_vec();
         bytes.extend([2, 0, 0, 0]);
@@ -133,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn several_datagrams_of_several_answers() {
+    fn several_datagrams_with_several_replies() {
         let (mut inbox, here, there) = inbox();
         for first in [1, 3, 5] {
             let both = [ack(first, 20), ack(first + 1, 20)].concat();
@@ -142,14 +148,14 @@ mod tests {
         inbox.receive(here.as_fd()).expect("received");
         for sequence in 1..=6 {
             assert!(!inbox.is_empty() && inbox.is_next_for(sequence) && !inbox.is_next_for(sequence + 1));
-            let reply = inbox.next_reply().expect("an answer");
+            let reply = inbox.next_reply().expect("a reply");
             assert_eq!((reply.sequence, reply.content), (sequence, Content::Done));
         }
         assert!(inbox.is_empty());
     }
 
     #[test]
-    fn a_datagram_that_does_not_fit() {
+    fn a_truncated_datagram_enlarges_the_slots() {
         let (mut inbox, here, there) = inbox();
         let long = ack(1, SMALL as u32 + 4);
         for datagram in [&long, &ack(2, 20)] {
@@ -157,19 +163,19 @@ mod tests {
         }
         inbox.receive(here.as_fd()).expect("received");
         assert_eq!(inbox.next_reply().expect_err("cut").to_string(), "datagram larger than the buffer");
-        // The one behind it is whole.
+        // The next one is complete.
         assert!(!inbox.is_empty());
-        assert_eq!(inbox.next_reply().expect("an answer").sequence, 2);
+        assert_eq!(inbox.next_reply().expect("a reply").sequence, 2);
         // From now on there is room.
         assert!(inbox.is_empty() && !inbox.is_large());
         send(&there, &long, SendFlags::empty()).expect("sent");
         inbox.receive(here.as_fd()).expect("received");
-        assert_eq!(inbox.next_reply().expect("an answer").sequence, 1);
+        assert_eq!(inbox.next_reply().expect("a reply").sequence, 1);
         assert!(inbox.is_large());
     }
 
     #[test]
-    fn as_many_datagrams_as_there_is_room_for() {
+    fn a_full_inbox_enlarges_the_slots() {
         let (mut inbox, here, there) = inbox();
         for sequence in 0..=AT_ONCE as u32 {
             send(&there, &ack(sequence, 20), SendFlags::empty()).expect("sent");
@@ -179,12 +185,12 @@ mod tests {
                 inbox.receive(here.as_fd()).expect("received");
             }
             assert_eq!(inbox.is_large(), sequence == AT_ONCE as u32);
-            assert_eq!(inbox.next_reply().expect("an answer").sequence, sequence);
+            assert_eq!(inbox.next_reply().expect("a reply").sequence, sequence);
         }
     }
 
     #[test]
-    fn drained() {
+    fn draining_discards_all_datagrams() {
         let (mut inbox, here, there) = inbox();
         // More than are received with one call.
         for sequence in 0..=AT_ONCE as u32 {
@@ -195,6 +201,6 @@ mod tests {
         assert!(inbox.is_empty());
         send(&there, &ack(21, 20), SendFlags::empty()).expect("sent");
         inbox.receive(here.as_fd()).expect("received");
-        assert_eq!(inbox.next_reply().expect("an answer").sequence, 21);
+        assert_eq!(inbox.next_reply().expect("a reply").sequence, 21);
     }
 }

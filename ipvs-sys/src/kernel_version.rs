@@ -1,7 +1,9 @@
-//! Which kernel this is, where what it does cannot be asked for.
+//! The version of the running kernel, for behaviour that cannot be probed.
 
-/// The first two numbers of the release that runs: (6, 1) of `6.1.0-50-amd64`. A number that is missing is taken for the
-/// newest.
+/// Returns the first two numbers of the running kernel's release: (6, 1) for `6.1.0-50-amd64`.
+///
+/// A missing number is `u32::MAX`, so that an unknown release counts as the newest.
+#[doc(alias = "uname")]
 pub fn kernel_version() -> (u32, u32) {
     parse(&rustix::system::uname().release().to_string_lossy())
 }

@@ -1,13 +1,54 @@
-//! The Linux kernel's IPVS in its own words.
+//! Bindings to IPVS, the load balancer of the Linux kernel: its generic netlink family `IPVS`, in the kernel's own
+//! words.
 //!
-//! - [`uapi`] — the tables: every command, attribute and flag of `linux/ip_vs.h`
-//! - [`wire`] — values of attributes ↔ bytes
-//! - [`message`] — requests → bytes, bytes → answers; no socket needed
-//! - [`Socket`] — one netlink socket: get, dump, submit in batches
-//! - [`Namespace`] — the network namespace that a director lives in
+//! - [`Socket`] — a netlink socket that gets one thing, dumps a list, or submits many changes at once.
+//! - [`uapi`] — the tables of all commands, attributes and flags of `linux/ip_vs.h`.
+//! - [`wire`] — the types of attribute values.
+//! - [`message`] — requests.
+//! - [`Namespace`] — the network namespace to work in.
 //!
-//! No opinion, no policy: what the kernel would take can be sent, what it answers can be read, also what a newer kernel
-//! says and these tables do not know. The crate `ipvs` has the operator's words.
+//! The crate does not check or interpret values: every request can be sent, and every reply can be read. Attributes
+//! that a newer kernel adds are kept. For services, servers and plans in an operator's words, use the crate `ipvs`.
+//!
+//! # Example
+//!
+//! Adds the service `TCP 192.0.2.1:80` with round robin, then lists all services. This needs `CAP_NET_ADMIN`.
+//!
+//! ```no_run
+//! use std::net::Ipv4Addr;
+//!
+//! use ipvs_sys::uapi::{Command, ServiceAttrs};
+//! use ipvs_sys::wire::{Be16, FlagsMask, Name};
+//! use ipvs_sys::{Request, Socket};
+//!
+//! # fn main() -> Result<(), ipvs_sys::Error> {
+//! let mut socket = Socket::open()?;
+//!
+//! // Each attribute of the kernel is a field that is present or not.
+//! let mut request = Request::new(Command::NewService);
+//! request.attributes.service = Some(ServiceAttrs {
+//!     af: Some(2), // AF_INET
+//!     protocol: Some(6), // TCP
+//!     addr: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+//!     port: Some(Be16(80)),
+//!     sched_name: Name::new(b"rr"),
+//!     flags: Some(FlagsMask { flags: 0, mask: u32::MAX }),
+//!     timeout: Some(0),
+//!     netmask: Some(u32::MAX),
+//!     ..ServiceAttrs::default()
+//! });
+//! for (index, error) in socket.submit([request])? {
+//!     eprintln!("request {index}: {error}");
+//! }
+//!
+//! for reply in socket.dump(&Request::new(Command::GetService))? {
+//!     if let Some(service) = reply?.service {
+//!         println!("{service:?}");
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod error;
 #[doc(hidden)]

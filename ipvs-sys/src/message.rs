@@ -1,4 +1,4 @@
-//! Request → bytes, bytes → answers.
+//! Encoding of requests and decoding of replies. Needs no socket.
 
 use neli::consts::nl::{NlmF, Nlmsg};
 
@@ -7,26 +7,29 @@ use crate::error::{DecodeError, Refusal};
 use crate::uapi::{Command, CommandAttrs};
 use crate::wire::{Attributes, Wire, each_attribute};
 
-/// What the family can be asked: a command, and attributes that are written to where they are sent from.
+/// A value that can be sent as a request: a command with attributes.
+///
+/// The attributes are written straight into the send buffer. Implement this for types whose attributes can be written
+/// without building a [`CommandAttrs`].
 pub trait ToRequest {
-    /// What to do.
+    /// Returns the command.
     fn command(&self) -> Command;
 
-    /// Append the attributes: to what, and how.
+    /// Appends the attributes to `out`.
     fn write(&self, out: &mut Vec<u8>);
 }
 
 /// One command with its attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What to do.
+    /// The command.
     pub command: Command,
-    /// To what, and how.
+    /// The attributes: the service, destination or daemon to work on, and its settings.
     pub attributes: CommandAttrs,
 }
 
 impl Request {
-    /// A command that needs no attributes.
+    /// Returns a request without attributes.
     pub fn new(command: Command) -> Self {
         Self { command, attributes: CommandAttrs::default() }
     }
@@ -52,7 +55,7 @@ impl<A: ToRequest> ToRequest for &A {
     }
 }
 
-/// What stands in front of a request's attributes.
+/// The headers of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     pub(crate) family: u16,
@@ -66,7 +69,7 @@ const NETLINK_HEADER: usize = 16;
 const GENERIC_HEADER: usize = 4;
 
 impl Head {
-    /// Netlink header and generic-netlink header; the length is filled in later.
+    /// Returns the netlink header and the generic netlink header. The length is filled in later.
     fn to_bytes(self) -> [u8; NETLINK_HEADER + GENERIC_HEADER] {
         let mut bytes = [0; NETLINK_HEADER + GENERIC_HEADER];
         bytes[4..6].copy_from_slice(&self.family.to_ne_bytes());
@@ -77,50 +80,50 @@ impl Head {
     }
 }
 
-/// Append a whole message to `out`; `attributes` appends what stands in it.
-// Not with neli's `NlmsghdrBuilder`: that wants to know a message's length before it is written, and to measure and build
-// it took 300 instructions, about as many as writing all attributes takes.
+/// Appends a message to `out`. `attributes` appends its attributes.
+// neli's `NlmsghdrBuilder` is not used: it needs the length of a message before it is written. Measuring and building
+// took 300 instructions, about as many as writing all attributes.
 pub(crate) fn write_message(out: &mut Vec<u8>, head: Head, attributes: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&head.to_bytes());
     attributes(out);
-    // The lengths within are of 16 bits: a message too long for 32 cannot be made.
+    // The length fits into 32 bits, since the lengths of the attributes have 16.
     let length = (out.len() - start) as u32;
     out[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }
 
-/// One message of the kernel's.
+/// A message from the kernel.
 #[doc(hidden)]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
-    /// The number of the request that it answers.
+    /// The sequence number of the request.
     pub sequence: u32,
-    /// What it says.
+    /// The content, by the type of the message.
     pub content: Content<'a>,
 }
 
-/// What an answer says.
+/// The content of a reply.
 #[doc(hidden)]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Content<'a> {
-    /// The request was carried out (an ACK).
+    /// The request was carried out (ACK).
     Done,
     /// The request was refused.
     Refused(Refusal),
-    /// The end of a dump, well or not.
+    /// The dump ended, with the refusal if it failed.
     End(Option<Refusal>),
-    /// Data: the command of the answer and its attributes.
+    /// The data that was requested.
     Data {
-        /// Command number of the answer.
+        /// The command number of the reply, which tells the table of its attributes.
         command: u8,
-        /// The attributes, to be read with the list that belongs to the command.
+        /// The bytes of the attributes.
         attributes: &'a [u8],
     },
-    /// Nothing of interest.
+    /// A message without meaning here (`NLMSG_NOOP`, `NLMSG_OVERRUN`).
     Other,
 }
 
-/// The answers in the bytes of one datagram; ends with the first that cannot be read.
+/// Iterates over the replies in a datagram. The first that cannot be decoded is an error and the last item.
 #[doc(hidden)]
 pub fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Result<Reply<'_>, DecodeError>> {
     std::iter::from_fn(move || {
@@ -133,9 +136,9 @@ pub fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Result<Reply<'_>, Decod
     })
 }
 
-/// One netlink message, taken off the front of a datagram.
-// neli's own `Nlmsghdr::from_bytes` is not used here: it wants the echo of the request that CAP_ACK leaves out of an
-// error answer, and it subtracts lengths unchecked.
+/// A netlink message, split off the front of a datagram.
+// neli's `Nlmsghdr::from_bytes` is not used: it expects the echo of the request, which NETLINK_CAP_ACK leaves out of a
+// refusal, and it subtracts lengths unchecked.
 #[derive(Debug)]
 pub(crate) struct Frame<'a> {
     message_type: u16,
@@ -162,9 +165,9 @@ impl<'a> Frame<'a> {
         let content = match Nlmsg::from(self.message_type) {
             Nlmsg::Error => match errno(self.body)? {
                 0 => Content::Done,
-                errno => Content::Refused(self.refusal(errno, self.behind_echo())),
+                errno => Content::Refused(self.refusal(errno, self.extended_ack())),
             },
-            // A kernel may leave the error number out.
+            // A kernel may omit the error number.
             Nlmsg::Done if self.body.is_empty() => Content::End(None),
             Nlmsg::Done => match errno(self.body)? {
                 errno if errno < 0 => Content::End(Some(self.refusal(errno, &self.body[4..]))),
@@ -175,16 +178,18 @@ impl<'a> Frame<'a> {
                 let (generic, attributes) = self
                     .body
                     .split_at_checked(GENERIC_HEADER)
-                    .ok_or(DecodeError::new("generic-netlink header cut short"))?;
+                    .ok_or(DecodeError::new("generic netlink header cut short"))?;
                 Content::Data { command: generic[0], attributes }
             }
         };
         Ok(Reply { sequence: self.sequence, content })
     }
 
-    /// What follows the echo of the request in a `struct nlmsgerr`: the attributes of the extended ACK. The echo is the
-    /// request's header alone if it was capped, else the whole request.
-    fn behind_echo(&self) -> &'a [u8] {
+    /// Returns the attributes of the extended ACK, which follow the echo of the request in `struct nlmsgerr`.
+    ///
+    /// The echo is the header of the request if it is capped, and the whole request otherwise.
+    /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_ack`)
+    fn extended_ack(&self) -> &'a [u8] {
         let echo = self.body.get(4..).unwrap_or(&[]);
         let echoed = if self.flags.contains(NlmF::CAPPED) { NETLINK_HEADER } else { u32_at(echo, 0) as usize };
         echo.get(echoed.next_multiple_of(4)..).unwrap_or(&[])
@@ -195,7 +200,7 @@ impl<'a> Frame<'a> {
         const OFFSET: u16 = 2;
         let mut refusal = Refusal { errno: errno.saturating_neg(), message: None, offset: None };
         if self.flags.contains(NlmF::ACK_TLVS) {
-            // What cannot be read here is only an explanation: leave it out.
+            // It only explains the refusal: an explanation that cannot be decoded is left out.
             let _ = each_attribute(extended, |number, value| {
                 match number {
                     MESSAGE => {
@@ -212,13 +217,13 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Have the message at the start of `bytes` answered also if all is well.
+/// Sets `NLM_F_ACK` in the message at the start of `bytes`, so that the kernel also replies on success.
 pub(crate) fn request_ack(bytes: &mut [u8]) {
     let ack = NlmF::ACK.bits().to_ne_bytes();
     bytes.iter_mut().skip(6).zip(ack).for_each(|(byte, flag)| *byte |= flag);
 }
 
-/// Address the messages in `bytes` to another family.
+/// Sets the family of all messages in `bytes`.
 pub(crate) fn readdress(bytes: &mut [u8], family: u16) {
     let mut at = 0;
     while let Some(message) = bytes.get_mut(at..).filter(|rest| rest.len() >= NETLINK_HEADER) {

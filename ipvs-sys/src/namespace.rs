@@ -1,4 +1,4 @@
-//! Network namespaces: where a director lives.
+//! Network namespaces. Each has an IPVS table of its own.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -11,10 +11,10 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::Error;
 
-/// Which network namespace.
+/// A network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Namespace {
-    /// Made with `ip netns add NAME`.
+    /// The name of a namespace made by `ip netns add NAME`.
     Name(String),
     /// A file such as `/proc/PID/ns/net` or `/run/docker/netns/ingress_sbox`.
     Path(PathBuf),
@@ -22,7 +22,7 @@ pub enum Namespace {
     Pid(u32),
 }
 
-/// All digits are a process, a `/` makes a path, all else is a name.
+/// Parses digits as a process id, text with a `/` as a path, and other text as a name.
 impl FromStr for Namespace {
     type Err = Infallible;
 
@@ -54,10 +54,20 @@ impl Namespace {
         }
     }
 
-    /// Do something in the namespace: open a socket or a file below `/proc/thread-self/net`. Both stay in the namespace
-    /// that they were opened in.
+    /// Calls `act` in the namespace and returns its result.
     ///
-    /// It is done on a thread of its own, so that the caller's namespace is never touched, whatever fails.
+    /// `act` runs on a thread of its own, so the namespace of the calling thread never changes. A socket or a file
+    /// below `/proc/thread-self/net` that it opens stays in the namespace.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::Namespace`] if the namespace does not exist or cannot be entered, which needs
+    /// `CAP_SYS_ADMIN`, or if no thread can be started.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `act` panics.
+    #[doc(alias = "setns")]
     pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let failed = |source| Error::Namespace { name: self.to_string(), source };
         let file = File::open(self.path()).map_err(failed)?;

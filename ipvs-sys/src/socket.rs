@@ -1,4 +1,4 @@
-//! One netlink socket to the family: get, dump, submit.
+//! The netlink socket: get, dump, submit.
 
 use std::fmt;
 use std::io;
@@ -20,28 +20,39 @@ use crate::sys;
 use crate::uapi::{Command, CommandAttrs, FAMILY_NAME, FAMILY_VERSION};
 use crate::wire::{Attributes, Name, Wire};
 
-/// How many requests go out with one system call. The default receive buffer holds 237 answers (7.2; 277 on 6.1), so
-/// all requests of a batch can fail and nothing is lost.
+/// The maximum number of requests that one system call sends.
+///
+/// The default receive buffer holds 237 replies on Linux 7.2 and 277 on 6.1. So no reply is lost if all requests of a
+/// batch are refused.
 pub const BATCH: usize = 128;
 
-/// The room for one datagram at first. The kernel makes the datagrams of a dump as large as the largest buffer that the
-/// socket has shown, and at least so large that with its own bookkeeping (`struct skb_shared_info`: 320 bytes or more on
-/// all machines of 64 bits) they fill a page: `NLMSG_GOODSIZE`. With one byte more it takes, and clears, two for each.
+/// The initial size of the buffer for a datagram.
+///
+/// The kernel makes the datagrams of a dump as large as the largest buffer that the socket has received into, and at
+/// least `NLMSG_GOODSIZE`: together with `struct skb_shared_info`, which has 320 bytes or more on 64-bit machines, such
+/// a datagram fills a page. For one byte more the kernel allocates and clears two pages.
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_dump`)
 const DATAGRAM: usize = PAGE - 320;
 const PAGE: usize = 4096;
-/// The same on other machines: no kernel's least is larger.
+/// The initial size on other machines: the largest `NLMSG_GOODSIZE` of any kernel.
 const DATAGRAM_ELSEWHERE: usize = 8192;
 
-/// The kernel answers within the system call that asks; a wait as long as this means that the answer is lost.
+/// How long to wait for a reply. The kernel replies within the system call that sends the request, so a reply that is
+/// missing after this time is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A netlink socket that speaks to IPVS in the network namespace in which it was opened. One per thread.
+/// A netlink socket for IPVS, in the network namespace in which it was opened.
+///
+/// Requests need `CAP_NET_ADMIN` in the initial user namespace; otherwise the kernel refuses them with `EPERM`.
+///
+/// A socket is `Send`. For several threads open a socket in each.
+#[doc(alias = "NETLINK_GENERIC")]
 pub struct Socket {
     netlink: NlSocket,
-    /// The family's number. It changes with every reload of the module, so it is asked for again after an `ENOENT`.
+    /// The number of the family. It changes with every reload of the module, so it is looked up again after `ENOENT`.
     family: Option<u16>,
     sequence: u32,
-    /// The bytes of the last requests, to be sent again should the family's number have changed.
+    /// The bytes of the last requests. They are sent again if the number of the family has changed.
     outbox: Vec<u8>,
     inbox: Inbox,
 }
@@ -53,22 +64,35 @@ impl fmt::Debug for Socket {
 }
 
 impl Socket {
-    /// Connect in the namespace of the calling thread. Nothing is asked of the kernel yet; with the first request it
-    /// loads the module ip_vs by itself.
+    /// Opens a socket in the network namespace of the calling thread.
+    ///
+    /// No request is sent yet. The first request makes the kernel load the module `ip_vs`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::Socket`] if the process has too many open files, or if the kernel has no generic netlink.
     pub fn open() -> Result<Self, Error> {
         let fits = cfg!(target_pointer_width = "64") && sys::page_size() == PAGE;
         Self::open_with_datagram_size(if fits { DATAGRAM } else { DATAGRAM_ELSEWHERE })
     }
 
-    /// Connect in another namespace. The calling thread's is left as it was.
+    /// Opens a socket in another network namespace. The calling thread stays in its own.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::Namespace`] if the namespace cannot be entered, or as [`open`](Self::open) does.
     pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
         namespace.within(Self::open)?
     }
 
-    /// Connect, with room for datagrams of that many bytes at first. After a dump of many datagrams, or one that was
-    /// larger, there is room for the largest that the kernel makes: 32 KiB.
+    /// Opens a socket that first receives datagrams of at most `bytes` bytes.
     ///
-    /// What is larger is cut, and an error: [`open`](Self::open) has room for what the kernel makes at least.
+    /// A larger datagram is truncated, which is an [`Error::Decode`]. After it, and after a dump of many datagrams,
+    /// there is room for the largest datagrams of the kernel (32 KiB).
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`open`](Self::open) does.
     #[doc(hidden)]
     pub fn open_with_datagram_size(bytes: usize) -> Result<Self, Error> {
         let socket = NlSocket::new(NlFamily::Generic).map_err(Error::Socket)?;
@@ -78,31 +102,52 @@ impl Socket {
         Ok(Self { netlink: socket, family: None, sequence: 0, outbox: Vec::new(), inbox: Inbox::new(bytes) })
     }
 
-    /// Connect once more in the namespace of the calling thread, for the family that this connection knows already.
+    /// Opens another socket in the network namespace of the calling thread. The number of the family is not looked up
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`open`](Self::open) does.
     #[doc(hidden)]
     pub fn open_again(&self) -> Result<Self, Error> {
         Ok(Self { family: self.family, ..Self::open()? })
     }
 
-    /// Whether there has been a dump of many datagrams. From then on the kernel makes large ones for this connection,
-    /// and clears each: right for another such dump, and several times too much for short ones.
+    /// Returns whether there was a dump of many datagrams. From then on the kernel allocates and clears 32 KiB for each
+    /// datagram of a dump, which is expensive for short dumps.
     #[doc(hidden)]
     pub fn expects_large_datagrams(&self) -> bool {
         self.inbox.is_large()
     }
 
-    /// The network namespace that the connection was opened in. Since 4.10, and only for those who have CAP_NET_ADMIN in
-    /// it.
+    /// Opens the network namespace of the socket. Since Linux 4.10.
+    ///
+    /// # Errors
+    ///
+    /// Fails with `EPERM` without `CAP_NET_ADMIN` in the user namespace that owns the network namespace, and before
+    /// Linux 4.10.
+    #[doc(alias = "SIOCGSKNS")]
     pub fn namespace(&self) -> io::Result<OwnedFd> {
         sys::namespace(sys::borrow(&self.netlink))
     }
 
-    /// ToRequest for one thing: [`Command::GetService`], [`Command::GetConfig`] or [`Command::GetInfo`].
+    /// Requests one item: [`Command::GetService`], [`Command::GetConfig`] or [`Command::GetInfo`].
+    ///
+    /// `A` is [`InfoAttrs`](crate::uapi::InfoAttrs) for `GetInfo`, and [`CommandAttrs`] for the others.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::Refused`] if the kernel refuses the request: `ESRCH` if the service does not exist. Other
+    /// variants of [`Error`] are for the module, the socket and the reply.
     pub fn get<A: Attributes>(&mut self, request: &Request) -> Result<A, Error> {
         self.get_with(request, A::read)
     }
 
-    /// The same; `read` makes of the attributes what it wants.
+    /// Requests one item, and returns the result of `read` for the bytes of its attributes.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`get`](Self::get) does, and with [`Error::Decode`] if `read` fails.
     pub fn get_with<T>(
         &mut self,
         request: &Request,
@@ -129,22 +174,35 @@ impl Socket {
         }
     }
 
-    /// ToRequest for a whole list: [`Command::GetService`], [`Command::GetDest`] or [`Command::GetDaemon`].
+    /// Requests a list: [`Command::GetService`], [`Command::GetDest`] or [`Command::GetDaemon`].
     ///
-    /// What changes meanwhile may be missing or come twice, and nothing says so. Since 7.1 that is true of services that
-    /// nobody touches, too, for a moment after others came or went: the kernel fits its table to their number. A list
-    /// that comes twice in the same order is whole.
+    /// The list is not a snapshot. An item that is added or deleted during the dump may be missing or occur twice, and
+    /// the kernel does not report it (no `NLM_F_DUMP_INTR`). Since Linux 7.1 this can also happen to services that do
+    /// not change, shortly after others were added or deleted: the kernel resizes its table. If two dumps have the same
+    /// order, the list is complete.
     ///
-    /// A dump that is dropped before its end is read to the end.
+    /// If the [`Dump`] is dropped early, the rest is received and discarded: the kernel allows one dump at a time for
+    /// each socket.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the request cannot be sent, or if there is no IPVS. The iterator returns later errors. The destinations
+    /// of a service that does not exist are an empty list, not an error.
+    #[doc(alias = "NLM_F_DUMP")]
     pub fn dump(&mut self, request: &Request) -> Result<Dump<'_>, Error> {
         let sequence = self.send_alone(request, NlmF::DUMP)?;
         Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, socket: self })
     }
 
-    /// Carry out requests in order, in batches, and answer which of them the kernel refused, by index. A refusal does
-    /// not keep the requests behind it from being carried out.
+    /// Sends requests that change something, in order and in batches of 128, and returns those that the kernel refused,
+    /// with their index.
     ///
-    /// An `Err` means that it is not known how far the work has come.
+    /// The requests after a refused one are carried out nevertheless.
+    ///
+    /// # Errors
+    ///
+    /// On an error it is unknown which requests were carried out. Fails with [`Error::RepliesLost`] if the receive
+    /// buffer overflowed, and with [`Error::NoFamily`], [`Error::Socket`], [`Error::Timeout`] or [`Error::Decode`].
     pub fn submit<R: ToRequest>(
         &mut self,
         requests: impl IntoIterator<Item = R>,
@@ -172,16 +230,17 @@ impl Socket {
         }
     }
 
-    /// Write up to [`BATCH`] requests to the outbox; answers the sequence number of the first.
+    /// Writes requests to the outbox, and returns the sequence number of the first.
     ///
-    /// A failed request is answered even without `NLM_F_ACK`, so only the last asks for an answer: a fence behind which
-    /// every error has been said (netlink_rcv_skb, af_netlink.c).
+    /// The kernel replies to a refused request even without `NLM_F_ACK`, and it replies in order. So only the last
+    /// request has the flag: its reply is a fence, after which there are no more refusals.
+    /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_rcv_skb`)
     fn write_batch(
         &mut self,
         requests: impl Iterator<Item = impl ToRequest>,
         commands: &mut Vec<Command>,
     ) -> Result<u32, Error> {
-        /// More than most requests take.
+        /// More bytes than most requests have.
         const REQUEST: usize = 160;
         self.outbox.clear();
         self.outbox.reserve(requests.size_hint().0 * REQUEST);
@@ -190,7 +249,7 @@ impl Socket {
         for request in requests {
             let command = request.command();
             if commands.is_empty() {
-                // Takes a number of its own, so before the first is known.
+                // The lookup uses up a sequence number, so it comes before `first`.
                 self.family(command)?;
                 first = self.sequence.wrapping_add(1);
             }
@@ -199,7 +258,8 @@ impl Socket {
             self.write(&request, NlmF::empty())?;
         }
         match commands.last() {
-            // Stopping a daemon whose thread has not run yet succeeds without any answer (EINTR), so it is no fence.
+            // Cannot be the fence: if the daemon's thread has not run yet, it is stopped, but the handler fails with
+            // EINTR, for which netlink_rcv_skb sends no reply.
             Some(Command::DelDaemon) => drop(self.write(&Request::new(Command::GetInfo), NlmF::ACK)?),
             Some(_) => request_ack(&mut self.outbox[last..]),
             None => {}
@@ -207,7 +267,7 @@ impl Socket {
         Ok(first)
     }
 
-    /// Read answers up to the fence: the refusals, by index in the batch.
+    /// Reads replies up to the fence, and returns the refusals, with their index in the batch.
     fn read_batch(&mut self, first: u32, commands: &[Command]) -> Result<Vec<(usize, Refusal)>, Error> {
         let last = *commands.last().unwrap_or(&Command::GetInfo);
         let fence = commands.len() - usize::from(last != Command::DelDaemon);
@@ -217,7 +277,7 @@ impl Socket {
             let reply = self.inbox.next_reply().map_err(|error| Error::Decode { command: last, error })?;
             let index = reply.sequence.wrapping_sub(first) as usize;
             match reply.content {
-                // An answer to something older, given up long ago.
+                // A reply to an older request that was given up.
                 _ if index > fence => {}
                 Content::Refused(refusal) => {
                     if index < commands.len() {
@@ -260,8 +320,9 @@ impl Socket {
         send(&self.netlink, &self.outbox)
     }
 
-    /// `ENOENT` may mean that the module was loaded anew and the family has another number. If so, send the same bytes
-    /// to the new one.
+    /// Sends the last requests again if the family has another number now, and returns whether it did.
+    ///
+    /// `ENOENT` may mean that the module was reloaded. It is also the error number of a missing destination.
     fn send_again_after(&mut self, refusal: &Refusal, command: Command) -> Result<bool, Error> {
         if refusal.errno != libc::ENOENT {
             return Ok(false);
@@ -276,7 +337,7 @@ impl Socket {
         Ok(true)
     }
 
-    /// ToRequest the controller for the family's number; the kernel loads ip_vs for that, should it not be there yet.
+    /// Looks up the number of the family. This makes the kernel load the module `ip_vs`.
     fn resolve(&mut self, command: Command) -> Result<u16, Error> {
         self.sequence = self.sequence.wrapping_add(1);
         let attributes = FamilyAttrs { name: Name::new(FAMILY_NAME.as_bytes()), ..Default::default() };
@@ -307,14 +368,14 @@ impl Socket {
         }
     }
 
-    /// Wait for the next answer to that request; answers to others are read over.
+    /// Waits for the next reply to the request `sequence`. Replies to other requests are skipped.
     fn next_content(&mut self, command: Command, sequence: u32) -> Result<Content<'_>, Error> {
         loop {
             self.fill_inbox(command)?;
             if self.inbox.is_next_for(sequence) {
                 break;
             }
-            // Belongs to something that was given up.
+            // A reply to a request that was given up.
             let _ = self.inbox.next_reply();
         }
         let reply = self.inbox.next_reply().map_err(|error| Error::Decode { command, error })?;
@@ -350,7 +411,7 @@ fn send(socket: &NlSocket, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// The answers of a dump, one item each.
+/// The items of a dump. Returned by [`Socket::dump`].
 #[derive(Debug)]
 pub struct Dump<'a> {
     socket: &'a mut Socket,
@@ -361,22 +422,28 @@ pub struct Dump<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum DumpState {
-    /// No answer yet: a stale family number may still show.
+    /// No reply yet: it may still turn out that the number of the family has changed.
     Fresh,
     Running,
-    /// An answer could not be read: no more of them are given out, but they are read to their end.
+    /// A reply could not be decoded. The rest is received on drop, but not returned.
     Broken,
     Ended,
 }
 
 impl Dump<'_> {
-    /// The next answer, of whose attributes ([`CommandAttrs`]) `read` makes what it wants; `None` at the end.
+    /// Returns the result of `read` for the bytes of the next item's attributes ([`CommandAttrs`]), and `None` at the
+    /// end.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::Refused`] if the kernel refuses the dump, with [`Error::Decode`] if `read` fails, and if no
+    /// reply can be received. After an error the next call returns `None`.
     #[inline]
     pub fn next_with<T>(&mut self, read: impl FnOnce(&[u8]) -> Result<T, DecodeError>) -> Result<Option<T>, Error> {
         let command = self.command;
         while matches!(self.state, DumpState::Fresh | DumpState::Running) {
             let fresh = self.state == DumpState::Fresh;
-            // Whatever goes wrong ends it, but for an answer that cannot be read: more of them may come.
+            // Every error ends the dump, except for a reply that cannot be decoded: more replies may follow.
             self.state = DumpState::Ended;
             let content = self.socket.next_content(command, self.sequence).inspect_err(|error| {
                 if let Error::Decode { .. } = error {
@@ -415,7 +482,8 @@ impl Iterator for Dump<'_> {
     }
 }
 
-/// The kernel refuses a second dump on a socket (`EBUSY`) as long as the first has not been read to its end.
+/// Receives the rest. The kernel refuses the next dump on the socket with `EBUSY` until this one has ended.
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`__netlink_dump_start`)
 impl Drop for Dump<'_> {
     fn drop(&mut self) {
         while self.state != DumpState::Ended {

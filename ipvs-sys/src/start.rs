@@ -1,27 +1,33 @@
-//! How the program was started: what nobody can tell any more once `main` runs.
+//! Detects a standard output that was closed when the program started.
 //!
-//! Where a standard stream is closed, std opens `/dev/null` in its place before `main` (`sanitize_standard_fds` in
-//! library/std/src/sys/pal/unix/mod.rs), and whatever is written there seems to have arrived. Others open `/dev/null` on
-//! purpose, so this cannot be found out later; it has to be looked at before std does.
+//! This has nothing to do with IPVS. It is in this crate because it needs `unsafe`, which the crates `ipvs` and
+//! `ipvsadm-rs` forbid, and a link section is the only way to run before `main`.
+//!
+//! Where a standard stream is closed, std opens `/dev/null` in its place before `main`, and writes to it seem to
+//! succeed.
+//! <https://github.com/rust-lang/rust/blob/1.88.0/library/std/src/sys/pal/unix/mod.rs> (`sanitize_standard_fds`)
+//!
+//! Afterwards this cannot be found out. std opens `/dev/null` with `O_RDWR`, but so do others who discard the output on
+//! purpose: `daemon(3)` and Python's `subprocess.DEVNULL`. Their calls would fail if `O_RDWR` were taken for closed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Whether standard output was closed when the program started (`program >&-`).
+/// Returns whether standard output was closed when the program started (`program >&-`).
 pub fn stdout_was_closed() -> bool {
     STDOUT_CLOSED.load(Ordering::Relaxed)
 }
 
-/// Run by the C library, glibc's and musl's alike, before it calls the program's `main`, of which std's start is a part.
-// SAFETY: the linker collects pointers to functions of this type in this section; this one takes none of the arguments
-// that glibc gives, which the calling convention allows, and does nothing that wants a runtime.
+/// Called by the C library (glibc or musl) before it calls the program's `main`, which is where std starts.
+// SAFETY: the linker collects pointers to functions of this type in this section. The function ignores the arguments
+// that glibc passes, which the calling convention allows, and it needs no runtime.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static LOOK: extern "C" fn() = look;
+static BEFORE_MAIN: extern "C" fn() = before_main;
 
-extern "C" fn look() {
-    // SAFETY: a plain system call that takes any number for a descriptor.
+extern "C" fn before_main() {
+    // SAFETY: a system call that accepts any number as a descriptor.
     let closed = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) } == -1;
     STDOUT_CLOSED.store(closed, Ordering::Relaxed);
 }

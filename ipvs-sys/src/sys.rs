@@ -1,18 +1,18 @@
-//! The calls that neither std nor a safe crate has, and the borrow of neli's socket that they need. All of this crate's
-//! `unsafe` is here, but for the look in `start`.
+//! System calls that neither std nor a safe crate has, and the borrow of neli's socket that they need. All `unsafe` of
+//! this crate is here, except for `start`.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use neli::socket::NlSocket;
 
-/// The descriptor of neli's socket, which gives it out as a bare number only.
+/// Borrows the descriptor of neli's socket, which returns it as a number only.
 pub(crate) fn borrow(socket: &NlSocket) -> BorrowedFd<'_> {
     // SAFETY: the socket keeps its descriptor open until it is dropped, and the result cannot outlive the socket.
     unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) }
 }
 
-/// Leave the echo of the request out of refusals (`NETLINK_CAP_ACK`), so that they stay small however long the request.
+/// Sets `NETLINK_CAP_ACK`: refusals do not echo the request, and so have the same size for all requests.
 pub(crate) fn cap_ack(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the descriptor is open, and the pointer and length are those of a live integer.
@@ -28,34 +28,35 @@ pub(crate) fn cap_ack(socket: BorrowedFd<'_>) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The network namespace of a socket.
+/// Opens the network namespace of a socket (`SIOCGSKNS`).
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/socket.c> (`sock_ioctl`)
 pub(crate) fn namespace(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     const SIOCGSKNS: u32 = 0x894c;
-    // SAFETY: the descriptor is open, and this request takes no argument. The type of its number differs between C
-    // libraries.
+    // SAFETY: the descriptor is open, and this request has no argument. The cast: the type of its number differs
+    // between C libraries.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just given it out.
+    // SAFETY: the kernel has just returned this descriptor, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
 
-/// The size of a page of memory. (rustix has it, too, but opens a file for it.)
+/// Returns the size of a page of memory. (rustix can open a file for it.)
 pub(crate) fn page_size() -> usize {
-    // SAFETY: it takes a number, and gives one back.
+    // SAFETY: the call has only numbers as argument and result.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
-/// A datagram as it was received.
+/// The length of a received datagram.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Datagram {
     pub(crate) len: usize,
-    /// It was longer than its slot: the end is lost.
+    /// Whether the datagram was longer than its slot, so that its end is lost (`MSG_TRUNC`).
     pub(crate) truncated: bool,
 }
 
-/// How many datagrams one call takes at the most.
+/// The maximum number of datagrams that one call receives.
 pub(crate) const AT_ONCE: usize = 8;
 
 /// Whether to wait for the first datagram.
@@ -65,8 +66,9 @@ pub(crate) enum Wait {
     No,
 }
 
-/// Take the datagrams that are there, each into a slot of `slot` bytes; if there is none, wait for one or fail with
-/// `EAGAIN`. Answers how many.
+/// Receives the datagrams that are in the socket, each into `slot` bytes of `buffer`, and returns their number.
+///
+/// If there is none, it waits for one ([`Wait::Yes`]) or fails with `EAGAIN` ([`Wait::No`]).
 pub(crate) fn receive_many(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -78,7 +80,7 @@ pub(crate) fn receive_many(
         Wait::Yes => libc::MSG_WAITFORONE,
         Wait::No => libc::MSG_DONTWAIT,
     };
-    // SAFETY: both are plain C structures for which all zeroes is a valid value.
+    // SAFETY: both are plain C structures, for which zeros are a valid value.
     let (mut parts, mut headers): ([libc::iovec; AT_ONCE], [libc::mmsghdr; AT_ONCE]) = unsafe { std::mem::zeroed() };
     let mut slots = 0;
     for ((part, header), room) in parts.iter_mut().zip(&mut headers).zip(buffer.chunks_exact_mut(slot)) {

@@ -1,10 +1,10 @@
-//! The macros that read the tables of [`crate::uapi`]: a row becomes a constant, a field, its encoding, its decoding and
-//! its line in a debug print.
+//! The macros for the tables of [`crate::uapi`]. A row of a table becomes a constant, a field with its encoding and
+//! decoding, a variant for the visitor, and a part of the debug output.
 
-/// A list of netlink attributes: `number KERNEL_NAME => field: wire type;` a row.
+/// Defines a list of netlink attributes, with one row `number KERNEL_NAME => Variant, field: wire type;` for each.
 ///
-/// Every field is an `Option`: present or not, as on the wire. Attributes that the table does not know are kept in
-/// `unknown`. Rows behind `skip` are read over.
+/// Makes a struct with an `Option` for each row, since an attribute may be absent, and an enum with a variant for each
+/// row. Attributes that are not in the table are kept in `unknown`. Rows with `skip` are for padding, which is ignored.
 macro_rules! attributes {
     (
         $(#[$meta:meta])*
@@ -15,7 +15,7 @@ macro_rules! attributes {
     ) => {
         $( $(#[$row])* pub const $kernel: u16 = $number; )*
         $(
-            #[doc = "Padding in front of a 64-bit value; carries nothing."]
+            #[doc = "Padding before a 64-bit value, without a value of its own."]
             pub const $skipped_kernel: u16 = $skipped_number;
         )*
 
@@ -23,7 +23,7 @@ macro_rules! attributes {
         #[derive(Clone, Default, PartialEq, Eq)]
         pub struct $name {
             $( $(#[$row])* #[doc = concat!("\n\n`", stringify!($kernel), "`")] pub $field: Option<$wire>, )*
-            /// Attributes that this table does not know, as they came: a newer kernel's.
+            /// Attributes of a newer kernel that this table does not have.
             pub unknown: $crate::wire::Unknown,
         }
 
@@ -33,7 +33,7 @@ macro_rules! attributes {
                 $( ($skipped_number, stringify!($skipped_kernel)), )*
             ];
 
-            // Of a list that is written where it is made, what is not there costs nothing then.
+            // Inlined into the place where the list is made, this costs nothing for absent attributes.
             #[inline(always)]
             fn write(&self, out: &mut Vec<u8>) {
                 $( if let Some(value) = &self.$field {
@@ -76,21 +76,20 @@ macro_rules! attributes {
         pub enum $one<'a> {
             $( $(#[$row])* #[doc = concat!("\n\n`", stringify!($kernel), "`")]
             $variant(<$wire as $crate::wire::Wire>::View<'a>), )*
-            /// Number and value of an attribute that this table does not know: a newer kernel's.
+            /// The number and the bytes of an attribute of a newer kernel that this table does not have.
             Unknown(u16, &'a [u8]),
         }
 
         impl<'a> $one<'a> {
-            /// Calls `visit` with each attribute of a list, in the order of the bytes. Of two with the same number the
-            /// kernel uses the last.
+            /// Calls `visit` with each attribute of a list, in order, without building the list.
             ///
-            /// Cheaper than reading the whole list where only some attributes are wanted. A `match` without `_` makes
-            /// the compiler name the places that have to read a new attribute.
+            /// If a number occurs twice, the kernel uses the last value. Match without `_`, so that the compiler points
+            /// to the places that have to read a new attribute.
             ///
             /// # Errors
             ///
-            /// The bytes are no list of attributes, a value is too short, or `visit` fails. The error names the
-            /// attribute.
+            /// Fails if the bytes are not a list of attributes, if a value is too short, or if `visit` fails. The error
+            /// names the attribute.
             #[inline]
             pub fn visit(
                 bytes: &'a [u8],
@@ -121,7 +120,7 @@ macro_rules! attributes {
     };
 }
 
-/// The commands of the family: `number KERNEL_NAME => Variant, answered by Variant` a row.
+/// Defines the commands of the family, with one row `number KERNEL_NAME => Variant,` for each.
 macro_rules! commands {
     (
         $(#[$meta:meta])*
@@ -135,15 +134,15 @@ macro_rules! commands {
         }
 
         impl $name {
-            /// Every command: number and the kernel's name.
+            /// The number and the kernel's name of every command.
             pub const TABLE: &'static [(u8, &'static str)] = &[ $( ($number, stringify!($kernel)), )* ];
 
-            /// The number on the wire.
+            /// Returns the command's number in messages.
             pub fn number(self) -> u8 {
                 self as u8
             }
 
-            /// The kernel's name.
+            /// Returns the kernel's name of the command, such as `IPVS_CMD_NEW_SERVICE`.
             pub fn name(self) -> &'static str {
                 match self { $( Self::$variant => stringify!($kernel), )* }
             }
@@ -151,7 +150,7 @@ macro_rules! commands {
     };
 }
 
-/// Plain numbers: `KERNEL_NAME = value,` a row.
+/// Defines numbers, with one row `KERNEL_NAME = value,` for each.
 macro_rules! constants {
     ( $(#[$meta:meta])* $table:ident { $( $(#[$row:meta])* $kernel:ident = $value:expr, )* } ) => {
         $( $(#[$row])* pub const $kernel: u32 = $value; )*

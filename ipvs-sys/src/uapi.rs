@@ -1,62 +1,69 @@
-//! TABLE: commands, attributes and flag bits, in the order and with the names of `linux/ip_vs.h`.
+//! The tables of commands, attributes and flags, in the order and with the names of `linux/ip_vs.h`.
 //!
-//! Complete for every kernel up to 7.3: the header has had no new command and no new attribute since 5.3. A test holds
-//! these tables against the installed header.
+//! They are complete up to Linux 7.3. The header has had no new command or attribute since 5.3. A test compares the
+//! tables with the installed header.
+//!
+//! Each table of attributes, such as [`DestAttrs`], is a struct with one optional field for each attribute. An enum,
+//! such as [`DestAttr`], has one variant for each, for reading a list without building the struct.
+//!
+//! - Names and numbers: <https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/ip_vs.h>
+//! - Types, and attributes that a command requires: `ip_vs_svc_policy`, `ip_vs_genl_parse_service` and others in
+//!   <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::table::{attributes, commands, constants};
 use crate::wire::{Address, Be16, Counter, FlagsMask, Name};
 
-/// The name of the generic-netlink family.
+/// The name of the generic netlink family.
 #[doc(alias = "IPVS_GENL_NAME")]
 pub const FAMILY_NAME: &str = "IPVS";
-/// The version that requests carry; the kernel does not look at it.
+/// The version of the family, in requests. The kernel ignores it.
 #[doc(alias = "IPVS_GENL_VERSION")]
 pub const FAMILY_VERSION: u8 = 1;
 
 commands! {
-    /// What the family can be asked to do.
+    /// The commands of the family.
     Command {
-        /// Add a virtual service.
+        /// Add a virtual service. Requires scheduler, flags, timeout and netmask, as `SetService` does.
         1 IPVS_CMD_NEW_SERVICE => NewService,
-        /// Replace everything of a virtual service but its identity.
+        /// Replace all settings of a virtual service. A persistence engine that is absent is removed.
         2 IPVS_CMD_SET_SERVICE => SetService,
         /// Delete a virtual service and its destinations.
         3 IPVS_CMD_DEL_SERVICE => DelService,
-        /// Get one virtual service, or dump them all.
+        /// Get one virtual service, or dump all of them.
         4 IPVS_CMD_GET_SERVICE => GetService,
-        /// Add a destination to a virtual service.
+        /// Add a destination to a virtual service. Requires method, weight and thresholds, as `SetDest` does.
         5 IPVS_CMD_NEW_DEST => NewDest,
-        /// Replace everything of a destination but its identity.
+        /// Replace all settings of a destination. Absent attributes of a tunnel are reset to 0.
         6 IPVS_CMD_SET_DEST => SetDest,
         /// Delete a destination.
         7 IPVS_CMD_DEL_DEST => DelDest,
-        /// Dump the destinations of one virtual service. A service that does not exist is an empty dump.
+        /// Dump the destinations of one virtual service. The dump is empty if the service does not exist.
         8 IPVS_CMD_GET_DEST => GetDest,
-        /// Start a sync daemon.
+        /// Start a sync daemon. Requires state, interface and sync id.
         9 IPVS_CMD_NEW_DAEMON => NewDaemon,
-        /// Stop a sync daemon.
+        /// Stop a sync daemon. Requires its state.
         10 IPVS_CMD_DEL_DAEMON => DelDaemon,
         /// Dump the running sync daemons, the master first.
         11 IPVS_CMD_GET_DAEMON => GetDaemon,
-        /// Set connection timeouts; 0 keeps a value.
+        /// Set connection timeouts. A timeout that is 0 or absent is not changed.
         12 IPVS_CMD_SET_CONFIG => SetConfig,
         /// Get the connection timeouts.
         13 IPVS_CMD_GET_CONFIG => GetConfig,
-        /// Only as the answer to `GetInfo`.
+        /// The reply to `GetInfo`. Not a request.
         14 IPVS_CMD_SET_INFO => SetInfo,
-        /// Get version and connection-table size.
+        /// Get the version of IPVS and the size of the connection table.
         15 IPVS_CMD_GET_INFO => GetInfo,
-        /// Set counters to zero: of one service and its destinations, or all.
+        /// Set counters to 0: of one service and its destinations, or of all services.
         16 IPVS_CMD_ZERO => Zero,
-        /// Delete every service and destination of the namespace.
+        /// Delete all services and destinations of the network namespace.
         17 IPVS_CMD_FLUSH => Flush,
     }
 }
 
 attributes! {
-    /// The first level of every message but the answer to [`Command::GetInfo`].
+    /// The top-level attributes of every message except the reply to [`Command::GetInfo`].
     CommandAttrs, CommandAttr {
         /// A virtual service.
         1 IPVS_CMD_ATTR_SERVICE => Service, service: ServiceAttrs;
@@ -64,115 +71,117 @@ attributes! {
         2 IPVS_CMD_ATTR_DEST => Dest, dest: DestAttrs;
         /// A sync daemon.
         3 IPVS_CMD_ATTR_DAEMON => Daemon, daemon: DaemonAttrs;
-        /// Seconds an established TCP connection may be idle.
+        /// Timeout of idle established TCP connections, in seconds.
         4 IPVS_CMD_ATTR_TIMEOUT_TCP => TimeoutTcp, timeout_tcp: u32;
-        /// Seconds a TCP connection is kept after a FIN.
+        /// Timeout of TCP connections after a FIN, in seconds.
         5 IPVS_CMD_ATTR_TIMEOUT_TCP_FIN => TimeoutTcpFin, timeout_tcp_fin: u32;
-        /// Seconds a UDP flow may be idle.
+        /// Timeout of idle UDP flows, in seconds.
         6 IPVS_CMD_ATTR_TIMEOUT_UDP => TimeoutUdp, timeout_udp: u32;
     }
 }
 
 attributes! {
-    /// A virtual service. Identity: address family and either mark or protocol, address and port.
+    /// A virtual service. Its identity is the address family with either the firewall mark, or protocol, address and
+    /// port.
     ServiceAttrs, ServiceAttr {
-        /// `AF_INET` (2) or `AF_INET6` (10).
+        /// Address family: `AF_INET` (2) or `AF_INET6` (10).
         1 IPVS_SVC_ATTR_AF => Af, af: u16;
-        /// IP protocol number; the kernel takes any. Absent with a mark.
+        /// IP protocol number. The kernel accepts any, and schedules TCP, UDP and SCTP. Absent with a mark.
         2 IPVS_SVC_ATTR_PROTOCOL => Protocol, protocol: u16;
-        /// Virtual address; IPv4 in the first four bytes. Absent with a mark.
+        /// Virtual IP address. Absent with a mark.
         3 IPVS_SVC_ATTR_ADDR => Addr, addr: Address;
-        /// Port, 0 for every port. Absent with a mark.
+        /// Virtual port; 0 is every port, and needs persistence. Absent with a mark.
         4 IPVS_SVC_ATTR_PORT => Port, port: Be16;
-        /// Firewall mark; 0 is not a mark.
+        /// Firewall mark, from 1. With 0 the kernel uses protocol, address and port.
         5 IPVS_SVC_ATTR_FWMARK => Fwmark, fwmark: u32;
-        /// Scheduler: at most 15 bytes.
+        /// Name of the scheduler, at most 15 bytes. `none` schedules no connections.
         6 IPVS_SVC_ATTR_SCHED_NAME => SchedName, sched_name: Name;
-        /// `IP_VS_SVC_F_*`, and which of them are meant.
+        /// Flags `IP_VS_SVC_F_*`, with a mask of those to change.
         7 IPVS_SVC_ATTR_FLAGS => Flags, flags: FlagsMask;
-        /// Persistence timeout in seconds.
+        /// Persistence timeout in seconds. Used with `IP_VS_SVC_F_PERSISTENT`.
         8 IPVS_SVC_ATTR_TIMEOUT => Timeout, timeout: u32;
-        /// Which clients persistence takes for one. IPv4: the mask in network byte order; IPv6: the prefix length.
+        /// Persistence treats clients with equal addresses under this mask as one. For IPv4 a mask in network byte
+        /// order, for IPv6 a prefix length of 1 to 128.
         9 IPVS_SVC_ATTR_NETMASK => Netmask, netmask: u32;
-        /// Counters, the low 32 bits of some of them.
+        /// Counters. Only bytes have 64 bits; the others wrap at 32 bits.
         10 IPVS_SVC_ATTR_STATS => Stats, stats: StatsAttrs;
-        /// Persistence engine: at most 16 bytes; "" is none.
+        /// Name of the persistence engine, at most 16 bytes. Absent or empty is none.
         11 IPVS_SVC_ATTR_PE_NAME => PeName, pe_name: Name;
-        /// Counters whole; since 4.1.
+        /// Counters of 64 bits. Since Linux 4.1.
         12 IPVS_SVC_ATTR_STATS64 => Stats64, stats64: StatsAttrs;
     }
 }
 
 attributes! {
-    /// A destination (real server) of a service. Identity: address family, address and port.
+    /// A destination (real server) of a service. Its identity is the address family, address and port.
     DestAttrs, DestAttr {
-        /// Address; IPv4 in the first four bytes.
+        /// Address of the server.
         1 IPVS_DEST_ATTR_ADDR => Addr, addr: Address;
-        /// Port, 0 to keep the client's.
+        /// Port of the server. 0 keeps the destination port of the client's packets.
         2 IPVS_DEST_ATTR_PORT => Port, port: Be16;
-        /// Forwarding method: `IP_VS_CONN_F_FWD_MASK`.
+        /// Forwarding method: `IP_VS_CONN_F_MASQ`, `_TUNNEL`, `_DROUTE` and others.
         3 IPVS_DEST_ATTR_FWD_METHOD => FwdMethod, fwd_method: u32;
-        /// Weight; 0 takes no new connections.
+        /// Weight, 0 to 2147483647. With 0 the server receives no new connections.
         4 IPVS_DEST_ATTR_WEIGHT => Weight, weight: u32;
-        /// No new connections from this many on; 0 is no limit.
+        /// Upper threshold: no new connections while the server has this number or more. 0 is no limit.
         5 IPVS_DEST_ATTR_U_THRESH => UThresh, u_thresh: u32;
-        /// New connections again below this many; 0 is three quarters of the upper threshold.
+        /// Lower threshold: new connections again when the server has fewer. 0 is ¾ of the upper threshold.
         6 IPVS_DEST_ATTR_L_THRESH => LThresh, l_thresh: u32;
-        /// Active connections.
+        /// Number of active (established) connections. Only in replies.
         7 IPVS_DEST_ATTR_ACTIVE_CONNS => ActiveConns, active_conns: u32;
-        /// Inactive connections.
+        /// Number of other connections: opening, closing, or of UDP. Only in replies.
         8 IPVS_DEST_ATTR_INACT_CONNS => InactConns, inact_conns: u32;
-        /// Persistence templates.
+        /// Number of persistence templates. Only in replies.
         9 IPVS_DEST_ATTR_PERSIST_CONNS => PersistConns, persist_conns: u32;
-        /// Counters, the low 32 bits of some of them.
+        /// Counters. Only bytes have 64 bits; the others wrap at 32 bits.
         10 IPVS_DEST_ATTR_STATS => Stats, stats: StatsAttrs;
-        /// Address family; absent or 0 is the service's. Since 3.18.
+        /// Address family. Absent or 0 is the family of the service. Since Linux 3.18.
         11 IPVS_DEST_ATTR_ADDR_FAMILY => AddrFamily, addr_family: u16;
-        /// Counters whole; since 4.1.
+        /// Counters of 64 bits. Since Linux 4.1.
         12 IPVS_DEST_ATTR_STATS64 => Stats64, stats64: StatsAttrs;
-        /// Tunnel type: `IP_VS_CONN_F_TUNNEL_TYPE_*`. Since 5.2.
+        /// Tunnel type: `IP_VS_CONN_F_TUNNEL_TYPE_*`. Since Linux 5.2.
         13 IPVS_DEST_ATTR_TUN_TYPE => TunType, tun_type: u8;
-        /// UDP port of the tunnel, for GUE. Since 5.2.
+        /// UDP port of a GUE tunnel. Since Linux 5.2.
         14 IPVS_DEST_ATTR_TUN_PORT => TunPort, tun_port: Be16;
-        /// Tunnel checksums: `IP_VS_TUNNEL_ENCAP_FLAG_*`. Since 5.3.
+        /// Checksums of the tunnel: `IP_VS_TUNNEL_ENCAP_FLAG_*`. Since Linux 5.3.
         15 IPVS_DEST_ATTR_TUN_FLAGS => TunFlags, tun_flags: u16;
     }
 }
 
 attributes! {
-    /// A sync daemon. Identity: its state.
+    /// A sync daemon. Its identity is the state.
     DaemonAttrs, DaemonAttr {
-        /// `IP_VS_STATE_MASTER` or `IP_VS_STATE_BACKUP`.
+        /// Role: `IP_VS_STATE_MASTER` or `IP_VS_STATE_BACKUP`.
         1 IPVS_DAEMON_ATTR_STATE => State, state: u32;
-        /// Multicast interface: at most 15 bytes.
+        /// Name of the multicast interface, at most 15 bytes.
         2 IPVS_DAEMON_ATTR_MCAST_IFN => McastIfn, mcast_ifn: Name;
-        /// Sync id; 8 bits on the network.
+        /// Sync id, 0 to 255: packets have 8 bits for it. A backup with 0 accepts all ids.
         3 IPVS_DAEMON_ATTR_SYNC_ID => SyncId, sync_id: u32;
-        /// Largest UDP payload of a sync message, in bytes. Since 4.3, like all that follow.
+        /// Largest UDP payload of a sync packet, in bytes. This and the following attributes: since Linux 4.3.
         4 IPVS_DAEMON_ATTR_SYNC_MAXLEN => SyncMaxlen, sync_maxlen: u16;
         /// IPv4 multicast group.
         5 IPVS_DAEMON_ATTR_MCAST_GROUP => McastGroup, mcast_group: Ipv4Addr;
         /// IPv6 multicast group.
         6 IPVS_DAEMON_ATTR_MCAST_GROUP6 => McastGroup6, mcast_group6: Ipv6Addr;
-        /// Multicast port; in the machine's byte order, unlike every other port here.
+        /// Multicast UDP port. In the byte order of the machine, unlike all other ports.
         7 IPVS_DAEMON_ATTR_MCAST_PORT => McastPort, mcast_port: u16;
-        /// Multicast time to live.
+        /// Time to live of sync packets, in hops.
         8 IPVS_DAEMON_ATTR_MCAST_TTL => McastTtl, mcast_ttl: u8;
     }
 }
 
 attributes! {
-    /// Counters and rates of a service or destination, as of the last run of the estimator (every 2 seconds).
+    /// Counters and rates of a service or destination. The kernel updates them every 2 seconds.
     StatsAttrs, StatsAttr {
-        /// Connections scheduled.
+        /// Connections that were scheduled.
         1 IPVS_STATS_ATTR_CONNS => Conns, conns: Counter;
         /// Packets from clients.
         2 IPVS_STATS_ATTR_INPKTS => Inpkts, inpkts: Counter;
-        /// Packets to clients, as far as they pass the director.
+        /// Packets to clients that pass through the director.
         3 IPVS_STATS_ATTR_OUTPKTS => Outpkts, outpkts: Counter;
         /// Bytes from clients.
         4 IPVS_STATS_ATTR_INBYTES => Inbytes, inbytes: Counter;
-        /// Bytes to clients, as far as they pass the director.
+        /// Bytes to clients that pass through the director.
         5 IPVS_STATS_ATTR_OUTBYTES => Outbytes, outbytes: Counter;
         /// Connections per second.
         6 IPVS_STATS_ATTR_CPS => Cps, cps: Counter;
@@ -189,122 +198,124 @@ attributes! {
 }
 
 attributes! {
-    /// The answer to [`Command::GetInfo`]; its numbers are its own.
+    /// The top-level attributes of the reply to [`Command::GetInfo`]. Their numbers overlap with those of
+    /// [`CommandAttrs`].
     InfoAttrs, InfoAttr {
         /// Version of IPVS: 0x010201 is 1.2.1.
         1 IPVS_INFO_ATTR_VERSION => Version, version: u32;
-        /// Buckets of the connection table: of the machine up to 7.0, of this namespace since 7.1.
+        /// Number of buckets of the connection table. Up to Linux 7.0 all network namespaces share it; since 7.1 it
+        /// belongs to the namespace, grows and shrinks, and is 0 before the first service.
         2 IPVS_INFO_ATTR_CONN_TAB_SIZE => ConnTabSize, conn_tab_size: u32;
     }
 }
 
 constants! {
-    /// Flag bits and limits, by the kernel's names.
+    /// The flags and limits, with the kernel's names.
     CONSTANTS {
-        /// The version that this header was written for; the kernel tells its own with [`Command::GetInfo`].
+        /// The version of IPVS in the header: 1.2.1. [`Command::GetInfo`] returns that of the kernel.
         IP_VS_VERSION_CODE = 0x01_02_01,
 
-        /// Service: connections of one client go to one server.
+        /// Service: persistent. All connections of a client go to the same server.
         IP_VS_SVC_F_PERSISTENT = 0x0001,
-        /// Service: in the kernel's table. The kernel's own; every answer shows it.
+        /// Service: in the hash table. Set by the kernel in every reply, and ignored in requests.
         IP_VS_SVC_F_HASHED = 0x0002,
-        /// Service: every UDP packet is scheduled by itself.
+        /// Service: each UDP packet is scheduled separately.
         IP_VS_SVC_F_ONEPACKET = 0x0004,
-        /// Service: first flag of the scheduler.
+        /// Service: flag 1 of the scheduler.
         IP_VS_SVC_F_SCHED1 = 0x0008,
-        /// Service: second flag of the scheduler.
+        /// Service: flag 2 of the scheduler.
         IP_VS_SVC_F_SCHED2 = 0x0010,
-        /// Service: third flag of the scheduler.
+        /// Service: flag 3 of the scheduler. No scheduler uses it.
         IP_VS_SVC_F_SCHED3 = 0x0020,
-        /// Scheduler sh (and mh): go on to another server if the chosen one is unavailable.
+        /// Schedulers sh and mh: use another server if the chosen one is unavailable.
         IP_VS_SVC_F_SCHED_SH_FALLBACK = IP_VS_SVC_F_SCHED1,
-        /// Scheduler sh (and mh): hash the client's port, too.
+        /// Schedulers sh and mh: include the client's port in the hash.
         IP_VS_SVC_F_SCHED_SH_PORT = IP_VS_SVC_F_SCHED2,
 
         /// No sync daemon.
         IP_VS_STATE_NONE = 0,
-        /// Sync daemon that sends.
+        /// Sync daemon that sends connections.
         IP_VS_STATE_MASTER = 1,
-        /// Sync daemon that receives.
+        /// Sync daemon that receives connections.
         IP_VS_STATE_BACKUP = 2,
 
-        /// The old socket options start here.
+        /// The first number of the old socket options, which this crate does not use.
         IP_VS_BASE_CTL = 64 + 1024 + 64,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_NONE = IP_VS_BASE_CTL,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_INSERT = IP_VS_BASE_CTL + 1,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_ADD = IP_VS_BASE_CTL + 2,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_EDIT = IP_VS_BASE_CTL + 3,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_DEL = IP_VS_BASE_CTL + 4,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_FLUSH = IP_VS_BASE_CTL + 5,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_LIST = IP_VS_BASE_CTL + 6,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_ADDDEST = IP_VS_BASE_CTL + 7,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_DELDEST = IP_VS_BASE_CTL + 8,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_EDITDEST = IP_VS_BASE_CTL + 9,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_TIMEOUT = IP_VS_BASE_CTL + 10,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_STARTDAEMON = IP_VS_BASE_CTL + 11,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_STOPDAEMON = IP_VS_BASE_CTL + 12,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_RESTORE = IP_VS_BASE_CTL + 13,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_SAVE = IP_VS_BASE_CTL + 14,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_ZERO = IP_VS_BASE_CTL + 15,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_SET_MAX = IP_VS_SO_SET_ZERO,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_GET_VERSION = IP_VS_BASE_CTL,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_GET_INFO = IP_VS_BASE_CTL + 1,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_GET_SERVICES = IP_VS_BASE_CTL + 2,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_GET_SERVICE = IP_VS_BASE_CTL + 3,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_GET_DESTS = IP_VS_BASE_CTL + 4,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_GET_DEST = IP_VS_BASE_CTL + 5,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_GET_TIMEOUT = IP_VS_BASE_CTL + 6,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_GET_DAEMON = IP_VS_BASE_CTL + 7,
-        /// Socket option.
+        /// Socket option of the old interface.
         IP_VS_SO_GET_MAX = IP_VS_SO_GET_DAEMON,
 
-        /// Destination: in use for scheduling. Gone from newer headers.
+        /// Destination: available for scheduling. Removed from newer headers.
         IP_VS_DEST_F_AVAILABLE = 0x0001,
-        /// Destination: above its upper threshold. Gone from newer headers.
+        /// Destination: above its upper threshold. Removed from newer headers.
         IP_VS_DEST_F_OVERLOAD = 0x0002,
 
         /// The bits of the forwarding method.
         IP_VS_CONN_F_FWD_MASK = 0x0007,
         /// Masquerading (NAT).
         IP_VS_CONN_F_MASQ = 0x0000,
-        /// Delivered on the director itself.
+        /// Local: the director itself is the server.
         IP_VS_CONN_F_LOCALNODE = 0x0001,
-        /// Tunnelled to the server.
+        /// Tunnelling.
         IP_VS_CONN_F_TUNNEL = 0x0002,
         /// Direct routing.
         IP_VS_CONN_F_DROUTE = 0x0003,
-        /// To the packet's own destination (transparent cache).
+        /// Bypass: to the original destination of the packet (transparent cache).
         IP_VS_CONN_F_BYPASS = 0x0004,
-        /// Connection: came by sync.
+        /// Connection: received from a sync daemon.
         IP_VS_CONN_F_SYNC = 0x0020,
-        /// Connection: in the table.
+        /// Connection: in the hash table.
         IP_VS_CONN_F_HASHED = 0x0040,
-        /// Connection: its answers do not pass the director.
+        /// Connection: packets to the client do not pass through the director.
         IP_VS_CONN_F_NOOUTPUT = 0x0080,
         /// Connection: not established.
         IP_VS_CONN_F_INACTIVE = 0x0100,
@@ -312,31 +323,31 @@ constants! {
         IP_VS_CONN_F_OUT_SEQ = 0x0200,
         /// Connection: sequence numbers to the server are adjusted.
         IP_VS_CONN_F_IN_SEQ = 0x0400,
-        /// Both of them.
+        /// Connection: sequence numbers in either direction are adjusted.
         IP_VS_CONN_F_SEQ_MASK = 0x0600,
-        /// Connection: the client's port is not known yet.
+        /// Connection: the port of the client is not known yet.
         IP_VS_CONN_F_NO_CPORT = 0x0800,
         /// Connection: a persistence template.
         IP_VS_CONN_F_TEMPLATE = 0x1000,
-        /// Connection: for one packet.
+        /// Connection: for one packet only.
         IP_VS_CONN_F_ONE_PACKET = 0x2000,
-        /// What a backup takes from the master at first.
+        /// The flags of a new connection that a backup accepts from the master.
         IP_VS_CONN_F_BACKUP_MASK = IP_VS_CONN_F_FWD_MASK | IP_VS_CONN_F_NOOUTPUT | IP_VS_CONN_F_INACTIVE
             | IP_VS_CONN_F_SEQ_MASK | IP_VS_CONN_F_NO_CPORT | IP_VS_CONN_F_TEMPLATE,
-        /// What a backup takes from the master afterwards.
+        /// The flags of a known connection that a backup accepts from the master.
         IP_VS_CONN_F_BACKUP_UPD_MASK = IP_VS_CONN_F_INACTIVE | IP_VS_CONN_F_SEQ_MASK,
-        /// Connection: tracked by netfilter, too.
+        /// Connection: also tracked by netfilter.
         IP_VS_CONN_F_NFCT = 1 << 16,
-        /// What may be set for a destination.
+        /// The flags of connections that a destination may set.
         IP_VS_CONN_F_DEST_MASK = IP_VS_CONN_F_FWD_MASK | IP_VS_CONN_F_ONE_PACKET | IP_VS_CONN_F_NFCT,
 
-        /// Bytes of a scheduler's name with its NUL.
+        /// Maximum length of a scheduler's name in bytes, with a NUL.
         IP_VS_SCHEDNAME_MAXLEN = 16,
-        /// Bytes of a persistence engine's name, without a NUL.
+        /// Maximum length of a persistence engine's name in bytes, without a NUL.
         IP_VS_PENAME_MAXLEN = 16,
-        /// Bytes of an interface's name with its NUL.
+        /// Maximum length of an interface's name in bytes, with a NUL.
         IP_VS_IFNAME_MAXLEN = 16,
-        /// Bytes of a persistence engine's data.
+        /// Maximum length of a persistence engine's data, in bytes.
         IP_VS_PEDATA_MAXLEN = 255,
 
         /// IP in IP.
@@ -345,9 +356,9 @@ constants! {
         IP_VS_CONN_F_TUNNEL_TYPE_GUE = 1,
         /// Generic routing encapsulation.
         IP_VS_CONN_F_TUNNEL_TYPE_GRE = 2,
-        /// Tunnel without checksum.
+        /// Tunnel without checksums.
         IP_VS_TUNNEL_ENCAP_FLAG_NOCSUM = 0,
-        /// Tunnel with checksum.
+        /// Tunnel with checksums.
         IP_VS_TUNNEL_ENCAP_FLAG_CSUM = 1 << 0,
         /// Tunnel with remote checksum offload.
         IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM = 1 << 1,

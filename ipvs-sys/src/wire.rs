@@ -1,25 +1,34 @@
-//! Bytes ↔ values of attributes.
+//! Conversion between attribute values and their bytes.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::error::DecodeError;
 
-/// A value that an attribute can carry.
+/// A value that a netlink attribute can carry.
 pub trait Wire: Sized {
-    /// The value as a visitor of a list gets it: decoded, or the bytes if it is a list itself.
+    /// The value as a visitor receives it: decoded, or the undecoded bytes of a nested list.
     type View<'a>;
 
-    /// Append the value as the attribute of that number.
+    /// Appends the value to `out`, as attribute `number`.
     fn write_as(&self, number: u16, out: &mut Vec<u8>);
-    /// Read the value. More bytes than needed are accepted, as the kernel does.
+    /// Decodes the value. Extra bytes are ignored, as the kernel ignores them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are too few bytes, or if they are not a value of this type.
     fn read(bytes: &[u8]) -> Result<Self, DecodeError>;
-    /// Reads the value for a visitor.
+
+    /// Decodes the value for a visitor.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`read`](Self::read) does. A nested list never fails.
     fn view(bytes: &[u8]) -> Result<Self::View<'_>, DecodeError>;
 }
 
-/// A value that is read in one piece, which all are but lists.
-macro_rules! viewed_whole {
+/// The view of a value that is not a nested list: the decoded value.
+macro_rules! view_is_value {
     () => {
         type View<'a> = Self;
 
@@ -30,16 +39,21 @@ macro_rules! viewed_whole {
     };
 }
 
-/// A list of attributes, made by the `attributes!` table.
+/// A list of attributes. The macro `attributes!` implements it for each table of [`uapi`](crate::uapi).
 pub trait Attributes: Wire + Default + fmt::Debug {
-    /// Every attribute: number and the kernel's name.
+    /// The number and the kernel's name of every attribute.
     const TABLE: &'static [(u16, &'static str)];
 
-    /// Append the attributes that are there.
+    /// Appends the attributes that are present to `out`.
     fn write(&self, out: &mut Vec<u8>);
 
-    /// Call `each` with number and value of every attribute, for those who need few of them and no list. Of two with the
-    /// same number the last counts, as in the kernel. An error names the attribute.
+    /// Calls `each` with the number and the bytes of each attribute, in order.
+    ///
+    /// If a number occurs twice, the kernel uses the last value.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bytes are not a list of attributes, or if `each` fails. The error names the attribute.
     #[inline]
     fn each<'a>(
         bytes: &'a [u8],
@@ -56,21 +70,22 @@ pub trait Attributes: Wire + Default + fmt::Debug {
 }
 
 const HEADER: usize = 4;
-/// The two top bits of a type are flags (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`); some kernels set them.
+/// The two highest bits of an attribute type are flags (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`), which some kernels set.
+/// <https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/netlink.h>
 const TYPE_MASK: u16 = 0x3fff;
 
 fn padded(len: usize) -> usize {
     (len + 3) & !3
 }
 
-/// Append one attribute whose value `write` appends.
+/// Appends attribute `number` to `out`. `write` appends its value.
 pub fn write_attribute(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
     let start = open_attribute(out, number);
     write(out);
     close_attribute(out, start);
 }
 
-/// Begin an attribute: what is appended from here on is its value. Answers where it begins.
+/// Begins an attribute: bytes appended from now on are its value. Returns its position, for [`close_attribute`].
 #[inline]
 pub(crate) fn open_attribute(out: &mut Vec<u8>, number: u16) -> usize {
     let start = out.len();
@@ -79,19 +94,22 @@ pub(crate) fn open_attribute(out: &mut Vec<u8>, number: u16) -> usize {
     start
 }
 
-/// End an attribute: its length is known now.
+/// Ends the attribute that begins at `start`: fills in its length and pads it to 4 bytes.
 #[inline]
 pub(crate) fn close_attribute(out: &mut Vec<u8>, start: usize) {
     let len = out.len() - start;
-    // A list long enough to overflow cannot be made of these tables; it would show as a malformed message, not as a panic.
+    // The tables cannot make a list of 64 KiB. One that is put together by hand becomes an invalid message, not a
+    // panic.
     out[start..start + 2].copy_from_slice(&(len as u16).to_ne_bytes());
     if !len.is_multiple_of(4) {
         out.resize(start + padded(len), 0);
     }
 }
 
-/// Append one attribute whose value is short and always as long. It is put together first: then there is one look
-/// whether `out` has room for it, and no length to be filled in later.
+/// Appends an attribute whose value is short and has a fixed length.
+///
+/// The attribute is put together on the stack first. So the capacity of `out` is checked once, and no length has to be
+/// filled in later.
 #[inline]
 fn write_fixed<const LEN: usize>(out: &mut Vec<u8>, number: u16, value: [u8; LEN]) {
     const LONGEST: usize = 16;
@@ -103,7 +121,7 @@ fn write_fixed<const LEN: usize>(out: &mut Vec<u8>, number: u16, value: [u8; LEN
     out.extend_from_slice(&attribute[..padded(HEADER + LEN)]);
 }
 
-/// Call `each` with number and value of every attribute.
+/// Calls `each` with the number and the bytes of each attribute.
 #[inline]
 pub(crate) fn each_attribute<'a>(
     mut bytes: &'a [u8],
@@ -113,10 +131,10 @@ pub(crate) fn each_attribute<'a>(
         let len = usize::from(u16::from_ne_bytes([len0, len1]));
         let Some(value) = bytes.get(HEADER..len) else { return Err(DecodeError::new("attribute length")) };
         each(u16::from_ne_bytes([type0, type1]) & TYPE_MASK, value)?;
-        // The padding behind the last attribute may be missing.
+        // The padding after the last attribute may be missing.
         bytes = &bytes[padded(len).min(bytes.len())..];
     }
-    if bytes.is_empty() { Ok(()) } else { Err(DecodeError::new("bytes behind the last attribute")) }
+    if bytes.is_empty() { Ok(()) } else { Err(DecodeError::new("extra bytes after the last attribute")) }
 }
 
 fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
@@ -126,7 +144,7 @@ fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
 macro_rules! integers {
     ($($int:ty),*) => { $(
         impl Wire for $int {
-            viewed_whole!();
+            view_is_value!();
             fn write_as(&self, number: u16, out: &mut Vec<u8>) { write_fixed(out, number, self.to_ne_bytes()); }
             fn read(bytes: &[u8]) -> Result<Self, DecodeError> { exactly(bytes).map(<$int>::from_ne_bytes) }
         }
@@ -134,12 +152,12 @@ macro_rules! integers {
 }
 integers!(u8, u16, u32);
 
-/// A 16-bit number in network byte order on the wire; here as a plain number.
+/// A 16-bit number in network byte order. The field is the number itself: port 80 is `Be16(80)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Be16(pub u16);
 
 impl Wire for Be16 {
-    viewed_whole!();
+    view_is_value!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.0.to_be_bytes());
     }
@@ -148,12 +166,12 @@ impl Wire for Be16 {
     }
 }
 
-/// A counter: 32 bits in the old statistics, 64 in the new ones, told apart by length.
+/// A counter of 32 or 64 bits. In `IPVS_*_ATTR_STATS` only bytes have 64 bits, in `IPVS_*_ATTR_STATS64` all counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counter(pub u64);
 
 impl Wire for Counter {
-    viewed_whole!();
+    view_is_value!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.0.to_ne_bytes());
     }
@@ -165,7 +183,7 @@ impl Wire for Counter {
     }
 }
 
-/// An address of either family: 16 bytes, an IPv4 address in the first four. The family is said elsewhere.
+/// An IPv4 or IPv6 address in 16 bytes. An IPv4 address is in the first four; another attribute has the address family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Address(pub [u8; 16]);
 
@@ -184,20 +202,20 @@ impl From<Ipv6Addr> for Address {
 }
 
 impl Address {
-    /// The address if the family is IPv4.
+    /// Returns the address of family IPv4: the first four bytes.
     pub fn v4(&self) -> Ipv4Addr {
         let [a, b, c, d, ..] = self.0;
         Ipv4Addr::new(a, b, c, d)
     }
 
-    /// The address if the family is IPv6.
+    /// Returns the address of family IPv6.
     pub fn v6(&self) -> Ipv6Addr {
         Ipv6Addr::from(self.0)
     }
 }
 
 impl Wire for Address {
-    viewed_whole!();
+    view_is_value!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.0);
     }
@@ -215,7 +233,7 @@ impl Wire for Address {
 }
 
 impl Wire for Ipv4Addr {
-    viewed_whole!();
+    view_is_value!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.octets());
     }
@@ -225,7 +243,7 @@ impl Wire for Ipv4Addr {
 }
 
 impl Wire for Ipv6Addr {
-    viewed_whole!();
+    view_is_value!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_fixed(out, number, self.octets());
     }
@@ -234,17 +252,18 @@ impl Wire for Ipv6Addr {
     }
 }
 
-/// `struct ip_vs_flags`: the flags, and which of them are meant.
+/// Flag bits with the mask of those to change.
+#[doc(alias = "ip_vs_flags")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlagsMask {
-    /// The bits.
+    /// The values of the bits, `IP_VS_SVC_F_*`.
     pub flags: u32,
-    /// The bits that are to change; the others stay.
+    /// The bits to change. The kernel keeps the values of the others. A reply has all bits set.
     pub mask: u32,
 }
 
 impl Wire for FlagsMask {
-    viewed_whole!();
+    view_is_value!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         let [f0, f1, f2, f3] = self.flags.to_ne_bytes();
         let [m0, m1, m2, m3] = self.mask.to_ne_bytes();
@@ -257,19 +276,19 @@ impl Wire for FlagsMask {
     }
 }
 
-/// A short name (scheduler, persistence engine, interface): up to 16 bytes, none of them NUL, of any encoding.
+/// The name of a scheduler, persistence engine or network interface: 0 to 16 bytes without NUL, in any encoding.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
-    // The bytes behind `len` are zero, so that the derived comparisons are those of the text.
+    // The bytes after `len` are zero, so the derived comparisons compare the text.
     bytes: [u8; Name::MAX],
     len: u8,
 }
 
 impl Name {
-    /// The longest name, in bytes.
+    /// The length of the longest name, in bytes. Schedulers and interfaces have at most 15.
     pub const MAX: usize = 16;
 
-    /// A name, if it is not too long and has no NUL.
+    /// Returns the name, or `None` if `text` is longer than [`MAX`](Self::MAX) or contains a NUL.
     pub const fn new(text: &[u8]) -> Option<Self> {
         if text.len() > Self::MAX {
             return None;
@@ -286,17 +305,17 @@ impl Name {
         Some(Self { bytes, len: text.len() as u8 })
     }
 
-    /// The bytes of the name.
+    /// Returns the bytes of the name, without a NUL.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// The bytes of the name and zeros behind it: as many for each name, which is quick to copy.
+    /// Returns the name padded with zeros. A copy of a fixed length is faster than [`as_bytes`](Self::as_bytes).
     pub fn padded(&self) -> &[u8; Self::MAX] {
         &self.bytes
     }
 
-    /// No name at all.
+    /// Returns whether the name is empty: no scheduler, or no persistence engine.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -318,11 +337,12 @@ impl fmt::Debug for Name {
 }
 
 impl Wire for Name {
-    viewed_whole!();
+    view_is_value!();
     fn write_as(&self, number: u16, out: &mut Vec<u8>) {
         write_attribute(out, number, |out| {
             out.extend_from_slice(self.as_bytes());
-            // The kernel refuses a name without its NUL.
+            // The kernel refuses a name without a NUL with EINVAL: it is of type NLA_NUL_STRING in ip_vs_svc_policy,
+            // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c
             out.push(0);
         });
     }
@@ -332,22 +352,22 @@ impl Wire for Name {
     }
 }
 
-/// Attributes that a table does not know, in the order they came.
+/// Attributes that a table does not have, in the order of the message.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Unknown(Vec<(u16, Box<[u8]>)>);
 
 impl Unknown {
-    /// None.
+    /// Returns whether there are no such attributes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Number and value of each.
+    /// Iterates over the numbers and bytes of the attributes.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8])> {
         self.0.iter().map(|(number, value)| (*number, &**value))
     }
 
-    /// One more.
+    /// Appends an attribute.
     pub fn push(&mut self, number: u16, value: &[u8]) {
         self.0.push((number, value.into()));
     }

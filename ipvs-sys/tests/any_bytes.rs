@@ -26,7 +26,7 @@ fn read_lists(bytes: &[u8]) {
     let _ = format!("{:?}", InfoAttrs::read(bytes));
 }
 
-/// Random numbers that values are made of; zeros after the last.
+/// Random numbers to make values of. After the last come zeros.
 struct Numbers(std::vec::IntoIter<u64>);
 
 impl Numbers {
@@ -34,7 +34,7 @@ impl Numbers {
         self.0.next().unwrap_or(0)
     }
 
-    /// An attribute: absent for every fourth number.
+    /// Returns a value, or `None` for every fourth number.
     fn any<T: FromNumbers>(&mut self) -> Option<T> {
         (!self.next().is_multiple_of(4)).then(|| T::from_numbers(self))
     }
@@ -44,7 +44,7 @@ trait FromNumbers {
     fn from_numbers(numbers: &mut Numbers) -> Self;
 }
 
-/// `fields!(numbers, List { a, b })` fills every field of the list. A field that is not named does not compile.
+/// `fields!(numbers, List { a, b })` fills all fields of a list. If a field is not named, this does not compile.
 macro_rules! fields {
     ($numbers:ident, $list:ident { $($field:ident),* $(,)? }) => {
         $list { $( $field: $numbers.any(), )* unknown: Unknown::from_numbers($numbers) }
@@ -80,7 +80,7 @@ from_numbers! {
     Unknown: |numbers| {
         let mut unknown = Unknown::default();
         for _ in 0..numbers.next() % 3 {
-            // No table has that many attributes.
+            // Above the numbers of all tables.
             let number = 1000 + u16::from_numbers(numbers) % 1000;
             unknown.push(number, &numbers.next().to_ne_bytes()[..(number % 9) as usize]);
         }
@@ -122,7 +122,7 @@ proptest! {
         read_everything(&bytes);
     }
 
-    /// Headers that look right, with anything behind them.
+    /// A valid header, followed by random bytes.
     #[test]
     fn framed_garbage(
         message_type in prop_oneof![Just(2u16), Just(3), Just(28)],
@@ -138,7 +138,7 @@ proptest! {
         read_everything(&bytes);
     }
 
-    /// A real message with some bytes changed and its end cut off.
+    /// A valid message with some bytes changed, and truncated.
     #[test]
     fn mutated(
         attributes in random::<CommandAttrs>(),
@@ -196,7 +196,7 @@ proptest! {
 }
 
 #[test]
-fn padding_is_read_over() {
+fn padding_is_skipped() {
     let mut bytes = Vec::new();
     for _ in 0..2 {
         ipvs_sys::wire::write_attribute(&mut bytes, ipvs_sys::uapi::IPVS_STATS_ATTR_PAD, |_| ());
@@ -208,9 +208,9 @@ fn padding_is_read_over() {
     assert_eq!(stats, StatsAttrs { inbytes: Some(Counter(7)), ..StatsAttrs::default() });
 }
 
-/// `NLMSG_DONE` with an error number in it.
+/// `NLMSG_DONE` with an error number.
 #[test]
-fn a_list_that_ends_with_an_error() {
+fn a_dump_that_ends_with_an_error() {
     let mut bytes = 20u32.to_ne_bytes().to_vec();
     bytes.extend([3, 0, 2, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
     bytes.extend((-12i32).to_ne_bytes());
@@ -225,12 +225,12 @@ fn an_error_names_the_attribute() {
     ipvs_sys::wire::write_attribute(&mut bytes, ipvs_sys::uapi::IPVS_CMD_ATTR_DEST, |out| {
         ipvs_sys::wire::write_attribute(out, ipvs_sys::uapi::IPVS_DEST_ATTR_WEIGHT, |out| out.push(1));
     });
-    let error = CommandAttrs::read(&bytes).expect_err("a weight has four bytes");
+    let error = CommandAttrs::read(&bytes).expect_err("a weight has 4 bytes");
     assert_eq!(error.to_string(), "value too short in IPVS_DEST_ATTR_WEIGHT");
 }
 
 #[test]
-fn a_request_prints_with_the_kernels_names() {
+fn debug_output_has_the_names_of_the_kernel() {
     let mut request = Request::new(Command::NewDest);
     request.attributes.dest = Some(DestAttrs { weight: Some(3), ..DestAttrs::default() });
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Messages of real kernels: 6.1, which puts padding in front of 64-bit values where this machine needs none, and 7.2.
-//! What they say is the same. How the files were made is told in `captured/README`.
+//! Decodes messages of Linux 6.1 and 7.2, which have the same content. Only 6.1 has padding before 64-bit values: it is
+//! built for user-mode-linux. `captured/README` describes how the files were made.
 
 use std::fs;
 use std::net::Ipv6Addr;
@@ -18,7 +18,7 @@ fn file(series: &str, name: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The lists of attributes in a file, each an answer to the first request, and how the dump ends if it is one.
+/// Returns the lists of attributes in a file, and whether the end of a dump follows. All are replies to request 1.
 fn lists<A: Attributes>(series: &str, name: &str, reply_command: u8) -> (Vec<A>, bool) {
     let (mut lists, mut ended) = (Vec::new(), false);
     for reply in replies(&file(series, name)) {
@@ -59,10 +59,10 @@ fn reply_command(command: Command) -> u8 {
     reply.number()
 }
 
-fn one_answer(series: &str, name: &str, check: impl FnOnce(Content<'_>)) {
+fn single_reply(series: &str, name: &str, check: impl FnOnce(Content<'_>)) {
     let bytes = file(series, name);
     let mut replies = replies(&bytes);
-    check(replies.next().expect("an answer").expect("a message").content);
+    check(replies.next().expect("a reply").expect("a message").content);
     assert!(replies.next().is_none());
 }
 
@@ -78,7 +78,7 @@ fn v6(text: &str) -> Ipv6Addr {
     text.parse().expect("an address")
 }
 
-/// Counters of so many datagrams of one byte; nothing comes back.
+/// Returns the counters after `datagrams` datagrams of one byte to a server that does not reply.
 fn counted(datagrams: u64) -> StatsAttrs {
     let counter = |value| Some(Counter(value));
     StatsAttrs {
@@ -96,7 +96,7 @@ fn counted(datagrams: u64) -> StatsAttrs {
     }
 }
 
-/// Rates are different every time; that they are there is enough.
+/// Sets the rates to 0. They differ in each file; this checks only that they are present.
 fn without_rates(mut attributes: CommandAttrs) -> CommandAttrs {
     let service = attributes.service.as_mut().expect("a service");
     for stats in [&mut service.stats, &mut service.stats64] {
@@ -112,7 +112,7 @@ fn service(service: ServiceAttrs) -> CommandAttrs {
     CommandAttrs { service: Some(service), ..CommandAttrs::default() }
 }
 
-/// With everything that the kernel says of every service: round robin and nothing else.
+/// Returns the attributes that every service has, here of one with round robin and no other settings.
 fn plain(af: u16) -> ServiceAttrs {
     ServiceAttrs {
         af: Some(af),
@@ -169,8 +169,8 @@ fn timeouts() {
 #[test]
 fn one_service() {
     for series in SERIES {
-        let said: CommandAttrs = the_only(series, "service", Command::NewService.number());
-        assert_eq!(without_rates(said), dns(), "{series}");
+        let reply: CommandAttrs = the_only(series, "service", Command::NewService.number());
+        assert_eq!(without_rates(reply), dns(), "{series}");
     }
 }
 
@@ -206,11 +206,11 @@ fn services() {
         service(ServiceAttrs { fwmark: Some(7), sched_name: name("none"), ..plain(10) }),
     ];
     for series in SERIES {
-        let said = the_list(series, "services", Command::GetService);
-        // Their order means nothing.
-        assert_eq!(said.len(), expected.len());
-        for said in said.into_iter().map(without_rates) {
-            assert!(expected.contains(&said), "{series}: {said:?}");
+        let replies = the_list(series, "services", Command::GetService);
+        // In any order.
+        assert_eq!(replies.len(), expected.len());
+        for reply in replies.into_iter().map(without_rates) {
+            assert!(expected.contains(&reply), "{series}: {reply:?}");
         }
     }
 }
@@ -285,31 +285,31 @@ fn daemons() {
 }
 
 #[test]
-fn done_and_refused() {
+fn ack_and_refusal() {
     for series in SERIES {
-        one_answer(series, "ack", |said| assert_eq!(said, Content::Done));
+        single_reply(series, "ack", |content| assert_eq!(content, Content::Done));
         let refused = Refusal { errno: 3, message: None, offset: None };
-        one_answer(series, "refused", |said| assert_eq!(said, Content::Refused(refused)));
+        single_reply(series, "refused", |content| assert_eq!(content, Content::Refused(refused)));
     }
 }
 
-/// With the kernel's own sentence, behind the header of the request or behind all of it.
+/// The kernel's message follows the echo of the request: of its header, or of all of it.
 #[test]
-fn explained() {
+fn refusal_with_a_message() {
     for series in SERIES {
         let message = Some("Attribute failed policy validation".to_owned());
         for name in ["explained", "echoed"] {
             let refused = Refusal { errno: 22, message: message.clone(), offset: Some(32) };
-            one_answer(series, name, |said| assert_eq!(said, Content::Refused(refused), "{name}"));
+            single_reply(series, name, |content| assert_eq!(content, Content::Refused(refused), "{name}"));
         }
         assert!(file(series, "echoed").len() > file(series, "explained").len());
     }
 }
 
-/// What the expectations above cannot see: 6.1 pads.
+/// The values above are the same with and without padding.
 #[test]
 fn padding() {
     let [old, new] = SERIES.map(|series| file(series, "servers").len());
-    // 11 empty attributes for each of the four: before the 64-bit counters.
+    // For each of the 4 servers 11 empty attributes, before the 64-bit counters.
     assert_eq!(old - new, 4 * 11 * 4);
 }

@@ -265,8 +265,8 @@ fn answers_that_were_lost() {
     let error = client.submit(&again).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "carry out 100 changes: no usable answer from the kernel (IPVS_CMD_NEW_SERVICE: answers were lost; read the \
-         table again to see what was done)"
+        "carry out 100 changes: no usable answer from the kernel (IPVS_CMD_NEW_SERVICE: replies were lost; read the \
+         table again to see which changes were made)"
     );
     assert!(matches!(error.kind(), ErrorKind::NoAnswer));
     assert_eq!(client.state().unwrap().services.len(), 1);
