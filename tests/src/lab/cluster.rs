@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::command::{Running, run_command};
+use crate::command::{self, Running, run_command};
 use crate::lab::container::Container;
 use crate::lab::topology::Host;
 use crate::wait;
@@ -96,13 +96,16 @@ impl<'a> Cluster<'a> {
 
     /// The nodes that a resource runs on.
     pub fn whereabouts(&self, resource: &str) -> Vec<String> {
-        let ran = self.alive().machine.run(&format!("crm_resource --quiet --locate --resource {resource}"));
+        let ran = self
+            .alive()
+            .machine
+            .enter(|| command::run(&format!("crm_resource --quiet --locate --resource {resource}")));
         ran.stdout.split_whitespace().map(str::to_owned).collect()
     }
 
     /// What the cluster says of itself: `crm_mon`.
     pub fn status(&self) -> String {
-        self.alive().machine.run("crm_mon --one-shot --inactive --exclude=times").to_string()
+        self.alive().machine.enter(|| command::run("crm_mon --one-shot --inactive --exclude=times")).to_string()
     }
 
     /// What the daemons of all nodes have said so far.
@@ -117,7 +120,7 @@ impl<'a> Cluster<'a> {
     /// Runs a line on a node.
     #[track_caller]
     pub fn ok_on(&self, node: &str, line: &str) -> String {
-        self.node(node).machine.ok(line)
+        self.node(node).machine.enter(|| command::ok(line))
     }
 
     /// Ends all processes of a node at once. Its cables are for the caller to pull: its kernel is everybody's, and goes on.
@@ -140,12 +143,12 @@ impl<'a> Node<'a> {
     fn start(host: &'a Host) -> Result<Node<'a>> {
         let machine = Container::start(host, &FOLDERS)?;
         machine.enter(first_configuration)?;
-        let corosync = machine.start_program("corosync -f");
+        let corosync = machine.enter(|| command::start("corosync -f"));
         wait::until(Duration::from_secs(30), || {
-            let ran = machine.run("corosync-cfgtool -s");
+            let ran = machine.enter(|| command::run("corosync-cfgtool -s"));
             if ran.code == Some(0) { Ok(()) } else { Err(format!("{ran}\n{}", corosync.output())) }
         });
-        let pacemaker = machine.start_program("env PCMK_logfile=/var/log/pacemaker.log pacemakerd");
+        let pacemaker = machine.enter(|| command::start("env PCMK_logfile=/var/log/pacemaker.log pacemakerd"));
         Ok(Node { pacemaker, corosync, machine })
     }
 }

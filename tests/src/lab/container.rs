@@ -16,7 +16,6 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
 
-use crate::command::{self, Ran, Running};
 use crate::guest::folder;
 use crate::lab::topology::Host;
 
@@ -72,24 +71,6 @@ impl<'a> Container<'a> {
             move_into_thread_name_spaces(self.process.as_fd(), all).expect("setns");
             inside()
         })
-    }
-
-    /// Runs a line of words here (no shell, no quotes).
-    #[track_caller]
-    pub fn run(&self, line: &str) -> Ran {
-        self.enter(|| command::run(line))
-    }
-
-    /// Runs a line of words here, which must succeed; its standard output.
-    #[track_caller]
-    pub fn ok(&self, line: &str) -> String {
-        self.run(line).ok()
-    }
-
-    /// Starts a line of words here, a daemon in the foreground, say, and goes on.
-    #[track_caller]
-    pub fn start_program(&self, line: &str) -> Running {
-        self.enter(|| command::start(line))
     }
 }
 

@@ -221,13 +221,71 @@ impl Nat {
 
     /// Builds it.
     pub fn new() -> Result<Nat> {
+        Nat::build("10.1.0.10/24", "10.1.0.1/24 10.1.0.100/24", ["10.2.0.1/24", "10.2.0.11/24", "10.2.0.12/24"])
+    }
+
+    /// Builds it with IPv6, too: the same numbers in `fd01::/64` and `fd02::/64`, virtual `fd01::100`. The client has a
+    /// second address of each family, 10.1.0.11 and `fd01::11`.
+    pub fn dual_stack() -> Result<Nat> {
+        let nat = Nat::build(
+            "10.1.0.10/24 10.1.0.11/24 fd01::10/64 fd01::11/64",
+            "10.1.0.1/24 10.1.0.100/24 fd01::1/64 fd01::100/128",
+            ["10.2.0.1/24 fd02::1/64", "10.2.0.11/24 fd02::11/64", "10.2.0.12/24 fd02::12/64"],
+        )?;
+        nat.director.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        nat.web1.gateway("fd02::1")?;
+        nat.web2.gateway("fd02::1")?;
+        Ok(nat)
+    }
+
+    /// Takes the addresses of the client, of the director outside, and inside of the director and the servers.
+    fn build(client_addresses: &str, outside: &str, inside: [&str; 3]) -> Result<Nat> {
         let lab = Lab::new()?;
         let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"])?;
-        lab.segment("outside", [(&client, "10.1.0.10/24"), (&director, "10.1.0.1/24 10.1.0.100/24")])?;
-        lab.segment("inside", [(&director, "10.2.0.1/24"), (&web1, "10.2.0.11/24"), (&web2, "10.2.0.12/24")])?;
+        lab.segment("outside", [(&client, client_addresses), (&director, outside)])?;
+        lab.segment("inside", [(&director, inside[0]), (&web1, inside[1]), (&web2, inside[2])])?;
         director.sysctl("net/ipv4/ip_forward", "1")?;
         web1.gateway("10.2.0.1")?;
         web2.gateway("10.2.0.1")?;
         Ok(Nat { lab, client, director, web1, web2 })
+    }
+}
+
+/// A client, a director and two servers on one segment, as for direct routing. Only the director has the virtual
+/// addresses yet.
+///
+/// ```text
+///   client     director       web1       web2
+/// 10.1.0.10    10.1.0.1    10.1.0.11  10.1.0.12
+///  fd01::10    fd01::1      fd01::11   fd01::12
+///     └────────────┴── lan ─────┴──────────┘       virtual: 10.1.0.100, fd01::100
+/// ```
+#[derive(Debug)]
+pub struct Lan {
+    /// The cables.
+    pub lab: Lab,
+    /// 10.1.0.10
+    pub client: Host,
+    /// 10.1.0.1 and the virtual addresses
+    pub director: Host,
+    /// 10.1.0.11
+    pub web1: Host,
+    /// 10.1.0.12
+    pub web2: Host,
+}
+
+impl Lan {
+    /// Builds it.
+    pub fn new() -> Result<Lan> {
+        let lab = Lab::new()?;
+        let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"])?;
+        let plugs = [
+            (&client, "10.1.0.10/24 fd01::10/64"),
+            (&director, "10.1.0.1/24 fd01::1/64 10.1.0.100/32 fd01::100/128"),
+            (&web1, "10.1.0.11/24 fd01::11/64"),
+            (&web2, "10.1.0.12/24 fd01::12/64"),
+        ];
+        lab.segment("lan", plugs)?;
+        Ok(Lan { lab, client, director, web1, web2 })
     }
 }

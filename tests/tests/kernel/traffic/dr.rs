@@ -11,7 +11,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Host, Lan};
 use ipvs_tests::traffic::packets::{Packet, Watch};
 use ipvs_tests::traffic::server::Protocol::{Http, Udp};
 use ipvs_tests::wait;
@@ -26,26 +26,9 @@ ipvs_tests::tests! {
     one_packet_scheduling_spreads_one_socket_in_ipv6;
 }
 
-struct Dr {
-    _lab: Lab,
-    client: Host,
-    director: Host,
-    web1: Host,
-    web2: Host,
-}
-
-fn dr() -> Dr {
-    let lab = Lab::new().unwrap();
-    let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
-    let plugs = [
-        (&client, "10.1.0.10/24 fd01::10/64"),
-        (&director, "10.1.0.1/24 fd01::1/64 10.1.0.100/32 fd01::100/128"),
-        (&web1, "10.1.0.11/24 fd01::11/64"),
-        (&web2, "10.1.0.12/24 fd01::12/64"),
-    ];
-    lab.segment("lan", plugs).unwrap();
+fn lan() -> Lan {
     under_test::install();
-    Dr { _lab: lab, client, director, web1, web2 }
+    Lan::new().unwrap()
 }
 
 fn answers_pass_the_director_by() {
@@ -57,7 +40,7 @@ fn answers_pass_the_director_by_in_ipv6() {
 }
 
 fn directly(vip: &str, web: &str, servers: [&str; 2]) {
-    let Dr { client, director, web1, web2, .. } = &dr();
+    let Lan { client, director, web1, web2, .. } = &lan();
     director.ok(&format!("ipvsadm -A -t {web} -s rr"));
     for (host, server) in [(web1, servers[0]), (web2, servers[1])] {
         under_test::real_server(host, &format!("--mode dr --vip {vip}"));
@@ -105,7 +88,7 @@ fn tcp(watch: &Watch) -> impl Iterator<Item = Packet> {
 
 /// What arp_ignore is for.
 fn a_server_without_its_sysctls_answers_for_the_address() {
-    let Dr { client, web1, web2, .. } = &dr();
+    let Lan { client, web1, web2, .. } = &lan();
     let asks = |host: &Host| {
         let seen = host.ok("ip neigh show 10.9.9.9");
         assert_eq!(seen, "", "asked already");
@@ -131,7 +114,7 @@ fn one_packet_scheduling_spreads_one_socket_in_ipv6() {
 }
 
 fn spread(vip: &str, dns: &str, servers: [&str; 2]) {
-    let Dr { client, director, web1, web2, .. } = &dr();
+    let Lan { client, director, web1, web2, .. } = &lan();
     director.ok(&format!("ipvsadm -A -u {dns} -s rr -o"));
     for (host, server) in [(web1, servers[0]), (web2, servers[1])] {
         under_test::real_server(host, &format!("--mode dr --vip {vip}"));

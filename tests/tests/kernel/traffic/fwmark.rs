@@ -9,7 +9,7 @@
 
 use ipvs_tests::guest::modules;
 use ipvs_tests::host::kernel;
-use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Host, Nat};
 use ipvs_tests::traffic::server::Protocol::{Http, Tcp, Udp};
 
 use crate::under_test;
@@ -22,38 +22,16 @@ ipvs_tests::tests! {
     one_mark_for_tcp_and_udp;
 }
 
-struct Marks {
-    _lab: Lab,
-    client: Host,
-    director: Host,
-}
-
-fn marks() -> Marks {
-    let lab = Lab::new().unwrap();
-    let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
-    let outside = [
-        (&client, "10.1.0.10/24 10.1.0.11/24 fd01::10/64 fd01::11/64"),
-        (&director, "10.1.0.1/24 fd01::1/64 10.1.0.100/32 fd01::100/128"),
-    ];
-    let inside = [
-        (&director, "10.2.0.1/24 fd02::1/64"),
-        (&web1, "10.2.0.11/24 fd02::11/64"),
-        (&web2, "10.2.0.12/24 fd02::12/64"),
-    ];
-    lab.segment("outside", outside).unwrap();
-    lab.segment("inside", inside).unwrap();
-    director.sysctl("net/ipv4/ip_forward", "1").unwrap();
-    director.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
-    for web in [&web1, &web2] {
-        web.gateway("10.2.0.1").unwrap();
-        web.gateway("fd02::1").unwrap();
+fn nat() -> Nat {
+    let nat = Nat::dual_stack().unwrap();
+    for web in [&nat.web1, &nat.web2] {
         web.serve(Http, "[::]:80").unwrap();
         web.serve(Http, "[::]:443").unwrap();
         web.serve(Tcp, "[::]:53").unwrap();
         web.serve(Udp, "[::]:53").unwrap();
     }
     under_test::install();
-    Marks { _lab: lab, client, director }
+    nat
 }
 
 /// Marks what comes from outside for an address and some ports: by traffic control, which every kernel has.
@@ -68,7 +46,7 @@ fn mark(director: &Host, number: u32, family: &str, address: &str, protocol: &st
 }
 
 fn two_ports_are_one_service() {
-    let Marks { client, director, .. } = &marks();
+    let Nat { client, director, .. } = &nat();
     mark(director, 7, "ip", "10.1.0.100", "tcp", &[80, 443]);
     director.ok("ipvsadm -A -f 7 -s rr");
     director.ok("ipvsadm -a -f 7 -r 10.2.0.11 -m");
@@ -77,7 +55,7 @@ fn two_ports_are_one_service() {
 }
 
 fn two_ports_are_one_service_in_ipv6() {
-    let Marks { client, director, .. } = &marks();
+    let Nat { client, director, .. } = &nat();
     mark(director, 7, "ipv6", "fd01::100", "tcp", &[80, 443]);
     director.ok("ipvsadm -A -f 7 -6 -s rr");
     director.ok("ipvsadm -a -f 7 -6 -r [fd02::11] -m");
@@ -92,7 +70,7 @@ fn two_ports_marked_by_iptables() {
         println!("not on this kernel: {error:#}");
         return;
     }
-    let Marks { client, director, .. } = &marks();
+    let Nat { client, director, .. } = &nat();
     for (iptables, vip) in [("iptables-legacy", "10.1.0.100"), ("ip6tables-legacy", "fd01::100")] {
         director.ok(&format!(
             "{iptables} -t mangle -A PREROUTING -d {vip} -p tcp -m multiport --dports 80,443 -j MARK --set-mark 7"
@@ -136,7 +114,7 @@ fn is_one_service(client: &Host, director: &Host, service: &str, sources: [&str;
 }
 
 fn a_mark_is_a_service_of_each_family() {
-    let Marks { client, director, .. } = &marks();
+    let Nat { client, director, .. } = &nat();
     mark(director, 1, "ip", "10.1.0.100", "tcp", &[80]);
     mark(director, 1, "ipv6", "fd01::100", "tcp", &[80]);
     director.ok("ipvsadm -A -f 1 -s rr");
@@ -152,7 +130,7 @@ fn a_mark_is_a_service_of_each_family() {
 }
 
 fn one_mark_for_tcp_and_udp() {
-    let Marks { client, director, .. } = &marks();
+    let Nat { client, director, .. } = &nat();
     mark(director, 4294967295, "ip", "10.1.0.100", "tcp", &[53]);
     mark(director, 4294967295, "ip", "10.1.0.100", "udp", &[53]);
     director.ok("ipvsadm -A -f 4294967295 -s rr -p 60");

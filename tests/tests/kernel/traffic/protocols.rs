@@ -1,7 +1,7 @@
 //! Services that are not plain TCP or UDP: SCTP, FTP with its helper, SIP with its persistence engine.
 
 use ipvs_tests::guest::modules;
-use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::lab::topology::{Lan, Nat};
 use ipvs_tests::traffic::ftp::{self, Mode};
 use ipvs_tests::traffic::server::Protocol::{Sctp, Udp};
 
@@ -20,41 +20,18 @@ ipvs_tests::tests! {
     sip_message_by_message;
 }
 
-/// ```text
-///   client ──── outside ──── director ──── inside ──┬── web1  10.2.0.11  fd02::11
-///  10.1.0.10               10.1.0.1   10.2.0.1      └── web2  10.2.0.12  fd02::12
-///  10.1.0.11                fd01::1    fd02::1
-///   fd01::10     virtual: 10.1.0.100, fd01::100
-/// ```
-struct Nat {
-    _lab: Lab,
-    client: Host,
-    director: Host,
-    webs: [Host; 2],
+fn nat() -> Nat {
+    under_test::install();
+    Nat::dual_stack().unwrap()
 }
 
-fn nat() -> Nat {
-    let lab = Lab::new().unwrap();
-    let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
-    let outside = [
-        (&client, "10.1.0.10/24 10.1.0.11/24 fd01::10/64"),
-        (&director, "10.1.0.1/24 10.1.0.100/24 fd01::1/64 fd01::100/128"),
-    ];
-    let inside = [
-        (&director, "10.2.0.1/24 fd02::1/64"),
-        (&web1, "10.2.0.11/24 fd02::11/64"),
-        (&web2, "10.2.0.12/24 fd02::12/64"),
-    ];
-    lab.segment("outside", outside).unwrap();
-    lab.segment("inside", inside).unwrap();
-    director.sysctl("net/ipv4/ip_forward", "1").unwrap();
-    director.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
-    for web in [&web1, &web2] {
-        web.gateway("10.2.0.1").unwrap();
-        web.gateway("fd02::1").unwrap();
+/// The servers have the virtual address, too.
+fn lan() -> Lan {
+    let lan = Lan::new().unwrap();
+    for web in [&lan.web1, &lan.web2] {
+        under_test::real_server(web, "--mode dr --vip 10.1.0.100");
     }
-    under_test::install();
-    Nat { _lab: lab, client, director, webs: [web1, web2] }
+    lan
 }
 
 fn sctp() {
@@ -67,9 +44,9 @@ fn sctp_over_ipv6() {
 
 fn associations(service: &str, servers: [&str; 2]) {
     modules::load("sctp").unwrap();
-    let Nat { client, director, webs, .. } = &nat();
+    let Nat { client, director, web1, web2, .. } = &nat();
     director.ok(&format!("ipvsadm -A --sctp-service {service} -s rr"));
-    for (web, server) in webs.iter().zip(servers) {
+    for (web, server) in [web1, web2].into_iter().zip(servers) {
         // With one address only, or it would name all it has to its peer, who would then try those.
         web.serve(Sctp, server).unwrap();
         director.ok(&format!("ipvsadm -a --sctp-service {service} -r {server} -m"));
@@ -86,9 +63,9 @@ fn associations(service: &str, servers: [&str; 2]) {
 
 fn sctp_by_direct_routing() {
     modules::load("sctp").unwrap();
-    let Lan { client, director, webs, .. } = &lan();
+    let Lan { client, director, web1, web2, .. } = &lan();
     director.ok("ipvsadm -A --sctp-service 10.1.0.100:5000 -s rr");
-    for (web, server) in webs.iter().zip(["10.1.0.21", "10.1.0.22"]) {
+    for (web, server) in [(web1, "10.1.0.11"), (web2, "10.1.0.12")] {
         web.serve(Sctp, "10.1.0.100:5000").unwrap();
         director.ok(&format!("ipvsadm -a --sctp-service 10.1.0.100:5000 -r {server} -g"));
     }
@@ -100,9 +77,9 @@ fn sctp_by_direct_routing() {
 /// Four files; the words on the second connection as the client heard them.
 fn fetch(service: &str, servers: [&str; 2], mode: Mode) -> Vec<String> {
     modules::load("ip_vs_ftp").unwrap();
-    let Nat { client, director, webs, .. } = &nat();
+    let Nat { client, director, web1, web2, .. } = &nat();
     director.ok(&format!("ipvsadm -A -t {service} -s rr"));
-    for (web, server) in webs.iter().zip(servers) {
+    for (web, server) in [web1, web2].into_iter().zip(servers) {
         ftp::serve(web.netns()).unwrap();
         director.ok(&format!("ipvsadm -a -t {service} -r {server} -m"));
     }
@@ -135,8 +112,8 @@ fn ftp_extended_active() {
 
 /// On a port that the helper does not look at the server's words arrive as they were said.
 fn ftp_without_its_helper() {
-    let Nat { client, director, webs, .. } = &nat();
-    ftp::serve(webs[0].netns()).unwrap();
+    let Nat { client, director, web1, .. } = &nat();
+    ftp::serve(web1.netns()).unwrap();
     director.ok("ipvsadm -A -t 10.1.0.100:2121 -s rr");
     director.ok("ipvsadm -a -t 10.1.0.100:2121 -r 10.2.0.11:21 -m");
     assert!(ftp::fetch(client.netns(), "10.1.0.100:2121", Mode::Passive).is_err());
@@ -151,9 +128,9 @@ fn call(id: &str) -> String {
 
 /// A call stays with its server, whatever port of its network its messages come from.
 fn sip_by_call_id() {
-    let Nat { client, director, webs, .. } = &nat();
+    let Nat { client, director, web1, web2, .. } = &nat();
     director.ok("ipvsadm -A -u 10.1.0.100:5060 -s rr -p 60 -M 255.255.255.0 --pe sip");
-    for (web, server) in webs.iter().zip(["10.2.0.11:5060", "10.2.0.12:5060"]) {
+    for (web, server) in [(web1, "10.2.0.11:5060"), (web2, "10.2.0.12:5060")] {
         web.serve(Udp, server).unwrap();
         director.ok(&format!("ipvsadm -a -u 10.1.0.100:5060 -r {server} -m"));
     }
@@ -177,9 +154,9 @@ fn sip_by_call_id() {
 
 /// A proxy sends all its calls from one socket: with one-packet scheduling each message finds the server of its call.
 fn sip_message_by_message() {
-    let Lan { client, director, webs, .. } = &lan();
+    let Lan { client, director, web1, web2, .. } = &lan();
     director.ok("ipvsadm -A -u 10.1.0.100:5060 -s rr -p 60 -o --pe sip");
-    for (web, server) in webs.iter().zip(["10.1.0.21", "10.1.0.22"]) {
+    for (web, server) in [(web1, "10.1.0.11"), (web2, "10.1.0.12")] {
         web.serve(Udp, "10.1.0.100:5060").unwrap();
         director.ok(&format!("ipvsadm -a -u 10.1.0.100:5060 -r {server} -g"));
     }
@@ -190,33 +167,4 @@ fn sip_message_by_message() {
     let answers = ["a", "b", "c", "d"].map(of_call);
     assert_eq!(answers.iter().filter(|who| *who == "web1=2").count(), 2, "{answers:?}");
     assert_eq!(["a", "b", "c", "d"].map(of_call), answers);
-}
-
-/// ```text
-///   client     director       web1       web2
-/// 10.1.0.10    10.1.0.1    10.1.0.21  10.1.0.22
-///     └────────────┴── lan ─────┴──────────┘       virtual: 10.1.0.100
-/// ```
-struct Lan {
-    _lab: Lab,
-    client: Host,
-    director: Host,
-    webs: [Host; 2],
-}
-
-fn lan() -> Lan {
-    let lab = Lab::new().unwrap();
-    let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
-    let plugs = [
-        (&client, "10.1.0.10/24"),
-        (&director, "10.1.0.1/24 10.1.0.100/32"),
-        (&web1, "10.1.0.21/24"),
-        (&web2, "10.1.0.22/24"),
-    ];
-    lab.segment("lan", plugs).unwrap();
-    for web in [&web1, &web2] {
-        under_test::real_server(web, "--mode dr --vip 10.1.0.100");
-    }
-    under_test::install();
-    Lan { _lab: lab, client, director, webs: [web1, web2] }
 }
