@@ -1,29 +1,30 @@
-//! Properties on a real kernel.
+//! Property tests on a real kernel.
 
 use std::hash::{BuildHasher, RandomState};
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
-/// Tries a property with so many random values (`PROPTEST_CASES`). Of a failure the smallest value is shown that could
-/// be found in some seconds, and the seed that finds it again (`IPVS_SEED`).
+/// Runs a property with `cases` random values, or with `PROPTEST_CASES` if that is set.
+///
+/// Panics if the property fails, with the smallest failing value found within 20 s and the `IPVS_SEED` that repeats it.
 #[track_caller]
 pub fn holds<S: Strategy>(cases: u32, values: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let seed = match std::env::var("IPVS_SEED") {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("IPVS_SEED={text} is not a number")),
-        // The only random number that std has.
+        // The only source of random numbers in std.
         Err(_) => RandomState::new().hash_one(()),
     };
     let given = Config::default();
     let config = Config {
         cases: if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases },
         rng_seed: RngSeed::Fixed(seed),
-        // A guest keeps nothing.
+        // A guest has no disk to keep it on.
         failure_persistence: None,
         max_shrink_time: 20_000,
         ..given
     };
     if let Err(error) = TestRunner::new(config).run(&values, property) {
-        panic!("{error}\nIPVS_SEED={seed} finds it again");
+        panic!("{error}\nto repeat it: IPVS_SEED={seed}");
     }
 }

@@ -8,7 +8,7 @@
 //! cluster.runs_on("web", "second", Duration::from_secs(60));
 //! ```
 //!
-//! Fencing is off: a failed node is dead for sure, as its processes have been killed.
+//! Fencing is off: all processes of a failed node have been killed, so it is certainly dead.
 
 use std::fmt::Write;
 use std::fs;
@@ -35,14 +35,14 @@ pub struct Cluster<'a> {
 
 #[derive(Debug)]
 struct Node<'a> {
-    // In this order they are dropped: a daemon is ended before the machine it runs on.
+    // Fields are dropped in this order: daemons end before the machine they run on.
     pacemaker: Running,
     corosync: Running,
     machine: Container<'a>,
 }
 
 impl<'a> Cluster<'a> {
-    /// Starts it on these hosts, which talk to each other at these addresses; waits until all have joined.
+    /// Starts a cluster on hosts, each with the address it uses for the cluster. Waits until all have joined.
     pub fn start(hosts: &[(&'a Host, &str)]) -> Result<Cluster<'a>> {
         fs::write(CONFIGURATION, corosync(hosts)).context(CONFIGURATION)?;
         let nodes: Vec<Node<'a>> = hosts.iter().map(|(host, _)| Node::start(host)).collect::<Result<_>>()?;
@@ -56,8 +56,10 @@ impl<'a> Cluster<'a> {
         Ok(cluster)
     }
 
-    /// Adds a resource, or a group of them: a `<primitive …>` or `<group …>` of the CIB's language. Waits until it runs and
-    /// all is quiet: a failure that comes while others are being started may be overlooked for minutes.
+    /// Adds a resource or a group: a `<primitive …>` or `<group …>` in the language of the CIB.
+    ///
+    /// Waits until it runs and the cluster has nothing left to do: Pacemaker may overlook a failure for minutes if it
+    /// happens while another resource starts.
     #[track_caller]
     pub fn add_resource(&self, xml: &str) {
         let text = xml.lines().map(str::trim).collect::<Vec<_>>().join(" ");
@@ -67,7 +69,7 @@ impl<'a> Cluster<'a> {
         self.settle();
     }
 
-    /// Waits until nothing is left to be done.
+    /// Waits until the cluster has nothing left to do.
     #[track_caller]
     pub fn settle(&self) {
         self.patiently(Command::new("crm_resource").args(["--wait", "--timeout", "90s"]));
@@ -76,10 +78,10 @@ impl<'a> Cluster<'a> {
     #[track_caller]
     fn patiently(&self, command: &mut Command) {
         let ran = self.alive().machine.enter(|| run_command(command, Duration::from_secs(100)));
-        ran.expect("a program of Pacemaker").ok();
+        ran.expect("Pacemaker is installed").ok();
     }
 
-    /// Waits until a resource runs on a node, and only there; how long that took.
+    /// Waits until a resource runs on one node only. Returns the time that took.
     #[track_caller]
     pub fn runs_on(&self, resource: &str, node: &str, limit: Duration) -> Duration {
         let start = std::time::Instant::now();
@@ -94,7 +96,7 @@ impl<'a> Cluster<'a> {
         start.elapsed()
     }
 
-    /// The nodes that a resource runs on.
+    /// Returns the nodes that a resource runs on.
     pub fn whereabouts(&self, resource: &str) -> Vec<String> {
         let ran = self
             .alive()
@@ -103,12 +105,12 @@ impl<'a> Cluster<'a> {
         ran.stdout.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// What the cluster says of itself: `crm_mon`.
+    /// Returns the output of `crm_mon`.
     pub fn status(&self) -> String {
         self.alive().machine.enter(|| command::run("crm_mon --one-shot --inactive --exclude=times")).to_string()
     }
 
-    /// What the daemons of all nodes have said so far.
+    /// Returns the output of the daemons of all nodes so far.
     pub fn log(&self) -> String {
         let of = |node: &Node<'_>| {
             let name = node.machine.host().name();
@@ -117,25 +119,25 @@ impl<'a> Cluster<'a> {
         self.nodes.iter().map(of).collect()
     }
 
-    /// Runs a line on a node.
+    /// Runs a line of words on a node; it must succeed. Returns its standard output.
     #[track_caller]
     pub fn ok_on(&self, node: &str, line: &str) -> String {
         self.node(node).machine.enter(|| command::ok(line))
     }
 
-    /// Ends all processes of a node at once. Its cables are for the caller to pull: its kernel is everybody's, and goes on.
+    /// Kills all processes of a node at once. The caller must unplug its interfaces: the kernel is shared and keeps running.
     pub fn fail(&mut self, node: &str) {
         self.nodes.retain(|candidate| candidate.machine.host().name() != node);
     }
 
     fn node(&self, name: &str) -> &Node<'a> {
         let found = self.nodes.iter().find(|node| node.machine.host().name() == name);
-        found.unwrap_or_else(|| panic!("no node {name}"))
+        found.unwrap_or_else(|| panic!("the cluster has no node {name}"))
     }
 
-    /// Any node: what is asked of one is answered by the cluster.
+    /// Returns any node: each of them reports for the whole cluster.
     fn alive(&self) -> &Node<'a> {
-        self.nodes.first().expect("a node is left")
+        self.nodes.first().expect("at least one node runs")
     }
 }
 
@@ -166,7 +168,8 @@ fn corosync(hosts: &[(&Host, &str)]) -> String {
     text + "}\n"
 }
 
-/// A first configuration: without it nodes wait for one another for long, and nothing starts without fencing.
+/// Writes a first configuration: with Pacemaker's defaults, nodes wait long for each other and nothing starts without
+/// fencing.
 fn first_configuration() -> Result<()> {
     let options = [("stonith-enabled", "false"), ("dc-deadtime", "4s"), ("no-quorum-policy", "ignore")];
     let nvpairs: String = options

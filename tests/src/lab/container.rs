@@ -1,7 +1,7 @@
-//! A host as a machine of its own: beside its network also its processes, mounts, name and shared memory are its own, and
-//! the folders where daemons keep what they must not share with another machine's.
+//! A host that is separate from others not only in its network, but also in its processes, mounts, host name, shared
+//! memory and in some folders, such as /run.
 //!
-//! For programs that are there once in a machine and talk to their peers on others: cluster managers, say.
+//! It is for programs that run once on each machine and talk to their peers on other machines, such as cluster managers.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -22,10 +22,10 @@ use crate::lab::topology::Host;
 /// The name process 1 of a container is started under.
 pub const INIT: &str = "ipvs-lab-container";
 
-/// What every machine has for itself.
+/// Folders of which every container has its own.
 const FOLDERS: [&str; 3] = ["/run", "/dev/shm", "/var/log"];
 
-/// A running one. Ends, with all that runs in it, when dropped.
+/// A running container. All its processes are killed when it is dropped.
 #[derive(Debug)]
 pub struct Container<'a> {
     host: &'a Host,
@@ -34,7 +34,7 @@ pub struct Container<'a> {
 }
 
 impl<'a> Container<'a> {
-    /// Starts it: with these folders of its own, beside those that every machine has, empty but for sub-folders.
+    /// Starts a container with more folders of its own. They contain the same sub-folders as outside, but no files.
     pub fn start(host: &'a Host, folders: &[&str]) -> Result<Container<'a>> {
         let make = || -> Result<Child> {
             let apart = UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
@@ -53,15 +53,15 @@ impl<'a> Container<'a> {
         Ok(Container { host, init, process })
     }
 
-    /// Its network.
+    /// The host that it shares the network namespace with.
     pub fn host(&self) -> &'a Host {
         self.host
     }
 
-    /// Runs a function that has a thread of its own in this machine; programs that it starts run in it.
+    /// Runs a function on a thread inside the container. Programs that it starts run there, too.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         self.host.enter(|| {
-            // A root and a working directory that other threads share stay where they are.
+            // setns refuses a mount namespace to a thread that shares root and working directory. setns(2)
             // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
             unsafe { unshare_unsafe(UnshareFlags::FS) }.expect("unshare");
             let all = ThreadNameSpaceType::MOUNT
@@ -76,13 +76,13 @@ impl<'a> Container<'a> {
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
-        // With process 1 the kernel ends all others of its namespace.
+        // When process 1 ends, the kernel kills all others of its PID namespace.
         let _ = self.init.kill();
         let _ = self.init.wait();
     }
 }
 
-/// The main function of process 1 of a container.
+/// Runs as process 1 of a container.
 pub fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let name = words.next().unwrap_or_default();
@@ -112,7 +112,7 @@ fn prepare(name: &str, folders: impl Iterator<Item = String>) -> Result<()> {
     folder::fill(&exe, modules.as_deref())
 }
 
-/// Puts an empty folder in place of one, with the sub-folders that were there, whosever they are.
+/// Mounts an empty folder over one, with the same sub-folders, owners and modes.
 fn own(folder: &Path) -> Result<()> {
     let mut found = Vec::new();
     sub_folders(folder, &mut found)?;
@@ -125,10 +125,10 @@ fn own(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A folder and those in it, each after the one it is in.
+/// Lists a folder and those in it, each after its parent.
 fn sub_folders(folder: &Path, found: &mut Vec<(PathBuf, fs::Metadata)>) -> Result<()> {
     found.push((folder.to_owned(), fs::metadata(folder)?));
-    // What belongs to somebody else may be closed to us.
+    // A folder of another user may not be readable.
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type()?.is_dir() && entry.file_name() != "netns" && entry.file_name() != "ipvs-lab" {
             sub_folders(&entry.path(), found)?;

@@ -1,4 +1,4 @@
-//! Networks of hosts, made of network namespaces.
+//! Networks of hosts, each a network namespace or a container.
 
 pub mod cluster;
 pub mod container;

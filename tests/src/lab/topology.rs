@@ -1,4 +1,4 @@
-//! Networks as code: hosts, and the segments they are plugged into.
+//! Networks: hosts, and the Ethernet segments that connect them.
 //!
 //! ```ignore
 //! let lab = Lab::new()?;
@@ -8,7 +8,7 @@
 //! web1.gateway("10.2.0.1")?;
 //! ```
 //!
-//! A host's interfaces are eth0, eth1, … in the order of its segments. [`Nat`] is the drawing above, ready made.
+//! A host's interfaces are eth0, eth1, … in the order in which it is plugged in. [`Nat`] builds the lab above.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -24,31 +24,31 @@ use crate::traffic::client::Client;
 use crate::traffic::packets::{self, Watch};
 use crate::traffic::server::{Protocol, Server};
 
-/// A set of hosts and the switches between them.
+/// A set of hosts and the bridges between them.
 #[derive(Debug)]
 pub struct Lab {
-    /// All bridges are in one namespace that no host is in.
+    /// The namespace of all bridges; no host is in it.
     switches: Netns,
 }
 
 impl Lab {
-    /// An empty one.
+    /// Makes a lab without hosts.
     pub fn new() -> Result<Lab> {
         Ok(Lab { switches: Netns::new("switches")? })
     }
 
-    /// A host that is plugged into nothing yet.
+    /// Makes a host without interfaces, except lo.
     pub fn host(&self, name: &str) -> Result<Host> {
         Ok(Host { netns: Netns::new(name)?, interfaces: AtomicU32::new(0) })
     }
 
-    /// Some hosts.
+    /// Makes several hosts.
     pub fn hosts<const N: usize>(&self, names: [&str; N]) -> Result<[Host; N]> {
         let hosts: Vec<Host> = names.into_iter().map(|name| self.host(name)).collect::<Result<_>>()?;
         Ok(hosts.try_into().expect("one for each name"))
     }
 
-    /// Plugs hosts into one Ethernet segment, each with its addresses there (several with blanks between).
+    /// Makes an Ethernet segment and plugs hosts into it, each with its addresses there, separated by blanks.
     pub fn segment<const N: usize>(&self, name: &str, plugs: [(&Host, &str); N]) -> Result<()> {
         self.in_switches(|socket| {
             socket.add_link(name, "bridge")?;
@@ -68,12 +68,12 @@ impl Lab {
         })
     }
 
-    /// Pulls the cable out of an interface of a host: the interface has no carrier.
+    /// Takes the carrier from an interface of a host, as if its cable was pulled.
     pub fn unplug(&self, host: &Host, interface: &str) -> Result<()> {
         self.in_switches(|socket| socket.set_down(&cable(host, interface)))
     }
 
-    /// Puts it back.
+    /// Restores the carrier.
     pub fn replug(&self, host: &Host, interface: &str) -> Result<()> {
         self.in_switches(|socket| socket.set_up(&cable(host, interface)))
     }
@@ -83,12 +83,12 @@ impl Lab {
     }
 }
 
-/// The switch's end of a cable. (An interface's name has 15 characters at most.)
+/// Returns the name of the bridge's end of a cable. An interface name has at most 15 characters.
 fn cable(host: &Host, interface: &str) -> String {
     format!("{:.10}.{}", host.name(), interface.trim_start_matches("eth"))
 }
 
-/// A machine of the laboratory: a network namespace, and what is done in it.
+/// A machine of the lab: a network namespace.
 #[derive(Debug)]
 pub struct Host {
     netns: Netns,
@@ -96,22 +96,22 @@ pub struct Host {
 }
 
 impl Host {
-    /// Its name.
+    /// Returns the name that it was made with; its servers reply with that.
     pub fn name(&self) -> &str {
         self.netns.name()
     }
 
-    /// Its namespace.
+    /// Returns its namespace.
     pub fn netns(&self) -> &Netns {
         &self.netns
     }
 
-    /// Runs a function here.
+    /// Runs a function on a thread in this host.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         self.netns.enter(inside)
     }
 
-    /// Adds an address: the virtual one to `lo`, say.
+    /// Adds an address to an interface.
     pub fn address(&self, interface: &str, address: &str) -> Result<()> {
         self.with(|socket| socket.add_address(interface, address))
     }
@@ -126,77 +126,76 @@ impl Host {
         self.with(|socket| socket.add_route(to, gateway))
     }
 
-    /// Makes a link of a kind that needs no data (`dummy`, …), and sets it up.
+    /// Adds a link of a kind without parameters, such as `dummy`, and sets it up.
     pub fn link(&self, name: &str, kind: &str) -> Result<()> {
         self.with(|socket| socket.add_link(name, kind).and_then(|()| socket.set_up(name)))
     }
 
-    /// Does something with rtnetlink here.
+    /// Runs a function with an rtnetlink socket of this host.
     pub fn with<T: Send>(&self, act: impl FnOnce(&Socket) -> Result<T> + Send) -> Result<T> {
         self.enter(|| act(&Socket::open()?))
     }
 
-    /// Sets a sysctl by its path: `net/ipv4/ip_forward`.
+    /// Sets a sysctl, named by its path below /proc/sys.
     pub fn sysctl(&self, path: &str, value: &str) -> Result<()> {
         self.enter(|| netns::sysctl(path, value))
     }
 
-    /// Runs a line of words here (no shell, no quotes).
+    /// Runs a line of words, without a shell and without quotes.
     #[track_caller]
     pub fn run(&self, line: &str) -> Ran {
         self.enter(|| command::run(line))
     }
 
-    /// Runs a line of words here, which must succeed; its standard output.
+    /// Runs a line of words that must succeed. Returns its standard output.
     #[track_caller]
     pub fn ok(&self, line: &str) -> String {
         self.run(line).ok()
     }
 
-    /// Runs a line here with the shell.
+    /// Runs a line with the shell.
     #[track_caller]
     pub fn shell(&self, line: &str) -> Ran {
         self.enter(|| command::shell(line))
     }
 
-    /// Starts a line of words here, a daemon in the foreground, say, and goes on.
+    /// Starts a line of words, such as a daemon in the foreground, and does not wait for it.
     #[track_caller]
     pub fn start(&self, line: &str) -> Running {
         self.enter(|| command::start(line))
     }
 
-    /// Runs a command here with a text on its standard input.
+    /// Runs a command with a text on its standard input.
     pub fn run_with_input(&self, command: &mut Command, input: &str) -> Result<Ran> {
         self.enter(|| command::run_with_input(command, input, Duration::from_secs(30)))
     }
 
-    /// Starts a server that answers with this host's name.
+    /// Starts a server that replies with this host's name.
     pub fn serve(&self, protocol: Protocol, address: &str) -> Result<Server> {
         self.enter(|| Server::start(protocol, address, self.name()))
     }
 
-    /// Tells everybody on the segment of an interface that an address is here now, which was elsewhere before.
+    /// Announces on the segment of an interface that an address has moved to this host.
     pub fn announce(&self, interface: &str, ip: Ipv4Addr) -> Result<()> {
         self.enter(|| packets::announce(interface, ip))
     }
 
-    /// Sees all packets that enter or leave from now on.
+    /// Starts to capture all packets that enter or leave.
     pub fn watch(&self) -> Result<Watch> {
         self.enter(Watch::start)
     }
 
-    /// Somebody who connects from here.
+    /// Returns a client that connects from this host.
     pub fn client(&self) -> Client<'_> {
         Client::new(&self.netns)
     }
 }
 
-/// LVS-NAT as every tutorial draws it: a client, a director with a leg on either side, two servers behind it whose way
-/// back leads through the director.
-/// See [`Nat::DRAWING`].
+/// LVS-NAT as every tutorial draws it ([`Nat::DRAWING`]): a client, a director between two segments, and two servers
+/// whose default route is the director.
 #[derive(Debug)]
 pub struct Nat {
-    /// The cables.
+    /// The segments.
     pub lab: Lab,
     /// 10.1.0.10
     pub client: Host,
@@ -212,14 +211,14 @@ impl Nat {
     /// The virtual address, on the director's eth0.
     pub const VIP: &str = "10.1.0.100";
 
-    /// What it looks like.
+    /// A drawing of the lab for the terminal.
     pub const DRAWING: &str = "
    client ──── 10.1.0.0/24 ──── director ──── 10.2.0.0/24 ──┬── web1  10.2.0.11
   10.1.0.10              10.1.0.1     10.2.0.1              └── web2  10.2.0.12
                   virtual: 10.1.0.100
 ";
 
-    /// Builds it.
+    /// Builds it with IPv4 only.
     pub fn new() -> Result<Nat> {
         Nat::build("10.1.0.10/24", "10.1.0.1/24 10.1.0.100/24", ["10.2.0.1/24", "10.2.0.11/24", "10.2.0.12/24"])
     }
@@ -238,7 +237,7 @@ impl Nat {
         Ok(nat)
     }
 
-    /// Takes the addresses of the client, of the director outside, and inside of the director and the servers.
+    /// Takes the addresses of the client, of the director outside, and of director and servers inside.
     fn build(client_addresses: &str, outside: &str, inside: [&str; 3]) -> Result<Nat> {
         let lab = Lab::new()?;
         let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"])?;
@@ -251,8 +250,8 @@ impl Nat {
     }
 }
 
-/// A client, a director and two servers on one segment, as for direct routing. Only the director has the virtual
-/// addresses yet.
+/// A client, a director and two servers on one segment, as for direct routing. At first only the director has the
+/// virtual addresses.
 ///
 /// ```text
 ///   client     director       web1       web2
@@ -262,7 +261,7 @@ impl Nat {
 /// ```
 #[derive(Debug)]
 pub struct Lan {
-    /// The cables.
+    /// The segments.
     pub lab: Lab,
     /// 10.1.0.10
     pub client: Host,
@@ -275,7 +274,7 @@ pub struct Lan {
 }
 
 impl Lan {
-    /// Builds it.
+    /// Builds it with IPv4 and IPv6.
     pub fn new() -> Result<Lan> {
         let lab = Lab::new()?;
         let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"])?;

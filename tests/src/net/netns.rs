@@ -1,7 +1,7 @@
-//! Network namespaces with names: the hosts of a laboratory in one process.
+//! Named network namespaces, all used from one process.
 //!
-//! A namespace belongs to a thread. [`Netns::enter`] runs a function on a thread of its own, inside; the sockets and
-//! programs that function starts stay in there. Each is also at /run/netns, where `ip netns` looks.
+//! The kernel sets the namespace of each thread. [`Netns::enter`] runs a function on a new thread inside; sockets and
+//! programs that the function starts stay inside. Each namespace is also in /run/netns, for `ip netns`.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,7 +15,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 
 use crate::net::rtnl::Socket;
 
-/// The name of the program `on HOST COMMAND…`, which runs a command on a host of a topology.
+/// The name of the program `on HOST COMMAND…`, which runs a command on a host of a lab.
 pub const ON: &str = "on";
 
 const FOLDER: &str = "/run/netns";
@@ -29,7 +29,7 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes one: lo is up, reverse path filters and duplicate address detection are off.
+    /// Makes a namespace. lo is up; reverse path filters and duplicate address detection are off.
     pub fn new(name: &str) -> Result<Netns> {
         let made = std::thread::scope(|scope| {
             let make = || -> Result<File> {
@@ -37,13 +37,13 @@ impl Netns {
                 unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
                 Socket::open()?.set_up("lo")?;
                 for who in ["all", "default"] {
-                    // The greater of `all` and the interface's own counts.
+                    // The maximum of `all` and the interface's own value applies.
                     sysctl(&format!("net/ipv4/conf/{who}/rp_filter"), "0")?;
                 }
                 sysctl("net/ipv6/conf/default/accept_dad", "0")?;
                 fs::create_dir_all(FOLDER)?;
                 let path = format!("{FOLDER}/{name}");
-                // One of that name may have been there in an earlier laboratory of this test.
+                // An earlier lab of this test may have had a namespace of that name.
                 let _ = unmount(&path, UnmountFlags::DETACH);
                 File::create(&path)?;
                 mount_bind(OWN, &path)?;
@@ -55,17 +55,17 @@ impl Netns {
         Ok(Netns { name: name.to_owned(), file })
     }
 
-    /// The one the calling thread is in.
+    /// Returns the namespace of the calling thread.
     pub fn own(name: &str) -> Result<Netns> {
         Ok(Netns { name: name.to_owned(), file: Arc::new(File::open(OWN)?) })
     }
 
-    /// Its name.
+    /// Returns the name that it was made with.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Runs a function inside, and waits for it. A panic inside goes on outside.
+    /// Runs a function inside and waits for it. A panic inside continues outside.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let run = || {
@@ -77,22 +77,22 @@ impl Netns {
         })
     }
 
-    /// Its file, for those who hand it to the kernel.
+    /// Returns its file, as system calls and rtnetlink take it.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 }
 
-/// Sets a sysctl, named by its path under /proc/sys, in the namespace of the calling thread.
+/// Sets a sysctl, named by its path below /proc/sys, in the namespace of the calling thread.
 pub fn sysctl(path: &str, value: &str) -> Result<()> {
     fs::write(format!("/proc/sys/{path}"), value).with_context(|| format!("{path} = {value}"))
 }
 
-/// The main function of `on HOST COMMAND…`.
+/// Runs as `on HOST COMMAND…`.
 pub fn on_main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     let (Some(host), Some(program)) = (words.next(), words.next()) else {
-        eprintln!("on HOST COMMAND…: runs a command on another host of this laboratory");
+        eprintln!("usage: on HOST COMMAND…\nRuns a command on another host of this lab.");
         return ExitCode::FAILURE;
     };
     let host = host.to_string_lossy();

@@ -10,29 +10,29 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use anyhow::{Context, Result, bail};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, send, socket_with};
 
-/// Nested in the data of a veth link: its other end. linux/veth.h
+/// The attribute for the other end of a veth link, nested in its data. linux/veth.h
 const VETH_INFO_PEER: u16 = 1;
-/// Do not probe for a duplicate of this address.
+/// Skips duplicate address detection. linux/if_addr.h
 const IFA_F_NODAD: u8 = 2;
 
-/// struct ifa_cacheinfo: preferred for no time, valid for ever.
+/// struct ifa_cacheinfo: preferred lifetime 0, valid lifetime unlimited.
 const DEPRECATED: [u8; 16] = [0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// A connection to the network namespace of the thread that opened it, wherever that thread goes later.
+/// An rtnetlink socket. It stays in the network namespace that the calling thread has when it opens the socket.
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
 }
 
 impl Socket {
-    /// Opens one.
+    /// Opens a socket in the network namespace of the calling thread.
     pub fn open() -> Result<Socket> {
-        // No protocol is NETLINK_ROUTE, which is number 0.
+        // `None` is protocol 0, which is NETLINK_ROUTE.
         let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
         Ok(Socket { fd })
     }
 
-    /// The number of an interface.
+    /// Returns the index of an interface.
     pub fn index(&self, link: &str) -> Result<u32> {
         netdevice::name_to_index(&self.fd, link).with_context(|| format!("no interface {link}"))
     }
@@ -46,18 +46,18 @@ impl Socket {
     /// Sets an interface down.
     pub fn set_down(&self, link: &str) -> Result<()> {
         let mut message = Message::link(libc::RTM_NEWLINK, 0, self.index(link)?, 0);
-        // Of the flags, change this one.
+        // The mask of flags to change: IFF_UP alone.
         message.bytes[28..32].copy_from_slice(&(libc::IFF_UP as u32).to_ne_bytes());
         self.ask(message).with_context(|| format!("{link} down"))
     }
 
-    /// Sets how long a packet may be.
+    /// Sets the MTU of an interface, in bytes.
     pub fn set_mtu(&self, link: &str, bytes: u32) -> Result<()> {
         let message = Message::link(libc::RTM_NEWLINK, 0, self.index(link)?, 0).number(libc::IFLA_MTU, bytes);
         self.ask(message).with_context(|| format!("{link} mtu {bytes}"))
     }
 
-    /// Makes a link that needs no data, such as `dummy` or `bridge`.
+    /// Adds a link of a kind without parameters, such as `dummy` or `bridge`.
     pub fn add_link(&self, link: &str, kind: &str) -> Result<()> {
         let message = Message::link(libc::RTM_NEWLINK, NEW, 0, 0)
             .text(libc::IFLA_IFNAME, link)
@@ -65,7 +65,7 @@ impl Socket {
         self.ask(message).with_context(|| format!("add {kind} {link}"))
     }
 
-    /// Makes a cable with one end here, as a port of `bridge`, and the other, called `peer`, in another namespace.
+    /// Adds a veth link: one end is a port of `bridge` here, the other is named `peer` and in another namespace.
     pub fn add_cable(&self, link: &str, bridge: &str, peer: &str, namespace: BorrowedFd<'_>) -> Result<()> {
         let message = Message::link(libc::RTM_NEWLINK, NEW, 0, libc::IFF_UP as u32)
             .text(libc::IFLA_IFNAME, link)
@@ -73,7 +73,7 @@ impl Socket {
             .nest(libc::IFLA_LINKINFO, |info| {
                 info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
                     data.nest(VETH_INFO_PEER, |end| {
-                        // Not up: it cannot be before its other end is there. veth_open, drivers/net/veth.c
+                        // Not up: veth_open refuses that without the other end. drivers/net/veth.c
                         end.raw(&link_header(0, 0))
                             .text(libc::IFLA_IFNAME, peer)
                             .number(libc::IFLA_NET_NS_FD, namespace.as_raw_fd() as u32)
@@ -88,14 +88,16 @@ impl Socket {
         self.ask(Message::link(libc::RTM_DELLINK, 0, self.index(link)?, 0)).with_context(|| format!("delete {link}"))
     }
 
-    /// Gives an interface an address, `10.1.0.2/24` or `fd01::2/64`. One of the form `fd01::100/128` is virtual: answered
-    /// for, but not the source of anything that does not ask for it, as keepalived makes them. (A director that sent from
-    /// its virtual address into a tunnel would not be heard: the server at the other end has that address too.)
+    /// Adds an address to an interface: `10.1.0.2/24`, `fd01::2/64`.
+    ///
+    /// One of the form `fd01::100/128` is virtual. As with keepalived, it is deprecated: the kernel accepts packets for it,
+    /// but does not choose it as a source. A server at the other end of a tunnel would drop packets from it, because the
+    /// server has the same address.
     pub fn add_address(&self, link: &str, address: &str) -> Result<()> {
         self.address(libc::RTM_NEWADDR, NEW, link, address).with_context(|| format!("add {address} to {link}"))
     }
 
-    /// Takes an address away.
+    /// Deletes an address from an interface.
     pub fn delete_address(&self, link: &str, address: &str) -> Result<()> {
         self.address(libc::RTM_DELADDR, 0, link, address).with_context(|| format!("delete {address} from {link}"))
     }
@@ -138,13 +140,13 @@ impl Socket {
         self.ask(how(message))
     }
 
-    /// Sends a request and waits for its acknowledgement.
+    /// Sends a request and waits for the acknowledgement.
     fn ask(&self, message: Message) -> Result<()> {
         send(&self.fd, &message.finish(), SendFlags::empty())?;
         let mut answer = [0; 4096];
         let (length, _) = recv(&self.fd, &mut answer[..], RecvFlags::empty())?;
-        // nlmsghdr, then the error, negative.
-        let error = answer[..length].get(16..20).context("a short answer of the kernel")?;
+        // nlmsghdr, then the negative errno.
+        let error = answer[..length].get(16..20).context("the kernel's acknowledgement is too short")?;
         match i32::from_ne_bytes(error.try_into()?) {
             0 => Ok(()),
             errno => Err(io::Error::from_raw_os_error(-errno).into()),
@@ -154,7 +156,7 @@ impl Socket {
 
 const NEW: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 
-/// One rtnetlink request.
+/// An rtnetlink request.
 struct Message {
     bytes: Vec<u8>,
 }
@@ -213,7 +215,7 @@ impl Message {
     }
 }
 
-/// struct ifinfomsg, with flags to set.
+/// Returns a struct ifinfomsg; `set` holds the flags to set.
 fn link_header(index: u32, set: u32) -> Vec<u8> {
     [0u32.to_ne_bytes(), index.to_ne_bytes(), set.to_ne_bytes(), set.to_ne_bytes()].concat()
 }
@@ -222,13 +224,13 @@ fn family(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 }
 }
 
-/// Reads `10.1.0.0/24`; an address alone is a whole host.
+/// Reads `10.1.0.0/24`. Without a length, it is that of a single address.
 fn prefix(text: &str) -> Result<(IpAddr, u8)> {
     let (ip, length) = text.split_once('/').unwrap_or((text, ""));
     let ip: IpAddr = ip.parse().with_context(|| text.to_owned())?;
     let most = if ip.is_ipv4() { 32 } else { 128 };
     match if length.is_empty() { most } else { length.parse().with_context(|| text.to_owned())? } {
         length if length <= most => Ok((ip, length)),
-        _ => bail!("{text}: the prefix is too long"),
+        _ => bail!("{text}: prefix length above {most}"),
     }
 }

@@ -1,22 +1,22 @@
-//! What the laboratory does itself in a case: the lines that begin with `%`.
+//! The lines of a case that begin with `%`: the laboratory itself carries them out.
 //!
 //! | | |
 //! |---|---|
-//! | `%addr DEV ADDRESS/LENGTH…` | gives an interface addresses |
-//! | `%link NAME [mtu=N]` | makes a dummy interface, and sets it up |
-//! | `%tcp-serve ADDRESS:PORT…` | listens |
-//! | `%udp-serve ADDRESS:PORT…` | is there for datagrams |
-//! | `%tcp NAME FROM TO [send=N] [reply=N] [mark=N]` | connects, and says where it was accepted; the connection stays open |
-//! | `%close NAME [client\|server]` | closes it, or one end |
+//! | `%addr DEV ADDRESS/LENGTH…` | adds addresses to an interface |
+//! | `%link NAME [mtu=N]` | adds a dummy interface and sets it up |
+//! | `%tcp-serve ADDRESS:PORT…` | listens on TCP |
+//! | `%udp-serve ADDRESS:PORT…` | receives datagrams |
+//! | `%tcp NAME FROM TO [send=N] [reply=N] [mark=N]` | connects, and prints the address that accepted; the connection stays open |
+//! | `%close NAME [client\|server]` | closes that connection, or one end of it |
 //! | `%udp FROM TO [size=N] [count=N] [reply=N] [mark=N] [file=PATH] [noread]` | sends datagrams |
-//! | `%sctp-init FROM TO` | sends the first chunk of an association |
-//! | `%service ADDRESS:PORT protocol=N [flags=N]` | a service that only another program makes |
-//! | `%server SERVICE SERVER method=N [tunnel=N port=N flags=N]` | a server of TCP that only another program makes |
-//! | `%wait [conns=N] [inpkts=N]` | until the counters of all services together show that; the kernel copies them every two seconds |
-//! | `%sleep SECONDS` | |
+//! | `%sctp-init FROM TO` | sends an INIT chunk, the first of an SCTP association |
+//! | `%service ADDRESS:PORT protocol=N [flags=N]` | adds a service that ipvsadm cannot add |
+//! | `%server SERVICE SERVER method=N [tunnel=N port=N flags=N]` | adds a server, of a TCP service, that ipvsadm cannot add |
+//! | `%wait [conns=N] [inpkts=N]` | waits until the counters of all services add up to that; the kernel updates them every 2 s |
+//! | `%sleep SECONDS` | waits |
 //!
-//! Everything is local: clients, virtual addresses and servers are addresses of lo, and IPVS takes packets as they
-//! leave. So all of it is done by one thread, in order, and is the same every time.
+//! Everything is local: clients, virtual addresses and servers are addresses of lo, and IPVS handles packets on their
+//! way out. So one thread does everything in order, with the same result every time.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -36,9 +36,9 @@ use rustix::net::{
 
 use crate::net::rtnl;
 
-/// For what should happen at once.
+/// Time limit for what should happen at once.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// For the kernel's estimator, which runs every two seconds.
+/// Time limit for counters: the kernel's estimator runs every 2 s.
 const ESTIMATOR: Duration = Duration::from_secs(12);
 
 /// The sockets of a case, open until its end.
@@ -55,7 +55,7 @@ struct Ends {
     server: Option<TcpStream>,
 }
 
-/// The words of a line: those in places, and those with names.
+/// The words of a line: `NAME=VALUE` by name, all others by position.
 struct Words<'a> {
     places: Vec<&'a str>,
     names: BTreeMap<&'a str, &'a str>,
@@ -82,7 +82,7 @@ impl<'a> Words<'a> {
 }
 
 impl Traffic {
-    /// Does what a line says; what there is to say of it.
+    /// Carries out a line (without its `%`). Returns its output.
     pub fn run(&mut self, line: &str) -> Result<String> {
         let words = Words::of(line);
         let addresses = || (1..words.places.len()).map(|at| words.address(at));
@@ -112,7 +112,7 @@ impl Traffic {
             "server" => set_server(&words)?,
             "wait" => wait(&words)?,
             "sleep" => std::thread::sleep(Duration::try_from_secs_f32(words.place(1)?.parse()?)?),
-            _ => bail!("no such thing"),
+            _ => bail!("unknown action"),
         }
         Ok(String::new())
     }
@@ -158,7 +158,7 @@ impl Traffic {
         if which != Some("client") {
             ends.server = None;
         }
-        // The other end's answers are on their way.
+        // The kernel's packets to and from the other end are still on their way.
         std::thread::sleep(Duration::from_millis(50));
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Traffic {
     }
 }
 
-/// A socket that has an address, and waits for nothing long.
+/// Returns a socket bound to an address; it sends and receives for at most [`PATIENCE`].
 fn bound(kind: SocketType, address: SocketAddr, mark: Option<u32>) -> Result<OwnedFd> {
     let socket = socket_with(family(address.ip()), kind, SocketFlags::CLOEXEC, None)?;
     set_socket_reuseaddr(&socket, true)?;
@@ -204,7 +204,7 @@ fn bound(kind: SocketType, address: SocketAddr, mark: Option<u32>) -> Result<Own
     Ok(socket)
 }
 
-/// The firewall mark of what is sent; rustix has no name for it.
+/// Sets the firewall mark of packets that are sent. rustix has no function for it.
 fn set_mark(socket: &OwnedFd, mark: u32) -> Result<()> {
     let size = size_of_val(&mark) as libc::socklen_t;
     // SAFETY: the descriptor is open, and the pointer and length are those of a live integer.
@@ -218,7 +218,7 @@ fn family(ip: IpAddr) -> AddressFamily {
     if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
 }
 
-/// The first of some sockets that has something to read; none within two seconds.
+/// Returns the first socket that can be read, or `None` after [`PATIENCE`].
 fn ready<S: AsFd>(sockets: &[S]) -> Result<Option<&S>> {
     let mut fds: Vec<PollFd<'_>> = sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
     let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
@@ -226,7 +226,7 @@ fn ready<S: AsFd>(sockets: &[S]) -> Result<Option<&S>> {
     Ok(fds.iter().position(|fd| fd.revents().contains(PollFlags::IN)).map(|at| &sockets[at]))
 }
 
-/// Carries so many bytes from one end to the other.
+/// Sends `bytes` bytes from one end to the other.
 fn carry(from: &mut TcpStream, to: &mut TcpStream, bytes: u32) -> Result<()> {
     let mut left = bytes as usize;
     while left > 0 {
@@ -238,14 +238,14 @@ fn carry(from: &mut TcpStream, to: &mut TcpStream, bytes: u32) -> Result<()> {
     Ok(())
 }
 
-/// One INIT chunk, from a raw socket: the kernel need not know SCTP. RFC 9260, 3.3.2
+/// Sends one INIT chunk from a raw socket, so that the kernel needs no SCTP. RFC 9260, 3.3.2
 fn sctp_init(from: SocketAddr, to: SocketAddr) -> Result<()> {
     let kind = SocketType::RAW;
     let socket = socket_with(family(from.ip()), kind, SocketFlags::CLOEXEC, Some(ipproto::SCTP as Protocol))?;
     bind(&socket, &SocketAddr::new(from.ip(), 0))?;
     let mut packet = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
     packet.extend([0; 8]);
-    // Chunk: type, flags, length, tag, window, streams out and in, first number.
+    // Type, flags, length, tag, window, outbound and inbound streams, first sequence number.
     packet.extend([1, 0, 0, 20, 0, 0, 0x30, 0x39, 0, 1, 0, 0, 0, 10, 0, 10, 0, 0, 0, 1]);
     sendto(&socket, &packet, SendFlags::empty(), &SocketAddr::new(to.ip(), 0))?;
     Ok(())
@@ -316,13 +316,13 @@ fn wait(words: &Words<'_>) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("{} connections and {} packets are all there are", seen.0, seen.1);
+            bail!("the counters stay at {} connections and {} packets", seen.0, seen.1);
         }
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// Connections and incoming packets of all services.
+/// Returns the sums of connections and incoming packets of all services.
 fn totals(connection: &mut Socket) -> Result<(u64, u64)> {
     let mut totals = (0, 0);
     for service in connection.dump(&Request::new(Command::GetService))? {

@@ -1,7 +1,7 @@
-//! Cases as they are written: command lines, and what is different on purpose.
+//! Case files: command lines, and the differences from the reference that are intended.
 //!
 //! ```text
-//! # A comment stands at the begin of a line.
+//! # A comment begins at the start of a line.
 //! == persistent-{seconds}
 //! @for seconds 1 60 2678400
 //! ipvsadm -A -t 10.0.0.1:80 -s rr -p {seconds}
@@ -12,75 +12,75 @@
 //! %address lo 10.0.0.1/32
 //! ```
 //!
-//! Every line is run by both programs, by `/bin/sh` where a line needs one; `%` begins what the laboratory does itself
-//! ([`super::actions`]). There is no expected text: that is what the reference says. Directives:
+//! Both programs run every line, through `/bin/sh` if the line needs a shell. Lines with `%` are actions of the laboratory
+//! ([`super::actions`]). A case has no expected text: the reference's output is expected. Directives:
 //!
 //! | | |
 //! |---|---|
-//! | `@for NAME a "b c" d` | one case for each value; `{NAME}` stands for it, also in the title. Two of them: every pair |
-//! | `@mask NAME…` | what no two runs have in common ([`super::mask`]) |
-//! | `@limit SECONDS` | for each command; 5 if nothing is said |
-//! | `@compat ROW` | this case is different on purpose, as that row of docs/compat.md says |
-//! | `@before 6.6` | … and a race: it is run until the reference loses it; from that kernel on only ours is run |
-//! | `@table differs` | … and so is what the kernel holds in the end |
+//! | `@for NAME a "b c" d` | makes one case for each value, which replaces `{NAME}` in lines and title. Two of them: one case for each pair |
+//! | `@mask NAME…` | blanks a part of the outputs that differs in every run ([`super::mask`]) |
+//! | `@limit SECONDS` | the limit for each command [default: 5] |
+//! | `@compat ROW` | the row of docs/compat.md that describes the difference of this case |
+//! | `@before 6.6` | the difference is a race: the reference runs until it loses; from that kernel on, only ours runs |
+//! | `@table differs` | the kernel's tables differ, too |
 //!
-//! What is different is written behind the command, and must be so to the letter; what is not written must be the same:
+//! Lines after a command describe how ours differs, to the letter. What they do not mention must be the same:
 //!
 //! ```text
 //! ipvsadm -Sn
-//! | -A -t 10.0.0.1:80 -s rr          what ours prints, line by line
-//! [exit 2]                           how ours ends, if not with exit status 0
-//! ! thresholds                       words that ours has on standard error; alone, this wants no @compat
+//! | -A -t 10.0.0.1:80 -s rr          a line that ours prints
+//! [exit 2]                           how ours ends [default: exit 0]
+//! ! thresholds                       words on standard error of ours; needs no @compat
 //! ```
 
 use std::time::Duration;
 
 use super::mask::Mask;
 
-/// How long a command may take if nothing is said.
+/// Default limit for each command.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Some lines to be run by both programs.
+/// Lines that both programs run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     /// `services::persistent-60`
     pub name: String,
-    /// The lines.
+    /// In the order in which they run.
     pub steps: Vec<Step>,
-    /// What is blanked before outputs are compared.
+    /// Blank parts of the outputs before they are compared.
     pub masks: Vec<Mask>,
-    /// The row of docs/compat.md that says why the outputs differ.
+    /// The row of docs/compat.md that gives the reason for the difference.
     pub compat: Option<String>,
-    /// From this kernel on only ours is run.
+    /// From this kernel on (major, minor), only ours runs.
     pub before: Option<(u32, u32)>,
-    /// In the end the kernel holds something else.
+    /// Whether the kernel's tables differ in the end.
     pub table_differs: bool,
-    /// For each command.
+    /// Time limit for each command.
     pub limit: Duration,
 }
 
-/// A line, and what ours is to do with it if that is not what the reference does.
+/// A line, and how ours differs on it from the reference.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
     /// As typed.
     pub typed: String,
-    /// What ours does where the reference does something else.
+    /// Output and end of ours, if they differ from the reference's.
     pub ours: Option<Different>,
-    /// Words on our standard error, whatever the reference has there.
+    /// Words on standard error of ours; the reference's is then not compared.
     pub says: Vec<String>,
 }
 
-/// What ours does.
+/// Output and end of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Different {
-    /// The whole of it.
+    /// The whole standard output.
     pub stdout: String,
     /// `exit 0`
     pub end: String,
 }
 
 impl Step {
-    /// A line that is the same to both.
+    /// Returns a line on which both must agree.
     pub fn typed(line: impl Into<String>) -> Step {
         Step { typed: line.into(), ..Step::default() }
     }
@@ -91,7 +91,7 @@ impl Step {
 }
 
 impl Case {
-    /// A case that is the same to both.
+    /// Returns a case in which both must agree on every line.
     pub fn new(name: impl Into<String>, lines: impl IntoIterator<Item = String>) -> Case {
         Case {
             name: name.into(),
@@ -104,14 +104,16 @@ impl Case {
         }
     }
 
-    /// Whether it is well written.
+    /// Checks that the case has lines, a valid name, and a `@compat` exactly if something differs.
     pub fn check(&self) -> Result<(), String> {
         let differs = self.table_differs || self.steps.iter().any(|step| step.ours.is_some());
         match &self.compat {
-            Some(_) if !differs => Err(format!("{}: @compat, and nothing differs", self.name)),
-            None if differs => Err(format!("{}: it differs, and no @compat says why", self.name)),
+            Some(_) if !differs => Err(format!("{}: has @compat, but nothing differs", self.name)),
+            None if differs => Err(format!("{}: differs, but has no @compat", self.name)),
             _ if self.steps.is_empty() => Err(format!("{}: no lines", self.name)),
-            _ if self.name.contains(['{', ' ']) => Err(format!("{}: no name for a test", self.name)),
+            _ if self.name.contains(['{', ' ']) => {
+                Err(format!("{}: the name has a blank or an unknown {{NAME}}", self.name))
+            }
             _ => Ok(()),
         }
     }
@@ -169,7 +171,7 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Case>, String> {
     Ok(cases)
 }
 
-/// The word that ends the heredoc of this line, if it has one.
+/// Returns the word that ends the heredoc of a line, if the line has one.
 fn heredoc(line: &str) -> Option<&str> {
     let (_, word) = line.split_once("<<'").filter(|_| !line.starts_with('%'))?;
     word.split_once('\'').map(|(word, _)| word)
@@ -194,7 +196,7 @@ fn directive(case: &mut Case, variables: &mut Vec<Variable>, line: &str) -> Opti
     Some(())
 }
 
-/// Words; quotes make one of several, or of none.
+/// Splits a line at blanks; a part in quotes is one word, even an empty one.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (at, part) in line.split('"').enumerate() {

@@ -1,4 +1,4 @@
-//! What is the same and what is not.
+//! Reports where the two sides of a case differ.
 
 use super::case::{Case, Step};
 use super::diff::diff;
@@ -6,7 +6,7 @@ use super::mask::{self, Mask};
 use super::run::Transcript;
 use super::shell::Outcome;
 
-/// The differences that should not be; `None` if all is well.
+/// Returns the unintended differences, or `None`.
 pub fn report(case: &Case, reference: &Transcript, ours: &Transcript) -> Option<String> {
     let expected = side(case, reference, |step, outcome| match &step.ours {
         Some(different) => (different.stdout.clone(), different.end.clone()),
@@ -16,8 +16,8 @@ pub fn report(case: &Case, reference: &Transcript, ours: &Transcript) -> Option<
     let tables = |transcript: &Transcript| mask::apply(only_of_tables(&case.masks), &transcript.table);
     let (held, holds) = (tables(reference), tables(ours));
     let table = match (case.table_differs, held == holds) {
-        (false, _) => diff(&held, &holds).map(|diff| format!("what the kernel holds:\n{diff}")),
-        (true, true) => Some("what the kernel holds is the same, though the case says it is not\n".to_owned()),
+        (false, _) => diff(&held, &holds).map(|diff| format!("the kernel's tables:\n{diff}")),
+        (true, true) => Some("the tables are the same, but the case has `@table differs`\n".to_owned()),
         (true, false) => None,
     };
     let steps = case.steps.iter().zip(reference.outcomes.iter().zip(&ours.outcomes));
@@ -27,7 +27,7 @@ pub fn report(case: &Case, reference: &Transcript, ours: &Transcript) -> Option<
     (!parts.is_empty()).then(|| format!("{}\n{}", case.name, parts.concat()))
 }
 
-/// What one side did, all of it.
+/// Returns outputs, ends and the final table of one side.
 pub fn show(case: &Case, transcript: &Transcript) -> String {
     let shown =
         side(case, transcript, |_, outcome| (format!("{}{}", outcome.stdout, outcome.stderr), outcome.end.clone()));
@@ -49,24 +49,24 @@ fn only_of_tables(masks: &[Mask]) -> &[Mask] {
     if masks.contains(&Mask::Connections) { &[Mask::Connections] } else { &[] }
 }
 
-/// Whether ours says on standard error what the reference says, and perhaps more, but nothing where that is silent.
+/// Whether standard error of ours contains every line of the reference's. More is allowed, unless the reference's is empty.
 fn in_other_words(reference: &Outcome, ours: &Outcome) -> bool {
     let sentences: Vec<&str> = reference.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let silence = sentences.is_empty() == ours.stderr.trim().is_empty();
     silence && sentences.iter().all(|sentence| ours.stderr.contains(sentence))
 }
 
-/// Whether two programs did the same with a line.
+/// Whether two programs had the same output and end.
 pub fn same(reference: &Outcome, ours: &Outcome) -> bool {
     (&reference.stdout, &reference.end) == (&ours.stdout, &ours.end) && in_other_words(reference, ours)
 }
 
-/// What is wrong with what ours says on standard error, and with a difference that is none.
+/// Returns what is wrong with standard error of ours, or with a declared difference that does not exist.
 fn words(step: &Step, reference: &Outcome, ours: &Outcome) -> Option<String> {
     if let Some(different) = &step.ours
         && (&different.stdout, &different.end) == (&reference.stdout, &reference.end)
     {
-        return Some(format!("# {}\nthe reference does just the same\n", step.typed));
+        return Some(format!("# {}\nthe reference does the same: this difference does not exist\n", step.typed));
     }
     let said = if step.ours.is_none() && step.says.is_empty() {
         in_other_words(reference, ours)

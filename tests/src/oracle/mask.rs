@@ -1,26 +1,26 @@
-//! What no two runs have in common is blanked before their outputs are compared.
+//! Blanks the parts of outputs that differ in every run, before two outputs are compared.
 
-/// A way to blank.
+/// What is blanked or sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mask {
-    /// The seconds that a connection has left.
+    /// The time to live of a connection.
     Expire,
-    /// The order of connections: by a hash with a random key.
+    /// The order of connections, which depends on a hash with a random key.
     SortConnections,
-    /// The order of services where it is the kernel's own: by a hash with a random key, too.
+    /// The order of services where it is the kernel's own: it depends on a hash with a random key, too.
     SortServices,
-    /// The counters of `--stats` and `--rate`; how wide they are is still compared.
+    /// The counters of `--stats` and `--rate`; their widths are still compared.
     Counters,
-    /// The numbers of connections of a server.
+    /// The numbers of active and inactive connections of a server.
     Connections,
-    /// The size of the connection table, which 7.1 and newer make with the first service: the reference asks for it once.
+    /// The size of the connection table. Linux 7.1 and newer allocate it with the first service, and the reference reads it once.
     Size,
-    /// All but the first word of each line: what is about this program and not about the table.
+    /// All but the first word of each line, for outputs that describe the program and not the table.
     FirstWords,
 }
 
 impl Mask {
-    /// The mask that a case names.
+    /// Returns the mask of a name as cases use it.
     pub fn named(name: &str) -> Option<Mask> {
         Some(match name {
             "expire" => Mask::Expire,
@@ -34,7 +34,7 @@ impl Mask {
         })
     }
 
-    /// The text with this blanked.
+    /// Returns the text with this blanked.
     pub fn apply(self, text: &str) -> String {
         match self {
             Mask::Expire => each_line(text, |line| expire(line).unwrap_or_else(|| line.to_owned())),
@@ -48,7 +48,7 @@ impl Mask {
     }
 }
 
-/// With every one of some masks.
+/// Returns the text after all masks, in order.
 pub fn apply(masks: &[Mask], text: &str) -> String {
     masks.iter().fold(text.to_owned(), |text, mask| mask.apply(&text))
 }
@@ -62,7 +62,7 @@ fn each_line(text: &str, mut change: impl FnMut(&str) -> String) -> String {
         .collect()
 }
 
-/// `TCP 14:59  ESTABLISHED …`, `IP  14:59  …`
+/// Blanks the time of `TCP 14:59  ESTABLISHED …` or `IP  14:59  …`.
 fn expire(line: &str) -> Option<String> {
     let word = line.find(' ')?;
     let at = word + line[word..].find(|c| c != ' ')?;
@@ -73,14 +73,14 @@ fn expire(line: &str) -> Option<String> {
 
 fn sort_connections(text: &str) -> String {
     let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
-    // The title has two lines.
+    // The heading has two lines.
     if lines.first().is_some_and(|line| line.starts_with("IPVS connection entries")) && lines.len() > 2 {
         lines[2..].sort_unstable();
     }
     lines.concat()
 }
 
-/// Each service goes with its servers, whose order is not touched.
+/// Sorts services; the servers stay in order below their service.
 fn sort_services(text: &str) -> String {
     let begins = |line: &str| ["TCP ", "UDP ", "SCTP ", "FWM ", "IP_", "-A "].iter().any(|word| line.starts_with(word));
     let mut head = String::new();
@@ -96,20 +96,20 @@ fn sort_services(text: &str) -> String {
     head + &blocks.concat()
 }
 
-/// The last five words, if they are numbers: each with the blanks before it becomes as many `#`.
+/// Replaces the last five words, if they are numbers, and the blanks before them with as many `#`.
 fn counters(line: &str) -> Option<String> {
     let numbers = |text: &str| {
         let words: Vec<&str> = text.split_whitespace().collect();
         let is_number = |word: &&str| word.trim_end_matches(['K', 'M', 'G', 'T']).bytes().all(|b| b.is_ascii_digit());
         words.len() == 5 && words.iter().all(is_number)
     };
-    // Behind the name, which may be wider than its column.
+    // The name may be wider than its column.
     let (name, rest) = (0..line.len()).filter_map(|at| line.split_at_checked(at)).find(|(_, rest)| numbers(rest))?;
     let blank = |c: char| if c == ' ' || c.is_ascii_digit() { '#' } else { c };
     Some(name.to_owned() + &rest.chars().map(blank).collect::<String>())
 }
 
-/// The last two columns of a server's line.
+/// Blanks the last two columns of a server's line.
 fn connections(line: &str) -> Option<String> {
     let is_server = line.starts_with("  -> ");
     let number = |text: &str| -> Option<usize> {

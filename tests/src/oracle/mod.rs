@@ -1,18 +1,18 @@
-//! Ours against the reference: the same command lines in two network namespaces, and what they say, how they end and
-//! what the kernel holds then must be the same.
+//! Compares ours with the reference: both run the same command lines, each in a network namespace of its own. Their
+//! output, their exit status and the table of the kernel must be the same.
 //!
 //! | part | |
 //! |---|---|
-//! | [`case`] | cases as they are written; see there for the format |
-//! | [`shell`] | runs a line as it is typed |
-//! | [`actions`] | runs what the laboratory does itself |
-//! | [`table`] | what the kernel holds, as text |
-//! | [`mask`] | what no two runs have in common |
-//! | [`run`] | one side of a case |
-//! | [`compare`] | compares the two sides |
-//! | [`diff`](mod@diff) | shows where they differ |
-//! | [`pair`] | both sides at once, for many lines |
-//! | [`rng`] | numbers that look random and are the same every time |
+//! | [`case`] | the format of case files, and their parser |
+//! | [`shell`] | runs one command line |
+//! | [`actions`] | the lines that begin with `%`: traffic, addresses, waits |
+//! | [`table`] | the kernel's table as text |
+//! | [`mask`] | blanks the parts of an output that differ in every run |
+//! | [`run`] | runs a case on one side |
+//! | [`compare`] | reports where the two sides differ |
+//! | [`diff`](mod@diff) | two texts as `diff -u` shows them |
+//! | [`pair`] | runs many lines on both sides, in the same two namespaces |
+//! | [`rng`] | reproducible random numbers |
 
 pub mod actions;
 pub mod case;
@@ -33,10 +33,10 @@ use crate::host::reference::Ipvsadm;
 use case::Case;
 use run::Transcript;
 
-/// With this set, what the reference does is printed: `IPVS_SHOW=1 cargo test … -- --show-output cases::usage`.
+/// Prints the outputs of the reference if set: `IPVS_SHOW=1 cargo test … -- --show-output cases::usage`.
 const SHOW: &str = "IPVS_SHOW";
 
-/// The tests of some files of cases: one for each case, under the file's name. `install` puts ours at /sbin.
+/// Returns one test for each case of some files, named after file and case. `install` puts our program at /sbin.
 pub fn tests(module: &str, files: &[(&str, &str)], install: fn()) -> Vec<Test> {
     let test = |case: Case| Test::new(case.name.clone(), move || check(&case, install));
     let read = |(name, text): &(&str, &str)| {
@@ -49,9 +49,9 @@ pub fn tests(module: &str, files: &[(&str, &str)], install: fn()) -> Vec<Test> {
     files.iter().flat_map(read).collect()
 }
 
-/// Runs a case on both sides; a difference is a panic that shows it.
+/// Runs a case on both sides. Panics with the difference, if there is one.
 pub fn check(case: &Case, install: fn()) -> Result<()> {
-    /// A race the reference loses nearly always: on a machine with much else to do, not each time.
+    /// Runs of the reference in a race that it nearly always loses; on a busy machine it may win some.
     const RACES: usize = 10;
     case.check().map_err(anyhow::Error::msg)?;
     run::write_names()?;
@@ -63,7 +63,7 @@ pub fn check(case: &Case, install: fn()) -> Result<()> {
         Some(reference) => compare::report(case, reference, &ours),
         None => compare::report(case, &ours.unknown(), &ours),
     };
-    // Only the reference is run again: ours has one chance.
+    // Only the reference runs again: ours must be right the first time.
     let mut left = if case.before.is_some() && !luck { RACES } else { 0 };
     let mut report = compare(&reference);
     while report.is_some() && left > 0 {

@@ -1,5 +1,5 @@
-//! The reference and ours side by side, each in a network namespace of its own that holds the same: for many lines, one
-//! after the other, where a fresh pair of namespaces for each would take too long.
+//! Runs many lines with the reference and with ours, each in a network namespace with the same table. A new pair of
+//! namespaces for each line would take too long.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::command::{holding, run_raw};
 use crate::host::reference::Ipvsadm;
 use crate::net::netns::Netns;
 
-/// Copies of the programs, in memory: they are started thousands of times.
+/// Folder for copies of the programs. On a tmpfs, because they are started thousands of times.
 const FOLDER: &str = "/run/pair";
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -35,13 +35,13 @@ pub struct Pair {
 #[derive(Debug)]
 struct Half {
     program: PathBuf,
-    /// Where the libraries are that only it has.
+    /// The folder of libraries that only this program needs.
     libraries: Option<PathBuf>,
     netns: Netns,
     connection: Socket,
 }
 
-/// Which of the two.
+/// One of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     /// Debian's 1.31.
@@ -50,7 +50,7 @@ pub enum Who {
     Ours,
 }
 
-/// What a namespace holds, as requests that make it so.
+/// The table of a namespace, as requests that restore it.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
     requests: Vec<Request>,
@@ -58,7 +58,7 @@ pub struct Held {
 }
 
 impl Pair {
-    /// Two empty namespaces; `ours` is the path of our program. Names are those of `tests/names`.
+    /// Makes two empty namespaces. `ours` is the path of our program; host and service names are those of `tests/names`.
     pub fn new(ours: impl AsRef<Path>) -> Result<Pair> {
         run::write_names()?;
         let folder = Path::new(FOLDER);
@@ -84,7 +84,7 @@ impl Pair {
         }
     }
 
-    /// Runs `ipvsadm` with these words and this input.
+    /// Runs `ipvsadm` with these arguments and this standard input.
     pub fn run<W: AsRef<[u8]>>(&mut self, who: Who, words: &[W], input: &[u8]) -> Result<Outcome> {
         let half = self.half(who);
         half.enter()?;
@@ -101,14 +101,14 @@ impl Pair {
         Ok(outcome)
     }
 
-    /// What it holds, as text.
+    /// Returns the table of one namespace as text.
     pub fn table(&mut self, who: Who) -> Result<String> {
         let half = self.half(who);
         half.enter()?;
         table(&mut half.connection)
     }
 
-    /// What it holds, to be held again later, or by the other.
+    /// Saves the table of one namespace, to be restored later or in the other.
     pub fn held(&mut self, who: Who) -> Result<Held> {
         let connection = &mut self.half(who).connection;
         let mut requests = Vec::new();
@@ -116,12 +116,12 @@ impl Pair {
             let mut service = service.service.context("a service without attributes")?;
             (service.stats, service.stats64) = (None, None);
             if let Some(flags) = &mut service.flags {
-                // The kernel's own: a service that has it is taken for one that is there already.
+                // Set by the kernel itself, which rejects a new service that has it as existing.
                 flags.flags &= !IP_VS_SVC_F_HASHED;
                 flags.mask = u32::MAX;
             }
             requests.push(request(Ask::NewService, Some(service.clone()), CommandAttrs::default()));
-            // The kernel tells the newest first.
+            // The kernel lists the newest first.
             for server in dump(connection, Ask::GetDest, Some(service.clone()))?.into_iter().rev() {
                 requests.push(request(Ask::NewDest, Some(service.clone()), server));
             }
@@ -131,7 +131,7 @@ impl Pair {
         Ok(Held { requests, daemons: dump(connection, Ask::GetDaemon, None)? })
     }
 
-    /// Makes it hold that, and nothing else.
+    /// Restores a saved table in one namespace.
     pub fn hold(&mut self, who: Who, held: &Held) -> Result<()> {
         let connection = &mut self.half(who).connection;
         submit(connection, [Request::new(Ask::Flush)])?;
@@ -140,7 +140,7 @@ impl Pair {
         if running == held.daemons {
             return Ok(());
         }
-        // To stop a master takes up to a second.
+        // Stopping a master takes up to a second.
         submit(connection, running.into_iter().map(|daemon| request(Ask::DelDaemon, None, daemon)))?;
         submit(connection, held.daemons.iter().map(|daemon| request(Ask::NewDaemon, None, daemon.clone())))?;
         run::settled()
@@ -154,7 +154,7 @@ impl Half {
         Ok(Half { program: Path::new(FOLDER).join(name).join("ipvsadm"), libraries, netns, connection })
     }
 
-    /// Moves the calling thread here: a program starts where the thread is that starts it.
+    /// Moves the calling thread into the namespace; programs it starts inherit it.
     fn enter(&self) -> Result<()> {
         Ok(move_into_link_name_space(self.netns.fd(), Some(LinkNameSpaceType::Network))?)
     }
@@ -166,6 +166,6 @@ fn request(command: Ask, service: Option<ServiceAttrs>, rest: CommandAttrs) -> R
 
 fn submit(connection: &mut Socket, requests: impl IntoIterator<Item = Request>) -> Result<()> {
     let refused = connection.submit(requests)?;
-    ensure!(refused.is_empty(), "the kernel does not take back what it told: {refused:?}");
+    ensure!(refused.is_empty(), "the kernel refused what it had listed: {refused:?}");
     Ok(())
 }

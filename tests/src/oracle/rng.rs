@@ -1,11 +1,13 @@
-//! Numbers that look random, and are the same for the same seed on every machine.
+//! Random numbers that are the same for the same seed on every machine.
+//!
+//! Not by a crate: what a seed generates must not change with a new version, since seeds are part of test names.
 
-/// A stream of numbers: splitmix64.
+/// A generator: splitmix64.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// The stream of a seed.
+    /// Returns the generator of a seed.
     pub fn new(seed: u64) -> Rng {
         Rng(seed)
     }
@@ -18,17 +20,17 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// One of `0..sides`.
-    pub fn below(&mut self, sides: usize) -> usize {
-        (self.next() % sides.max(1) as u64) as usize
+    /// Returns a number below `limit`, or 0 if that is 0.
+    pub fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
     }
 
-    /// True once in so many times.
+    /// Returns true with a probability of 1 in `times`.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// One of several.
+    /// Returns one element of a slice, which must not be empty.
     pub fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }

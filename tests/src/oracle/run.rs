@@ -1,4 +1,4 @@
-//! The two sides of a case: the reference and ours, one after the other in the same place.
+//! Runs a case on one side. The reference and ours run one after the other in the same folder.
 
 use std::fs;
 use std::path::Path;
@@ -13,54 +13,55 @@ use super::shell::{Outcome, run};
 use super::table::table;
 use crate::net::netns::Netns;
 
-/// Where cases run: an empty folder, of the same name on both sides.
+/// The working directory of a case: empty, and of the same name on both sides, because it may be printed.
 const FOLDER: &str = "/run/work/case";
 
-/// The only names there are, so that no machine's own and no DNS is in the answers.
+/// The only host and service names in a guest: neither the machine's own nor DNS may influence an output.
 const NAMES: [(&str, &str); 5] = [
     ("hosts", include_str!("../../names/hosts")),
     ("services", include_str!("../../names/services")),
     ("nsswitch.conf", include_str!("../../names/nsswitch.conf")),
     ("host.conf", "multi on\n"),
-    // Nobody. A static program asks, whatever nsswitch.conf says, and is to give up soon.
+    // No server. A static program queries DNS whatever nsswitch.conf says, and must give up soon.
     ("resolv.conf", "options timeout:1 attempts:1\n"),
 ];
 
-/// What one side did with a case.
+/// The outputs and the final table of one side.
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
-    /// For each step what it did.
+    /// One for each step.
     pub outcomes: Vec<Outcome>,
-    /// What the kernel holds in the end.
+    /// The kernel's table in the end, as text.
     pub table: String,
 }
 
 impl Transcript {
-    /// A reference that nobody asked: the same, but for how its commands end.
+    /// Returns a copy that stands in for a reference that did not run: no end of a command is known.
     pub fn unknown(&self) -> Transcript {
         let unknown = |outcome: &Outcome| Outcome { end: "not asked".to_owned(), ..outcome.clone() };
         Transcript { outcomes: self.outcomes.iter().map(unknown).collect(), table: self.table.clone() }
     }
 }
 
-/// Puts the names in place of the machine's.
+/// Replaces the machine's files of names in /etc.
 pub fn write_names() -> Result<()> {
     for (name, text) in NAMES {
         let path = Path::new("/etc").join(name);
-        // It may be a link to somewhere else.
+        // It may be a link to another folder.
         let _ = fs::remove_file(&path);
         fs::write(&path, text).with_context(|| path.display().to_string())?;
     }
     Ok(())
 }
 
-/// Waits until every sync daemon's thread has begun to run: to stop one before is not answered, and the reference would
-/// wait for ever. ip_vs_genl_set_cmd returns the EINTR of kthread_stop, and netlink_rcv_skb sends no answer for that.
+/// Waits until the thread of every sync daemon runs, for at most 2 s. A request to stop one before that is never
+/// acknowledged, and the reference would wait forever: ip_vs_genl_set_cmd returns the EINTR of kthread_stop, and
+/// netlink_rcv_skb sends no acknowledgement for EINTR.
 pub fn settled() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(2);
     while Instant::now() < deadline {
         let processes = fs::read_dir("/proc")?.flatten().map(|entry| entry.path().join("stat"));
-        // A thread that waits, idle or asleep, as it does from its first moment on.
+        // A thread that has begun to run sleeps or is idle.
         let states = processes.filter_map(|path| fs::read_to_string(path).ok());
         let waits = |stat: &String| stat.contains(") S ") || stat.contains(") I ");
         let of_sync = |stat: &String| ["(ipvs-m:", "(ipvs-b:"].iter().any(|name| stat.contains(name));
@@ -72,7 +73,7 @@ pub fn settled() -> Result<()> {
     Ok(())
 }
 
-/// Runs a case with the program that is installed, in a network namespace of its own.
+/// Runs a case with the installed program in a network namespace of its own.
 pub fn transcript(side: &str, case: &Case) -> Result<Transcript> {
     let _ = fs::remove_dir_all(FOLDER);
     fs::create_dir_all(FOLDER)?;

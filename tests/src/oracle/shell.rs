@@ -1,4 +1,4 @@
-//! A line as it is typed at a prompt, run with a limit.
+//! Runs a command line as typed at a prompt, with a time limit.
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -9,12 +9,12 @@ use anyhow::Result;
 
 use crate::command::{Raw, holding, run_raw};
 
-/// What a command did.
+/// Outputs and end of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Its standard output; bytes that are no text are written as `\xff`.
+    /// Its standard output; bytes that are not UTF-8 are written as `\xff`.
     pub stdout: String,
-    /// Its standard error, too.
+    /// Its standard error, in the same form.
     pub stderr: String,
     /// `exit 2`, `signal 11`, `not done in time`
     pub end: String,
@@ -31,7 +31,7 @@ impl Outcome {
     }
 }
 
-/// Bytes as text that shows all of them.
+/// Returns bytes as text in which each is visible: `\xff`, `\0`.
 pub fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -41,8 +41,9 @@ pub fn text(bytes: &[u8]) -> String {
     text.replace('\0', "\\0")
 }
 
-/// Runs a line in the network namespace of the calling thread. The shell is asked only for what is hers: a process of it
-/// costs as much as what it starts.
+/// Runs a line in the network namespace of the calling thread.
+///
+/// `/bin/sh` runs it only if it needs a shell: in a guest, a shell takes as long as the command that it starts.
 pub fn run(line: &str, limit: Duration) -> Result<Outcome> {
     let (mut command, mut stdin, mut stdout) = (shell(line), Stdio::null(), None);
     if let Some(plain) = Plain::read(line) {
@@ -54,7 +55,7 @@ pub fn run(line: &str, limit: Duration) -> Result<Outcome> {
         match plain.from.map(File::open).transpose() {
             Ok(Some(file)) => stdin = file.into(),
             Ok(None) => {}
-            // The shell says so in its own way.
+            // The shell has its own message for that.
             Err(_) => command = shell(line),
         }
         stdout = plain.to.map(File::create).transpose()?.map(Stdio::from);
@@ -68,7 +69,7 @@ fn shell(line: &str) -> Command {
     command
 }
 
-/// Words, perhaps in quotes, and at most one file or heredoc on either side.
+/// A line that needs no shell: words, perhaps quoted, and at most one file or heredoc for input and one file for output.
 #[derive(Debug, Default, PartialEq)]
 struct Plain {
     words: Vec<String>,
@@ -85,7 +86,7 @@ impl Plain {
         while let Some(word) = words.next()? {
             match word {
                 Word::Quoted(word) => plain.words.push(word),
-                // What comes next is the name of a file.
+                // The next word is the name of a file.
                 Word::From => plain.from = Some(words.file()?),
                 Word::To => plain.to = Some(words.file()?),
                 Word::Here => {
@@ -96,7 +97,7 @@ impl Plain {
         }
         let first = plain.words.first()?;
         let is_program = first.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte));
-        // These are the shell's own, or their program differs from it.
+        // Built into the shell; the program of that name, if there is one, differs.
         let is_builtin = ["exec", "printf", "echo", "ulimit", "true", "false"].contains(&first.as_str());
         (is_program && !is_builtin && rest.is_empty() == plain.here.is_none()).then_some(plain)
     }
@@ -121,7 +122,7 @@ impl Words<'_> {
         }
     }
 
-    /// The next word; `None` where the shell would do more than that.
+    /// Returns the next word, `Some(None)` at the end, and `None` if the line needs a shell.
     fn next(&mut self) -> Option<Option<Word>> {
         self.rest = self.rest.trim_start_matches([' ', '\t']);
         if self.rest.is_empty() {

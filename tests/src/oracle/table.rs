@@ -1,4 +1,4 @@
-//! What a network namespace's IPVS holds, as text: every attribute that the kernel tells, and its own table in /proc.
+//! The IPVS table of a network namespace as text: every attribute the kernel lists, and /proc/net/ip_vs.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -10,7 +10,7 @@ use ipvs_sys::{Request, Socket};
 
 use super::mask::Mask;
 
-/// The whole of it; services, whose order is random, sorted. Counters change by themselves, and are left out.
+/// Returns the table. Services are sorted, since their order is random; counters are left out, since they change.
 pub fn table(connection: &mut Socket) -> Result<String> {
     let mut services = Vec::new();
     for service in dump(connection, Command::GetService, None)? {
@@ -34,8 +34,10 @@ pub fn table(connection: &mut Socket) -> Result<String> {
     Ok(text + &own_table().context("/proc/net/ip_vs")?)
 }
 
-/// The kernel's own table. What is longer than a page comes in pieces, and up to 7.0 a piece begins too late when other
-/// namespaces have services (`ip_vs_info_seq_next` counts theirs, `ip_vs_info_array` does not): that is left out.
+/// Returns /proc/net/ip_vs, or a fixed text if it is longer than a page.
+///
+/// The kernel returns a longer one in pieces. Up to Linux 7.0 a piece starts too late if other namespaces have services:
+/// `ip_vs_info_seq_next` counts theirs, `ip_vs_info_array` does not.
 fn own_table() -> std::io::Result<String> {
     let mut file = File::open("/proc/thread-self/net/ip_vs")?;
     let mut page = vec![0; 64 << 10];

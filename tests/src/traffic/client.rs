@@ -1,4 +1,4 @@
-//! Clients that count who answered.
+//! Clients that count which server replied.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::net::netns::Netns;
 /// The name of the program `get http://10.1.0.100/`: a web client for machines that have none.
 pub const GET: &str = "get";
 
-/// Somebody on a host who opens connections.
+/// A client on a host.
 #[derive(Clone, Debug)]
 pub struct Client<'a> {
     netns: &'a Netns,
@@ -26,18 +26,19 @@ pub struct Client<'a> {
     datagram: String,
 }
 
-/// Who answered, in order. A connection that nobody answered counts as `refused`, `timeout`, `reset`, ….
+/// The replies of servers, in order. A connection without a reply counts as `refused`, `timeout`, `reset`, ….
+///
+/// It prints as `web1=3 web2=3`.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// Their names.
+    /// The names of the servers that replied.
     pub who: Vec<String>,
-    /// What else they said: whom they took for their peer.
+    /// The peer address as each server saw it.
     pub peers: Vec<String>,
-    /// The connections, open until this is dropped.
+    /// The connections; they stay open until this is dropped.
     pub open: Vec<TcpStream>,
 }
 
-/// `web1=3 web2=3`
 impl fmt::Display for Answers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut counts = BTreeMap::new();
@@ -48,8 +49,7 @@ impl fmt::Display for Answers {
 }
 
 impl Answers {
-    /// Says a line on every connection that is still held, and hears who answers: the server it was opened to, unless
-    /// something went wrong on the way.
+    /// Sends a line on every open connection. Returns the replies, normally of the servers that accepted the connections.
     pub fn again(&self) -> Answers {
         let mut answers = Answers::default();
         self.open.iter().for_each(|stream| answers.note(say(stream, "still there?")));
@@ -70,29 +70,29 @@ impl<'a> Client<'a> {
         Client { netns, source: None, patience: Duration::from_secs(3), stream: None, datagram }
     }
 
-    /// From this address of the host, or this address and port.
+    /// Sets the source: an address of the host, or an address and a port.
     pub fn from(self, source: &str) -> Client<'a> {
         let alone = || source.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
-        let source = source.parse().or_else(|_| alone()).unwrap_or_else(|_| panic!("{source} is no address"));
+        let source = source.parse().or_else(|_| alone()).unwrap_or_else(|_| panic!("{source} is not an address"));
         Client { source: Some(source), ..self }
     }
 
-    /// How long to wait for an answer; 3 s if nothing is said.
+    /// Sets the time limit for each reply [default: 3 s].
     pub fn patience(self, patience: Duration) -> Client<'a> {
         Client { patience, ..self }
     }
 
-    /// Opens SCTP associations in place of TCP connections.
+    /// Opens SCTP associations instead of TCP connections.
     pub fn sctp(self) -> Client<'a> {
         Client { stream: Some(ipproto::SCTP), ..self }
     }
 
-    /// Sends datagrams with this text, not just `who?`.
+    /// Sets the text of datagrams [default: `who?`].
     pub fn saying(self, text: impl Into<String>) -> Client<'a> {
         Client { datagram: text.into(), ..self }
     }
 
-    /// Fetches a page: status line and headers dropped, any status but 200 an error.
+    /// Fetches a page. Returns its body. A status other than 200 is an error.
     pub fn get(&self, address: &str, path: &str) -> std::io::Result<String> {
         let mut stream = self.connection(address)?;
         stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
@@ -107,22 +107,22 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Fetches the page `/` so many times, one connection after the other.
+    /// Fetches the page `/` `count` times, one connection after the other.
     pub fn pages(&self, count: usize, address: &str) -> Answers {
         let mut answers = Answers::default();
         (0..count).for_each(|_| answers.note(self.get(address, "/")));
         answers
     }
 
-    /// Sends a line of so many bytes to a [`crate::traffic::server::Protocol::Tcp`] server; what the server says of it, `web1 20001`
-    /// (its newline counts).
+    /// Sends a line of `length` bytes to a server of [`Protocol::Tcp`](super::server::Protocol::Tcp). Returns the reply:
+    /// `web1 20001` (the newline counts).
     pub fn upload(&self, length: usize, address: &str) -> std::io::Result<String> {
         let stream = self.connection(address)?;
         hear(&stream)?;
         say(&stream, &"x".repeat(length))
     }
 
-    /// Opens so many connections to a [`crate::traffic::server::Protocol::Tcp`] or `Sctp` server and holds them.
+    /// Opens `count` connections to a server of [`Protocol::Tcp`](super::server::Protocol::Tcp) or `Sctp` and keeps them open.
     pub fn hold(&self, count: usize, address: &str) -> Answers {
         let mut answers = Answers::default();
         for _ in 0..count {
@@ -136,14 +136,14 @@ impl<'a> Client<'a> {
         answers
     }
 
-    /// Sends so many datagrams, each from a socket of its own, and waits for each answer.
+    /// Sends `count` datagrams, each from its own socket, and waits for each reply.
     pub fn datagrams(&self, count: usize, address: &str) -> Answers {
         let mut answers = Answers::default();
         (0..count).for_each(|_| answers.note(self.udp(address).and_then(|socket| self.ask(&socket))));
         answers
     }
 
-    /// Sends so many datagrams from one socket, and waits for each answer.
+    /// Sends `count` datagrams from one socket and waits for each reply.
     pub fn datagrams_of_one_socket(&self, count: usize, address: &str) -> Answers {
         let mut answers = Answers::default();
         match self.udp(address) {
@@ -168,13 +168,13 @@ impl<'a> Client<'a> {
         Ok(self.socket(SocketType::DGRAM, None, address)?.into())
     }
 
-    /// A connected socket. Not std's, which cannot choose a source.
+    /// Returns a connected socket. Not by std, which cannot set the source.
     fn socket(&self, kind: SocketType, protocol: Option<Protocol>, address: &str) -> std::io::Result<OwnedFd> {
-        let to: SocketAddr = address.parse().unwrap_or_else(|_| panic!("{address} is no address and port"));
+        let to: SocketAddr = address.parse().unwrap_or_else(|_| panic!("{address} is not an address with a port"));
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let make = || -> rustix::io::Result<OwnedFd> { socket_with(family, kind, SocketFlags::CLOEXEC, protocol) };
         let socket = self.netns.enter(make)?;
-        // The time-out for sending is connect's too. socket(7)
+        // connect uses the timeout for sending. socket(7)
         for direction in [Timeout::Send, Timeout::Recv] {
             set_socket_timeout(socket.as_fd(), direction, Some(self.patience))?;
         }
@@ -187,14 +187,14 @@ impl<'a> Client<'a> {
     }
 }
 
-/// The main function of `get http://10.1.0.100/`.
+/// Runs as `get http://10.1.0.100/`.
 pub fn get_main() -> ExitCode {
     let url = std::env::args().nth(1).unwrap_or_default();
     let rest = url.strip_prefix("http://").unwrap_or(&url);
     let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let with_port = || if host.parse::<SocketAddr>().is_ok() { host.to_owned() } else { format!("{host}:80") };
     if with_port().parse::<SocketAddr>().is_err() {
-        eprintln!("get http://ADDRESS[:PORT]/[PATH]: fetches a page");
+        eprintln!("usage: get http://ADDRESS[:PORT]/[PATH]\nFetches a page.");
         return ExitCode::FAILURE;
     }
     let here = Netns::own("here").map_err(|error| std::io::Error::other(error.to_string()));
@@ -210,7 +210,7 @@ pub fn get_main() -> ExitCode {
     }
 }
 
-/// One line there and one back.
+/// Sends a line and returns the reply.
 fn say(mut stream: &TcpStream, line: &str) -> std::io::Result<String> {
     stream.write_all(format!("{line}\n").as_bytes())?;
     hear(stream)
@@ -224,7 +224,7 @@ fn hear(stream: &TcpStream) -> std::io::Result<String> {
     }
 }
 
-/// An error in one word. A time-out of connect is EINPROGRESS, one of recv EAGAIN. socket(7)
+/// Returns an error in one word. A timeout of connect is EINPROGRESS, one of recv EAGAIN. socket(7)
 fn word(error: &std::io::Error) -> String {
     use rustix::io::Errno;
     match Errno::from_io_error(error) {

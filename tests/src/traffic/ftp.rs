@@ -1,6 +1,6 @@
-//! As much of FTP as shows that addresses and ports in its words are looked after: RFC 959 and 2428.
+//! A subset of FTP, for tests of ip_vs_ftp, which translates addresses and ports in its commands. RFC 959, RFC 2428
 //!
-//! A server has one file, with its own name in it. A client fetches it, in each of the four ways to agree on the second
+//! A server has one file, which contains its name. A client fetches it with each of the four commands that set up the data
 //! connection.
 
 use std::cell::RefCell;
@@ -14,20 +14,20 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 
 use crate::net::netns::Netns;
 
-/// Who opens the connection for the file, and in what words that is said.
+/// The command that sets up the data connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// `PASV`: the client, to an IPv4 address and port that the server says.
+    /// `PASV`: the client connects to an IPv4 address and port of the reply.
     Passive,
-    /// `PORT`: the server, to an IPv4 address and port that the client says.
+    /// `PORT`: the server connects to an IPv4 address and port of the command.
     Active,
-    /// `EPSV`: the client, to a port that the server says.
+    /// `EPSV`: the client connects to a port of the reply.
     ExtendedPassive,
-    /// `EPRT`: the server, to an address of any family, and port, that the client says.
+    /// `EPRT`: the server connects to an address of either family and port of the command.
     ExtendedActive,
 }
 
-/// Starts a server on port 21 of all addresses of a host; it runs until its process ends.
+/// Starts a server on port 21 of all addresses of a host. It runs until its process ends.
 pub fn serve(host: &Netns) -> anyhow::Result<()> {
     let listener = host.enter(|| TcpListener::bind("[::]:21"))?;
     let host_name = host.name().to_owned();
@@ -35,14 +35,14 @@ pub fn serve(host: &Netns) -> anyhow::Result<()> {
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
             let (name, netns) = (host_name.clone(), netns.clone());
-            // The sockets for files are made on this thread too.
+            // Inside, because this thread opens the data connections, too.
             std::thread::spawn(move || netns.enter(|| converse(&stream, &name)));
         }
     });
     Ok(())
 }
 
-/// Where the file goes.
+/// How the data connection is opened.
 enum Data {
     Wait(TcpListener),
     Connect(SocketAddr),
@@ -92,7 +92,7 @@ fn converse(control: &TcpStream, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The server's end of the second connection has its own well-known port.
+/// Opens a data connection from the server's port for that, 20.
 fn from_port_20(own: IpAddr, to: SocketAddr) -> Result<TcpStream> {
     let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -102,7 +102,7 @@ fn from_port_20(own: IpAddr, to: SocketAddr) -> Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// Fetches the file: its text, and what the server answered to the words that were to agree on the second connection.
+/// Fetches the file. Returns its text, and the reply to the command that set up the data connection.
 pub fn fetch(host: &Netns, server: &str, mode: Mode) -> Result<(String, String)> {
     let server: SocketAddr = server.parse().map_err(Error::other)?;
     host.enter(|| {
@@ -140,7 +140,7 @@ pub fn fetch(host: &Netns, server: &str, mode: Mode) -> Result<(String, String)>
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A client's first connection.
+/// The control connection of a client.
 struct Control {
     stream: TcpStream,
     answers: RefCell<Lines<BufReader<TcpStream>>>,
@@ -165,7 +165,7 @@ impl Control {
     }
 }
 
-/// `10,1,0,10,156,64`: an address and a port of two bytes.
+/// Writes an address and a port as `10,1,0,10,156,64`.
 fn comma_words(address: SocketAddr) -> String {
     let [high, low] = address.port().to_be_bytes();
     format!("{},{high},{low}", address.ip().to_string().replace('.', ","))
@@ -178,7 +178,7 @@ fn read_comma_words(text: &str) -> Result<SocketAddr> {
     Ok(SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low]))))
 }
 
-/// `|2|fd01::10|40000|`
+/// Reads `|2|fd01::10|40000|`.
 fn read_bars(text: &str) -> Result<SocketAddr> {
     let bad = || Error::other(text.to_owned());
     let [_, _, ip, port, _] = text.split('|').collect::<Vec<_>>()[..] else { return Err(bad()) };

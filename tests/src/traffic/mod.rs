@@ -1,4 +1,4 @@
-//! Servers, clients and captured packets: the traffic of a test.
+//! Traffic of a test: servers, clients and captured packets.
 
 pub mod client;
 pub mod ftp;

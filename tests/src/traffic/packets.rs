@@ -1,5 +1,4 @@
-//! Packets as they pass: seen on a host's interfaces, and the one that a host has to send by itself to take an address
-//! over.
+//! Captured packets, and the announcement by which a host takes over an address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
@@ -13,30 +12,30 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, So
 use crate::command;
 use crate::net::rtnl;
 
-/// Sees every packet that enters or leaves a host, from when it was made: a forwarded one twice.
+/// A capture of all packets that enter or leave a host. It contains a forwarded packet twice.
 #[derive(Debug)]
 pub struct Watch {
     socket: OwnedFd,
     seen: Mutex<Vec<Packet>>,
 }
 
-/// An IP packet, from its IP header on.
+/// A packet, starting with the IP header.
 #[derive(Clone, Debug)]
 pub struct Packet {
     bytes: Vec<u8>,
 }
 
 impl Watch {
-    /// Begins to watch in the namespace of the calling thread.
+    /// Starts a capture in the network namespace of the calling thread.
     pub fn start() -> Result<Watch> {
-        // Bound to no interface it hears all. packet(7)
+        // Not bound to an interface, it receives from all. packet(7)
         let socket = packet_socket(SocketType::DGRAM, libc::ETH_P_ALL)?;
-        // Nobody reads until the test asks.
+        // The packets stay in this buffer until the test reads them.
         set_socket_recv_buffer_size_force(&socket, 16 << 20)?;
         Ok(Watch { socket, seen: Mutex::default() })
     }
 
-    /// All IP packets so far.
+    /// Returns all IP packets since the start.
     pub fn packets(&self) -> Vec<Packet> {
         let mut packets = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = vec![0; 64 << 10];
@@ -58,12 +57,12 @@ impl Packet {
         }
     }
 
-    /// Where it comes from.
+    /// Returns the source address.
     pub fn source(&self) -> IpAddr {
         self.address(12, 8)
     }
 
-    /// Where it goes.
+    /// Returns the destination address.
     pub fn destination(&self) -> IpAddr {
         self.address(16, 24)
     }
@@ -75,18 +74,18 @@ impl Packet {
         }
     }
 
-    /// 6 for TCP, 17 for UDP, 47 for GRE, ….
+    /// Returns the protocol number: 6 for TCP, 17 for UDP, 47 for GRE, ….
     pub fn protocol(&self) -> i32 {
         i32::from(self.octets::<1>(if self.version() == 4 { 9 } else { 6 })[0])
     }
 
-    /// How many routers it may still pass: time to live, or hop limit.
+    /// Returns the time to live, or the hop limit.
     pub fn hops(&self) -> u8 {
         self.octets::<1>(if self.version() == 4 { 8 } else { 7 })[0]
     }
 
-    /// What it carries. (No packet of a laboratory has extension headers, but for destination options before a tunnelled
-    /// packet: their protocol is 60.)
+    /// Returns the bytes after the IP header. Extension headers are not skipped; the only ones in a lab are destination
+    /// options before a tunnelled packet (protocol 60).
     pub fn payload(&self) -> &[u8] {
         let header = if self.version() == 4 { usize::from(self.bytes[0] & 15) * 4 } else { 40 };
         self.bytes.get(header..).unwrap_or_default()
@@ -97,12 +96,12 @@ impl Packet {
     }
 }
 
-/// Says to everybody on the segment of `link`, in the namespace of the calling thread, that `ip` is here now: an ARP
-/// announcement (RFC 5227), as `arping -U` sends.
+/// Sends an ARP announcement of `ip` from `link`, in the network namespace of the calling thread, as `arping -U` does.
+/// RFC 5227
 pub fn announce(link: &str, ip: Ipv4Addr) -> Result<()> {
     let line = command::run(&format!("ip -brief link show {link}")).ok();
     let mac = line.split_whitespace().find_map(mac).with_context(|| line.clone())?;
-    // Ethernet, IPv4, lengths of their addresses, request.
+    // Ethernet, IPv4, the lengths of their addresses, request.
     let head = [0, 1, 8, 0, 6, 4, 0, 1];
     let arp = [&head[..], &mac, &ip.octets(), &[0; 6], &ip.octets()].concat();
     let interface = rtnl::Socket::open()?.index(link)?;
@@ -128,7 +127,7 @@ struct Everybody {
     protocol: i32,
 }
 
-// SAFETY: `f` gets a pointer to a whole sockaddr_ll, which lives through the call, and its size.
+// SAFETY: `f` gets a pointer to a sockaddr_ll that outlives the call, and its size.
 unsafe impl SocketAddrArg for Everybody {
     unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
         let address = libc::sockaddr_ll {

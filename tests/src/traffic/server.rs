@@ -1,4 +1,4 @@
-//! Servers that say who they are, so that a test can see who answered.
+//! Servers that reply with their name, so that a test sees which one a client reached.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -10,20 +10,20 @@ use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with};
 
-/// How a server talks.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// A page with the server's name; `/health` is 200 or 503.
+    /// HTTP: a page with the server's name; the status of `/health` is 200 or 503.
     Http,
-    /// `NAME PEER`, a line; then `NAME LENGTH` for every line that comes, until the client closes.
+    /// TCP: the line `NAME PEER`, then `NAME LENGTH` for every line received, until the client closes.
     Tcp,
-    /// The same over SCTP.
+    /// The same as [`Protocol::Tcp`], over SCTP.
     Sctp,
-    /// `NAME PEER`, for every datagram.
+    /// UDP: `NAME PEER` for every datagram.
     Udp,
 }
 
-/// A running server; it runs on when this is dropped, until its process ends.
+/// A running server. It keeps running when this is dropped, until its process ends.
 #[derive(Debug)]
 pub struct Server {
     socket: OwnedFd,
@@ -32,13 +32,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one in the network namespace of the calling thread, at `10.2.0.11:80` or `[::]:80`.
+    /// Starts a server in the network namespace of the calling thread, at an address such as `10.2.0.11:80` or `[::]:80`.
     pub fn start(protocol: Protocol, address: &str, name: &str) -> Result<Server> {
         let healthy = Arc::new(AtomicBool::new(true));
         let running = Arc::new(AtomicBool::new(true));
         let shared = Shared { name: name.to_owned(), healthy: healthy.clone(), running: running.clone() };
         let what = || format!("{name}: {protocol:?} {address}");
-        // A socket stays in the namespace it was made in, so its threads need not.
+        // A socket stays in its namespace, so the threads that use it need not be inside.
         let socket = match protocol {
             Protocol::Udp => {
                 let socket = UdpSocket::bind(address).with_context(what)?;
@@ -56,20 +56,20 @@ impl Server {
         Ok(Server { socket, healthy, running })
     }
 
-    /// What `/health` says from now on.
+    /// Sets the status of `/health`: 200 or 503.
     pub fn set_healthy(&self, healthy: bool) {
         self.healthy.store(healthy, Ordering::Relaxed);
     }
 
-    /// Closes the port: the next client is refused. Connections that are open stay.
+    /// Closes the port, so that the next client is refused. Open connections stay.
     pub fn stop(self) {
         self.running.store(false, Ordering::Relaxed);
-        // Wakes the thread in accept, or recv, with an error.
+        // Ends accept or recv in the thread with an error.
         let _ = rustix::net::shutdown(self.socket.as_fd(), rustix::net::Shutdown::Both);
     }
 }
 
-/// To accept from, read and write, an SCTP socket of one association is like one of TCP.
+/// For SCTP it is a one-to-one socket, which accepts, reads and writes like one of TCP. RFC 6458
 fn listener(protocol: Protocol, address: &str) -> Result<TcpListener> {
     if protocol != Protocol::Sctp {
         return Ok(TcpListener::bind(address)?);
@@ -134,7 +134,7 @@ impl Shared {
         let status = if sick { "503 Service Unavailable" } else { "200 OK" };
         let page = format!("{}\n", self.name);
         let length = page.len();
-        // In one piece: the packets of a page are counted in tests.
+        // In one write: tests count the packets of a page.
         let answer = format!("HTTP/1.0 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}");
         stream.write_all(answer.as_bytes())
     }
