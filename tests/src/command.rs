@@ -1,4 +1,4 @@
-//! Runs programs, as typed, with a limit; keeps what they said.
+//! Runs programs with a time limit and returns their output.
 
 use std::fmt;
 use std::fs::{self, File, Permissions};
@@ -16,15 +16,15 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group,
 
 use crate::wait::readable;
 
-/// Enough for any command of a test; it is killed after that.
+/// Time limit for a command of a test; it is killed after that.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What a program said, and how it ended.
+/// Output and end of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
-    /// As typed.
+    /// Its command line.
     pub command: String,
-    /// Its exit status; `None` when a signal ended it, or its limit.
+    /// Its exit status; `None` if a signal or the time limit ended it.
     pub code: Option<i32>,
     /// `exit status: 0`, `signal: 6 (SIGABRT)`, `killed after 30 s`
     pub end: String,
@@ -42,7 +42,7 @@ impl fmt::Display for Ran {
 }
 
 impl Ran {
-    /// The standard output of a program that succeeded; anything else is a panic that shows all of it.
+    /// Returns the standard output. Panics with all output if the program failed.
     #[track_caller]
     pub fn ok(self) -> String {
         assert!(self.code == Some(0), "{self}");
@@ -58,7 +58,7 @@ pub fn run(line: &str) -> Ran {
     run_command(command.args(words), LIMIT).unwrap_or_else(|error| panic!("# {line}\n{error:#}"))
 }
 
-/// Runs a line of words that must succeed; its standard output.
+/// Runs a line of words that must succeed. Returns its standard output.
 #[track_caller]
 pub fn ok(line: &str) -> String {
     run(line).ok()
@@ -72,7 +72,7 @@ pub fn shell(line: &str) -> Ran {
     Ran { command: line.to_owned(), ..ran }
 }
 
-/// Runs a command with nothing on its standard input.
+/// Runs a command with an empty standard input.
 pub fn run_command(command: &mut Command, limit: Duration) -> Result<Ran> {
     run_with_input(command, "", limit)
 }
@@ -86,23 +86,23 @@ pub fn run_with_input(command: &mut Command, input: &str, limit: Duration) -> Re
     Ok(Ran { command: typed(command), code, end, stdout: text(stdout), stderr: text(stderr) })
 }
 
-/// What a program wrote, to the byte, and how it ended.
+/// Output and end of a program, as bytes.
 #[derive(Debug)]
 pub(crate) struct Raw {
-    /// `None`: killed at its limit.
+    /// `None` if it was killed at its time limit.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Runs a command; what goes to a `stdout` of its own is not read.
+/// Runs a command. If `stdout` is given, standard output goes there and is not returned.
 pub(crate) fn run_raw(command: &mut Command, stdin: Stdio, stdout: Option<Stdio>, limit: Duration) -> Result<Raw> {
-    // Files and not pipes: they hold any amount, and a daemon that keeps them open is not waited for.
+    // Not pipes: files hold any amount, and a daemon that keeps them open does not delay us.
     let (mut out, mut err) = (holding(b"")?, holding(b"")?);
     let stdout = stdout.map_or_else(|| out.try_clone().map(Stdio::from), Ok)?;
     command.stdin(stdin).stdout(stdout).stderr(err.try_clone()?).process_group(0);
     let mut child = command.spawn().with_context(|| format!("cannot start {}", typed(command)))?;
-    // The command would keep its ends of the files open.
+    // Otherwise `command` would keep the files open.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let pid = Pid::from_child(&child);
     let process = pidfd_open(pid, PidfdFlags::empty())?;
@@ -120,7 +120,7 @@ pub(crate) fn run_raw(command: &mut Command, stdin: Stdio, stdout: Option<Stdio>
     Ok(Raw { status: in_time.then_some(status), stdout: bytes(&mut out)?, stderr: bytes(&mut err)? })
 }
 
-/// A file in memory that is read from its start.
+/// Returns a file in memory with these contents, at its start.
 pub(crate) fn holding(bytes: &[u8]) -> Result<File> {
     let mut file: File = memfd_create("held", MemfdFlags::CLOEXEC)?.into();
     file.write_all(bytes)?;
@@ -128,14 +128,14 @@ pub(crate) fn holding(bytes: &[u8]) -> Result<File> {
     Ok(file)
 }
 
-/// A program that runs beside the test: a daemon in the foreground, say. Killed when dropped.
+/// A program that runs in parallel to the test, such as a daemon in the foreground. It is killed when dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     output: File,
 }
 
-/// Starts a line of words, in the network namespace of the calling thread, and goes on.
+/// Starts a line of words in the network namespace of the calling thread, and does not wait for it.
 #[track_caller]
 pub fn start(line: &str) -> Running {
     let mut words = line.split_ascii_whitespace();
@@ -148,25 +148,25 @@ pub fn start(line: &str) -> Running {
 }
 
 impl Running {
-    /// All it has said so far, on either stream.
+    /// Returns its output so far, of both streams.
     pub fn output(&self) -> String {
         let mut bytes = vec![0; self.output.metadata().map_or(0, |file| file.len() as usize)];
-        // At a place of its own: the program's is shared.
+        // Not read(2): the program shares the file offset.
         let length = self.output.read_at(&mut bytes, 0).unwrap_or(0);
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     }
 
-    /// Its process.
+    /// Returns its process id.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// Whether it runs still.
+    /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks it to end (SIGTERM), and kills it if it does not within so much time; all it has said.
+    /// Sends SIGTERM, and kills the program after `patience`. Returns all its output.
     pub fn stop(mut self, patience: Duration) -> String {
         if self.is_running() {
             let _ = kill_process(self.pid(), Signal::TERM);
@@ -188,21 +188,21 @@ impl Drop for Running {
     }
 }
 
-/// The words of a command, its program without folders.
+/// Returns the words of a command, its program without folders.
 fn typed(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let words = [program.file_name().unwrap_or_default()].into_iter().chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Puts a program at a path, in place of what may be there: a link, so it is told by that name. In a test the root
-/// directory is the test's own, so `/sbin/ipvsadm` is a good place.
+/// Makes a symbolic link to a program, which then sees that name as its own. Replaces an existing file. A test has its own
+/// root directory, so it may install /sbin/ipvsadm.
 pub fn install(program: impl AsRef<Path>, at: impl AsRef<Path>) -> Result<()> {
     let (program, at) = (program.as_ref(), at.as_ref());
     make_way(at).and_then(|()| symlink(program, at)).with_context(|| at.display().to_string())
 }
 
-/// Writes a script that can be run, in place of what may be there.
+/// Writes an executable script. Replaces an existing file.
 pub fn install_script(at: impl AsRef<Path>, text: impl AsRef<[u8]>) -> Result<()> {
     let at = at.as_ref();
     let write = || {
@@ -214,7 +214,7 @@ pub fn install_script(at: impl AsRef<Path>, text: impl AsRef<[u8]>) -> Result<()
     write().with_context(|| at.display().to_string())
 }
 
-/// Removes a file, if there is one.
+/// Removes a file if it exists.
 fn make_way(at: &Path) -> std::io::Result<()> {
     match fs::remove_file(at) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

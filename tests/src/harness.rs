@@ -1,6 +1,6 @@
-//! How a test is declared.
+//! Declares tests.
 //!
-//! One file of tests per concept, its tests listed once at its head:
+//! A file has the tests of one concept, and lists them at its head:
 //!
 //! ```ignore
 //! ipvs_tests::tests! {
@@ -12,10 +12,12 @@
 //!
 //! and in `main.rs`: `fn main() -> ExitCode { runner::main([services::tests(), nat::tests()].concat()) }`.
 //!
-//! A test with `needs` (more than one, if need be) names a Debian package that the machine must have; it is ignored unless
-//! asked for with `--ignored` or `--include-ignored`. One with `cloud = &["/usr/sbin/nft"]` runs on Debian's cloud kernel
-//! under QEMU ([`crate::host::qemu`]), with these programs beside. One with `own_kernel = true` changes the kernel itself; it is
-//! ignored with `IPVS_KERNEL=host`.
+//! | option | meaning |
+//! |---|---|
+//! | `seconds = N` | time limit [default: 60] |
+//! | `needs = "PACKAGE"` | a Debian package that the machine must have; may be repeated. The test runs only with `--ignored` or `--include-ignored` |
+//! | `cloud = &["/usr/sbin/nft"]` | runs on Debian's cloud kernel under QEMU ([`crate::host::qemu`]), with these programs |
+//! | `own_kernel = true` | changes the kernel itself; ignored with `IPVS_KERNEL=host` |
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -25,50 +27,50 @@ use std::sync::Arc;
 pub struct Test {
     /// `services::add_and_list`
     pub name: String,
-    /// Runs it, in the guest; the exit status of its process.
+    /// Runs the test in the guest. Returns the exit status of its process.
     pub run: Arc<dyn Fn() -> i32 + Send + Sync>,
-    /// Its limit, where the usual one is too short.
+    /// Its time limit, if the default is too short.
     pub seconds: Option<u64>,
-    /// The Debian packages it cannot do without.
+    /// The Debian packages that it needs.
     pub needs: Vec<&'static str>,
-    /// It runs under QEMU, with these programs of this machine.
+    /// Programs of this machine for a guest under QEMU; `None` if it runs in any guest.
     pub cloud: Option<&'static [&'static str]>,
-    /// It changes the kernel itself.
+    /// Whether it changes the kernel itself, for example unloads modules.
     pub own_kernel: bool,
 }
 
 impl Test {
-    /// A test by any function or closure. The guest finds it by its name: make the same tests in every run.
+    /// Makes a test from a function or closure. The guest finds it by name, so every run must make the same tests.
     pub fn new<O: Outcome>(name: impl Into<String>, run: impl Fn() -> O + Send + Sync + 'static) -> Test {
         let run = Arc::new(move || run().code());
         Test { name: name.into(), run, seconds: None, needs: Vec::new(), cloud: None, own_kernel: false }
     }
 
-    /// Sets the limit.
+    /// Sets the time limit.
     pub fn seconds(self, seconds: u64) -> Test {
         Test { seconds: Some(seconds), ..self }
     }
 
-    /// Names a Debian package it cannot do without.
+    /// Adds a Debian package that it needs.
     pub fn needs(mut self, package: &'static str) -> Test {
         self.needs.push(package);
         self
     }
 
-    /// Has it run on Debian's cloud kernel under QEMU, with these programs of this machine.
+    /// Makes it run on Debian's cloud kernel under QEMU, with these programs of this machine.
     pub fn cloud(self, programs: &'static [&'static str]) -> Test {
         Test { cloud: Some(programs), ..self }
     }
 
-    /// Says whether it wants a kernel to itself, because it unloads modules, say.
+    /// Sets whether it changes the kernel itself, for example unloads modules.
     pub fn own_kernel(self, own_kernel: bool) -> Test {
         Test { own_kernel, ..self }
     }
 }
 
-/// What a test may return.
+/// A return value of a test.
 pub trait Outcome {
-    /// 0 for success; prints what went wrong.
+    /// Returns the exit status, 0 for success. Prints an error.
     fn code(self) -> i32;
 }
 
@@ -90,7 +92,7 @@ impl<E: Debug> Outcome for Result<(), E> {
     }
 }
 
-/// Lists the tests of a module: makes its function `tests()`. See [`crate::harness`].
+/// Lists the tests of a module and defines its function `tests()`. See [`crate::harness`].
 #[macro_export]
 macro_rules! tests {
     ($($name:ident $(, $option:ident = $value:expr)*);* $(;)?) => {

@@ -1,35 +1,35 @@
-//! Everything proven on a real kernel.
+//! The laboratory for tests on a real kernel.
 //!
-//! `cargo test` boots user-mode-linux, a kernel that is an ordinary process, on the read-only file system of this
-//! machine, and runs each test in it: in a process, a network namespace and a root directory of its own. No root, no
-//! container and no installed package is needed; what is missing is fetched from Debian into `target/ipvs-lab`.
+//! `cargo test` boots user-mode-linux, a kernel that runs as an ordinary process, on the file system of this machine,
+//! mounted read-only. Each test runs in it with its own process, network namespace and root directory. Neither root nor a
+//! container nor an installed package is needed: missing packages are fetched from Debian into `target/ipvs-lab`.
 //!
 //! | folder or file | contents |
 //! |---|---|
-//! | [`harness`] | how a test is declared |
+//! | [`harness`] | declares tests |
 //! | [`runner`] | the `main` of a test binary: runs each test in a guest |
 //! | [`lab`] | networks: hosts, segments, containers, clusters |
 //! | [`traffic`] | servers, clients and captured packets |
 //! | [`net`] | network namespaces and rtnetlink |
 //! | [`command`], [`wait`] | run programs; wait for a condition |
 //! | [`oracle`] | compares ours with the reference |
-//! | [`random`], [`promises`], [`property`] | random values, and properties that hold for all of them |
+//! | [`random`], [`promises`], [`property`] | random values, and properties that must hold for all of them |
 //! | [`host`] | outside the guest: kernels, packages, booting, the pool of guests |
-//! | [`guest`] | inside the guest: process 1, its jobs, modules, and the protocol it speaks with the host |
+//! | [`guest`] | inside the guest: process 1, its jobs, modules, and the protocol between guest and host |
 //! | [`entry_points`] | the main functions of this executable, by the name it is started under |
 //! | [`demo`] | `cargo demo` |
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `IPVS_KERNEL` | `6.1` (if nothing is said), `6.12`, `7.2`, `/path/to/linux`, or `host` for the machine's own |
-//! | `IPVS_KERNEL_MODULES` | the modules of `/path/to/linux`, if they are not beside it |
-//! | `IPVS_TEST_SECONDS` | how long a test may take (60) |
-//! | `IPVS_GUESTS` | how many guests run side by side (2, or 1 on one core) |
-//! | `IPVS_GUEST_MEMORY` | of each (512M; what is not used is not taken) |
-//! | `IPVS_PROGRAM` | the program that is tested, by its path; cargo's own build if nothing is said |
-//! | `IPVS_SEED` | the seed of random values, as a failure tells it |
-//! | `IPVS_LAB` | where fetched packages are kept (`target/ipvs-lab`) |
-//! | any other `IPVS…`, `PROPTEST_…` | passed on to the tests in the guest, as those above are |
+//! | `IPVS_KERNEL` | `6.1` (default), `6.12`, `7.2`, `/path/to/linux`, or `host` for the machine's own kernel |
+//! | `IPVS_KERNEL_MODULES` | the folder of the modules of `/path/to/linux` [default: `../lib/uml/modules/RELEASE`] |
+//! | `IPVS_TEST_SECONDS` | time limit of a test in seconds [default: 60] |
+//! | `IPVS_GUESTS` | number of guests that run in parallel [default: 2, or 1 on one processor] |
+//! | `IPVS_GUEST_MEMORY` | memory of each guest [default: 512M]; unused memory is not allocated |
+//! | `IPVS_PROGRAM` | path of the program under test [default: cargo's build] |
+//! | `IPVS_SEED` | seed of random values, as a failure prints it |
+//! | `IPVS_LAB` | folder of fetched packages [default: `target/ipvs-lab`] |
+//! | any other `IPVS…`, `PROPTEST_…` | passed to the tests in the guest, like those above |
 
 pub mod command;
 pub mod demo;
@@ -45,7 +45,7 @@ pub mod runner;
 pub mod traffic;
 pub mod wait;
 
-// With the library's own property tests, which need no kernel.
+// Shared with the library's own property tests, which need no kernel.
 #[path = "../../ipvs/tests/properties/promises.rs"]
 pub mod promises;
 #[path = "../../ipvs/tests/properties/random.rs"]

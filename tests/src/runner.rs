@@ -1,4 +1,4 @@
-//! The front of a test binary: it looks like libtest, and every test runs in a guest.
+//! The `main` of a test binary: its options and output are those of libtest, and each test runs in a guest.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl CommandLine {
     }
 }
 
-/// The main function of a test binary.
+/// Runs as the `main` of a test binary.
 pub fn main(tests: Vec<Test>) -> ExitCode {
     if let Some(code) = entry_points::run(&tests) {
         return code;
@@ -57,7 +57,7 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
     let trial = |test: Test| {
         let pool = if test.cloud.is_some() { cloud.clone() } else { pool.clone() };
         let needs = (!test.needs.is_empty()).then(|| format!("needs {}", test.needs.join(", ")));
-        let not_here = (test.own_kernel && host).then(|| "wants a kernel of its own".to_owned());
+        let not_here = (test.own_kernel && host).then(|| "needs its own kernel".to_owned());
         let kind = needs.or(not_here);
         let ignored = kind.is_some();
         Trial::test(test.name.clone(), move || Ok(pool.run(&test)?))

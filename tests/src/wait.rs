@@ -1,4 +1,4 @@
-//! Waits for what takes its time: always with an end.
+//! Waits for conditions, always with a time limit.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Asks every 20 ms until the answer is `Ok`; panics with the last `Err` after `limit`.
+/// Calls `ask` every 20 ms until it returns `Ok`. Panics with the last `Err` after `limit`.
 #[track_caller]
 pub fn until<T>(limit: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + limit;

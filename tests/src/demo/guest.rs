@@ -15,19 +15,19 @@ use crate::traffic::client::GET;
 /// The names of the project's own program.
 pub(super) const IPVSADM: [&str; 4] = ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"];
 
-/// Another ipvsadm than this project's.
+/// Variable with the path of an ipvsadm to use in place of this project's, or `reference`.
 const UNDER_TEST: &str = "IPVSADM_UNDER_TEST";
 
-/// Boots it.
+/// Boots the guest.
 pub(super) fn boot(boot: Boot) -> Result<Guest> {
     let kernel = Kernel::find()?;
     let reference = std::env::var(UNDER_TEST).is_ok_and(|wish| wish == "reference");
     let guest = Guest::boot(&kernel, &Boot { reference, ..boot })?;
-    eprintln!("Linux {} runs as a process of yours.", guest.release());
+    eprintln!("Linux {} runs as a process of your user.", guest.release());
     Ok(guest)
 }
 
-/// Puts ipvsadm and its companions at /sbin, where everybody looks for them.
+/// Installs ipvsadm and its companions in /usr/sbin, and `on` and `get` in /usr/local/bin.
 pub(super) fn install_programs() -> Result<()> {
     let ours = folder::path("exe");
     install(&ours, Path::new("/usr/local/bin").join(ON))?;
@@ -35,7 +35,7 @@ pub(super) fn install_programs() -> Result<()> {
     match std::env::var(UNDER_TEST).as_deref() {
         Ok("reference") => Ipvsadm::get().install(),
         Ok(path) => {
-            let folder = Path::new(path).parent().context("IPVSADM_UNDER_TEST is a path")?;
+            let folder = Path::new(path).parent().context("IPVSADM_UNDER_TEST must be a path")?;
             install(path, "/usr/sbin/ipvsadm")?;
             ["ipvsadm-save", "ipvsadm-restore"]
                 .iter()

@@ -1,8 +1,8 @@
 //! `cargo demo`: a director, a client and two web servers in a kernel of their own.
 //!
-//! The program is the host side, process 1 of the guest, and in the guest also `ipvsadm`, `ipvsadm-save` and
-//! `ipvsadm-restore`: links to it, told apart by their names. `cargo run --bin demo` builds this one program and no
-//! other, and this way the demo never runs an old one.
+//! This one program is the host program, process 1 of the guest, and in the guest also `ipvsadm`, `ipvsadm-save` and
+//! `ipvsadm-restore`, as links with these names. `cargo run --bin demo` builds only this program, so the demo never runs
+//! an outdated `ipvsadm`.
 
 mod guest;
 mod shell;
@@ -27,7 +27,7 @@ IPVS_KERNEL=6.1|6.12|7.2|/path/to/linux|host   the kernel (6.1); Debian's are fe
 IPVSADM_UNDER_TEST=/path/to/ipvsadm            another ipvsadm than this project's; `reference` is Debian's 1.31
 ";
 
-/// The main function of the demo.
+/// Runs as the `main` of the demo.
 pub fn main() -> ExitCode {
     if guest::IPVSADM.contains(&entry_points::own_name().as_str()) {
         return ipvsadm_rs::main();
@@ -36,7 +36,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = entry_points::run(&jobs) {
         return code;
     }
-    // `cargo demo` ends in `--` already.
+    // The alias `cargo demo` ends in `--`.
     let words: Vec<String> = std::env::args().skip(1).skip_while(|word| word == "--").collect();
     let outcome = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => show(),
@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(End::Exit(code)) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         Ok(End::Signal(number)) => {
-            eprintln!("the demo was ended by signal {number}");
+            eprintln!("signal {number} ended the demo");
             ExitCode::FAILURE
         }
         Ok(End::TimedOut) => ExitCode::FAILURE,
@@ -67,6 +67,6 @@ pub fn main() -> ExitCode {
 fn show() -> Result<End> {
     let mut guest = guest::boot(Boot::default())?;
     let mut stdout = std::io::stdout();
-    // A reader that goes away (`cargo demo | head`) is no reason to stop half-way.
+    // Errors are ignored: a closed pipe (`cargo demo | head`) must not end the demo early.
     guest.run("walk", Duration::from_secs(120), |bytes| drop(stdout.write_all(bytes).and_then(|()| stdout.flush())))
 }

@@ -1,7 +1,7 @@
 //! `cargo demo -- shell`: a prompt on the director, on the terminal the demo was started from.
 //!
-//! The terminal itself is handed to the guest, as its tty1: raw bytes go through, and the guest's line discipline makes
-//! a terminal of them, with job control and all.
+//! The guest gets this terminal as its tty1. Bytes pass through raw; the guest's line discipline handles editing, signals
+//! and job control.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -20,25 +20,26 @@ use crate::lab::topology::Nat;
 use crate::traffic::server::Protocol::Http;
 
 const HOME: &str = "/run/home";
-/// How the host side tells what kind of terminal it is, and how big.
+/// Variable that passes the type of the terminal to the guest.
 const TERM: &str = "IPVS_DEMO_TERM";
+/// Variable that passes the size of the terminal to the guest: `ROWS COLUMNS`.
 const SIZE: &str = "IPVS_DEMO_SIZE";
 
 const WELCOME: &str = "
-You are root on the director. On web1 and web2 a web server says its name.
+You are root on the director. On web1 and web2, web servers reply with their names.
   ipvsadm -A -t 10.1.0.100:80 -s rr
   ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.11 -m
   ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.12 -m
-  on client get http://10.1.0.100/           on HOST COMMAND: runs a command there
-Nothing you change here reaches your machine. `exit` ends it all.
+  on client get http://10.1.0.100/           on HOST COMMAND: runs a command on a host
+Nothing that you change here affects your machine. `exit` ends the demo.
 
 ";
 
-/// The host side.
+/// Runs the shell on this terminal, in the host program.
 pub(super) fn on_this_terminal() -> Result<End> {
-    // Without CLOEXEC: the guest inherits it.
+    // Without CLOEXEC, so that the guest inherits it.
     let terminal = rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY, Mode::empty())
-        .context("`shell` wants a terminal")?;
+        .context("`shell` needs a terminal")?;
     let settings = tcgetattr(&terminal)?;
     let size = tcgetwinsize(&terminal)?;
     let ours = terminal.try_clone()?;
@@ -48,12 +49,12 @@ pub(super) fn on_this_terminal() -> Result<End> {
     let week = Duration::from_secs(7 * 86_400);
     let end = guest.run("shell", week, |bytes| drop(std::io::stderr().write_all(bytes)));
     drop(guest);
-    // The guest made it raw, and one that died could not undo that.
+    // The guest sets it to raw mode, and does not restore it if it dies.
     tcsetattr(&ours, OptionalActions::Now, &settings)?;
     end
 }
 
-/// The job in the guest.
+/// Runs the shell, in the guest.
 pub(super) fn shell() -> Result<()> {
     install_programs()?;
     let lab = Nat::new()?;
@@ -63,7 +64,7 @@ pub(super) fn shell() -> Result<()> {
     fs::create_dir(HOME)?;
 
     let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty1")?;
-    // This process leads its session, and has no terminal yet.
+    // This process leads its session and has no controlling terminal yet.
     rustix::process::ioctl_tiocsctty(&terminal).context("the terminal")?;
     let size = std::env::var(SIZE).unwrap_or_default();
     if let Some((rows, columns)) = size.split_once(' ') {
@@ -74,7 +75,7 @@ pub(super) fn shell() -> Result<()> {
 
     let mut command = if Path::new("/bin/bash").exists() {
         let mut bash = Command::new("/bin/bash");
-        // The files of this machine's root set prompts and paths of their own.
+        // The startup files of this machine would set prompt and PATH.
         bash.args(["--norc", "--noprofile", "-i"]);
         bash
     } else {
@@ -90,7 +91,7 @@ pub(super) fn shell() -> Result<()> {
         .stdin(Stdio::from(terminal.try_clone()?))
         .stdout(terminal.try_clone()?)
         .stderr(terminal);
-    // What the last command of the shell returned is no verdict on the demo.
+    // The exit status of the shell's last command says nothing about the demo.
     lab.director.enter(|| command.status()).context("start a shell")?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The LVS tutorial, typed and answered: what `cargo demo` shows.
+//! The LVS tutorial, as `cargo demo` shows it: commands and their output.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::traffic::server::Protocol::Http;
 
 const VIP: &str = "10.1.0.100:80";
 
-/// The job in the guest.
+/// Runs the tutorial, in the guest.
 pub(super) fn walk() -> Result<()> {
     install_programs()?;
     let lab = Nat::new()?;
@@ -18,32 +18,32 @@ pub(super) fn walk() -> Result<()> {
     lab.web2.serve(Http, "10.2.0.12:80")?;
     println!("{}", Nat::DRAWING);
 
-    say("A virtual service, round robin, and the two servers behind it (-m: by NAT).");
+    say("A virtual service with scheduler rr (round robin), and its two real servers, reached by NAT (-m).");
     typed(&lab, "ipvsadm -A -t 10.1.0.100:80 -s rr")?;
     typed(&lab, "ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.11:80 -m")?;
     typed(&lab, "ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.12:80 -m")?;
     typed(&lab, "ipvsadm -Ln")?;
     let pages = pages(&lab, 6);
-    ensure!(alternate(&pages), "the servers did not take turns: {pages:?}");
+    ensure!(alternate(&pages), "the servers did not alternate: {pages:?}");
 
-    say("What the director remembers of it: connections, and (the kernel counts every two seconds) statistics.");
+    say("The director's connections, and the statistics, which the kernel updates every two seconds.");
     typed(&lab, "ipvsadm -Lnc")?;
     std::thread::sleep(Duration::from_millis(2500));
     typed(&lab, "ipvsadm -Ln --stats")?;
 
-    say("The rules as text; then web1 is drained: weight 0 takes no new connections.");
+    say("The rules as text. Then web1 is drained: with weight 0 it gets no new connections.");
     typed(&lab, "ipvsadm-save -n > rules")?;
     typed(&lab, "cat rules")?;
     typed(&lab, "ipvsadm -e -t 10.1.0.100:80 -r 10.2.0.11:80 -m -w 0")?;
     typed(&lab, "ipvsadm -Ln")?;
     let drained = self::pages(&lab, 3);
-    ensure!(drained == ["web2"; 3], "web1 is drained, and yet: {drained:?}");
+    ensure!(drained == ["web2"; 3], "web1 is drained, but the replies are from {drained:?}");
 
-    say("And all is as it was saved.");
+    say("The saved rules are restored.");
     typed(&lab, "ipvsadm-restore < rules")?;
     typed(&lab, "ipvsadm -Ln")?;
     let restored = self::pages(&lab, 4);
-    ensure!(alternate(&restored), "the servers did not take turns: {restored:?}");
+    ensure!(alternate(&restored), "the servers did not alternate: {restored:?}");
 
     typed(&lab, "ipvsadm -C")?;
     println!("`cargo demo -- shell` gives you a prompt on this director.");
@@ -54,7 +54,7 @@ fn say(words: &str) {
     println!("{words}\n");
 }
 
-/// Runs a line on the director as if somebody typed it there.
+/// Runs a line on the director and prints it with its output.
 fn typed(lab: &Nat, line: &str) -> Result<()> {
     println!("# {line}");
     let ran = lab.director.shell(line);
@@ -62,22 +62,22 @@ fn typed(lab: &Nat, line: &str) -> Result<()> {
         println!("{}{}", ran.stdout, ran.stderr);
     }
     if ran.code != Some(0) {
-        bail!("that should have worked: {}", ran.end);
+        bail!("the command failed: {}", ran.end);
     }
     Ok(())
 }
 
-/// The client fetches the page so many times; who answered.
+/// Fetches the page `count` times from the client. Returns the names of the servers that replied.
 fn pages(lab: &Nat, count: usize) -> Vec<String> {
     let url = format!("http://{VIP}/");
-    println!("The client asks for {url}, {count} times:\n");
+    println!("The client fetches {url} {count} times:\n");
     let answers = lab.client.client().pages(count, VIP);
     answers.who.iter().for_each(|name| println!("{name}"));
     println!();
     answers.who
 }
 
-/// Whether the two servers took turns.
+/// Whether the two servers alternate.
 fn alternate(names: &[String]) -> bool {
     names.iter().all(|name| name.starts_with("web")) && names.windows(2).all(|pair| pair[0] != pair[1])
 }

@@ -1,6 +1,6 @@
-//! `IPVS_KERNEL=host`: the machine's own kernel instead of a guest's, for root on a machine with IPVS.
+//! `IPVS_KERNEL=host`: tests run on the machine's own kernel, as root on a machine with IPVS.
 //!
-//! The same process 1 in a PID, network and mount namespace of its own; nothing is booted.
+//! No kernel is booted: process 1 is the same, in its own PID, network and mount namespaces.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -8,12 +8,12 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// The name process 1 of these namespaces is started under.
+/// The name under which process 1 of these namespaces is started.
 pub const INIT: &str = "ipvs-lab-init-here";
-/// The name of the process that makes the namespaces and then starts [`INIT`] in them.
+/// The name of the process that makes the namespaces and starts [`INIT`] in them.
 pub const START: &str = "ipvs-lab-here";
 
-/// The main function of the process between the host program and process 1 of the namespaces.
+/// Runs as the process between the host program and process 1 of the namespaces.
 pub fn start() -> ExitCode {
     match start_in_namespaces() {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,15 +27,15 @@ pub fn start() -> ExitCode {
 fn start_in_namespaces() -> Result<()> {
     // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
     unsafe { unshare_unsafe(UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWNET) }
-        .context("IPVS_KERNEL=host makes namespaces, which wants root")?;
-    // The first child is process 1 of the new PID namespace: when it ends, whatever a test started ends with it.
+        .context("IPVS_KERNEL=host needs root, because it makes namespaces")?;
+    // The first child is process 1 of the new PID namespace. When it ends, the kernel kills every process of the tests.
     Command::new(std::env::current_exe()?).arg0(INIT).status().context("start process 1")?;
     Ok(())
 }
 
-/// Whether this kernel can do what the tests need.
+/// Checks that this kernel has IPVS, after it has tried to load the modules that tests need.
 pub(super) fn check() -> Result<()> {
-    // The machine's own modprobe, if it has one; where IPVS is built in, or loaded already, there is nothing to do.
+    // This may fail: there may be no modprobe, and IPVS may be built in.
     for module in ["ip_vs", "overlay"] {
         let _ = Command::new("modprobe").arg("-q").arg(module).status();
     }

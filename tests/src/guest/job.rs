@@ -1,4 +1,4 @@
-//! One job: forked, watched, its output sent on, ended with all it started.
+//! Runs one job in a forked process: forwards its output, and kills it and its children in the end.
 
 use std::fs;
 use std::io::Write;
@@ -15,36 +15,36 @@ use crate::guest::protocol::{End, Line};
 use crate::harness::Test;
 use crate::wait::time_left;
 
-/// More output than this is read and dropped.
+/// Output beyond this many bytes is read and dropped.
 const MOST_OUTPUT: usize = 1 << 20;
 
-/// Runs what the host asks for until it closes the line.
+/// Runs the jobs that the host requests, until it closes the line.
 pub(super) fn serve(line: &mut Line, jobs: &[Test]) -> Result<()> {
     loop {
-        // A day: the host decides how long a guest waits for its next job.
-        let words = match line.hear(Instant::now() + Duration::from_secs(86_400)) {
+        // A day, that is, as long as the host keeps the line open.
+        let words = match line.receive(Instant::now() + Duration::from_secs(86_400)) {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
             words => words?,
         };
         let mut parts = words.splitn(3, ' ');
         let (Some("run"), Some(seconds), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
-            bail!("not understood: {words}");
+            bail!("unknown message: {words}");
         };
         let limit = Duration::from_secs(seconds.parse().with_context(|| words.clone())?);
         let Some(job) = jobs.iter().find(|job| job.name == name) else {
-            line.say_output(format!("this executable has no job {name}\n").as_bytes())?;
-            line.say(&format!("end {}", End::Exit(127)))?;
+            line.send_output(format!("this executable has no job {name}\n").as_bytes())?;
+            line.send(&format!("end {}", End::Exit(127)))?;
             continue;
         };
         let Some(end) = run(line, job, limit)? else { return Ok(()) };
-        line.say(&format!("end {end}"))?;
+        line.send(&format!("end {end}"))?;
     }
 }
 
-/// Runs one job to its end; `None` when the host went away meanwhile.
+/// Runs one job to its end. Returns `None` if the host closed the line meanwhile.
 fn run(line: &mut Line, job: &Test, limit: Duration) -> Result<Option<End>> {
     let (output, input) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    // SAFETY: process 1 has one thread, so the child is a whole copy: no lock is held by a thread that is not there.
+    // SAFETY: process 1 has one thread, so no lock in the child is held by a thread that it does not have.
     let pid = match unsafe { libc::fork() } {
         0 => {
             drop(output);
@@ -60,15 +60,15 @@ fn run(line: &mut Line, job: &Test, limit: Duration) -> Result<Option<End>> {
         Watched::HostGone => return Ok(None),
         Watched::Ended => None,
         Watched::TooLong => {
-            line.say_output(still_running(limit).as_bytes())?;
+            line.send_output(still_running(limit).as_bytes())?;
             Some(End::TimedOut)
         }
     };
-    // Orphans are children of process 1; nothing else runs but kernel threads, which take no signals.
-    // SAFETY: a plain system call; -1 is everybody but the caller.
+    // Process 1 has adopted all orphans. Besides them only kernel threads run, which ignore signals.
+    // SAFETY: a system call without memory; -1 is every process except the caller.
     unsafe { libc::kill(-1, libc::SIGKILL) };
     let status = reap(pid);
-    // All writers are dead: what is left in the pipe is all there will be.
+    // All writers are dead, so the pipe has an end.
     while forward(line, &output, &mut sent)? {}
     Ok(end.or(status).or(Some(End::Signal(libc::SIGKILL))))
 }
@@ -86,7 +86,7 @@ fn watch(line: &mut Line, output: &OwnedFd, pid: Pid, deadline: Instant, sent: &
         let (written, ended, host) = {
             let line_fd = line.input();
             let mut fds = vec![PollFd::new(&process, PollFlags::IN), PollFd::new(&line_fd, PollFlags::IN)];
-            // A pipe that everybody has closed is always ready.
+            // A pipe without writers is always ready.
             if open {
                 fds.push(PollFd::new(output, PollFlags::IN));
             }
@@ -103,7 +103,7 @@ fn watch(line: &mut Line, output: &OwnedFd, pid: Pid, deadline: Instant, sent: &
         } else if ended {
             return Ok(Watched::Ended);
         } else if host {
-            // The host says nothing while a job runs, so this is its end.
+            // The host sends nothing while a job runs, so it has closed the line.
             return Ok(Watched::HostGone);
         }
         if Instant::now() >= deadline {
@@ -112,7 +112,7 @@ fn watch(line: &mut Line, output: &OwnedFd, pid: Pid, deadline: Instant, sent: &
     }
 }
 
-/// Sends on what the pipe holds; false at its end.
+/// Forwards output from the pipe to the host. Returns false at its end.
 fn forward(line: &mut Line, output: &OwnedFd, sent: &mut usize) -> Result<bool> {
     let mut chunk = [0; 8 << 10];
     let length = rustix::io::retry_on_intr(|| rustix::io::read(output, &mut chunk))?;
@@ -122,14 +122,14 @@ fn forward(line: &mut Line, output: &OwnedFd, sent: &mut usize) -> Result<bool> 
     let before = *sent;
     *sent += length;
     if before + length <= MOST_OUTPUT {
-        line.say_output(&chunk[..length])?;
+        line.send_output(&chunk[..length])?;
     } else if before <= MOST_OUTPUT {
-        line.say_output(b"\n(more output than anybody reads: the rest is dropped)\n")?;
+        line.send_output(b"\n(too much output: the rest is dropped)\n")?;
     }
     Ok(true)
 }
 
-/// Collects every child, for two seconds at most; how `pid` ended.
+/// Waits for all children, for at most 2 s. Returns how `pid` ended.
 fn reap(pid: Pid) -> Option<End> {
     let mut end = None;
     let patience = Instant::now() + Duration::from_secs(2);
@@ -145,7 +145,7 @@ fn reap(pid: Pid) -> Option<End> {
     }
 }
 
-/// The commands that were running when the time was over.
+/// Describes the processes that still run at the time limit.
 fn still_running(limit: Duration) -> String {
     let mut text = format!("\nstill running after {} s:\n", limit.as_secs());
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -161,12 +161,12 @@ fn still_running(limit: Duration) -> String {
     text
 }
 
-/// The life of the child process.
+/// Runs a job in the child process and exits with its status, 101 after a panic and 102 without a root directory.
 fn child(job: &Test, output: OwnedFd) -> ! {
     let code = catch_unwind(AssertUnwindSafe(|| match enter(output.as_fd()) {
         Ok(()) => (job.run)(),
         Err(error) => {
-            eprintln!("this job got no place to run: {error:#}");
+            eprintln!("cannot prepare this job: {error:#}");
             102
         }
     }));

@@ -1,9 +1,9 @@
-//! Process 1: the inside of a guest.
+//! Process 1 of a guest.
 //!
-//! It mounts what a system needs, loads modules, then runs one job after the other as the host asks for them on the
-//! serial line ([`crate::guest::protocol`]): each in a forked process with its own network namespace and its own root directory
-//! (`root`), all of its output sent to the host. After each job every other process of the guest is ended, so no job
-//! meets what an earlier one left behind. When the line closes, the guest turns itself off.
+//! It mounts file systems, loads modules, and then runs the jobs that the host requests on the serial line ([`protocol`]),
+//! one at a time. Each job is a forked process with its own network namespace and its own root directory (`root`); its
+//! output goes to the host. After each job all other processes of the guest are killed, so that none is left for the next
+//! job. When the line closes, the guest powers off.
 
 mod job;
 mod root;
@@ -25,12 +25,13 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use crate::guest::protocol::{HELLO, Line};
 use crate::harness::Test;
 
-/// The name process 1 of a user-mode-linux guest is started under.
+/// The name under which process 1 of a user-mode-linux guest is started.
 pub const INIT_UML: &str = "ipvs-lab-init";
-/// The name process 1 of a guest under QEMU is started under.
+/// The name under which process 1 of a guest under QEMU is started.
 pub const INIT_QEMU: &str = "ipvs-lab-init-qemu";
-/// Modules loaded before the first test: from 4 ms each, where a request of the kernel costs the start of a process.
-/// All others come by request, or by [`modules::load`].
+
+/// Modules that are loaded before the first test. That takes 4 ms each; if the kernel requests one, it starts a process.
+/// All others are loaded on request, or by [`modules::load`].
 const MODULES: [&str; 19] = [
     "ip_vs",
     "ip_vs_rr",
@@ -53,7 +54,7 @@ const MODULES: [&str; 19] = [
     "tun",
 ];
 
-/// Where process 1 finds itself.
+/// Where process 1 runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In a user-mode-linux guest.
@@ -64,27 +65,27 @@ pub enum Place {
     Host,
 }
 
-/// The main function of process 1; it never returns in a guest of its own.
+/// Runs as process 1. In a guest with a kernel of its own it never returns.
 pub fn process_one(place: Place, jobs: &[Test]) -> ExitCode {
     let mut outcome = ExitCode::SUCCESS;
     let root = if place == Place::Qemu { root::mount_again() } else { Ok(()) };
     match root.and_then(|()| open_line(place)) {
         Err(error) => {
-            eprintln!("ipvs-lab: no line to the host: {error:#}");
+            eprintln!("ipvs-lab: cannot open the line to the host: {error:#}");
             outcome = ExitCode::FAILURE;
         }
         Ok(mut line) => {
             if let Err(error) = live(&mut line, place, jobs) {
                 eprintln!("ipvs-lab: {error:#}");
-                // The host may be gone already: then nobody is left to be told.
-                let _ = line.say(&format!("failed {error:#}").replace('\n', " / "));
+                // This fails if the host program has ended; then nobody needs the message.
+                let _ = line.send(&format!("failed {error:#}").replace('\n', " / "));
                 outcome = ExitCode::FAILURE;
             }
         }
     }
     let end = match place {
         Place::Uml => rustix::system::RebootCommand::PowerOff,
-        // It is told not to reboot, and ends.
+        // QEMU runs with -no-reboot, so it exits.
         Place::Qemu => rustix::system::RebootCommand::Restart,
         Place::Host => return outcome,
     };
@@ -94,29 +95,29 @@ pub fn process_one(place: Place, jobs: &[Test]) -> ExitCode {
 
 fn live(line: &mut Line, place: Place, jobs: &[Test]) -> Result<()> {
     let soon = Instant::now() + Duration::from_secs(30);
-    line.say(HELLO)?;
+    line.send(HELLO)?;
     let mut modules = None;
     let mut exe = PathBuf::new();
     loop {
-        let words = line.hear(soon).context("the host says nothing")?;
+        let words = line.receive(soon).context("no settings from the host")?;
         match words.split_once(' ') {
             _ if words == "go" => break,
             Some(("set", setting)) => match setting.split_once(' ') {
                 Some(("modules", folder)) => modules = Some(PathBuf::from(folder)),
                 Some(("exe", path)) => exe = PathBuf::from(path),
-                // SAFETY: process 1 has one thread, so nobody reads the environment while it changes.
+                // SAFETY: process 1 has one thread, so no other reads the environment meanwhile.
                 Some((name, value)) => unsafe { std::env::set_var(name, value.replace("\\n", "\n")) },
-                None => bail!("not understood: set {setting}"),
+                None => bail!("unknown message: set {setting}"),
             },
-            _ => bail!("not understood: {words}"),
+            _ => bail!("unknown message: {words}"),
         }
     }
     let release = prepare(place, &exe, modules.as_deref())?;
-    line.say(&format!("ready {release}"))?;
+    line.send(&format!("ready {release}"))?;
     job::serve(line, jobs)
 }
 
-/// The line to the host, and standard streams that are not the line.
+/// Opens the line to the host, and moves standard output away from it.
 fn open_line(place: Place) -> Result<Line> {
     match place {
         Place::Uml | Place::Qemu => {
@@ -137,7 +138,7 @@ fn open_line(place: Place) -> Result<Line> {
     }
 }
 
-/// Mounts and modules; the kernel's release.
+/// Mounts file systems and loads modules. Returns the kernel's release.
 fn prepare(place: Place, exe: &Path, modules: Option<&Path>) -> Result<String> {
     let on_host = place == Place::Host;
     if on_host {

@@ -1,4 +1,6 @@
-//! Kernel modules by name or alias, without a kmod program: modules.dep says what a module needs, finit_module loads it.
+//! Loads and unloads kernel modules by name or alias, with modules.dep and finit_module(2).
+//!
+//! Not by kmod, which the machine need not have.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -14,8 +16,8 @@ use crate::command::run_command;
 use crate::guest::folder;
 use crate::wait;
 
-/// Loads a module and what it needs, by its name or by an alias such as `net-pf-16-proto-16-family-IPVS`; nothing
-/// happens when it is there already.
+/// Loads a module and those that it needs, by its name or by an alias such as `net-pf-16-proto-16-family-IPVS`. Does
+/// nothing if it is loaded.
 pub fn load(name: &str) -> Result<()> {
     let wanted = normal(name);
     let loaded = loaded()?;
@@ -38,38 +40,39 @@ pub fn load(name: &str) -> Result<()> {
     aliased.iter().filter_map(|module| dependencies.line(module)).try_for_each(|line| insert(&folder, line, &loaded))
 }
 
-/// Where the modules are; nowhere, if this is the machine's own kernel.
+/// Returns the folder of the modules, or `None` on the machine's own kernel.
 fn folder() -> Option<PathBuf> {
     Some(folder::path("modules")).filter(|folder| folder.exists())
 }
 
-/// The names of the modules that are loaded.
+/// Returns the names of the loaded modules.
 pub fn loaded() -> io::Result<HashSet<String>> {
     let text = fs::read_to_string("/proc/modules")?;
     Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 
-/// Modules that are away. They come back when this is dropped, for those who share the guest.
+/// Unloaded modules. They are loaded again when this is dropped, for the next tests in the guest.
 #[derive(Debug)]
 pub struct Unloaded {
-    /// In the order in which they went.
+    /// In the order in which they were unloaded.
     names: Vec<String>,
-    /// The program that the kernel called, if it calls none now.
+    /// The value of [`SYSCTL`] to restore, if it is empty now.
     modprobe: Option<String>,
 }
 
 /// Holds the path of the program that the kernel calls to load a module.
 const SYSCTL: &str = "/proc/sys/kernel/modprobe";
 
-/// Unloads a module, those that use it first. Only in a guest: the machine's own kernel serves others, too.
+/// Unloads a module, after those that use it. Fails on the machine's own kernel, which others need, too.
 pub fn unload(name: &str) -> Result<Unloaded> {
-    ensure!(folder().is_some(), "this is the machine's own kernel: {name} stays");
+    ensure!(folder().is_some(), "cannot unload {name}: this is the machine's own kernel");
     let mut unloaded = Unloaded { names: Vec::new(), modprobe: None };
     unloaded.unload(&normal(name))?;
     Ok(unloaded)
 }
 
-/// Unloads those of some modules that are loaded: whoever wants one has to load it. The machine's own kernel keeps them.
+/// Unloads those of some modules that are loaded, so that a test sees them loaded on request. Does nothing on the
+/// machine's own kernel.
 pub fn unload_those(names: &[&str]) -> Result<Vec<Unloaded>> {
     let mut unloaded = Vec::new();
     for name in names {
@@ -86,7 +89,7 @@ impl Unloaded {
             self.unload(&user)?;
         }
         let in_c = CString::new(name)?;
-        // The namespaces of an earlier test, with what holds modules, go some time after its last process.
+        // The kernel removes namespaces of earlier tests, which use modules, some time after their last process.
         wait::until(Duration::from_secs(10), || match rustix::system::delete_module(&in_c, libc::O_NONBLOCK) {
             Err(errno @ (rustix::io::Errno::AGAIN | rustix::io::Errno::BUSY)) => Err(format!("{name}: {errno}")),
             other => Ok(other),
@@ -96,7 +99,7 @@ impl Unloaded {
         Ok(())
     }
 
-    /// Keeps the kernel from loading them, or any other, when it wants one.
+    /// Prevents the kernel from loading any module on request.
     pub fn for_good(mut self) -> Result<Unloaded> {
         self.modprobe = Some(fs::read_to_string(SYSCTL)?);
         fs::write(SYSCTL, "\n")?;
@@ -115,12 +118,12 @@ impl Unloaded {
 impl Drop for Unloaded {
     fn drop(&mut self) {
         if let Err(error) = self.load() {
-            eprintln!("a module that was unloaded stays away: {error:#}");
+            eprintln!("cannot load an unloaded module again: {error:#}");
         }
     }
 }
 
-/// The modules that use a module.
+/// Returns the modules that use a module.
 fn users(name: &str) -> io::Result<Vec<String>> {
     let text = fs::read_to_string("/proc/modules")?;
     // `ip_vs 200704 2 ip_vs_wrr,ip_vs_rr, Live 0x…`
@@ -129,19 +132,19 @@ fn users(name: &str) -> io::Result<Vec<String>> {
     Ok(users.split(',').filter(|user| !user.is_empty() && *user != "-").map(str::to_owned).collect())
 }
 
-/// The main function of `modprobe [-q] [--] NAME`, as the kernel calls it, and ipvsadm.
+/// Runs as `modprobe [-q] [--] NAME`; the kernel and the reference call it so.
 pub fn modprobe_main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     for name in &names {
         if load(name).is_err() {
-            // In silence: the kernel asks for many a name that nobody has (`ip_vs_nonesuch`, `net-pf-…`).
+            // Not reported: the kernel requests many modules that do not exist (`net-pf-…`).
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
 }
 
-/// modules.dep: one line per module, `path: path of what it needs …`.
+/// modules.dep: one line for each module, `PATH: PATH…` with the modules that it needs.
 struct Dependencies {
     text: String,
 }
@@ -157,7 +160,7 @@ impl Dependencies {
         self.text.lines().find(|line| line.split_once(':').is_some_and(|(path, _)| normal(stem(path)) == module))
     }
 
-    /// The modules that carry an alias. The kernel's own requests are always literal, so patterns are passed over.
+    /// Returns the modules with an alias. Patterns are skipped, since the kernel's own requests match literally.
     fn named_by(&self, folder: &Path, alias: &str) -> Result<Vec<String>> {
         let text = fs::read_to_string(folder.join("modules.alias"))?;
         let wanted = normal(alias);
@@ -174,12 +177,12 @@ fn built_in(folder: &Path, module: &str) -> Result<bool> {
     Ok(text.lines().any(|path| normal(stem(path)) == module))
 }
 
-/// Loads the modules of one line of modules.dep, what is needed first.
+/// Loads the modules of one line of modules.dep, the needed ones first.
 fn insert(folder: &Path, line: &str, loaded: &HashSet<String>) -> Result<()> {
     let (path, needs) = line.split_once(':').expect("found by its colon");
-    // depmod writes the needs of a module so that each comes before its own needs.
+    // depmod lists a needed module before those that it needs itself.
     for path in needs.split_ascii_whitespace().rev().chain([path]) {
-        // The kernel would say so too, but reads all of the file first.
+        // The kernel would return EEXIST, too, but only after it has read the whole file.
         if loaded.contains(&normal(stem(path))) {
             continue;
         }

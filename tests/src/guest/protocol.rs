@@ -1,14 +1,14 @@
-//! The serial line between the host program and process 1 of the guest, and what is said on it.
+//! The protocol between the host program and process 1 of the guest, on a serial line.
 //!
-//! Text lines; only the output of a test follows as raw bytes, announced by its length. Whatever comes before the
-//! first [`HELLO`] (the kernel may print there while it starts) is skipped.
+//! Messages are lines of text, except the output of a test: its raw bytes follow a line with their length. The host skips
+//! everything before the first [`HELLO`], because the kernel may print there while it boots.
 //!
-//! | guest says | host says |
+//! | guest sends | host sends |
 //! |---|---|
 //! | `ipvs-lab hello` | `set KEY VALUE` …, `go` |
 //! | `ready RELEASE`, or `failed WHY` | `run SECONDS NAME` |
-//! | `out LENGTH` and so many bytes, any number of times | |
-//! | `end exit CODE`, `end signal NUMBER`, `end timeout` | the next `run`; closing the line turns the guest off |
+//! | `out LENGTH` and LENGTH bytes, any number of times | |
+//! | `end exit CODE`, `end signal NUMBER`, `end timeout` | the next `run`; the guest powers off when the line closes |
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use crate::wait::readable;
 
-/// The first words of a guest.
+/// The first message of a guest.
 pub const HELLO: &str = "ipvs-lab hello";
 
 /// How a job in the guest ended.
@@ -27,7 +27,7 @@ pub enum End {
     Exit(i32),
     /// A signal ended it.
     Signal(i32),
-    /// It was still running at its limit, and was killed with all it had started.
+    /// It still ran at its time limit and was killed with all its processes.
     TimedOut,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for End {
 }
 
 impl End {
-    /// Reads what [`End`]'s `Display` wrote.
+    /// Parses the text that `Display` writes.
     pub fn parse(text: &str) -> Option<End> {
         match text.split_once(' ') {
             None if text == "timeout" => Some(End::TimedOut),
@@ -62,24 +62,24 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line that reads from `input` and writes to `output`.
+    /// Makes a line that reads from `input` and writes to `output`.
     pub fn new(input: OwnedFd, output: OwnedFd) -> Line {
         Line { input, output, pending: Vec::new() }
     }
 
-    /// Where to poll for more.
+    /// Returns the descriptor to poll for messages.
     pub fn input(&self) -> BorrowedFd<'_> {
         self.input.as_fd()
     }
 
-    /// Sends one line of text.
-    pub fn say(&mut self, text: &str) -> io::Result<()> {
+    /// Sends a message.
+    pub fn send(&mut self, text: &str) -> io::Result<()> {
         debug_assert!(!text.contains('\n'), "a line has no newline inside");
         self.write(format!("{text}\n").as_bytes())
     }
 
-    /// Sends a piece of output.
-    pub fn say_output(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Sends a part of a job's output.
+    pub fn send_output(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut frame = format!("out {}\n", bytes.len()).into_bytes();
         frame.extend_from_slice(bytes);
         self.write(&frame)
@@ -96,8 +96,8 @@ impl Line {
         Ok(())
     }
 
-    /// The next line, without its newline: `TimedOut` after `deadline`, `UnexpectedEof` when the other side is gone.
-    pub fn hear(&mut self, deadline: Instant) -> io::Result<String> {
+    /// Returns the next message. Fails with `TimedOut` at the deadline, and with `UnexpectedEof` if the line is closed.
+    pub fn receive(&mut self, deadline: Instant) -> io::Result<String> {
         loop {
             if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.pending.drain(..=end).collect();
@@ -107,8 +107,8 @@ impl Line {
         }
     }
 
-    /// The next `length` bytes.
-    pub fn hear_bytes(&mut self, length: usize, deadline: Instant) -> io::Result<Vec<u8>> {
+    /// Returns the next `length` bytes. Fails as [`Line::receive`] does.
+    pub fn receive_bytes(&mut self, length: usize, deadline: Instant) -> io::Result<Vec<u8>> {
         while self.pending.len() < length {
             self.fill(deadline)?;
         }
@@ -126,7 +126,7 @@ impl Line {
                 self.pending.extend_from_slice(&chunk[..length]);
                 Ok(())
             }
-            // What a serial line says once the other side has hung up.
+            // A serial line returns EIO after the other side has closed it.
             Err(rustix::io::Errno::IO) => Err(io::ErrorKind::UnexpectedEof.into()),
             Err(rustix::io::Errno::INTR) => Ok(()),
             Err(errno) => Err(errno.into()),

@@ -1,7 +1,7 @@
-//! A root directory for one job: the machine's file system with a layer of its own to write on.
+//! The root directory of one job: the machine's file system under a writable layer.
 //!
-//! Made anew for each job (an overlay of a tmpfs over `/`, 10 ms), so that a test may put a program at /sbin/ipvsadm
-//! or edit /etc/services, and neither this machine nor the next test sees it.
+//! Each job has its own (an overlay of a tmpfs over `/`, made in 10 ms). A test may install /sbin/ipvsadm or edit
+//! /etc/services, and neither this machine nor the next test sees it.
 
 use std::fs;
 
@@ -15,15 +15,14 @@ use crate::command::install;
 use crate::guest::folder::{self, MODPROBE};
 use crate::net::rtnl::Socket;
 
-/// Where the layer's tmpfs is mounted.
+/// The mount point of the layer's tmpfs.
 pub(super) const LAYER: &str = "/run/ipvs-lab/layer";
-/// Where the new root is put together.
+/// The mount point of the overlay, before it becomes the root.
 pub(super) const NEW_ROOT: &str = "/run/ipvs-lab/root";
-/// The working directory a job starts in, empty.
+/// The working directory in which a job starts; empty.
 const WORK: &str = "/run/work";
 
-/// Makes a root that can be left. The one that a kernel unpacks its first files to cannot: it is where every other is
-/// mounted. So it is mounted upon itself.
+/// Mounts the root on itself. pivot_root(2) refuses to leave the rootfs into which the kernel unpacks an initramfs.
 pub(super) fn mount_again() -> Result<()> {
     const SELF: &str = "/root";
     mount_bind_recursive("/", SELF).context("mount / on itself")?;
@@ -33,8 +32,7 @@ pub(super) fn mount_again() -> Result<()> {
     Ok(std::env::set_current_dir("/")?)
 }
 
-/// Moves this process into namespaces of its own (network, mounts, host name, System V and POSIX queues) and a root
-/// of its own, with lo up.
+/// Moves this process into its own namespaces (network, mounts, host name, IPC) and its own root. lo is up.
 pub(super) fn enter() -> Result<()> {
     let apart = UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
@@ -54,19 +52,19 @@ pub(super) fn enter() -> Result<()> {
     for folder in ["proc", "dev"] {
         mount_bind_recursive(format!("/{folder}"), format!("{NEW_ROOT}/{folder}"))?;
     }
-    // sysfs shows the network namespace of whoever mounted it.
+    // sysfs shows the network namespace of the process that mounts it.
     mount("sysfs", format!("{NEW_ROOT}/sys"), "sysfs", none(), None).context("mount /sys")?;
     mount("tmpfs", format!("{NEW_ROOT}/run"), "tmpfs", none(), None).context("mount /run")?;
 
-    // pivot_root and not chroot: setns into this mount namespace lands at its root. `.` twice: the old root is stacked
-    // upon the new one, and taken away. pivot_root(2), NOTES
+    // Not chroot: setns into this mount namespace enters its root. With `.` twice the old root is stacked on the new one
+    // and then unmounted. pivot_root(2), NOTES
     std::env::set_current_dir(NEW_ROOT)?;
     rustix::process::pivot_root(".", ".").context("pivot_root")?;
     unmount(".", UnmountFlags::DETACH).context("leave the old root")?;
 
     folder::fill(&exe, modules.as_deref())?;
     if modules.is_some() {
-        // ipvsadm calls modprobe itself, and so do others.
+        // The reference starts modprobe by itself, and so do other programs.
         install(folder::path(MODPROBE), "/usr/sbin/modprobe")?;
     }
     fs::create_dir(WORK)?;

@@ -1,9 +1,12 @@
-//! Which kernel the tests run on, and where it is found.
+//! Finds the kernel that the tests run on.
 //!
-//! `IPVS_KERNEL` says it: `6.1` (the default), `6.12` or `7.2`, each the user-mode-linux package of one Debian suite;
-//! the path of a `linux` program of your own (its modules at `IPVS_KERNEL_MODULES`, or `../lib/uml/modules/RELEASE`
-//! beside it); or `host`, the machine's own kernel. A program on PATH is taken when it is of the wanted series; any
-//! other is fetched ([`crate::host::provision`]).
+//! `IPVS_KERNEL` selects it:
+//!
+//! | value | kernel |
+//! |---|---|
+//! | `6.1` (default), `6.12`, `7.2` | the user-mode-linux package of one Debian suite: a `linux.uml` on PATH of that series, or else a fetched one ([`crate::host::provision`]) |
+//! | a path | your own user-mode-linux program; its modules are in `IPVS_KERNEL_MODULES`, or in `../lib/uml/modules/RELEASE` relative to its folder |
+//! | `host` | the machine's own kernel |
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,8 +16,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::host::provision::{self, loader, xstate};
 use crate::host::qemu::Cloud;
 
-/// A kernel series and the Debian suite that has it. Suites move on: the label stays, and the kernel is asked what
-/// release it is.
+/// A kernel series and the Debian suite that has it. A suite may get a newer series later; `--version` of the program
+/// gives the actual release.
 #[derive(Clone, Copy, Debug)]
 struct Series {
     label: &'static str,
@@ -34,30 +37,30 @@ pub enum Kernel {
     Program(Program),
     /// Debian's cloud kernel under QEMU.
     Cloud(Cloud),
-    /// The kernel this machine runs.
+    /// The machine's own kernel.
     Host,
 }
 
 /// A user-mode-linux program that runs on this machine.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// `6.1`, or the path it was asked for by.
+    /// The value of `IPVS_KERNEL`.
     pub label: String,
-    /// What it calls itself.
+    /// The release that `--version` prints.
     pub release: String,
     program: PathBuf,
     modules: PathBuf,
-    /// The folder of its own C library, where the machine's is too old.
+    /// The folder of a C library for it, if the machine's is too old.
     library: Option<PathBuf>,
 }
 
 impl Kernel {
-    /// The kernel that `IPVS_KERNEL` asks for; fetched when it is not there, which takes some seconds, once.
+    /// Finds the kernel of `IPVS_KERNEL`. Fetches it if it is not on this machine, which takes some seconds.
     pub fn find() -> Result<Kernel> {
         Kernel::wanted(&std::env::var("IPVS_KERNEL").unwrap_or_default())
     }
 
-    /// The kernel that a value of `IPVS_KERNEL` asks for.
+    /// Finds the kernel of a value of `IPVS_KERNEL`.
     pub fn wanted(wish: &str) -> Result<Kernel> {
         match wish {
             "host" => Ok(Kernel::Host),
@@ -69,7 +72,7 @@ impl Kernel {
                 let label = if label.is_empty() { SERIES[0].label } else { label };
                 let Some(series) = SERIES.iter().find(|series| series.label == label) else {
                     bail!(
-                        "IPVS_KERNEL={label}: known are 6.1, 6.12, 7.2, host, and the path of a user-mode-linux program"
+                        "IPVS_KERNEL={label}: must be 6.1, 6.12, 7.2, host, or the path of a user-mode-linux program"
                     );
                 };
                 Program::of_series(*series).map(Kernel::Program).map_err(|error| no_kernel(*series, &error))
@@ -77,7 +80,7 @@ impl Kernel {
         }
     }
 
-    /// The user-mode-linux program at a path, and where its modules are if they are not beside it.
+    /// Returns the user-mode-linux program at a path. Without `modules`, they are in `../lib/uml/modules/RELEASE`.
     pub fn at_path(program: &Path, modules: Option<&Path>) -> Result<Kernel> {
         let label = program.display().to_string();
         let program = std::path::absolute(program)?;
@@ -88,12 +91,12 @@ impl Kernel {
             None => beside.join("lib/uml/modules").join(&release),
         };
         if !modules.join("modules.dep").exists() {
-            bail!("no modules.dep in {}: say in IPVS_KERNEL_MODULES where the modules are", modules.display());
+            bail!("no modules.dep in {}: set IPVS_KERNEL_MODULES to the folder of the modules", modules.display());
         }
         Ok(Kernel::Program(Program { label, release, program, modules, library: None }))
     }
 
-    /// The folder, in the guest, with its modules and their modules.dep; those of the machine's own kernel are its own affair.
+    /// Returns the folder of its modules and modules.dep in the guest; `None` for the machine's own kernel.
     pub fn modules(&self) -> Option<PathBuf> {
         match self {
             Kernel::Program(program) => Some(program.modules.clone()),
@@ -104,7 +107,7 @@ impl Kernel {
 }
 
 impl Program {
-    /// A command that starts this kernel; only its arguments are missing.
+    /// Returns a command that starts this kernel, without arguments.
     pub fn command(&self) -> Result<Command> {
         let mut command = command(&self.program, self.library.as_deref());
         if let Some(library) = xstate::preload()? {
@@ -128,7 +131,7 @@ impl Program {
         Ok(Program { label: series.label.to_owned(), release, program, modules, library })
     }
 
-    /// The kernel that Debian's package puts on PATH, if it is of this series and has its modules.
+    /// Returns the kernel of the installed package, if it is of this series and its modules are there.
     fn installed(series: Series) -> Option<Program> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).chain([PathBuf::from("/usr/bin")]).find_map(|folder| {
@@ -150,7 +153,7 @@ impl Program {
 fn command(program: &Path, library: Option<&Path>) -> Command {
     let mut command = Command::new(program);
     if let Some(folder) = library {
-        // See provision/loader.rs: its interpreter is looked for in the working directory.
+        // The kernel looks for its dynamic loader in the working directory: see provision/loader.rs.
         command.current_dir(folder).env("LD_LIBRARY_PATH", folder);
     }
     command
@@ -171,14 +174,14 @@ fn release(program: &Path, library: Option<&Path>) -> Result<String> {
 
 fn no_kernel(series: Series, why: &anyhow::Error) -> anyhow::Error {
     anyhow!(
-        "no kernel {}: {why:#}.\nThese tests run on a user-mode-linux kernel. Debian's is fetched, without root, where \
-         apt-get and dpkg are and a mirror of Debian is among the sources. Elsewhere give IPVS_KERNEL=/path/to/linux (and \
-         IPVS_KERNEL_MODULES), or, as root on a machine with IPVS, IPVS_KERNEL=host.",
+        "no kernel {}: {why:#}.\nThese tests run on a user-mode-linux kernel. On a machine with apt-get, dpkg and a mirror \
+         of Debian among its sources, Debian's is fetched, without root. Otherwise set IPVS_KERNEL=/path/to/linux (and \
+         IPVS_KERNEL_MODULES); or, as root on a machine with IPVS, IPVS_KERNEL=host.",
         series.label
     )
 }
 
-/// The series of the kernel this process runs on, such as `(6, 1)`: for tests of what only some kernels do.
+/// Returns the series of the kernel that runs this process, such as `(6, 1)`, for tests that depend on it.
 pub fn running() -> (u32, u32) {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split(|byte: char| !byte.is_ascii_digit()).map_while(|number| number.parse().ok());

@@ -1,4 +1,4 @@
-//! What runs on the machine that the tests are started on: it fetches kernels and programs, and boots guests.
+//! The host: fetches kernels and programs, and boots guests.
 
 pub mod kernel;
 pub mod pool;

@@ -1,9 +1,9 @@
-//! A few guests for many tests.
+//! A few guests that many tests share.
 //!
-//! Guests are started when a test asks for one and none is free, two at most (`IPVS_GUESTS`), and used again and
-//! again. One that died is dropped, and its test begins anew in another: now and then a kernel dies of what tests before
-//! have left it with. Who kills two has failed. When a guest does not come up at all, the first
-//! test says why and the others only refer to it.
+//! A guest is booted when a test needs one and none is idle, up to two (`IPVS_GUESTS`), and then used for test after test.
+//! If a guest dies, its test runs once more in another guest, because now and then a kernel dies of something that
+//! earlier tests did. A test fails if two guests die during it. If a guest cannot be booted, the first test reports the
+//! reason, and all others refer to that.
 
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::host::uml::{Boot, Guest};
 
 const SAID: &str = "no guest: the first test that wanted one says why";
 
-/// The guests of this process.
+/// The guests of a process.
 pub struct Pool {
     size: usize,
     show: bool,
@@ -23,34 +23,34 @@ pub struct Pool {
     kernel: OnceLock<Result<Kernel, String>>,
     state: Mutex<State>,
     freed: Condvar,
-    /// It was said which kernel it is.
+    /// Runs when the kernel's release is printed, once.
     told: Once,
 }
 
 #[derive(Debug, Default)]
 struct State {
     idle: Vec<Guest>,
-    /// Guests in the hands of tests, and those being started.
+    /// The number of guests that run a test or are being booted.
     out: usize,
-    /// A reason was given already why there is no guest.
+    /// Whether a test has already reported why no guest could be booted.
     broken: bool,
 }
 
-/// Why a test did not pass: the report.
+/// Why a test did not pass, with the report.
 enum Failure {
     Test(String),
-    /// The guest did not live to its end.
+    /// The guest died during the test.
     Dead(String),
 }
 
 impl Pool {
-    /// Two guests at most, or what `IPVS_GUESTS` says. None is started yet.
+    /// Makes a pool of at most `IPVS_GUESTS` guests [default: 2, or 1 on one processor]. None is booted yet.
     pub fn of_usual_size() -> Pool {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Pool::of_size(number("IPVS_GUESTS").map_or(cores.min(2), |guests| guests.max(1) as usize))
     }
 
-    /// So many guests at most.
+    /// Makes a pool of at most `size` guests.
     pub fn of_size(size: usize) -> Pool {
         let find = Box::new(Kernel::find);
         Pool {
@@ -64,30 +64,30 @@ impl Pool {
         }
     }
 
-    /// On this kernel, whatever `IPVS_KERNEL` says.
+    /// Sets the kernel, in place of that of `IPVS_KERNEL`.
     pub fn with_kernel(self, kernel: Kernel) -> Pool {
         Pool { kernel: Ok(kernel).into(), ..self }
     }
 
-    /// On the kernel that this finds when the first guest is wanted.
+    /// Sets the function that finds the kernel when the first guest is booted.
     pub fn finding(self, find: impl Fn() -> anyhow::Result<Kernel> + Send + Sync + 'static) -> Pool {
         Pool { find: Box::new(find), ..self }
     }
 
-    /// Prints the output of tests that pass, too.
+    /// Sets whether the output of tests that pass is printed.
     pub fn showing(self, show: bool) -> Pool {
         Pool { show, ..self }
     }
 
-    /// How many tests can run at a time.
+    /// Returns the maximum number of guests.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// Runs one test in a guest; the error is the report of its failure.
+    /// Runs a test in a guest. The error is the report of its failure.
     pub fn run(&self, test: &Test) -> Result<(), String> {
         match self.attempt(test) {
-            Err(Failure::Dead(report)) => eprintln!("{}: {report}once more, in another guest", test.name),
+            Err(Failure::Dead(report)) => eprintln!("{}: {report}it runs once more, in another guest", test.name),
             Err(Failure::Test(report)) => return Err(report),
             Ok(()) => return Ok(()),
         }
@@ -118,7 +118,7 @@ impl Pool {
         }
     }
 
-    /// Ends the guests that no test holds.
+    /// Ends the idle guests.
     pub fn close(&self) {
         self.lock().idle.clear();
     }
@@ -179,7 +179,7 @@ impl Pool {
 fn verdict(end: End, output: String, kernel_said: &str, seconds: u64) -> Result<String, String> {
     let what = match end {
         End::Exit(0) => return Ok(output),
-        // The panic message says it all.
+        // The panic message is in the output.
         End::Exit(101) => String::new(),
         End::Exit(code) => format!("exit status: {code}"),
         End::Signal(number) => format!("signal: {number}"),
@@ -187,7 +187,7 @@ fn verdict(end: End, output: String, kernel_said: &str, seconds: u64) -> Result<
     };
     let mut report = report(output, &what);
     if !kernel_said.is_empty() {
-        report += &format!("the kernel said meanwhile:\n{kernel_said}");
+        report += &format!("the kernel log during this test:\n{kernel_said}");
     }
     Err(report)
 }

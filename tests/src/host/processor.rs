@@ -1,14 +1,14 @@
-//! A processor for each guest.
+//! Assigns a processor to each guest.
 //!
-//! With each system call a process of user-mode-linux and its kernel hand over to each other. From one processor to another
-//! that takes up to seven times as long, the longer the less the machine has to do.
+//! With each system call, a process of user-mode-linux and its kernel switch to each other. Between two processors that
+//! takes up to seven times as long, most on an idle machine.
 
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Result;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// The processors of the guests that run.
+/// The processors of the running guests, one entry for each guest.
 static TAKEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 
 /// A guest's processor, until this is dropped.
@@ -16,7 +16,7 @@ static TAKEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 pub struct Processor(usize);
 
 impl Processor {
-    /// Of those that this thread may use, the one that the fewest guests are on.
+    /// Takes the processor with the fewest guests, among those that this thread may use.
     pub fn take() -> Result<Processor> {
         let allowed = sched_getaffinity(None)?;
         let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -27,7 +27,7 @@ impl Processor {
         Ok(Processor(processor))
     }
 
-    /// Does something on it. A process that is started meanwhile stays there.
+    /// Runs a function on this processor. Processes that it starts stay there.
     pub fn stay<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         let all = sched_getaffinity(None)?;
         let mut this = CpuSet::new();

@@ -1,4 +1,4 @@
-//! The reference: Debian's ipvsadm 1.31, unpacked beside the tests with the libraries it wants.
+//! The reference: Debian's ipvsadm 1.31 with its libraries, unpacked and not installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,8 +12,9 @@ use crate::host::provision;
 
 const PACKAGES: [&str; 4] = ["ipvsadm", "libnl-3-200", "libnl-genl-3-200", "libpopt0"];
 
-/// How the host program tells the guest, which has no network, where the reference is.
+/// Variable that names the folder of the reference in the guest. The guest has no network to fetch it.
 const FOUND: &str = "IPVS_REFERENCE";
+/// Variable that has the reason why there is no reference.
 const MISSING: &str = "IPVS_REFERENCE_MISSING";
 
 /// Debian's ipvsadm with its two scripts.
@@ -21,17 +22,17 @@ const MISSING: &str = "IPVS_REFERENCE_MISSING";
 pub struct Ipvsadm {
     /// The folder with `ipvsadm`, `ipvsadm-save` and `ipvsadm-restore`.
     pub dir: PathBuf,
-    /// Value of `LD_LIBRARY_PATH` it runs with.
+    /// The value of `LD_LIBRARY_PATH` that it needs.
     pub library_path: String,
 }
 
 impl Ipvsadm {
-    /// The reference. A test that wants it fails here when it could not be fetched.
+    /// Returns the reference. Panics if it could not be fetched.
     #[track_caller]
     pub fn get() -> Ipvsadm {
         let found = match std::env::var(FOUND) {
             Ok(root) => Ok(PathBuf::from(root)),
-            Err(_) => Err(std::env::var(MISSING).unwrap_or_else(|_| "nobody looked for it".to_owned())),
+            Err(_) => Err(std::env::var(MISSING).unwrap_or_else(|_| "IPVS_REFERENCE is not set".to_owned())),
         };
         let root = found.unwrap_or_else(|why| panic!("no reference ipvsadm: {why}"));
         Ipvsadm::in_folder(&root).unwrap_or_else(|error| panic!("{error:#}"))
@@ -46,7 +47,7 @@ impl Ipvsadm {
         })
     }
 
-    /// A command that starts `ipvsadm` (the scripts start what is installed at /sbin: see [`Ipvsadm::install`]).
+    /// Returns a command that runs `ipvsadm`. For its scripts, which run /sbin/ipvsadm, see [`Ipvsadm::install`].
     pub fn command(&self) -> Command {
         let mut command = Command::new(self.dir.join("ipvsadm"));
         command.env("LD_LIBRARY_PATH", &self.library_path);
@@ -60,7 +61,7 @@ impl Ipvsadm {
         ran.unwrap_or_else(|error| panic!("# ipvsadm {line}\n{error:#}"))
     }
 
-    /// Puts the program, its scripts and libraries where any program of this test finds them.
+    /// Installs the program, its scripts and its libraries in the root directory of this test.
     pub fn install(&self) -> Result<()> {
         for program in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
             install(self.dir.join(program), Path::new("/usr/sbin").join(program))?;
@@ -82,7 +83,7 @@ fn libraries(root: &Path) -> [PathBuf; 2] {
     ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|dir| root.join(dir))
 }
 
-/// All files of the reference, for a guest that sees nothing of this machine but what it is given.
+/// Returns all files of the reference, for a guest with a file system of its own.
 pub fn files() -> Result<Vec<PathBuf>> {
     let reference = Ipvsadm::in_folder(&provision::unpacked("bookworm", "ipvsadm", &PACKAGES)?)?;
     let mut files = vec![reference.dir.join("ipvsadm")];
@@ -92,7 +93,7 @@ pub fn files() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What a guest is told about the reference; fetched at the first call.
+/// Returns the variable about the reference for a guest. The first call fetches the reference.
 pub(crate) fn announcement() -> (String, String) {
     static ONCE: OnceLock<(String, String)> = OnceLock::new();
     let look = || match provision::unpacked("bookworm", "ipvsadm", &PACKAGES) {

@@ -1,8 +1,9 @@
-//! A guest, from outside: boots, runs jobs, says how it died.
+//! Boots a guest and runs jobs in it; if the guest dies, the error has the end of its log.
 //!
-//! The guest's root is this machine's file system, mounted read-only through hostfs; its process 1 is this very
-//! executable ([`crate::guest`]); its first serial line is its stdin and stdout ([`crate::guest::protocol`]); its kernel log goes
-//! into a file. It turns itself off when the line closes, so none outlives its host program, even one that was killed.
+//! The root of the guest is this machine's file system, mounted read-only through hostfs. Process 1 is this executable
+//! ([`crate::guest`]). The first serial line is standard input and output of the kernel program
+//! ([`crate::guest::protocol`]); the kernel log goes to a file. The guest powers off when the line closes, so it never
+//! outlives the host program, even if that is killed.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -24,21 +25,21 @@ use crate::host::processor::Processor;
 use crate::host::qemu::Lifeline;
 use crate::host::reference;
 
-/// A guest comes up in a second; a machine that needs longer than this is not usable.
+/// Time limit for booting, which takes about a second.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
-/// One whose processor is emulated, in some.
+/// Time limit for booting on an emulated processor, which takes some seconds.
 const EMULATED_BOOT_LIMIT: Duration = Duration::from_secs(240);
-/// What the guest may take, beyond a test's own limit, to say that the test is over.
+/// Time beyond a test's own limit within which the guest must report the end of the test.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// What a guest is started with.
+/// The options of a guest.
 #[derive(Debug, Default)]
 pub struct Boot {
     /// A terminal that becomes /dev/tty1 in the guest.
     pub terminal: Option<OwnedFd>,
-    /// Whether jobs will want the reference ipvsadm: it is fetched then.
+    /// Whether jobs need the reference; it is fetched if it is not on this machine.
     pub reference: bool,
-    /// More variables for the environment of jobs.
+    /// Additional environment variables of jobs.
     pub extra: Vec<(&'static str, String)>,
 }
 
@@ -46,18 +47,18 @@ pub struct Boot {
 #[derive(Debug)]
 pub struct Guest {
     process: Child,
-    /// `None` once it was closed.
+    /// `None` after it was closed.
     line: Option<Line>,
-    /// Of a guest that would outlive this process.
+    /// Ends a guest under QEMU together with this process.
     lifeline: Option<Lifeline>,
     log: File,
     release: String,
-    /// Its own, of a guest that is slow without.
+    /// The processor of a user-mode-linux guest.
     _processor: Option<Processor>,
 }
 
 impl Guest {
-    /// Starts a guest and waits until it can run jobs. The error tells the kernel's last words.
+    /// Boots a guest and waits until it can run jobs. The error has the end of the kernel log.
     pub fn boot(kernel: &Kernel, boot: &Boot) -> Result<Guest> {
         let folder = Folder::new()?;
         let log = File::create(folder.path.join("log"))?;
@@ -72,7 +73,7 @@ impl Guest {
             }
         };
         if boot.terminal.is_none() {
-            // A group of its own can be ended as a whole; a guest with a terminal has to stay in the foreground.
+            // A process group can be killed as a whole. A guest with a terminal must stay in the foreground group.
             command.process_group(0);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
@@ -89,7 +90,7 @@ impl Guest {
         match guest.greet(kernel, boot, &exe) {
             Ok(release) => {
                 guest.release = release;
-                // Nothing reads the folder any more: gone now, it cannot be left behind.
+                // The guest no longer needs the folder; removed now, it cannot be left behind.
                 drop(folder);
                 let _ = guest.log_since_last_job();
                 Ok(guest)
@@ -102,47 +103,48 @@ impl Guest {
         let limit = if matches!(kernel, Kernel::Cloud(_)) { EMULATED_BOOT_LIMIT } else { BOOT_LIMIT };
         let soon = Instant::now() + limit;
         let line = self.line.as_mut().expect("open from the start");
-        // A serial line that starts as a terminal may put blanks or echoes before the first words.
-        while !line.hear(soon).context("no word from process 1")?.ends_with(HELLO) {}
-        line.say(&format!("set exe {}", exe.display()))?;
+        // The line starts as a terminal, which may send blanks or echoes before the first message.
+        while !line.receive(soon).context("no message from process 1")?.ends_with(HELLO) {}
+        line.send(&format!("set exe {}", exe.display()))?;
         if let Some(modules) = kernel.modules() {
-            line.say(&format!("set modules {}", modules.display()))?;
+            line.send(&format!("set modules {}", modules.display()))?;
         }
         for (name, value) in environment(boot) {
             let words = format!("set {name} {}", value.replace('\n', "\\n"));
-            // A terminal line holds 4096 bytes, and drops what is beyond.
-            ensure!(words.len() < 4000, "{name} is too long to be passed to the guest");
-            line.say(&words)?;
+            // A terminal drops the part of a line beyond 4096 bytes. termios(3), MAX_CANON
+            ensure!(words.len() < 4000, "the value of {name} is too long for the guest");
+            line.send(&words)?;
         }
-        line.say("go")?;
-        let answer = line.hear(soon).context("process 1 stays silent")?;
+        line.send("go")?;
+        let answer = line.receive(soon).context("no reply from process 1")?;
         match answer.split_once(' ') {
             Some(("ready", release)) => Ok(release.to_owned()),
             _ => bail!("{}", answer.strip_prefix("failed ").unwrap_or(&answer)),
         }
     }
 
-    /// What the kernel calls itself.
+    /// Returns the release of the guest's kernel.
     pub fn release(&self) -> &str {
         &self.release
     }
 
-    /// Runs a job of this executable in the guest; `output` gets what it prints, as it comes. The error says how the
-    /// guest died; it is of no use then.
+    /// Runs a job of this executable in the guest. `output` gets its output piece by piece.
+    ///
+    /// An error means that the guest has died; it cannot be used any more.
     pub fn run(&mut self, job: &str, limit: Duration, mut output: impl FnMut(&[u8])) -> Result<End> {
         let deadline = Instant::now() + limit + GRACE;
         let mut hear = || -> Result<End> {
             let line = self.line.as_mut().context("it was closed")?;
-            line.say(&format!("run {} {job}", limit.as_secs()))?;
+            line.send(&format!("run {} {job}", limit.as_secs()))?;
             loop {
-                let words = line.hear(deadline)?;
+                let words = line.receive(deadline)?;
                 match words.split_once(' ') {
                     Some(("out", length)) => {
                         let length = length.parse().with_context(|| words.clone())?;
-                        output(&line.hear_bytes(length, deadline)?);
+                        output(&line.receive_bytes(length, deadline)?);
                     }
                     Some(("end", end)) => return End::parse(end).with_context(|| words.clone()),
-                    _ => bail!("process 1 said: {words}"),
+                    _ => bail!("unknown message from process 1: {words}"),
                 }
             }
         };
@@ -152,25 +154,25 @@ impl Guest {
         })
     }
 
-    /// What the kernel logged since this was asked last; it is told to be quiet, so these are warnings and worse.
+    /// Returns the kernel log since the last call: warnings and errors, since the kernel runs with `quiet`.
     pub fn log_since_last_job(&mut self) -> String {
         let mut text = Vec::new();
         let _ = self.log.read_to_end(&mut text);
         String::from_utf8_lossy(&text).replace('\r', "")
     }
 
-    /// Ends the guest; its last words.
+    /// Ends the guest. Returns an error with its exit status and the end of its log.
     fn obituary(&mut self, what: &str) -> anyhow::Error {
-        // One that is dying may not be dead yet, and its exit status is worth a moment.
+        // It may still be about to exit, and the exit status helps.
         let status = self.end(Duration::from_secs(1));
         let _ = self.log.seek(SeekFrom::Start(0));
         let log = self.log_since_last_job();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(60)..].join("\n  ");
-        anyhow!("{what}; {status}. Its last words:\n  {last}")
+        anyhow!("{what}; {status}. The end of its log:\n  {last}")
     }
 
-    /// Closes the line and waits; a guest that is still there after `patience` is killed.
+    /// Closes the line and waits. Kills the guest if it still runs after `patience`. Returns the exit status.
     fn end(&mut self, patience: Duration) -> String {
         self.line = None;
         self.lifeline = None;
@@ -187,7 +189,7 @@ impl Guest {
             let _ = self.process.kill();
         }
         let _ = self.process.wait();
-        "it was killed".to_owned()
+        "it had to be killed".to_owned()
     }
 }
 
@@ -199,9 +201,9 @@ impl Drop for Guest {
     }
 }
 
-/// What the guest is told of this process's environment, and where the reference stands.
+/// Returns the environment variables that are passed to the guest.
 fn environment(boot: &Boot) -> Vec<(String, String)> {
-    // Not RUST_BACKTRACE: to look up the names takes a guest three seconds, and a panic's place is told without.
+    // Not RUST_BACKTRACE: resolving symbols takes 3 s in a guest, and a panic prints its location without it.
     let passed = |name: &str| name.starts_with("IPVS") || name.starts_with("PROPTEST_");
     let extra = boot.extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
     let reference = boot.reference.then(reference::announcement);
@@ -217,21 +219,21 @@ fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Res
     let mut command = program.command()?;
     command.args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet", "panic=-1"]);
     command.args(["con=null", "con0=null,fd:2", "ssl=null", "ssl0=fd:0,fd:1"]);
-    // The kernel would try out checksum routines for disk arrays, for two thirds of the time it boots.
+    // Benchmarks of RAID checksum functions, which take two thirds of the time to boot.
     command.arg("initcall_blacklist=raid6_select_algo,raid6_init,calibrate_xor_blocks");
     command.arg(format!("mem={memory}"));
     command.arg(format!("init={}", init.display()));
-    // Which tests there are depends on these, and process 1 lists them before it is told anything: what the kernel does
-    // not know becomes the environment of its first process.
+    // The list of tests depends on these, and process 1 makes it before it receives any settings. The kernel passes
+    // parameters that it does not know to process 1 as environment variables.
     for name in ["IPVS_SEED", "IPVS_LINES"] {
         if let Some(number) = std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok()) {
             command.arg(format!("{name}={number}"));
         }
     }
-    // Without a folder of its own UML looks for $HOME, and dies where there is none.
+    // Without uml_dir UML uses $HOME, and exits if that is not set.
     command.arg(format!("uml_dir={}/", folder.display())).arg("umid=guest");
     if let Some(terminal) = &boot.terminal {
-        // Inherited: whoever made it left it open across exec.
+        // The descriptor has no CLOEXEC, so the guest inherits it.
         command.arg(format!("con1=fd:{}", terminal.as_raw_fd()));
     }
     if !shared_memory_fits() {
@@ -240,14 +242,14 @@ fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Res
     Ok(command)
 }
 
-/// The guest's memory is a file, in /dev/shm if nothing else is said; containers often have a tiny one.
+/// Whether /dev/shm has room for the guest's memory, which is a file there by default. In containers it is often small.
 fn shared_memory_fits() -> bool {
     rustix::fs::statvfs("/dev/shm").is_ok_and(|shm| {
         shm.f_bavail * shm.f_frsize >= 1 << 30 && !shm.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC)
     })
 }
 
-/// A temporary folder of this process alone.
+/// A temporary folder that only this user can read.
 struct Folder {
     path: PathBuf,
 }

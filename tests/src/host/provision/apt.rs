@@ -1,5 +1,5 @@
-//! A private apt: its own sources, lists and cache, and none of the system's hooks; only the mirror, the keys and the
-//! way to the network (proxies, time-outs, …) are the system's.
+//! Runs apt with its own sources, lists and cache, and without the system's hooks. Mirror, keys and network settings
+//! (proxies, timeouts, …) are the system's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use super::sources::{self, Mirror};
 use crate::command::run_command;
 
-/// For one call of apt-get; a package list has 10 MB, the biggest package 40 MB.
+/// Time limit for one call of apt-get. A package list has 10 MB, the biggest package 40 MB.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Downloads packages of a suite, without what they depend on, and unpacks all of them into `folder`.
+/// Downloads packages of a suite, without dependencies, and unpacks them into `folder`.
 pub fn fetch_and_unpack(suite: &str, packages: &[&str], folder: &Path) -> Result<()> {
     fetch(suite, &packages.join(", "), folder, |_| Ok(packages.iter().map(|&name| name.to_owned()).collect()))
 }
 
-/// Downloads and unpacks the package that another one depends on.
+/// Downloads the first dependency of a package and unpacks it into `folder`.
 pub fn fetch_and_unpack_dependency(suite: &str, package: &str, folder: &Path) -> Result<()> {
     fetch(suite, package, folder, |apt| {
         // `  Depends: linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2)`
@@ -29,7 +29,7 @@ pub fn fetch_and_unpack_dependency(suite: &str, package: &str, folder: &Path) ->
     })
 }
 
-/// A private apt with its lists up to date.
+/// The configuration and the download folder of one run.
 struct Apt {
     settings: PathBuf,
     archives: PathBuf,
@@ -48,13 +48,16 @@ fn fetch(suite: &str, what: &str, folder: &Path, names: impl Fn(&Apt) -> Result<
         Command::new(program)
             .arg("--version")
             .output()
-            .map_err(|_| anyhow!("{program} is not on this machine, so nothing can be fetched from Debian"))?;
+            .map_err(|_| anyhow!("{program} not found: it is needed to fetch packages from Debian"))?;
     }
     let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
-    ensure!(architecture.trim() == "amd64", "user-mode-linux is there for amd64 only, and this is {architecture}");
+    ensure!(
+        architecture.trim() == "amd64",
+        "Debian has user-mode-linux for amd64 only, and this machine is {architecture}"
+    );
     let mirrors = sources::mirrors(Path::new("/etc/apt"));
-    ensure!(!mirrors.is_empty(), "no mirror of Debian in /etc/apt/sources.list or /etc/apt/sources.list.d");
-    eprintln!("fetching {what} from Debian {suite}, once");
+    ensure!(!mirrors.is_empty(), "no mirror of Debian in /etc/apt/sources.list and /etc/apt/sources.list.d");
+    eprintln!("fetching {what} from Debian {suite} (only this time)");
     let mut errors = Vec::new();
     for mirror in mirrors {
         match download(suite, &names, &mirror, folder) {
@@ -94,7 +97,7 @@ fn unpack(archives: &[PathBuf], folder: &Path) -> Result<()> {
     for archive in archives {
         output(Command::new("dpkg").arg("-x").arg(archive).arg(folder))?;
     }
-    // The lists and archives are as big as what was unpacked, and old tomorrow.
+    // Lists and archives are as big as the unpacked files, and soon outdated.
     fs::remove_dir_all(folder.join("apt"))?;
     Ok(())
 }
@@ -105,8 +108,8 @@ fn source(suite: &str, mirror: &Mirror) -> String {
     format!("Types: deb\nURIs: {uris}\nSuites: {suite}\nComponents: main\nArchitectures: amd64\n{signed_by}")
 }
 
-/// A configuration read in place of the system's, whose hooks would clean caches and refresh catalogues; of the system's
-/// it keeps how to reach the network.
+/// Returns a configuration that replaces the system's, whose hooks would clean caches and refresh catalogues. It keeps
+/// the system's network settings.
 fn configuration(state: &Path) -> Result<String> {
     let system = output(Command::new("apt-config").args(["dump", "Acquire"]))?;
     let unwanted = ["Acquire::IndexTargets", "Acquire::Languages", "Acquire::Changelogs"];

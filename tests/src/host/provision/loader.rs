@@ -1,8 +1,8 @@
-//! Runs a kernel program that wants a newer C library than the machine has.
+//! Prepares a kernel program that needs a newer C library than the machine has.
 //!
-//! The suite's own libc6 is unpacked, and a copy of the program is made that asks for its dynamic loader by a relative
-//! name: it is started with the library's folder as working directory. The name is shorter than the absolute one, so it
-//! is written in its place and no tool for ELF files is needed.
+//! It unpacks libc6 of the suite, and makes a copy of the program that names its dynamic loader by a relative path. The
+//! copy must run in the folder of the library. The relative path is shorter than the absolute one and replaces it in
+//! place, so no tool for ELF files is needed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,12 +12,12 @@ use anyhow::{Context, Result, bail};
 
 const LOADER: &str = "ld-linux-x86-64.so.2";
 
-/// A folder with a copy of the program, as `linux.uml`, and the C library it runs with.
+/// Returns a folder with a copy of the program, `linux.uml`, and its C library.
 pub fn with_own_library(suite: &str, program: &Path) -> Result<PathBuf> {
     let libc = super::unpacked(suite, "libc6", &["libc6"])?;
     super::complete(suite, "linux-with-library", |folder| {
         for file in [LOADER, "libc.so.6"] {
-            // trixie has them under /usr, older suites not.
+            // In trixie they are in /usr, in older suites not.
             let found = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
                 .map(|place| libc.join(place).join(file))
                 .into_iter()

@@ -1,8 +1,7 @@
-//! Gets what the laboratory needs from Debian, without root and without touching the system's own packages.
+//! Fetches packages from Debian, without root and without changes to the installed packages.
 //!
-//! All of it lands in `target/ipvs-lab` (`IPVS_LAB` names another folder), unpacked, not installed, and stays there;
-//! delete the folder to start afresh. A lock keeps test binaries that run side by side from doing it twice, and a folder
-//! appears under its name only when it is complete.
+//! They are unpacked in `target/ipvs-lab` (or `IPVS_LAB`) and stay there; delete the folder to fetch them again. A lock
+//! prevents two test binaries from fetching the same. A folder gets its name when it is complete.
 
 pub mod apt;
 pub mod loader;
@@ -16,20 +15,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::fs::FlockOperation;
 
-/// Somebody else fetches 40 MB meanwhile.
+/// Time limit for the lock, while another process fetches up to 40 MB.
 const LOCK_LIMIT: Duration = Duration::from_secs(600);
 
-/// The folder that holds the unpacked packages, fetched and unpacked together as `name` if that was not done yet.
+/// Returns the folder `name` with some packages unpacked in it. Fetches them if it does not exist.
 pub fn unpacked(suite: &str, name: &str, packages: &[&str]) -> Result<PathBuf> {
     complete(suite, name, |folder| apt::fetch_and_unpack(suite, packages, folder))
 }
 
-/// The same for the one package that another stands for: `linux-image-cloud-amd64` is empty, and depends on the newest.
+/// Does the same for the dependency of a metapackage: `linux-image-cloud-amd64` is empty and depends on the newest kernel.
 pub fn unpacked_dependency(suite: &str, package: &str) -> Result<PathBuf> {
     complete(suite, package, |folder| apt::fetch_and_unpack_dependency(suite, package, folder))
 }
 
-/// The folder `SUITE/NAME`, made by `fill` in one piece: it either has all its contents or is not there.
+/// Returns the folder `SUITE/NAME`. If it does not exist, `fill` makes its contents; it then appears at once.
 pub fn complete(suite: &str, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let parent = folder()?.join(suite);
     let done = parent.join(name);
@@ -41,8 +40,8 @@ pub fn complete(suite: &str, name: &str, fill: impl FnOnce(&Path) -> Result<()>)
     if done.exists() {
         return Ok(done);
     }
-    // Under the lock: what is found here was left by somebody who did not finish. (Not under one name for all: programs
-    // that somebody started may still be writing.)
+    // Left by a process that did not finish, since this one has the lock. The name has a process id, because children of
+    // that process may still write.
     let half = parent.join(format!("{name}.half-{}", std::process::id()));
     for entry in fs::read_dir(&parent)?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(&format!("{name}.half-")) {
@@ -55,7 +54,7 @@ pub fn complete(suite: &str, name: &str, fill: impl FnOnce(&Path) -> Result<()>)
     Ok(done)
 }
 
-/// Where everything fetched is kept.
+/// Returns the folder for everything that is fetched.
 pub fn folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("IPVS_LAB") {
         return Ok(std::path::absolute(folder)?);
@@ -68,15 +67,15 @@ pub fn folder() -> Result<PathBuf> {
     Ok(std::path::absolute(base.join("ipvs-lab"))?)
 }
 
-/// Cargo's target folder, in which a test binary stands.
+/// Returns cargo's target folder, in which this executable is.
 pub fn target() -> Result<Option<PathBuf>> {
-    // Cargo marks it; by the first of these only if it has made it.
+    // Cargo writes both, but the first only if it has made the folder itself.
     let is_target = |folder: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|mark| folder.join(mark).exists());
     let target = std::env::current_exe()?.ancestors().find(is_target).map(Path::to_owned);
     Ok(target.or_else(|| std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from)))
 }
 
-/// Holds the lock until dropped; the kernel gives it back when its holder dies.
+/// Takes a lock, which is held until the file is dropped or the process ends.
 fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| path.display().to_string())?;
     let deadline = Instant::now() + LOCK_LIMIT;

@@ -1,16 +1,16 @@
-//! Reads from the system's own apt sources which Debian mirror it uses, and what key that mirror is trusted by.
+//! Reads Debian's mirrors, and the keys that sign them, from the system's apt sources.
 //!
 //! `apt-get indextargets` lists the mirrors, but not the option `Signed-By` (apt 2.6).
 
 use std::fs;
 use std::path::Path;
 
-/// A mirror of Debian, in the words of a `.sources` file.
+/// A mirror of Debian, as fields of a `.sources` file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// Value of the field `URIs`.
+    /// The field `URIs`.
     pub uris: String,
-    /// Value of the field `Signed-By`, if there was one: a path, or a whole key on lines of its own.
+    /// The field `Signed-By`, if present: a path, or a key of several lines.
     pub signed_by: Option<String>,
 }
 
@@ -23,7 +23,7 @@ struct Entry {
     signed_by: Option<String>,
 }
 
-/// What Debian calls its suites. Other archives use some of these names too: see [`mirrors`].
+/// Debian's suites. Other archives use some of these names, too: see [`mirrors`].
 const SUITES: [&str; 13] = [
     "stable",
     "oldstable",
@@ -40,8 +40,8 @@ const SUITES: [&str; 13] = [
     "buster",
 ];
 
-/// The mirrors that may be Debian's, the likeliest first: a vendor's archive may be called `stable main` as well, but is
-/// not signed by Debian's key, nor under `/debian`.
+/// Returns the mirrors that may be Debian's, the most likely first. A vendor's archive may have `stable main`, too, but
+/// not Debian's key or a path that ends in `/debian`.
 pub fn mirrors(etc_apt: &Path) -> Vec<Mirror> {
     let mut entries: Vec<Entry> = files(etc_apt)
         .iter()
@@ -76,7 +76,7 @@ fn files(etc_apt: &Path) -> Vec<(String, String)> {
     paths.iter().filter_map(read).collect()
 }
 
-/// The deb822 form: stanzas of `Field: value`, continued on indented lines. sources.list(5)
+/// Reads the deb822 format: stanzas of `Field: value`, continued on indented lines. sources.list(5)
 fn stanzas(text: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
     for stanza in text.split("\n\n") {
@@ -107,7 +107,7 @@ fn stanzas(text: &str) -> Vec<Entry> {
     entries
 }
 
-/// The one-line form: `deb [option=value …] URI suite component…`.
+/// Reads the one-line format: `deb [option=value …] URI suite component…`.
 fn lines(text: &str) -> Vec<Entry> {
     text.lines().filter_map(one_line).collect()
 }

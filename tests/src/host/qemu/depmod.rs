@@ -1,5 +1,4 @@
-//! What each kernel module needs, read from the modules themselves: Debian's packages leave that to `depmod` on the
-//! machine they are installed on.
+//! Makes modules.dep and modules.alias from the modules themselves, as depmod(8) does when a kernel package is installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -8,27 +7,27 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The modules of a kernel, by their names.
+/// The modules of a kernel by name.
 #[derive(Debug)]
 pub struct Modules {
     folder: PathBuf,
-    /// Paths below the folder.
+    /// Paths relative to the folder.
     paths: BTreeMap<String, PathBuf>,
 }
 
-/// Some of them, with all that these need, and the two files that say so.
+/// Some modules, all modules that they need, and the two index files for them.
 #[derive(Debug)]
 pub struct Selection {
-    /// Paths below the folder.
+    /// Paths relative to the folder.
     pub paths: Vec<PathBuf>,
-    /// modules.dep
+    /// The text of modules.dep.
     pub dep: String,
-    /// modules.alias
+    /// The text of modules.alias.
     pub alias: String,
 }
 
 impl Modules {
-    /// Looks through `/lib/modules/RELEASE`.
+    /// Lists the modules in `/lib/modules/RELEASE`.
     pub fn in_folder(folder: &Path) -> Result<Modules> {
         let mut paths = BTreeMap::new();
         let mut folders = vec![folder.join("kernel")];
@@ -45,7 +44,7 @@ impl Modules {
         Ok(Modules { folder: folder.to_owned(), paths })
     }
 
-    /// Selects the modules below some folders, or of these paths, and whatever they need.
+    /// Selects the modules below some paths, and all modules that they need.
     pub fn select(&self, below: &[&str]) -> Result<Selection> {
         let wanted = self.paths.iter().filter(|(_, path)| below.iter().any(|prefix| path.starts_with(prefix)));
         let mut waiting: Vec<&String> = wanted.map(|(name, _)| name).collect();
@@ -78,7 +77,7 @@ impl Modules {
     }
 }
 
-/// All that a module needs, each before its own needs, as depmod writes it.
+/// Returns all modules that a module needs, each before those that it needs itself, in the order of depmod.
 fn in_order<'a>(module: &'a String, needs: &BTreeMap<&'a String, Vec<&'a String>>) -> Vec<&'a String> {
     fn visit<'a>(
         module: &'a String,
@@ -98,7 +97,7 @@ fn in_order<'a>(module: &'a String, needs: &BTreeMap<&'a String, Vec<&'a String>
     order
 }
 
-/// The values of a field in a module's section `.modinfo`: texts one after the other, each ended by a zero.
+/// Returns the values of a field in section `.modinfo` of a module, which holds texts that end in a zero byte.
 fn fields(module: &[u8], name: &str) -> Vec<String> {
     let texts = module.split(|byte| *byte == 0).filter_map(|text| text.strip_prefix(name.as_bytes()));
     texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()

@@ -1,5 +1,6 @@
-//! A root file system for a guest that has no other: files packed in the format that the kernel unpacks when it starts.
-//! Documentation/driver-api/early-userspace/buffer-format.rst, "newc"
+//! An initramfs: the root file system of a guest under QEMU, as an archive that the kernel unpacks when it boots.
+//!
+//! Its format is "newc" of Documentation/driver-api/early-userspace/buffer-format.rst.
 //!
 //! Not by the crate `cpio`: of the format there is only [`Initramfs::entry`] here, and no call of the crate is shorter.
 
@@ -18,17 +19,17 @@ const PROGRAM: u32 = 0o100_755;
 const LINK: u32 = 0o120_777;
 const CONSOLE: u32 = 0o020_600;
 
-/// The archive, as it grows.
+/// An archive that is being written.
 #[derive(Debug)]
 pub struct Initramfs {
     bytes: Vec<u8>,
     entries: u32,
-    /// What is in it already.
+    /// The paths in the archive.
     paths: BTreeSet<PathBuf>,
 }
 
 impl Initramfs {
-    /// One with the folders of a Debian system, and a console.
+    /// Makes an archive with the folders of a Debian system and /dev/console.
     pub fn new() -> Initramfs {
         let mut archive = Initramfs { bytes: Vec::new(), entries: 0, paths: BTreeSet::new() };
         for folder in ["dev", "etc", "proc", "run", "sys", "tmp", "root", "usr/sbin", "usr/bin", "var/log"] {
@@ -47,7 +48,7 @@ impl Initramfs {
         self.entry(Path::new(at.trim_start_matches('/')), LINK, (0, 0), target.as_bytes());
     }
 
-    /// Adds a text under a path.
+    /// Adds a file with a text.
     pub fn text(&mut self, at: &str, text: &str) {
         self.put(Path::new(at), text.as_bytes());
     }
@@ -72,7 +73,7 @@ impl Initramfs {
         libraries(path)?.iter().try_for_each(|library| self.file(library))
     }
 
-    /// The archive, complete.
+    /// Returns the complete archive.
     pub fn finish(mut self) -> Vec<u8> {
         self.entry(Path::new("TRAILER!!!"), 0, (0, 0), &[]);
         self.bytes
@@ -83,7 +84,7 @@ impl Initramfs {
         if let Some(folder) = at.parent() {
             self.folders(folder);
         }
-        // Whoever may read a file here may run it too.
+        // All files are executable: the archive does not say which are programs.
         self.entry(&at, PROGRAM, (0, 0), contents);
     }
 
@@ -101,7 +102,7 @@ impl Initramfs {
         self.entries += 1;
         self.paths.insert(path.to_owned());
         let name = path.as_os_str().as_encoded_bytes();
-        // Inode, mode, owner, group, links, time, length, device, device of a node, length of the name, checksum.
+        // Inode, mode, user, group, links, time, length, device, device of a node, length of the name, checksum.
         let length = contents.len() as u32;
         let fields = [self.entries, mode, 0, 0, 1, 0, length, 0, 0, major, minor, name.len() as u32 + 1, 0];
         self.bytes.extend_from_slice(b"070701");
@@ -120,14 +121,14 @@ impl Default for Initramfs {
     }
 }
 
-/// A path as the archive has it: from its root on, and `/lib` in `/usr/lib`.
+/// Returns a path as in the archive: relative to its root, with `lib` replaced by `usr/lib`.
 fn inside(path: &Path) -> PathBuf {
     let path: PathBuf = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
     let merged = ["bin", "sbin", "lib", "lib64"].iter().any(|name| path.starts_with(name));
     if merged { Path::new("usr").join(path) } else { path }
 }
 
-/// The libraries that a program is started with, and the loader: it says so itself.
+/// Returns the libraries of a program and the dynamic loader, as the loader lists them.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
     let ran = run_command(Command::new(LOADER).arg("--list").arg(program), Duration::from_secs(10))?;

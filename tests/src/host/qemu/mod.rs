@@ -1,9 +1,9 @@
-//! A second kind of guest: Debian's cloud kernel under QEMU, which emulates all of it.
+//! A guest of another kind: Debian's cloud kernel under QEMU, which emulates the processor.
 //!
-//! It boots in some seconds and everything in it is slow, but its kernel is built as distributions build theirs (nftables
-//! with all its families), it has more than one processor, and with [`Machine::counting`] its clock counts instructions,
-//! at any load of this machine. Its root file system is what was packed for it: this executable, programs that were asked
-//! for with their libraries, and modules. Line, process 1 and jobs are those of [`crate::host::uml`].
+//! It boots in some seconds, and everything in it is slow. But its kernel has the configuration of a distribution
+//! (nftables with all its families), and it can have several processors. With [`Machine::counting`] its clock counts
+//! instructions, whatever the load of this machine. Its root file system is an initramfs with this executable, the
+//! requested programs with their libraries, and modules. Process 1 and the protocol are the same as in [`crate::host::uml`].
 
 pub mod depmod;
 pub mod initramfs;
@@ -22,12 +22,12 @@ use crate::guest;
 use crate::host::provision;
 use initramfs::Initramfs;
 
-/// The name of the process that ends QEMU when the host program ends.
+/// The name of the process that kills QEMU when the host program ends.
 pub const KEEPER: &str = "ipvs-lab-keeper";
 
 const QEMU: &str = "qemu-system-x86_64";
 
-/// Modules that may be wanted by tests; others are not in the guest.
+/// Modules that tests may need, below these paths. The guest has no others.
 const MODULES: [&str; 14] = [
     "kernel/net/netfilter",
     "kernel/net/ipv4",
@@ -45,14 +45,14 @@ const MODULES: [&str; 14] = [
     "kernel/drivers/net/ipvlan",
 ];
 
-/// What a kernel need not do here when it starts, and on every change of page tables.
+/// Kernel parameters that save time at boot and on changes of page tables.
 const QUICK: &str = "mitigations=off nokaslr norandmaps no_timer_check cryptomgr.notests audit=0 apparmor=0";
 
-/// What programs look up.
+/// Files that the C library reads.
 const FILES: [&str; 6] =
     ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/etc/protocols", "/etc/services"];
 
-/// The machine that is emulated, and what is in it.
+/// The emulated machine and its files.
 #[derive(Clone, Debug)]
 pub struct Machine {
     programs: Vec<PathBuf>,
@@ -69,7 +69,7 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// One processor, 1 GB, and no programs but this executable, `sh`, `cat`, `ip` and `tc`.
+    /// Makes a machine with one processor, 1 GB, and these programs: this executable, `sh`, `cat`, `ip`, `tc`.
     pub fn new() -> Machine {
         let programs = ["/bin/sh", "/sbin/ip", "/sbin/tc", "/bin/cat"].map(PathBuf::from).to_vec();
         Machine { programs, files: Vec::new(), processors: 1, memory: "1G".to_owned(), counting: false }
@@ -90,19 +90,19 @@ impl Machine {
         self
     }
 
-    /// With so many processors.
+    /// Sets the number of processors [default: 1].
     pub fn processors(self, processors: u32) -> Machine {
         Machine { processors, ..self }
     }
 
-    /// With a clock that counts instructions: one is a nanosecond. Time in the guest is what was executed, repeatable to
-    /// half a percent. For one processor.
+    /// Makes the clock count instructions, each as 1 ns. Times in the guest are then repeatable within half a percent. It
+    /// needs a machine with one processor.
     pub fn counting(self) -> Machine {
         Machine { counting: true, ..self }
     }
 }
 
-/// Debian's cloud kernel, unpacked, and the machine it is to run on.
+/// Debian's cloud kernel, unpacked, and the machine that runs it.
 #[derive(Clone, Debug)]
 pub struct Cloud {
     image: PathBuf,
@@ -112,10 +112,10 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Finds it; fetched when it is not there, which takes some seconds, once.
+    /// Finds the kernel. Fetches it if it is not on this machine, which takes some seconds.
     pub fn find(machine: Machine) -> Result<Cloud> {
         if Command::new(QEMU).arg("--version").stdout(Stdio::null()).status().is_err() {
-            bail!("no {QEMU} on this machine: install Debian's package qemu-system-x86");
+            bail!("{QEMU} not found: install Debian's package qemu-system-x86");
         }
         let package = provision::unpacked_dependency("bookworm", "linux-image-cloud-amd64")?;
         let boot = fs::read_dir(package.join("boot"))?.flatten().map(|entry| entry.path());
@@ -127,12 +127,13 @@ impl Cloud {
         Ok(Cloud { image, modules, release, machine })
     }
 
-    /// Where its modules are in the guest.
+    /// Returns the folder of its modules in the guest.
     pub fn modules(&self) -> PathBuf {
         Path::new("/usr/lib/modules").join(&self.release)
     }
 
-    /// A command that boots it, its line on standard input and output, its log on standard error; and what keeps it alive.
+    /// Returns a command that boots it, and its lifeline. The line to the guest is on standard input and output, the kernel
+    /// log on standard error.
     pub(crate) fn command(&self, folder: &Path, exe: &Path) -> Result<(Command, Lifeline)> {
         let initramfs = folder.join("initramfs");
         fs::write(&initramfs, self.initramfs(exe)?)?;
@@ -162,7 +163,7 @@ impl Cloud {
         for program in &self.machine.programs {
             archive.program(program)?;
         }
-        // A small machine may lack some of these.
+        // A minimal system may lack some of these.
         for file in FILES.iter().map(Path::new).filter(|file| file.exists()) {
             archive.file(file)?;
         }
@@ -182,8 +183,7 @@ impl Cloud {
     }
 }
 
-/// A pipe that nothing is written to. [`keep_main`] sees when its other end closes: at the latest when this process ends,
-/// however it does.
+/// A pipe without data. [`keep_main`] notices when this end closes, at the latest when this process ends for any reason.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
     inherited: OwnedFd,
@@ -193,14 +193,14 @@ pub(crate) struct Lifeline {
 impl Lifeline {
     fn new() -> Result<Lifeline> {
         let (inherited, own) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        // Whoever else inherits it does no harm: it is the other end that counts.
+        // Other processes may inherit this end, too: only the other end counts.
         rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty())?;
         Ok(Lifeline { inherited, _own: own })
     }
 }
 
-/// The main function of the process between the host program and QEMU: ends QEMU when the host program has ended, which
-/// QEMU itself would not notice.
+/// Runs as the process between the host program and QEMU. It kills QEMU when the host program has ended, which QEMU does
+/// not notice.
 pub fn keep_main() -> ExitCode {
     match keep() {
         Ok(()) => ExitCode::SUCCESS,
