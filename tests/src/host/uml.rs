@@ -111,7 +111,7 @@ impl Guest {
         }
         for (name, value) in environment(boot) {
             let words = format!("set {name} {}", value.replace('\n', "\\n"));
-            // A terminal drops the part of a line beyond 4096 bytes. termios(3), MAX_CANON
+            // A terminal drops the part of a line beyond 4096 bytes. termios(3), canonical mode
             ensure!(words.len() < 4000, "the value of {name} is too long for the guest");
             line.send(&words)?;
         }

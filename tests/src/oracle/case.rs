@@ -137,30 +137,14 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Case>, String> {
             continue;
         }
         let (case, variables) = current.as_mut().ok_or_else(|| at("before the first case"))?;
-        let step = case.steps.last_mut().ok_or_else(|| at("before the first command"));
         match line.as_bytes()[0] {
-            b'@' => directive(case, variables, &line[1..]).ok_or_else(|| at("no such directive"))?,
-            b'|' => {
-                let text = &mut step?.different().stdout;
-                text.push_str(line.strip_prefix("| ").unwrap_or(&line[1..]));
-                text.push('\n');
+            b'@' => directive(case, variables, &line[1..]).ok_or_else(|| at("unknown directive"))?,
+            b'|' | b'[' | b'!' => {
+                let step = case.steps.last_mut().ok_or_else(|| at("before the first command"))?;
+                difference(step, line).ok_or_else(|| at("without a `]` at the end"))?;
             }
-            b'[' => {
-                let end = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')).ok_or_else(|| at("no end"))?;
-                end.clone_into(&mut step?.different().end);
-            }
-            b'!' => step?.says.push(line[1..].trim().to_owned()),
             _ => {
-                let mut typed = line.to_owned();
-                if let Some(word) = heredoc(line) {
-                    loop {
-                        let (_, more) = lines.next().ok_or_else(|| at("a heredoc without its end"))?;
-                        typed = typed + "\n" + more;
-                        if more == word {
-                            break;
-                        }
-                    }
-                }
+                let typed = command(line, &mut lines).ok_or_else(|| at("a heredoc without its end"))?;
                 case.steps.push(Step::typed(typed));
             }
         }
@@ -169,6 +153,35 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Case>, String> {
         cases.extend(each_value(case, &variables));
     }
     Ok(cases)
+}
+
+/// Reads a line that describes how ours differs on a step.
+fn difference(step: &mut Step, line: &str) -> Option<()> {
+    match line.as_bytes()[0] {
+        b'|' => {
+            let text = &mut step.different().stdout;
+            text.push_str(line.strip_prefix("| ").unwrap_or(&line[1..]));
+            text.push('\n');
+        }
+        b'[' => line[1..].strip_suffix(']')?.clone_into(&mut step.different().end),
+        _ => step.says.push(line[1..].trim().to_owned()),
+    }
+    Some(())
+}
+
+/// Returns a command with all lines of its heredoc, if it has one.
+fn command<'a>(line: &str, lines: &mut impl Iterator<Item = (usize, &'a str)>) -> Option<String> {
+    let mut typed = line.to_owned();
+    if let Some(word) = heredoc(line) {
+        loop {
+            let (_, more) = lines.next()?;
+            typed = typed + "\n" + more;
+            if more == word {
+                break;
+            }
+        }
+    }
+    Some(typed)
 }
 
 /// Returns the word that ends the heredoc of a line, if the line has one.

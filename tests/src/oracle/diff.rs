@@ -11,7 +11,8 @@ const MOST: usize = 200;
 /// The search for the shortest difference ends after this time: without common lines it is quadratic.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Returns the lines in which two texts differ, at most [`MOST`], with some lines around them; `None` if they are equal.
+/// Returns the lines in which two texts differ, with some lines around them (at most 200 in all), or `None` if they are
+/// equal.
 pub fn diff(left: &str, right: &str) -> Option<String> {
     if left == right {
         return None;

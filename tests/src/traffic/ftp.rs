@@ -48,9 +48,19 @@ enum Data {
     Connect(SocketAddr),
 }
 
+impl Data {
+    fn open(self, own: IpAddr) -> Result<TcpStream> {
+        match self {
+            Data::Wait(listener) => Ok(listener.accept()?.0),
+            Data::Connect(address) => from_port_20(own, address),
+        }
+    }
+}
+
+/// Serves one client until it quits.
 fn converse(control: &TcpStream, name: &str) -> Result<()> {
     let say = |text: &str| -> Result<()> { { control }.write_all(format!("{text}\r\n").as_bytes()) };
-    let own = |address: SocketAddr| address.ip().to_canonical();
+    let own = control.local_addr()?.ip().to_canonical();
     let mut data = None;
     say("220 ready")?;
     for line in BufReader::new(control).lines() {
@@ -59,14 +69,12 @@ fn converse(control: &TcpStream, name: &str) -> Result<()> {
         match command {
             "USER" => say("230 logged in")?,
             "PASV" | "EPSV" => {
-                let listener = TcpListener::bind((own(control.local_addr()?), 0))?;
-                let port = listener.local_addr()?.port();
-                if command == "PASV" {
-                    let words = comma_words(SocketAddr::new(own(control.local_addr()?), port));
-                    say(&format!("227 Entering Passive Mode ({words})"))?;
-                } else {
-                    say(&format!("229 Entering Extended Passive Mode (|||{port}|)"))?;
-                }
+                let listener = TcpListener::bind((own, 0))?;
+                let at = listener.local_addr()?;
+                say(&match command {
+                    "PASV" => format!("227 Entering Passive Mode ({})", comma_words(at)),
+                    _ => format!("229 Entering Extended Passive Mode (|||{}|)", at.port()),
+                })?;
                 data = Some(Data::Wait(listener));
             }
             "PORT" | "EPRT" => {
@@ -76,11 +84,8 @@ fn converse(control: &TcpStream, name: &str) -> Result<()> {
             }
             "RETR" => {
                 say("150 here it comes")?;
-                let mut stream = match data.take() {
-                    Some(Data::Wait(listener)) => listener.accept()?.0,
-                    Some(Data::Connect(address)) => from_port_20(own(control.local_addr()?), address)?,
-                    None => return Err(Error::other("no connection for the file")),
-                };
+                let data = data.take().ok_or_else(|| Error::other("no command set up the data connection"))?;
+                let mut stream = data.open(own)?;
                 stream.write_all(format!("file of {name}\n").as_bytes())?;
                 drop(stream);
                 say("226 done")?;

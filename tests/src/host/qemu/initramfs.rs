@@ -2,7 +2,7 @@
 //!
 //! Its format is "newc" of Documentation/driver-api/early-userspace/buffer-format.rst.
 //!
-//! Not by the crate `cpio`: of the format there is only [`Initramfs::entry`] here, and no call of the crate is shorter.
+//! Not by the crate `cpio`: only `Initramfs::entry` depends on the format, and calls of the crate would not be shorter.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -121,7 +121,7 @@ impl Default for Initramfs {
     }
 }
 
-/// Returns a path as in the archive: relative to its root, with `lib` replaced by `usr/lib`.
+/// Returns a path as in the archive: relative to its root, and with `bin`, `sbin`, `lib` and `lib64` below `usr`.
 fn inside(path: &Path) -> PathBuf {
     let path: PathBuf = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
     let merged = ["bin", "sbin", "lib", "lib64"].iter().any(|name| path.starts_with(name));
