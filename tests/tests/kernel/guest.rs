@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipvs_tests::command::{ok, run};
 use ipvs_tests::guest::modules;
 use ipvs_tests::host::reference::Ipvsadm;
+use ipvs_tests::lab::container::Container;
 use ipvs_tests::lab::topology::Lab;
 use ipvs_tests::net::netns::Netns;
 use ipvs_tests::wait;
@@ -25,6 +26,7 @@ ipvs_tests::tests! {
     a_module_that_is_not_there;
     a_module_goes_and_comes_back, own_kernel = true;
     a_host_is_a_namespace_of_its_own;
+    a_container_has_its_own_processes_and_folders;
     a_program_runs_beside_the_test;
     parameters_come_from_outside;
 }
@@ -133,6 +135,20 @@ fn a_host_is_a_namespace_of_its_own() {
     let host = Netns::new("elsewhere").unwrap();
     assert_eq!(host.enter(|| reference("-Sn").ok()), "");
     assert_eq!(reference("-Sn").ok(), "-A -t 192.0.2.1:80 -s rr\n");
+}
+
+/// The tests of Pacemaker rely on it, but need packages that a machine seldom has.
+fn a_container_has_its_own_processes_and_folders() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("boxed").unwrap();
+    fs::write("/run/outside", "").unwrap();
+    let container = Container::start(&host, &[]).unwrap();
+    let (name, processes, run) = container.enter(|| (ok("hostname"), ok("ls /proc"), ok("ls /run")));
+    assert_eq!(name, "boxed\n");
+    assert!(processes.lines().filter_map(|line| line.parse::<u32>().ok()).all(|pid| pid < 10), "{processes}");
+    assert!(!run.contains("outside"), "{run}");
+    drop(container);
+    assert!(fs::exists("/run/outside").unwrap());
 }
 
 fn a_program_runs_beside_the_test() {
