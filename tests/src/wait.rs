@@ -13,7 +13,7 @@ pub fn until<T>(limit: Duration, mut ask: impl FnMut() -> Result<T, String>) -> 
     loop {
         match ask() {
             Ok(answer) => return answer,
-            Err(why) if Instant::now() >= deadline => panic!("not so after {} s: {why}", limit.as_secs_f32()),
+            Err(why) if Instant::now() >= deadline => panic!("not met after {} s: {why}", limit.as_secs_f32()),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }

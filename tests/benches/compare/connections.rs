@@ -1,4 +1,4 @@
-//! Many connections are listed. They come as they come to a backup director: in messages of the sync protocol.
+//! Measures `-Lnc` with many connections, which arrive as on a backup director: by the sync protocol.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::{namespace, profile, time};
 const SIZES: [u32; 2] = [10_000, 100_000];
 const QUICK_SIZE: u32 = 4000;
 
-/// Where a backup listens.
+/// The default group and port of the sync daemon.
 const GROUP: &str = "224.0.0.81:8848";
 const LINK: &str = "dummy-sync";
 const ADDRESS: &str = "10.9.0.1";
@@ -27,7 +27,7 @@ pub(crate) fn jobs() -> Vec<Test> {
 fn measure(count: u32) -> Result<()> {
     let task = format!("-Lnc {count}");
     let rounds = match Ruler::here() {
-        // It takes the reference half a minute.
+        // The reference needs half a minute for one.
         _ if count > 50_000 => 1,
         Ruler::Time => 3,
         Ruler::Instructions => 2,
@@ -38,8 +38,8 @@ fn measure(count: u32) -> Result<()> {
             let [reference, floor, ours] = Program::each(round, |program| time::run(&task, program, &["-Lnc"], ""));
             let reference = without_expiry(&reference?);
             ensure!(reference.len() == count as usize + 2, "{} lines", reference.len());
-            ensure!(reference == without_expiry(&floor?), "the floor lists something else");
-            ensure!(reference == without_expiry(&ours?), "ours lists something else");
+            ensure!(reference == without_expiry(&floor?), "the floor's list differs");
+            ensure!(reference == without_expiry(&ours?), "the list of ours differs");
         }
         for program in Program::ALL {
             profile::run(&task, program, &["-Lnc"], "")?;
@@ -48,7 +48,7 @@ fn measure(count: u32) -> Result<()> {
     })
 }
 
-/// Lines without the time that is left, which goes on.
+/// Returns the lines without the column `expire`, which changes every second.
 fn without_expiry(text: &[u8]) -> Vec<Vec<u8>> {
     const PROTOCOL: usize = 4;
     const EXPIRY_END: usize = 11;
@@ -59,7 +59,7 @@ fn without_expiry(text: &[u8]) -> Vec<Vec<u8>> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(without).collect()
 }
 
-/// Makes connections.
+/// Makes connections by the sync protocol.
 fn make(count: u32) -> Result<()> {
     let network = Socket::open()?;
     network.add_link(LINK, "dummy")?;
@@ -69,23 +69,23 @@ fn make(count: u32) -> Result<()> {
     let socket = UdpSocket::bind((ADDRESS, 0))?;
     for (number, first) in (0..count).step_by(PER_MESSAGE as usize).enumerate() {
         socket.send_to(&message(first..count.min(first + PER_MESSAGE)), GROUP)?;
-        // The backup's socket holds some; it works as a thread of its own.
+        // The socket of the backup holds only some; a kernel thread reads it.
         if number % 16 == 0 {
             wait_until_taken()?;
         }
     }
     wait_until_taken()?;
-    // What was taken is still being made.
+    // The thread still works on the last message.
     std::thread::sleep(Duration::from_millis(100));
     Ok(())
 }
 
-/// Waits until nothing is left in the backup's socket.
+/// Waits until the socket of the backup is empty.
 fn wait_until_taken() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let sockets = std::fs::read_to_string("/proc/thread-self/net/udp")?;
-        // Local address (port 8848 is 2290), remote address, state, bytes to be sent and bytes to be read.
+        // Local address (port 8848 is 2290), remote address, state, bytes to send, bytes to read.
         let waits = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             matches!(words[..], [_, local, _, _, queues, ..] if local.ends_with(":2290") && !queues.ends_with(":00000000"))
@@ -93,15 +93,15 @@ fn wait_until_taken() -> Result<()> {
         if !sockets.lines().any(waits) {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "the backup takes no messages");
+        ensure!(Instant::now() < deadline, "the backup does not read its messages");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Fits into a packet even if all were IPv6.
+/// Connections in a message. It fits into a packet even if all are IPv6.
 const PER_MESSAGE: u32 = 18;
 
-/// A message: `struct ip_vs_sync_mesg`, net/netfilter/ipvs/ip_vs_sync.c
+/// Returns a message: `struct ip_vs_sync_mesg`, net/netfilter/ipvs/ip_vs_sync.c
 fn message(connections: std::ops::Range<u32>) -> Vec<u8> {
     let entries: Vec<u8> = connections.clone().flat_map(connection).collect();
     // Reserved, id, size, number of connections, version, spare.
@@ -112,7 +112,8 @@ fn message(connections: std::ops::Range<u32>) -> Vec<u8> {
     message
 }
 
-/// A connection: `struct ip_vs_sync_v4` or `_v6`. Of ten seven are TCP, one UDP, one IPv6, one a persistence template.
+/// Returns a connection: `struct ip_vs_sync_v4` or `_v6`. Of ten, seven are TCP, one is UDP, one is IPv6, and one is a
+/// persistence template.
 fn connection(number: u32) -> Vec<u8> {
     const TCP: u8 = 6;
     const UDP: u8 = 17;
@@ -136,7 +137,7 @@ fn connection(number: u32) -> Vec<u8> {
     entry.extend(SECONDS.to_be_bytes());
     let [_, a, b, c] = number.to_be_bytes();
     for address in [[10, a, b, c], [192, 0, 2, 1], [172, 16, 0, (number % 200) as u8]] {
-        // An IPv6 address is 2001:db8:: with these bytes at its end.
+        // IPv6 addresses are 2001:db8:: with these last bytes.
         entry.extend(&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0][..width - 4]);
         entry.extend(address);
     }

@@ -1,4 +1,4 @@
-//! What was measured: lines that the guest prints, and what the host makes of them.
+//! Measured figures: the guest prints them as lines, which the host reads.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::programs::Program;
 /// A kind of figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// Nanoseconds, or instructions, from the start of a process to its end.
+    /// Nanoseconds or instructions from the start of a process to its end.
     Whole,
-    /// The instructions that are not the kernel's.
+    /// Instructions in user space.
     User,
-    /// System calls.
+    /// The number of system calls.
     Calls,
-    /// Requests that change something.
+    /// The number of requests that change something.
     Writes,
-    /// The most memory that was in use, in bytes.
+    /// The maximum resident set, in bytes.
     Memory,
 }
 
@@ -31,13 +31,13 @@ impl Kind {
     ];
 }
 
-/// In the guest: says a figure.
-pub(crate) fn say(kind: Kind, task: &str, program: Program, value: u64) {
+/// Prints a figure, in the guest.
+pub(crate) fn print(kind: Kind, task: &str, program: Program, value: u64) {
     let name = Kind::NAMES.iter().find(|(known, _)| *known == kind).expect("all have names").1;
     println!("{name} {} {value} {task}", program.name());
 }
 
-/// All figures, in the order of their tasks.
+/// All figures; tasks are in the order of their first figure.
 #[derive(Default)]
 pub(crate) struct Figures {
     pub(crate) tasks: Vec<String>,
@@ -45,7 +45,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Takes a line of the guest's.
+    /// Reads a line of the guest.
     pub(crate) fn take(&mut self, line: &str) -> Result<()> {
         let mut words = line.splitn(4, ' ');
         let mut word = || words.next().with_context(|| format!("not a figure: {line}"));
@@ -60,19 +60,19 @@ impl Figures {
         Ok(())
     }
 
-    /// The least of what was measured.
+    /// Returns the minimum of the measurements.
     pub(crate) fn least(&self, kind: Kind, task: &str, program: Program) -> Option<u64> {
         self.all(kind, task, program).iter().min().copied()
     }
 
-    /// As many were less as were more.
+    /// Returns the median of the measurements.
     pub(crate) fn median(&self, kind: Kind, task: &str, program: Program) -> Option<u64> {
         let mut values = self.all(kind, task, program).to_vec();
         values.sort_unstable();
         values.get(values.len() / 2).copied()
     }
 
-    /// How many times as much one takes as another, by their least.
+    /// Returns the ratio of the minimums of two programs.
     pub(crate) fn ratio(&self, kind: Kind, task: &str, of: Program, to: Program) -> Option<f64> {
         let (of, to) = (self.least(kind, task, of)?, self.least(kind, task, to)?);
         (to > 0).then(|| of as f64 / to as f64)

@@ -1,4 +1,4 @@
-//! The two kernels that are the rulers.
+//! The two kernels that measure.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use crate::figures::Figures;
 use crate::profile::sample;
 use crate::programs::{FLOOR, OURS, Programs};
 
-/// The names of quick jobs begin so.
+/// The prefix of the names of quick jobs.
 pub(crate) const QUICK: &str = "quick ";
-/// How the guest learns what it is measured by.
+/// Variable that passes the ruler to the guest.
 const RULER: &str = "IPVS_BENCH_RULER";
-/// The largest table takes the reference minutes under QEMU.
+/// Time limit of a job: under QEMU, the reference needs minutes for the largest table.
 const LIMIT: Duration = Duration::from_secs(1500);
 
-/// What is measured.
+/// What a kernel measures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ruler {
-    /// In user-mode-linux, where a system call costs 30 to 45 µs: it weighs those.
+    /// Time, in user-mode-linux. There a system call costs 30 to 45 µs and dominates.
     Time,
-    /// Under QEMU, whose clock counts them: repeatable at any load of the machine.
+    /// Instructions, under QEMU, whose clock counts them. They are repeatable at any load of the machine.
     Instructions,
 }
 
@@ -39,10 +39,10 @@ impl Ruler {
         }
     }
 
-    /// In the guest: what it is measured by.
+    /// Returns the ruler of this guest.
     pub(crate) fn here() -> Ruler {
         let name = std::env::var(RULER).unwrap_or_default();
-        Ruler::ALL.into_iter().find(|ruler| ruler.name() == name).expect("the host says it")
+        Ruler::ALL.into_iter().find(|ruler| ruler.name() == name).expect("set by the host")
     }
 
     fn kernel(self, programs: &Programs) -> Result<Kernel> {
@@ -57,7 +57,7 @@ impl Ruler {
     }
 }
 
-/// Boots a guest and has it measure.
+/// Boots a guest and runs jobs in it.
 pub(crate) fn measure(
     ruler: Ruler,
     programs: &Programs,

@@ -1,25 +1,25 @@
-//! Ours against the reference and against a floor: `cargo bench --package ipvs-tests --bench compare`.
+//! Compares ours with the reference and with a floor: `cargo bench --package ipvs-tests --bench compare`.
 //!
 //! | part | |
 //! |---|---|
-//! | [`programs`] | the three, as they are shipped or built |
-//! | [`guests`] | the two kernels that are the rulers: user-mode-linux (time), QEMU (instructions) |
-//! | [`tables`], [`connections`], [`process`], [`unchanged`] | what is measured, in the guest |
+//! | [`programs`] | the three programs |
+//! | [`guests`] | the two kernels: user-mode-linux measures time, QEMU counts instructions |
+//! | [`tables`], [`connections`], [`process`], [`unchanged`] | the measurements, in the guest |
 //! | [`rules`] | the tables that are restored |
-//! | [`namespace`] | a place for each measurement |
-//! | [`time`] | one run of a program: how long it takes |
-//! | [`profile`] | another: what it asks of the kernel; what it does itself |
-//! | [`figures`] | what was measured, as lines from the guest, and in order |
-//! | [`report`] | the same as tables |
-//! | [`recorded`] | the ratios below which a change must not fall |
+//! | [`namespace`] | a network namespace for each measurement |
+//! | [`time`] | times one run of a program |
+//! | [`profile`] | profiles another run: system calls, or functions |
+//! | [`figures`] | the measured figures |
+//! | [`report`] | prints them as tables |
+//! | [`recorded`] | the recorded ratios, for regressions |
 //!
 //! | option | |
 //! |---|---|
-//! | `--quick` | instructions of small tasks only; fails when a ratio is more than 5 % below the recorded one |
-//! | `--record` | the same, and records the ratios |
-//! | `--uml`, `--qemu` | with this ruler alone |
-//! | `--profile` | under QEMU: prints for each task where the programs spend their time |
-//! | WORD | only tasks with this word in their name |
+//! | `--quick` | counts instructions of small tasks only; fails if a ratio is more than 5 % below the recorded one |
+//! | `--record` | like `--quick`, and records the ratios |
+//! | `--uml`, `--qemu` | measures with this kernel only |
+//! | `--profile` | prints a profile of each task, under QEMU |
+//! | WORD | runs only tasks whose name contains it |
 
 mod connections;
 mod figures;
@@ -59,12 +59,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Everything that can be measured.
+/// Returns the jobs of the guest.
 fn jobs() -> Vec<Test> {
     [tables::jobs(), process::jobs(), connections::jobs(), unchanged::jobs()].concat()
 }
 
-/// What was asked for on the command line.
+/// The options of the command line.
 #[derive(Default)]
 struct Options {
     quick: bool,
@@ -79,14 +79,16 @@ impl Options {
         let mut options = Options::default();
         for word in std::env::args().skip(1) {
             match word.as_str() {
-                // Cargo says this to every benchmark.
+                // Cargo passes this to every benchmark.
                 "--bench" => {}
                 "--quick" => options.quick = true,
                 "--record" => (options.quick, options.record) = (true, true),
                 "--profile" => options.profile = true,
                 "--uml" => options.rulers.push(Ruler::Time),
                 "--qemu" => options.rulers.push(Ruler::Instructions),
-                word if word.starts_with('-') => bail!("{word}: known are --quick, --record, --uml, --qemu, --profile"),
+                word if word.starts_with('-') => {
+                    bail!("{word}: must be one of --quick, --record, --uml, --qemu, --profile")
+                }
                 word => options.words.push(word.to_owned()),
             }
         }
@@ -97,7 +99,7 @@ impl Options {
     }
 }
 
-/// Whether nothing has become slower.
+/// Runs the benchmark. Returns false if a ratio has become worse than the recorded one.
 fn run(jobs: &[Test]) -> Result<bool> {
     let options = Options::read()?;
     let programs = programs::find()?;
@@ -119,7 +121,7 @@ fn run(jobs: &[Test]) -> Result<bool> {
         if options.record {
             recorded::write(&figures)?;
         } else if options.quick && !recorded::check(&figures)? {
-            // The kernel has work of its own that may have come in between each time.
+            // The kernel's own work may have delayed every run of a task.
             println!("once more, before that is believed");
             measure(&mut figures)?;
             good &= recorded::check(&figures)?;

@@ -1,4 +1,4 @@
-//! A place for each measurement.
+//! A network namespace for each measurement.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 use ipvs_tests::net::rtnl::Socket;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// Runs a function in a network namespace of its own, whose lo is up; it is gone afterwards.
+/// Runs a function in a new network namespace, in which lo is up. The kernel removes the namespace afterwards.
 ///
-/// Where a table was deleted, its servers stay for minutes in a list that is walked for each that is added
-/// (`ip_vs_trash_get_dest`): a second restore in the same place would be measured by that.
+/// Deleted servers stay for minutes in a list that the kernel searches for each new server (`ip_vs_trash_get_dest`), so a
+/// second restore in the same namespace would be slower.
 pub(crate) fn fresh<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     wait_for_others()?;
     std::thread::scope(|scope| {
@@ -24,10 +24,10 @@ pub(crate) fn fresh<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Resul
     })
 }
 
-/// The memory of what was deleted the kernel frees a while later (RCU), during whatever goes on then.
+/// Time to wait while the kernel frees deleted entries (RCU), which would otherwise delay the next measurement.
 const AFTERWARDS: Duration = Duration::from_millis(300);
 
-/// A namespace is taken down when nobody uses it any more, but not at once: until then its services hold their schedulers.
+/// Waits until the kernel has removed earlier namespaces. Until then, their services hold references to schedulers.
 fn wait_for_others() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
@@ -43,5 +43,5 @@ fn wait_for_others() -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    bail!("the namespace before this one does not go away")
+    bail!("the kernel has not removed the previous namespace after 60 s")
 }

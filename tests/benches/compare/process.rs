@@ -1,4 +1,4 @@
-//! One service is added: a process starts, and ends.
+//! Measures one `-A`: the start and end of a process.
 
 use anyhow::Result;
 use ipvs_tests::harness::Test;

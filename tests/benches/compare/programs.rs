@@ -1,4 +1,4 @@
-//! The three programs.
+//! The three programs: builds them on the host, finds them in the guest.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use ipvs_tests::host::reference::Ipvsadm;
 
-/// Which one.
+/// One of the three programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Program {
     Reference,
@@ -17,8 +17,8 @@ pub(crate) enum Program {
 impl Program {
     pub(crate) const ALL: [Program; 3] = [Program::Reference, Program::Floor, Program::Ours];
 
-    /// What each makes of a round, in the order of `ALL`. They take turns in being the first: what one has left in the
-    /// kernel's caches helps the next.
+    /// Runs a function for each program, and returns the results in the order of `ALL`. Which one is first depends on the
+    /// round, because a program fills the kernel's caches for the next.
     pub(crate) fn each<T>(round: usize, mut by: impl FnMut(Program) -> T) -> [T; 3] {
         let mut results: [Option<T>; 3] = Default::default();
         for turn in 0..3 {
@@ -36,7 +36,7 @@ impl Program {
         }
     }
 
-    /// A command that starts it, in the guest.
+    /// Returns a command that starts the program, in the guest.
     pub(crate) fn command(self) -> Command {
         let built = |variable| Command::new(std::env::var_os(variable).unwrap_or_default());
         match self {
@@ -47,20 +47,20 @@ impl Program {
     }
 }
 
-/// How the guest learns where those that were built are.
+/// Variables that pass the paths of the built programs to the guest.
 pub(crate) const FLOOR: &str = "IPVS_BENCH_FLOOR";
 pub(crate) const OURS: &str = "IPVS_BENCH_OURS";
 
-/// What is shipped is static: it starts in a third of the time.
+/// The target of the shipped program: a static one starts in a third of the time.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// Where they are on this machine; the laboratory finds the reference by itself.
+/// The paths of the built programs on this machine. The laboratory finds the reference itself.
 pub(crate) struct Programs {
     pub(crate) floor: PathBuf,
     pub(crate) ours: PathBuf,
 }
 
-/// Builds those that are built.
+/// Builds ours and the floor.
 pub(crate) fn find() -> Result<Programs> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
     let target = ipvs_tests::host::provision::target()?.context("no target folder")?;
@@ -68,7 +68,7 @@ pub(crate) fn find() -> Result<Programs> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--package", "ipvsadm-rs", "--target", TARGET]);
     succeed(cargo.arg("--target-dir").arg(&target).current_dir(workspace))?;
-    // It has no dependencies, and is not worth a package.
+    // It has no dependencies, so it needs no package.
     let floor = folder.join("floor");
     let mut rustc = Command::new("rustc");
     rustc.args(["--edition", "2024", "--target", TARGET, "-C", "opt-level=3", "-C", "panic=abort"]);
@@ -84,6 +84,6 @@ fn succeed(command: &mut Command) -> Result<()> {
     }
     let libraries = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output()?;
     let libraries = PathBuf::from(String::from_utf8_lossy(&libraries.stdout).trim());
-    ensure!(libraries.exists(), "the static build wants `rustup target add {TARGET}`");
+    ensure!(libraries.exists(), "the static build needs `rustup target add {TARGET}`");
     bail!("{command:?}: {status}")
 }

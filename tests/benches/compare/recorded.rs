@@ -1,4 +1,4 @@
-//! The ratios below which a change must not fall: instructions of the reference for each of ours.
+//! Recorded ratios: instructions of the reference divided by those of ours. A change must not fall below them.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::figures::{Figures, Kind};
 use crate::programs::Program;
 
-/// What a build of another compiler may cost.
+/// The factor that is allowed for builds of another compiler.
 const TOLERANCE: f64 = 0.95;
 
 fn path() -> PathBuf {
@@ -30,14 +30,14 @@ pub(crate) fn write(figures: &Figures) -> Result<()> {
     std::fs::write(path(), text).with_context(|| path().display().to_string())
 }
 
-/// Whether no ratio is below what was recorded; says which are.
+/// Whether no ratio is below the recorded one. Prints those that are.
 pub(crate) fn check(figures: &Figures) -> Result<bool> {
     let text = std::fs::read_to_string(path()).with_context(|| path().display().to_string())?;
     let mut good = true;
     for line in text.lines() {
         let (recorded, task) = line.split_once(' ').with_context(|| line.to_owned())?;
         let recorded: f64 = recorded.parse().with_context(|| line.to_owned())?;
-        // One that was not asked for.
+        // Not selected on the command line.
         let Some(now) = ratio(figures, task) else { continue };
         if now < recorded * TOLERANCE {
             println!("{task}: {now:.2} times as fast as the reference, and it was {recorded:.2}");

@@ -1,10 +1,10 @@
-//! Figures as tables.
+//! Prints figures as tables.
 
 use crate::figures::{Figures, Kind};
 use crate::guests::Ruler;
 use crate::programs::Program;
 
-/// Prints what was measured by a ruler.
+/// Prints the figures of one kernel.
 pub(crate) fn print(ruler: Ruler, figures: &Figures) {
     let unit = match ruler {
         Ruler::Time => "milliseconds",
@@ -34,7 +34,7 @@ fn millions(figures: &Figures, task: &str, program: Program) -> String {
     if least.is_none() { String::new() } else { format!("{}/{}", text(least), text(median)) }
 }
 
-/// System calls, requests that write, memory: where they were looked at.
+/// Prints system calls, changing requests and memory, if they were counted.
 fn print_seen(figures: &Figures) {
     let seen = |task: &&String| figures.least(Kind::Calls, task, Program::Ours).is_some();
     if !figures.tasks.iter().any(|task| seen(&task)) {

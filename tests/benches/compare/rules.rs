@@ -1,9 +1,9 @@
-//! The tables that are restored: of ten services seven are TCP over IPv4 (of those two persistent and one with tunnels),
-//! one is UDP, one TCP over IPv6, one a mark.
+//! Generates the tables. Of ten services, seven are TCP over IPv4 (two of them persistent, one with tunnels), one is UDP,
+//! one is TCP over IPv6, and one is a firewall mark.
 
 use std::fmt::Write;
 
-/// So many services, each with so many servers.
+/// Number of services, and of servers of each.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) services: u32,
@@ -16,7 +16,7 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// The rules, as `ipvsadm -Sn` would write them.
+/// Returns the rules as `ipvsadm -Sn` prints them.
 pub(crate) fn text(size: Size) -> String {
     let mut text = String::new();
     for service in 0..size.services {
@@ -30,7 +30,7 @@ pub(crate) fn text(size: Size) -> String {
             5 => (format!("-u 10.{a}.{b}.{c}:80"), "", "-m"),
             _ => (format!("-t 10.{a}.{b}.{c}:80"), "", "-m"),
         };
-        // Writing to memory does not fail.
+        // Writing to a String does not fail.
         let _ = writeln!(text, "-A {name} -s {scheduler}{options}");
         for server in 0..size.servers {
             let [_, a, b, c] = (service * size.servers + server).to_be_bytes();

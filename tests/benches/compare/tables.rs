@@ -1,4 +1,4 @@
-//! A table is restored, listed in three ways, and flushed, by each program in its turn.
+//! Measures how each program restores a table, lists it in three ways, and flushes it.
 
 use anyhow::{Result, ensure};
 use ipvs_sys::Socket;
@@ -18,7 +18,7 @@ const SIZES: [Size; 4] = [
 ];
 const QUICK_SIZES: [Size; 2] = [Size { services: 100, servers: 5 }, Size { services: 1, servers: 2000 }];
 
-/// What is done with a table, in this order.
+/// The steps, in order, with their arguments.
 const STEPS: [(&str, &[&str]); 5] = [
     ("restore", &["-R"]),
     ("-Ln", &["-Ln"]),
@@ -50,7 +50,7 @@ fn measure(size: Size) -> Result<()> {
         same(size, 0, |program| held(program, &text))?;
     }
     for program in Program::ALL {
-        // To stop the reference at a million system calls takes minutes.
+        // Stopping the reference at a million system calls takes minutes.
         if program != Program::Reference || lines < 2000 {
             look(program, size, &text)?;
         }
@@ -58,21 +58,21 @@ fn measure(size: Size) -> Result<()> {
     Ok(())
 }
 
-/// One turn of a program: what it wrote in each step.
+/// Runs all steps with one program. Returns the output of each step.
 fn lap(program: Program, size: Size, text: &str) -> Result<Vec<Vec<u8>>> {
     namespace::fresh(|| {
         STEPS.iter().map(|step| time::run(&name(step, size), program, step.1, input(step, text))).collect()
     })
 }
 
-/// Looks how each step is done.
+/// Profiles each step.
 fn look(program: Program, size: Size, text: &str) -> Result<()> {
     namespace::fresh(|| {
         STEPS.iter().try_for_each(|step| profile::run(&name(step, size), program, step.1, input(step, text)))
     })
 }
 
-/// What the kernel holds after a restore.
+/// Returns the kernel's table after a restore, as text.
 fn held(program: Program, text: &str) -> Result<String> {
     namespace::fresh(|| {
         time::take_time(program.command().arg("-R"), text)?;
@@ -80,12 +80,12 @@ fn held(program: Program, text: &str) -> Result<String> {
     })
 }
 
-/// All programs come to the same.
+/// Checks that all programs had the same outputs.
 fn same<T: PartialEq>(size: Size, round: usize, by: impl Fn(Program) -> Result<T>) -> Result<()> {
     let [reference, floor, ours] = Program::each(round, by);
     let reference = reference?;
-    ensure!(reference == floor?, "{size}: the floor does something else");
-    ensure!(reference == ours?, "{size}: ours does something else");
+    ensure!(reference == floor?, "{size}: the floor's result differs");
+    ensure!(reference == ours?, "{size}: the result of ours differs");
     Ok(())
 }
 

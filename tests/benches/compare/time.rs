@@ -1,4 +1,4 @@
-//! One run of a program, as long as it takes.
+//! Times one run of a program.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -11,16 +11,16 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::figures::{self, Kind};
 use crate::programs::Program;
 
-/// Runs a program, says how long it took, and gives back what it wrote.
+/// Runs a program and prints its time. Returns its output.
 pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str) -> Result<Vec<u8>> {
     let mut command = program.command();
     command.args(arguments);
     let (took, output) = take_time(&mut command, input)?;
-    figures::say(Kind::Whole, task, program, took.as_nanos() as u64);
+    figures::print(Kind::Whole, task, program, took.as_nanos() as u64);
     Ok(output)
 }
 
-/// Runs a command, which must succeed.
+/// Runs a command, which must succeed. Returns its time and its output.
 pub(crate) fn take_time(command: &mut Command, input: &str) -> Result<(Duration, Vec<u8>)> {
     let mut output = holding("")?;
     command.stdin(holding(input)?).stdout(output.try_clone()?).stderr(Stdio::inherit());
@@ -35,7 +35,7 @@ pub(crate) fn take_time(command: &mut Command, input: &str) -> Result<(Duration,
     Ok((took, bytes))
 }
 
-/// A file in memory.
+/// Returns a file in memory with a text, at its start.
 pub(crate) fn holding(text: &str) -> Result<File> {
     let mut file = File::from(memfd_create("text", MemfdFlags::CLOEXEC)?);
     file.write_all(text.as_bytes())?;

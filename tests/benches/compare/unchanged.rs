@@ -1,4 +1,4 @@
-//! A table is restored over itself, or over one that differs in one weight.
+//! Measures the restore of a table over itself, and over one that differs in one weight.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -31,19 +31,19 @@ fn measure() -> Result<()> {
     })
 }
 
-/// Restores, which takes so many requests.
+/// Restores a text, and checks the number of changing requests.
 fn over(task: &str, text: &str, expected: u64) -> Result<()> {
     let task = format!("{task} {SIZE}");
     if Ruler::here() == Ruler::Time {
         let seen = strace::look(&mut restore(), text)?;
-        figures::say(Kind::Calls, &task, Program::Ours, seen.calls);
-        figures::say(Kind::Writes, &task, Program::Ours, seen.writes);
-        figures::say(Kind::Memory, &task, Program::Ours, seen.memory);
+        figures::print(Kind::Calls, &task, Program::Ours, seen.calls);
+        figures::print(Kind::Writes, &task, Program::Ours, seen.writes);
+        figures::print(Kind::Memory, &task, Program::Ours, seen.memory);
         ensure!(seen.writes == expected, "{task}: {} requests", seen.writes);
     }
     for _ in 0..3 {
         let (took, _) = time::take_time(&mut restore(), text)?;
-        figures::say(Kind::Whole, &task, Program::Ours, took.as_nanos() as u64);
+        figures::print(Kind::Whole, &task, Program::Ours, took.as_nanos() as u64);
     }
     Ok(())
 }

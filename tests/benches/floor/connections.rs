@@ -1,9 +1,9 @@
-//! The kernel's text of the connections → ipvsadm's.
+//! Converts the kernel's list of connections to ipvsadm's.
 
 use crate::kernel::{open_file, read_some, write_all};
 use crate::text::{endpoint, hex, number, pad, take_number};
 
-/// The kernel never gives more at a time, and always whole lines.
+/// Bytes of a read(2): the kernel never returns more, and always whole lines.
 const PAGE: usize = 4096;
 
 pub(crate) fn list() {
@@ -35,7 +35,7 @@ pub(crate) fn list() {
     write_all(&out);
 }
 
-/// `0A000001 0050 ` or `2001:0db8:0000:0000:0000:0000:0000:0001 0050 `
+/// Reads `0A000001 0050 ` or `2001:0db8:0000:0000:0000:0000:0000:0001 0050 `.
 #[inline]
 fn take_endpoint(rest: &mut &[u8]) -> (bool, [u8; 16], u16) {
     let mut address = [0; 16];
@@ -60,9 +60,9 @@ fn four(text: &[u8]) -> u16 {
     hex(u32::from_be_bytes(*text.first_chunk().expect("four digits")).into()) as u16
 }
 
-/// Writes a line of ipvsadm's for the first one of the kernel's, and returns the others.
+/// Writes ipvsadm's line for the first line of the kernel. Returns the other lines.
 fn line<'a>(out: &mut Vec<u8>, text: &'a [u8]) -> &'a [u8] {
-    // Protocol and state stand in as many columns here as there.
+    // Protocol and state have the same widths in both formats.
     out.extend_from_slice(&text[..4]);
     let mut rest = &text[4..];
     let client = take_endpoint(&mut rest);

@@ -1,4 +1,4 @@
-//! System calls, and messages of the family.
+//! System calls, and messages of the IPVS family.
 
 use std::ffi::{c_int, c_long, c_uint, c_void};
 
@@ -19,7 +19,7 @@ struct Part {
     length: usize,
 }
 
-/// `struct mmsghdr` with the C library's and the kernel's idea of it, which are the same in memory.
+/// `struct mmsghdr`. The C library's and the kernel's definitions have the same layout.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Message {
@@ -49,12 +49,12 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
 const AT_ONCE: usize = 8;
-/// With the kernel's own bookkeeping it fills a page: of more it takes two.
+/// Bytes of a datagram. With the kernel's header it fills one page; more would take two.
 const PAGE: usize = 4096 - 320;
-/// The kernel makes none that are larger.
+/// Bytes of the largest datagram that the kernel sends.
 const LARGEST: usize = 32 * 1024;
 
-/// A netlink socket, with room for datagrams of a page, and of the largest once these do not suffice.
+/// A netlink socket, with a buffer for datagrams of one page, which grows for the largest when needed.
 pub(crate) struct Socket {
     number: c_int,
     slot: usize,
@@ -78,7 +78,7 @@ impl Socket {
         assert_eq!(sent, bytes.len() as isize);
     }
 
-    /// Gives every message to `each` until `count` of them were the end of something.
+    /// Passes every message to `each`, until `count` requests have ended.
     pub(crate) fn receive(&mut self, mut count: usize, mut each: impl FnMut(&[u8])) {
         while count > 0 {
             let start = self.buffer.as_mut_ptr();
@@ -95,19 +95,19 @@ impl Socket {
                 length: 0,
             }; AT_ONCE];
             for (at, (message, part)) in messages.iter_mut().zip(&mut parts).enumerate() {
-                // SAFETY: within what was allocated.
+                // SAFETY: within the allocated buffer.
                 part.start = unsafe { start.add(at * self.slot) };
                 message.parts = part;
             }
-            // SAFETY: every message has one part, and each part its own piece of the buffer.
+            // SAFETY: every message has one part, and every part its own range of the buffer.
             let got = unsafe {
                 recvmmsg(self.number, messages.as_mut_ptr(), AT_ONCE as c_uint, MSG_WAITFORONE, std::ptr::null())
             };
             assert!(got > 0);
-            // More of a long list is to come.
+            // More datagrams of a long list follow.
             let next = if got == AT_ONCE as c_int { LARGEST } else { self.slot };
             for (part, message) in parts.iter().zip(&messages[..got as usize]) {
-                // SAFETY: the kernel has filled that much of the part.
+                // SAFETY: the kernel has written this many bytes of the part.
                 let mut bytes = unsafe { std::slice::from_raw_parts(part.start, (message.length as u32) as usize) };
                 while bytes.len() >= 16 {
                     let length = u32_at(bytes, 0) as usize;
@@ -127,7 +127,7 @@ impl Socket {
         }
     }
 
-    /// The family's number.
+    /// Returns the number of the family.
     pub(crate) fn family(&mut self) -> u16 {
         let mut message = Messages::new(GENL_ID_CTRL);
         message.start(CTRL_CMD_GETFAMILY, ACK);
@@ -146,7 +146,7 @@ impl Socket {
     }
 }
 
-/// Messages that go out together.
+/// Messages that are sent together.
 pub(crate) struct Messages {
     pub(crate) bytes: Vec<u8>,
     family: u16,
@@ -175,7 +175,7 @@ impl Messages {
         self.bytes[self.start..self.start + 4].copy_from_slice(&length.to_ne_bytes());
     }
 
-    /// Marks the last message as one that wants an answer.
+    /// Requests an acknowledgement of the last message.
     pub(crate) fn want_answer(&mut self) {
         self.bytes[self.start + 6] |= ACK as u8;
     }
@@ -194,7 +194,7 @@ impl Messages {
         self.bytes.extend_from_slice(&value);
     }
 
-    /// Begins an attribute that is made of others; the answer is for [`Messages::close`].
+    /// Begins a nested attribute. Returns its position, for [`Messages::close`].
     #[inline]
     pub(crate) fn open(&mut self, number: u16) -> usize {
         self.header(number, 0);
@@ -238,7 +238,7 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-/// A file by its path, which ends with a NUL.
+/// Reads a file. Its path must end with a NUL.
 pub(crate) fn open_file(path: &[u8]) -> c_int {
     // SAFETY: the path ends with a NUL.
     let file = unsafe { open(path.as_ptr(), 0) };

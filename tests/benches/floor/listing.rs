@@ -1,4 +1,4 @@
-//! The table → text.
+//! Writes the table as text.
 
 use crate::kernel::{DUMP, Messages, Socket, attributes, u16_at, u32_at, u64_at, write_all};
 use crate::text::{endpoint, left, number, pad, right};
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
 type Counters = [u64; 5];
 
 struct Service {
-    /// Mark, family, protocol, address, port: what it is sorted by.
+    /// The sort key: mark, family, protocol, address, port.
     key: (u32, u16, u16, [u8; 16], u16),
     scheduler: Vec<u8>,
     persistence: Option<u32>,
@@ -153,7 +153,7 @@ fn titles(out: &mut Vec<u8>, kind: Kind, version: u32, size: u32) {
     });
 }
 
-/// The option and the value that name a service in a saved line.
+/// Returns the option and the value that name a service in a saved rule.
 fn name_in_rule(out: &mut Vec<u8>, service: &Service) {
     let (mark, family, protocol, address, port) = service.key;
     if mark == 0 {

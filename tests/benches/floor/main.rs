@@ -1,7 +1,7 @@
-//! The lower bound: a program that does what must be done for a table, and nothing else.
+//! The lower bound: a program that does the minimum of work for a table.
 //!
-//! One socket, batches, a dump for each service, no checks, no messages, no names: a line that it does not expect makes
-//! it panic. It has no dependencies: the benchmark compiles it with rustc alone.
+//! It uses one socket, batches, and a dump for each service. It has no checks, no messages and no names, and panics on a
+//! line that it does not expect. It has no dependencies, so the benchmark compiles it with rustc alone.
 
 mod connections;
 mod kernel;

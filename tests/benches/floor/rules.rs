@@ -1,4 +1,4 @@
-//! Lines → requests.
+//! Converts rules to requests.
 
 use crate::kernel::{Messages, Socket, read_some};
 use crate::text::{take_endpoint, take_number};
@@ -11,7 +11,7 @@ const MASQUERADE: u32 = 0;
 const TUNNEL: u32 = 2;
 const DIRECT: u32 = 3;
 
-/// More answers than this do not fit into the receive buffer.
+/// Requests without a read in between: more acknowledgements do not fit into the receive buffer.
 const BATCH: usize = 128;
 
 pub(crate) fn restore() {
@@ -61,7 +61,7 @@ pub(crate) fn flush() {
     socket.receive(1, |_| {});
 }
 
-/// Takes the next word of the line off the text.
+/// Removes the next word of the line from the text.
 #[inline]
 fn word<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     let text = *rest;
@@ -70,7 +70,7 @@ fn word<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
         end += 1;
     }
     let word = &text[..end];
-    // The blank, but not the end of the line.
+    // The blank, but not the newline.
     *rest = if text.get(end) == Some(&b' ') { &text[end + 1..] } else { &text[end..] };
     word
 }

@@ -1,6 +1,6 @@
-//! Numbers and addresses ↔ text.
+//! Converts numbers and addresses to text and back.
 
-/// `0.` to `255.` and how long they are.
+/// `0.` to `255.` and their lengths.
 static SMALL: [([u8; 4], usize); 256] = {
     let mut texts = [([b'.'; 4], 2); 256];
     let mut number = 0;
@@ -26,7 +26,7 @@ pub(crate) fn number(out: &mut Vec<u8>, number: u64) {
     }
 }
 
-/// Appends the first bytes of a text: a copy of a fixed length costs less than one of few bytes.
+/// Appends the first bytes of a text. A copy of a fixed length is cheaper than one of a few bytes.
 fn start_of<const SIZE: usize>(out: &mut Vec<u8>, text: [u8; SIZE], length: usize) {
     let end = out.len() + length;
     out.extend_from_slice(&text);
@@ -61,7 +61,7 @@ pub(crate) fn right(out: &mut Vec<u8>, value: u64, width: usize) {
     out.extend_from_slice(&digits[at.min(digits.len() - width)..]);
 }
 
-/// `10.0.0.1:80`, `[2001:db8::1]:80`; the address in 16 bytes, the port in network byte order.
+/// Writes `10.0.0.1:80` or `[2001:db8::1]:80`, from an address in 16 bytes and a port in network byte order.
 pub(crate) fn endpoint(out: &mut Vec<u8>, is_v6: bool, address: &[u8], port: u16) {
     if is_v6 {
         out.push(b'[');
@@ -113,7 +113,7 @@ fn v6(out: &mut Vec<u8>, address: &[u8]) {
     }
 }
 
-/// Reads digits off the front.
+/// Removes digits from the front and returns their value.
 #[inline]
 pub(crate) fn take_number(text: &mut &[u8]) -> u32 {
     let mut value = 0;
@@ -124,10 +124,10 @@ pub(crate) fn take_number(text: &mut &[u8]) -> u32 {
     value
 }
 
-/// The worth of up to eight hexadecimal digits, all at once.
+/// Returns the value of up to eight hexadecimal digits, all at once.
 #[inline]
 pub(crate) fn hex(digits: u64) -> u32 {
-    // The lower half of a digit is what it is worth, of a letter 9 less; letters have bit 6.
+    // The lower four bits of a digit are its value, those of a letter are 9 less. Letters have bit 6.
     let nibbles = (digits & 0x0F0F_0F0F_0F0F_0F0F) + 9 * (digits >> 6 & 0x0101_0101_0101_0101);
     let bytes = (nibbles | nibbles >> 4) & 0x00FF_00FF_00FF_00FF;
     let pairs = (bytes | bytes >> 8) & 0x0000_FFFF_0000_FFFF;
@@ -150,7 +150,7 @@ fn take_hex(text: &mut &[u8]) -> u32 {
     value
 }
 
-/// Reads an address and a port: is it IPv6, the address in 16 bytes, the port.
+/// Reads an address and a port. Returns whether it is IPv6, the address in 16 bytes, and the port.
 #[inline]
 pub(crate) fn take_endpoint(mut text: &[u8]) -> (bool, [u8; 16], u16) {
     let mut address = [0; 16];

@@ -35,7 +35,7 @@ pub fn load(name: &str) -> Result<()> {
     }
     let aliased = dependencies.named_by(&folder, name)?;
     if aliased.is_empty() && !built_in(&folder, &wanted)? {
-        bail!("no module {name} for this kernel");
+        bail!("this kernel has no module {name}");
     }
     aliased.iter().filter_map(|module| dependencies.line(module)).try_for_each(|line| insert(&folder, line, &loaded))
 }

@@ -13,7 +13,7 @@ use crate::harness::Test;
 use crate::host::kernel::Kernel;
 use crate::host::uml::{Boot, Guest};
 
-const SAID: &str = "no guest: the first test that wanted one says why";
+const SAID: &str = "no guest: the first test that needed one reports the reason";
 
 /// The guests of a process.
 pub struct Pool {

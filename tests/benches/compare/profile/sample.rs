@@ -1,5 +1,4 @@
-//! One run of a program under QEMU, with a look every 10,000 instructions where it is: in the kernel or not, and in which
-//! function.
+//! Runs a program under QEMU, and samples its position every 10,000 instructions: kernel or user space, and the function.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,33 +11,33 @@ use crate::figures::{self, Kind};
 use crate::programs::Program;
 use crate::time::holding;
 
-/// The kernel takes no shorter one (perf_swevent_start_hrtimer).
+/// Nanoseconds, and so instructions, between samples: the kernel's minimum (perf_swevent_start_hrtimer).
 const PERIOD: u64 = 10_000;
 const PAGE: usize = 4096;
-/// For 200,000 looks.
+/// Pages of the buffer, for 200,000 samples.
 const PAGES: usize = 1024;
-/// More of a profile than this is noise.
+/// Lines of a profile that are printed; the rest is noise.
 const MOST: usize = 400;
-/// With this set, functions are printed.
+/// Variable that makes the guest print the functions.
 pub(crate) const PROFILE: &str = "IPVS_BENCH_PROFILE";
 
-/// Runs a program, and says how many instructions were its own.
+/// Runs a program, and prints its number of instructions in user space.
 pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str) -> Result<()> {
     let seen = look(program.command().args(arguments), input)?;
     let own = seen.iter().filter(|address| is_own(**address)).count() as u64;
-    figures::say(Kind::User, task, program, own * PERIOD);
+    figures::print(Kind::User, task, program, own * PERIOD);
     if std::env::var_os(PROFILE).is_some() {
         print(task, program, &seen)?;
     }
     Ok(())
 }
 
-/// Addresses of user space have no sign.
+/// Whether an address is in user space: its highest bit is 0.
 fn is_own(address: u64) -> bool {
     address >> 63 == 0
 }
 
-/// Runs a command, which must succeed; where it was seen.
+/// Runs a command, which must succeed. Returns the sampled addresses.
 fn look(command: &mut Command, input: &str) -> Result<Vec<u64>> {
     command.stdin(holding(input)?).stdout(Stdio::null()).stderr(Stdio::inherit());
     let clock = Clock::start()?;
@@ -48,7 +47,7 @@ fn look(command: &mut Command, input: &str) -> Result<Vec<u64>> {
     Ok(clock.seen(child.id()))
 }
 
-/// An event that fires with the clock, whatever runs; and where the kernel writes what it saw.
+/// A perf event that fires with the clock, and the buffer to which the kernel writes samples.
 struct Clock {
     _event: OwnedFd,
     pages: *mut u8,
@@ -56,37 +55,37 @@ struct Clock {
 
 impl Clock {
     fn start() -> Result<Clock> {
-        // The rate can be set only while there is a limit to the time it takes, which would lower it.
+        // The rate can be set only while the limit of CPU time is on. That would lower the rate, so it is off afterwards.
         for (name, value) in
             [("cpu_time_max_percent", "25"), ("event_max_sample_rate", "1000000"), ("cpu_time_max_percent", "0")]
         {
             fs::write(format!("/proc/sys/kernel/perf_{name}"), value).context(name)?;
         }
-        // struct perf_event_attr: type and size, config, period, what to write (address, process), nothing else.
+        // struct perf_event_attr: type and size, config, period, fields of a sample (address, process); all others are 0.
         let (software, cpu_clock, address_and_process) = (1u64, 0, 1 | 2);
         let mut attributes = [0u64; 16];
         attributes[0] = software | (size_of_val(&attributes) as u64) << 32;
         attributes[1..4].copy_from_slice(&[cpu_clock, PERIOD, address_and_process]);
-        // SAFETY: the pointer is to a live value, which says its size.
+        // SAFETY: the pointer is to a live value, which contains its size.
         let event = unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), -1, 0, -1, 0) };
         ensure!(event >= 0, "perf_event_open: {}", std::io::Error::last_os_error());
-        // SAFETY: the kernel has just given it out.
+        // SAFETY: the kernel has just returned this descriptor.
         let event = unsafe { OwnedFd::from_raw_fd(event as i32) };
         let length = (PAGES + 1) * PAGE;
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping, wherever there is room.
+        // SAFETY: a new mapping at an address of the kernel's choice.
         let pages = unsafe { libc::mmap(std::ptr::null_mut(), length, access, libc::MAP_SHARED, event.as_raw_fd(), 0) };
         ensure!(pages != libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
         Ok(Clock { _event: event, pages: pages.cast() })
     }
 
-    /// Where a process was seen, which has ended. (Nothing is read before: what does not fit is left out.)
+    /// Returns the sampled addresses of a process that has ended. Samples that did not fit into the buffer are missing.
     fn seen(&self, process: u32) -> Vec<u64> {
         const HEAD: usize = 1024;
         const SAMPLE: u32 = 9;
-        // SAFETY: within the mapping, which is read-only for others; the process has ended, so its part is complete.
+        // SAFETY: within the mapping; the process has ended, so the kernel no longer writes its samples.
         let words = unsafe { std::slice::from_raw_parts(self.pages.add(PAGE).cast::<u64>(), PAGES * PAGE / 8) };
-        // SAFETY: the head's place in the first page.
+        // SAFETY: the position of `data_head` in the first page.
         let head = unsafe { self.pages.add(HEAD).cast::<u64>().read_volatile() } as usize / 8;
         let mut rest = &words[..head.min(words.len())];
         let mut seen = Vec::new();
@@ -103,12 +102,12 @@ impl Clock {
 
 impl Drop for Clock {
     fn drop(&mut self) {
-        // SAFETY: mapped in `start`, and nothing refers to it any more.
+        // SAFETY: mapped in `start`, and no reference to it is left.
         unsafe { libc::munmap(self.pages.cast(), (PAGES + 1) * PAGE) };
     }
 }
 
-/// Prints in which functions of the kernel the program was, and at which addresses of its own.
+/// Prints the functions of the kernel and the addresses of the program, with their shares.
 fn print(task: &str, program: Program, seen: &[u64]) -> Result<()> {
     let symbols = kernel_symbols()?;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -128,7 +127,7 @@ fn print(task: &str, program: Program, seen: &[u64]) -> Result<()> {
     Ok(())
 }
 
-/// Takes a while under QEMU.
+/// Reads the kernel's symbols, which takes some seconds under QEMU.
 fn kernel_symbols() -> Result<BTreeMap<u64, String>> {
     let text = std::io::read_to_string(File::open("/proc/kallsyms")?)?;
     let symbol = |line: &str| {
