@@ -123,7 +123,7 @@ pub enum Content<'a> {
     Other,
 }
 
-/// Iterates over the replies in a datagram. The first that cannot be decoded is an error and the last item.
+/// Iterates over the replies in a datagram. A wrong length is an error and the last item.
 #[doc(hidden)]
 pub fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Result<Reply<'_>, DecodeError>> {
     std::iter::from_fn(move || {
