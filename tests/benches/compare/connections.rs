@@ -101,7 +101,8 @@ fn wait_until_taken() -> Result<()> {
 /// Connections in a message. It fits into a packet even if all are IPv6.
 const PER_MESSAGE: u32 = 18;
 
-/// Returns a message: `struct ip_vs_sync_mesg`, net/netfilter/ipvs/ip_vs_sync.c
+/// Returns a message: `struct ip_vs_sync_mesg`.
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>
 fn message(connections: std::ops::Range<u32>) -> Vec<u8> {
     let entries: Vec<u8> = connections.clone().flat_map(connection).collect();
     // Reserved, id, size, number of connections, version, spare.

@@ -11,6 +11,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 ///
 /// Deleted servers stay for minutes in a list that the kernel searches for each new server (`ip_vs_trash_get_dest`), so a
 /// second restore in the same namespace would be slower.
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>
 pub(crate) fn fresh<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     wait_for_others()?;
     std::thread::scope(|scope| {

@@ -13,7 +13,7 @@ use crate::programs::Program;
 use crate::rules::{self, Size};
 use crate::{namespace, time};
 
-/// 60,000 lines.
+/// 60,000 lines of rules.
 const SIZE: Size = Size { services: 10_000, servers: 5 };
 
 pub(crate) fn jobs() -> Vec<Test> {
@@ -31,7 +31,7 @@ fn measure() -> Result<()> {
     })
 }
 
-/// Restores a text, and checks the number of changing requests.
+/// Restores rules, and checks the number of changing requests.
 fn over(task: &str, text: &str, expected: u64) -> Result<()> {
     let task = format!("{task} {SIZE}");
     if Ruler::here() == Ruler::Time {

@@ -73,7 +73,8 @@ impl Socket {
             .nest(libc::IFLA_LINKINFO, |info| {
                 info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
                     data.nest(VETH_INFO_PEER, |end| {
-                        // Not up: veth_open refuses that without the other end. drivers/net/veth.c
+                        // Not up: `veth_open` refuses that without the other end.
+                        // https://elixir.bootlin.com/linux/v6.12/source/drivers/net/veth.c
                         end.raw(&link_header(0, 0))
                             .text(libc::IFLA_IFNAME, peer)
                             .number(libc::IFLA_NET_NS_FD, namespace.as_raw_fd() as u32)

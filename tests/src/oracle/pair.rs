@@ -116,7 +116,8 @@ impl Pair {
             let mut service = service.service.context("a service without attributes")?;
             (service.stats, service.stats64) = (None, None);
             if let Some(flags) = &mut service.flags {
-                // Set by the kernel itself, which rejects a new service that has it as existing.
+                // Set by the kernel, which takes a new service with this flag for one that it already has: `ip_vs_svc_hash` in
+                // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c
                 flags.flags &= !IP_VS_SVC_F_HASHED;
                 flags.mask = u32::MAX;
             }

@@ -55,8 +55,10 @@ pub fn write_names() -> Result<()> {
 }
 
 /// Waits until the thread of every sync daemon runs, for at most 2 s. A request to stop one before that is never
-/// acknowledged, and the reference would wait forever: ip_vs_genl_set_cmd returns the EINTR of kthread_stop, and
-/// netlink_rcv_skb sends no acknowledgement for EINTR.
+/// acknowledged, and the reference would wait forever: `ip_vs_genl_set_cmd` returns the EINTR of `kthread_stop`, and
+/// `netlink_rcv_skb` sends no acknowledgement for EINTR.
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c>
 pub fn settled() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(2);
     while Instant::now() < deadline {

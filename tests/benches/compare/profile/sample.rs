@@ -11,7 +11,8 @@ use crate::figures::{self, Kind};
 use crate::programs::Program;
 use crate::time::holding;
 
-/// Nanoseconds, and so instructions, between samples: the kernel's minimum (perf_swevent_start_hrtimer).
+/// Nanoseconds, and so instructions, between samples: the kernel's minimum, in `perf_swevent_start_hrtimer`.
+/// <https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c>
 const PERIOD: u64 = 10_000;
 const PAGE: usize = 4096;
 /// Pages of the buffer, for 200,000 samples.

@@ -1,6 +1,7 @@
 //! An initramfs: the root file system of a guest under QEMU, as an archive that the kernel unpacks when it boots.
 //!
-//! Its format is "newc" of Documentation/driver-api/early-userspace/buffer-format.rst.
+//! Its format is "newc":
+//! <https://elixir.bootlin.com/linux/v6.12/source/Documentation/driver-api/early-userspace/buffer-format.rst>
 //!
 //! Not by the crate `cpio`: only `Initramfs::entry` depends on the format, and calls of the crate would not be shorter.
 
