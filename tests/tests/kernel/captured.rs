@@ -22,7 +22,7 @@ use crate::client::ethernet;
 use crate::connection::{about, master};
 
 ipvs_tests::tests! {
-    what_was_captured_is_what_the_kernel_says;
+    captured_messages_match_the_kernel;
 }
 
 /// One file each; the kernel says the same in all series, with more or less padding.
@@ -48,7 +48,7 @@ captured![
 ];
 
 /// With `IPVS_CAPTURE=/folder`, an absolute path, writes the files there instead, in a folder for each series.
-fn what_was_captured_is_what_the_kernel_says() {
+fn captured_messages_match_the_kernel() {
     director();
     let socket = Socket::open();
     let family = socket.ask(family::GENL_ID_CTRL, libc::NLM_F_REQUEST, family::CTRL_CMD_GETFAMILY, &family_request());

@@ -13,22 +13,21 @@ use ipvs_tests::net::netns::Netns;
 use ipvs_tests::wait;
 
 ipvs_tests::tests! {
-    lo_is_up;
-    the_namespace_is_fresh;
-    the_namespace_is_fresh_again;
-    the_working_directory_is_empty;
-    what_is_written_stays_here;
-    what_is_written_is_gone;
-    the_reference_lists;
+    loopback_is_up;
+    namespace_is_fresh;
+    namespace_is_fresh_in_the_next_test;
+    working_directory_is_empty;
+    files_can_be_written_anywhere;
+    files_are_gone_in_the_next_test;
+    reference_lists_an_empty_table;
     every_scheduler_loads;
-    the_kernel_loads_what_it_is_asked_for;
-    modprobe_is_there;
-    a_module_that_is_not_there;
-    a_module_goes_and_comes_back, own_kernel = true;
-    a_host_is_a_namespace_of_its_own;
-    a_container_has_its_own_processes_and_folders;
-    a_program_runs_beside_the_test;
-    parameters_come_from_outside;
+    kernel_loads_modules_on_demand;
+    modprobe_loads_modules;
+    missing_module_is_an_error;
+    module_is_unloaded_and_loaded_again, own_kernel = true;
+    host_has_its_own_namespace;
+    program_runs_in_the_background;
+    ipvs_variables_are_passed_from_the_host;
 }
 
 const SCHEDULERS: [&str; 13] = ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf"];
@@ -37,12 +36,12 @@ fn reference(line: &str) -> ipvs_tests::command::Ran {
     Ipvsadm::get().run(line)
 }
 
-fn lo_is_up() {
+fn loopback_is_up() {
     std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", "127.0.0.1:9").unwrap();
 }
 
 /// Twice, in two tests: the second sees nothing of the first.
-fn the_namespace_is_fresh() {
+fn namespace_is_fresh() {
     let interfaces: Vec<_> = fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!interfaces.iter().any(|name| name == "dummy7"), "{interfaces:?}");
     assert_eq!(reference("-Sn").ok(), "");
@@ -51,18 +50,18 @@ fn the_namespace_is_fresh() {
     assert!(Path::new("/sys/class/net/dummy7").exists());
 }
 
-fn the_namespace_is_fresh_again() {
-    the_namespace_is_fresh();
+fn namespace_is_fresh_in_the_next_test() {
+    namespace_is_fresh();
 }
 
-fn the_working_directory_is_empty() {
+fn working_directory_is_empty() {
     assert_eq!(fs::read_dir(".").unwrap().count(), 0);
     fs::write("file", "of this test").unwrap();
 }
 
 const PATHS: [&str; 3] = ["/ipvs-lab-was-here", "/etc/ipvs-lab-was-here", "/tmp/ipvs-lab-was-here"];
 
-fn what_is_written_stays_here() {
+fn files_can_be_written_anywhere() {
     for path in PATHS {
         assert!(!Path::new(path).exists(), "{path} is there already");
         fs::write(path, "by a test").unwrap();
@@ -71,11 +70,11 @@ fn what_is_written_stays_here() {
 }
 
 /// The same: neither this machine nor the test before has these files.
-fn what_is_written_is_gone() {
-    what_is_written_stays_here();
+fn files_are_gone_in_the_next_test() {
+    files_can_be_written_anywhere();
 }
 
-fn the_reference_lists() {
+fn reference_lists_an_empty_table() {
     let list = reference("-Ln").ok();
     let lines: Vec<&str> = list.lines().collect();
     // The size of the connection table: 4096 in 6.1, none before the first service in 7.2.
@@ -100,26 +99,26 @@ fn every_scheduler_loads() {
 }
 
 /// Nobody loads this one by name: the kernel calls the laboratory's modprobe.
-fn the_kernel_loads_what_it_is_asked_for() {
+fn kernel_loads_modules_on_demand() {
     assert!(!modules::loaded().unwrap().contains("ipvlan"));
     let error = ipvs_tests::net::rtnl::Socket::open().unwrap().add_link("x", "ipvlan").unwrap_err();
     // It wants a device to sit on, so it does not come up; but it was asked.
     assert!(modules::loaded().unwrap().contains("ipvlan"), "{error:#}");
 }
 
-fn modprobe_is_there() {
+fn modprobe_loads_modules() {
     ok("modprobe ip_vs_ftp");
     assert!(modules::loaded().unwrap().contains("ip_vs_ftp"));
     assert_ne!(run("modprobe ip_vs_nonesuch").code, Some(0));
 }
 
-fn a_module_that_is_not_there() {
+fn missing_module_is_an_error() {
     let error = modules::load("ip_vs_nonesuch").unwrap_err();
     assert!(error.to_string().contains("ip_vs_nonesuch"), "{error}");
 }
 
 /// With those that need it, and although a namespace that used it has only just ended.
-fn a_module_goes_and_comes_back() {
+fn module_is_unloaded_and_loaded_again() {
     let lab = Lab::new().unwrap();
     lab.host("gone").unwrap().enter(|| reference("-A -t 192.0.2.1:80 -s wrr").ok());
     ok("umount /run/netns/gone");
@@ -130,28 +129,14 @@ fn a_module_goes_and_comes_back() {
     assert_eq!(modules::loaded().unwrap(), before);
 }
 
-fn a_host_is_a_namespace_of_its_own() {
+fn host_has_its_own_namespace() {
     reference("-A -t 192.0.2.1:80 -s rr").ok();
     let host = Netns::new("elsewhere").unwrap();
     assert_eq!(host.enter(|| reference("-Sn").ok()), "");
     assert_eq!(reference("-Sn").ok(), "-A -t 192.0.2.1:80 -s rr\n");
 }
 
-/// The tests of Pacemaker rely on it, but need packages that a machine seldom has.
-fn a_container_has_its_own_processes_and_folders() {
-    let lab = Lab::new().unwrap();
-    let host = lab.host("boxed").unwrap();
-    fs::write("/run/outside", "").unwrap();
-    let container = Container::start(&host, &[]).unwrap();
-    let (name, processes, run) = container.enter(|| (ok("hostname"), ok("ls /proc"), ok("ls /run")));
-    assert_eq!(name, "boxed\n");
-    assert!(processes.lines().filter_map(|line| line.parse::<u32>().ok()).all(|pid| pid < 10), "{processes}");
-    assert!(!run.contains("outside"), "{run}");
-    drop(container);
-    assert!(fs::exists("/run/outside").unwrap());
-}
-
-fn a_program_runs_beside_the_test() {
+fn program_runs_in_the_background() {
     let lab = Lab::new().unwrap();
     let host = lab.host("aside").unwrap();
     let mut monitor = host.start("ip monitor link");
@@ -166,7 +151,7 @@ fn a_program_runs_beside_the_test() {
 }
 
 /// IPVS_… variables of the host program are there in the guest, and no others.
-fn parameters_come_from_outside() {
+fn ipvs_variables_are_passed_from_the_host() {
     assert!(std::env::var_os("IPVS_REFERENCE").is_some() || std::env::var_os("IPVS_REFERENCE_MISSING").is_some());
     assert!(std::env::var_os("CARGO_PKG_NAME").is_none());
     assert!(ipvs_tests::host::kernel::running() >= (5, 0));

@@ -9,25 +9,25 @@ use ipvs_sys::{BATCH, Error, Namespace, Refusal, Request, Socket};
 use super::{about, add_services, dest, errnos, master, new_service, ports, settle, works};
 
 ipvs_tests::tests! {
-    nothing_at_all;
-    in_order;
-    a_refusal_does_not_stop_the_others;
-    refusals_by_index_in_many_batches;
-    the_last_of_a_batch;
-    the_kernels_own_sentence;
-    a_batch_of_nothing_but_refusals;
-    batches_of_nothing_but_refusals;
-    refusals_of_long_requests;
-    lost_answers_are_told;
+    empty_batch_does_nothing;
+    requests_are_executed_in_order;
+    refusal_does_not_stop_the_rest;
+    refusals_have_indexes_across_batches;
+    last_request_of_each_batch_length_is_refused;
+    refusal_has_the_kernels_message;
+    one_batch_of_refusals;
+    several_batches_of_refusals;
+    long_requests_are_refused;
+    lost_replies_are_an_error;
 }
 
-fn nothing_at_all() {
+fn empty_batch_does_nothing() {
     let mut connection = Socket::open().unwrap();
     assert!(connection.submit([] as [Request; 0]).unwrap().is_empty());
     works(&mut connection);
 }
 
-fn in_order() {
+fn requests_are_executed_in_order() {
     let mut connection = Socket::open().unwrap();
     let refused = connection.submit([
         new_service(1),
@@ -43,7 +43,7 @@ fn in_order() {
     assert_eq!(connection.dump(&about(Command::GetDest, 1)).unwrap().count(), 0);
 }
 
-fn a_refusal_does_not_stop_the_others() {
+fn refusal_does_not_stop_the_rest() {
     let mut connection = Socket::open().unwrap();
     let refused = connection.submit([
         new_service(1),
@@ -62,7 +62,7 @@ fn a_refusal_does_not_stop_the_others() {
 }
 
 /// Every seventh service is there already.
-fn refusals_by_index_in_many_batches() {
+fn refusals_have_indexes_across_batches() {
     let mut connection = Socket::open().unwrap();
     let requests = (0..1000u16).map(|i| new_service(if i % 7 == 6 { 1 } else { i + 1 }));
     let refused = connection.submit(requests).unwrap();
@@ -73,7 +73,7 @@ fn refusals_by_index_in_many_batches() {
 }
 
 /// The last request of a batch is the one that asks for an answer; around it, each length once.
-fn the_last_of_a_batch() {
+fn last_request_of_each_batch_length_is_refused() {
     let mut connection = Socket::open().unwrap();
     for count in [1, 2, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH, 3 * BATCH + 1] {
         let requests = (1..=count).map(|port| new_service(if port == count { 1 } else { port as u16 }));
@@ -99,7 +99,7 @@ fn refusal(error: &Error) -> &Refusal {
     }
 }
 
-fn the_kernels_own_sentence() {
+fn refusal_has_the_kernels_message() {
     let mut connection = Socket::open().unwrap();
     let refused = connection.submit([new_service(1), explained(), new_service(1)]).unwrap();
     let [(1, explained), (2, exists)] = &refused[..] else { panic!("{refused:?}") };
@@ -120,16 +120,16 @@ fn the_kernels_own_sentence() {
     assert_eq!(*refusal(exists), Refusal { errno: libc::EEXIST, message: None, offset: None });
 }
 
-fn a_batch_of_nothing_but_refusals() {
-    nothing_but_refusals(BATCH);
+fn one_batch_of_refusals() {
+    all_are_refused(BATCH);
 }
 
-fn batches_of_nothing_but_refusals() {
-    nothing_but_refusals(4 * BATCH + 1);
+fn several_batches_of_refusals() {
+    all_are_refused(4 * BATCH + 1);
 }
 
 /// Each of them is answered at length, all before the first answer is read.
-fn nothing_but_refusals(count: usize) {
+fn all_are_refused(count: usize) {
     let mut connection = Socket::open().unwrap();
     let refused = connection.submit(std::iter::repeat_with(explained).take(count)).unwrap();
     assert_eq!(errnos(&refused), (0..count).map(|index| (index, libc::EINVAL)).collect::<Vec<_>>());
@@ -138,7 +138,7 @@ fn nothing_but_refusals(count: usize) {
 }
 
 /// The kernel would send each of them back, and the answers would not fit into the receive buffer.
-fn refusals_of_long_requests() {
+fn long_requests_are_refused() {
     let mut connection = Socket::open().unwrap();
     add_services(&mut connection, 1);
     // An attribute that no kernel knows, nor this library.
@@ -155,7 +155,7 @@ fn refusals_of_long_requests() {
 }
 
 /// With a receive buffer that holds a handful of answers. The kernel carries out everything all the same.
-fn lost_answers_are_told() {
+fn lost_replies_are_an_error() {
     let mut connection = with_small_buffer(|| Socket::open().unwrap());
     add_services(&mut connection, 1);
     let requests = (1..=100).map(|port| new_service(if port % 2 == 0 { port } else { 1 }));

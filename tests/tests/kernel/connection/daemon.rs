@@ -6,51 +6,51 @@ use ipvs_sys::{Request, Socket};
 use super::{errnos, master, new_service, ports, submit, works};
 
 ipvs_tests::tests! {
-    stopped_right_behind_its_start;
-    stopped_right_after_its_start;
-    stopped_in_the_middle_of_a_batch;
-    stopped_twice;
+    stop_in_the_same_batch;
+    stop_in_the_next_batch;
+    stop_within_a_longer_batch;
+    second_stop_is_refused;
 }
 
 /// On some of so many tries the thread has run already, and the kernel answers.
 const OFTEN: usize = 50;
 
 #[track_caller]
-fn none_runs(connection: &mut Socket) {
+fn assert_none_runs(connection: &mut Socket) {
     assert_eq!(connection.dump(&Request::new(Command::GetDaemon)).unwrap().count(), 0);
 }
 
-fn stopped_right_behind_its_start() {
+fn stop_in_the_same_batch() {
     let mut connection = Socket::open().unwrap();
     for _ in 0..OFTEN {
         submit(&mut connection, [master(Command::NewDaemon), master(Command::DelDaemon)]);
-        none_runs(&mut connection);
+        assert_none_runs(&mut connection);
     }
 }
 
-fn stopped_right_after_its_start() {
+fn stop_in_the_next_batch() {
     let mut connection = Socket::open().unwrap();
     for _ in 0..OFTEN {
         submit(&mut connection, [master(Command::NewDaemon)]);
         submit(&mut connection, [master(Command::DelDaemon)]);
-        none_runs(&mut connection);
+        assert_none_runs(&mut connection);
     }
 }
 
-fn stopped_in_the_middle_of_a_batch() {
+fn stop_within_a_longer_batch() {
     let mut connection = Socket::open().unwrap();
     for _ in 0..OFTEN {
         submit(
             &mut connection,
             [master(Command::NewDaemon), master(Command::DelDaemon), new_service(1), Request::new(Command::Flush)],
         );
-        none_runs(&mut connection);
+        assert_none_runs(&mut connection);
     }
     assert_eq!(ports(&mut connection), vec![0; 0]);
 }
 
 /// The second is refused, be it the last of its batch or not.
-fn stopped_twice() {
+fn second_stop_is_refused() {
     let mut connection = Socket::open().unwrap();
     let stop = || master(Command::DelDaemon);
     let refused = connection.submit([master(Command::NewDaemon), stop(), stop()]).unwrap();

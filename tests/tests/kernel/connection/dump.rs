@@ -6,40 +6,40 @@ use ipvs_sys::{Request, Socket};
 use super::{about, add_services, dest, new_service, ports, submit, works};
 
 ipvs_tests::tests! {
-    an_empty_list;
-    a_list_of_many_datagrams;
-    a_list_in_small_datagrams;
-    a_list_whose_datagrams_are_cut;
-    the_servers_of_a_service;
-    the_servers_of_no_service;
-    what_cannot_be_dumped;
-    a_list_that_is_dropped_is_out_of_the_way;
-    a_list_that_is_dropped_is_out_of_the_way_in_small_datagrams;
-    two_lists_at_once;
-    a_change_while_a_list_is_read;
+    empty_list;
+    list_in_many_datagrams;
+    list_in_small_datagrams;
+    truncated_datagram_is_an_error;
+    servers_of_a_service;
+    missing_service_has_no_servers;
+    refuses_dump_of_get_only_commands;
+    unread_list_does_not_block_the_next;
+    unread_list_does_not_block_the_next_in_small_datagrams;
+    two_sockets_list_at_once;
+    change_while_reading_ends_the_list;
 }
 
 /// Another room for a datagram than the usual one.
 const SMALL: usize = 4096;
 
-fn an_empty_list() {
+fn empty_list() {
     let mut connection = Socket::open().unwrap();
     assert_eq!(ports(&mut connection), vec![0; 0]);
     works(&mut connection);
 }
 
-fn a_list_of_many_datagrams() {
-    whole(Socket::open().unwrap());
+fn list_in_many_datagrams() {
+    lists_all_services(Socket::open().unwrap());
 }
 
-fn a_list_in_small_datagrams() {
-    whole(Socket::open_with_datagram_size(SMALL).unwrap());
+fn list_in_small_datagrams() {
+    lists_all_services(Socket::with_datagrams(SMALL).unwrap());
 }
 
 /// No kernel known makes a datagram for which there is no room.
-fn a_list_whose_datagrams_are_cut() {
+fn truncated_datagram_is_an_error() {
     add_services(&mut Socket::open().unwrap(), 100);
-    let mut connection = Socket::open_with_datagram_size(1024).unwrap();
+    let mut connection = Socket::with_datagrams(1024).unwrap();
     let list = |connection: &mut Socket| -> Result<Vec<_>, _> {
         connection.dump(&Request::new(Command::GetService)).unwrap().collect()
     };
@@ -50,7 +50,7 @@ fn a_list_whose_datagrams_are_cut() {
 }
 
 /// 1000 services are more than 300 KB.
-fn whole(mut connection: Socket) {
+fn lists_all_services(mut connection: Socket) {
     add_services(&mut connection, 1000);
     let expected: Vec<u16> = (1..=1000).collect();
     assert_eq!(ports(&mut connection), expected);
@@ -58,7 +58,7 @@ fn whole(mut connection: Socket) {
     assert_eq!(ports(&mut connection), expected);
 }
 
-fn the_servers_of_a_service() {
+fn servers_of_a_service() {
     let mut connection = Socket::open().unwrap();
     add_services(&mut connection, 2);
     submit(&mut connection, (1..=1000).map(|number| dest(Command::NewDest, 1, number)));
@@ -74,13 +74,13 @@ fn the_servers_of_a_service() {
 }
 
 /// Not refused: only the service itself can tell that it is not there.
-fn the_servers_of_no_service() {
+fn missing_service_has_no_servers() {
     let mut connection = Socket::open().unwrap();
     assert_eq!(connection.dump(&about(Command::GetDest, 1)).unwrap().count(), 0);
     works(&mut connection);
 }
 
-fn what_cannot_be_dumped() {
+fn refuses_dump_of_get_only_commands() {
     let mut connection = Socket::open().unwrap();
     for command in [Command::GetInfo, Command::GetConfig] {
         let mut dump = connection.dump(&Request::new(command)).unwrap();
@@ -90,16 +90,16 @@ fn what_cannot_be_dumped() {
     works(&mut connection);
 }
 
-fn a_list_that_is_dropped_is_out_of_the_way() {
-    dropped(Socket::open().unwrap());
+fn unread_list_does_not_block_the_next() {
+    unread_list_is_discarded(Socket::open().unwrap());
 }
 
-fn a_list_that_is_dropped_is_out_of_the_way_in_small_datagrams() {
-    dropped(Socket::open_with_datagram_size(SMALL).unwrap());
+fn unread_list_does_not_block_the_next_in_small_datagrams() {
+    unread_list_is_discarded(Socket::with_datagrams(SMALL).unwrap());
 }
 
 /// The kernel refuses a second list on a socket while the first is being read.
-fn dropped(mut connection: Socket) {
+fn unread_list_is_discarded(mut connection: Socket) {
     add_services(&mut connection, 400);
     submit(&mut connection, (1..=400).map(|number| dest(Command::NewDest, 1, number)));
     for list in [Request::new(Command::GetService), about(Command::GetDest, 1)] {
@@ -117,7 +117,7 @@ fn dropped(mut connection: Socket) {
     assert_eq!(ports(&mut connection).len(), 401);
 }
 
-fn two_lists_at_once() {
+fn two_sockets_list_at_once() {
     let (mut one, mut other) = (Socket::open().unwrap(), Socket::open().unwrap());
     add_services(&mut one, 400);
     let (request, mut pairs) = (Request::new(Command::GetService), 0);
@@ -128,7 +128,7 @@ fn two_lists_at_once() {
     assert_eq!(pairs, 400);
 }
 
-fn a_change_while_a_list_is_read() {
+fn change_while_reading_ends_the_list() {
     let (mut one, mut other) = (Socket::open().unwrap(), Socket::open().unwrap());
     // More than is received with one system call.
     add_services(&mut one, 2000);

@@ -6,21 +6,21 @@ use ipvs_sys::{Request, Socket};
 use super::{about, add_services, works};
 
 ipvs_tests::tests! {
-    what_the_kernel_is;
-    the_timeouts;
-    one_service;
-    a_service_that_is_not_there;
-    what_can_only_be_dumped;
+    returns_kernel_info;
+    returns_timeouts;
+    returns_one_service;
+    missing_service_is_esrch;
+    refuses_get_of_dump_only_commands;
 }
 
-fn what_the_kernel_is() {
+fn returns_kernel_info() {
     let mut connection = Socket::open().unwrap();
     let info: InfoAttrs = connection.get(&Request::new(Command::GetInfo)).unwrap();
     assert_eq!(info.version, Some(0x01_02_01));
     assert!(info.conn_tab_size.is_some() && info.unknown.is_empty(), "{info:?}");
 }
 
-fn the_timeouts() {
+fn returns_timeouts() {
     let mut connection = Socket::open().unwrap();
     let timeouts: CommandAttrs = connection.get(&Request::new(Command::GetConfig)).unwrap();
     assert_eq!(
@@ -34,7 +34,7 @@ fn the_timeouts() {
     );
 }
 
-fn one_service() {
+fn returns_one_service() {
     let mut connection = Socket::open().unwrap();
     add_services(&mut connection, 3);
     let answer: CommandAttrs = connection.get(&about(Command::GetService, 2)).unwrap();
@@ -45,7 +45,7 @@ fn one_service() {
     assert!(service.unknown.is_empty(), "{service:?}");
 }
 
-fn a_service_that_is_not_there() {
+fn missing_service_is_esrch() {
     let mut connection = Socket::open().unwrap();
     let error = connection.get::<CommandAttrs>(&about(Command::GetService, 1)).unwrap_err();
     assert_eq!(error.to_string(), "IPVS_CMD_GET_SERVICE: No such process (os error 3)");
@@ -53,7 +53,7 @@ fn a_service_that_is_not_there() {
     works(&mut connection);
 }
 
-fn what_can_only_be_dumped() {
+fn refuses_get_of_dump_only_commands() {
     let mut connection = Socket::open().unwrap();
     for command in [Command::GetDest, Command::GetDaemon] {
         let error = connection.get::<CommandAttrs>(&about(command, 1)).unwrap_err();

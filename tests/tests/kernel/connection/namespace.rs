@@ -8,13 +8,13 @@ use ipvs_tests::lab::topology::Lab;
 use super::{add_services, ports, works};
 
 ipvs_tests::tests! {
-    by_name;
-    by_path;
-    by_process;
-    a_namespace_that_is_not_there;
-    a_file_that_is_no_network_namespace;
-    from_another_thread;
-    many_at_once;
+    opened_by_name;
+    opened_by_path;
+    opened_by_process_id;
+    missing_namespace_is_an_error;
+    other_file_is_an_error;
+    socket_works_in_another_thread;
+    many_namespaces_at_once;
 }
 
 fn own() -> PathBuf {
@@ -31,19 +31,19 @@ fn holds_three(namespace: &Namespace) {
     assert_eq!(ports(&mut Socket::open().unwrap()), vec![0; 0]);
 }
 
-fn by_name() {
+fn opened_by_name() {
     let blue = Lab::new().unwrap().host("blue").unwrap();
     blue.enter(|| add_services(&mut Socket::open().unwrap(), 3));
     holds_three(&Namespace::Name("blue".to_owned()));
 }
 
-fn by_path() {
+fn opened_by_path() {
     let blue = Lab::new().unwrap().host("blue").unwrap();
     blue.enter(|| add_services(&mut Socket::open().unwrap(), 3));
     holds_three(&Namespace::Path("/run/netns/blue".into()));
 }
 
-fn by_process() {
+fn opened_by_process_id() {
     let blue = Lab::new().unwrap().host("blue").unwrap();
     blue.enter(|| add_services(&mut Socket::open().unwrap(), 3));
     let process = blue.start("sleep 60");
@@ -60,14 +60,14 @@ fn cannot_be_entered(namespace: Namespace, why: &str) {
     works(&mut Socket::open().unwrap());
 }
 
-fn a_namespace_that_is_not_there() {
+fn missing_namespace_is_an_error() {
     let missing = "No such file or directory (os error 2)";
     cannot_be_entered(Namespace::Name("green".to_owned()), &format!("network namespace green: {missing}"));
     cannot_be_entered(Namespace::Path("/run/x".into()), &format!("network namespace /run/x: {missing}"));
     cannot_be_entered(Namespace::Pid(999_999), &format!("network namespace 999999: {missing}"));
 }
 
-fn a_file_that_is_no_network_namespace() {
+fn other_file_is_an_error() {
     let wrong = "Invalid argument (os error 22)";
     cannot_be_entered(
         Namespace::Path("/proc/self/ns/uts".into()),
@@ -77,7 +77,7 @@ fn a_file_that_is_no_network_namespace() {
 }
 
 /// A socket stays where it was opened, whoever uses it.
-fn from_another_thread() {
+fn socket_works_in_another_thread() {
     let blue = Lab::new().unwrap().host("blue").unwrap();
     let mut there = Socket::open_in(&Namespace::Name("blue".to_owned())).unwrap();
     let mut there = std::thread::spawn(move || {
@@ -91,7 +91,7 @@ fn from_another_thread() {
     assert_eq!(ports(&mut Socket::open().unwrap()), vec![0; 0]);
 }
 
-fn many_at_once() {
+fn many_namespaces_at_once() {
     let lab = Lab::new().unwrap();
     let names = ["red", "green", "blue"];
     let _hosts = lab.hosts(names).unwrap();

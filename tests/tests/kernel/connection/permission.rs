@@ -9,9 +9,9 @@ use rustix::thread::{CapabilitySet, UnshareFlags, capabilities, set_capabilities
 use super::{errnos, new_service, works};
 
 ipvs_tests::tests! {
-    without_the_capability;
-    the_capability_is_asked_for_with_every_message;
-    root_of_a_user_namespace;
+    every_command_needs_the_capability;
+    capability_is_checked_for_each_message;
+    root_of_a_user_namespace_is_refused;
 }
 
 /// Does something without the capability. It is a thread's, and lost to it for good.
@@ -27,7 +27,7 @@ pub(crate) fn without_net_admin<T: Send>(act: impl FnOnce() -> T + Send) -> T {
 }
 
 #[track_caller]
-fn may_nothing(connection: &mut Socket) {
+fn refuses_everything(connection: &mut Socket) {
     let error = connection.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
     assert_eq!(error.to_string(), "IPVS_CMD_GET_INFO: Operation not permitted (os error 1)");
     let error = connection.get::<CommandAttrs>(&Request::new(Command::GetConfig)).unwrap_err();
@@ -44,23 +44,23 @@ fn may_nothing(connection: &mut Socket) {
     assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM)]);
 }
 
-fn without_the_capability() {
-    without_net_admin(|| may_nothing(&mut Socket::open().unwrap()));
+fn every_command_needs_the_capability() {
+    without_net_admin(|| refuses_everything(&mut Socket::open().unwrap()));
     works(&mut Socket::open().unwrap());
 }
 
 /// Whoever opened the socket.
-fn the_capability_is_asked_for_with_every_message() {
+fn capability_is_checked_for_each_message() {
     let mut connection = Socket::open().unwrap();
     works(&mut connection);
-    without_net_admin(|| may_nothing(&mut connection));
+    without_net_admin(|| refuses_everything(&mut connection));
     works(&mut connection);
 }
 
-fn root_of_a_user_namespace() {
+fn root_of_a_user_namespace_is_refused() {
     // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
     unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }.unwrap();
     fs::write("/proc/self/uid_map", "0 0 1").unwrap();
     assert!(capabilities(None).unwrap().effective.contains(CapabilitySet::NET_ADMIN));
-    may_nothing(&mut Socket::open().unwrap());
+    refuses_everything(&mut Socket::open().unwrap());
 }

@@ -9,12 +9,12 @@ use ipvs_tests::guest::modules;
 use super::{about, add_services, errnos, new_service, ports, settle, submit, works};
 
 ipvs_tests::tests! {
-    a_question_finds_the_new_number, own_kernel = true;
-    a_list_finds_the_new_number, own_kernel = true;
-    a_batch_finds_the_new_number, own_kernel = true;
-    a_batch_of_refusals_finds_the_new_number, own_kernel = true;
-    the_kernel_loads_the_module_by_itself, own_kernel = true;
-    no_module_and_no_way_to_get_it, own_kernel = true;
+    get_finds_the_new_family_id, own_kernel = true;
+    dump_finds_the_new_family_id, own_kernel = true;
+    batch_finds_the_new_family_id, own_kernel = true;
+    refused_batch_finds_the_new_family_id, own_kernel = true;
+    kernel_loads_the_module_on_demand, own_kernel = true;
+    module_that_cannot_be_loaded_is_an_error, own_kernel = true;
 }
 
 /// A connection that knows a number which is no longer true.
@@ -27,13 +27,13 @@ fn stale() -> Socket {
     connection
 }
 
-fn a_question_finds_the_new_number() {
+fn get_finds_the_new_family_id() {
     let mut connection = stale();
     works(&mut connection);
     works(&mut connection);
 }
 
-fn a_list_finds_the_new_number() {
+fn dump_finds_the_new_family_id() {
     let mut connection = stale();
     add_services(&mut Socket::open().unwrap(), 400);
     assert_eq!(ports(&mut connection).len(), 400);
@@ -45,7 +45,7 @@ fn a_list_finds_the_new_number() {
     assert_eq!(ports(&mut connection), vec![0; 0]);
 }
 
-fn a_batch_finds_the_new_number() {
+fn batch_finds_the_new_family_id() {
     let mut connection = stale();
     let refused = connection.submit((0..300).map(|i| new_service(if i == 200 { 1 } else { i + 1 }))).unwrap();
     assert_eq!(errnos(&refused), [(200, libc::EEXIST)]);
@@ -54,7 +54,7 @@ fn a_batch_finds_the_new_number() {
 }
 
 /// `ENOENT` is what the kernel says to a number that is not true, and what it says of a scheduler that is not there.
-fn a_batch_of_refusals_finds_the_new_number() {
+fn refused_batch_finds_the_new_family_id() {
     let unknown = || {
         let mut request = new_service(1);
         request.attributes.service.as_mut().unwrap().sched_name = ipvs_sys::wire::Name::new(b"nonesuch");
@@ -69,7 +69,7 @@ fn a_batch_of_refusals_finds_the_new_number() {
     assert_eq!(error.errno(), Some(libc::ESRCH));
 }
 
-fn the_kernel_loads_the_module_by_itself() {
+fn kernel_loads_the_module_on_demand() {
     let away = modules::unload("ip_vs").unwrap();
     assert!(!modules::loaded().unwrap().contains("ip_vs"));
     // Opening asks nothing yet.
@@ -80,7 +80,7 @@ fn the_kernel_loads_the_module_by_itself() {
     drop(away);
 }
 
-fn no_module_and_no_way_to_get_it() {
+fn module_that_cannot_be_loaded_is_an_error() {
     let mut known = Socket::open().unwrap();
     works(&mut known);
     let away = modules::unload("ip_vs").unwrap().for_good().unwrap();
