@@ -10,21 +10,21 @@ use ipvs_tests::traffic::server::Protocol::Tcp;
 use super::{add, ip, server, submit};
 
 ipvs_tests::tests! {
-    none;
-    tcp;
-    udp;
-    ipv6;
-    templates;
+    none_at_start;
+    tcp_connection;
+    udp_connection;
+    ipv6_connections;
+    persistence_templates;
     templates_of_a_mark;
     templates_of_a_persistence_engine;
-    more_than_a_page;
-    wherever_the_caller_is;
-    whatever_became_of_the_process;
+    list_longer_than_a_page;
+    reads_the_namespace_of_the_client;
+    reads_the_namespace_of_an_ended_process;
 }
 
 /// A director that is its own client: addresses of both are on lo. Its servers are nowhere; there are connections to
 /// them all the same.
-fn alone() -> (Host, Client) {
+fn director_that_is_its_own_client() -> (Host, Client) {
     let host = Lab::new().unwrap().host("director").unwrap();
     for address in ["192.0.2.1/32", "192.0.2.9/32", "2001:db8::1/128", "2001:db8::9/128"] {
         host.address("lo", address).unwrap();
@@ -69,11 +69,11 @@ fn words(entry: &ConnectionEntry) -> (&str, &str) {
     (word(entry.protocol.as_bytes()), word(entry.state.as_bytes()))
 }
 
-fn none() {
+fn none_at_start() {
     assert_eq!(Client::open().unwrap().connections().unwrap().count(), 0);
 }
 
-fn tcp() {
+fn tcp_connection() {
     let nat = Nat::new().unwrap();
     nat.web1.serve(Tcp, "10.2.0.11:9000").unwrap();
     let mut client = Client::open_in(&Namespace::Name("director".to_owned())).unwrap();
@@ -90,8 +90,8 @@ fn tcp() {
     assert_eq!((entry.is_template(), entry.fwmark(), &entry.engine, entry.family()), (false, None, &None, Family::V4));
 }
 
-fn udp() {
-    let (director, mut client) = alone();
+fn udp_connection() {
+    let (director, mut client) = director_that_is_its_own_client();
     let key = ServiceKey::udp(ip("192.0.2.1"), 53);
     submit(&mut client, [add(key), Change::AddDestination(key, server("10.0.0.1", 5353))]);
     send(&director, "192.0.2.9:40001", "192.0.2.1:53", 0, b"?");
@@ -105,8 +105,8 @@ fn udp() {
 }
 
 /// To servers of both families.
-fn ipv6() {
-    let (director, mut client) = alone();
+fn ipv6_connections() {
+    let (director, mut client) = director_that_is_its_own_client();
     for (port, address) in [(53, "2001:db8:1::1"), (54, "10.0.0.1")] {
         let key = ServiceKey::udp(ip("2001:db8::1"), port);
         let tunnelled = ipvs::Destination { forwarding: ipvs::Forwarding::IPIP, ..server(address, port) };
@@ -131,8 +131,8 @@ fn persistent(key: ServiceKey) -> Service {
 }
 
 /// The client's network and no port.
-fn templates() {
-    let (director, mut client) = alone();
+fn persistence_templates() {
+    let (director, mut client) = director_that_is_its_own_client();
     let key = ServiceKey::udp(ip("192.0.2.1"), 53);
     let service = Service { netmask: Netmask::V4([255, 255, 255, 0].into()), ..persistent(key) };
     submit(&mut client, [Change::AddService(service), Change::AddDestination(key, server("10.0.0.1", 53))]);
@@ -149,7 +149,7 @@ fn templates() {
 
 /// The mark in place of the service's address.
 fn templates_of_a_mark() {
-    let (director, mut client) = alone();
+    let (director, mut client) = director_that_is_its_own_client();
     const MARK: u32 = 0x7000_0009;
     for (family, address) in [(Family::V4, "10.0.0.1"), (Family::V6, "2001:db8:1::1")] {
         let key = ServiceKey::fwmark(MARK, family).unwrap();
@@ -170,7 +170,7 @@ fn templates_of_a_mark() {
 
 /// The client chooses its Call-ID: letters of Latin-1, here, which are no UTF-8.
 fn templates_of_a_persistence_engine() {
-    let (director, mut client) = alone();
+    let (director, mut client) = director_that_is_its_own_client();
     let key = ServiceKey::udp(ip("192.0.2.1"), 5060);
     let service = Service { engine: Some(Engine::new("sip").unwrap()), ..persistent(key) };
     submit(&mut client, [Change::AddService(service), Change::AddDestination(key, server("10.0.0.1", 5060))]);
@@ -184,8 +184,8 @@ fn templates_of_a_persistence_engine() {
 }
 
 /// The kernel hands out a page at a time.
-fn more_than_a_page() {
-    let (director, mut client) = alone();
+fn list_longer_than_a_page() {
+    let (director, mut client) = director_that_is_its_own_client();
     let key = ServiceKey::udp(ip("192.0.2.1"), 53);
     submit(&mut client, [add(key), Change::AddDestination(key, server("10.0.0.1", 53))]);
     director.enter(|| {
@@ -199,8 +199,8 @@ fn more_than_a_page() {
 }
 
 /// The table is that of the namespace in which the client was opened.
-fn wherever_the_caller_is() {
-    let (director, mut client) = alone();
+fn reads_the_namespace_of_the_client() {
+    let (director, mut client) = director_that_is_its_own_client();
     let key = ServiceKey::udp(ip("192.0.2.1"), 53);
     submit(&mut client, [add(key), Change::AddDestination(key, server("10.0.0.1", 53))]);
     send(&director, "192.0.2.9:40001", "192.0.2.1:53", 0, b"?");
@@ -213,8 +213,8 @@ fn wherever_the_caller_is() {
 }
 
 /// The namespace of a process that has ended since.
-fn whatever_became_of_the_process() {
-    let (director, _) = alone();
+fn reads_the_namespace_of_an_ended_process() {
+    let (director, _) = director_that_is_its_own_client();
     let process = director.start("sleep 60");
     let client = Client::open_in(&Namespace::Pid(process.pid().as_raw_nonzero().get() as u32)).unwrap();
     drop(process);

@@ -5,18 +5,18 @@ use ipvs::{Change, Client, Destination, ErrorKind, Forwarding, Interface, Role, 
 use super::{add, ethernet, ip, refused_with, submit, web};
 
 ipvs_tests::tests! {
-    none_runs;
+    none_at_start;
     every_setting;
-    what_is_left_to_the_kernel;
-    an_ipv6_group;
-    a_backup_on_lo;
-    lengths_are_fitted;
-    both_at_once;
-    started_twice;
-    stopped_and_not_there;
-    an_interface_that_is_not_there;
-    not_beside_servers_of_both_families;
-    no_servers_of_both_families_beside_it;
+    kernel_defaults;
+    ipv6_multicast_group;
+    backup_on_loopback;
+    length_is_clamped;
+    master_and_backup_at_once;
+    second_start_is_refused;
+    stop_without_start_is_refused;
+    missing_interface_is_refused;
+    start_is_refused_with_mixed_families;
+    mixed_families_are_refused_while_one_runs;
 }
 
 fn director() -> Client {
@@ -41,7 +41,7 @@ fn runs_as(client: &mut Client, asked: SyncDaemon, runs: SyncDaemon) {
     assert_eq!(client.daemons().unwrap(), []);
 }
 
-fn none_runs() {
+fn none_at_start() {
     assert_eq!(Client::open().unwrap().daemons().unwrap(), []);
 }
 
@@ -63,14 +63,14 @@ fn every_setting() {
     }
 }
 
-fn what_is_left_to_the_kernel() {
+fn kernel_defaults() {
     let mut client = director();
     for role in [Role::Master, Role::Backup] {
         runs_as(&mut client, daemon(role), by_default(role));
     }
 }
 
-fn an_ipv6_group() {
+fn ipv6_multicast_group() {
     let mut client = director();
     let full = SyncDaemon {
         max_length: Some(1234),
@@ -87,7 +87,7 @@ fn an_ipv6_group() {
 }
 
 /// A backup's is what its interface takes: of the 65536 of lo, what fits into a packet.
-fn a_backup_on_lo() {
+fn backup_on_loopback() {
     let mut client = Client::open().unwrap();
     let on_lo = |daemon| SyncDaemon { interface: Interface::new("lo").unwrap(), ..daemon };
     let runs = SyncDaemon { max_length: Some(65507), ..by_default(Role::Backup) };
@@ -95,7 +95,7 @@ fn a_backup_on_lo() {
 }
 
 /// Not refused.
-fn lengths_are_fitted() {
+fn length_is_clamped() {
     let mut client = director();
     let long = |role| SyncDaemon { max_length: Some(u16::MAX), ..daemon(role) };
     for role in [Role::Master, Role::Backup] {
@@ -105,7 +105,7 @@ fn lengths_are_fitted() {
     runs_as(&mut client, short(Role::Backup), SyncDaemon { max_length: Some(1024), ..by_default(Role::Backup) });
 }
 
-fn both_at_once() {
+fn master_and_backup_at_once() {
     let mut client = director();
     submit(&mut client, [Role::Backup, Role::Master].map(daemon).map(Change::StartDaemon));
     assert_eq!(client.daemons().unwrap(), [Role::Master, Role::Backup].map(by_default));
@@ -113,7 +113,7 @@ fn both_at_once() {
     assert_eq!(client.daemons().unwrap(), [by_default(Role::Backup)]);
 }
 
-fn started_twice() {
+fn second_start_is_refused() {
     let mut client = director();
     submit(&mut client, [Change::StartDaemon(daemon(Role::Master))]);
     refused_with(
@@ -125,7 +125,7 @@ fn started_twice() {
     assert_eq!(client.daemons().unwrap(), [by_default(Role::Master)]);
 }
 
-fn stopped_and_not_there() {
+fn stop_without_start_is_refused() {
     let mut client = director();
     submit(&mut client, [Change::StartDaemon(daemon(Role::Master))]);
     refused_with(
@@ -136,7 +136,7 @@ fn stopped_and_not_there() {
     );
 }
 
-fn an_interface_that_is_not_there() {
+fn missing_interface_is_refused() {
     let asked = SyncDaemon { interface: Interface::new("eth7").unwrap(), ..daemon(Role::Master) };
     refused_with(
         &mut director(),
@@ -146,13 +146,13 @@ fn an_interface_that_is_not_there() {
     );
 }
 
-fn of_the_other_family() -> Change {
+fn add_server_of_the_other_family() -> Change {
     Change::AddDestination(web(), Destination::new((ip("2001:db8:1::1"), 80), Forwarding::IPIP))
 }
 
-fn not_beside_servers_of_both_families() {
+fn start_is_refused_with_mixed_families() {
     let mut client = director();
-    submit(&mut client, [add(web()), of_the_other_family()]);
+    submit(&mut client, [add(web()), add_server_of_the_other_family()]);
     refused_with(
         &mut client,
         Change::StartDaemon(daemon(Role::Master)),
@@ -162,12 +162,12 @@ fn not_beside_servers_of_both_families() {
     );
 }
 
-fn no_servers_of_both_families_beside_it() {
+fn mixed_families_are_refused_while_one_runs() {
     let mut client = director();
     submit(&mut client, [add(web()), Change::StartDaemon(daemon(Role::Backup))]);
     refused_with(
         &mut client,
-        of_the_other_family(),
+        add_server_of_the_other_family(),
         "add server [2001:db8:1::1]:80 to TCP 192.0.2.1:80: the kernel refuses these values: a server's address must be \
          a unicast address, lo must be up, and servers of both families cannot be mixed beside a sync daemon \
          (IPVS_CMD_NEW_DEST: Invalid argument (os error 22))",

@@ -7,19 +7,19 @@ use ipvs::{Change, Client, Destination, DestinationKey, Forwarding, GueChecksum,
 use super::{add, ip, server, servers, submit, web, web6};
 
 ipvs_tests::tests! {
-    by_address_and_port;
+    keys_by_address_and_port;
     every_forwarding_method;
     every_tunnel;
-    tunnels_between_families;
+    tunnels_across_families;
     weights;
     thresholds;
-    an_edit_replaces_every_setting;
-    an_edit_keeps_the_place;
-    one_is_deleted;
-    one_comes_back_as_asked_for;
+    edit_replaces_every_setting;
+    edit_keeps_the_position;
+    delete_removes_one_server;
+    added_again_has_the_new_settings;
     servers_of_a_mark;
-    servers_of_a_service_that_is_not_there;
-    a_thousand;
+    missing_service_has_no_servers;
+    thousand_servers;
 }
 
 /// Written, these servers are read the same, the newest first.
@@ -42,7 +42,7 @@ fn each<T>(values: impl IntoIterator<Item = T>, change: impl Fn(&mut Destination
     numbered.collect()
 }
 
-fn every_tunnel_there_is() -> Vec<Tunnel> {
+fn all_tunnels() -> Vec<Tunnel> {
     let port = NonZeroU16::new(6080).unwrap();
     vec![
         Tunnel::Ipip,
@@ -54,7 +54,7 @@ fn every_tunnel_there_is() -> Vec<Tunnel> {
     ]
 }
 
-fn by_address_and_port() {
+fn keys_by_address_and_port() {
     read_as_written(
         web(),
         &[server("10.0.0.1", 80), server("10.0.0.1", 81), server("10.0.0.1", 0), server("240.0.0.1", 80)],
@@ -84,14 +84,14 @@ fn every_tunnel() {
         Tunnel::Other { kind: 0, port: 0, flags: 1 },
         Tunnel::Other { kind: 9, port: 1, flags: 0xff00 },
     ];
-    let all = every_tunnel_there_is().into_iter().chain(strange);
+    let all = all_tunnels().into_iter().chain(strange);
     read_as_written(web(), &each(all, |server, tunnel| server.forwarding = Forwarding::Tunnel(tunnel)));
 }
 
-fn tunnels_between_families() {
+fn tunnels_across_families() {
     let to = |address: &str| -> Vec<Destination> {
         (1..)
-            .zip(every_tunnel_there_is())
+            .zip(all_tunnels())
             .map(|(port, tunnel)| Destination::new((ip(address), port), Forwarding::Tunnel(tunnel)))
             .collect()
     };
@@ -115,7 +115,7 @@ fn thresholds() {
     );
 }
 
-fn an_edit_replaces_every_setting() {
+fn edit_replaces_every_setting() {
     let plain = server("10.0.0.1", 8080);
     let full = Destination {
         key: plain.key,
@@ -132,7 +132,7 @@ fn an_edit_replaces_every_setting() {
     }
 }
 
-fn an_edit_keeps_the_place() {
+fn edit_keeps_the_position() {
     let mut client = Client::open().unwrap();
     let three = [server("10.0.0.3", 80), server("10.0.0.2", 80), server("10.0.0.1", 80)];
     submit(&mut client, [add(web())]);
@@ -142,7 +142,7 @@ fn an_edit_keeps_the_place() {
     assert_eq!(servers(&mut client, &web()), [three[0], heavy, three[2]]);
 }
 
-fn one_is_deleted() {
+fn delete_removes_one_server() {
     let mut client = Client::open().unwrap();
     let [one, two] = [server("10.0.0.1", 80), server("10.0.0.1", 81)];
     submit(&mut client, [add(web()), Change::AddDestination(web(), one), Change::AddDestination(web(), two)]);
@@ -153,7 +153,7 @@ fn one_is_deleted() {
 }
 
 /// The kernel keeps deleted servers for some minutes, with their counters; settings are those of the new one.
-fn one_comes_back_as_asked_for() {
+fn added_again_has_the_new_settings() {
     let mut client = Client::open().unwrap();
     let one = Destination { weight: 5, upper_threshold: 10, ..server("10.0.0.1", 80) };
     let again = Destination { forwarding: Forwarding::DirectRoute, ..server("10.0.0.1", 80) };
@@ -170,11 +170,11 @@ fn servers_of_a_mark() {
     read_as_written(mark(ipvs::Family::V6), &[server("2001:db8:1::1", 0), server("2001:db8:1::2", 80)]);
 }
 
-fn servers_of_a_service_that_is_not_there() {
+fn missing_service_has_no_servers() {
     assert_eq!(servers(&mut Client::open().unwrap(), &web()), []);
 }
 
-fn a_thousand() {
+fn thousand_servers() {
     let all: Vec<Destination> = (0..1000u16)
         .map(|number| Destination {
             key: DestinationKey::new([10, 0, (number >> 8) as u8, number as u8], 80),

@@ -16,20 +16,20 @@ use super::{add, ip, server, services, web, web6};
 use crate::connection::{dest, errnos, master, new_service};
 
 ipvs_tests::tests! {
-    nothing_is_sent;
-    persistence_of_no_time;
-    persistence_of_too_much_time;
-    a_netmask_of_the_other_family;
-    a_prefix_that_is_none;
-    a_weight_that_is_too_large;
-    a_threshold_that_is_too_large;
-    a_lower_threshold_alone;
-    a_lower_threshold_above_the_upper;
-    a_server_of_the_other_family_without_a_tunnel;
-    a_gue_tunnel_without_a_port;
-    an_address_that_no_server_has;
-    a_sync_id_that_is_too_large;
-    a_group_that_is_none;
+    sends_nothing;
+    zero_persistence;
+    too_long_persistence;
+    netmask_of_the_other_family;
+    invalid_prefix_length;
+    too_large_weight;
+    too_large_threshold;
+    lower_threshold_without_upper;
+    lower_threshold_above_upper;
+    other_family_without_tunnel;
+    gue_tunnel_without_port;
+    server_address_not_unicast;
+    too_large_sync_id;
+    group_not_multicast;
 }
 
 /// Refused, for this reason; nothing of what was to be carried out with it is sent.
@@ -90,7 +90,7 @@ fn persistent(seconds: u32) -> Request {
     })
 }
 
-fn nothing_is_sent() {
+fn sends_nothing() {
     let mut client = Client::open().unwrap();
     let changes =
         [add(web()), Change::AddDestination(web(), Destination { weight: u32::MAX, ..server("10.0.0.1", 80) })];
@@ -104,7 +104,7 @@ fn nothing_is_sent() {
 }
 
 /// The kernel takes it, and forgets each client at once.
-fn persistence_of_no_time() {
+fn zero_persistence() {
     invalid(
         Change::AddService(Service { persistence: Some(0), ..Service::new(web(), Scheduler::RR) }),
         Invalid::Persistence(0),
@@ -114,7 +114,7 @@ fn persistence_of_no_time() {
 }
 
 /// The kernel takes it, and multiplies it by its clock rate in 32 bits.
-fn persistence_of_too_much_time() {
+fn too_long_persistence() {
     let too_much = Service::MAX_PERSISTENCE + 1;
     invalid(
         Change::EditService(Service { persistence: Some(too_much), ..Service::new(web(), Scheduler::RR) }),
@@ -126,7 +126,7 @@ fn persistence_of_too_much_time() {
 }
 
 /// The kernel has one number for both: it refuses the one, and takes the other for a mask it was not meant to be.
-fn a_netmask_of_the_other_family() {
+fn netmask_of_the_other_family() {
     let (four, six) = (Netmask::V4([255, 255, 255, 0].into()), Netmask::V6(64));
     invalid(
         Change::AddService(Service { netmask: four, ..Service::new(web6(), Scheduler::RR) }),
@@ -147,7 +147,7 @@ fn a_netmask_of_the_other_family() {
     assert_eq!(services(&mut Client::open().unwrap())[0].netmask, mask);
 }
 
-fn a_prefix_that_is_none() {
+fn invalid_prefix_length() {
     for prefix in [0, 129, 255] {
         invalid(
             Change::AddService(Service { netmask: Netmask::V6(prefix), ..Service::new(web6(), Scheduler::RR) }),
@@ -160,7 +160,7 @@ fn a_prefix_that_is_none() {
     }
 }
 
-fn a_weight_that_is_too_large() {
+fn too_large_weight() {
     kernel_takes(new_service(1));
     for weight in [Destination::MAX + 1, u32::MAX] {
         let heavy = Destination { weight, ..server("10.0.0.1", 80) };
@@ -171,7 +171,7 @@ fn a_weight_that_is_too_large() {
 }
 
 /// Kernels take it up to 7.1, but for the latest of some series: then the server is never full.
-fn a_threshold_that_is_too_large() {
+fn too_large_threshold() {
     kernel_takes(new_service(1));
     for (port, upper) in [(1, Destination::MAX + 1), (2, u32::MAX)] {
         invalid(
@@ -186,7 +186,7 @@ fn a_threshold_that_is_too_large() {
     invalid(Change::AddDestination(web(), both), Invalid::Threshold(u32::MAX));
 }
 
-fn a_lower_threshold_alone() {
+fn lower_threshold_without_upper() {
     kernel_takes(new_service(1));
     invalid(
         Change::AddDestination(web(), Destination { lower_threshold: 5, ..server("10.0.0.1", 80) }),
@@ -195,7 +195,7 @@ fn a_lower_threshold_alone() {
     kernel_refuses(new_dest_with(|dest| dest.l_thresh = Some(5)), libc::ERANGE);
 }
 
-fn a_lower_threshold_above_the_upper() {
+fn lower_threshold_above_upper() {
     kernel_takes(new_service(1));
     invalid(
         Change::AddDestination(web(), Destination { lower_threshold: 5, upper_threshold: 4, ..server("10.0.0.1", 80) }),
@@ -204,7 +204,7 @@ fn a_lower_threshold_above_the_upper() {
     kernel_refuses(new_dest_with(|dest| (dest.l_thresh, dest.u_thresh) = (Some(5), Some(4))), libc::ERANGE);
 }
 
-fn a_server_of_the_other_family_without_a_tunnel() {
+fn other_family_without_tunnel() {
     kernel_takes(new_service(1));
     let methods = [
         (0, Forwarding::Masquerade),
@@ -232,7 +232,7 @@ fn a_server_of_the_other_family_without_a_tunnel() {
     );
 }
 
-fn a_gue_tunnel_without_a_port() {
+fn gue_tunnel_without_port() {
     kernel_takes(new_service(1));
     let without = Tunnel::Other { kind: 1, port: 0, flags: 0 };
     invalid(
@@ -249,7 +249,7 @@ fn a_gue_tunnel_without_a_port() {
     assert_eq!(Change::AddDestination(web(), server).validate(), Ok(()));
 }
 
-fn an_address_that_no_server_has() {
+fn server_address_not_unicast() {
     kernel_takes(new_service(1));
     for address in ["0.0.0.0", "224.0.0.1", "239.255.255.255", "255.255.255.255"] {
         invalid(Change::AddDestination(web(), server(address, 80)), Invalid::NotUnicast(ip(address)));
@@ -275,13 +275,13 @@ fn daemon() -> SyncDaemon {
 }
 
 /// The kernel takes it, shows it, and sends the low 8 bits: nobody with the same number ever hears of it.
-fn a_sync_id_that_is_too_large() {
+fn too_large_sync_id() {
     invalid(Change::StartDaemon(SyncDaemon { sync_id: 256, ..daemon() }), Invalid::SyncId(256));
     kernel_takes(new_daemon_with(|daemon| daemon.sync_id = Some(256)));
     assert_eq!(Client::open().unwrap().daemons().unwrap()[0].sync_id, 256);
 }
 
-fn a_group_that_is_none() {
+fn group_not_multicast() {
     for address in ["192.0.2.1", "2001:db8::1"] {
         let group = ip(address);
         invalid(Change::StartDaemon(SyncDaemon { group: Some(group), ..daemon() }), Invalid::NotMulticast(group));

@@ -14,24 +14,24 @@ use crate::connection::batch::with_small_buffer;
 use crate::connection::permission::without_net_admin;
 
 ipvs_tests::tests! {
-    an_error_says_what_was_asked_and_what_the_kernel_said;
+    error_names_the_change_and_the_errno;
     service_exists;
     no_such_service;
     server_exists;
     no_such_server;
     scheduler_not_found;
     engine_not_found;
-    not_an_address_of_a_server;
-    lo_was_never_up;
-    edited_beside_a_sync_daemon;
-    several_by_index;
+    address_is_not_unicast;
+    loopback_was_never_up;
+    edit_while_a_sync_daemon_runs;
+    several_refusals_by_index;
     no_permission;
-    not_loaded, own_kernel = true;
+    module_not_loaded, own_kernel = true;
     no_such_namespace;
-    answers_that_were_lost;
+    lost_replies;
 }
 
-fn an_error_says_what_was_asked_and_what_the_kernel_said() {
+fn error_names_the_change_and_the_errno() {
     let error = refused(&mut Client::open().unwrap(), Change::DeleteService(web()));
     assert_eq!(error.asked(), "delete service TCP 192.0.2.1:80");
     assert_eq!(error.errno(), Some(libc::ESRCH));
@@ -149,7 +149,7 @@ const NO_SERVER: &str = "the kernel refuses these values: a server's address mus
                          (IPVS_CMD_NEW_DEST: Invalid argument (os error 22))";
 
 /// Which addresses are for everybody is known to the routing table only.
-fn not_an_address_of_a_server() {
+fn address_is_not_unicast() {
     let mut client = Client::open().unwrap();
     submit(&mut client, [add(web())]);
     refused_with(
@@ -161,7 +161,7 @@ fn not_an_address_of_a_server() {
 }
 
 /// In a new namespace no address is any kind of address, until lo has been up.
-fn lo_was_never_up() {
+fn loopback_was_never_up() {
     let in_a_new_namespace = || {
         // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
         unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
@@ -179,7 +179,7 @@ fn lo_was_never_up() {
     std::thread::spawn(in_a_new_namespace).join().unwrap();
 }
 
-fn edited_beside_a_sync_daemon() {
+fn edit_while_a_sync_daemon_runs() {
     let mut client = Client::open().unwrap();
     submit(&mut client, [add(web()), Change::StartDaemon(SyncDaemon::new(Role::Backup, "lo".parse().unwrap(), 7))]);
     refused_with(
@@ -191,7 +191,7 @@ fn edited_beside_a_sync_daemon() {
     );
 }
 
-fn several_by_index() {
+fn several_refusals_by_index() {
     let mut client = Client::open().unwrap();
     let changes = [
         add(web()),
@@ -238,7 +238,7 @@ fn no_permission() {
     });
 }
 
-fn not_loaded() {
+fn module_not_loaded() {
     let _away = modules::unload("ip_vs").unwrap().for_good().unwrap();
     let mut client = Client::open().unwrap();
     let words = "the kernel has no IPVS: the module ip_vs is not loaded and cannot be";
@@ -259,7 +259,7 @@ fn no_such_namespace() {
 }
 
 /// What was asked may have been done.
-fn answers_that_were_lost() {
+fn lost_replies() {
     let mut client = with_small_buffer(|| Client::open().unwrap());
     let again: Vec<Change> = std::iter::repeat_n(add(web()), 100).collect();
     let error = client.submit(&again).unwrap_err();

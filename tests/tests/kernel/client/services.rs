@@ -5,20 +5,20 @@ use ipvs::{Change, Client, Engine, Family, Netmask, Protocol, Scheduler, Schedul
 use super::{add, ip, server, servers, services, submit, web, web6};
 
 ipvs_tests::tests! {
-    by_address_and_by_mark;
+    keys_by_address_and_mark;
     every_scheduler;
-    no_scheduler;
+    service_without_scheduler;
     scheduler_flags;
-    flags_without_a_name_are_kept;
-    persistence;
-    netmasks;
+    unnamed_flags_are_kept;
+    persistence_timeouts;
+    persistence_netmasks;
     persistence_engine;
-    one_packet;
-    an_edit_replaces_every_setting;
-    an_edit_leaves_the_servers;
+    one_packet_scheduling;
+    edit_replaces_every_setting;
+    edit_keeps_the_servers;
     delete_and_flush;
-    one_service;
-    a_list_right_after_many_were_added;
+    reads_one_service;
+    list_is_complete_while_the_kernel_resizes;
 }
 
 /// Written, these services are read the same: each by itself and all of them together.
@@ -48,7 +48,7 @@ fn mark(mark: u32, family: Family) -> ServiceKey {
     ServiceKey::fwmark(mark, family).unwrap()
 }
 
-fn by_address_and_by_mark() {
+fn keys_by_address_and_mark() {
     let keys = [
         web(),
         ServiceKey::tcp(ip("192.0.2.1"), 65535),
@@ -76,7 +76,7 @@ fn every_scheduler() {
     read_as_written(written);
 }
 
-fn no_scheduler() {
+fn service_without_scheduler() {
     read_as_written(vec![Service::new(web(), Scheduler::NONE), Service::new(web6(), Scheduler::NONE)]);
 }
 
@@ -87,7 +87,7 @@ fn scheduler_flags() {
     }));
 }
 
-fn flags_without_a_name_are_kept() {
+fn unnamed_flags_are_kept() {
     let flags = [0x40, 0x8000_0000, 0xffff_fff8].map(SchedulerFlags::from_bits_retain);
     read_as_written(each(flags, |service, flags| {
         service.flags = flags;
@@ -96,7 +96,7 @@ fn flags_without_a_name_are_kept() {
     }));
 }
 
-fn persistence() {
+fn persistence_timeouts() {
     let seconds = [None, Some(1), Some(360), Some(Service::MAX_PERSISTENCE)];
     read_as_written(each(seconds, |service, seconds| service.persistence = seconds));
     // Every port that has no service of its own.
@@ -106,7 +106,7 @@ fn persistence() {
     }]);
 }
 
-fn netmasks() {
+fn persistence_netmasks() {
     let masks = ["255.255.255.255", "255.255.255.0", "128.0.0.0", "0.0.0.0", "255.0.255.0"];
     read_as_written(each(masks, |service, mask| {
         service.persistence = Some(360);
@@ -127,11 +127,11 @@ fn persistence_engine() {
     }));
 }
 
-fn one_packet() {
+fn one_packet_scheduling() {
     read_as_written(each([false, true], |service, one_packet| service.one_packet = one_packet));
 }
 
-fn an_edit_replaces_every_setting() {
+fn edit_replaces_every_setting() {
     let plain = Service::new(ServiceKey::udp(ip("2001:db8::1"), 5060), Scheduler::RR);
     let full = Service {
         key: plain.key,
@@ -150,7 +150,7 @@ fn an_edit_replaces_every_setting() {
     }
 }
 
-fn an_edit_leaves_the_servers() {
+fn edit_keeps_the_servers() {
     let mut client = Client::open().unwrap();
     let one = server("10.0.0.1", 8080);
     submit(&mut client, [add(web()), Change::AddDestination(web(), one)]);
@@ -171,7 +171,7 @@ fn delete_and_flush() {
     submit(&mut client, [Change::Flush]);
 }
 
-fn one_service() {
+fn reads_one_service() {
     let mut client = Client::open().unwrap();
     submit(&mut client, [add(web()), add(web6()), Change::AddDestination(web6(), server("2001:db8:1::1", 80))]);
     let state = client.service(&web6()).unwrap();
@@ -185,7 +185,7 @@ fn one_service() {
 }
 
 /// Since 7.1 the kernel fits its table to what is in it, a moment later, and a list that is read meanwhile lacks some.
-fn a_list_right_after_many_were_added() {
+fn list_is_complete_while_the_kernel_resizes() {
     let mut client = Client::open().unwrap();
     for _ in 0..4 {
         let key = |port| ServiceKey::tcp(ip("192.0.2.1"), port);

@@ -13,14 +13,14 @@ use ipvs_tests::random::steps;
 use super::{add, ip, server, submit, web, web6};
 
 ipvs_tests::tests! {
-    an_empty_director;
-    what_was_configured;
-    what_is_held_as_something_to_ask_for;
-    directors_are_apart;
-    as_documented;
+    empty_table;
+    read_as_configured;
+    converts_to_config;
+    namespaces_are_independent;
+    documented_example_works;
 }
 
-fn an_empty_director() {
+fn empty_table() {
     let mut client = Client::open().unwrap();
     let state = client.state().unwrap();
     // Since 7.1 the table of connections comes with the first service.
@@ -71,7 +71,7 @@ fn everything() -> Config {
     }
 }
 
-fn what_was_configured() {
+fn read_as_configured() {
     let mut client = Client::open().unwrap();
     let asked = everything();
     submit(&mut client, steps(&asked));
@@ -95,7 +95,7 @@ fn what_was_configured() {
     }
 }
 
-fn what_is_held_as_something_to_ask_for() {
+fn converts_to_config() {
     let mut client = Client::open().unwrap();
     submit(&mut client, steps(&everything()));
     let mut held = Config::from(&client.state().unwrap());
@@ -105,7 +105,7 @@ fn what_is_held_as_something_to_ask_for() {
     assert_eq!(held, asked);
 }
 
-fn directors_are_apart() {
+fn namespaces_are_independent() {
     let _hosts = Lab::new().unwrap().hosts(["red", "blue"]).unwrap();
     let open = |name: &str| Client::open_in(&Namespace::Name(name.to_owned())).unwrap();
     let (mut own, mut red, mut blue) = (Client::open().unwrap(), open("red"), open("blue"));
@@ -120,7 +120,7 @@ fn directors_are_apart() {
 }
 
 /// The example of `Client`'s documentation, which is only compiled there.
-fn as_documented() {
+fn documented_example_works() {
     let documented = || -> Result<(), ipvs::Error> {
         let mut director = Client::open()?;
         let service = Service::new(ServiceKey::tcp(Ipv4Addr::new(192, 0, 2, 1), 80), Scheduler::RR);

@@ -11,9 +11,9 @@ use ipvs_tests::wait;
 use super::{add, ip, server, submit};
 
 ipvs_tests::tests! {
-    packets_and_bytes;
+    counts_packets_and_bytes;
     rates;
-    zero;
+    zero_resets_counters;
     connections_and_templates;
 }
 
@@ -59,7 +59,7 @@ fn expected(answers: &Answers) -> Stats {
     }
 }
 
-fn packets_and_bytes() {
+fn counts_packets_and_bytes() {
     let (nat, mut client) = director();
     let answers = nat.client.client().datagrams(5, "10.1.0.100:53");
     assert_eq!(answers.to_string(), "web1=5");
@@ -87,7 +87,7 @@ fn rates() {
     assert!(outgoing_bytes > incoming_bytes, "{rates:?}");
 }
 
-fn zero() {
+fn zero_resets_counters() {
     let (nat, mut client) = director();
     for address in ["10.1.0.100:53", "10.1.0.100:54"] {
         assert_eq!(nat.client.client().datagrams(3, address).to_string(), "web1=3");

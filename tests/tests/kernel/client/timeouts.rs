@@ -5,17 +5,17 @@ use ipvs::{Change, Client, ErrorKind, Timeouts};
 use super::{refused_with, submit};
 
 ipvs_tests::tests! {
-    as_the_kernel_starts;
-    written_and_read;
-    zero_keeps_what_is;
-    too_long;
+    kernel_defaults;
+    read_as_written;
+    zero_keeps_the_current_value;
+    too_long_is_refused;
 }
 
-fn as_the_kernel_starts() {
+fn kernel_defaults() {
     assert_eq!(Client::open().unwrap().timeouts().unwrap(), Timeouts::KERNEL_DEFAULT);
 }
 
-fn written_and_read() {
+fn read_as_written() {
     let mut client = Client::open().unwrap();
     // The longest that fits into the kernel's arithmetic, whatever its clock rate.
     for timeouts in [Timeouts { tcp: 1, tcp_fin: 2, udp: 3 }, Timeouts { tcp: 2_147_483, tcp_fin: 2_147_482, udp: 1 }] {
@@ -24,7 +24,7 @@ fn written_and_read() {
     }
 }
 
-fn zero_keeps_what_is() {
+fn zero_keeps_the_current_value() {
     let mut client = Client::open().unwrap();
     let mut expected = Timeouts::KERNEL_DEFAULT;
     for timeouts in [
@@ -41,7 +41,7 @@ fn zero_keeps_what_is() {
 }
 
 /// All are looked at before one is set.
-fn too_long() {
+fn too_long_is_refused() {
     let mut client = Client::open().unwrap();
     refused_with(
         &mut client,
