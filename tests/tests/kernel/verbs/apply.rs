@@ -5,20 +5,20 @@ use ipvs_tests::command::{ok, run, shell};
 use super::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
-    the_smallest_change;
-    from_nothing_to_everything_and_back;
-    toml_json_and_standard_input;
-    what_is_refused_is_put_back;
-    what_is_wrong_changes_nothing;
-    who_says_nothing_does_not_mean_to_empty_the_table;
-    a_dry_run_is_a_plan;
-    one_at_a_time;
-    one_after_the_other;
-    without_a_journal_it_is_said;
-    in_another_namespace;
+    makes_the_smallest_change;
+    applies_every_feature_and_undoes_it;
+    reads_toml_json_and_standard_input;
+    rolls_back_if_a_change_is_refused;
+    changes_nothing_if_the_file_is_invalid;
+    refuses_empty_file_without_allow_empty;
+    dry_run_prints_the_plan;
+    second_apply_fails_while_one_runs;
+    waits_for_a_running_apply;
+    warns_if_the_journal_is_unusable;
+    applies_in_another_namespace;
 }
 
-fn the_smallest_change() {
+fn makes_the_smallest_change() {
     director(WEB);
     write("wanted", &WEB.replace("-w 3", "-w 5"));
     assert_eq!(
@@ -45,7 +45,7 @@ const ALL: &str = "\
 -a -f 7 -6 -r [2001:db8:1::1]:0 -i -w 1 --tun-type ipip
 ";
 
-fn from_nothing_to_everything_and_back() {
+fn applies_every_feature_and_undoes_it() {
     director("--set 902 0 0\n");
     write("all", ALL);
     ok("ipvsadm-rs apply all");
@@ -55,7 +55,7 @@ fn from_nothing_to_everything_and_back() {
     assert_eq!(ok("ipvsadm-rs save"), "# ipvsadm-rs: order=kernel\n--set 902 120 300\n");
 }
 
-fn toml_json_and_standard_input() {
+fn reads_toml_json_and_standard_input() {
     director("");
     write(
         "web.toml",
@@ -71,7 +71,7 @@ fn toml_json_and_standard_input() {
     assert_eq!(shell("ipvsadm-rs --json show | ipvsadm-rs apply -").ok(), "nothing to change\n");
 }
 
-fn what_is_refused_is_put_back() {
+fn rolls_back_if_a_change_is_refused() {
     director(WEB);
     write("wanted", "-A -t 192.0.2.1:80 -s wlc\n-A -t 192.0.2.2:80 -s nosuch\n-a -t 192.0.2.2:80 -r 10.0.0.1 -m\n");
     let refused = run("ipvsadm-rs apply wanted");
@@ -86,7 +86,7 @@ fn what_is_refused_is_put_back() {
     assert_eq!(rules(), WEB);
 }
 
-fn what_is_wrong_changes_nothing() {
+fn changes_nothing_if_the_file_is_invalid() {
     director(WEB);
     for wrong in
         ["-A -t 192.0.2.9:80\n-a -t 192.0.2.9:80 -r nowhere.invalid -m\n", "{\"services\": [{}]}", "[[services]]\n"]
@@ -99,7 +99,7 @@ fn what_is_wrong_changes_nothing() {
     assert_eq!(rules(), WEB);
 }
 
-fn who_says_nothing_does_not_mean_to_empty_the_table() {
+fn refuses_empty_file_without_allow_empty() {
     director(WEB);
     write("comments", "# web\n\n");
     write("table.json", "{}\n");
@@ -120,7 +120,7 @@ fn who_says_nothing_does_not_mean_to_empty_the_table() {
     assert_eq!(rules(), "");
 }
 
-fn a_dry_run_is_a_plan() {
+fn dry_run_prints_the_plan() {
     director(WEB);
     write("wanted", "");
     let plan = run("ipvsadm-rs apply --dry-run wanted");
@@ -131,7 +131,7 @@ fn a_dry_run_is_a_plan() {
 /// What holds the lock of the table in a shell.
 const LOCK: &str = "exec 9> $(echo s/*/lock); flock 9";
 
-fn one_at_a_time() {
+fn second_apply_fails_while_one_runs() {
     director(WEB);
     write("wanted", &WEB.replace("-w 3", "-w 5"));
     ok("ipvsadm-rs --state-dir s apply rules");
@@ -148,7 +148,7 @@ fn one_at_a_time() {
 }
 
 /// Who comes second plans from what the first has left.
-fn one_after_the_other() {
+fn waits_for_a_running_apply() {
     director(WEB);
     write("wanted", &WEB.replace("-w 3", "-w 5"));
     ok("ipvsadm-rs --state-dir s apply rules");
@@ -161,7 +161,7 @@ fn one_after_the_other() {
     assert_eq!(rules(), WEB.replace("-w 3", "-w 5"));
 }
 
-fn without_a_journal_it_is_said() {
+fn warns_if_the_journal_is_unusable() {
     director("");
     write("state", "a file, no folder");
     let ran = run("ipvsadm-rs --state-dir state apply rules");
@@ -173,7 +173,7 @@ fn without_a_journal_it_is_said() {
     assert_eq!(rules(), WEB);
 }
 
-fn in_another_namespace() {
+fn applies_in_another_namespace() {
     director("");
     ok("ip netns add blue");
     ok("ip -n blue link set lo up");

@@ -7,10 +7,10 @@ use crate::under_test;
 
 ipvs_tests::tests! {
     needs_neither_root_nor_kernel;
-    tells_all_errors_at_once;
-    tells_what_was_hardly_meant;
-    tells_that_nothing_is_said;
-    speaks_json;
+    reports_all_errors;
+    warns_about_likely_mistakes;
+    warns_about_an_empty_file;
+    prints_json;
 }
 
 fn needs_neither_root_nor_kernel() {
@@ -22,7 +22,7 @@ fn needs_neither_root_nor_kernel() {
     assert_eq!(ran.ok(), "rules: good: 1 service, 2 servers\n");
 }
 
-fn tells_all_errors_at_once() {
+fn reports_all_errors() {
     under_test::install();
     write("rules", "-A -t 192.0.2.1:80 -s rr -w 3\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -x 1 -y 2\n\tfoo\n-L\n");
     let ran = run("ipvsadm-rs check rules");
@@ -39,7 +39,7 @@ fn tells_all_errors_at_once() {
     );
 }
 
-fn tells_what_was_hardly_meant() {
+fn warns_about_likely_mistakes() {
     under_test::install();
     write(
         "rules",
@@ -59,7 +59,7 @@ fn tells_what_was_hardly_meant() {
     );
 }
 
-fn tells_that_nothing_is_said() {
+fn warns_about_an_empty_file() {
     under_test::install();
     write("rules", "# all that is left\n");
     let ran = run("ipvsadm-rs check rules");
@@ -67,7 +67,7 @@ fn tells_that_nothing_is_said() {
     assert_eq!(ran.stderr, "rules: warning: this says nothing at all\n");
 }
 
-fn speaks_json() {
+fn prints_json() {
     under_test::install();
     write("rules.toml", "[[services]]\nfwmark = 1\nsheduler = 'rr'\n");
     let ran = run("ipvsadm-rs check --json rules.toml");

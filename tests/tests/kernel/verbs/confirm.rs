@@ -10,29 +10,29 @@ use ipvs_tests::wait;
 use super::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
-    what_is_not_confirmed_is_put_back;
-    what_is_confirmed_stays;
-    the_loss_of_the_terminal_changes_nothing;
-    what_was_refused_does_not_wait;
-    nothing_waits;
-    while_one_waits_nothing_else_is_applied;
-    undone_it_does_not_wait;
-    the_process_that_waits_is_killed;
-    what_cannot_be_put_back_is_told;
-    times_that_no_clock_can_tell;
+    rolls_back_without_confirmation;
+    keeps_a_confirmed_plan;
+    rolls_back_after_the_terminal_is_lost;
+    refused_plan_is_not_pending;
+    confirm_fails_if_nothing_is_pending;
+    pending_plan_blocks_other_plans;
+    undone_plan_is_not_pending;
+    keeps_changes_if_the_watcher_is_killed;
+    logs_a_failed_rollback;
+    refuses_times_out_of_range;
 }
 
-fn put_back() {
+fn wait_for_rollback() {
     wait::until(Duration::from_secs(10), || if rules() == WEB { Ok(()) } else { Err(rules()) });
 }
 
-fn what_is_not_confirmed_is_put_back() {
+fn rolls_back_without_confirmation() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
     let ran = run("ipvsadm-rs apply wanted --confirm-within 1s");
     assert_eq!(ran.stderr, "all is put back in 1s unless `ipvsadm-rs confirm' is given before\n", "{ran}");
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
-    put_back();
+    wait_for_rollback();
     wait::until(Duration::from_secs(5), || {
         let list = ok("ipvsadm-rs undo --list");
         if list.contains("not confirmed, put back") { Ok(()) } else { Err(list) }
@@ -40,7 +40,7 @@ fn what_is_not_confirmed_is_put_back() {
     assert_eq!(run("ipvsadm-rs confirm").stderr, "ipvsadm-rs: nothing waits for confirmation\n");
 }
 
-fn what_is_confirmed_stays() {
+fn keeps_a_confirmed_plan() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
     ok("ipvsadm-rs apply wanted --confirm-within 1s");
@@ -51,16 +51,16 @@ fn what_is_confirmed_stays() {
     assert_eq!(rules(), WEB);
 }
 
-fn the_loss_of_the_terminal_changes_nothing() {
+fn rolls_back_after_the_terminal_is_lost() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
     // The terminal that script(1) makes is gone when the command has ended, and its session gets a SIGHUP.
     shell("script -qec 'ipvsadm-rs apply wanted --confirm-within 1s' /dev/null < /dev/null");
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
-    put_back();
+    wait_for_rollback();
 }
 
-fn what_was_refused_does_not_wait() {
+fn refused_plan_is_not_pending() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "nosuch"));
     assert_eq!(run("ipvsadm-rs apply wanted --confirm-within 60s").code, Some(1));
@@ -68,7 +68,7 @@ fn what_was_refused_does_not_wait() {
     assert!(ok("ipvsadm-rs undo --list").contains("refused, put back"));
 }
 
-fn nothing_waits() {
+fn confirm_fails_if_nothing_is_pending() {
     director(WEB);
     assert_eq!(run("ipvsadm-rs confirm").code, Some(1));
     write("wanted", WEB);
@@ -76,7 +76,7 @@ fn nothing_waits() {
     assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing was changed");
 }
 
-fn while_one_waits_nothing_else_is_applied() {
+fn pending_plan_blocks_other_plans() {
     director(WEB);
     write("first", &WEB.replace("wrr", "wlc"));
     write("second", &WEB.replace("wrr", "rr"));
@@ -98,7 +98,7 @@ fn while_one_waits_nothing_else_is_applied() {
     assert_eq!(rules(), WEB.replace("wrr", "rr"));
 }
 
-fn undone_it_does_not_wait() {
+fn undone_plan_is_not_pending() {
     director(WEB);
     write("first", &WEB.replace("wrr", "wlc"));
     write("second", &WEB.replace("wrr", "rr"));
@@ -122,7 +122,7 @@ fn watcher() -> String {
     found.next().expect("a process that waits")
 }
 
-fn the_process_that_waits_is_killed() {
+fn keeps_changes_if_the_watcher_is_killed() {
     director(WEB);
     write("first", &WEB.replace("wrr", "wlc"));
     write("second", &WEB.replace("wrr", "rr"));
@@ -143,7 +143,7 @@ fn the_process_that_waits_is_killed() {
     assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing waits");
 }
 
-fn what_cannot_be_put_back_is_told() {
+fn logs_a_failed_rollback() {
     director(WEB);
     let _ = fs::remove_file("/dev/log");
     let logger = UnixDatagram::bind("/dev/log").unwrap();
@@ -172,7 +172,7 @@ fn what_cannot_be_put_back_is_told() {
     );
 }
 
-fn times_that_no_clock_can_tell() {
+fn refuses_times_out_of_range() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
     for time in ["9000years", "31d", "18446744073709551615s", "soon"] {

@@ -11,14 +11,14 @@ use crate::under_test;
 
 ipvs_tests::tests! {
     waits_for_the_last_connection;
-    cuts_when_the_time_is_over;
-    the_time_to_confirm_begins_afterwards;
-    killed_in_between_all_is_put_back;
-    a_terminal_that_takes_no_words_is_not_waited_for;
+    closes_connections_at_the_timeout;
+    confirm_time_starts_after_the_drain;
+    rolls_back_if_killed_while_draining;
+    does_not_block_on_a_stopped_terminal;
 }
 
 /// A service with one held connection to each server.
-fn busy(lab: &Nat) -> ipvs_tests::traffic::client::Answers {
+fn hold_connections(lab: &Nat) -> ipvs_tests::traffic::client::Answers {
     under_test::install();
     lab.web1.serve(Tcp, "10.2.0.11:9000").unwrap();
     lab.web2.serve(Tcp, "10.2.0.12:9000").unwrap();
@@ -31,7 +31,7 @@ fn busy(lab: &Nat) -> ipvs_tests::traffic::client::Answers {
 
 fn waits_for_the_last_connection() {
     let lab = Nat::new().unwrap();
-    let held = busy(&lab);
+    let held = hold_connections(&lab);
     let director = &lab.director;
     let apply = director.start("ipvsadm-rs apply wanted --drain 60s");
     wait::until(Duration::from_secs(10), || {
@@ -48,9 +48,9 @@ fn waits_for_the_last_connection() {
     drop(apply);
 }
 
-fn cuts_when_the_time_is_over() {
+fn closes_connections_at_the_timeout() {
     let lab = Nat::new().unwrap();
-    let _held = busy(&lab);
+    let _held = hold_connections(&lab);
     let start = Instant::now();
     let ran = lab.director.run("ipvsadm-rs apply wanted --drain 2s");
     assert_eq!(ran.code, Some(0), "{ran}");
@@ -59,17 +59,17 @@ fn cuts_when_the_time_is_over() {
     assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"), "gone all the same");
 }
 
-fn the_time_to_confirm_begins_afterwards() {
+fn confirm_time_starts_after_the_drain() {
     let lab = Nat::new().unwrap();
-    let _held = busy(&lab);
+    let _held = hold_connections(&lab);
     lab.director.ok("ipvsadm-rs apply wanted --drain 6s --confirm-within 5s");
     assert_eq!(lab.director.ok("ipvsadm-rs confirm"), "plan 1 stays\n");
     assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"));
 }
 
-fn killed_in_between_all_is_put_back() {
+fn rolls_back_if_killed_while_draining() {
     let lab = Nat::new().unwrap();
-    let _held = busy(&lab);
+    let _held = hold_connections(&lab);
     let director = &lab.director;
     let before = director.ok("ipvsadm-save -n");
     let apply = director.start("ipvsadm-rs apply wanted --drain 60s --confirm-within 1s");
@@ -78,10 +78,10 @@ fn killed_in_between_all_is_put_back() {
         if list.contains("10.2.0.11:9000               Masq    0      1") { Ok(()) } else { Err(list) }
     });
     drop(apply);
-    is_put_back(director, &before);
+    assert_rolled_back(director, &before);
 }
 
-fn is_put_back(director: &Host, before: &str) {
+fn assert_rolled_back(director: &Host, before: &str) {
     wait::until(Duration::from_secs(20), || {
         let list = director.run("ipvsadm-rs undo --list").stdout;
         if list.contains("not confirmed, put back") { Ok(()) } else { Err(list) }
@@ -90,13 +90,13 @@ fn is_put_back(director: &Host, before: &str) {
 }
 
 /// It may be the one that was cut off: what it is told must not keep the rest from being done, or from being put back.
-fn a_terminal_that_takes_no_words_is_not_waited_for() {
+fn does_not_block_on_a_stopped_terminal() {
     let lab = Nat::new().unwrap();
-    let _held = busy(&lab);
+    let _held = hold_connections(&lab);
     let before = lab.director.ok("ipvsadm-save -n");
     // ^S, and a keyboard that stays.
     let apply = "ipvsadm-rs apply wanted --drain 3s --confirm-within 1s";
     write("terminal", &format!("(printf '\\023'; sleep 30) | script -qec 'sleep 1; {apply}' /dev/null"));
     let _terminal = lab.director.start("sh terminal");
-    is_put_back(&lab.director, &before);
+    assert_rolled_back(&lab.director, &before);
 }

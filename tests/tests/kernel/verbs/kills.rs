@@ -10,7 +10,7 @@ use ipvs_tests::property::holds;
 use super::{director, rules, write};
 
 ipvs_tests::tests! {
-    applied_again_it_arrives, seconds = 300;
+    apply_after_a_kill_reaches_the_wanted_table, seconds = 300;
 }
 
 /// Somebody else's, on both sides in the kernel's order.
@@ -32,7 +32,7 @@ fn table(second: bool) -> String {
     rules
 }
 
-fn applied_again_it_arrives() {
+fn apply_after_a_kill_reaches_the_wanted_table() {
     director(THEIRS);
     write("first", &table(false));
     write("second", &table(true));

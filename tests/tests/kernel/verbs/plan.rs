@@ -6,16 +6,16 @@ use ipvs_tests::host::reference::Ipvsadm;
 use super::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
-    shows_what_would_change_and_changes_nothing;
-    marks_and_costs_go_to_a_terminal_and_lines_to_a_pipe;
-    can_be_restored_by_the_reference;
-    speaks_json;
-    tells_whose_clients_a_hash_moves;
-    nothing_to_change_is_zero;
-    what_cannot_be_read_is_one;
+    prints_changes_and_makes_none;
+    decorates_output_only_on_a_terminal;
+    output_can_be_restored_by_the_reference;
+    prints_json;
+    reports_clients_remapped_by_a_hash;
+    exits_0_if_nothing_changes;
+    exits_1_if_file_cannot_be_read;
 }
 
-fn shows_what_would_change_and_changes_nothing() {
+fn prints_changes_and_makes_none() {
     director(WEB);
     write(
         "wanted",
@@ -38,7 +38,7 @@ fn shows_what_would_change_and_changes_nothing() {
     );
 }
 
-fn marks_and_costs_go_to_a_terminal_and_lines_to_a_pipe() {
+fn decorates_output_only_on_a_terminal() {
     director(WEB);
     write("wanted", &WEB.replace("-w 3", "-w 5"));
     assert_eq!(run("ipvsadm-rs plan wanted").stdout, "-e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5\n");
@@ -50,7 +50,7 @@ fn marks_and_costs_go_to_a_terminal_and_lines_to_a_pipe() {
     assert!(plain.stdout.contains("~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5  # was -w 3"), "{plain}");
 }
 
-fn can_be_restored_by_the_reference() {
+fn output_can_be_restored_by_the_reference() {
     director(WEB);
     write(
         "wanted",
@@ -64,7 +64,7 @@ fn can_be_restored_by_the_reference() {
     assert_eq!(run("ipvsadm-rs plan wanted").code, Some(0), "{plan}");
 }
 
-fn speaks_json() {
+fn prints_json() {
     director(WEB);
     write("wanted", &WEB.replace("-w 3", "-w 5"));
     let plan = run("ipvsadm-rs --json plan wanted");
@@ -77,7 +77,7 @@ fn speaks_json() {
     assert_eq!(plan["summary"]["edit"], 1);
 }
 
-fn tells_whose_clients_a_hash_moves() {
+fn reports_clients_remapped_by_a_hash() {
     let four = "-A -t 192.0.2.1:80 -s sh\n\
         -a -t 192.0.2.1:80 -r 10.0.0.1 -m\n-a -t 192.0.2.1:80 -r 10.0.0.2 -m\n\
         -a -t 192.0.2.1:80 -r 10.0.0.3 -m\n-a -t 192.0.2.1:80 -r 10.0.0.4 -m\n";
@@ -90,14 +90,14 @@ fn tells_whose_clients_a_hash_moves() {
     assert!(!plan.stderr.contains("of new clients"), "{plan}");
 }
 
-fn nothing_to_change_is_zero() {
+fn exits_0_if_nothing_changes() {
     director(WEB);
     let plan = run("ipvsadm-rs plan rules");
     assert_eq!((plan.code, plan.stdout.as_str(), plan.stderr.as_str()), (Some(0), "", "nothing to change\n"));
     assert_eq!(ok("ipvsadm-rs apply rules"), "nothing to change\n");
 }
 
-fn what_cannot_be_read_is_one() {
+fn exits_1_if_file_cannot_be_read() {
     director(WEB);
     let missing = run("ipvsadm-rs plan nowhere");
     assert_eq!(missing.code, Some(1));

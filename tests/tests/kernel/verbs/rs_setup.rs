@@ -6,15 +6,15 @@ use serde_json::Value;
 use crate::under_test;
 
 ipvs_tests::tests! {
-    commands;
-    settings;
-    files_for_networkd;
-    a_stanza_for_ifupdown, needs = "ifupdown";
-    room_in_a_tunnel;
-    room_made_by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = &[under_test::PROGRAM, "/usr/sbin/nft"];
-    documents;
-    what_cannot_be;
-    rules_of_a_firewall;
+    prints_commands;
+    prints_sysctl_settings;
+    prints_files_for_networkd;
+    prints_a_stanza_for_ifupdown, needs = "ifupdown";
+    advises_mtu_and_mss_for_tunnels;
+    nft_accepts_the_advised_rules, needs = "qemu-system-x86", needs = "nftables", cloud = &[under_test::PROGRAM, "/usr/sbin/nft"];
+    prints_json;
+    refuses_impossible_setups;
+    prints_firewall_rules;
 }
 
 fn printed(options: &str) -> String {
@@ -22,7 +22,7 @@ fn printed(options: &str) -> String {
     ok(&format!("ipvsadm-rs rs-setup {options}"))
 }
 
-fn commands() {
+fn prints_commands() {
     assert_eq!(
         printed("--mode dr --vip 192.0.2.1 --vip 2001:db8::1 --device vip"),
         "\
@@ -42,7 +42,7 @@ ip address replace 2001:db8::1/128 dev vip nodad
     assert!(!gue.contains("sysctl"), "{gue}");
 }
 
-fn settings() {
+fn prints_sysctl_settings() {
     let text = printed("--mode tun-ipip --vip 192.0.2.1 --for sysctl");
     under_test::modprobe();
     ok("modprobe ipip");
@@ -53,7 +53,7 @@ fn settings() {
     assert_eq!(read, "1\n2\n0\n");
 }
 
-fn files_for_networkd() {
+fn prints_files_for_networkd() {
     let text = printed("--mode tun-gue --own 10.0.0.9 --vip 192.0.2.1 --vip 2001:db8::1 --for systemd-networkd");
     let files: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# /etc/")).collect();
     assert_eq!(
@@ -76,7 +76,7 @@ fn files_for_networkd() {
     assert!(ran.stderr.contains("cannot make a GRE device with checksums"), "{ran}");
 }
 
-fn a_stanza_for_ifupdown() {
+fn prints_a_stanza_for_ifupdown() {
     std::fs::write("interfaces", printed("--mode tun-gre --tun-csum --own 10.0.0.9 --vip 192.0.2.1 --for ifupdown"))
         .unwrap();
     under_test::modprobe();
@@ -92,7 +92,7 @@ fn a_stanza_for_ifupdown() {
 }
 
 /// By the headers that the kernel puts around a packet; see the packets themselves in `traffic::tun`.
-fn room_in_a_tunnel() {
+fn advises_mtu_and_mss_for_tunnels() {
     for (options, longer, segment) in [
         ("--mode tun-ipip --vip 192.0.2.1", 20, 1440),
         ("--mode tun-ipip --vip 192.0.2.1 --own 2001:db8::9", 40, 1420),
@@ -111,7 +111,7 @@ fn room_in_a_tunnel() {
 }
 
 /// What is advised is a command.
-fn room_made_by_nft() {
+fn nft_accepts_the_advised_rules() {
     let text = printed("--mode tun-ipip --vip 192.0.2.1 --vip 2001:db8::1");
     for nft in text.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.starts_with("nft ")) {
         shell(nft).ok();
@@ -121,7 +121,7 @@ fn room_made_by_nft() {
     assert!(rules.contains("ip6 saddr 2001:db8::1 tcp flags syn tcp option maxseg size set 1400"), "{rules}");
 }
 
-fn documents() {
+fn prints_json() {
     let setup: Value = serde_json::from_str(&printed("--mode dr --vip 192.0.2.1 --json")).unwrap();
     let steps: Vec<_> = setup["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
     assert_eq!(steps, ["sysctl", "sysctl", "address"]);
@@ -130,7 +130,7 @@ fn documents() {
     assert_eq!(rules["commands"][0], "sysctl -qw net.ipv4.vs.conntrack=1");
 }
 
-fn what_cannot_be() {
+fn refuses_impossible_setups() {
     under_test::install();
     for (line, why) in [
         ("rs-setup --mode dr", "--vip <ADDRESS>"),
@@ -162,7 +162,7 @@ fn what_cannot_be() {
     }
 }
 
-fn rules_of_a_firewall() {
+fn prints_firewall_rules() {
     under_test::install();
     assert_eq!(
         ok("ipvsadm-rs snat-rules -t [2001:db8::1]:443 --to-source 2001:db8::9"),

@@ -10,15 +10,15 @@ use super::{WEB, director, write};
 use crate::under_test;
 
 ipvs_tests::tests! {
-    loses_nothing;
-    can_be_restored_by_the_reference;
-    a_file_is_replaced_in_one_step;
-    what_is_no_file_is_written_to;
-    a_link_to_nothing_yet;
-    what_rules_cannot_say_is_told;
+    output_restores_the_whole_table;
+    output_can_be_restored_by_the_reference;
+    replaces_a_file_atomically;
+    writes_to_devices_and_pipes;
+    follows_a_dangling_symlink;
+    warns_if_rules_cannot_express_a_service;
 }
 
-fn loses_nothing() {
+fn output_restores_the_whole_table() {
     director(&format!("--set 901 121 301\n--start-daemon master --mcast-interface lo --syncid 3\n{WEB}"));
     let rules = ok("ipvsadm-rs save");
     assert!(rules.starts_with("# ipvsadm-rs: order=kernel\n--set 901 121 301\n--start-daemon master --mcast-interface lo --syncid 3 --sync-maxlen "), "{rules}");
@@ -30,7 +30,7 @@ fn loses_nothing() {
     assert_eq!(ok("ipvsadm-rs --json save"), show);
 }
 
-fn can_be_restored_by_the_reference() {
+fn output_can_be_restored_by_the_reference() {
     director(&format!("--set 901 121 301\n{WEB}-A -f 7 -6 -s mh -b mh-port\n"));
     let saved = ok("ipvsadm-rs save");
     write("saved", &saved);
@@ -41,7 +41,7 @@ fn can_be_restored_by_the_reference() {
     assert_eq!(ok("ipvsadm-rs save"), saved);
 }
 
-fn a_file_is_replaced_in_one_step() {
+fn replaces_a_file_atomically() {
     director(WEB);
     write("file", "old");
     fs::set_permissions("file", fs::Permissions::from_mode(0o640)).unwrap();
@@ -64,7 +64,7 @@ fn a_file_is_replaced_in_one_step() {
     );
 }
 
-fn what_is_no_file_is_written_to() {
+fn writes_to_devices_and_pipes() {
     use std::os::unix::fs::FileTypeExt;
     director(WEB);
     let rules = ok("ipvsadm-rs save");
@@ -77,7 +77,7 @@ fn what_is_no_file_is_written_to() {
     assert_eq!((full.code, full.stderr.contains("/dev/full: No space left")), (Some(1), true), "{full}");
 }
 
-fn a_link_to_nothing_yet() {
+fn follows_a_dangling_symlink() {
     director(WEB);
     fs::create_dir("folder").unwrap();
     std::os::unix::fs::symlink("folder/second", "first").unwrap();
@@ -88,7 +88,7 @@ fn a_link_to_nothing_yet() {
     assert_eq!(run("ipvsadm-rs save -o round").code, Some(1));
 }
 
-fn what_rules_cannot_say_is_told() {
+fn warns_if_rules_cannot_express_a_service() {
     use ipvs::{Change, Client, Destination, Director, Forwarding, Protocol, Scheduler, Service, ServiceKey};
     director(WEB);
     let odd = Service::new(ServiceKey::new(Protocol::Other(99), [192, 0, 2, 1], 80), Scheduler::RR);

@@ -5,11 +5,11 @@ use ipvs_tests::command::ok;
 use super::{director, rules, write};
 
 ipvs_tests::tests! {
-    only_what_is_named;
-    not_what_is_protected;
-    only_what_is_listed;
-    what_a_former_file_brought_goes;
-    weights_that_were_set_at_run_time_stay;
+    only_changes_the_named_services;
+    protect_keeps_services;
+    listed_only_keeps_other_services;
+    previous_deletes_what_the_last_file_added;
+    keep_weights_keeps_run_time_weights;
 }
 
 const MINE_AND_THEIRS: &str = "\
@@ -19,7 +19,7 @@ const MINE_AND_THEIRS: &str = "\
 -A -f 7 -s rr
 ";
 
-fn only_what_is_named() {
+fn only_changes_the_named_services() {
     director(MINE_AND_THEIRS);
     write("wanted", "--set 1000 0 0\n-A -t 192.0.2.2:80 -s rr\n-A -t 198.51.100.2:80 -s rr\n");
     ok("ipvsadm-rs apply wanted --only 192.0.2.0/24");
@@ -29,7 +29,7 @@ fn only_what_is_named() {
     assert_eq!(rules(), MINE_AND_THEIRS);
 }
 
-fn not_what_is_protected() {
+fn protect_keeps_services() {
     director(MINE_AND_THEIRS);
     write("wanted", "");
     ok("ipvsadm-rs apply wanted --allow-empty --protect fwmark --protect udp");
@@ -38,7 +38,7 @@ fn not_what_is_protected() {
     assert_eq!(rules(), "-A -f 7 -s rr\n");
 }
 
-fn only_what_is_listed() {
+fn listed_only_keeps_other_services() {
     director(MINE_AND_THEIRS);
     write("wanted", "-A -t 192.0.2.1:80 -s wrr\n-A -t 192.0.2.9:80 -s rr\n");
     ok("ipvsadm-rs apply wanted --listed-only");
@@ -50,7 +50,7 @@ fn only_what_is_listed() {
     );
 }
 
-fn what_a_former_file_brought_goes() {
+fn previous_deletes_what_the_last_file_added() {
     director(MINE_AND_THEIRS);
     write("first", "--start-daemon backup --mcast-interface lo\n-A -t 192.0.2.1:80 -s wrr\n-A -t 192.0.2.8:80 -s rr\n");
     write("second", "-A -t 192.0.2.1:80 -s wrr\n-A -t 192.0.2.9:80 -s rr\n");
@@ -76,7 +76,7 @@ fn daemons() -> Vec<String> {
     ok("ipvsadm -L --daemon").lines().map(words).collect()
 }
 
-fn weights_that_were_set_at_run_time_stay() {
+fn keep_weights_keeps_run_time_weights() {
     let web = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
     director(web);
     ok("ipvsadm-rs set -r 10.0.0.1 --weight 0");

@@ -5,14 +5,14 @@ use ipvs_tests::command::{ok, run};
 use super::{WEB, director, rules};
 
 ipvs_tests::tests! {
-    touches_only_what_it_names;
-    a_server_in_every_service;
-    tunnels;
-    what_cannot_be_is_told;
-    nothing_to_change;
+    changes_only_the_named_settings;
+    changes_a_server_in_every_service;
+    changes_tunnels;
+    refuses_invalid_changes;
+    reports_nothing_to_change;
 }
 
-fn touches_only_what_it_names() {
+fn changes_only_the_named_settings() {
     director("-A -t 192.0.2.1:80 -s sh -p 600 -b sh-port\n-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3 -x 100 -y 50\n");
     assert_eq!(
         ok("ipvsadm-rs set -t 192.0.2.1:80 -r 10.0.0.1:8080 --weight 5"),
@@ -29,7 +29,7 @@ fn touches_only_what_it_names() {
     );
 }
 
-fn a_server_in_every_service() {
+fn changes_a_server_in_every_service() {
     director(
         "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.7 -m\n-A -f 3 -s rr\n-a -f 3 -r 10.0.0.7 -g\n-a -f 3 -r 10.0.0.8 -g\n",
     );
@@ -41,7 +41,7 @@ fn a_server_in_every_service() {
     );
 }
 
-fn tunnels() {
+fn changes_tunnels() {
     director("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.7 -g -w 3\n");
     ok("ipvsadm-rs set -r 10.0.0.7 --forwarding gue --tun-port 6080");
     ok("ipvsadm-rs set -r 10.0.0.7 --tun-checksum remote");
@@ -52,7 +52,7 @@ fn tunnels() {
     assert!(rules().ends_with("-m -w 3\n"), "{}", rules());
 }
 
-fn what_cannot_be_is_told() {
+fn refuses_invalid_changes() {
     director(WEB);
     for (line, told) in [
         ("set", "name a service (-t, -u, --sctp-service, -f) or a server (-r)"),
@@ -73,7 +73,7 @@ fn what_cannot_be_is_told() {
     assert_eq!(rules(), WEB);
 }
 
-fn nothing_to_change() {
+fn reports_nothing_to_change() {
     director(WEB);
     assert_eq!(ok("ipvsadm-rs set -r 10.0.0.1:8080 --weight 3"), "nothing to change\n");
 }

@@ -7,11 +7,11 @@ use super::{director, write};
 use crate::under_test;
 
 ipvs_tests::tests! {
-    the_table_for_people;
-    the_table_for_programs;
-    an_empty_table;
-    says_what_to_do_without_permission;
-    says_what_to_do_without_ipvs, own_kernel = true;
+    prints_a_table;
+    prints_json;
+    prints_an_empty_table;
+    hints_at_missing_permission;
+    hints_at_missing_module, own_kernel = true;
 }
 
 const RULES: &str = "\
@@ -23,7 +23,7 @@ const RULES: &str = "\
 -A -f 7 -s rr
 ";
 
-fn the_table_for_people() {
+fn prints_a_table() {
     director(RULES);
     assert_eq!(
         ok("ipvsadm-rs show"),
@@ -45,7 +45,7 @@ fn the_table_for_people() {
     assert!(coloured.contains("\u{1b}[33m10.0.0.2:8080"), "{coloured:?}");
 }
 
-fn the_table_for_programs() {
+fn prints_json() {
     director(RULES);
     let table: serde_json::Value = serde_json::from_str(&ok("ipvsadm-rs --json show")).unwrap();
     assert_eq!((&table["schema"], &table["ipvs"]["version"]), (&1.into(), &"1.2.1".into()));
@@ -57,13 +57,13 @@ fn the_table_for_programs() {
     assert_eq!(shell("ipvsadm-rs plan table").code, Some(0));
 }
 
-fn an_empty_table() {
+fn prints_an_empty_table() {
     director("");
     let ran = run("ipvsadm-rs show");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "IPVS 1.2.1, timeouts tcp 900 tcp-fin 120 udp 300\n"));
 }
 
-fn says_what_to_do_without_permission() {
+fn hints_at_missing_permission() {
     under_test::install();
     let ran = shell("unshare -rn ipvsadm-rs show");
     assert_eq!(ran.code, Some(1));
@@ -75,7 +75,7 @@ fn says_what_to_do_without_permission() {
     );
 }
 
-fn says_what_to_do_without_ipvs() {
+fn hints_at_missing_module() {
     under_test::install();
     let _away = modules::unload("ip_vs").unwrap().for_good().unwrap();
     write("rules", "-A -t 192.0.2.1:80 -s rr\n");

@@ -6,15 +6,15 @@ use super::{WEB, director, rules, write};
 use crate::under_test;
 
 ipvs_tests::tests! {
-    goes_back_step_by_step;
-    goes_back_to_a_number;
-    goes_back_over_plans_that_touched_different_things;
-    entries_that_cannot_be_read;
-    old_entries_go;
-    shows_what_it_would_do;
-    nothing_to_undo;
-    what_others_did_meanwhile_stays;
-    what_a_confined_service_applied;
+    undoes_one_plan_at_a_time;
+    undoes_down_to_a_number;
+    undoes_plans_of_different_scopes;
+    skips_unreadable_entries;
+    deletes_old_entries;
+    dry_run_prints_the_plan;
+    fails_if_nothing_to_undo;
+    keeps_changes_of_other_programs;
+    undoes_plan_of_a_confined_service;
 }
 
 fn weight(weight: u32) -> String {
@@ -29,7 +29,7 @@ fn three_plans() {
     }
 }
 
-fn goes_back_step_by_step() {
+fn undoes_one_plan_at_a_time() {
     three_plans();
     for step in [5, 4, 3] {
         ok("ipvsadm-rs undo");
@@ -41,7 +41,7 @@ fn goes_back_step_by_step() {
     assert_eq!(status, ["undone", "undone", "undone", "took back 3", "took back 2", "took back 1"], "{list}");
 }
 
-fn goes_back_to_a_number() {
+fn undoes_down_to_a_number() {
     three_plans();
     ok("ipvsadm-rs undo 2");
     assert_eq!(rules(), weight(4));
@@ -52,7 +52,7 @@ fn goes_back_to_a_number() {
     assert_eq!(status, ["undone", "undone", "undone", "took back 2", "took back 1"], "{list}");
 }
 
-fn goes_back_over_plans_that_touched_different_things() {
+fn undoes_plans_of_different_scopes() {
     director("-A -t 192.0.2.1:80 -s rr\n-A -f 7 -s rr\n");
     write("web", "-A -t 192.0.2.1:80 -s wrr\n");
     write("marks", "-A -f 7 -s wlc\n-A -f 8 -s wlc\n");
@@ -64,7 +64,7 @@ fn goes_back_over_plans_that_touched_different_things() {
     assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
 }
 
-fn entries_that_cannot_be_read() {
+fn skips_unreadable_entries() {
     director(WEB);
     for (step, entry) in [(4, "000001"), (5, "000002"), (6, "000003")] {
         write("wanted", &weight(step));
@@ -84,7 +84,7 @@ fn entries_that_cannot_be_read() {
     assert_eq!(rules(), weight(4));
 }
 
-fn old_entries_go() {
+fn deletes_old_entries() {
     director(WEB);
     for step in 4..7 {
         write("wanted", &weight(step));
@@ -97,21 +97,21 @@ fn old_entries_go() {
     assert_eq!((one.lines().count(), one.contains("stats")), (2, false), "what is counted is not kept: {one}");
 }
 
-fn shows_what_it_would_do() {
+fn dry_run_prints_the_plan() {
     three_plans();
     let ran = run("ipvsadm-rs undo --dry-run");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), "-e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5\n"));
     assert_eq!(rules(), weight(6));
 }
 
-fn nothing_to_undo() {
+fn fails_if_nothing_to_undo() {
     director(WEB);
     assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
     assert_eq!(run("ipvsadm-rs undo 7").code, Some(1));
     assert_eq!(run("ipvsadm-rs undo --list").stderr, "ipvsadm-rs: no plan has been applied to this table\n");
 }
 
-fn what_others_did_meanwhile_stays() {
+fn keeps_changes_of_other_programs() {
     director("-A -t 192.0.2.1:80 -s rr\n-A -t 198.51.100.1:80 -s rr\n-A -f 7 -s rr\n");
     write("wanted", "--set 1000 0 0\n-A -t 192.0.2.1:80 -s wrr\n-A -t 192.0.2.2:80 -s rr\n");
     ok("ipvsadm-rs apply wanted --listed-only");
@@ -126,7 +126,7 @@ fn what_others_did_meanwhile_stays() {
 }
 
 /// A service of systemd's that has one capability may not look at process 1, and finds the journal of its namespace.
-fn what_a_confined_service_applied() {
+fn undoes_plan_of_a_confined_service() {
     under_test::install();
     let service = "-A -t 192.0.2.1:80 -s rr\n";
     write("wanted", service);
