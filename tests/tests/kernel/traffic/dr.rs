@@ -19,9 +19,9 @@ use ipvs_tests::wait;
 use crate::under_test;
 
 ipvs_tests::tests! {
-    answers_pass_the_director_by;
-    answers_pass_the_director_by_in_ipv6;
-    a_server_without_its_sysctls_answers_for_the_address;
+    replies_bypass_the_director;
+    replies_bypass_the_director_in_ipv6;
+    server_without_sysctls_replies_to_arp;
     one_packet_scheduling_spreads_one_socket;
     one_packet_scheduling_spreads_one_socket_in_ipv6;
 }
@@ -31,16 +31,16 @@ fn lan() -> Lan {
     Lan::new().unwrap()
 }
 
-fn answers_pass_the_director_by() {
-    directly("10.1.0.100", "10.1.0.100:80", ["10.1.0.11", "10.1.0.12"]);
+fn replies_bypass_the_director() {
+    check_replies_bypass("10.1.0.100", "10.1.0.100:80", ["10.1.0.11", "10.1.0.12"]);
 }
 
-fn answers_pass_the_director_by_in_ipv6() {
-    directly("fd01::100", "[fd01::100]:80", ["[fd01::11]:80", "[fd01::12]:80"]);
+fn replies_bypass_the_director_in_ipv6() {
+    check_replies_bypass("fd01::100", "[fd01::100]:80", ["[fd01::11]:80", "[fd01::12]:80"]);
 }
 
-fn directly(vip: &str, web: &str, servers: [&str; 2]) {
-    let Lan { client, director, web1, web2, .. } = &lan();
+fn check_replies_bypass(vip: &str, web: &str, servers: [&str; 2]) {
+    let Dr { client, director, web1, web2, .. } = &dr();
     director.ok(&format!("ipvsadm -A -t {web} -s rr"));
     for (host, server) in [(web1, servers[0]), (web2, servers[1])] {
         under_test::real_server(host, &format!("--mode dr --vip {vip}"));
@@ -87,8 +87,8 @@ fn tcp(watch: &Watch) -> impl Iterator<Item = Packet> {
 }
 
 /// What arp_ignore is for.
-fn a_server_without_its_sysctls_answers_for_the_address() {
-    let Lan { client, web1, web2, .. } = &lan();
+fn server_without_sysctls_replies_to_arp() {
+    let Dr { client, web1, web2, .. } = &dr();
     let asks = |host: &Host| {
         let seen = host.ok("ip neigh show 10.9.9.9");
         assert_eq!(seen, "", "asked already");
@@ -106,15 +106,15 @@ fn a_server_without_its_sysctls_answers_for_the_address() {
 }
 
 fn one_packet_scheduling_spreads_one_socket() {
-    spread("10.1.0.100", "10.1.0.100:53", ["10.1.0.11", "10.1.0.12"]);
+    check_one_packet_scheduling("10.1.0.100", "10.1.0.100:53", ["10.1.0.11", "10.1.0.12"]);
 }
 
 fn one_packet_scheduling_spreads_one_socket_in_ipv6() {
-    spread("fd01::100", "[fd01::100]:53", ["[fd01::11]:53", "[fd01::12]:53"]);
+    check_one_packet_scheduling("fd01::100", "[fd01::100]:53", ["[fd01::11]:53", "[fd01::12]:53"]);
 }
 
-fn spread(vip: &str, dns: &str, servers: [&str; 2]) {
-    let Lan { client, director, web1, web2, .. } = &lan();
+fn check_one_packet_scheduling(vip: &str, dns: &str, servers: [&str; 2]) {
+    let Dr { client, director, web1, web2, .. } = &dr();
     director.ok(&format!("ipvsadm -A -u {dns} -s rr -o"));
     for (host, server) in [(web1, servers[0]), (web2, servers[1])] {
         under_test::real_server(host, &format!("--mode dr --vip {vip}"));

@@ -12,12 +12,12 @@ use ipvs_tests::wait;
 use crate::under_test;
 
 ipvs_tests::tests! {
-    a_drained_server_keeps_what_it_has;
-    a_drained_server_keeps_persistent_clients;
-    a_drained_server_loses_persistent_clients_on_demand;
-    a_server_comes_back_to_its_connections;
-    a_service_comes_back_to_its_connections;
-    without_its_server_a_connection_ends_on_demand;
+    drained_server_keeps_connections;
+    drained_server_keeps_persistent_clients;
+    expire_quiescent_template_moves_persistent_clients;
+    server_added_again_keeps_connections;
+    service_added_again_keeps_connections;
+    expire_nodest_conn_resets_connections;
 }
 
 const WEB: &str = "10.1.0.100:80";
@@ -39,14 +39,14 @@ fn hold(client: &Host, count: usize) -> Answers {
 }
 
 /// What was said meanwhile is sent again, at growing distances.
-fn answered_in_the_end(held: &Answers, wanted: &str) {
+fn wait_for_replies(held: &Answers, wanted: &str) {
     wait::until(Duration::from_secs(20), || {
         let answers = held.again().to_string();
         if answers == wanted { Ok(()) } else { Err(answers) }
     });
 }
 
-fn a_drained_server_keeps_what_it_has() {
+fn drained_server_keeps_connections() {
     let Nat { client, director, .. } = &nat("");
     let held = hold(client, 4);
     assert_eq!(held.to_string(), "web1=2 web2=2");
@@ -60,14 +60,14 @@ fn a_drained_server_keeps_what_it_has() {
     assert_eq!(held.again().to_string(), "web1=2 web2=2");
 }
 
-fn a_drained_server_keeps_persistent_clients() {
+fn drained_server_keeps_persistent_clients() {
     let Nat { client, director, .. } = &nat("-p 60");
     let (server, name) = persistent_server(client);
     director.ok(&format!("ipvsadm -e -t {WEB} -r {server} -m -w 0"));
     assert_eq!(hold(client, 2).to_string(), format!("{name}=2"));
 }
 
-fn a_drained_server_loses_persistent_clients_on_demand() {
+fn expire_quiescent_template_moves_persistent_clients() {
     let Nat { client, director, .. } = &nat("-p 60");
     director.sysctl("net/ipv4/vs/expire_quiescent_template", "1").unwrap();
     let held = hold(client, 2);
@@ -83,7 +83,7 @@ fn persistent_server(client: &Host) -> (&'static str, String) {
     (if name == "web1" { "10.2.0.11" } else { "10.2.0.12" }, name)
 }
 
-fn a_server_comes_back_to_its_connections() {
+fn server_added_again_keeps_connections() {
     let Nat { client, director, .. } = &nat("");
     let held = hold(client, 4);
     director.ok(&format!("ipvsadm -d -t {WEB} -r 10.2.0.11"));
@@ -92,10 +92,10 @@ fn a_server_comes_back_to_its_connections() {
     director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.11 -m -w 3"));
     let list = director.ok("ipvsadm -Ln");
     assert!(list.contains("  -> 10.2.0.11:80                 Masq    3      2          0 "), "{list}");
-    answered_in_the_end(&held, "web1=2 web2=2");
+    wait_for_replies(&held, "web1=2 web2=2");
 }
 
-fn a_service_comes_back_to_its_connections() {
+fn service_added_again_keeps_connections() {
     let Nat { client, director, .. } = &nat("");
     // With no service at all left, the director itself would answer: with a reset.
     director.ok("ipvsadm -A -t 10.1.0.100:9");
@@ -105,10 +105,10 @@ fn a_service_comes_back_to_its_connections() {
     director.ok(&format!("ipvsadm -A -t {WEB} -s wlc"));
     director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.11 -m"));
     director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.12 -m"));
-    answered_in_the_end(&held, "web1=2 web2=2");
+    wait_for_replies(&held, "web1=2 web2=2");
 }
 
-fn without_its_server_a_connection_ends_on_demand() {
+fn expire_nodest_conn_resets_connections() {
     let Nat { client, director, .. } = &nat("");
     director.sysctl("net/ipv4/vs/expire_nodest_conn", "1").unwrap();
     let held = hold(client, 4);

@@ -18,10 +18,10 @@ use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};
 use crate::under_test;
 
 ipvs_tests::tests! {
-    by_iptables, needs = "iptables";
-    by_iptables_on_one_segment, needs = "iptables";
-    by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
-    by_nft_on_one_segment, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
+    snat_by_iptables, needs = "iptables";
+    snat_by_iptables_on_one_segment, needs = "iptables";
+    snat_by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
+    snat_by_nft_on_one_segment, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
 }
 
 struct Inside {
@@ -71,26 +71,26 @@ fn ready(lab: Lab, client: Host, director: Host, webs: [Host; 2]) -> Inside {
 
 /// What `ipvsadm-rs snat-rules` prints does it, and nothing does without it, or without either half of it.
 fn recipe(Inside { client, director, .. }: &Inside, firewall: &str, remove: &str) {
-    nobody_answers(client);
+    assert_timeouts(client);
     for service in ["-t 10.1.0.100:80", "-u 10.1.0.100:80"] {
         let printed = director.ok(&format!("ipvsadm-rs snat-rules {service} --to-source 10.2.0.1 --for {firewall}"));
         director.shell(&format!("set -e\n{printed}")).ok();
     }
     director.sysctl("net/ipv4/vs/conntrack", "0").unwrap();
-    nobody_answers(client);
+    assert_timeouts(client);
     director.sysctl("net/ipv4/vs/conntrack", "1").unwrap();
-    answered(client);
+    assert_replies(client);
     director.ok(remove);
-    nobody_answers(client);
+    assert_timeouts(client);
     // Without an address it is the one of the interface to the servers.
     for service in ["-t 10.1.0.100:80", "-u 10.1.0.100:80"] {
         let printed = director.ok(&format!("ipvsadm-rs snat-rules {service} --for {firewall}"));
         director.shell(&format!("set -e\n{printed}")).ok();
     }
-    answered(client);
+    assert_replies(client);
 }
 
-fn answered(client: &Host) {
+fn assert_replies(client: &Host) {
     let (held, datagrams) = (client.client().hold(2, "10.1.0.100:80"), client.client().datagrams(2, "10.1.0.100:80"));
     assert_eq!([held.to_string(), datagrams.to_string()], ["web1=1 web2=1"; 2]);
     assert_eq!(held.again().to_string(), "web1=1 web2=1");
@@ -99,17 +99,17 @@ fn answered(client: &Host) {
     }
 }
 
-fn nobody_answers(client: &Host) {
+fn assert_timeouts(client: &Host) {
     let client = client.client().patience(Duration::from_millis(400));
     assert_eq!(client.hold(2, "10.1.0.100:80").to_string(), "timeout=2");
     assert_eq!(client.datagrams(2, "10.1.0.100:80").to_string(), "timeout=2");
 }
 
-fn by_iptables() {
+fn snat_by_iptables() {
     iptables(two_armed);
 }
 
-fn by_iptables_on_one_segment() {
+fn snat_by_iptables_on_one_segment() {
     iptables(one_armed);
 }
 
@@ -127,11 +127,11 @@ fn iptables(inside: fn() -> Inside) {
 
 const NFT: &[&str] = &[under_test::PROGRAM, "/usr/sbin/nft", "/usr/sbin/sysctl"];
 
-fn by_nft() {
+fn snat_by_nft() {
     nft(two_armed);
 }
 
-fn by_nft_on_one_segment() {
+fn snat_by_nft_on_one_segment() {
     nft(one_armed);
 }
 

@@ -15,11 +15,11 @@ use ipvs_tests::traffic::server::Protocol::{Http, Tcp, Udp};
 use crate::under_test;
 
 ipvs_tests::tests! {
-    two_ports_are_one_service;
-    two_ports_are_one_service_in_ipv6;
-    two_ports_marked_by_iptables, needs = "iptables";
-    a_mark_is_a_service_of_each_family;
-    one_mark_for_tcp_and_udp;
+    mark_joins_two_ports;
+    mark_joins_two_ports_in_ipv6;
+    mark_by_iptables_joins_two_ports, needs = "iptables";
+    mark_is_separate_for_each_family;
+    mark_joins_tcp_and_udp;
 }
 
 fn nat() -> Nat {
@@ -45,26 +45,26 @@ fn mark(director: &Host, number: u32, family: &str, address: &str, protocol: &st
     }
 }
 
-fn two_ports_are_one_service() {
-    let Nat { client, director, .. } = &nat();
+fn mark_joins_two_ports() {
+    let Marks { client, director, .. } = &marks();
     mark(director, 7, "ip", "10.1.0.100", "tcp", &[80, 443]);
     director.ok("ipvsadm -A -f 7 -s rr");
     director.ok("ipvsadm -a -f 7 -r 10.2.0.11 -m");
     director.ok("ipvsadm -a -f 7 -r 10.2.0.12 -m");
-    is_one_service(client, director, "-f 7", ["10.1.0.10", "10.1.0.11"], ["10.1.0.100:80", "10.1.0.100:443"]);
+    assert_one_service(client, director, "-f 7", ["10.1.0.10", "10.1.0.11"], ["10.1.0.100:80", "10.1.0.100:443"]);
 }
 
-fn two_ports_are_one_service_in_ipv6() {
-    let Nat { client, director, .. } = &nat();
+fn mark_joins_two_ports_in_ipv6() {
+    let Marks { client, director, .. } = &marks();
     mark(director, 7, "ipv6", "fd01::100", "tcp", &[80, 443]);
     director.ok("ipvsadm -A -f 7 -6 -s rr");
     director.ok("ipvsadm -a -f 7 -6 -r [fd02::11] -m");
     director.ok("ipvsadm -a -f 7 -6 -r [fd02::12] -m");
-    is_one_service(client, director, "-f 7 -6", ["fd01::10", "fd01::11"], ["[fd01::100]:80", "[fd01::100]:443"]);
+    assert_one_service(client, director, "-f 7 -6", ["fd01::10", "fd01::11"], ["[fd01::100]:80", "[fd01::100]:443"]);
 }
 
 /// As most people do it. Linux 7 has no iptables, in Debian's package.
-fn two_ports_marked_by_iptables() {
+fn mark_by_iptables_joins_two_ports() {
     if let Err(error) = modules::load("iptable_mangle") {
         assert!(kernel::running() >= (7, 0), "{error:#}");
         println!("not on this kernel: {error:#}");
@@ -79,15 +79,15 @@ fn two_ports_marked_by_iptables() {
     director.ok("ipvsadm -A -f 7 -s rr");
     director.ok("ipvsadm -a -f 7 -r 10.2.0.11 -m");
     director.ok("ipvsadm -a -f 7 -r 10.2.0.12 -m");
-    is_one_service(client, director, "-f 7", ["10.1.0.10", "10.1.0.11"], ["10.1.0.100:80", "10.1.0.100:443"]);
+    assert_one_service(client, director, "-f 7", ["10.1.0.10", "10.1.0.11"], ["10.1.0.100:80", "10.1.0.100:443"]);
     director.ok("ipvsadm -A -f 7 -6 -s rr");
     director.ok("ipvsadm -a -f 7 -6 -r [fd02::11] -m");
     director.ok("ipvsadm -a -f 7 -6 -r [fd02::12] -m");
-    is_one_service(client, director, "-f 7 -6", ["fd01::10", "fd01::11"], ["[fd01::100]:80", "[fd01::100]:443"]);
+    assert_one_service(client, director, "-f 7 -6", ["fd01::10", "fd01::11"], ["[fd01::100]:80", "[fd01::100]:443"]);
 }
 
 /// Its turns go round over all ports, and with persistence a client has one server for all of them.
-fn is_one_service(client: &Host, director: &Host, service: &str, sources: [&str; 2], [http, https]: [&str; 2]) {
+fn assert_one_service(client: &Host, director: &Host, service: &str, sources: [&str; 2], [http, https]: [&str; 2]) {
     let one_each = || {
         let answers = [http, https].map(|address| client.client().pages(1, address).to_string());
         assert_eq!(
@@ -113,8 +113,8 @@ fn is_one_service(client: &Host, director: &Host, service: &str, sources: [&str;
     assert_eq!(servers, ["web1=2", "web2=2"]);
 }
 
-fn a_mark_is_a_service_of_each_family() {
-    let Nat { client, director, .. } = &nat();
+fn mark_is_separate_for_each_family() {
+    let Marks { client, director, .. } = &marks();
     mark(director, 1, "ip", "10.1.0.100", "tcp", &[80]);
     mark(director, 1, "ipv6", "fd01::100", "tcp", &[80]);
     director.ok("ipvsadm -A -f 1 -s rr");
@@ -129,8 +129,8 @@ fn a_mark_is_a_service_of_each_family() {
     assert_eq!(client.client().pages(2, "[fd01::100]:80").to_string(), "web2=2");
 }
 
-fn one_mark_for_tcp_and_udp() {
-    let Nat { client, director, .. } = &nat();
+fn mark_joins_tcp_and_udp() {
+    let Marks { client, director, .. } = &marks();
     mark(director, 4294967295, "ip", "10.1.0.100", "tcp", &[53]);
     mark(director, 4294967295, "ip", "10.1.0.100", "udp", &[53]);
     director.ok("ipvsadm -A -f 4294967295 -s rr -p 60");

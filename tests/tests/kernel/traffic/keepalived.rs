@@ -22,9 +22,9 @@ use rustix::process::{Signal, kill_process};
 use crate::under_test;
 
 ipvs_tests::tests! {
-    what_it_writes_we_list_and_what_we_write_it_leaves, needs = "keepalived";
-    a_sick_server_goes_and_comes_back, needs = "keepalived";
-    the_address_moves_and_connections_live_on, needs = "keepalived";
+    shares_the_table, needs = "keepalived";
+    failed_server_is_removed_and_added_again, needs = "keepalived";
+    failover_keeps_connections, needs = "keepalived";
 }
 
 struct Pair {
@@ -117,7 +117,7 @@ const ECHO: &str = "\
 
 /// Waits until a director saves these lines, in whatever order of services.
 #[track_caller]
-fn saves(director: &Host, wanted: &[&str], daemon: &Running) {
+fn wait_for_rules(director: &Host, wanted: &[&str], daemon: &Running) {
     wait::until(Duration::from_secs(15), || {
         let saved = director.ok("ipvsadm -Sn");
         let all = wanted.iter().all(|lines| saved.contains(lines));
@@ -133,18 +133,18 @@ fn has_address(director: &Host, address: &str) -> bool {
 }
 
 #[track_caller]
-fn gets_addresses(director: &Host, daemon: &Running) {
+fn wait_for_addresses(director: &Host, daemon: &Running) {
     wait::until(Duration::from_secs(15), || {
         let both = has_address(director, "10.1.0.100/32") && has_address(director, "10.2.0.254/32");
         if both { Ok(()) } else { Err(daemon.output()) }
     });
 }
 
-fn what_it_writes_we_list_and_what_we_write_it_leaves() {
+fn shares_the_table() {
     let Pair { client, first, .. } = &pair();
     let daemon = keepalived(first, 150);
-    gets_addresses(first, &daemon);
-    saves(first, &[WEB, ECHO], &daemon);
+    wait_for_addresses(first, &daemon);
+    wait_for_rules(first, &[WEB, ECHO], &daemon);
     let daemons = first.ok("ipvsadm -Ln --daemon");
     assert!(daemons.contains("master sync daemon (mcast=eth1, syncid=5,"), "{daemons}");
     assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
@@ -160,34 +160,34 @@ fn what_it_writes_we_list_and_what_we_write_it_leaves() {
         let said = daemon.output();
         if said.matches("Reloading").count() > reloads { Ok(()) } else { Err(said) }
     });
-    saves(first, &[WEB, ECHO, own], &daemon);
+    wait_for_rules(first, &[WEB, ECHO, own], &daemon);
 
     // It takes along what is its own.
     daemon.stop(Duration::from_secs(10));
     assert_eq!(first.ok("ipvsadm -Sn"), own);
 }
 
-fn a_sick_server_goes_and_comes_back() {
+fn failed_server_is_removed_and_added_again() {
     let Pair { client, first, web1, .. } = &pair();
     let daemon = keepalived(first, 150);
-    gets_addresses(first, &daemon);
-    saves(first, &[WEB, ECHO], &daemon);
+    wait_for_addresses(first, &daemon);
+    wait_for_rules(first, &[WEB, ECHO], &daemon);
     web1.set_healthy(false);
     let without = "-A -t 10.1.0.100:80 -s rr\n-a -t 10.1.0.100:80 -r 10.2.0.12:80 -m -w 1\n";
-    saves(first, &[without, ECHO], &daemon);
+    wait_for_rules(first, &[without, ECHO], &daemon);
     assert_eq!(client.client().pages(2, "10.1.0.100:80").to_string(), "web2=2");
     web1.set_healthy(true);
-    saves(first, &[WEB, ECHO], &daemon);
+    wait_for_rules(first, &[WEB, ECHO], &daemon);
     assert_eq!(client.client().pages(2, "10.1.0.100:80").to_string(), "web1=1 web2=1");
 }
 
-fn the_address_moves_and_connections_live_on() {
+fn failover_keeps_connections() {
     let Pair { lab, client, first, second, .. } = &pair();
     let of_first = keepalived(first, 150);
-    gets_addresses(first, &of_first);
+    wait_for_addresses(first, &of_first);
     let of_second = keepalived(second, 100);
     for (director, daemon) in [(first, &of_first), (second, &of_second)] {
-        saves(director, &[WEB, ECHO], daemon);
+        wait_for_rules(director, &[WEB, ECHO], daemon);
     }
     wait::until(Duration::from_secs(10), || {
         let daemons = second.ok("ipvsadm -Ln --daemon");
@@ -202,7 +202,7 @@ fn the_address_moves_and_connections_live_on() {
     });
 
     lab.unplug(first, "eth0").unwrap();
-    gets_addresses(second, &of_second);
+    wait_for_addresses(second, &of_second);
     wait::until(Duration::from_secs(10), || {
         if has_address(first, "10.1.0.100") { Err(of_first.output()) } else { Ok(()) }
     });

@@ -13,21 +13,21 @@ use ipvs_tests::wait;
 use crate::under_test;
 
 ipvs_tests::tests! {
-    the_tutorial;
-    the_tutorial_by_the_reference;
-    the_tutorial_by_the_library;
-    connections_that_stay_open_are_counted;
-    datagrams;
-    counters_say_what_passed_and_start_again;
-    ipv6;
+    tutorial_with_ipvsadm;
+    tutorial_with_the_reference;
+    tutorial_with_the_library;
+    open_connections_are_counted;
+    udp_is_balanced;
+    counters_are_exact_and_can_be_reset;
+    ipv6_is_balanced;
 }
 
-fn the_tutorial() {
+fn tutorial_with_ipvsadm() {
     under_test::install();
     tutorial();
 }
 
-fn the_tutorial_by_the_reference() {
+fn tutorial_with_the_reference() {
     Ipvsadm::get().install().unwrap();
     tutorial();
 }
@@ -56,7 +56,7 @@ fn tutorial() {
     });
 }
 
-fn the_tutorial_by_the_library() {
+fn tutorial_with_the_library() {
     let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
     web1.serve(Http, "10.2.0.11:80").unwrap();
     web2.serve(Http, "10.2.0.12:80").unwrap();
@@ -76,7 +76,7 @@ fn the_tutorial_by_the_library() {
     });
 }
 
-fn connections_that_stay_open_are_counted() {
+fn open_connections_are_counted() {
     let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
     under_test::install();
     web1.serve(Tcp, "10.2.0.11:9000").unwrap();
@@ -110,7 +110,7 @@ fn connections_that_stay_open_are_counted() {
     });
 }
 
-fn datagrams() {
+fn udp_is_balanced() {
     let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
     under_test::install();
     web1.serve(Udp, "10.2.0.11:53").unwrap();
@@ -126,7 +126,7 @@ fn datagrams() {
 }
 
 /// Every packet and byte is known beforehand, and the kernel takes two seconds to tell.
-fn counters_say_what_passed_and_start_again() {
+fn counters_are_exact_and_can_be_reset() {
     let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
     under_test::install();
     for (port, web) in [(53, web1), (54, web2)] {
@@ -140,26 +140,26 @@ fn counters_say_what_passed_and_start_again() {
     client.client().from("10.1.0.10:20001").datagrams(1, "10.1.0.100:54");
     // With their IP and UDP headers: `who?`, and `web1 10.1.0.10:20001` with its newline.
     let (asked, answered) = (28 + 4, 28 + 21);
-    is_counted(director, "10.1.0.100:53", [4, 8, 8, 8 * asked, 8 * answered]);
-    is_counted(director, "10.2.0.11:53", [4, 8, 8, 8 * asked, 8 * answered]);
-    is_counted(director, "10.1.0.100:54", [1, 1, 1, asked, answered]);
+    wait_for_counters(director, "10.1.0.100:53", [4, 8, 8, 8 * asked, 8 * answered]);
+    wait_for_counters(director, "10.2.0.11:53", [4, 8, 8, 8 * asked, 8 * answered]);
+    wait_for_counters(director, "10.1.0.100:54", [1, 1, 1, asked, answered]);
     let rate = director.ok("ipvsadm -Ln --rate -u 10.1.0.100:53");
     assert!(rate.contains("CPS    InPPS   OutPPS    InBPS   OutBPS"), "{rate}");
 
     director.ok("ipvsadm -Z -u 10.1.0.100:53");
-    is_counted(director, "10.1.0.100:53", [0; 5]);
-    is_counted(director, "10.2.0.11:53", [0; 5]);
-    is_counted(director, "10.1.0.100:54", [1, 1, 1, asked, answered]);
+    wait_for_counters(director, "10.1.0.100:53", [0; 5]);
+    wait_for_counters(director, "10.2.0.11:53", [0; 5]);
+    wait_for_counters(director, "10.1.0.100:54", [1, 1, 1, asked, answered]);
     director.ok("ipvsadm -Z");
-    is_counted(director, "10.1.0.100:54", [0; 5]);
+    wait_for_counters(director, "10.1.0.100:54", [0; 5]);
     // What is counted again is counted from nothing.
     client.client().from("10.1.0.10:20001").datagrams(1, "10.1.0.100:54");
-    is_counted(director, "10.2.0.12:54", [0, 1, 1, asked, answered]);
+    wait_for_counters(director, "10.2.0.12:54", [0, 1, 1, asked, answered]);
 }
 
 /// Connections, packets in and out, bytes in and out.
 #[track_caller]
-fn is_counted(director: &Host, what: &str, wanted: [u64; 5]) {
+fn wait_for_counters(director: &Host, what: &str, wanted: [u64; 5]) {
     let wanted = wanted.map(|number| number.to_string());
     wait::until(Duration::from_secs(10), || {
         let stats = director.ok("ipvsadm -Ln --stats --exact");
@@ -169,7 +169,7 @@ fn is_counted(director: &Host, what: &str, wanted: [u64; 5]) {
     });
 }
 
-fn ipv6() {
+fn ipv6_is_balanced() {
     let lab = Lab::new().unwrap();
     let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
     lab.segment("outside", [(&client, "fd01::10/64"), (&director, "fd01::1/64 fd01::100/128")]).unwrap();

@@ -18,7 +18,7 @@ use ipvs_tests::wait;
 use crate::under_test;
 
 ipvs_tests::tests! {
-    a_failed_table_is_repaired_and_a_failed_node_replaced, needs = "pacemaker", seconds = 240;
+    repairs_a_lost_table_and_replaces_a_failed_node, needs = "pacemaker", seconds = 240;
 }
 
 /// The table, and then the virtual address: the agent's and the cluster's defaults but for how often they look.
@@ -44,7 +44,7 @@ const RULES: &str = "\
 -a -t 10.1.0.100:80 -r 10.1.0.12:80 -g -w 1
 ";
 
-fn a_failed_table_is_repaired_and_a_failed_node_replaced() {
+fn repairs_a_lost_table_and_replaces_a_failed_node() {
     let lab = Lab::new().unwrap();
     let [client, first, second, web1, web2] = lab.hosts(["client", "first", "second", "web1", "web2"]).unwrap();
     let plugs = [

@@ -17,11 +17,11 @@ use ipvs_tests::wait;
 use crate::under_test;
 
 ipvs_tests::tests! {
-    an_address_is_one_client;
-    a_network_is_one_client;
-    a_network_is_one_client_in_ipv6;
-    all_ports_are_one_service;
-    it_ends_with_its_time;
+    address_is_one_client;
+    network_is_one_client;
+    network_is_one_client_in_ipv6;
+    port_0_joins_all_ports;
+    ends_after_its_timeout;
 }
 
 const NET_1: [&str; 2] = ["10.1.1.10", "10.1.1.11"];
@@ -76,7 +76,7 @@ impl Nets {
     }
 }
 
-fn an_address_is_one_client() {
+fn address_is_one_client() {
     let nets = nets();
     nets.service("-t 10.1.0.100:80 -s rr -p", ["10.2.0.11", "10.2.0.12"]);
     let servers = NET_1.map(|source| nets.server_of(source, "10.1.0.100:80"));
@@ -93,13 +93,13 @@ fn an_address_is_one_client() {
     assert_eq!(counts, ["1", "1"], "{list}");
 }
 
-fn a_network_is_one_client() {
+fn network_is_one_client() {
     let nets = nets();
     nets.service("-t 10.1.0.100:80 -s rr -p 60 -M 255.255.255.0", ["10.2.0.11", "10.2.0.12"]);
     one_server_for_each(&nets, "10.1.0.100:80", NET_1, NET_2);
 }
 
-fn a_network_is_one_client_in_ipv6() {
+fn network_is_one_client_in_ipv6() {
     let nets = nets();
     nets.service("-t [fd01::100]:80 -s rr -p 60 -M 64", ["[fd02::11]:80", "[fd02::12]:80"]);
     one_server_for_each(&nets, "[fd01::100]:80", NET_1_6, NET_2_6);
@@ -113,7 +113,7 @@ fn one_server_for_each(nets: &Nets, address: &str, net_1: [&str; 2], net_2: [&st
 }
 
 /// A service of port 0.
-fn all_ports_are_one_service() {
+fn port_0_joins_all_ports() {
     let nets = nets();
     nets.service("-t 10.1.0.100:0 -s rr -p 60", ["10.2.0.11", "10.2.0.12"]);
     let servers = ["10.1.0.100:80", "10.1.0.100:443"].map(|address| nets.server_of(NET_1[0], address));
@@ -121,7 +121,7 @@ fn all_ports_are_one_service() {
     assert_ne!(nets.server_of(NET_2[0], "10.1.0.100:443"), servers[0]);
 }
 
-fn it_ends_with_its_time() {
+fn ends_after_its_timeout() {
     let nets = nets();
     nets.service("-u 10.1.0.100:53 -s rr -p 2", ["10.2.0.11", "10.2.0.12"]);
     nets.director.ok("ipvsadm --set 0 0 1");

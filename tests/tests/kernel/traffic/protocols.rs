@@ -8,16 +8,16 @@ use ipvs_tests::traffic::server::Protocol::{Sctp, Udp};
 use crate::under_test;
 
 ipvs_tests::tests! {
-    sctp;
+    sctp_by_masquerading;
     sctp_over_ipv6;
     sctp_by_direct_routing;
     ftp_passive;
     ftp_active;
     ftp_extended_passive;
     ftp_extended_active;
-    ftp_without_its_helper;
+    ftp_fails_without_the_helper;
     sip_by_call_id;
-    sip_message_by_message;
+    sip_with_one_packet_scheduling;
 }
 
 fn nat() -> Nat {
@@ -34,7 +34,7 @@ fn lan() -> Lan {
     lan
 }
 
-fn sctp() {
+fn sctp_by_masquerading() {
     associations("10.1.0.100:5000", ["10.2.0.11:5000", "10.2.0.12:5000"]);
 }
 
@@ -111,9 +111,9 @@ fn ftp_extended_active() {
 }
 
 /// On a port that the helper does not look at the server's words arrive as they were said.
-fn ftp_without_its_helper() {
-    let Nat { client, director, web1, .. } = &nat();
-    ftp::serve(web1.netns()).unwrap();
+fn ftp_fails_without_the_helper() {
+    let Nat { client, director, webs, .. } = &nat();
+    ftp::serve(webs[0].netns()).unwrap();
     director.ok("ipvsadm -A -t 10.1.0.100:2121 -s rr");
     director.ok("ipvsadm -a -t 10.1.0.100:2121 -r 10.2.0.11:21 -m");
     assert!(ftp::fetch(client.netns(), "10.1.0.100:2121", Mode::Passive).is_err());
@@ -153,8 +153,8 @@ fn sip_by_call_id() {
 }
 
 /// A proxy sends all its calls from one socket: with one-packet scheduling each message finds the server of its call.
-fn sip_message_by_message() {
-    let Lan { client, director, web1, web2, .. } = &lan();
+fn sip_with_one_packet_scheduling() {
+    let Lan { client, director, webs, .. } = &lan();
     director.ok("ipvsadm -A -u 10.1.0.100:5060 -s rr -p 60 -o --pe sip");
     for (web, server) in [(web1, "10.1.0.11"), (web2, "10.1.0.12")] {
         web.serve(Udp, "10.1.0.100:5060").unwrap();

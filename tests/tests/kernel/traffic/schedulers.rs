@@ -19,25 +19,25 @@ use ipvs_tests::wait;
 use crate::under_test;
 
 ipvs_tests::tests! {
-    rr_takes_turns_whatever_the_weights;
+    rr_ignores_weights;
     wrr_takes_turns_by_weight;
-    lc_takes_the_one_with_the_fewest_connections;
-    wlc_takes_the_fewest_for_its_weight;
-    wlc_leaves_a_loaded_server_alone;
-    sed_takes_the_shortest_wait_for_one_more;
-    nq_takes_an_idle_one_first;
-    sh_keeps_a_source_where_its_hash_says;
+    lc_picks_the_fewest_connections;
+    wlc_picks_the_fewest_connections_per_weight;
+    wlc_avoids_a_loaded_server;
+    sed_picks_the_shortest_expected_delay;
+    nq_picks_an_idle_server_first;
+    sh_picks_by_source_hash;
     sh_port_spreads_one_source;
-    sh_fallback_takes_another_for_a_drained_server;
-    mh_keeps_sources_when_a_server_goes;
+    sh_fallback_replaces_a_drained_server;
+    mh_keeps_sources_when_a_server_is_deleted;
     mh_port_spreads_one_source;
-    mh_fallback_takes_another_for_a_drained_server;
-    dh_keeps_a_destination_where_its_hash_says;
-    lblc_keeps_destinations_apart_and_in_place;
-    lblcr_keeps_destinations_apart_and_in_place;
-    fo_takes_the_heaviest_that_is_there;
+    mh_fallback_replaces_a_drained_server;
+    dh_picks_by_destination_hash;
+    lblc_keeps_the_server_of_a_destination;
+    lblcr_keeps_the_server_of_a_destination;
+    fo_picks_the_heaviest_available;
     ovf_fills_the_heaviest_first;
-    thresholds_close_a_server_and_open_it_again;
+    thresholds_close_and_reopen_a_server;
 }
 
 struct Farm {
@@ -139,7 +139,7 @@ fn different<T: Display>(who: &[T]) -> usize {
     who.iter().map(T::to_string).collect::<std::collections::BTreeSet<_>>().len()
 }
 
-fn rr_takes_turns_whatever_the_weights() {
+fn rr_ignores_weights() {
     let farm = farm();
     farm.service(WEB, "-s rr", [1, 7, 1]);
     assert_eq!(farm.visits(9), "rs1=3 rs2=3 rs3=3");
@@ -158,7 +158,7 @@ fn wrr_takes_turns_by_weight() {
     assert_eq!(farm.visits(6), "rs1=2 rs2=4");
 }
 
-fn lc_takes_the_one_with_the_fewest_connections() {
+fn lc_picks_the_fewest_connections() {
     let farm = farm();
     farm.service(WEB, "-s lc", [1]);
     let held = farm.hold(4);
@@ -169,7 +169,7 @@ fn lc_takes_the_one_with_the_fewest_connections() {
     assert_eq!(farm.hold(8).to_string(), "rs2=4 rs3=4");
 }
 
-fn wlc_takes_the_fewest_for_its_weight() {
+fn wlc_picks_the_fewest_connections_per_weight() {
     let farm = farm();
     // It is what you get when you name no scheduler.
     farm.service(WEB, "", [1, 2, 3]);
@@ -177,7 +177,7 @@ fn wlc_takes_the_fewest_for_its_weight() {
     assert_eq!(farm.hold(12).to_string(), "rs1=2 rs2=4 rs3=6");
 }
 
-fn wlc_leaves_a_loaded_server_alone() {
+fn wlc_avoids_a_loaded_server() {
     let farm = farm();
     farm.service(WEB, "-s wlc", [1]);
     let held = farm.hold(4);
@@ -188,7 +188,7 @@ fn wlc_leaves_a_loaded_server_alone() {
 }
 
 /// (Connections + 1) / weight: the slow one is left idle as long as the fast one would be quicker.
-fn sed_takes_the_shortest_wait_for_one_more() {
+fn sed_picks_the_shortest_expected_delay() {
     let farm = farm();
     farm.service(WEB, "-s sed", [1, 2, 4]);
     let held = farm.hold(2);
@@ -197,7 +197,7 @@ fn sed_takes_the_shortest_wait_for_one_more() {
     assert_eq!(Answers { who: [held.who, more.who].concat(), ..Answers::default() }.to_string(), "rs1=1 rs2=2 rs3=4");
 }
 
-fn nq_takes_an_idle_one_first() {
+fn nq_picks_an_idle_server_first() {
     let farm = farm();
     farm.service(WEB, "-s nq", [1, 3]);
     let held = farm.hold(2);
@@ -214,7 +214,7 @@ fn owner(address: &str, newest_first: [&str; 3]) -> String {
     newest_first[slot as usize % 3].to_owned()
 }
 
-fn sh_keeps_a_source_where_its_hash_says() {
+fn sh_picks_by_source_hash() {
     let farm = farm();
     farm.service(WEB, "-s sh", [1, 1, 1]);
     let wanted = SOURCES.map(|source| owner(source, ["rs3", "rs2", "rs1"]));
@@ -237,11 +237,11 @@ fn sh_port_spreads_one_source() {
     assert_eq!(different(&answers), 3, "{answers:?}");
 }
 
-fn sh_fallback_takes_another_for_a_drained_server() {
+fn sh_fallback_replaces_a_drained_server() {
     fallback("sh", "sh-fallback");
 }
 
-fn mh_fallback_takes_another_for_a_drained_server() {
+fn mh_fallback_replaces_a_drained_server() {
     fallback("mh", "mh-fallback");
 }
 
@@ -259,7 +259,7 @@ fn fallback(scheduler: &str, flag: &str) {
     }
 }
 
-fn mh_keeps_sources_when_a_server_goes() {
+fn mh_keeps_sources_when_a_server_is_deleted() {
     let farm = farm();
     farm.service(WEB, "-s mh", [1, 1, 1]);
     let before = farm.by_source();
@@ -279,7 +279,7 @@ fn mh_port_spreads_one_source() {
     assert_eq!(different(&farm.by_port()), 3);
 }
 
-fn dh_keeps_a_destination_where_its_hash_says() {
+fn dh_picks_by_destination_hash() {
     let farm = farm();
     farm.mark_all();
     farm.service("-f 1", "-s dh", [1, 1, 1]);
@@ -290,15 +290,15 @@ fn dh_keeps_a_destination_where_its_hash_says() {
     assert_eq!(ask(), wanted);
 }
 
-fn lblc_keeps_destinations_apart_and_in_place() {
-    apart_and_in_place("lblc");
+fn lblc_keeps_the_server_of_a_destination() {
+    keeps_the_server_of_a_destination("lblc");
 }
 
-fn lblcr_keeps_destinations_apart_and_in_place() {
-    apart_and_in_place("lblcr");
+fn lblcr_keeps_the_server_of_a_destination() {
+    keeps_the_server_of_a_destination("lblcr");
 }
 
-fn apart_and_in_place(scheduler: &str) {
+fn keeps_the_server_of_a_destination(scheduler: &str) {
     let farm = farm();
     farm.mark_all();
     farm.service("-f 1", &format!("-s {scheduler}"), [1, 1, 1]);
@@ -311,7 +311,7 @@ fn apart_and_in_place(scheduler: &str) {
     assert_eq!(VIPS[..6].iter().map(|vip| ask(vip).to_string()).collect::<Vec<_>>(), who);
 }
 
-fn fo_takes_the_heaviest_that_is_there() {
+fn fo_picks_the_heaviest_available() {
     let farm = farm();
     farm.service(WEB, "-s fo", [1, 5, 3]);
     assert_eq!(farm.visits(4), "rs2=4");
@@ -332,7 +332,7 @@ fn ovf_fills_the_heaviest_first() {
 }
 
 /// By datagrams: how long their connections live can be said beforehand.
-fn thresholds_close_a_server_and_open_it_again() {
+fn thresholds_close_and_reopen_a_server() {
     let farm = farm();
     let dns = "-u 10.1.0.100:53";
     farm.service(dns, "-s rr", [1, 1]);

@@ -27,13 +27,13 @@ use crate::under_test;
 ipvs_tests::tests! {
     connections_appear_on_the_backup;
     connections_appear_on_the_backup_in_ipv6;
-    an_open_connection_survives_a_takeover;
-    an_open_connection_survives_a_takeover_by_direct_routing;
-    without_sync_a_takeover_cuts_it;
-    a_backup_hears_its_own_syncid_only;
-    group_port_ttl_and_length;
-    group_of_ipv6;
-    both_daemons_on_both_directors;
+    takeover_keeps_connections;
+    takeover_keeps_connections_by_direct_routing;
+    takeover_without_sync_resets_connections;
+    backup_ignores_other_sync_ids;
+    uses_group_port_ttl_and_length;
+    uses_ipv6_group;
+    master_and_backup_on_both_directors;
 }
 
 struct Pair {
@@ -139,7 +139,7 @@ fn connections(director: &Host, state: &str) -> Vec<String> {
 }
 
 /// Waits until a director knows of the other's connections, all and the same.
-fn has_those_of(backup: &Host, master: &Host) {
+fn wait_for_synced_connections(backup: &Host, master: &Host) {
     wait::until(Duration::from_secs(15), || {
         let (wanted, found) = (connections(master, "ESTABLISHED"), connections(backup, "ESTABLISHED"));
         assert!(!wanted.is_empty());
@@ -152,7 +152,7 @@ fn connections_appear_on_the_backup() {
     pair.masquerade();
     pair.sync("--syncid 5", "--syncid 5");
     let _held = pair.hold(10, "10.1.0.100:80");
-    has_those_of(&pair.second, &pair.first);
+    wait_for_synced_connections(&pair.second, &pair.first);
     // They weigh there, too, if not as active ones.
     let list = pair.second.ok("ipvsadm -Ln");
     assert!(list.contains("  -> 10.2.0.11:80                 Masq    1      5          0 "), "{list}");
@@ -168,21 +168,21 @@ fn connections_appear_on_the_backup_in_ipv6() {
     pair.masquerade_ipv6();
     pair.sync("", "");
     let _held = pair.hold(10, "[fd01::100]:80");
-    has_those_of(&pair.second, &pair.first);
+    wait_for_synced_connections(&pair.second, &pair.first);
 }
 
-fn an_open_connection_survives_a_takeover() {
+fn takeover_keeps_connections() {
     let pair = pair();
     pair.masquerade();
     pair.sync("", "");
     let held = pair.hold(10, "10.1.0.100:80");
-    has_those_of(&pair.second, &pair.first);
+    wait_for_synced_connections(&pair.second, &pair.first);
     pair.take_over();
     assert_eq!(held.again().to_string(), "web1=5 web2=5");
     assert_eq!(pair.client.client().hold(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
 }
 
-fn an_open_connection_survives_a_takeover_by_direct_routing() {
+fn takeover_keeps_connections_by_direct_routing() {
     let pair = pair();
     // The servers' other leg: answers go out to the client here, and requests come in.
     for (web, address) in pair.webs.iter().zip(["10.1.0.11/24", "10.1.0.12/24"]) {
@@ -196,12 +196,12 @@ fn an_open_connection_survives_a_takeover_by_direct_routing() {
     ]);
     pair.sync("", "");
     let held = pair.hold(10, "10.1.0.100:80");
-    has_those_of(&pair.second, &pair.first);
+    wait_for_synced_connections(&pair.second, &pair.first);
     pair.take_over();
     assert_eq!(held.again().to_string(), "web1=5 web2=5");
 }
 
-fn without_sync_a_takeover_cuts_it() {
+fn takeover_without_sync_resets_connections() {
     let pair = pair();
     pair.masquerade();
     let held = pair.hold(10, "10.1.0.100:80");
@@ -210,7 +210,7 @@ fn without_sync_a_takeover_cuts_it() {
     assert_eq!(pair.client.client().hold(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
 }
 
-fn a_backup_hears_its_own_syncid_only() {
+fn backup_ignores_other_sync_ids() {
     let pair = pair();
     pair.masquerade();
     let heard = pair.second.watch().unwrap();
@@ -228,7 +228,7 @@ fn a_backup_hears_its_own_syncid_only() {
     assert_eq!(connections(&pair.second, "ESTABLISHED"), [""; 0]);
 }
 
-fn group_port_ttl_and_length() {
+fn uses_group_port_ttl_and_length() {
     let options = "--syncid 9 --mcast-group 224.0.0.99 --mcast-port 8900 --mcast-ttl 3 --sync-maxlen 1100";
     let said = "syncid=9, maxlen=1100, group=224.0.0.99, port=8900, ttl=3";
     let lengths = by_options(options, said, "224.0.0.99", 8900, 3);
@@ -236,7 +236,7 @@ fn group_port_ttl_and_length() {
     assert!(lengths.iter().all(|length| *length <= 1100) && lengths.iter().sum::<usize>() > 1440, "{lengths:?}");
 }
 
-fn group_of_ipv6() {
+fn uses_ipv6_group() {
     let options = "--mcast-group ff02::99 --mcast-port 8901 --mcast-ttl 2";
     by_options(options, "group=ff02::99, port=8901, ttl=2", "ff02::99", 8901, 2);
 }
@@ -252,7 +252,7 @@ fn by_options(options: &str, said: &str, group: &str, port: u16, ttl: u8) -> Vec
         assert!(daemons.contains(role) && daemons.contains(said), "{daemons}");
     }
     let _held = pair.hold(40, "10.1.0.100:80");
-    has_those_of(&pair.second, &pair.first);
+    wait_for_synced_connections(&pair.second, &pair.first);
     let group: IpAddr = group.parse().unwrap();
     let to_group: Vec<_> = heard.packets().into_iter().filter(|packet| packet.destination() == group).collect();
     let messages: Vec<_> = to_group.iter().filter(|packet| packet.protocol() == libc::IPPROTO_UDP).collect();
@@ -264,7 +264,7 @@ fn by_options(options: &str, said: &str, group: &str, port: u16, ttl: u8) -> Vec
 }
 
 /// Whoever is in charge speaks, without a change of daemons.
-fn both_daemons_on_both_directors() {
+fn master_and_backup_on_both_directors() {
     let pair = pair();
     pair.masquerade();
     for director in [&pair.first, &pair.second] {
@@ -275,7 +275,7 @@ fn both_daemons_on_both_directors() {
         assert_eq!(daemons.matches("sync daemon (mcast=eth2, syncid=4").count(), 2, "{daemons}");
     }
     let held = pair.hold(10, "10.1.0.100:80");
-    has_those_of(&pair.second, &pair.first);
+    wait_for_synced_connections(&pair.second, &pair.first);
     pair.take_over();
     assert_eq!(held.again().to_string(), "web1=5 web2=5");
     // New ones are told of in the other direction.

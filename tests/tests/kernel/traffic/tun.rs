@@ -37,7 +37,7 @@ ipvs_tests::tests! {
     ipv6_to_ipv4_servers_by_ipip;
     ipv6_to_ipv4_servers_by_gre;
     ipv6_to_ipv4_servers_by_gue;
-    families_mix_in_tunnels_only;
+    families_mix_only_in_tunnels;
 }
 
 struct Routed {
@@ -137,7 +137,7 @@ fn is_gue(checksum: bool) -> impl Fn(&Packet) -> bool {
 /// checksum inside is left to be made by the receiver, out of the outer one. include/net/gue.h
 ///
 /// Mostly: of some packets of its own a kernel makes the inner checksum at once (acknowledgements in TIME_WAIT).
-fn all_are_gue_and_most_have_a_remote_checksum(packets: &[Packet]) {
+fn assert_gue_with_mostly_remote_checksums(packets: &[Packet]) {
     all(packets, is_gue(true));
     let remote = |packet: &&Packet| packet.payload()[8] == 2 && packet.payload()[10..16] == [0, 1, 0x80, 0, 0, 0];
     let count = packets.iter().filter(remote).count();
@@ -178,7 +178,7 @@ fn gue_with_checksum() {
 
 fn gue_with_remote_checksum() {
     let packets = through("tun-gue --tun-remcsum", &format!("{GUE} --tun-remcsum"), V4, SERVERS_4);
-    all_are_gue_and_most_have_a_remote_checksum(&packets);
+    assert_gue_with_mostly_remote_checksums(&packets);
 }
 
 fn ipip_of_ipv6() {
@@ -203,7 +203,7 @@ fn gue_with_checksum_of_ipv6() {
 
 fn gue_with_remote_checksum_of_ipv6() {
     let packets = through("tun-gue --tun-remcsum", &format!("{GUE} --tun-remcsum"), V6, SERVERS_6);
-    all_are_gue_and_most_have_a_remote_checksum(&packets);
+    assert_gue_with_mostly_remote_checksums(&packets);
 }
 
 fn ipv4_to_ipv6_servers_by_ipip() {
@@ -230,7 +230,7 @@ fn ipv6_to_ipv4_servers_by_gue() {
     all(&through("tun-gue", GUE, V6, SERVERS_4), is_gue(false));
 }
 
-fn families_mix_in_tunnels_only() {
+fn families_mix_only_in_tunnels() {
     let Routed { director, .. } = &routed();
     for (web, server) in [("10.1.0.100:80", "[fd03::11]:80"), ("[fd01::100]:80", "10.3.0.11:80")] {
         director.ok(&format!("ipvsadm -A -t {web} -s rr"));
