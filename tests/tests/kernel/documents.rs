@@ -7,12 +7,12 @@ use ipvs_tests::command::{run, shell};
 use crate::under_test;
 
 ipvs_tests::tests! {
-    the_tour_of_the_readme;
-    the_examples_of_ipvsadm;
-    the_examples_of_ipvsadm_restore;
-    the_examples_of_ipvsadm_rs;
-    the_toml_of_the_manual;
-    manual_pages_and_completions;
+    readme_tour;
+    ipvsadm_manual_examples;
+    ipvsadm_restore_manual_examples;
+    ipvsadm_rs_manual_examples;
+    manual_toml_example;
+    generates_manual_pages_and_completions;
 }
 
 /// The lines behind a prompt, typed one after the other on a fresh director; each must succeed.
@@ -27,24 +27,24 @@ fn type_all(text: &str) {
     }
 }
 
-fn the_tour_of_the_readme() {
+fn readme_tour() {
     type_all(include_str!("../../../README.md"));
 }
 
-fn the_examples_of_ipvsadm() {
+fn ipvsadm_manual_examples() {
     type_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm.md"));
 }
 
-fn the_examples_of_ipvsadm_restore() {
+fn ipvsadm_restore_manual_examples() {
     type_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm-restore.md"));
 }
 
-fn the_examples_of_ipvsadm_rs() {
+fn ipvsadm_rs_manual_examples() {
     // The plan has nothing to change there.
     type_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm-rs.md"));
 }
 
-fn the_toml_of_the_manual() {
+fn manual_toml_example() {
     under_test::install();
     let page = include_str!("../../../ipvsadm-rs/manual/ipvsadm-rs.md");
     let start = page.find("    [[services]]").unwrap();
@@ -58,7 +58,7 @@ fn the_toml_of_the_manual() {
     );
 }
 
-fn manual_pages_and_completions() {
+fn generates_manual_pages_and_completions() {
     under_test::install();
     for program in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"] {
         let page = run(&format!("ipvsadm-rs generate man --for {program}")).ok();

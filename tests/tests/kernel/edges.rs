@@ -15,7 +15,7 @@ use crate::under_test;
 
 ipvs_tests::tests! {
     ten_thousand_services, seconds = 300;
-    services_that_come_and_go_while_they_are_listed, seconds = 120;
+    listing_while_services_come_and_go, seconds = 120;
 }
 
 const SERVICES: u32 = 10_000;
@@ -65,7 +65,7 @@ fn ten_thousand_services() {
 
 /// Somebody else adds and deletes all the time. What is listed is well-formed and was there; whoever asks for one service
 /// gets it, or is told that it is not there.
-fn services_that_come_and_go_while_they_are_listed() {
+fn listing_while_services_come_and_go() {
     const PORTS: u16 = 300;
     Netns::new("busy").unwrap().enter(|| {
         under_test::install();

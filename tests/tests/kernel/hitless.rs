@@ -15,8 +15,8 @@ use ipvs_tests::traffic::server::Protocol::Tcp;
 use crate::under_test;
 
 ipvs_tests::tests! {
-    the_identical_table_under_load, seconds = 180;
-    a_save_by_the_reference_moves_no_client;
+    identical_restore_under_load_loses_nothing, seconds = 180;
+    restore_of_reference_save_remaps_no_client;
 }
 
 const SERVICES: u16 = 500;
@@ -117,7 +117,7 @@ fn counted(director: &Host) -> u64 {
     table["services"].as_array().unwrap().iter().map(|service| service["stats"]["connections"].as_u64().unwrap()).sum()
 }
 
-fn the_identical_table_under_load() {
+fn identical_restore_under_load_loses_nothing() {
     let lab = busy_lab();
     let director = &lab.director;
     under_load(&lab, || std::thread::sleep(Duration::from_millis(2500)));
@@ -143,7 +143,7 @@ fn the_identical_table_under_load() {
 }
 
 /// Save sorts the servers, and hashing schedulers go by their order in the kernel.
-fn a_save_by_the_reference_moves_no_client() {
+fn restore_of_reference_save_remaps_no_client() {
     let lab = Nat::new().unwrap();
     for (host, address) in [(&lab.web1, "10.2.0.11"), (&lab.web2, "10.2.0.12")] {
         host.serve(Tcp, &format!("{address}:9000")).unwrap();

@@ -9,13 +9,13 @@ use proptest::prelude::*;
 use crate::client::ethernet;
 
 ipvs_tests::tests! {
-    random_changes;
+    model_matches_kernel_for_random_changes;
 }
 
 /// More than 2000 changes in all.
 const SEQUENCES: u32 = 60;
 
-fn random_changes() {
+fn model_matches_kernel_for_random_changes() {
     ethernet();
     holds(SEQUENCES, vec(random::change(), 1..80), |changes| {
         let (mut kernel, mut model) = (empty(), Model::new());

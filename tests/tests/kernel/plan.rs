@@ -10,12 +10,12 @@ use crate::client::ethernet;
 use crate::model::empty;
 
 ipvs_tests::tests! {
-    promises_are_kept;
-    apply_arrives;
+    promises_hold_after_each_change;
+    apply_reaches_the_wanted_table;
 }
 
 /// One change at a time.
-fn promises_are_kept() {
+fn promises_hold_after_each_change() {
     ethernet();
     holds(40, (random::two_tables(), random::options()), |((current, desired), options)| {
         let mut kernel = holding(&current);
@@ -25,7 +25,7 @@ fn promises_are_kept() {
 }
 
 /// All at once.
-fn apply_arrives() {
+fn apply_reaches_the_wanted_table() {
     ethernet();
     holds(100, (random::two_tables(), random::options()), |((current, desired), options)| {
         let mut kernel = holding(&current);

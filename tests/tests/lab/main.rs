@@ -26,20 +26,20 @@ fn main() -> ExitCode {
         return code;
     }
     let tests: [(&str, fn()); 14] = [
-        ("a_job_that_passes", a_job_that_passes),
-        ("a_panic_is_told_with_its_place", a_panic_is_told_with_its_place),
-        ("an_error_is_told", an_error_is_told),
-        ("an_abort_is_a_signal", an_abort_is_a_signal),
-        ("a_hang_ends_at_its_limit", a_hang_ends_at_its_limit),
-        ("a_flood_of_output_is_cut", a_flood_of_output_is_cut),
-        ("a_stray_process_is_ended", a_stray_process_is_ended),
-        ("a_dead_guest_is_told_and_replaced", a_dead_guest_is_told_and_replaced),
-        ("a_guest_stays_on_one_processor", a_guest_stays_on_one_processor),
-        ("a_kernel_that_is_not_there_is_told", a_kernel_that_is_not_there_is_told),
-        ("a_kernel_that_does_not_come_up_is_told_once", a_kernel_that_does_not_come_up_is_told_once),
-        ("mirror_of_a_deb822_file", mirror_of_a_deb822_file),
-        ("mirror_of_a_one_line_file", mirror_of_a_one_line_file),
-        ("a_difference_is_shown_with_its_context", a_difference_is_shown_with_its_context),
+        ("passing_job", passing_job),
+        ("panic_is_reported_with_its_location", panic_is_reported_with_its_location),
+        ("error_is_reported", error_is_reported),
+        ("abort_is_reported_as_a_signal", abort_is_reported_as_a_signal),
+        ("hang_ends_at_the_time_limit", hang_ends_at_the_time_limit),
+        ("flood_of_output_is_cut", flood_of_output_is_cut),
+        ("stray_process_is_killed", stray_process_is_killed),
+        ("dead_guest_is_reported_and_replaced", dead_guest_is_reported_and_replaced),
+        ("guest_stays_on_one_processor", guest_stays_on_one_processor),
+        ("missing_kernel_is_reported", missing_kernel_is_reported),
+        ("kernel_that_does_not_boot_is_reported_once", kernel_that_does_not_boot_is_reported_once),
+        ("mirrors_of_a_deb822_file", mirrors_of_a_deb822_file),
+        ("mirrors_of_a_one_line_file", mirrors_of_a_one_line_file),
+        ("difference_is_shown_with_context", difference_is_shown_with_context),
     ];
     let trial = |(name, test): (&str, fn())| {
         Trial::test(name, move || {
@@ -91,48 +91,54 @@ fn outcome(job: &str) -> Result<(), String> {
 }
 
 #[track_caller]
-fn complaint(job: &str, words: &[&str]) {
+fn assert_report_contains(job: &str, words: &[&str]) {
     let said = outcome(job).unwrap_err();
     for word in words {
         assert!(said.contains(word), "not a word of {word:?} in:\n{said}");
     }
 }
 
-fn a_job_that_passes() {
+fn passing_job() {
     outcome("passes").unwrap();
 }
 
-fn a_panic_is_told_with_its_place() {
-    complaint("panics", &["so it was meant", "panicked at tests/tests/lab/main.rs:"]);
+fn panic_is_reported_with_its_location() {
+    assert_report_contains("panics", &["so it was meant", "panicked at tests/tests/lab/main.rs:"]);
 }
 
-fn an_error_is_told() {
-    complaint("errs", &["so it was meant", "exit status: 1"]);
+fn error_is_reported() {
+    assert_report_contains("errs", &["so it was meant", "exit status: 1"]);
 }
 
-fn an_abort_is_a_signal() {
-    complaint("aborts", &["signal: 6"]);
+fn abort_is_reported_as_a_signal() {
+    assert_report_contains("aborts", &["signal: 6"]);
 }
 
-fn a_hang_ends_at_its_limit() {
-    complaint("hangs", &["before it hangs", "not done after 1 s", "still running after 1 s", "sleep 1000"]);
+fn hang_ends_at_the_time_limit() {
+    assert_report_contains(
+        "hangs",
+        &["before it hangs", "not done after 1 s", "still running after 1 s", "sleep 1000"],
+    );
 }
 
-fn a_flood_of_output_is_cut() {
+fn flood_of_output_is_cut() {
     outcome("floods").unwrap();
 }
 
-fn a_stray_process_is_ended() {
+fn stray_process_is_killed() {
     outcome("leaves_a_process").unwrap();
     outcome("finds_no_process").unwrap();
 }
 
-fn a_dead_guest_is_told_and_replaced() {
-    complaint("dies", &["the guest died under this test", "Kernel panic - not syncing: sysrq triggered crash"]);
+fn dead_guest_is_reported_and_replaced() {
+    assert_report_contains(
+        "dies",
+        &["the guest died under this test", "Kernel panic - not syncing: sysrq triggered crash"],
+    );
     outcome("passes").unwrap();
 }
 
-fn a_guest_stays_on_one_processor() {
+fn guest_stays_on_one_processor() {
     let processors = || sched_getaffinity(None).unwrap();
     let before = processors();
     let meanwhile = Processor::take().unwrap().stay(processors).unwrap();
@@ -140,7 +146,7 @@ fn a_guest_stays_on_one_processor() {
     assert_eq!(processors(), before);
 }
 
-fn a_kernel_that_is_not_there_is_told() {
+fn missing_kernel_is_reported() {
     let said = format!("{:#}", Kernel::wanted("/nonexistent/linux").unwrap_err());
     assert!(said.contains("IPVS_KERNEL=/nonexistent/linux"), "{said}");
     let said = format!("{:#}", Kernel::wanted("2.4").unwrap_err());
@@ -148,7 +154,7 @@ fn a_kernel_that_is_not_there_is_told() {
 }
 
 /// `true --version` looks like a kernel, until it is booted.
-fn a_kernel_that_does_not_come_up_is_told_once() {
+fn kernel_that_does_not_boot_is_reported_once() {
     let folder = Folder::new("no-kernel");
     fs::write(folder.0.join("modules.dep"), "").unwrap();
     let program = folder.0.join("linux");
@@ -163,7 +169,7 @@ fn a_kernel_that_does_not_come_up_is_told_once() {
     assert!(pool.run(&jobs()[0]).unwrap_err().starts_with("no guest: the first test"));
 }
 
-fn mirror_of_a_deb822_file() {
+fn mirrors_of_a_deb822_file() {
     let folder = Folder::new("deb822");
     fs::create_dir(folder.0.join("sources.list.d")).unwrap();
     let write = |name: &str, text: &str| fs::write(folder.0.join("sources.list.d").join(name), text).unwrap();
@@ -185,7 +191,7 @@ fn mirror_of_a_deb822_file() {
     assert_eq!(mirrors(&folder.0), [debian, vendor]);
 }
 
-fn mirror_of_a_one_line_file() {
+fn mirrors_of_a_one_line_file() {
     let folder = Folder::new("one-line");
     let text = "# deb http://remark.example/debian bookworm main\n\
                 deb-src http://source.example/debian bookworm main\n\
@@ -198,7 +204,7 @@ fn mirror_of_a_one_line_file() {
     assert_eq!(uris, ["http://a.example/debian", "http://b.example/debian/"]);
 }
 
-fn a_difference_is_shown_with_its_context() {
+fn difference_is_shown_with_context() {
     assert_eq!(diff("a\nb\nc\n", "a\nb\nc\n"), None);
     assert_eq!(diff("a\nb\nc\n", "a\nB\nc\n").unwrap(), "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n");
     assert!(diff("a", "a\n").unwrap().contains("No newline"));

@@ -21,9 +21,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     };
     let qemu = |name, test| trial(name, test).with_kind("needs qemu-system-x86").with_ignored_flag(true);
     vec![
-        qemu("a_guest_under_qemu_has_processors", a_guest_under_qemu_has_processors),
-        qemu("a_guest_under_qemu_counts_instructions", a_guest_under_qemu_counts_instructions),
-        trial("what_is_kept_alive_ends_with_its_keeper", what_is_kept_alive_ends_with_its_keeper),
+        qemu("qemu_guest_has_its_processors", qemu_guest_has_its_processors),
+        qemu("qemu_guest_counts_instructions", qemu_guest_counts_instructions),
+        trial("kept_process_ends_with_its_keeper", kept_process_ends_with_its_keeper),
     ]
 }
 
@@ -53,11 +53,11 @@ fn said_by(machine: Machine, job: &str) -> String {
     output
 }
 
-fn a_guest_under_qemu_has_processors() {
+fn qemu_guest_has_its_processors() {
     assert_eq!(said_by(Machine::new().processors(2), "tells_its_processors"), "2\n");
 }
 
-fn a_guest_under_qemu_counts_instructions() {
+fn qemu_guest_counts_instructions() {
     let output = said_by(Machine::new().counting(), "takes_its_time");
     let times: Vec<f64> = output.lines().map(|line| line.parse().unwrap()).collect();
     // Interrupts of the guest's own are counted too. Some instructions for each of a million rounds, each a nanosecond.
@@ -65,7 +65,7 @@ fn a_guest_under_qemu_counts_instructions() {
     assert!(most / least < 1.02 && least > 4e6 && most < 1e9, "{times:?}");
 }
 
-fn what_is_kept_alive_ends_with_its_keeper() {
+fn kept_process_ends_with_its_keeper() {
     let (inherited, own) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
     let mut keeper = Command::new(std::env::current_exe().unwrap());

@@ -14,8 +14,8 @@ use ipvs_tests::oracle::shell::{self, Outcome};
 use super::{Side, held};
 
 ipvs_tests::tests! {
-    the_init_script_of_debian, needs = "sysvinit-utils", seconds = 120;
-    the_unit_of_red_hat;
+    debian_init_script, needs = "sysvinit-utils", seconds = 120;
+    red_hat_unit;
     saved_into_restored;
 }
 
@@ -60,7 +60,7 @@ impl Bench {
 }
 
 /// Does the same on both sides; all that they print and hold must be the same.
-fn alike(act: impl Fn(&mut Bench)) {
+fn assert_same_on_both_sides(act: impl Fn(&mut Bench)) {
     let [reference, ours] = Side::BOTH.map(|side| {
         let mut bench = Bench::new(side);
         act(&mut bench);
@@ -97,9 +97,9 @@ fn configure(auto: bool, daemon: &str) {
     fs::write("/etc/default/ipvsadm", text).unwrap();
 }
 
-fn the_init_script_of_debian() {
+fn debian_init_script() {
     let script = init_script();
-    alike(|bench| {
+    assert_same_on_both_sides(|bench| {
         let _ = fs::remove_file("/etc/ipvsadm.rules");
         fs::write("rules", RULES).unwrap();
         configure(true, "both");
@@ -127,8 +127,8 @@ fn the_init_script_of_debian() {
 }
 
 /// `ExecStart=/bin/bash -c "exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm"`, and so on.
-fn the_unit_of_red_hat() {
-    alike(|bench| {
+fn red_hat_unit() {
+    assert_same_on_both_sides(|bench| {
         fs::create_dir_all("/etc/sysconfig").unwrap();
         fs::write("/etc/sysconfig/ipvsadm", RULES).unwrap();
         bench.types("/bin/bash -c 'exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm'");
@@ -143,7 +143,7 @@ fn the_unit_of_red_hat() {
 }
 
 fn saved_into_restored() {
-    alike(|bench| {
+    assert_same_on_both_sides(|bench| {
         fs::write("rules", RULES).unwrap();
         bench.types("ipvsadm -R < rules");
         for line in [

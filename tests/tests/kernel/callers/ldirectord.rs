@@ -14,7 +14,7 @@ use ipvs_tests::wait;
 use super::{Side, held};
 
 ipvs_tests::tests! {
-    keeps_a_farm_up, needs = "ldirectord", needs = "libnet-inet6glue-perl", seconds = 900;
+    manages_a_farm, needs = "ldirectord", needs = "libnet-inet6glue-perl", seconds = 900;
 }
 
 /// A change costs it two listings, and a check of all servers most of a second.
@@ -97,7 +97,7 @@ const TABLE: &str = "\
 -a -f 7 -6 -r [fd02::12]:80 -m -w 2
 ";
 
-fn keeps_a_farm_up() {
+fn manages_a_farm() {
     let [reference, ours] = Side::BOTH.map(farm);
     for ((phase, one), (_, other)) in reference.iter().zip(&ours) {
         assert_eq!(diff(one, other), None, "{phase}: the reference (-) and ours (+)");

@@ -10,7 +10,7 @@ use ipvs_tests::oracle::diff::diff;
 use super::{Side, held};
 
 ipvs_tests::tests! {
-    the_module_of_salt, needs = "python3", needs = "salt (PyPI, below 3008; see .ci/run)", seconds = 120;
+    lvs_module, needs = "python3", needs = "salt (PyPI, below 3008; see .ci/run)", seconds = 120;
 }
 
 /// Where `.ci/run` puts the module.
@@ -20,7 +20,7 @@ fn module() -> PathBuf {
     path
 }
 
-fn the_module_of_salt() {
+fn lvs_module() {
     let [reference, ours] = Side::BOTH.map(|side| {
         side.install();
         let host = Lab::new().unwrap().host(&format!("{side:?}")).unwrap();

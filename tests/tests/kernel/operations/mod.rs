@@ -21,21 +21,21 @@ const MANUAL: [&str; 4] = [
 const README: &str = include_str!("../../../../README.md");
 
 ipvs_tests::tests! {
-    every_page_is_here;
-    nat;
-    nat_without_a_way_back, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
-    direct_routing;
-    tunnels;
-    two_directors;
-    changing_a_director_in_use;
-    installed_by_hand;
-    five_minutes;
-    manual_pages;
+    every_heading_has_a_test;
+    nat_page;
+    nat_without_a_route_back, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
+    direct_routing_page;
+    tunnels_page;
+    two_directors_page;
+    changing_a_director_in_use_page;
+    install_by_hand;
+    readme_five_minutes;
+    manual_page_examples;
 }
 
 const NFT: &[&str] = &[under_test::PROGRAM, "/usr/sbin/nft", "/usr/sbin/sysctl", "/usr/bin/ip"];
 
-fn every_page_is_here() {
+fn every_heading_has_a_test() {
     let headings: Vec<&str> = page::headings(OPERATIONS).collect();
     assert_eq!(
         headings,
@@ -70,17 +70,17 @@ fn two_armed() -> (Lab, [Host; 4]) {
     (lab, hosts)
 }
 
-fn nat() {
+fn nat_page() {
     let (_lab, hosts) = two_armed();
     run("NAT", &hosts.each_ref());
 }
 
-fn nat_without_a_way_back() {
+fn nat_without_a_route_back() {
     let (_lab, hosts) = two_armed();
     run("NAT without a way back", &hosts.each_ref());
 }
 
-fn direct_routing() {
+fn direct_routing_page() {
     let lab = Lab::new().unwrap();
     let hosts = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
     let [client, director, web1, web2] = &hosts;
@@ -92,7 +92,7 @@ fn direct_routing() {
     run("Direct routing", &hosts.each_ref());
 }
 
-fn tunnels() {
+fn tunnels_page() {
     let lab = Lab::new().unwrap();
     let hosts = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
     let [client, director, web1, web2] = &hosts;
@@ -110,22 +110,22 @@ fn tunnels() {
     run("Tunnels", &hosts.each_ref());
 }
 
-fn two_directors() {
+fn two_directors_page() {
     let lab = Lab::new().unwrap();
     let [director, backup] = lab.hosts(["director", "backup"]).unwrap();
     lab.segment("outside", [(&director, "10.1.0.1/24"), (&backup, "10.1.0.2/24")]).unwrap();
     run("Two directors", &[&director, &backup]);
 }
 
-fn changing_a_director_in_use() {
+fn changing_a_director_in_use_page() {
     let (_lab, hosts) = two_armed();
     run("Changing a director in use", &hosts.each_ref());
 }
 
-fn installed_by_hand() {
+fn install_by_hand() {
     std::fs::create_dir_all("target/release").unwrap();
     install(under_test::PROGRAM, "target/release/ipvsadm-rs").unwrap();
-    let block = page::block_behind(README, "By hand, anywhere:");
+    let block = page::block_after(README, "By hand, anywhere:");
     let (build, rest) = block.split_once('\n').unwrap();
     assert_eq!(build, "cargo build --release");
     ipvs_tests::command::shell(&format!("set -e\n{rest}")).ok();
@@ -138,12 +138,12 @@ fn installed_by_hand() {
     }
 }
 
-fn five_minutes() {
+fn readme_five_minutes() {
     under_test::install();
     Page::of(README, "Five minutes", &[""]).run(|_, command| ipvs_tests::command::shell(command));
 }
 
-fn manual_pages() {
+fn manual_page_examples() {
     under_test::install();
     for text in MANUAL {
         Page::of_manual(text).run(|_, command| ipvs_tests::command::shell(command));

@@ -20,7 +20,7 @@ struct Step {
 }
 
 /// The block of a text behind a line.
-pub(crate) fn block_behind(text: &str, line: &str) -> String {
+pub(crate) fn block_after(text: &str, line: &str) -> String {
     let behind = text.split_once(&format!("\n{line}\n\n```\n")).map_or("", |(_, behind)| behind);
     let block = behind.split_once("```").map_or("", |(block, _)| block);
     assert!(!block.is_empty(), "no block behind {line}");

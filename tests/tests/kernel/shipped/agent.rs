@@ -9,14 +9,14 @@ use ipvs_tests::command::{Ran, install_script, ok, run_command, shell};
 use crate::under_test;
 
 ipvs_tests::tests! {
-    what_every_agent_promises, needs = "resource-agents", needs = "libxml2-utils", seconds = 240;
-    beside_others, needs = "resource-agents";
-    a_table_that_is_not_as_it_was_applied, needs = "resource-agents";
-    a_table_cleared_while_it_looks, needs = "resource-agents";
-    an_edited_file, needs = "resource-agents";
-    what_is_its_alone, needs = "resource-agents";
-    what_waits_for_a_person, needs = "resource-agents";
-    what_it_cannot_do, needs = "resource-agents";
+    passes_ocf_tester, needs = "resource-agents", needs = "libxml2-utils", seconds = 240;
+    leaves_other_services_alone, needs = "resource-agents";
+    monitor_detects_a_changed_table, needs = "resource-agents";
+    monitor_detects_a_table_cleared_meanwhile, needs = "resource-agents";
+    reload_applies_an_edited_file, needs = "resource-agents";
+    owns_services_of_its_scope, needs = "resource-agents";
+    stop_undoes_a_pending_plan, needs = "resource-agents";
+    reports_errors, needs = "resource-agents";
 }
 
 const SUCCESS: i32 = 0;
@@ -73,7 +73,7 @@ fn held() -> String {
 }
 
 /// The test that comes with the resource agents. Its description of meta-data is of OCF 1.0; these are OCF 1.1's.
-fn what_every_agent_promises() {
+fn passes_ocf_tester() {
     Table::new(&[]);
     wanted(&format!("{WEB}{DNS}"));
     const DTD: &str = "/usr/share/resource-agents/ra-api-1.dtd";
@@ -87,7 +87,7 @@ fn what_every_agent_promises() {
     assert!(ran.code == Some(0) && ran.stdout.contains("passed all tests"), "{ran}");
 }
 
-fn beside_others() {
+fn leaves_other_services_alone() {
     let table = Table::new(&[]);
     shell("ipvsadm -A -t 198.51.100.1:80").ok();
     wanted(&format!("--start-daemon backup --mcast-interface lo\n{WEB}{DNS}"));
@@ -108,7 +108,7 @@ fn beside_others() {
     }
 }
 
-fn a_table_that_is_not_as_it_was_applied() {
+fn monitor_detects_a_changed_table() {
     let table = Table::new(&[]);
     wanted(&format!("{WEB}{DNS}"));
     table.gives("start", SUCCESS);
@@ -127,7 +127,7 @@ fn a_table_that_is_not_as_it_was_applied() {
 }
 
 /// All of it was there and then nothing: at no time half of it, which would be another failure.
-fn a_table_cleared_while_it_looks() {
+fn monitor_detects_a_table_cleared_meanwhile() {
     let table = Table::new(&[]);
     wanted(&format!("{WEB}{DNS}"));
     table.gives("start", SUCCESS);
@@ -137,7 +137,7 @@ fn a_table_cleared_while_it_looks() {
     table.gives("monitor", NOT_RUNNING);
 }
 
-fn an_edited_file() {
+fn reload_applies_an_edited_file() {
     let table = Table::new(&[]);
     shell("ipvsadm -A -t 198.51.100.1:80").ok();
     wanted(&format!("{WEB}{DNS}"));
@@ -161,7 +161,7 @@ fn an_edited_file() {
     assert_eq!(held(), THEIRS);
 }
 
-fn what_is_its_alone() {
+fn owns_services_of_its_scope() {
     let table = Table::new(&[("only", "192.0.2.0/24 fwmark")]);
     wanted(WEB);
     for service in ["-t 192.0.2.9:80", "-t 198.51.100.1:80", "-f 7"] {
@@ -184,7 +184,7 @@ fn what_is_its_alone() {
     assert_eq!(held(), "");
 }
 
-fn what_waits_for_a_person() {
+fn stop_undoes_a_pending_plan() {
     let table = Table::new(&[]);
     wanted(WEB);
     table.gives("start", SUCCESS);
@@ -196,7 +196,7 @@ fn what_waits_for_a_person() {
     assert!(list.lines().nth(1).is_some_and(|line| line.contains("  undone  ")), "{list}");
 }
 
-fn what_it_cannot_do() {
+fn reports_errors() {
     let table = Table::new(&[]);
     // A machine may have one, of Debian's ipvsadm.
     let _ = fs::remove_file("/etc/ipvsadm.rules");

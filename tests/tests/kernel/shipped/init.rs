@@ -8,7 +8,7 @@ use super::package;
 
 ipvs_tests::tests! {
     loads_and_saves, needs = "dpkg-dev", seconds = 120;
-    starts_and_stops_what_the_settings_say, needs = "dpkg-dev", seconds = 120;
+    starts_and_stops_as_configured, needs = "dpkg-dev", seconds = 120;
 }
 
 const WEB: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
@@ -57,7 +57,7 @@ fn loads_and_saves() {
     assert!(ran.code == Some(1) && ran.stderr.contains("usage"), "{ran}");
 }
 
-fn starts_and_stops_what_the_settings_say() {
+fn starts_and_stops_as_configured() {
     package::install();
     wanted(WEB);
     ok("ipvsadm -A -f 7");

@@ -11,11 +11,11 @@ use std::time::Duration;
 use ipvs_tests::command::{ok, run, run_command, shell};
 
 ipvs_tests::tests! {
-    comes_and_goes, needs = "dpkg-dev", seconds = 120;
-    whoever_depends_on_ipvsadm_is_served, needs = "dpkg-dev", seconds = 120;
-    ldirectord_is_served, needs = "dpkg-dev", needs = "ldirectord", seconds = 120;
-    takes_the_place_of_debians, needs = "dpkg-dev", seconds = 120;
-    makes_way_for_debians, needs = "dpkg-dev", seconds = 120;
+    installs_and_purges, needs = "dpkg-dev", seconds = 120;
+    satisfies_dependencies_on_ipvsadm, needs = "dpkg-dev", seconds = 120;
+    satisfies_dependency_of_ldirectord, needs = "dpkg-dev", needs = "ldirectord", seconds = 120;
+    replaces_debians_ipvsadm, needs = "dpkg-dev", seconds = 120;
+    is_replaced_by_debians_ipvsadm, needs = "dpkg-dev", seconds = 120;
 }
 
 const RULES: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
@@ -81,7 +81,7 @@ fn files() -> BTreeSet<PathBuf> {
     found.iter().flat_map(|text| text.lines()).chain(top.lines()).map(PathBuf::from).collect()
 }
 
-fn comes_and_goes() {
+fn installs_and_purges() {
     clean();
     let before = files();
     dpkg(&["-i", &ours()]);
@@ -114,7 +114,7 @@ fn comes_and_goes() {
     assert_eq!(files().difference(&before).collect::<Vec<_>>(), Vec::<&PathBuf>::new());
 }
 
-fn whoever_depends_on_ipvsadm_is_served() {
+fn satisfies_dependencies_on_ipvsadm() {
     install();
     fs::create_dir_all("depends/DEBIAN").unwrap();
     let control = "Package: depends\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\n\
@@ -125,7 +125,7 @@ fn whoever_depends_on_ipvsadm_is_served() {
     is_needed_by("depends");
 }
 
-fn ldirectord_is_served() {
+fn satisfies_dependency_of_ldirectord() {
     install();
     is_needed_by("ldirectord");
 }
@@ -137,7 +137,7 @@ fn is_needed_by(package: &str) {
     assert!(ran.stderr.contains(&format!("{package} depends on ipvsadm")), "{ran}");
 }
 
-fn takes_the_place_of_debians() {
+fn replaces_debians_ipvsadm() {
     clean();
     // For the libraries of a program that is never called.
     dpkg(&["-i", "--force-depends", &debians()]);
@@ -165,7 +165,7 @@ fn takes_the_place_of_debians() {
     assert_eq!(ok("ipvsadm-save -n"), RULES.replace("-w 1", "-w 7"));
 }
 
-fn makes_way_for_debians() {
+fn is_replaced_by_debians_ipvsadm() {
     install();
     fs::write("/etc/ipvsadm.rules", RULES).unwrap();
     dpkg(&["-r", "--force-depends", "ipvsadm-rs"]);

@@ -10,11 +10,11 @@ use ipvs_tests::wait;
 use super::package;
 
 ipvs_tests::tests! {
-    is_accepted_and_enabled, needs = "dpkg-dev", needs = "systemd", seconds = 120;
+    verifies_and_enables, needs = "dpkg-dev", needs = "systemd", seconds = 120;
     loads_at_boot_and_reloads, needs = "dpkg-dev", needs = "systemd", seconds = 180;
 }
 
-fn is_accepted_and_enabled() {
+fn verifies_and_enables() {
     package::install();
     let ran = run("systemd-analyze verify --man=no /usr/lib/systemd/system/ipvsadm-rs.service");
     assert!(ran.code == Some(0) && !ran.stderr.contains("ipvsadm"), "{ran}");
