@@ -1,4 +1,4 @@
-//! docs/compat.md: what it names is there, and what names it does.
+//! Checks docs/compat.md: the tests that it names exist, and each case with `@compat` is named by its row.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use ipvs_tests::oracle::case::{self, Case};
 
-/// A row, and its tests.
+/// A row of a table.
 struct Row {
     name: String,
+    /// Names of tests, as [`exists`] reads them.
     tests: Vec<String>,
 }
 
@@ -16,13 +17,13 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
-/// The rows of all tables: the first cell is the name, the last one names tests.
+/// Returns the rows of all tables. The first cell is the name, the last one names tests.
 fn rows() -> Vec<Row> {
     let text = fs::read_to_string(root().join("docs/compat.md")).unwrap();
     let row = |line: &str| {
         let cells: Vec<&str> = line.strip_prefix("| `")?.strip_suffix(" |")?.split(" | ").collect();
         let name = cells.first()?.strip_suffix('`')?.to_owned();
-        // What is between back quotes.
+        // The texts between back quotes.
         let tests = cells.last()?.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         Some(Row { name, tests })
     };
@@ -39,7 +40,8 @@ fn cases() -> Vec<Case> {
     files.iter().flat_map(read).collect()
 }
 
-/// `file::case`, or the begin of several; `path/to/file.rs::a_function` or what else names a test there.
+/// Checks whether a test exists: `file::case`, `file::prefix-` of several cases, or `path/to/file.rs::name` for a text
+/// that occurs in that file.
 fn exists(test: &str, cases: &[Case]) -> bool {
     match test.split_once(".rs::") {
         Some((file, name)) => {
@@ -53,24 +55,24 @@ fn exists(test: &str, cases: &[Case]) -> bool {
 #[test]
 fn every_row_has_tests_that_exist() {
     let (rows, cases) = (rows(), cases());
-    assert!(rows.len() > 30, "{} rows are read", rows.len());
+    assert!(rows.len() > 30, "only {} rows found", rows.len());
     for row in &rows {
         assert!(!row.tests.is_empty(), "row {} names no test", row.name);
         for test in &row.tests {
-            assert!(exists(test, &cases), "row {}: there is no test {test}", row.name);
+            assert!(exists(test, &cases), "row {}: no test {test}", row.name);
         }
     }
     let names: BTreeSet<&String> = rows.iter().map(|row| &row.name).collect();
-    assert_eq!(names.len(), rows.len(), "a row is there twice");
+    assert_eq!(names.len(), rows.len(), "two rows have the same name");
 }
 
 #[test]
-fn every_case_that_differs_is_told_by_the_row_it_names() {
+fn every_case_is_named_by_its_row() {
     let rows = rows();
     for case in cases() {
         let Some(name) = &case.compat else { continue };
         let row = rows.iter().find(|row| row.name == *name);
-        let row = row.unwrap_or_else(|| panic!("{}: there is no row {name}", case.name));
+        let row = row.unwrap_or_else(|| panic!("{}: no row {name}", case.name));
         assert!(row.tests.contains(&case.name), "row {name} does not name {}", case.name);
     }
 }
