@@ -1,4 +1,4 @@
-//! The messages in `ipvs-sys/tests/captured`, which that crate's tests read: made here, and held against the kernel.
+//! Compares the messages in `ipvs-sys/tests/captured` with the kernel's. The unit tests of `ipvs-sys` read those files.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -25,7 +25,7 @@ ipvs_tests::tests! {
     captured_messages_match_the_kernel;
 }
 
-/// One file each; the kernel says the same in all series, with more or less padding.
+/// One file for each message. All kernel series send the same content, with more or less padding.
 macro_rules! captured {
     ($($name:literal),* $(,)?) => {
         const CAPTURED: &[(&str, &[u8])] =
@@ -47,7 +47,7 @@ captured![
     "echoed"
 ];
 
-/// With `IPVS_CAPTURE=/folder`, an absolute path, writes the files there instead, in a folder for each series.
+/// With `IPVS_CAPTURE=/folder` (an absolute path), writes the files to a subfolder for the kernel series instead.
 fn captured_messages_match_the_kernel() {
     director();
     let socket = Socket::open();
@@ -86,7 +86,7 @@ fn captured_messages_match_the_kernel() {
     assert_eq!(said.len(), CAPTURED.len());
 }
 
-/// The director that table.rules describes, with three datagrams counted.
+/// Loads table.rules and sends three datagrams to a service, so that there are counters.
 fn director() {
     ethernet();
     let rules = include_bytes!("../../../ipvs-sys/tests/captured/table.rules");
@@ -98,7 +98,7 @@ fn director() {
     let socket = rtnl::Socket::open().unwrap();
     socket.add_address("lo", "192.0.2.1/32").unwrap();
     for _ in 0..3 {
-        // There is no way to the server, which some kernels tell.
+        // The server is not reachable; some kernels report that as an error.
         let _ = UdpSocket::bind("192.0.2.1:0").unwrap().send_to(b"?", "192.0.2.1:53");
     }
     let dns = ServiceKey::udp([192, 0, 2, 1], 53);
@@ -112,7 +112,7 @@ fn write(folder: &str, said: &[(&str, Vec<u8>)]) {
     const HERE: &str = "/run/captured";
     fs::create_dir(HERE).unwrap();
     let path = std::ffi::CString::new(folder).unwrap();
-    // The machine's own folder, which the guest's root directory does not let anybody write to.
+    // Mounts the host's folder: the root directory of the guest is read-only.
     mount("none", HERE, "hostfs", MountFlags::empty(), path.as_c_str()).unwrap();
     let (major, minor) = running();
     let series = format!("{HERE}/{major}.{minor}");
@@ -122,7 +122,7 @@ fn write(folder: &str, said: &[(&str, Vec<u8>)]) {
     }
 }
 
-/// A plain netlink socket, which keeps what it receives as it is.
+/// A netlink socket that returns the received bytes unchanged.
 struct Socket {
     fd: OwnedFd,
 }
@@ -157,7 +157,7 @@ impl Socket {
         assert_eq!(result, 0);
     }
 
-    /// Sends one request; everything that is answered, one datagram after the other.
+    /// Sends one request and returns the bytes of all replies.
     fn ask(&self, family: u16, flags: i32, command: u8, attributes: &impl Attributes) -> Vec<u8> {
         let mut body = vec![command, 1, 0, 0];
         attributes.write(&mut body);
@@ -169,7 +169,7 @@ impl Socket {
         message.extend(body);
         send(&self.fd, &message, SendFlags::empty()).unwrap();
         let mut said = Vec::new();
-        // The kernel answers within the system call that asks: what is not there now will not come.
+        // The kernel replies within `send`, so all replies are already in the socket.
         let mut datagram = vec![0; 32 << 10];
         while let Ok((length, _)) = recv(&self.fd, &mut datagram[..], RecvFlags::DONTWAIT) {
             said.extend_from_slice(&datagram[..length]);
@@ -190,7 +190,7 @@ fn family_id(said: &[u8]) -> u16 {
     }
 }
 
-/// What is said, in the order of the words: that of services means nothing. Without what is another every time.
+/// Decodes messages to sorted text: the order of services has no meaning. Values that differ in each run are removed.
 fn meaning(name: &str, said: &[u8]) -> Vec<String> {
     let replies = replies(said).map(|reply| match reply.unwrap().content {
         Content::Data { attributes, .. } => match name {

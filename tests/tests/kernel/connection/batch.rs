@@ -1,4 +1,4 @@
-//! Many requests with one system call, and the answers to those that were refused.
+//! Many requests in one system call, and the errors of those that were refused.
 
 use std::fs;
 
@@ -61,7 +61,7 @@ fn refusal_does_not_stop_the_rest() {
     assert_eq!(ports(&mut connection), [1, 2, 3]);
 }
 
-/// Every seventh service is there already.
+/// Every seventh service already exists.
 fn refusals_have_indexes_across_batches() {
     let mut connection = Socket::open().unwrap();
     let requests = (0..1000u16).map(|i| new_service(if i % 7 == 6 { 1 } else { i + 1 }));
@@ -72,7 +72,7 @@ fn refusals_have_indexes_across_batches() {
     assert_eq!(ports(&mut connection).len(), 1000 - expected.len());
 }
 
-/// The last request of a batch is the one that asks for an answer; around it, each length once.
+/// Only the last request of a batch asks for a reply, so this tests lengths around the limit of a batch.
 fn last_request_of_each_batch_length_is_refused() {
     let mut connection = Socket::open().unwrap();
     for count in [1, 2, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH, 3 * BATCH + 1] {
@@ -84,7 +84,7 @@ fn last_request_of_each_batch_length_is_refused() {
     }
 }
 
-/// An interface name of 16 bytes, one more than the kernel has room for: a mistake that it explains.
+/// Returns a request whose refusal the kernel explains: the interface name has 16 bytes, and its limit is 15.
 fn explained() -> Request {
     let mut request = master(Command::NewDaemon);
     request.attributes.daemon.as_mut().unwrap().mcast_ifn = Name::new(b"interface-name-x");
@@ -103,7 +103,7 @@ fn refusal_has_the_kernels_message() {
     let mut connection = Socket::open().unwrap();
     let refused = connection.submit([new_service(1), explained(), new_service(1)]).unwrap();
     let [(1, explained), (2, exists)] = &refused[..] else { panic!("{refused:?}") };
-    // Behind the headers of netlink (16), generic netlink (4) and the daemon (4), and the daemon's state (8).
+    // After the headers of netlink (16), generic netlink (4) and the daemon (4), and the state of the daemon (8).
     assert_eq!(
         *refusal(explained),
         Refusal {
@@ -116,7 +116,7 @@ fn refusal_has_the_kernels_message() {
         explained.to_string(),
         "IPVS_CMD_NEW_DAEMON: Invalid argument (os error 22) (Attribute failed policy validation)"
     );
-    // Services are read without such explanations.
+    // The kernel gives no explanation for attributes of services.
     assert_eq!(*refusal(exists), Refusal { errno: libc::EEXIST, message: None, offset: None });
 }
 
@@ -128,7 +128,7 @@ fn several_batches_of_refusals() {
     all_are_refused(4 * BATCH + 1);
 }
 
-/// Each of them is answered at length, all before the first answer is read.
+/// The kernel replies to each of them with an error message, before the first reply is read.
 fn all_are_refused(count: usize) {
     let mut connection = Socket::open().unwrap();
     let refused = connection.submit(std::iter::repeat_with(explained).take(count)).unwrap();
@@ -137,11 +137,11 @@ fn all_are_refused(count: usize) {
     works(&mut connection);
 }
 
-/// The kernel would send each of them back, and the answers would not fit into the receive buffer.
+/// Without NETLINK_CAP_ACK the kernel would include each request in its reply, and overflow the receive buffer.
 fn long_requests_are_refused() {
     let mut connection = Socket::open().unwrap();
     add_services(&mut connection, 1);
-    // An attribute that no kernel knows, nor this library.
+    // An attribute that neither the kernel nor this library knows.
     let mut bytes = Vec::new();
     write_attribute(&mut bytes, 999, |out| out.resize(out.len() + 1200, 0));
     let unknown = ServiceAttrs::read(&bytes).unwrap().unknown;
@@ -154,7 +154,7 @@ fn long_requests_are_refused() {
     assert_eq!(errnos(&refused), (0..BATCH).map(|index| (index, libc::EEXIST)).collect::<Vec<_>>());
 }
 
-/// With a receive buffer that holds a handful of answers. The kernel carries out everything all the same.
+/// The receive buffer holds only a few replies. The kernel executes all requests nevertheless.
 fn lost_replies_are_an_error() {
     let mut connection = with_small_buffer(|| Socket::open().unwrap());
     add_services(&mut connection, 1);
@@ -168,14 +168,15 @@ fn lost_replies_are_an_error() {
     let mut other = Socket::open().unwrap();
     settle(&mut other);
     assert_eq!(ports(&mut other).len(), 51);
-    // What was not lost is still in the socket, and must not be taken for the answers to what is asked next.
+    // The remaining replies are still in the socket; they must not be read as replies to the next request.
     works(&mut connection);
     let refused = connection.submit([new_service(200), new_service(200), new_service(201)]).unwrap();
     assert_eq!(errnos(&refused), [(1, libc::EEXIST)]);
     assert_eq!(ports(&mut connection).len(), 53);
 }
 
-/// The default size is set for all namespaces together, in the first.
+/// Runs a function with a small default receive buffer. The setting belongs to the initial network namespace and is valid
+/// for all.
 pub(crate) fn with_small_buffer<T: Send>(open: impl FnOnce() -> T + Send) -> T {
     const DEFAULT: &str = "/proc/sys/net/core/rmem_default";
     let set = |bytes: &str| Namespace::Pid(1).within(|| fs::write(DEFAULT, bytes)).unwrap().unwrap();

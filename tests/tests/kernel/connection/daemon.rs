@@ -1,4 +1,4 @@
-//! A sync daemon that is stopped before its thread has run: the kernel then stops it and gives no answer.
+//! A sync daemon that is stopped before its thread has run. The kernel then stops it without a reply.
 
 use ipvs_sys::uapi::Command;
 use ipvs_sys::{Request, Socket};
@@ -12,7 +12,7 @@ ipvs_tests::tests! {
     second_stop_is_refused;
 }
 
-/// On some of so many tries the thread has run already, and the kernel answers.
+/// Number of attempts. In some of them the thread has already run, and the kernel replies.
 const OFTEN: usize = 50;
 
 #[track_caller]
@@ -49,7 +49,7 @@ fn stop_within_a_longer_batch() {
     assert_eq!(ports(&mut connection), vec![0; 0]);
 }
 
-/// The second is refused, be it the last of its batch or not.
+/// The second stop is refused, whether it is the last of its batch or not.
 fn second_stop_is_refused() {
     let mut connection = Socket::open().unwrap();
     let stop = || master(Command::DelDaemon);

@@ -1,4 +1,4 @@
-//! Whole lists, of one datagram and of many; and those that nobody reads to their end.
+//! Dumps: lists in one datagram and in many, and lists that are not read to the end.
 
 use ipvs_sys::uapi::Command;
 use ipvs_sys::{Request, Socket};
@@ -19,7 +19,7 @@ ipvs_tests::tests! {
     change_while_reading_ends_the_list;
 }
 
-/// Another room for a datagram than the usual one.
+/// A receive buffer that is smaller than the usual one.
 const SMALL: usize = 4096;
 
 fn empty_list() {
@@ -36,7 +36,7 @@ fn list_in_small_datagrams() {
     lists_all_services(Socket::with_datagrams(SMALL).unwrap());
 }
 
-/// No kernel known makes a datagram for which there is no room.
+/// No known kernel sends a datagram larger than the buffer, so this uses a tiny buffer.
 fn truncated_datagram_is_an_error() {
     add_services(&mut Socket::open().unwrap(), 100);
     let mut connection = Socket::with_datagrams(1024).unwrap();
@@ -49,12 +49,12 @@ fn truncated_datagram_is_an_error() {
     assert_eq!(list(&mut connection).unwrap().len(), 100);
 }
 
-/// 1000 services are more than 300 KB.
+/// Lists 1000 services: more than 300 KB.
 fn lists_all_services(mut connection: Socket) {
     add_services(&mut connection, 1000);
     let expected: Vec<u16> = (1..=1000).collect();
     assert_eq!(ports(&mut connection), expected);
-    // The first list of a socket comes in smaller datagrams than the ones after it.
+    // Twice: the kernel sends the first list of a socket in smaller datagrams than later ones.
     assert_eq!(ports(&mut connection), expected);
 }
 
@@ -67,13 +67,13 @@ fn servers_of_a_service() {
         let dump = connection.dump(&about(Command::GetDest, port)).unwrap();
         dump.map(|answer| answer.unwrap().dest.unwrap().addr.unwrap().v4().octets()).collect()
     };
-    // The newest comes first.
+    // The kernel lists the newest server first.
     let expected: Vec<[u8; 4]> = (1..=1000u16).rev().map(|number| [10, 0, (number >> 8) as u8, number as u8]).collect();
     assert_eq!(servers(&mut connection, 1), expected);
     assert_eq!(servers(&mut connection, 2), [[10, 0, 0, 7]]);
 }
 
-/// Not refused: only the service itself can tell that it is not there.
+/// The kernel sends an empty list instead of an error. Only a GET of the service reports that it does not exist.
 fn missing_service_has_no_servers() {
     let mut connection = Socket::open().unwrap();
     assert_eq!(connection.dump(&about(Command::GetDest, 1)).unwrap().count(), 0);
@@ -98,7 +98,7 @@ fn unread_list_does_not_block_the_next_in_small_datagrams() {
     unread_list_is_discarded(Socket::with_datagrams(SMALL).unwrap());
 }
 
-/// The kernel refuses a second list on a socket while the first is being read.
+/// Starts a list after another was dropped half-read. The kernel refuses a second dump while one is being read.
 fn unread_list_is_discarded(mut connection: Socket) {
     add_services(&mut connection, 400);
     submit(&mut connection, (1..=400).map(|number| dest(Command::NewDest, 1, number)));
@@ -107,7 +107,7 @@ fn unread_list_is_discarded(mut connection: Socket) {
             let mut dump = connection.dump(&list).unwrap();
             assert!(dump.by_ref().take(read).all(|answer| answer.is_ok()));
             drop(dump);
-            assert_eq!(connection.dump(&list).unwrap().count(), 400, "after {read} of the list before");
+            assert_eq!(connection.dump(&list).unwrap().count(), 400, "after {read} entries of the previous list");
         }
     }
     drop(connection.dump(&Request::new(Command::GetService)).unwrap());
@@ -130,13 +130,13 @@ fn two_sockets_list_at_once() {
 
 fn change_while_reading_ends_the_list() {
     let (mut one, mut other) = (Socket::open().unwrap(), Socket::open().unwrap());
-    // More than is received with one system call.
+    // More than one system call receives.
     add_services(&mut one, 2000);
     let request = Request::new(Command::GetService);
     let mut dump = one.dump(&request).unwrap();
     assert!(dump.next().unwrap().is_ok());
     submit(&mut other, [Request::new(Command::Flush)]);
-    // What was in the datagrams already is read, and then the list ends: nothing says that it is not whole.
+    // The received part is returned and then the list ends: the kernel does not report that it is incomplete.
     let rest: Vec<_> = dump.collect::<Result<_, _>>().unwrap();
     assert!(rest.len() < 1999, "{}", rest.len());
     assert_eq!(ports(&mut one), vec![0; 0]);

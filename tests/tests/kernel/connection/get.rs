@@ -1,4 +1,4 @@
-//! One question, one answer.
+//! Requests with one reply.
 
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
 use ipvs_sys::{Request, Socket};
@@ -41,7 +41,7 @@ fn returns_one_service() {
     let service = answer.service.unwrap();
     assert_eq!(service.port.unwrap().0, 2);
     assert_eq!(service.sched_name.unwrap().as_bytes(), b"rr");
-    // The kernel's tables are the library's: nothing came that has no name.
+    // The library knows every attribute that the kernel sends.
     assert!(service.unknown.is_empty(), "{service:?}");
 }
 

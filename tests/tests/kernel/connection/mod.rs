@@ -1,4 +1,4 @@
-//! `ipvs_sys::Socket`: what is asked is done, what is refused is told, and nothing is left lying in the socket.
+//! `ipvs_sys::Socket`: requests are executed, refusals are returned, and no reply is left in the socket.
 
 pub(crate) mod batch;
 mod daemon;
@@ -32,7 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
     .concat()
 }
 
-/// What names the TCP service of 192.0.2.1 at a port.
+/// Returns the attributes that identify the TCP service 192.0.2.1 at a port.
 pub(crate) fn id(port: u16) -> ServiceAttrs {
     ServiceAttrs {
         af: Some(2),
@@ -43,12 +43,12 @@ pub(crate) fn id(port: u16) -> ServiceAttrs {
     }
 }
 
-/// A request about that service.
+/// Returns a request about the service of [`id`].
 pub(crate) fn about(command: Command, port: u16) -> Request {
     Request { command, attributes: CommandAttrs { service: Some(id(port)), ..CommandAttrs::default() } }
 }
 
-/// Adds it, round robin.
+/// Returns a request that adds it with the scheduler rr.
 pub(crate) fn new_service(port: u16) -> Request {
     let service = ServiceAttrs {
         sched_name: Name::new(b"rr"),
@@ -63,7 +63,7 @@ pub(crate) fn new_service(port: u16) -> Request {
     }
 }
 
-/// Adds, changes or deletes the server 10.0.x.y:80 of that service, where `number` is x * 256 + y.
+/// Returns a request that adds, edits or deletes its server 10.0.x.y:80, where `number` is x * 256 + y.
 pub(crate) fn dest(command: Command, port: u16, number: u16) -> Request {
     let [high, low] = number.to_be_bytes();
     let mut request = about(command, port);
@@ -79,14 +79,14 @@ pub(crate) fn dest(command: Command, port: u16, number: u16) -> Request {
     request
 }
 
-/// Starts or stops the master sync daemon on lo.
+/// Returns a request that starts or stops the master sync daemon on lo.
 pub(crate) fn master(command: Command) -> Request {
     let daemon =
         DaemonAttrs { state: Some(1), mcast_ifn: Name::new(b"lo"), sync_id: Some(7), ..DaemonAttrs::default() };
     Request { command, attributes: CommandAttrs { daemon: Some(daemon), ..CommandAttrs::default() } }
 }
 
-/// Carries out requests of which none may be refused.
+/// Submits requests; panics if one is refused.
 #[track_caller]
 fn submit(connection: &mut Socket, requests: impl IntoIterator<Item = Request>) {
     let refused = connection.submit(requests).unwrap();
@@ -100,8 +100,8 @@ fn add_services(connection: &mut Socket, count: u16) {
     settle(connection);
 }
 
-/// Waits until the kernel has fitted its table to what is in it, as it does a moment after services came or went, since
-/// 7.1. A list that is read meanwhile lacks some and has others twice.
+/// Waits until the kernel has resized its service table. Since 7.1 it does so a moment after services were added or
+/// deleted. A list that is read meanwhile lacks some services and has others twice.
 #[track_caller]
 fn settle(connection: &mut Socket) {
     if running() < (7, 1) {
@@ -125,7 +125,7 @@ fn ports_as_they_come(connection: &mut Socket) -> Vec<u16> {
     dump.map(|answer| answer.unwrap().service.unwrap().port.unwrap().0).collect()
 }
 
-/// The ports of all services, sorted.
+/// Returns the ports of all services, sorted.
 #[track_caller]
 fn ports(connection: &mut Socket) -> Vec<u16> {
     let mut ports = ports_as_they_come(connection);
@@ -133,14 +133,14 @@ fn ports(connection: &mut Socket) -> Vec<u16> {
     ports
 }
 
-/// A question and its answer show that nothing is left in the socket that does not belong there.
+/// Checks with a request that no reply of an earlier one is left in the socket.
 #[track_caller]
 fn works(connection: &mut Socket) {
     let info: InfoAttrs = connection.get(&Request::new(Command::GetInfo)).unwrap();
     assert_eq!(info.version, Some(0x01_02_01));
 }
 
-/// Index and error number of every refusal.
+/// Returns index and errno of each refusal.
 pub(crate) fn errnos(refused: &[(usize, Error)]) -> Vec<(usize, i32)> {
-    refused.iter().map(|(index, error)| (*index, error.errno().expect("the kernel's"))).collect()
+    refused.iter().map(|(index, error)| (*index, error.errno().expect("an errno of the kernel"))).collect()
 }

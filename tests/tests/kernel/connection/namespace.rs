@@ -1,4 +1,4 @@
-//! Directors in other namespaces than the caller's.
+//! Connections to other network namespaces than the caller's.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ fn own() -> PathBuf {
     std::fs::read_link("/proc/thread-self/ns/net").unwrap()
 }
 
-/// Opens the director in a namespace that holds three services; the caller's holds none.
+/// Opens a connection in a namespace with three services and checks that the caller's namespace has none.
 #[track_caller]
 fn holds_three(namespace: &Namespace) {
     let before = own();
@@ -76,7 +76,7 @@ fn other_file_is_an_error() {
     cannot_be_entered(Namespace::Path("/etc/passwd".into()), &format!("network namespace /etc/passwd: {wrong}"));
 }
 
-/// A socket stays where it was opened, whoever uses it.
+/// A socket belongs to the namespace where it was opened, whichever thread uses it.
 fn socket_works_in_another_thread() {
     let blue = Lab::new().unwrap().host("blue").unwrap();
     let mut there = Socket::open_in(&Namespace::Name("blue".to_owned())).unwrap();

@@ -1,4 +1,4 @@
-//! Who may not: every command, reading too, wants CAP_NET_ADMIN in the initial user namespace.
+//! Missing permission. Every command, even one that reads, needs CAP_NET_ADMIN in the initial user namespace.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ ipvs_tests::tests! {
     root_of_a_user_namespace_is_refused;
 }
 
-/// Does something without the capability. It is a thread's, and lost to it for good.
+/// Runs a function in a thread without the capability. A thread cannot get it back.
 pub(crate) fn without_net_admin<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     let act = || {
         let mut sets = capabilities(None).unwrap();
@@ -39,7 +39,7 @@ fn refuses_everything(connection: &mut Socket) {
     }
     let refused = connection.submit([new_service(1), Request::new(Command::DelDaemon), new_service(2)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM), (2, libc::EPERM)]);
-    // Behind this one the connection asks for something more, which is refused, too.
+    // After a batch that ends with DelDaemon, the library sends one more request, which is refused as well.
     let refused = connection.submit([new_service(1), Request::new(Command::DelDaemon)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM)]);
 }
@@ -49,7 +49,7 @@ fn every_command_needs_the_capability() {
     works(&mut Socket::open().unwrap());
 }
 
-/// Whoever opened the socket.
+/// The kernel checks the sender of each message, not the process that opened the socket.
 fn capability_is_checked_for_each_message() {
     let mut connection = Socket::open().unwrap();
     works(&mut connection);
@@ -58,7 +58,7 @@ fn capability_is_checked_for_each_message() {
 }
 
 fn root_of_a_user_namespace_is_refused() {
-    // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+    // SAFETY: only unsharing the file descriptor table could be unsafe, and it is not unshared.
     unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }.unwrap();
     fs::write("/proc/self/uid_map", "0 0 1").unwrap();
     assert!(capabilities(None).unwrap().effective.contains(CapabilitySet::NET_ADMIN));

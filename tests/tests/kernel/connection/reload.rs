@@ -1,4 +1,4 @@
-//! The module ip_vs goes and comes back: the family has another number then.
+//! The module ip_vs is unloaded and loaded again: its generic netlink family then has another id.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ ipvs_tests::tests! {
     module_that_cannot_be_loaded_is_an_error, own_kernel = true;
 }
 
-/// A connection that knows a number which is no longer true.
+/// Returns a connection with an outdated family id.
 fn stale() -> Socket {
     let mut connection = Socket::open().unwrap();
     works(&mut connection);
@@ -40,7 +40,7 @@ fn dump_finds_the_new_family_id() {
     submit(&mut connection, [Request::new(Command::Flush)]);
 
     let mut connection = stale();
-    // Dropped before the first answer has told that the number is not true.
+    // Dropped before the first reply shows that the id is outdated.
     drop(connection.dump(&Request::new(Command::GetService)).unwrap());
     assert_eq!(ports(&mut connection), vec![0; 0]);
 }
@@ -53,7 +53,7 @@ fn batch_finds_the_new_family_id() {
     assert_eq!(ports(&mut connection).len(), 299);
 }
 
-/// `ENOENT` is what the kernel says to a number that is not true, and what it says of a scheduler that is not there.
+/// The kernel returns `ENOENT` both for an unknown family id and for an unknown scheduler.
 fn refused_batch_finds_the_new_family_id() {
     let unknown = || {
         let mut request = new_service(1);
@@ -72,7 +72,7 @@ fn refused_batch_finds_the_new_family_id() {
 fn kernel_loads_the_module_on_demand() {
     let away = modules::unload("ip_vs").unwrap();
     assert!(!modules::loaded().unwrap().contains("ip_vs"));
-    // Opening asks nothing yet.
+    // Opening sends no request.
     let mut connection = Socket::open().unwrap();
     assert!(!modules::loaded().unwrap().contains("ip_vs"));
     works(&mut connection);
@@ -93,7 +93,7 @@ fn module_that_cannot_be_loaded_is_an_error() {
         let listed = connection.dump(&Request::new(Command::GetService)).and_then(|mut dump| dump.next().transpose());
         assert!(matches!(listed, Err(Error::NoFamily)), "{listed:?}");
     }
-    assert!(started.elapsed() < Duration::from_secs(4), "an answer was waited for that will not come");
+    assert!(started.elapsed() < Duration::from_secs(4), "waited for a reply that never comes");
     away.load().unwrap();
     works(&mut known);
 }
