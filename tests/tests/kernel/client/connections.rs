@@ -1,4 +1,4 @@
-//! The table of connections, as the kernel shows it.
+//! The connection table, as the kernel shows it.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -22,8 +22,8 @@ ipvs_tests::tests! {
     reads_the_namespace_of_an_ended_process;
 }
 
-/// A director that is its own client: addresses of both are on lo. Its servers are nowhere; there are connections to
-/// them all the same.
+/// Returns a director that is its own client: the addresses of both are on lo. The servers do not exist; the kernel
+/// creates connections to them nevertheless.
 fn director_that_is_its_own_client() -> (Host, Client) {
     let host = Lab::new().unwrap().host("director").unwrap();
     for address in ["192.0.2.1/32", "192.0.2.9/32", "2001:db8::1/128", "2001:db8::9/128"] {
@@ -33,7 +33,7 @@ fn director_that_is_its_own_client() -> (Host, Client) {
     (host, client)
 }
 
-/// Sends a datagram from an address to another, in a director's namespace, perhaps with a mark.
+/// Sends a datagram from one address to another in a director's namespace, with a firewall mark (0: none).
 #[track_caller]
 fn send(director: &Host, from: &str, to: &str, mark: u32, datagram: &[u8]) {
     director.enter(|| {
@@ -49,7 +49,7 @@ fn send(director: &Host, from: &str, to: &str, mark: u32, datagram: &[u8]) {
             )
         };
         assert_eq!(marked, 0);
-        // There is no way to the server, which some kernels tell.
+        // The server is not reachable; some kernels report that as an error.
         let _ = socket.send_to(datagram, to);
     });
 }
@@ -63,7 +63,7 @@ fn to(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// Protocol and state.
+/// Returns protocol and state.
 fn words(entry: &ConnectionEntry) -> (&str, &str) {
     let word = |bytes| std::str::from_utf8(bytes).unwrap();
     (word(entry.protocol.as_bytes()), word(entry.state.as_bytes()))
@@ -104,7 +104,7 @@ fn udp_connection() {
     assert!((290..=300).contains(&entry.expires), "{entry:?}");
 }
 
-/// To servers of both families.
+/// With servers of both families.
 fn ipv6_connections() {
     let (director, mut client) = director_that_is_its_own_client();
     for (port, address) in [(53, "2001:db8:1::1"), (54, "10.0.0.1")] {
@@ -130,7 +130,7 @@ fn persistent(key: ServiceKey) -> Service {
     Service { persistence: Some(300), ..Service::new(key, Scheduler::RR) }
 }
 
-/// The client's network and no port.
+/// A template has the client's network and port 0.
 fn persistence_templates() {
     let (director, mut client) = director_that_is_its_own_client();
     let key = ServiceKey::udp(ip("192.0.2.1"), 53);
@@ -147,7 +147,7 @@ fn persistence_templates() {
     assert_eq!(connection.client, to("192.0.2.9:40001"));
 }
 
-/// The mark in place of the service's address.
+/// A template of a firewall mark has the mark instead of the service's address.
 fn templates_of_a_mark() {
     let (director, mut client) = director_that_is_its_own_client();
     const MARK: u32 = 0x7000_0009;
@@ -164,11 +164,11 @@ fn templates_of_a_mark() {
         assert_eq!(words(template).0, "IP");
         assert_eq!(template.fwmark(), Some(MARK), "{template:?}");
     }
-    // What belongs to them is as of any other service.
+    // The connections of a template look like those of any other service.
     assert!(entries.iter().filter(|entry| !entry.is_template()).all(|entry| entry.fwmark().is_none()));
 }
 
-/// The client chooses its Call-ID: letters of Latin-1, here, which are no UTF-8.
+/// The client chooses its Call-ID: here Latin-1 letters, which are not valid UTF-8.
 fn templates_of_a_persistence_engine() {
     let (director, mut client) = director_that_is_its_own_client();
     let key = ServiceKey::udp(ip("192.0.2.1"), 5060);
@@ -178,12 +178,12 @@ fn templates_of_a_persistence_engine() {
     send(&director, "192.0.2.9:5060", "192.0.2.1:5060", 0, invitation);
     let entries = entries(&client);
     let template = entries.iter().find(|entry| entry.is_template()).unwrap_or_else(|| panic!("{entries:?}"));
-    let (engine, data) = template.engine.as_ref().expect("an engine");
+    let (engine, data) = template.engine.as_ref().expect("a persistence engine");
     assert_eq!(engine.as_bytes(), b"sip");
     assert_eq!(**data, *b"caf\xe9-%~@192.0.2.9");
 }
 
-/// The kernel hands out a page at a time.
+/// The kernel returns at most a page for each `read`.
 fn list_longer_than_a_page() {
     let (director, mut client) = director_that_is_its_own_client();
     let key = ServiceKey::udp(ip("192.0.2.1"), 53);
@@ -198,7 +198,7 @@ fn list_longer_than_a_page() {
     assert_eq!(ports, (10_000..10_500).collect::<Vec<_>>());
 }
 
-/// The table is that of the namespace in which the client was opened.
+/// The client reads the table of the namespace in which it was opened.
 fn reads_the_namespace_of_the_client() {
     let (director, mut client) = director_that_is_its_own_client();
     let key = ServiceKey::udp(ip("192.0.2.1"), 53);
@@ -212,7 +212,7 @@ fn reads_the_namespace_of_the_client() {
     }
 }
 
-/// The namespace of a process that has ended since.
+/// The client was opened in the namespace of a process that has ended since.
 fn reads_the_namespace_of_an_ended_process() {
     let (director, _) = director_that_is_its_own_client();
     let process = director.start("sleep 60");

@@ -28,7 +28,7 @@ fn daemon(role: Role) -> SyncDaemon {
     SyncDaemon::new(role, Interface::new("eth0").unwrap(), 7)
 }
 
-/// What runs, for one that leaves everything to the kernel.
+/// Returns the settings of a daemon that was started without any: the kernel's defaults.
 fn by_default(role: Role) -> SyncDaemon {
     SyncDaemon { max_length: Some(1472), group: Some(ip("224.0.0.81")), port: Some(8848), ttl: Some(1), ..daemon(role) }
 }
@@ -86,7 +86,8 @@ fn ipv6_multicast_group() {
     runs_as(&mut client, asked, SyncDaemon { group: full.group, max_length: Some(1452), ..by_default(Role::Master) });
 }
 
-/// A backup's is what its interface takes: of the 65536 of lo, what fits into a packet.
+/// The default length of a backup is the MTU of its interface. lo has 65536, of which the kernel uses 65507, the most
+/// that fits into a UDP datagram.
 fn backup_on_loopback() {
     let mut client = Client::open().unwrap();
     let on_lo = |daemon| SyncDaemon { interface: Interface::new("lo").unwrap(), ..daemon };
@@ -94,7 +95,7 @@ fn backup_on_loopback() {
     runs_as(&mut client, on_lo(daemon(Role::Backup)), on_lo(runs));
 }
 
-/// Not refused.
+/// The kernel adjusts lengths out of range instead of refusing them.
 fn length_is_clamped() {
     let mut client = director();
     let long = |role| SyncDaemon { max_length: Some(u16::MAX), ..daemon(role) };

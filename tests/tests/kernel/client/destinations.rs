@@ -1,4 +1,4 @@
-//! Real servers: every field is read as it was written.
+//! Real servers: each field is read as it was written.
 
 use std::num::NonZeroU16;
 
@@ -22,7 +22,7 @@ ipvs_tests::tests! {
     thousand_servers;
 }
 
-/// Written, these servers are read the same, the newest first.
+/// Writes servers and checks that they are read back the same, the newest first.
 #[track_caller]
 fn read_as_written(key: ServiceKey, written: &[Destination]) {
     let mut client = Client::open().unwrap();
@@ -32,7 +32,7 @@ fn read_as_written(key: ServiceKey, written: &[Destination]) {
     submit(&mut client, [Change::Flush]);
 }
 
-/// Servers at ports 1, 2, 3, … of 10.0.0.1, changed by a function.
+/// Returns servers at ports 1, 2, 3, … of 10.0.0.1, each changed by a function.
 fn each<T>(values: impl IntoIterator<Item = T>, change: impl Fn(&mut Destination, T)) -> Vec<Destination> {
     let numbered = (1..).zip(values).map(|(port, value)| {
         let mut server = server("10.0.0.1", port);
@@ -77,7 +77,7 @@ fn every_forwarding_method() {
 }
 
 fn every_tunnel() {
-    // What no library has put there is read as it is, and can be put back.
+    // Combinations that the library has no variant for are read unchanged, and can be written back.
     let strange = [
         Tunnel::Other { kind: 1, port: 6080, flags: 3 },
         Tunnel::Other { kind: 2, port: 6080, flags: 0 },
@@ -97,7 +97,7 @@ fn tunnels_across_families() {
     };
     read_as_written(web(), &to("2001:db8:1::1"));
     read_as_written(web6(), &to("10.0.0.1"));
-    // The first four bytes of the one are the other.
+    // Both addresses begin with the same four bytes, so the family must be part of the key.
     read_as_written(web(), &[to("10.0.0.1")[0], to("a00:1::")[0]]);
 }
 
@@ -152,7 +152,8 @@ fn delete_removes_one_server() {
     assert_eq!(servers(&mut client, &web()), []);
 }
 
-/// The kernel keeps deleted servers for some minutes, with their counters; settings are those of the new one.
+/// The kernel keeps deleted servers for some minutes with their counters. If such a server is added again, the settings
+/// must be the new ones.
 fn added_again_has_the_new_settings() {
     let mut client = Client::open().unwrap();
     let one = Destination { weight: 5, upper_threshold: 10, ..server("10.0.0.1", 80) };

@@ -1,4 +1,4 @@
-//! Changes that are refused before anything is sent: for each reason, what the kernel does with the same request.
+//! Changes that the client refuses before it sends anything. For each reason: what the kernel does with the same request.
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -32,7 +32,7 @@ ipvs_tests::tests! {
     group_not_multicast;
 }
 
-/// Refused, for this reason; nothing of what was to be carried out with it is sent.
+/// Checks that the client refuses a change for this reason, and sends none of the other changes of the batch.
 #[track_caller]
 fn invalid(change: Change, why: Invalid) {
     assert_eq!(change.validate(), Err(why));
@@ -62,14 +62,14 @@ fn kernel_takes(request: Request) {
     assert_eq!(answer(request), None, "{printed}");
 }
 
-/// TCP 192.0.2.1:1, its attributes changed by a function.
+/// Returns a request that adds TCP 192.0.2.1:1, its attributes changed by a function.
 fn new_service_with(change: impl FnOnce(&mut ServiceAttrs)) -> Request {
     let mut request = new_service(1);
     change(request.attributes.service.as_mut().unwrap());
     request
 }
 
-/// A masquerading server of that service, its attributes changed by a function.
+/// Returns a request that adds a masquerading server to that service, its attributes changed by a function.
 fn new_dest_with(change: impl FnOnce(&mut DestAttrs)) -> Request {
     let mut request = dest(Command::NewDest, 1, 1);
     change(request.attributes.dest.as_mut().unwrap());
@@ -103,7 +103,7 @@ fn sends_nothing() {
     assert_eq!(services(&mut client), []);
 }
 
-/// The kernel takes it, and forgets each client at once.
+/// The kernel accepts it and forgets each client immediately.
 fn zero_persistence() {
     invalid(
         Change::AddService(Service { persistence: Some(0), ..Service::new(web(), Scheduler::RR) }),
@@ -113,19 +113,19 @@ fn zero_persistence() {
     assert_eq!(services(&mut Client::open().unwrap())[0].persistence, Some(0));
 }
 
-/// The kernel takes it, and multiplies it by its clock rate in 32 bits.
+/// The kernel accepts it and multiplies it by its clock rate (HZ) in 32 bits.
 fn too_long_persistence() {
     let too_much = Service::MAX_PERSISTENCE + 1;
     invalid(
         Change::EditService(Service { persistence: Some(too_much), ..Service::new(web(), Scheduler::RR) }),
         Invalid::Persistence(too_much),
     );
-    // Too much for every clock rate; the shortest that is depends on it.
+    // Too long for every clock rate. The lowest invalid value depends on the rate.
     kernel_takes(persistent(u32::MAX));
     assert_ne!(services(&mut Client::open().unwrap())[0].persistence, Some(u32::MAX));
 }
 
-/// The kernel has one number for both: it refuses the one, and takes the other for a mask it was not meant to be.
+/// The kernel has one number for both families. It refuses one of these, and misinterprets the other.
 fn netmask_of_the_other_family() {
     let (four, six) = (Netmask::V4([255, 255, 255, 0].into()), Netmask::V6(64));
     invalid(
@@ -170,7 +170,7 @@ fn too_large_weight() {
     }
 }
 
-/// Kernels take it up to 7.1, but for the latest of some series: then the server is never full.
+/// Kernels up to 7.1 accept it, except the latest releases of some series. The server is then never full.
 fn too_large_threshold() {
     kernel_takes(new_service(1));
     for (port, upper) in [(1, Destination::MAX + 1), (2, u32::MAX)] {
@@ -243,7 +243,7 @@ fn gue_tunnel_without_port() {
         Invalid::GuePort,
     );
     kernel_refuses(new_dest_with(|dest| (dest.fwd_method, dest.tun_type) = (Some(2), Some(1))), libc::EINVAL);
-    // With a port it cannot be written without.
+    // The type requires a port that is not 0, so a GUE tunnel without one cannot be built.
     let with = Tunnel::Gue { port: NonZeroU16::MIN, checksum: GueChecksum::None };
     let server = Destination { forwarding: Forwarding::Tunnel(with), ..server("10.0.0.1", 80) };
     assert_eq!(Change::AddDestination(web(), server).validate(), Ok(()));
@@ -274,7 +274,7 @@ fn daemon() -> SyncDaemon {
     SyncDaemon::new(Role::Master, "lo".parse().unwrap(), 7)
 }
 
-/// The kernel takes it, shows it, and sends the low 8 bits: nobody with the same number ever hears of it.
+/// The kernel accepts and shows it, but sends only the low 8 bits, so a backup with the same number ignores the messages.
 fn too_large_sync_id() {
     invalid(Change::StartDaemon(SyncDaemon { sync_id: 256, ..daemon() }), Invalid::SyncId(256));
     kernel_takes(new_daemon_with(|daemon| daemon.sync_id = Some(256)));

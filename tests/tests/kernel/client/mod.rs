@@ -1,4 +1,4 @@
-//! `ipvs::Client`: what is asked for is what the kernel holds, and what the kernel holds is what is read.
+//! `ipvs::Client`: the kernel holds what was submitted, and the client reads what the kernel holds.
 
 mod connections;
 mod daemons;
@@ -40,7 +40,7 @@ pub(crate) fn ethernet() {
     let socket = rtnl::Socket::open().unwrap();
     socket.add_link("eth0", "dummy").unwrap();
     socket.set_up("eth0").unwrap();
-    // To send from: an address that the kernel makes by itself is good some time later.
+    // A source address for daemons: the link-local address that the kernel adds is usable only some time later.
     socket.add_address("eth0", "fd00::1/64").unwrap();
 }
 
@@ -48,42 +48,42 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// TCP 192.0.2.1:80
+/// Returns the key TCP 192.0.2.1:80.
 fn web() -> ServiceKey {
     ServiceKey::tcp(ip("192.0.2.1"), 80)
 }
 
-/// TCP [2001:db8::1]:80
+/// Returns the key TCP [2001:db8::1]:80.
 fn web6() -> ServiceKey {
     ServiceKey::tcp(ip("2001:db8::1"), 80)
 }
 
-/// Adds a service, round robin.
+/// Returns a change that adds a service with the scheduler rr.
 fn add(key: ServiceKey) -> Change {
     Change::AddService(Service::new(key, Scheduler::RR))
 }
 
-/// A masquerading server.
+/// Returns a masquerading server of weight 1.
 fn server(address: &str, port: u16) -> Destination {
     Destination::new(DestinationKey::new(ip(address), port), Forwarding::Masquerade)
 }
 
-/// Carries out changes of which none may be refused.
+/// Submits changes; panics if one is refused.
 #[track_caller]
 fn submit(client: &mut Client, changes: impl AsRef<[Change]>) {
     let refused = client.submit(changes.as_ref()).unwrap();
     assert!(refused.is_empty(), "{refused:?}");
 }
 
-/// The one change is refused.
+/// Submits a change and returns its refusal; panics if it is not refused.
 #[track_caller]
 fn refused(client: &mut Client, change: Change) -> ipvs::Error {
     let mut refused = client.submit(&[change]).unwrap();
-    assert_eq!(refused.len(), 1, "{change} was carried out");
+    assert_eq!(refused.len(), 1, "{change} was not refused");
     refused.remove(0).1
 }
 
-/// The one change is refused in these words.
+/// Checks that a change is refused with this message and kind.
 #[track_caller]
 fn refused_with(client: &mut Client, change: Change, words: &str, kind: impl FnOnce(&ErrorKind) -> bool) {
     let error = refused(client, change);
@@ -91,7 +91,7 @@ fn refused_with(client: &mut Client, change: Change, words: &str, kind: impl FnO
     assert!(kind(error.kind()), "{error:?}");
 }
 
-/// Every service, in the order of their keys: the kernel's means nothing.
+/// Returns all services, sorted by key: the kernel's order has no meaning.
 #[track_caller]
 fn services(client: &mut Client) -> Vec<Service> {
     let mut services: Vec<Service> = client.services().unwrap().iter().map(|state| state.service).collect();
@@ -99,7 +99,7 @@ fn services(client: &mut Client) -> Vec<Service> {
     services
 }
 
-/// The servers of a service, the newest first.
+/// Returns the servers of a service, the newest first.
 #[track_caller]
 fn servers(client: &mut Client, key: &ServiceKey) -> Vec<Destination> {
     client.destinations(key).unwrap().iter().map(|state| state.destination).collect()

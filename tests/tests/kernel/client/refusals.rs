@@ -1,5 +1,5 @@
-//! What can go wrong, in the operator's words. (Sync daemons and timeouts tell of theirs in their own files; that a
-//! kernel does no IPv6 cannot be had from these.)
+//! Errors and their messages. Those of sync daemons and timeouts are in their own files. A kernel without IPv6 is not
+//! tested: all kernels of the guests have it.
 
 use ipvs::{
     Change, Client, Destination, DestinationKey, Director, Engine, ErrorKind, Forwarding, Namespace, Role, Scheduler,
@@ -35,7 +35,7 @@ fn error_names_the_change_and_the_errno() {
     let error = refused(&mut Client::open().unwrap(), Change::DeleteService(web()));
     assert_eq!(error.asked(), "delete service TCP 192.0.2.1:80");
     assert_eq!(error.errno(), Some(libc::ESRCH));
-    let cause = error.cause().expect("the kernel's answer");
+    let cause = error.cause().expect("the kernel's reply");
     assert_eq!(cause.to_string(), "IPVS_CMD_DEL_SERVICE: No such process (os error 3)");
 }
 
@@ -103,7 +103,7 @@ fn no_such_server() {
          (IPVS_CMD_DEL_DEST: No such file or directory (os error 2))",
         |kind| matches!(kind, ErrorKind::NoSuchDestination),
     );
-    // The family is part of the address: the first four bytes of this one are those of 10.0.0.1.
+    // The family is part of the address: this one begins with the four bytes of 10.0.0.1.
     let error = refused(&mut client, Change::DeleteDestination(web(), DestinationKey::new(ip("a00:1::"), 80)));
     assert!(matches!(error.kind(), ErrorKind::NoSuchDestination), "{error}");
 }
@@ -129,7 +129,7 @@ fn scheduler_not_found() {
         ),
         |kind| matches!(kind, ErrorKind::SchedulerNotFound { .. }),
     );
-    // What was there stays.
+    // The service is unchanged.
     assert_eq!(client.service(&web()).unwrap().service.scheduler, Scheduler::RR);
 }
 
@@ -148,7 +148,7 @@ const NO_SERVER: &str = "the kernel refuses these values: a server's address mus
                          and servers of both families cannot be mixed beside a sync daemon \
                          (IPVS_CMD_NEW_DEST: Invalid argument (os error 22))";
 
-/// Which addresses are for everybody is known to the routing table only.
+/// Only the routing table knows which addresses are broadcast addresses.
 fn address_is_not_unicast() {
     let mut client = Client::open().unwrap();
     submit(&mut client, [add(web())]);
@@ -160,10 +160,10 @@ fn address_is_not_unicast() {
     );
 }
 
-/// In a new namespace no address is any kind of address, until lo has been up.
+/// In a new namespace every address lookup fails until lo has been up.
 fn loopback_was_never_up() {
     let in_a_new_namespace = || {
-        // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+        // SAFETY: only unsharing the file descriptor table could be unsafe, and it is not unshared.
         unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
         let mut client = Client::open().unwrap();
         submit(&mut client, [add(web())]);
@@ -233,7 +233,7 @@ fn no_permission() {
         for error in [client.timeouts().unwrap_err(), client.services().unwrap_err(), client.daemons().unwrap_err()] {
             assert!(matches!(error.kind(), ErrorKind::NoPermission), "{error}");
         }
-        // The table of connections is anybody's to read.
+        // The connection table needs no permission.
         assert_eq!(client.connections().unwrap().count(), 0);
     });
 }
@@ -258,7 +258,7 @@ fn no_such_namespace() {
     assert!(matches!(error.kind(), ErrorKind::System(_)));
 }
 
-/// What was asked may have been done.
+/// The changes may have been made.
 fn lost_replies() {
     let mut client = with_small_buffer(|| Client::open().unwrap());
     let again: Vec<Change> = std::iter::repeat_n(add(web()), 100).collect();

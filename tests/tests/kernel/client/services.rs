@@ -1,4 +1,4 @@
-//! Virtual services: every field is read as it was written.
+//! Virtual services: each field is read as it was written.
 
 use ipvs::{Change, Client, Engine, Family, Netmask, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey};
 
@@ -21,7 +21,7 @@ ipvs_tests::tests! {
     list_is_complete_while_the_kernel_resizes;
 }
 
-/// Written, these services are read the same: each by itself and all of them together.
+/// Writes services and checks that they are read back the same, each alone and all together.
 #[track_caller]
 fn read_as_written(mut written: Vec<Service>) {
     let mut client = Client::open().unwrap();
@@ -34,7 +34,7 @@ fn read_as_written(mut written: Vec<Service>) {
     submit(&mut client, [Change::Flush]);
 }
 
-/// The same service at ports 1, 2, 3, …, changed by a function.
+/// Returns the same service at ports 1, 2, 3, …, each changed by a function.
 fn each<T>(values: impl IntoIterator<Item = T>, change: impl Fn(&mut Service, T)) -> Vec<Service> {
     let numbered = (1..).zip(values).map(|(port, value)| {
         let mut service = Service::new(ServiceKey::udp(ip("192.0.2.1"), port), Scheduler::RR);
@@ -69,7 +69,7 @@ fn keys_by_address_and_mark() {
 
 fn every_scheduler() {
     let built = Scheduler::KNOWN.iter().map(|(scheduler, _)| *scheduler);
-    // Debian's kernels are built without twos.
+    // Debian builds its kernels without twos.
     let built = built.filter(|scheduler| *scheduler != Scheduler::TWOS);
     let written = each(built, |service, scheduler| service.scheduler = scheduler);
     assert_eq!(written.len(), 14);
@@ -91,7 +91,7 @@ fn unnamed_flags_are_kept() {
     let flags = [0x40, 0x8000_0000, 0xffff_fff8].map(SchedulerFlags::from_bits_retain);
     read_as_written(each(flags, |service, flags| {
         service.flags = flags;
-        // Which bits of the word are whose.
+        // The kernel keeps persistence in a bit of the same word.
         service.persistence = Some(60);
     }));
 }
@@ -99,7 +99,7 @@ fn unnamed_flags_are_kept() {
 fn persistence_timeouts() {
     let seconds = [None, Some(1), Some(360), Some(Service::MAX_PERSISTENCE)];
     read_as_written(each(seconds, |service, seconds| service.persistence = seconds));
-    // Every port that has no service of its own.
+    // Port 0: every port that has no service of its own.
     read_as_written(vec![Service {
         persistence: Some(360),
         ..Service::new(ServiceKey::tcp(ip("192.0.2.2"), 0), Scheduler::RR)
@@ -167,7 +167,7 @@ fn delete_and_flush() {
     assert_eq!(left, [web6(), mark(7, Family::V4)]);
     submit(&mut client, [Change::Flush]);
     assert_eq!(services(&mut client), []);
-    // Of an empty table, too.
+    // Flushing an empty table is no error.
     submit(&mut client, [Change::Flush]);
 }
 
@@ -184,7 +184,8 @@ fn reads_one_service() {
     );
 }
 
-/// Since 7.1 the kernel fits its table to what is in it, a moment later, and a list that is read meanwhile lacks some.
+/// Since 7.1 the kernel resizes its table a moment after services were added. A list that is read meanwhile lacks some,
+/// so the client reads again.
 fn list_is_complete_while_the_kernel_resizes() {
     let mut client = Client::open().unwrap();
     for _ in 0..4 {

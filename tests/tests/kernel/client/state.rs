@@ -1,4 +1,4 @@
-//! Everything a director holds, at once.
+//! The whole state of a director, in one call.
 
 use std::net::Ipv4Addr;
 
@@ -23,7 +23,7 @@ ipvs_tests::tests! {
 fn empty_table() {
     let mut client = Client::open().unwrap();
     let state = client.state().unwrap();
-    // Since 7.1 the table of connections comes with the first service.
+    // Since 7.1 the kernel creates the connection table with the first service.
     let connection_table_size = if running() < (7, 1) { 4096 } else { 0 };
     assert_eq!(state.info, Info { version: Version(1, 2, 1), connection_table_size });
     assert_eq!(state.info.version.to_string(), "1.2.1");
@@ -33,7 +33,7 @@ fn empty_table() {
     assert!(client.info().unwrap().connection_table_size >= 256);
 }
 
-/// Everything that can be asked for, once.
+/// Returns a config with every setting.
 fn everything() -> Config {
     let sip = Service {
         persistence: Some(300),
@@ -86,7 +86,7 @@ fn read_as_configured() {
         assert_eq!(state.service, config.service);
         let oldest_first: Vec<Destination> = state.destinations.iter().rev().map(|state| state.destination).collect();
         assert_eq!(oldest_first, config.destinations);
-        // Nothing has come by yet, and there is nothing in the kernel's answer that has no name.
+        // There was no traffic, and the library knows every attribute that the kernel sends.
         assert_eq!(state.stats, ipvs::Stats::default());
         assert!(state.unknown.is_empty(), "{:?}", state.unknown);
         for server in &state.destinations {
@@ -119,7 +119,7 @@ fn namespaces_are_independent() {
     assert_eq!(red.timeouts().unwrap(), Timeouts::KERNEL_DEFAULT);
 }
 
-/// The example of `Client`'s documentation, which is only compiled there.
+/// Runs the example of `Client`'s documentation, which the doctest only compiles.
 fn documented_example_works() {
     let documented = || -> Result<(), ipvs::Error> {
         let mut director = Client::open()?;

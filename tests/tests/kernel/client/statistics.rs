@@ -1,4 +1,4 @@
-//! Counters and rates, after real traffic. The kernel copies its own counters every two seconds.
+//! Counters and rates after real traffic. The kernel updates the values that it reports every two seconds.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ ipvs_tests::tests! {
     connections_and_templates;
 }
 
-/// The laboratory with a UDP service on each of two ports.
+/// Returns the NAT laboratory with a UDP service on each of two ports.
 fn director() -> (Nat, Client) {
     let nat = Nat::new().unwrap();
     nat.web1.serve(Udp, "10.2.0.11:53").unwrap();
@@ -32,7 +32,7 @@ fn dns(port: u16) -> ServiceKey {
     ServiceKey::udp(ip(Nat::VIP), port)
 }
 
-/// Reads until so many packets have been counted.
+/// Waits until the kernel has counted `packets` incoming packets.
 #[track_caller]
 fn counted(client: &mut Client, key: &ServiceKey, packets: u64) -> Stats {
     wait::until(Duration::from_secs(10), || {
@@ -45,7 +45,7 @@ fn without_rates(stats: Stats) -> Stats {
     Stats { rates: Rates::default(), ..stats }
 }
 
-/// What so many questions and answers of `datagrams` are, each with an IP header of 20 bytes and a UDP header of 8.
+/// Returns the counters that these requests and replies must give: each has an IP header of 20 bytes and a UDP header of 8.
 fn expected(answers: &Answers) -> Stats {
     let lines = answers.who.iter().zip(&answers.peers);
     let count = answers.who.len() as u64;
@@ -65,7 +65,7 @@ fn counts_packets_and_bytes() {
     assert_eq!(answers.to_string(), "web1=5");
     let stats = counted(&mut client, &dns(53), 5);
     assert_eq!(without_rates(stats), expected(&answers));
-    // The same in every view; the other service has seen nothing.
+    // Every way to read them gives the same; the other service has no traffic.
     let state = client.state().unwrap();
     let find = |key| state.services.iter().find(|state: &&ServiceState| state.service.key == key).unwrap();
     let seen = find(dns(53));
@@ -82,7 +82,7 @@ fn rates() {
     let Rates { connections, incoming_packets, outgoing_packets, incoming_bytes, outgoing_bytes } = rates;
     assert!(connections > 0, "{rates:?}");
     assert_eq!((incoming_packets, outgoing_packets), (connections, connections), "{rates:?}");
-    // Bytes, not bits: 32 of a question; and more of an answer.
+    // In bytes, not bits: 32 for a request, and more for a reply.
     assert!((30 * connections..34 * connections + 34).contains(&incoming_bytes), "{rates:?}");
     assert!(outgoing_bytes > incoming_bytes, "{rates:?}");
 }
@@ -102,12 +102,12 @@ fn zero_resets_counters() {
     assert_eq!((connections(&mut client, 53), connections(&mut client, 54)), ((0, 0), (3, 3)));
     submit(&mut client, [Change::Zero(None)]);
     assert_eq!((connections(&mut client, 53), connections(&mut client, 54)), ((0, 0), (0, 0)));
-    // And on from there.
+    // Counting continues.
     assert_eq!(nat.client.client().datagrams(2, "10.1.0.100:53").to_string(), "web1=2");
     assert_eq!(counted(&mut client, &dns(53), 2).connections, 2);
 }
 
-/// These numbers are always those of the moment.
+/// These are current numbers, without the delay of two seconds.
 fn connections_and_templates() {
     let (nat, mut client) = director();
     nat.web1.serve(Tcp, "10.2.0.11:9000").unwrap();

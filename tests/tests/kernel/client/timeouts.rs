@@ -17,7 +17,7 @@ fn kernel_defaults() {
 
 fn read_as_written() {
     let mut client = Client::open().unwrap();
-    // The longest that fits into the kernel's arithmetic, whatever its clock rate.
+    // The longest timeouts that do not overflow in the kernel, for every clock rate (HZ).
     for timeouts in [Timeouts { tcp: 1, tcp_fin: 2, udp: 3 }, Timeouts { tcp: 2_147_483, tcp_fin: 2_147_482, udp: 1 }] {
         submit(&mut client, [Change::SetTimeouts(timeouts)]);
         assert_eq!(client.timeouts().unwrap(), timeouts);
@@ -40,7 +40,7 @@ fn zero_keeps_the_current_value() {
     assert_eq!(expected, Timeouts { tcp: 7200, tcp_fin: 60, udp: 30 });
 }
 
-/// All are looked at before one is set.
+/// The kernel checks all values before it sets one.
 fn too_long_is_refused() {
     let mut client = Client::open().unwrap();
     refused_with(
