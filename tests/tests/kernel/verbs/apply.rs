@@ -1,4 +1,4 @@
-//! `ipvsadm-rs apply`
+//! `ipvsadm-rs apply`.
 
 use ipvs_tests::command::{ok, run, shell};
 
@@ -29,7 +29,7 @@ fn makes_the_smallest_change() {
     assert_eq!(rules(), WEB.replace("-w 3", "-w 5"));
 }
 
-/// Every feature.
+/// Rules with every feature.
 const ALL: &str = "\
 # ipvsadm-rs: order=kernel
 --set 901 121 301
@@ -128,7 +128,7 @@ fn dry_run_prints_the_plan() {
     assert_eq!(rules(), WEB);
 }
 
-/// What holds the lock of the table in a shell.
+/// Shell command that holds the lock of the table.
 const LOCK: &str = "exec 9> $(echo s/*/lock); flock 9";
 
 fn second_apply_fails_while_one_runs() {
@@ -147,7 +147,7 @@ fn second_apply_fails_while_one_runs() {
     assert_eq!(rules(), WEB);
 }
 
-/// Who comes second plans from what the first has left.
+/// The second `apply` plans from the table that the first has left.
 fn waits_for_a_running_apply() {
     director(WEB);
     write("wanted", &WEB.replace("-w 3", "-w 5"));
@@ -165,7 +165,7 @@ fn warns_if_the_journal_is_unusable() {
     director("");
     write("state", "a file, no folder");
     let ran = run("ipvsadm-rs --state-dir state apply rules");
-    assert_eq!(ran.code, Some(0), "nothing to do needs no journal");
+    assert_eq!(ran.code, Some(0), "a plan without changes needs no journal");
     write("wanted", WEB);
     let ran = run("ipvsadm-rs --state-dir state apply wanted");
     assert_eq!(ran.code, Some(0), "{ran}");
@@ -181,7 +181,7 @@ fn applies_in_another_namespace() {
     ok("ipvsadm-rs --netns blue apply wanted");
     assert_eq!(rules(), "");
     assert_eq!(ok("ip netns exec blue ipvsadm-save -n"), WEB);
-    // The journal is that of the namespace, however it is reached.
+    // The journal belongs to the namespace, by whatever path it is reached.
     assert_eq!(ok("ip netns exec blue ipvsadm-rs undo --list").lines().count(), 1);
     ok("ipvsadm-rs --netns /run/netns/blue undo");
     assert_eq!(ok("ip netns exec blue ipvsadm-save -n"), "");

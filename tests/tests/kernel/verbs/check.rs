@@ -1,4 +1,4 @@
-//! `ipvsadm-rs check`
+//! `ipvsadm-rs check`.
 
 use ipvs_tests::command::{run, shell};
 

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs apply --confirm-within` and `ipvsadm-rs confirm`
+//! `ipvsadm-rs apply --confirm-within` and `ipvsadm-rs confirm`.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -54,7 +54,7 @@ fn keeps_a_confirmed_plan() {
 fn rolls_back_after_the_terminal_is_lost() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
-    // The terminal that script(1) makes is gone when the command has ended, and its session gets a SIGHUP.
+    // When the command ends, script(1) closes its terminal, and the session gets SIGHUP.
     shell("script -qec 'ipvsadm-rs apply wanted --confirm-within 1s' /dev/null < /dev/null");
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
     wait_for_rollback();
@@ -64,7 +64,7 @@ fn refused_plan_is_not_pending() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "nosuch"));
     assert_eq!(run("ipvsadm-rs apply wanted --confirm-within 60s").code, Some(1));
-    assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing waits");
+    assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing is pending");
     assert!(ok("ipvsadm-rs undo --list").contains("refused, put back"));
 }
 
@@ -107,19 +107,19 @@ fn undone_plan_is_not_pending() {
         ok(&format!("ipvsadm-rs {undo}"));
         assert_eq!(rules(), WEB);
         ok("ipvsadm-rs apply second");
-        assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing waits");
+        assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing is pending");
         std::thread::sleep(Duration::from_millis(1500));
-        assert_eq!(rules(), WEB.replace("wrr", "rr"), "what came after it stays");
+        assert_eq!(rules(), WEB.replace("wrr", "rr"), "the later plan stays");
         ok("ipvsadm-rs undo");
     }
 }
 
-/// The process that waits for the confirmation of a plan.
+/// Returns the process id of the watcher, which rolls a pending plan back.
 fn watcher() -> String {
     let cmdline = |pid: &String| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let processes = fs::read_dir("/proc").unwrap().map(|found| found.unwrap().file_name().into_string().unwrap());
     let mut found = processes.filter(|pid| cmdline(pid).starts_with("ipvsadm-rs\0watch\0"));
-    found.next().expect("a process that waits")
+    found.next().expect("a watcher process")
 }
 
 fn keeps_changes_if_the_watcher_is_killed() {
@@ -136,11 +136,11 @@ fn keeps_changes_if_the_watcher_is_killed() {
             let told = "was not confirmed        1 change: the process that was to put it back is gone\n";
             if list.ends_with(told) { Ok(()) } else { Err(list) }
         });
-        assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing waits");
+        assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing is pending");
         assert_eq!(rules(), fs::read_to_string(stays).unwrap());
     }
     assert_eq!(ok("ipvsadm-rs confirm"), "plan 2 stays all the same: the process that was to put it back is gone\n");
-    assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing waits");
+    assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing is pending");
 }
 
 fn logs_a_failed_rollback() {
@@ -150,7 +150,7 @@ fn logs_a_failed_rollback() {
     logger.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let logged = || {
         let mut line = [0; 4096];
-        let length = logger.recv(&mut line).expect("a line in the log");
+        let length = logger.recv(&mut line).expect("a line in syslog");
         String::from_utf8_lossy(&line[..length]).into_owned()
     };
     write("wanted", &WEB.replace("wrr", "wlc"));

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs apply --drain`
+//! `ipvsadm-rs apply --drain`.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ ipvs_tests::tests! {
     does_not_block_on_a_stopped_terminal;
 }
 
-/// A service with one held connection to each server.
+/// Sets up a service and opens one connection to each server.
 fn hold_connections(lab: &Nat) -> ipvs_tests::traffic::client::Answers {
     under_test::install();
     lab.web1.serve(Tcp, "10.2.0.11:9000").unwrap();
@@ -38,7 +38,7 @@ fn waits_for_the_last_connection() {
         let list = director.ok("ipvsadm -Ln");
         if list.contains("10.2.0.11:9000               Masq    0      1") { Ok(()) } else { Err(list) }
     });
-    assert_eq!(lab.client.client().hold(2, "10.1.0.100:9000").to_string(), "web2=2", "no new ones");
+    assert_eq!(lab.client.client().hold(2, "10.1.0.100:9000").to_string(), "web2=2", "no new connections to web1");
     drop(held);
     let list = wait::until(Duration::from_secs(30), || {
         let list = director.ok("ipvsadm -Ln");
@@ -56,7 +56,7 @@ fn closes_connections_at_the_timeout() {
     assert_eq!(ran.code, Some(0), "{ran}");
     assert!(start.elapsed() >= Duration::from_secs(2));
     assert!(ran.stderr.contains("the time is over: 1 connection cut"), "{ran}");
-    assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"), "gone all the same");
+    assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"), "web1 is deleted nevertheless");
 }
 
 fn confirm_time_starts_after_the_drain() {
@@ -89,12 +89,13 @@ fn assert_rolled_back(director: &Host, before: &str) {
     assert_eq!(director.ok("ipvsadm-save -n"), before);
 }
 
-/// It may be the one that was cut off: what it is told must not keep the rest from being done, or from being put back.
+/// The plan may have cut off the terminal itself: a blocked message must prevent neither the remaining changes nor the
+/// rollback.
 fn does_not_block_on_a_stopped_terminal() {
     let lab = Nat::new().unwrap();
     let _held = hold_connections(&lab);
     let before = lab.director.ok("ipvsadm-save -n");
-    // ^S, and a keyboard that stays.
+    // ^S stops the output of the terminal; `sleep` keeps its input open.
     let apply = "ipvsadm-rs apply wanted --drain 3s --confirm-within 1s";
     write("terminal", &format!("(printf '\\023'; sleep 30) | script -qec 'sleep 1; {apply}' /dev/null"));
     let _terminal = lab.director.start("sh terminal");

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs apply`, killed at any moment.
+//! `ipvsadm-rs apply`, killed at random moments.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -13,14 +13,14 @@ ipvs_tests::tests! {
     apply_after_a_kill_reaches_the_wanted_table, seconds = 300;
 }
 
-/// Somebody else's, on both sides in the kernel's order.
+/// A service outside the scope, written as the kernel lists it.
 const THEIRS: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.9.0.1:80 -m -w 7\n";
 
-/// A large table; two of them differ in everything that can differ.
+/// Returns one of two large tables that differ in every kind of setting.
 fn table(second: bool) -> String {
     let mut rules = String::new();
     for service in 0..80 {
-        // A third of the services is only here or only there.
+        // A third of the services is in only one of the tables.
         let port = if service % 3 == 0 { 1000 + service + 500 * u16::from(second) } else { 1000 + service };
         let scheduler = if service % 2 == 0 || second { "wrr" } else { "rr" };
         writeln!(rules, "-A -t 192.0.2.1:{port} -s {scheduler}").unwrap();
@@ -37,11 +37,11 @@ fn apply_after_a_kill_reaches_the_wanted_table() {
     write("first", &table(false));
     write("second", &table(true));
     const APPLY: &str = "ipvsadm-rs apply --only 192.0.2.0/24";
-    // How long it takes when it is let.
+    // The duration without a kill.
     ok(&format!("{APPLY} first"));
     let begun = Instant::now();
     ok(&format!("{APPLY} second"));
-    // How busy the machine is changes: what came too late makes the next ones come earlier.
+    // The load of the machine varies: if a kill came too late, later ones come earlier.
     let whole = Cell::new(begun.elapsed());
     let cut_off = Cell::new(0);
     let second = Cell::new(true);
@@ -49,7 +49,7 @@ fn apply_after_a_kill_reaches_the_wanted_table() {
         let wanted = if second.replace(!second.get()) { "first" } else { "second" };
         let apply = start(&format!("{APPLY} {wanted}"));
         std::thread::sleep(whole.get().mul_f64(share).min(Duration::from_secs(10)));
-        // SIGKILL, unless it has come to its end.
+        // Sends SIGKILL, unless the process has ended.
         drop(apply);
         let left = run(&format!("{APPLY} --dry-run {wanted}"));
         let in_time = left.code == Some(2);
@@ -62,5 +62,5 @@ fn apply_after_a_kill_reaches_the_wanted_table() {
         Ok(())
     });
     println!("of 50 applies that were killed, {} had something left to do", cut_off.get());
-    assert!(cut_off.get() >= 10, "the kills came in the middle");
+    assert!(cut_off.get() >= 10, "too few kills came in the middle");
 }

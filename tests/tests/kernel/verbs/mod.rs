@@ -1,4 +1,4 @@
-//! The modern verbs, as an operator types them.
+//! The verbs of `ipvsadm-rs`, as an operator types them.
 
 mod apply;
 mod check;
@@ -20,7 +20,7 @@ use ipvs_tests::harness::Test;
 
 use crate::under_test;
 
-/// The tests of all verbs.
+/// Returns the tests of all verbs.
 pub(crate) fn tests() -> Vec<Test> {
     [
         plan::tests(),
@@ -39,26 +39,26 @@ pub(crate) fn tests() -> Vec<Test> {
     .concat()
 }
 
-/// Two web servers.
+/// Rules of a service with two real servers.
 const WEB: &str = "\
 -A -t 192.0.2.1:80 -s wrr
 -a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3
 -a -t 192.0.2.1:80 -r 10.0.0.2:8080 -m -w 1 -x 100 -y 50
 ";
 
-/// A director of ours that holds these rules.
+/// Installs our programs and restores these rules.
 fn director(rules: &str) {
     under_test::install();
     write("rules", rules);
     shell("ipvsadm-restore < rules").ok();
 }
 
-/// A file.
+/// Writes a file in the test's working directory.
 fn write(name: &str, text: &str) {
     fs::write(name, text).unwrap();
 }
 
-/// What the director holds.
+/// Returns the director's rules.
 fn rules() -> String {
     ok("ipvsadm-save -n")
 }

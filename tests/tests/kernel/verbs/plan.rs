@@ -1,4 +1,4 @@
-//! `ipvsadm-rs plan`
+//! `ipvsadm-rs plan`.
 
 use ipvs_tests::command::{ok, run, shell};
 use ipvs_tests::host::reference::Ipvsadm;
@@ -42,7 +42,7 @@ fn decorates_output_only_on_a_terminal() {
     director(WEB);
     write("wanted", &WEB.replace("-w 3", "-w 5"));
     assert_eq!(run("ipvsadm-rs plan wanted").stdout, "-e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5\n");
-    // script(1) gives the command a terminal.
+    // script(1) runs the command in a terminal.
     let seen = shell("script -qec 'ipvsadm-rs plan wanted' /dev/null < /dev/null");
     let line = "\u{1b}[33m~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5\u{1b}[0m  \u{1b}[36m# was -w 3\u{1b}[0m";
     assert!(seen.stdout.contains(line), "{seen}");
@@ -111,5 +111,5 @@ fn exits_1_if_file_cannot_be_read() {
          wanted: was read as rules; --format says what else it is\n\
          ipvsadm-rs: 1 error: nothing was changed\n"
     );
-    assert_eq!(run("ipvsadm-rs plan").code, Some(1), "a file is needed");
+    assert_eq!(run("ipvsadm-rs plan").code, Some(1), "FILE is required");
 }

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs rs-setup` and `snat-rules`: the texts. What they do is shown where packets flow (`traffic`).
+//! Output of `ipvsadm-rs rs-setup` and `snat-rules`. The tests in `traffic` run the commands and send packets.
 
 use ipvs_tests::command::{ok, run, shell};
 use serde_json::Value;
@@ -38,7 +38,7 @@ ip address replace 2001:db8::1/128 dev vip nodad
     );
     let gue = printed("--mode tun-gue --tun-port 5555 --own 2001:db8::9 --vip 2001:db8::1");
     assert!(gue.contains("\nmodprobe fou\nip fou add port 5555 gue -6\nmodprobe ip6_tunnel\n"), "{gue}");
-    // IPv6 has no ARP, and no filter of the way back.
+    // IPv6 has neither ARP nor rp_filter.
     assert!(!gue.contains("sysctl"), "{gue}");
 }
 
@@ -91,7 +91,7 @@ fn prints_a_stanza_for_ifupdown() {
     assert_ne!(run("ip link show lvs-tunnel").code, Some(0));
 }
 
-/// By the headers that the kernel puts around a packet; see the packets themselves in `traffic::tun`.
+/// The lengths are those of the headers that the kernel adds; `traffic::tun` checks them with real packets.
 fn advises_mtu_and_mss_for_tunnels() {
     for (options, longer, segment) in [
         ("--mode tun-ipip --vip 192.0.2.1", 20, 1440),
@@ -110,7 +110,7 @@ fn advises_mtu_and_mss_for_tunnels() {
     assert!(!printed("--mode dr --vip 192.0.2.1").contains("maxseg"));
 }
 
-/// What is advised is a command.
+/// Runs the advised commands.
 fn nft_accepts_the_advised_rules() {
     let text = printed("--mode tun-ipip --vip 192.0.2.1 --vip 2001:db8::1");
     for nft in text.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.starts_with("nft ")) {

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs save`
+//! `ipvsadm-rs save`.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -92,7 +92,7 @@ fn warns_if_rules_cannot_express_a_service() {
     use ipvs::{Change, Client, Destination, Director, Forwarding, Protocol, Scheduler, Service, ServiceKey};
     director(WEB);
     let odd = Service::new(ServiceKey::new(Protocol::Other(99), [192, 0, 2, 1], 80), Scheduler::RR);
-    // Its server's line would be about the service that is there already.
+    // Without the service's line, the line of its server would belong to the previous service.
     let server = Destination::new(([10, 0, 0, 9], 80), Forwarding::Masquerade);
     let changes = [Change::AddService(odd), Change::AddDestination(odd.key, server)];
     assert!(Client::open().unwrap().submit(&changes).unwrap().is_empty());

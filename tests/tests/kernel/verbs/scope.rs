@@ -1,4 +1,4 @@
-//! What a plan may touch.
+//! The scope of a plan: `--only`, `--protect`, `--listed-only`, `--previous`, `--keep-weights`.
 
 use ipvs_tests::command::ok;
 
@@ -24,7 +24,7 @@ fn only_changes_the_named_services() {
     write("wanted", "--set 1000 0 0\n-A -t 192.0.2.2:80 -s rr\n-A -t 198.51.100.2:80 -s rr\n");
     ok("ipvsadm-rs apply wanted --only 192.0.2.0/24");
     assert_eq!(rules(), "-A -t 192.0.2.2:80 -s rr\n-A -t 198.51.100.1:80 -s rr\n-A -f 7 -s rr\n");
-    assert_eq!(ok("ipvsadm -L --timeout"), "Timeout (tcp tcpfin udp): 900 120 300\n", "timeouts are nobody's alone");
+    assert_eq!(ok("ipvsadm -L --timeout"), "Timeout (tcp tcpfin udp): 900 120 300\n", "timeouts belong to no scope");
     ok("ipvsadm-rs undo");
     assert_eq!(rules(), MINE_AND_THEIRS);
 }
@@ -70,7 +70,7 @@ fn previous_deletes_what_the_last_file_added() {
     assert_eq!(rules(), listed);
 }
 
-/// The roles of the sync daemons that run.
+/// Returns the roles of the running sync daemons.
 fn daemons() -> Vec<String> {
     let words = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
     ok("ipvsadm -L --daemon").lines().map(words).collect()

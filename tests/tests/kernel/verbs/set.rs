@@ -1,4 +1,4 @@
-//! `ipvsadm-rs set`
+//! `ipvsadm-rs set`.
 
 use ipvs_tests::command::{ok, run};
 

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs show`
+//! `ipvsadm-rs show`.
 
 use ipvs_tests::command::{ok, run, shell};
 use ipvs_tests::guest::modules;

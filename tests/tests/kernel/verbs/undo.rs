@@ -1,4 +1,4 @@
-//! `ipvsadm-rs undo`
+//! `ipvsadm-rs undo`.
 
 use ipvs_tests::command::{ok, run, shell};
 
@@ -94,7 +94,7 @@ fn deletes_old_entries() {
     let names = shell("cd s/*; echo *").ok();
     assert_eq!(names, "000002.json 000003.json lock\n");
     let one = shell("cat s/*/000003.json").ok();
-    assert_eq!((one.lines().count(), one.contains("stats")), (2, false), "what is counted is not kept: {one}");
+    assert_eq!((one.lines().count(), one.contains("stats")), (2, false), "the journal has no counters: {one}");
 }
 
 fn dry_run_prints_the_plan() {
@@ -125,7 +125,7 @@ fn keeps_changes_of_other_programs() {
     assert!(ok("ipvsadm -L --daemon").starts_with("backup"));
 }
 
-/// A service of systemd's that has one capability may not look at process 1, and finds the journal of its namespace.
+/// A systemd service with only CAP_NET_ADMIN cannot read /proc/1, but must find the journal of its namespace.
 fn undoes_plan_of_a_confined_service() {
     under_test::install();
     let service = "-A -t 192.0.2.1:80 -s rr\n";
