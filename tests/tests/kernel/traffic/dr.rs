@@ -1,5 +1,5 @@
-//! Direct routing: one segment, everybody has the virtual address, only the director answers for it; answers go straight
-//! to the client.
+//! Direct routing: all hosts are on one segment. Director and servers have the virtual address, but only the director
+//! replies to ARP for it. Servers reply directly to the client.
 //!
 //! ```text
 //!   client     director       web1       web2
@@ -50,26 +50,31 @@ fn check_replies_bypass(vip: &str, web: &str, servers: [&str; 2]) {
     let (at_director, at_client) = (director.watch().unwrap(), client.watch().unwrap());
     assert_eq!(client.client().pages(6, web).to_string(), "web1=3 web2=3");
 
-    // Of each packet of the client the director sees two: it comes, and it leaves again. Of answers it sees none.
+    // The director sees each packet of the client twice, incoming and outgoing, and no replies.
     let vip_is: IpAddr = vip.parse().unwrap();
     let requests = |watch: &Watch| tcp(watch).filter(|packet| packet.destination() == vip_is).count();
     let answers = |watch: &Watch| tcp(watch).filter(|packet| packet.source() == vip_is).count();
     wait::until(Duration::from_secs(5), || match (requests(&at_client), requests(&at_director)) {
         (sent, seen) if seen == 2 * sent => Ok(()),
-        // The last ones are on their way yet.
+        // The last packets may not have been captured yet.
         (sent, seen) => Err(format!("{sent} packets of the client, {seen} at the director")),
     });
     assert_eq!(answers(&at_director), 0);
     assert!(answers(&at_client) >= 6 * 3);
 
-    // The servers have asked for the client meanwhile, and not in the name of the virtual address.
+    // The servers have sent ARP requests for the client, and not with the virtual address as the sender (arp_announce).
     let heard = client.ok(&format!("ip neigh show {vip}"));
     let of_director = director.ok("ip -brief link show eth0");
     let mac = of_director.split_whitespace().find(|word| word.matches(':').count() == 5).unwrap();
-    assert!(heard.contains(mac), "{heard} is not {mac}");
+    assert!(heard.contains(mac), "{heard}: expected {mac}");
 
     let connections = director.ok("ipvsadm -Lnc");
     assert_eq!(connections.matches(web).count(), 6, "{connections}");
+    wait_for_counters(director, web);
+}
+
+/// Waits until six connections have been counted, with incoming packets and without outgoing ones.
+fn wait_for_counters(director: &Host, web: &str) {
     wait::until(Duration::from_secs(10), || {
         let stats = director.ok(&format!("ipvsadm -Ln --stats --exact -t {web}"));
         let line = stats.lines().find(|line| line.contains(web)).unwrap_or_default();
@@ -86,23 +91,23 @@ fn tcp(watch: &Watch) -> impl Iterator<Item = Packet> {
     watch.packets().into_iter().filter(|packet| packet.protocol() == libc::IPPROTO_TCP)
 }
 
-/// What arp_ignore is for.
+/// Shows the effect of arp_ignore.
 fn server_without_sysctls_replies_to_arp() {
     let Dr { client, web1, web2, .. } = &dr();
     let asks = |host: &Host| {
         let seen = host.ok("ip neigh show 10.9.9.9");
-        assert_eq!(seen, "", "asked already");
-        // A datagram makes the client ask who has the address.
+        assert_eq!(seen, "", "the address is already resolved");
+        // A datagram makes the client send an ARP request.
         let _ = client.client().patience(Duration::from_millis(300)).datagrams(1, "10.9.9.9:9");
         client.ok("ip neigh show 10.9.9.9")
     };
     client.with(|socket| socket.add_device_route("10.9.9.9/32", "eth0")).unwrap();
     web1.address("lo", "10.9.9.9/32").unwrap();
-    assert!(asks(client).contains("lladdr"), "the server answers for what it has on lo");
+    assert!(asks(client).contains("lladdr"), "the server replies to ARP for an address on lo");
     client.ok("ip neigh flush all");
     web1.with(|socket| socket.delete_address("lo", "10.9.9.9/32")).unwrap();
     under_test::real_server(web2, "--mode dr --vip 10.9.9.9");
-    assert!(!asks(client).contains("lladdr"), "the server that is set up does not");
+    assert!(!asks(client).contains("lladdr"), "the server that is set up does not reply");
 }
 
 fn one_packet_scheduling_spreads_one_socket() {
@@ -123,8 +128,8 @@ fn check_one_packet_scheduling(vip: &str, dns: &str, servers: [&str; 2]) {
     }
     assert_eq!(client.client().datagrams_of_one_socket(8, dns).to_string(), "web1=4 web2=4");
     let connections = director.ok("ipvsadm -Lnc");
-    assert!(!connections.contains(dns), "no connection is remembered: {connections}");
-    // Without it they are all one connection.
+    assert!(!connections.contains(dns), "there must be no connection entry: {connections}");
+    // Without one-packet scheduling all datagrams are one connection.
     director.ok(&format!("ipvsadm -E -u {dns} -s rr"));
     let answers = client.client().datagrams_of_one_socket(4, dns).to_string();
     assert!(["web1=4", "web2=4"].contains(&answers.as_str()), "{answers}");

@@ -1,8 +1,8 @@
-//! Two directors as nodes of a cluster of Pacemaker and Corosync.
+//! Two directors as nodes of a Pacemaker and Corosync cluster.
 //!
 //! ```text
 //!   client ──── lan ──┬── first   10.1.0.1
-//!  10.1.0.10          ├── second  10.1.0.2     virtual, where Pacemaker puts it: 10.1.0.100
+//!  10.1.0.10          ├── second  10.1.0.2     virtual, assigned by Pacemaker: 10.1.0.100
 //!                     ├── web1    10.1.0.11
 //!                     └── web2    10.1.0.12
 //! ```
@@ -21,7 +21,8 @@ ipvs_tests::tests! {
     repairs_a_lost_table_and_replaces_a_failed_node, needs = "pacemaker", seconds = 240;
 }
 
-/// The table, and then the virtual address: the agent's and the cluster's defaults but for how often they look.
+/// The table, then the virtual address. All settings are defaults of the agent and the cluster, except the monitor
+/// intervals.
 const DIRECTOR: &str = r#"
 <group id="director">
   <primitive id="table" class="ocf" provider="ipvsadm-rs" type="ipvs">
@@ -44,7 +45,15 @@ const RULES: &str = "\
 -a -t 10.1.0.100:80 -r 10.1.0.12:80 -g -w 1
 ";
 
-fn repairs_a_lost_table_and_replaces_a_failed_node() {
+struct Network {
+    lab: Lab,
+    client: Host,
+    first: Host,
+    second: Host,
+    _webs: [Host; 2],
+}
+
+fn network() -> Network {
     let lab = Lab::new().unwrap();
     let [client, first, second, web1, web2] = lab.hosts(["client", "first", "second", "web1", "web2"]).unwrap();
     let plugs = [
@@ -61,49 +70,66 @@ fn repairs_a_lost_table_and_replaces_a_failed_node() {
     }
     under_test::install();
     under_test::install_agent();
+    Network { lab, client, first, second, _webs: [web1, web2] }
+}
+
+fn repairs_a_lost_table_and_replaces_a_failed_node() {
+    let Network { lab, client, first, second, .. } = &network();
     fs::write("/etc/ipvsadm.rules", RULES).unwrap();
-    let mut cluster = Cluster::start(&[(&first, "10.1.0.1"), (&second, "10.1.0.2")]).unwrap();
-    let held = |cluster: &Cluster<'_>, node| cluster.ok_on(node, "ipvsadm-save -n");
+    let mut cluster = Cluster::start(&[(first, "10.1.0.1"), (second, "10.1.0.2")]).unwrap();
     cluster.add_resource(DIRECTOR);
     cluster.runs_on("address", "first", Duration::from_secs(60));
     assert_eq!(cluster.whereabouts("table"), ["first"]);
     assert_eq!((held(&cluster, "first").as_str(), held(&cluster, "second").as_str()), (RULES, ""));
-    pages(&client);
+    pages(client);
 
+    lose_table(&cluster);
+    pages(client);
+    reload(&cluster);
+
+    cluster.fail("first");
+    lab.unplug(first, "eth0").unwrap();
+    let time = cluster.runs_on("address", "second", Duration::from_secs(60));
+    println!("the other node had the address after {time:.1?}");
+    assert_eq!(cluster.whereabouts("table"), ["second"]);
+    assert_eq!(held(&cluster, "second"), RULES);
+    pages(client);
+}
+
+fn held(cluster: &Cluster<'_>, node: &str) -> String {
+    cluster.ok_on(node, "ipvsadm-save -n")
+}
+
+/// Clears the table and waits until the cluster has noticed that and started the resources again.
+fn lose_table(cluster: &Cluster<'_>) {
     cluster.ok_on("first", "ipvsadm -C");
     wait::until(Duration::from_secs(30), || {
         let status = cluster.status();
         let noticed = status.contains("table 2s-interval monitor on first returned 'not running'");
         if noticed && status.matches("Started first").count() == 2 { Ok(()) } else { Err(status) }
     });
-    assert_eq!(held(&cluster, "first"), RULES);
-    pages(&client);
+    assert_eq!(held(cluster, "first"), RULES);
+}
 
-    // Reloaded and not restarted: counters go on. (The kernel adds them up every two seconds.)
-    let counts = |cluster: &Cluster<'_>| {
+/// Changes a parameter: the agent must reload and not restart, so that counters continue.
+fn reload(cluster: &Cluster<'_>) {
+    // The kernel updates the counters that it reports every two seconds.
+    let counts = || {
         let listed = cluster.ok_on("first", "ipvsadm -Ln --stats --exact");
         let service = listed.lines().find(|line| line.starts_with("TCP ")).expect("the service").to_owned();
         if service.split_whitespace().nth(2) == Some("0") { Err(listed) } else { Ok(()) }
     };
-    wait::until(Duration::from_secs(10), || counts(&cluster));
+    wait::until(Duration::from_secs(10), counts);
     cluster.ok_on("first", "crm_resource --resource table --set-parameter keep_weights --parameter-value true");
     cluster.settle();
     cluster.ok_on("first", "ipvsadm -e -t 10.1.0.100:80 -r 10.1.0.11 -g -w 5");
     cluster.ok_on("first", "crm_resource --resource table --set-parameter keep_weights --parameter-value false");
     cluster.settle();
-    assert_eq!(held(&cluster, "first"), RULES);
-    counts(&cluster).unwrap();
-
-    cluster.fail("first");
-    lab.unplug(&first, "eth0").unwrap();
-    let time = cluster.runs_on("address", "second", Duration::from_secs(60));
-    println!("the other node had the address after {time:.1?}");
-    assert_eq!(cluster.whereabouts("table"), ["second"]);
-    assert_eq!(held(&cluster, "second"), RULES);
-    pages(&client);
+    assert_eq!(held(cluster, "first"), RULES);
+    counts().unwrap();
 }
 
-/// The address is announced a moment after it is there.
+/// Waits until both servers reply: the address is announced a moment after it was added.
 fn pages(client: &Host) {
     wait::until(Duration::from_secs(10), || {
         let answers = client.client().patience(Duration::from_secs(1)).pages(2, "10.1.0.100:80").to_string();
