@@ -1,6 +1,6 @@
-//! Servers that leave, slowly and at once, and come back: what becomes of the connections they have.
+//! Servers that are drained or deleted, and added again: the effect on their connections.
 //!
-//! The drawing is [`Nat::DRAWING`].
+//! The network is [`Nat::DRAWING`].
 
 use std::time::Duration;
 
@@ -33,12 +33,12 @@ fn nat(service_options: &str) -> Nat {
     nat
 }
 
-/// Connections to be asked again, which does not take long when nobody answers.
+/// Opens connections with a short timeout, so that a later request without a reply ends soon.
 fn hold(client: &Host, count: usize) -> Answers {
     client.client().patience(Duration::from_secs(1)).hold(count, WEB)
 }
 
-/// What was said meanwhile is sent again, at growing distances.
+/// Waits, since TCP repeats what was sent meanwhile at growing intervals.
 fn wait_for_replies(held: &Answers, wanted: &str) {
     wait::until(Duration::from_secs(20), || {
         let answers = held.again().to_string();
@@ -75,7 +75,7 @@ fn expire_quiescent_template_moves_persistent_clients() {
     director.ok(&format!("ipvsadm -e -t {WEB} -r {server} -m -w 0"));
     let other = if name == "web1" { "web2" } else { "web1" };
     assert_eq!(hold(client, 2).to_string(), format!("{other}=2"));
-    assert_eq!(held.again().to_string(), format!("{name}=2"), "what was open stays");
+    assert_eq!(held.again().to_string(), format!("{name}=2"), "open connections stay");
 }
 
 fn persistent_server(client: &Host) -> (&'static str, String) {
@@ -97,7 +97,7 @@ fn server_added_again_keeps_connections() {
 
 fn service_added_again_keeps_connections() {
     let Nat { client, director, .. } = &nat("");
-    // With no service at all left, the director itself would answer: with a reset.
+    // Another service: without any, the director itself would reply with a reset.
     director.ok("ipvsadm -A -t 10.1.0.100:9");
     let held = hold(client, 4);
     director.ok(&format!("ipvsadm -D -t {WEB}"));
@@ -115,7 +115,7 @@ fn expire_nodest_conn_resets_connections() {
     director.ok(&format!("ipvsadm -d -t {WEB} -r 10.2.0.11"));
     assert_eq!(held.again().to_string(), "reset=2 web2=2");
     director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.11 -m"));
-    // The kernel takes them away by a timer, at once.
+    // The kernel deletes the connections with a timer that expires at once.
     wait::until(Duration::from_secs(5), || {
         let list = director.ok("ipvsadm -Ln");
         list.contains("  -> 10.2.0.11:80                 Masq    1      0          0 ").then_some(()).ok_or(list)

@@ -1,9 +1,9 @@
-//! What people want from FULLNAT: servers that see the director's address and need no route back to the client. Mainline
-//! does it with masquerading, `net.ipv4.vs.conntrack=1` and a rule that changes the source.
+//! The mainline replacement for FULLNAT: servers see the director's address and need no route back to the client. It
+//! consists of masquerading, `net.ipv4.vs.conntrack=1` and a rule that rewrites the source address.
 //!
 //! ```text
-//!   client ──── outside ──── director ──── inside ──┬── web1  10.2.0.11   no routes but to
-//!  10.1.0.10               10.1.0.1   10.2.0.1      └── web2  10.2.0.12   their own network
+//!   client ──── outside ──── director ──── inside ──┬── web1  10.2.0.11   no routes except
+//!  10.1.0.10               10.1.0.1   10.2.0.1      └── web2  10.2.0.12   to their network
 //!                 virtual: 10.1.0.100
 //! ```
 
@@ -30,7 +30,7 @@ struct Inside {
     director: Host,
 }
 
-/// Two segments, as drawn above.
+/// Builds the two segments drawn above.
 fn two_armed() -> Inside {
     let lab = Lab::new().unwrap();
     let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
@@ -40,7 +40,8 @@ fn two_armed() -> Inside {
     ready(lab, client, director, [web1, web2])
 }
 
-/// All on one, `10.2.0.0/24`: a server would answer the client itself, who does not know it.
+/// Builds one segment, `10.2.0.0/24`, with all hosts. Without SNAT a server would reply directly to the client, which
+/// rejects packets from an address that it has not connected to.
 fn one_armed() -> Inside {
     let lab = Lab::new().unwrap();
     let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"]).unwrap();
@@ -69,7 +70,7 @@ fn ready(lab: Lab, client: Host, director: Host, webs: [Host; 2]) -> Inside {
     Inside { _lab: lab, client, director }
 }
 
-/// What `ipvsadm-rs snat-rules` prints does it, and nothing does without it, or without either half of it.
+/// Checks that connections work with the commands of `ipvsadm-rs snat-rules`, and fail without either half of them.
 fn recipe(Inside { client, director, .. }: &Inside, firewall: &str, remove: &str) {
     assert_timeouts(client);
     for service in ["-t 10.1.0.100:80", "-u 10.1.0.100:80"] {
@@ -82,7 +83,7 @@ fn recipe(Inside { client, director, .. }: &Inside, firewall: &str, remove: &str
     assert_replies(client);
     director.ok(remove);
     assert_timeouts(client);
-    // Without an address it is the one of the interface to the servers.
+    // Without --to-source the address is that of the interface towards the servers.
     for service in ["-t 10.1.0.100:80", "-u 10.1.0.100:80"] {
         let printed = director.ok(&format!("ipvsadm-rs snat-rules {service} --for {firewall}"));
         director.shell(&format!("set -e\n{printed}")).ok();
@@ -95,7 +96,7 @@ fn assert_replies(client: &Host) {
     assert_eq!([held.to_string(), datagrams.to_string()], ["web1=1 web2=1"; 2]);
     assert_eq!(held.again().to_string(), "web1=1 web2=1");
     for peer in held.peers.iter().chain(&datagrams.peers) {
-        assert!(peer.starts_with("10.2.0.1:"), "whom a server takes for its client: {peer}");
+        assert!(peer.starts_with("10.2.0.1:"), "the server sees the client as {peer}");
     }
 }
 
@@ -114,13 +115,13 @@ fn snat_by_iptables_on_one_segment() {
 }
 
 fn iptables(inside: fn() -> Inside) {
-    // Debian's user-mode-linux has iptables up to 6.12; nft it never had.
+    // Debian's user-mode-linux has the iptables modules up to 6.12, and never those of nft.
     if let Err(error) = modules::load("iptable_nat") {
         assert!(kernel::running() >= (7, 0), "{error:#}");
         println!("not on this kernel: {error:#}");
         return;
     }
-    // Of Debian's two forms the one with modules of its own, which this kernel has.
+    // Debian has two variants. This kernel has only the modules of iptables-legacy.
     install("/usr/sbin/iptables-legacy", "/usr/local/sbin/iptables").unwrap();
     recipe(&inside(), "iptables", "iptables -t nat -F POSTROUTING");
 }

@@ -1,4 +1,4 @@
-//! Services by firewall mark: several ports, or addresses, are one service.
+//! Services by firewall mark, which join several ports or addresses.
 //!
 //! ```text
 //!   client ──── outside ──── director ──── inside ──┬── web1  10.2.0.11  fd02::11
@@ -34,7 +34,7 @@ fn nat() -> Nat {
     nat
 }
 
-/// Marks what comes from outside for an address and some ports: by traffic control, which every kernel has.
+/// Marks packets from outside to an address and some ports, with tc: all kernels of the guests have it.
 fn mark(director: &Host, number: u32, family: &str, address: &str, protocol: &str, ports: &[u16]) {
     director.run("tc qdisc add dev eth0 clsact");
     for port in ports {
@@ -63,7 +63,7 @@ fn mark_joins_two_ports_in_ipv6() {
     assert_one_service(client, director, "-f 7 -6", ["fd01::10", "fd01::11"], ["[fd01::100]:80", "[fd01::100]:443"]);
 }
 
-/// As most people do it. Linux 7 has no iptables, in Debian's package.
+/// The most common setup. Debian's user-mode-linux has no iptables from Linux 7 on.
 fn mark_by_iptables_joins_two_ports() {
     if let Err(error) = modules::load("iptable_mangle") {
         assert!(kernel::running() >= (7, 0), "{error:#}");
@@ -86,7 +86,7 @@ fn mark_by_iptables_joins_two_ports() {
     assert_one_service(client, director, "-f 7 -6", ["fd01::10", "fd01::11"], ["[fd01::100]:80", "[fd01::100]:443"]);
 }
 
-/// Its turns go round over all ports, and with persistence a client has one server for all of them.
+/// Checks that rr takes turns over all ports, and that with persistence a client has one server for all of them.
 fn assert_one_service(client: &Host, director: &Host, service: &str, sources: [&str; 2], [http, https]: [&str; 2]) {
     let one_each = || {
         let answers = [http, https].map(|address| client.client().pages(1, address).to_string());
@@ -100,7 +100,7 @@ fn assert_one_service(client: &Host, director: &Host, service: &str, sources: [&
         );
         answers
     };
-    // The same server for a port every time.
+    // With two servers and two ports each port gets the same server again.
     assert_eq!(one_each(), one_each());
 
     director.ok(&format!("ipvsadm -E {service} -s rr -p 60"));

@@ -1,4 +1,4 @@
-//! Which server sh, dh and mh pick: the library computes it, and 200 sources (for dh: 200 destinations) are asked.
+//! Compares the servers that sh, dh and mh pick with the library's computation, for 200 sources (dh: 200 destinations).
 //!
 //! ```text
 //!   client ──── outside ──── director ──── inside ──┬── rs1  10.2.0.11
@@ -41,9 +41,9 @@ struct Farm {
     _lab: Lab,
     client: Host,
     director: Host,
-    /// The last weights other than 0 of the servers since they were added. There is one service.
+    /// The last weight other than 0 of each server since it was added. There is one service.
     last_weights: RefCell<BTreeMap<DestinationKey, u32>>,
-    /// Each question is asked from another port: connections stay for a while with the server that they had.
+    /// The next source port. Each round uses another one, since connections stay with their server for a while.
     port: Cell<u16>,
 }
 
@@ -71,7 +71,7 @@ fn farm() -> Farm {
     for (path, value) in [
         ("net/ipv4/ip_forward", "1"),
         ("net/ipv6/conf/all/forwarding", "1"),
-        // Everybody is told at once that there is no server.
+        // Clients get an ICMP error at once if there is no server.
         ("net/ipv4/icmp_ratelimit", "0"),
         ("net/ipv6/icmp/ratelimit", "0"),
     ] {
@@ -81,7 +81,7 @@ fn farm() -> Farm {
     Farm { _lab: lab, client, director, last_weights: RefCell::default(), port: Cell::new(20_000) }
 }
 
-/// Far apart from each other.
+/// Returns two bytes that are far apart for successive numbers.
 fn nth(n: u32) -> [u8; 2] {
     [(n.wrapping_mul(37) % 251) as u8, (n.wrapping_mul(101) % 241) as u8]
 }
@@ -96,7 +96,7 @@ fn source_6(n: u32) -> IpAddr {
     Ipv6Addr::new(0xfd09, 0, 0, 0, u16::from(low) << 8, 7, u16::from(high), n as u16).into()
 }
 
-/// A service as ipvsadm writes it, and the servers with their weights.
+/// Returns rules for a service and servers with their weights.
 fn rules(service: &str, options: &str, servers: &[(&str, u32)]) -> String {
     let server = |(server, weight): &(&str, u32)| format!("-a {service} -r {server} -m -w {weight}\n");
     format!("-A {service} {options}\n{}", servers.iter().map(server).collect::<String>())
@@ -108,14 +108,14 @@ impl Farm {
         self.director.ok("ipvsadm-rs apply rules");
     }
 
-    /// The share of clients that `ipvsadm-rs plan` says will get another server.
+    /// Returns the share of clients that get another server, as `ipvsadm-rs plan` reports it.
     fn announced(&self, rules: &str) -> f64 {
         std::fs::write("rules", rules).unwrap();
         let plan: Value = serde_json::from_str(&self.director.run("ipvsadm-rs plan --json rules").stdout).unwrap();
         plan["moved"].as_array().and_then(|moved| moved.first()).map_or(0.0, |moved| moved["share"].as_f64().unwrap())
     }
 
-    /// The table as the library computes it from what the kernel holds; whether it is of destinations.
+    /// Returns the hash table that the library computes from the kernel's state, and whether it hashes destinations.
     fn table(&self) -> (Table, bool) {
         let state = self.director.enter(|| Client::open().unwrap().state().unwrap());
         let service = &state.services[0];
@@ -133,7 +133,7 @@ impl Farm {
         (table, service.service.scheduler == Scheduler::DH)
     }
 
-    /// Asks everybody, and holds the answers against the library's.
+    /// Sends a request from each source, checks the server against the library's pick, and returns the servers.
     fn ask(&self, question: impl Fn(u32) -> (IpAddr, String)) -> Vec<String> {
         let (table, by_destination) = self.table();
         let port = self.port.replace(self.port.get() + 1);
@@ -149,8 +149,8 @@ impl Farm {
         (0..SOURCES).map(answer).collect()
     }
 
-    /// Holds the library's picks against the kernel's, before and after a change, and what was announced of it against
-    /// what came.
+    /// Checks the library's picks before and after a change, and the reported share of remapped clients. Returns the
+    /// servers before and after.
     fn proven(&self, question: impl Fn(u32) -> (IpAddr, String), before: &str, after: &str) -> [Vec<String>; 2] {
         self.apply(before);
         let answers = self.ask(&question);
@@ -158,13 +158,13 @@ impl Farm {
         self.apply(after);
         let now = self.ask(&question);
         let moved = answers.iter().zip(&now).filter(|(before, now)| before != now).count() as f64 / f64::from(SOURCES);
-        // The announced share is that of all addresses; of 200 there are by chance some more or some less.
-        assert!((announced - moved).abs() < 0.15, "announced {announced}, came {moved}");
+        // The reported share is that of all addresses; a sample of 200 differs a little.
+        assert!((announced - moved).abs() < 0.15, "reported {announced}, observed {moved}");
         [answers, now]
     }
 }
 
-/// Of a server by its address.
+/// Returns the name of the server with an address.
 fn name(address: IpAddr) -> String {
     let text = address.to_string();
     format!("rs{}", text.chars().last().unwrap())
@@ -185,7 +185,7 @@ fn web(n: u32) -> (IpAddr, String) {
 
 fn sh_by_address() {
     let [before, after] = farm().proven(web, &rules(WEB, "-s sh", &THREE), &rules(WEB, "-s sh", &FOUR));
-    // Half of the weight.
+    // The server has half of the total weight.
     assert!((80..120).contains(&count(&before, "rs2")), "{before:?}");
     assert_ne!(count(&after, "rs4"), 0);
 }
@@ -194,7 +194,7 @@ fn sh_by_address_and_port() {
     by_address_and_port("-s sh -b sh-port");
 }
 
-/// Asked again, it is from other ports: how many clients moved cannot be told.
+/// The second round uses other ports, so the share of remapped clients cannot be compared.
 fn by_address_and_port(options: &str) {
     let farm = farm();
     for rules in [rules(WEB, options, &THREE), rules(WEB, options, &FOUR)] {
@@ -205,7 +205,7 @@ fn by_address_and_port(options: &str) {
 
 fn sh_with_a_drained_server() {
     let [_, after] = farm().proven(web, &rules(WEB, "-s sh", &FOUR), &rules(WEB, "-s sh", &DRAINED));
-    // A share of one of six places is left without a server.
+    // One of six slots has no server.
     assert_ne!(count(&after, "refused"), 0);
 }
 
@@ -225,11 +225,11 @@ fn mh_by_address_and_port() {
 
 fn mh_with_a_drained_server() {
     let [_, after] = farm().proven(web, &rules(WEB, "-s mh", &FOUR), &rules(WEB, "-s mh", &DRAINED));
-    // It keeps its slots.
+    // The drained server keeps its slots.
     assert_ne!(count(&after, "refused"), 0);
 }
 
-/// It has no slots.
+/// A server that is added with weight 0 gets no slots.
 fn mh_with_a_new_server_of_weight_0() {
     let with_new: Vec<_> = THREE.into_iter().chain([("10.2.0.14:80", 0)]).collect();
     let [before, after] = farm().proven(web, &rules(WEB, "-s mh", &THREE), &rules(WEB, "-s mh", &with_new));

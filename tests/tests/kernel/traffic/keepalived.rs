@@ -1,11 +1,11 @@
-//! Beside keepalived, which moves addresses by VRRP and writes its services into the kernel by itself.
+//! Together with keepalived, which moves addresses by VRRP and writes its own services into the kernel.
 //!
 //! ```text
 //!   client ──── outside ──┬── first ───┬── inside ──┬── web1  10.2.0.11
 //!  10.1.0.10              └── second ──┘            └── web2  10.2.0.12
 //!
 //!            outside   inside
-//!   first   10.1.0.1  10.2.0.1     virtual, where keepalived puts them:
+//!   first   10.1.0.1  10.2.0.1     virtual, assigned by keepalived:
 //!  second   10.1.0.2  10.2.0.2     10.1.0.100 outside, 10.2.0.254 inside (the servers' way back)
 //! ```
 
@@ -55,7 +55,7 @@ fn pair() -> Pair {
     Pair { lab, client, first, second, web1 }
 }
 
-/// Starts it on a director, with two services.
+/// Starts keepalived on a director, with two services.
 fn keepalived(director: &Host, priority: u8) -> Running {
     let name = director.name();
     let configuration = format!(
@@ -80,7 +80,7 @@ fn keepalived(director: &Host, priority: u8) -> Running {
         virtual_server(7, "TCP_CHECK {\n"),
     );
     fs::write(format!("{name}.conf"), configuration).unwrap();
-    // In the foreground, its log on its standard error, files of its own.
+    // In the foreground, with its log on standard error and its files in the working directory.
     director.start(&format!(
         "keepalived -n -D -G -l -f {name}.conf -p {name}.pid -r {name}-vrrp.pid -c {name}-checkers.pid"
     ))
@@ -115,7 +115,7 @@ const ECHO: &str = "\
 -a -t 10.1.0.100:7 -r 10.2.0.12:7 -m -w 1
 ";
 
-/// Waits until a director saves these lines, in whatever order of services.
+/// Waits until a director has these rules, in any order of services.
 #[track_caller]
 fn wait_for_rules(director: &Host, wanted: &[&str], daemon: &Running) {
     wait::until(Duration::from_secs(15), || {
@@ -124,7 +124,7 @@ fn wait_for_rules(director: &Host, wanted: &[&str], daemon: &Running) {
         if all && saved.len() == wanted.iter().map(|lines| lines.len()).sum::<usize>() {
             return Ok(());
         }
-        Err(format!("{saved}\nkeepalived says:\n{}", daemon.output()))
+        Err(format!("{saved}\noutput of keepalived:\n{}", daemon.output()))
     });
 }
 
@@ -149,11 +149,10 @@ fn shares_the_table() {
     assert!(daemons.contains("master sync daemon (mcast=eth1, syncid=5,"), "{daemons}");
     assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
 
-    // A service of our own, at the same address.
+    // Adds a service of our own at the same address.
     let own = "-A -t 10.1.0.100:8080 -s wlc\n-a -t 10.1.0.100:8080 -r 10.2.0.12:80 -m -w 1\n";
     own.lines().for_each(|line| drop(first.ok(&format!("ipvsadm {line}"))));
     assert_eq!(client.client().pages(2, "10.1.0.100:8080").to_string(), "web2=2");
-    // (Here a plan and its application within a scope of our own have their place: keepalived's services stay out of it.)
     let reloads = daemon.output().matches("Reloading").count();
     kill_process(daemon.pid(), Signal::HUP).unwrap();
     wait::until(Duration::from_secs(15), || {
@@ -162,7 +161,7 @@ fn shares_the_table() {
     });
     wait_for_rules(first, &[WEB, ECHO, own], &daemon);
 
-    // It takes along what is its own.
+    // keepalived deletes its own services when it stops.
     daemon.stop(Duration::from_secs(10));
     assert_eq!(first.ok("ipvsadm -Sn"), own);
 }

@@ -1,12 +1,12 @@
-//! Real packets: clients, directors and servers in namespaces, set up with our own `ipvsadm` as an operator would type
-//! it. `cargo test --test kernel traffic`; with `-- --include-ignored` also those that need a package of Debian's.
+//! Tests with real packets: clients, directors and servers in namespaces, set up with our `ipvsadm` as by an operator.
+//! `cargo kernel traffic` runs them; `--include-ignored` adds those that need a Debian package.
 //!
 //! | | |
 //! |---|---|
-//! | the three ways to forward, IPv4 and IPv6 | `nat`, `dr`, `tun` |
+//! | the three forwarding methods, IPv4 and IPv6 | `nat`, `dr`, `tun` |
 //! | servers that need no route back | `fullnat` |
-//! | who is chosen, and kept | `schedulers`, `persistence`, `fwmark` |
-//! | servers that leave | `draining` |
+//! | which server is chosen | `schedulers`, `hashes`, `persistence`, `fwmark` |
+//! | servers that are drained or deleted | `draining` |
 //! | SCTP, FTP, SIP | `protocols` |
 //! | two directors | `sync`, `keepalived`, `pacemaker` |
 
@@ -26,10 +26,10 @@ mod tun;
 
 use ipvs_tests::harness::Test;
 
-/// The tests of all of them.
+/// Returns the tests of all modules.
 pub(crate) fn tests() -> Vec<Test> {
     [
-        // It waits for most of a minute, while others can run beside it.
+        // First, because it waits for most of a minute while others can run.
         pacemaker::tests(),
         nat::tests(),
         dr::tests(),

@@ -1,5 +1,5 @@
-//! LVS-NAT, the first of the three ways: requests and answers both pass the director. The drawing is [`Nat::DRAWING`];
-//! for IPv6 it has fd01:: in place of 10.1., and fd02:: in place of 10.2.
+//! Masquerading: requests and replies both pass the director. The network is [`Nat::DRAWING`]. For IPv6 it has fd01::
+//! instead of 10.1. and fd02:: instead of 10.2.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn tutorial() {
          -a -t 10.1.0.100:80 -r 10.2.0.11:80 -m -w 1\n\
          -a -t 10.1.0.100:80 -r 10.2.0.12:80 -m -w 1\n"
     );
-    // The counters are copied from the kernel's own every two seconds.
+    // The kernel updates the counters that it reports every two seconds.
     wait::until(Duration::from_secs(10), || {
         let stats = director.ok("ipvsadm -Ln --stats");
         if stats.contains("10.1.0.100:80                       6 ") { Ok(()) } else { Err(stats) }
@@ -87,7 +87,7 @@ fn open_connections_are_counted() {
 
     let held = client.client().hold(6, "10.1.0.100:7");
     assert_eq!(held.to_string(), "web1=3 web2=3");
-    assert!(held.peers.iter().all(|peer| peer.starts_with("10.1.0.10:")), "masquerading hides nobody: {held:?}");
+    assert!(held.peers.iter().all(|peer| peer.starts_with("10.1.0.10:")), "servers see the client's address: {held:?}");
     let list = director.ok("ipvsadm -Ln");
     assert!(list.contains("  -> 10.2.0.11:9000               Masq    1      3          0 "), "{list}");
     let list = director.ok("ipvsadm -Lnc");
@@ -125,7 +125,7 @@ fn udp_is_balanced() {
     );
 }
 
-/// Every packet and byte is known beforehand, and the kernel takes two seconds to tell.
+/// The number of packets and bytes is known in advance. The kernel reports them within two seconds.
 fn counters_are_exact_and_can_be_reset() {
     let Nat { client, director, web1, web2, .. } = &Nat::new().unwrap();
     under_test::install();
@@ -138,7 +138,7 @@ fn counters_are_exact_and_can_be_reset() {
         client.client().from(&format!("10.1.0.10:{port}")).datagrams_of_one_socket(2, "10.1.0.100:53");
     }
     client.client().from("10.1.0.10:20001").datagrams(1, "10.1.0.100:54");
-    // With their IP and UDP headers: `who?`, and `web1 10.1.0.10:20001` with its newline.
+    // `who?`, and `web1 10.1.0.10:20001` with a newline, each with IP and UDP headers.
     let (asked, answered) = (28 + 4, 28 + 21);
     wait_for_counters(director, "10.1.0.100:53", [4, 8, 8, 8 * asked, 8 * answered]);
     wait_for_counters(director, "10.2.0.11:53", [4, 8, 8, 8 * asked, 8 * answered]);
@@ -152,12 +152,12 @@ fn counters_are_exact_and_can_be_reset() {
     wait_for_counters(director, "10.1.0.100:54", [1, 1, 1, asked, answered]);
     director.ok("ipvsadm -Z");
     wait_for_counters(director, "10.1.0.100:54", [0; 5]);
-    // What is counted again is counted from nothing.
+    // After a reset counting starts from 0.
     client.client().from("10.1.0.10:20001").datagrams(1, "10.1.0.100:54");
     wait_for_counters(director, "10.2.0.12:54", [0, 1, 1, asked, answered]);
 }
 
-/// Connections, packets in and out, bytes in and out.
+/// Waits for these counters: connections, packets in and out, bytes in and out.
 #[track_caller]
 fn wait_for_counters(director: &Host, what: &str, wanted: [u64; 5]) {
     let wanted = wanted.map(|number| number.to_string());

@@ -1,4 +1,4 @@
-//! Persistence: what is one client, what is one service to it, and for how long.
+//! Persistence: by address or network, for one or all ports, and its timeout.
 //!
 //! ```text
 //!          client ──── outside ──── director ──── inside ──┬── rs1  10.2.0.11  fd02::11
@@ -68,7 +68,7 @@ impl Nets {
         }
     }
 
-    /// Who answers a source, three times in a row.
+    /// Returns the server of a source; three requests must give the same.
     fn server_of(&self, source: &str, address: &str) -> String {
         let mut who = self.client.client().from(source).hold(3, address).who;
         assert!(who.iter().all(|name| *name == who[0]), "{source}: {who:?}");
@@ -83,7 +83,7 @@ fn address_is_one_client() {
     assert_ne!(servers[0], servers[1]);
     assert_eq!(NET_1.map(|source| nets.server_of(source, "10.1.0.100:80")), servers);
     assert!(nets.director.ok("ipvsadm -Ln").contains("TCP  10.1.0.100:80 rr persistent 360\n"));
-    // A client is a connection of its own kind: from port 0.
+    // The template of a client is listed as a connection from port 0.
     let connections = nets.director.ok("ipvsadm -Lnc");
     assert!(NET_1.iter().all(|source| connections.contains(&format!(" {source}:0 "))), "{connections}");
     // Weight, persistent, active and inactive connections.
@@ -112,7 +112,7 @@ fn one_server_for_each(nets: &Nets, address: &str, net_1: [&str; 2], net_2: [&st
     assert_ne!(of_net_1[0], of_net_2[0]);
 }
 
-/// A service of port 0.
+/// The service has port 0.
 fn port_0_joins_all_ports() {
     let nets = nets();
     nets.service("-t 10.1.0.100:0 -s rr -p 60", ["10.2.0.11", "10.2.0.12"]);
@@ -132,5 +132,5 @@ fn ends_after_its_timeout() {
         let connections = nets.director.ok("ipvsadm -Lnc");
         if connections.contains(NET_1[0]) { Err(connections) } else { Ok(()) }
     });
-    assert_ne!(ask(), first, "its turn is over");
+    assert_ne!(ask(), first, "the client still has its first server");
 }

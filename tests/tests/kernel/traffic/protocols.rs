@@ -1,4 +1,4 @@
-//! Services that are not plain TCP or UDP: SCTP, FTP with its helper, SIP with its persistence engine.
+//! SCTP, FTP with its helper module, and SIP with its persistence engine.
 
 use ipvs_tests::guest::modules;
 use ipvs_tests::lab::topology::{Lan, Nat};
@@ -46,8 +46,8 @@ fn associations(service: &str, servers: [&str; 2]) {
     modules::load("sctp").unwrap();
     let Nat { client, director, web1, web2, .. } = &nat();
     director.ok(&format!("ipvsadm -A --sctp-service {service} -s rr"));
-    for (web, server) in [web1, web2].into_iter().zip(servers) {
-        // With one address only, or it would name all it has to its peer, who would then try those.
+    for (web, server) in webs.iter().zip(servers) {
+        // Bound to one address: otherwise the server would announce all its addresses to its peer, which would try them.
         web.serve(Sctp, server).unwrap();
         director.ok(&format!("ipvsadm -a --sctp-service {service} -r {server} -m"));
     }
@@ -74,7 +74,7 @@ fn sctp_by_direct_routing() {
     assert_eq!(held.again().to_string(), "web1=2 web2=2");
 }
 
-/// Four files; the words on the second connection as the client heard them.
+/// Fetches four files. Returns the server's replies about the data connections as the client received them.
 fn fetch(service: &str, servers: [&str; 2], mode: Mode) -> Vec<String> {
     modules::load("ip_vs_ftp").unwrap();
     let Nat { client, director, web1, web2, .. } = &nat();
@@ -110,7 +110,7 @@ fn ftp_extended_active() {
     fetch("[fd01::100]:21", FTP_6, Mode::ExtendedActive);
 }
 
-/// On a port that the helper does not look at the server's words arrive as they were said.
+/// On a port that the helper does not watch, the server's reply arrives unchanged, with the server's own address.
 fn ftp_fails_without_the_helper() {
     let Nat { client, director, webs, .. } = &nat();
     ftp::serve(webs[0].netns()).unwrap();
@@ -126,7 +126,7 @@ fn call(id: &str) -> String {
     )
 }
 
-/// A call stays with its server, whatever port of its network its messages come from.
+/// A call stays with its server, whatever address and port of the client's network its messages come from.
 fn sip_by_call_id() {
     let Nat { client, director, web1, web2, .. } = &nat();
     director.ok("ipvsadm -A -u 10.1.0.100:5060 -s rr -p 60 -M 255.255.255.0 --pe sip");
@@ -152,7 +152,7 @@ fn sip_by_call_id() {
     );
 }
 
-/// A proxy sends all its calls from one socket: with one-packet scheduling each message finds the server of its call.
+/// A proxy sends all its calls from one socket. With one-packet scheduling each message reaches the server of its call.
 fn sip_with_one_packet_scheduling() {
     let Lan { client, director, webs, .. } = &lan();
     director.ok("ipvsadm -A -u 10.1.0.100:5060 -s rr -p 60 -o --pe sip");

@@ -1,4 +1,4 @@
-//! Every scheduler, its flags, and whom it chooses.
+//! Every scheduler and its flags: which server it picks.
 //!
 //! ```text
 //!     client ──── outside ──── director ──── inside ──┬── rs1  10.2.0.11
@@ -62,8 +62,8 @@ fn farm() -> Farm {
     let inside = [(&director, "10.2.0.1/24"), (&rs1, "10.2.0.11/24"), (&rs2, "10.2.0.12/24"), (&rs3, "10.2.0.13/24")];
     lab.segment("inside", inside).unwrap();
     director.sysctl("net/ipv4/ip_forward", "1").unwrap();
-    // A client is told once a second only that it is refused, by ICMP. (Where the answer comes back while connect() is
-    // still at it, which is so on 7.2, the client does not hear it before it tries again after a second.)
+    // Without a server the kernel sends ICMP errors, by default at most one per second and client. (On 7.2 the error
+    // arrives while connect() is still running, so that the client notices it only at its retry after a second.)
     director.sysctl("net/ipv4/icmp_ratelimit", "0").unwrap();
     for rs in [&rs1, &rs2, &rs3] {
         rs.gateway("10.2.0.1").unwrap();
@@ -79,7 +79,7 @@ fn many(addresses: &[&str]) -> String {
 }
 
 impl Farm {
-    /// The service, and its servers with these weights: rs1, rs2, ….
+    /// Adds a service and the servers rs1, rs2, … with these weights.
     fn service<const N: usize>(&self, service: &str, options: &str, weights: [u32; N]) {
         self.director.ok(&format!("ipvsadm -A {service} {options}"));
         for (number, weight) in (1..).zip(weights) {
@@ -91,7 +91,7 @@ impl Farm {
         self.director.ok(&format!("ipvsadm {command} {service} -r 10.2.0.1{number} -m -w {weight}"));
     }
 
-    /// Sets a weight in [`WEB`].
+    /// Sets the weight of a server of [`WEB`].
     fn weight(&self, number: u32, weight: u32) {
         self.server("-e", WEB, number, weight);
     }
@@ -104,13 +104,13 @@ impl Farm {
         self.client.client().hold(count, "10.1.0.100:80")
     }
 
-    /// One connection after the other, each ended before the next.
+    /// Opens connections one after the other, each closed before the next. Returns the count for each server.
     fn visits(&self, count: usize) -> String {
         let one = |_| self.hold(1).who.remove(0);
         Answers { who: (0..count).map(one).collect(), ..Answers::default() }.to_string()
     }
 
-    /// Who answers each source, twice the same.
+    /// Returns the server for each source, and checks that it is the same a second time.
     fn by_source(&self) -> [String; 8] {
         let ask = || SOURCES.map(|source| self.client.client().from(source).hold(1, "10.1.0.100:80").who.remove(0));
         let answers = ask();
@@ -118,13 +118,13 @@ impl Farm {
         answers
     }
 
-    /// Who answers 24 ports of one source.
+    /// Returns the server for each of 24 ports of one source.
     fn by_port(&self) -> Vec<String> {
         let ask = |port| self.client.client().from(&format!("10.1.0.10:{port}")).hold(1, "10.1.0.100:80").who.remove(0);
         (40_001..=40_024).map(ask).collect()
     }
 
-    /// What comes for any of the virtual addresses gets mark 1.
+    /// Marks all packets to the virtual addresses with 1.
     fn mark_all(&self) {
         self.director.ok("tc qdisc add dev eth0 clsact");
         self.director
@@ -134,7 +134,7 @@ impl Farm {
     }
 }
 
-/// How many different servers there are.
+/// Returns the number of different servers.
 fn different<T: Display>(who: &[T]) -> usize {
     who.iter().map(T::to_string).collect::<std::collections::BTreeSet<_>>().len()
 }
@@ -163,7 +163,7 @@ fn lc_picks_the_fewest_connections() {
     farm.service(WEB, "-s lc", [1]);
     let held = farm.hold(4);
     assert_eq!(held.to_string(), "rs1=4");
-    // The weight is nothing to it.
+    // lc ignores the weight.
     farm.server("-a", WEB, 2, 1);
     farm.server("-a", WEB, 3, 9);
     assert_eq!(farm.hold(8).to_string(), "rs2=4 rs3=4");
@@ -171,7 +171,7 @@ fn lc_picks_the_fewest_connections() {
 
 fn wlc_picks_the_fewest_connections_per_weight() {
     let farm = farm();
-    // It is what you get when you name no scheduler.
+    // wlc is the default scheduler.
     farm.service(WEB, "", [1, 2, 3]);
     assert!(farm.director.ok("ipvsadm -Ln").contains("TCP  10.1.0.100:80 wlc\n"));
     assert_eq!(farm.hold(12).to_string(), "rs1=2 rs2=4 rs3=6");
@@ -187,7 +187,7 @@ fn wlc_avoids_a_loaded_server() {
     assert_eq!(farm.hold(8).to_string(), "rs2=4 rs3=4");
 }
 
-/// (Connections + 1) / weight: the slow one is left idle as long as the fast one would be quicker.
+/// The delay is (connections + 1) / weight. A slow server stays idle as long as a fast one has a shorter delay.
 fn sed_picks_the_shortest_expected_delay() {
     let farm = farm();
     farm.service(WEB, "-s sed", [1, 2, 4]);
@@ -206,8 +206,8 @@ fn nq_picks_an_idle_server_first() {
     assert_eq!(more.to_string(), "rs1=1 rs2=5");
 }
 
-/// Whom sh chooses: servers stand newest first, each as often as it weighs, round and round in 256 slots.
-/// ip_vs_sh_assign, ip_vs_sh_hashkey
+/// Returns the server that sh picks for a source. The 256 slots contain the servers in turn, newest first, each as often
+/// as its weight (`ip_vs_sh_reassign` and `ip_vs_sh_hashkey` in `ip_vs_sh.c`).
 fn owner(address: &str, newest_first: [&str; 3]) -> String {
     let address = u32::from(address.parse::<Ipv4Addr>().unwrap());
     let slot = address.wrapping_mul(0x61C8_8647) >> 24;
@@ -220,7 +220,7 @@ fn sh_picks_by_source_hash() {
     let wanted = SOURCES.map(|source| owner(source, ["rs3", "rs2", "rs1"]));
     assert!(different(&wanted) >= 2, "{wanted:?}");
     assert_eq!(farm.by_source(), wanted);
-    // Taken out and put back, a server is the newest, and others' sources move too.
+    // A server that is deleted and added again is the newest, so sources of other servers move, too.
     farm.remove(1).ok();
     farm.server("-a", WEB, 1, 1);
     assert_eq!(farm.by_source(), SOURCES.map(|source| owner(source, ["rs1", "rs3", "rs2"])));
@@ -231,7 +231,7 @@ fn sh_port_spreads_one_source() {
     farm.service(WEB, "-s sh", [1, 1, 1]);
     assert_eq!(different(&farm.by_port()), 1);
     farm.director.ok(&format!("ipvsadm -E {WEB} -s sh -b sh-port"));
-    // From other ports: connections that were there stay with their server for a while.
+    // Use other ports: existing connections stay with their server for a while.
     let ask = |port| farm.client.client().from(&format!("10.1.0.10:{port}")).hold(1, "10.1.0.100:80").who.remove(0);
     let answers: Vec<String> = (41_001..=41_024).map(ask).collect();
     assert_eq!(different(&answers), 3, "{answers:?}");
@@ -268,7 +268,7 @@ fn mh_keeps_sources_when_a_server_is_deleted() {
     farm.remove(gone.trim_start_matches("rs").parse().unwrap()).ok();
     let after = farm.by_source();
     assert!(!after.contains(&gone), "{after:?}");
-    // Of those who had another server a quarter may have to move, in theory: Maglev hashing disturbs little, not nothing.
+    // Maglev hashing may also move some sources of the other servers: in theory up to a quarter of them.
     let moved = after.iter().zip(&before).filter(|(now, was)| **was != gone && now != was).count();
     assert!(moved <= 2, "{before:?} {after:?}");
 }
@@ -323,7 +323,7 @@ fn fo_picks_the_heaviest_available() {
     assert_eq!(farm.visits(4), "rs2=4");
 }
 
-/// Each takes one more than it weighs.
+/// Each server gets one connection more than its weight.
 fn ovf_fills_the_heaviest_first() {
     let farm = farm();
     farm.service(WEB, "-s ovf", [1, 2, 3]);
@@ -331,7 +331,7 @@ fn ovf_fills_the_heaviest_first() {
     assert_eq!(held.who, ["rs3", "rs3", "rs3", "rs3", "rs2", "rs2", "rs2", "rs1", "rs1", "refused"]);
 }
 
-/// By datagrams: how long their connections live can be said beforehand.
+/// Uses UDP, since the lifetime of its connections can be set.
 fn thresholds_close_and_reopen_a_server() {
     let farm = farm();
     let dns = "-u 10.1.0.100:53";
@@ -355,15 +355,15 @@ fn thresholds_close_and_reopen_a_server() {
     // Upper, lower, active, inactive.
     assert_eq!(words, ["->", "10.2.0.11:53", "2", "1", "0", "2"]);
 
-    // Higher limits open it at once. (Both: from 7 on, a server between the two stays as it is.)
+    // Higher thresholds reopen it at once. (Both are raised: since 7.0 a server between them keeps its state.)
     set_limits(4, 3);
     at_rs1.extend(of_rs1(20_010..20_018));
     assert_eq!(at_rs1.len(), 4);
 
-    // So does what ends, when fewer than the lower limit are left.
+    // Connections that end reopen it when fewer than the lower threshold are left.
     farm.director.ok("ipvsadm --set 0 0 1");
     for (end, left, opened) in [(at_rs1[0], 3, false), (at_rs1[1], 2, true)] {
-        assert_eq!(ask(&end), "rs1", "its timer starts anew, with a second to go");
+        assert_eq!(ask(&end), "rs1", "restarts the timer of this connection, with a second left");
         wait::until(Duration::from_secs(10), || if known() == left { Ok(()) } else { Err(known().to_string()) });
         assert_eq!(!of_rs1(20_020..20_022).is_empty(), opened, "with {left} connections");
     }

@@ -1,4 +1,4 @@
-//! Two directors, one of which tells the other of its connections, and what that is good for.
+//! Connection synchronisation between two directors, and takeovers.
 //!
 //! ```text
 //!   client ──── outside ──┬── first ───┬── inside ──┬── web1  10.2.0.11  fd02::11
@@ -7,7 +7,7 @@
 //!                            └sync┘
 //!
 //!            outside   inside     sync
-//!   first   10.1.0.1  10.2.0.1  10.9.0.1      virtual, on the director in charge:
+//!   first   10.1.0.1  10.2.0.1  10.9.0.1      virtual, on the active director:
 //!           fd01::1   fd02::1   fd09::1       10.1.0.100 outside, 10.2.0.254 inside (the servers' way back),
 //!  second   10.1.0.2  10.2.0.2  10.9.0.2      fd01::100 outside, fd02::254 inside
 //!           fd01::2   fd02::2   fd09::2
@@ -80,7 +80,7 @@ fn pair() -> Pair {
 }
 
 impl Pair {
-    /// The same on both directors.
+    /// Runs commands on both directors.
     fn on_both(&self, lines: &[&str]) {
         for director in [&self.first, &self.second] {
             lines.iter().for_each(|line| drop(director.ok(line)));
@@ -103,13 +103,13 @@ impl Pair {
         ]);
     }
 
-    /// The first speaks, the second listens.
+    /// Starts the master daemon on the first director and the backup daemon on the second.
     fn sync(&self, master: &str, backup: &str) {
         self.first.ok(&format!("ipvsadm --start-daemon master --mcast-interface eth2 {master}"));
         self.second.ok(&format!("ipvsadm --start-daemon backup --mcast-interface eth2 {backup}"));
     }
 
-    /// Opens connections, and says something on each: one is told of from its third packet on.
+    /// Opens connections and sends data on each: the kernel synchronises a connection from its third packet on.
     fn hold(&self, count: usize, service: &str) -> Answers {
         let held = self.client.client().hold(count, service);
         assert_eq!(held.to_string(), format!("web1={0} web2={0}", count / 2));
@@ -117,7 +117,7 @@ impl Pair {
         held
     }
 
-    /// The first falls silent, the second takes the addresses over and says so.
+    /// Unplugs the first director, and moves the addresses to the second, which announces them.
     fn take_over(&self) {
         self.lab.unplug(&self.first, "eth0").unwrap();
         self.lab.unplug(&self.first, "eth1").unwrap();
@@ -128,7 +128,7 @@ impl Pair {
     }
 }
 
-/// Source, virtual address and server of the connections in a state.
+/// Returns source, virtual address and server of the connections in a state.
 fn connections(director: &Host, state: &str) -> Vec<String> {
     let list = director.ok("ipvsadm -Lnc");
     let lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -138,7 +138,7 @@ fn connections(director: &Host, state: &str) -> Vec<String> {
     wanted
 }
 
-/// Waits until a director knows of the other's connections, all and the same.
+/// Waits until the backup has exactly the connections of the master.
 fn wait_for_synced_connections(backup: &Host, master: &Host) {
     wait::until(Duration::from_secs(15), || {
         let (wanted, found) = (connections(master, "ESTABLISHED"), connections(backup, "ESTABLISHED"));
@@ -153,7 +153,7 @@ fn connections_appear_on_the_backup() {
     pair.sync("--syncid 5", "--syncid 5");
     let _held = pair.hold(10, "10.1.0.100:80");
     wait_for_synced_connections(&pair.second, &pair.first);
-    // They weigh there, too, if not as active ones.
+    // They count on the backup, too, but as inactive.
     let list = pair.second.ok("ipvsadm -Ln");
     assert!(list.contains("  -> 10.2.0.11:80                 Masq    1      5          0 "), "{list}");
     let daemons = pair.first.ok("ipvsadm -Ln --daemon");
@@ -184,7 +184,7 @@ fn takeover_keeps_connections() {
 
 fn takeover_keeps_connections_by_direct_routing() {
     let pair = pair();
-    // The servers' other leg: answers go out to the client here, and requests come in.
+    // A second interface of the servers, for requests and for replies to the client.
     for (web, address) in pair.webs.iter().zip(["10.1.0.11/24", "10.1.0.12/24"]) {
         pair.lab.plug(web, "outside", address).unwrap();
         under_test::real_server(web, "--mode dr --vip 10.1.0.100");
@@ -217,12 +217,12 @@ fn backup_ignores_other_sync_ids() {
     pair.sync("--syncid 1", "--syncid 2");
     let _held = pair.hold(10, "10.1.0.100:80");
     let group: IpAddr = "224.0.0.81".parse().unwrap();
-    // 8 bytes of UDP and 8 of the message's own header are before the connections.
+    // The connections come after 8 bytes of UDP header and 8 bytes of message header.
     let tells = |packet: &Packet| {
         packet.destination() == group && packet.protocol() == libc::IPPROTO_UDP && packet.payload().len() > 16
     };
     wait::until(Duration::from_secs(15), || {
-        if heard.packets().iter().any(tells) { Ok(()) } else { Err("no message came".to_owned()) }
+        if heard.packets().iter().any(tells) { Ok(()) } else { Err("no sync message received".to_owned()) }
     });
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(connections(&pair.second, "ESTABLISHED"), [""; 0]);
@@ -232,7 +232,7 @@ fn uses_group_port_ttl_and_length() {
     let options = "--syncid 9 --mcast-group 224.0.0.99 --mcast-port 8900 --mcast-ttl 3 --sync-maxlen 1100";
     let said = "syncid=9, maxlen=1100, group=224.0.0.99, port=8900, ttl=3";
     let lengths = by_options(options, said, "224.0.0.99", 8900, 3);
-    // 36 bytes for each of 40 connections are more than one message holds.
+    // 40 connections of 36 bytes do not fit into one message.
     assert!(lengths.iter().all(|length| *length <= 1100) && lengths.iter().sum::<usize>() > 1440, "{lengths:?}");
 }
 
@@ -241,7 +241,7 @@ fn uses_ipv6_group() {
     by_options(options, "group=ff02::99, port=8901, ttl=2", "ff02::99", 8901, 2);
 }
 
-/// The lengths of the messages.
+/// Starts the daemons with these options, checks the messages, and returns their lengths.
 fn by_options(options: &str, said: &str, group: &str, port: u16, ttl: u8) -> Vec<usize> {
     let pair = pair();
     pair.masquerade();
@@ -263,7 +263,7 @@ fn by_options(options: &str, said: &str, group: &str, port: u16, ttl: u8) -> Vec
     messages.iter().map(|message| message.payload().len() - 8).collect()
 }
 
-/// Whoever is in charge speaks, without a change of daemons.
+/// With both daemons on both directors, the active one sends, and a takeover needs no change of daemons.
 fn master_and_backup_on_both_directors() {
     let pair = pair();
     pair.masquerade();
@@ -278,11 +278,11 @@ fn master_and_backup_on_both_directors() {
     wait_for_synced_connections(&pair.second, &pair.first);
     pair.take_over();
     assert_eq!(held.again().to_string(), "web1=5 web2=5");
-    // New ones are told of in the other direction.
+    // New connections are synchronised in the other direction.
     let more = pair.client.client().hold(2, "10.1.0.100:80");
     assert_eq!(more.again().to_string(), "web1=1 web2=1");
     wait::until(Duration::from_secs(15), || match connections(&pair.first, "ESTABLISHED").len() {
         12 => Ok(()),
-        count => Err(format!("{count} connections are known to the first")),
+        count => Err(format!("the first director has {count} connections")),
     });
 }

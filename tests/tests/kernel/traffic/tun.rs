@@ -1,4 +1,4 @@
-//! Tunnelling: the servers are elsewhere, behind a router; they unpack, and answer the client themselves.
+//! Tunnelling: the servers are behind a router. They decapsulate the packets and reply directly to the client.
 //!
 //! ```text
 //!   client     director
@@ -80,10 +80,10 @@ const V6: &str = "fd01::100";
 const SERVERS_4: [&str; 2] = ["10.3.0.11", "10.3.0.12"];
 const SERVERS_6: [&str; 2] = ["fd03::11", "fd03::12"];
 
-/// Short answers, an upload in packets too big for the tunnel, and what of all this arrived at web1. `mode` is how servers
-/// are set up, `options` how they are added.
+/// Opens connections and uploads data in packets that are too large for the tunnel. Returns the packets that arrived at
+/// web1. `mode` is the mode for `rs-setup`, `options` are those of the tunnel for `ipvsadm -a`.
 fn through(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Packet> {
-    // Whatever tests before have loaded: these servers load what the set-up says, and nothing else.
+    // Unload the modules of earlier tests: the commands of `rs-setup` must load all that they need.
     let _away = modules::unload_those(&["fou", "ip6_gre", "ip_gre", "ip6_tunnel", "ipip", "sit"]).unwrap();
     let Routed { client, director, web1, web2, .. } = &routed();
     let web = if vip.contains(':') { format!("[{vip}]:80") } else { format!("{vip}:80") };
@@ -101,13 +101,17 @@ fn through(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Pack
 
     let vip: IpAddr = vip.parse().unwrap();
     let answer = |packet: &Packet| packet.source() == vip && packet.protocol() == libc::IPPROTO_TCP;
-    assert!(!at_director.packets().iter().any(answer), "an answer passes the director");
+    assert!(!at_director.packets().iter().any(answer), "a reply passed the director");
     let complaint = |packet: &&Packet| match packet.protocol() {
         libc::IPPROTO_ICMP => packet.payload().starts_with(&[3, 4]),
         libc::IPPROTO_ICMPV6 => packet.payload().starts_with(&[2, 0]),
         _ => false,
     };
-    assert_ne!(at_client.packets().iter().filter(complaint).count(), 0, "the client was told that there is less room");
+    assert_ne!(
+        at_client.packets().iter().filter(complaint).count(),
+        0,
+        "the client got no message about the smaller MTU"
+    );
     let own: IpAddr = servers[0].parse().unwrap();
     let packets: Vec<Packet> = at_web1.packets().into_iter().filter(|packet| packet.destination() == own).collect();
     assert!(packets.len() > 20, "{packets:?}");
@@ -118,12 +122,12 @@ fn is(protocol: i32) -> impl Fn(&Packet) -> bool {
     move |packet| packet.protocol() == protocol
 }
 
-/// GRE whose flags say that there is a checksum, or none. RFC 2784
+/// Returns a filter for GRE packets by their checksum flag (RFC 2784).
 fn is_gre(checksum: bool) -> impl Fn(&Packet) -> bool {
     move |packet| packet.protocol() == libc::IPPROTO_GRE && (packet.payload()[0] & 0x80 != 0) == checksum
 }
 
-/// UDP to port 6080, with a checksum or none.
+/// Returns a filter for UDP packets to port 6080, with or without a checksum.
 fn is_gue(checksum: bool) -> impl Fn(&Packet) -> bool {
     move |packet| {
         let udp = packet.payload();
@@ -133,10 +137,12 @@ fn is_gue(checksum: bool) -> impl Fn(&Packet) -> bool {
     }
 }
 
-/// GUE with a checksum, and mostly with two words of options: the private flag, and of these the one that says that the
-/// checksum inside is left to be made by the receiver, out of the outer one. include/net/gue.h
+/// Checks that all packets are GUE with a checksum, and that most have two words of options: the private flag, and the
+/// flag for remote checksum offload. With it, the receiver computes the inner checksum from the outer one
+/// (`include/net/gue.h`).
 ///
-/// Mostly: of some packets of its own a kernel makes the inner checksum at once (acknowledgements in TIME_WAIT).
+/// Not all have it: for some of its own packets (acknowledgements in TIME_WAIT) the kernel computes the inner checksum
+/// at once.
 fn assert_gue_with_mostly_remote_checksums(packets: &[Packet]) {
     all(packets, is_gue(true));
     let remote = |packet: &&Packet| packet.payload()[8] == 2 && packet.payload()[10..16] == [0, 1, 0x80, 0, 0, 0];
