@@ -55,55 +55,59 @@ fn lettered(letter: u8) -> Option<(&'static str, Value)> {
     option.or_else(|| COMMANDS.iter().find(|row| row.shorts.contains(letter)).map(|row| (row.long, row.value)))
 }
 
-/// The tokens of a line, and from where on it cannot be read.
+/// Returns the tokens of a line, and the words from the first one that cannot be read.
+///
+/// This reads popt's grammar a second time, on purpose: the tests must not rely on the reader in `ipvs::rules`, which
+/// they test. Only the tables of commands and options are shared.
 fn tokens(words: &Words) -> (Vec<Token>, &[Vec<u8>]) {
     let (mut tokens, mut at, mut only_loose) = (Vec::new(), 0, false);
     while let Some(word) = words.get(at) {
         let here = at;
         at += 1;
-        match word.as_slice() {
-            _ if only_loose => tokens.push(Token::Loose(word.clone())),
-            b"--" => only_loose = true,
-            [b'-', b'-', long @ ..] => {
-                let (name, attached) = match long.iter().position(|byte| *byte == b'=') {
-                    Some(sign) => (&long[..sign], Some(long[sign + 1..].to_vec())),
-                    None => (long, None),
-                };
-                let row = std::str::from_utf8(name).ok().and_then(row);
-                let Some(token) = row.and_then(|row| named(row, attached, words, &mut at)) else {
-                    return (tokens, &words[here..]);
-                };
-                tokens.push(token);
+        let read = match word.as_slice() {
+            _ if only_loose => Some(vec![Token::Loose(word.clone())]),
+            b"--" => {
+                only_loose = true;
+                Some(Vec::new())
             }
-            [b'-', letters @ ..] if !letters.is_empty() => {
-                let mut letters = letters;
-                let before = tokens.len();
-                while let [letter, rest @ ..] = letters {
-                    letters = rest;
-                    let Some((long, value)) = lettered(*letter) else {
-                        tokens.truncate(before);
-                        return (tokens, &words[here..]);
-                    };
-                    let mut attached = None;
-                    if value != Value::None || rest.first() == Some(&b'=') {
-                        let rest =
-                            rest.strip_prefix(b"=").map(<[u8]>::to_vec).or((!rest.is_empty()).then(|| rest.to_vec()));
-                        attached = rest;
-                        letters = b"";
-                    }
-                    let Some(token) = named((long, value), attached, words, &mut at) else {
-                        tokens.truncate(before);
-                        return (tokens, &words[here..]);
-                    };
-                    tokens.push(token);
-                }
-            }
-            _ => tokens.push(Token::Loose(word.clone())),
+            [b'-', b'-', long @ ..] => long_option(long, words, &mut at).map(|token| vec![token]),
+            [b'-', letters @ ..] if !letters.is_empty() => bundle(letters, words, &mut at),
+            _ => Some(vec![Token::Loose(word.clone())]),
+        };
+        match read {
+            Some(read) => tokens.extend(read),
+            None => return (tokens, &words[here..]),
         }
     }
     (tokens, &[])
 }
 
+/// Reads the rest of a word after `--`, and the next word if it is the value.
+fn long_option(long: &[u8], words: &Words, at: &mut usize) -> Option<Token> {
+    let (name, attached) = match long.iter().position(|byte| *byte == b'=') {
+        Some(sign) => (&long[..sign], Some(long[sign + 1..].to_vec())),
+        None => (long, None),
+    };
+    named(row(std::str::from_utf8(name).ok()?)?, attached, words, at)
+}
+
+/// Reads the rest of a word after `-`: letters, the last of which may have a value attached or in the next word.
+fn bundle(mut letters: &[u8], words: &Words, at: &mut usize) -> Option<Vec<Token>> {
+    let mut tokens = Vec::new();
+    while let [letter, rest @ ..] = letters {
+        letters = rest;
+        let (long, value) = lettered(*letter)?;
+        let mut attached = None;
+        if value != Value::None || rest.first() == Some(&b'=') {
+            attached = rest.strip_prefix(b"=").map(<[u8]>::to_vec).or((!rest.is_empty()).then(|| rest.to_vec()));
+            letters = b"";
+        }
+        tokens.push(named((long, value), attached, words, at)?);
+    }
+    Some(tokens)
+}
+
+/// Makes a token of an option, with its attached value or the next word.
 fn named(row: (&'static str, Value), attached: Option<Vec<u8>>, words: &Words, at: &mut usize) -> Option<Token> {
     let (long, value) = row;
     let value = match (value, attached) {
@@ -280,13 +284,25 @@ fn too_early_in_a_bad_word(tokens: &[Token], rest: &[Vec<u8>]) -> bool {
     !marked && letters.iter().take_while(|letter| lettered(**letter).is_some()).any(|letter| *letter == b'6')
 }
 
-/// Options that come too early for the reference are put where it understands them.
+/// Moves options that come too early for the reference to a place where it understands them.
+///
+/// `whole` means that the whole line could be read.
 fn order(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
-    let position = |tokens: &[Token], names: &[&str]| {
-        tokens.iter().position(|token| matches!(token, Token::Named(long, _) if names.contains(long)))
-    };
-    const SERVICE: [&str; 4] = ["tcp-service", "udp-service", "sctp-service", "fwmark-service"];
-    // `-6` goes right behind the mark; where there is none, to the end, where ours complains of it.
+    move_six_after_mark(tokens, whole, rows);
+    replace_early_port_name(tokens, whole, rows);
+    if whole {
+        move_after_service(tokens, rows);
+    }
+}
+
+const SERVICE: [&str; 4] = ["tcp-service", "udp-service", "sctp-service", "fwmark-service"];
+
+fn position(tokens: &[Token], names: &[&str]) -> Option<usize> {
+    tokens.iter().position(|token| matches!(token, Token::Named(long, _) if names.contains(long)))
+}
+
+/// Moves `-6` to the place after the mark, or without a mark to the end, where ours reports it.
+fn move_six_after_mark(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
     while let Some(six) = position(tokens, &["ipv6"])
         && !tokens[..six].iter().any(|token| matches!(token, Token::Named("fwmark-service", _)))
     {
@@ -301,7 +317,11 @@ fn order(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
             None => {}
         }
     }
-    // The name of a port, or no port, where no service says of which protocol: ours waits for one.
+}
+
+/// Replaces a port name, or a missing port, of a server that comes before any service by a number. Ours waits for the
+/// service, which has the protocol.
+fn replace_early_port_name(tokens: &mut [Token], whole: bool, rows: &mut Vec<&'static str>) {
     let service = position(tokens, &SERVICE);
     if let Some(server) = position(tokens, &["real-server"])
         && service.is_none_or(|service| server < service)
@@ -314,9 +334,10 @@ fn order(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
         value.push(b'1');
         rows.push("any-order");
     }
-    if !whole {
-        return;
-    }
+}
+
+/// Moves the server and the netmask after the service.
+fn move_after_service(tokens: &mut Vec<Token>, rows: &mut Vec<&'static str>) {
     let service = position(tokens, &SERVICE).max(position(tokens, &["ipv6"]));
     for early in ["real-server", "netmask"] {
         if let (Some(at), Some(service)) = (position(tokens, &[early]), service)
