@@ -1,4 +1,4 @@
-//! The reference and ours, case by case: the files of `tests/cases`.
+//! Compares our program with the reference on the cases of `tests/cases`.
 
 use ipvs_tests::harness::Test;
 

@@ -1,4 +1,4 @@
-//! What the README and the manual pages tell an operator to type.
+//! Runs the commands in the README and the manual pages.
 
 use std::fs;
 
@@ -15,12 +15,12 @@ ipvs_tests::tests! {
     generates_manual_pages_and_completions;
 }
 
-/// The lines behind a prompt, typed one after the other on a fresh director; each must succeed.
+/// Runs the lines after a prompt on a director with an empty table; each must succeed.
 fn type_all(text: &str) {
     under_test::install();
     let lines: Vec<&str> = text.lines().filter_map(|line| line.trim_start().strip_prefix("# ")).collect();
     let commands: Vec<&&str> = lines.iter().filter(|line| line.starts_with("ip") || line.starts_with("sed")).collect();
-    assert!(commands.len() > 1, "there is something to type");
+    assert!(commands.len() > 1, "no commands found");
     for command in commands {
         let ran = shell(command);
         assert_eq!(ran.code, Some(0), "{ran}");
@@ -40,7 +40,7 @@ fn ipvsadm_restore_manual_examples() {
 }
 
 fn ipvsadm_rs_manual_examples() {
-    // The plan has nothing to change there.
+    // The plan in these examples has no changes, so it exits with status 0.
     type_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm-rs.md"));
 }
 

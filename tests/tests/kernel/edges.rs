@@ -1,4 +1,4 @@
-//! Tables that are very long, or change while they are listed. (Files and streams at their edges are cases.)
+//! Tables that are very long, or change while they are listed. Unusual files and streams are in `tests/cases/edges.cases`.
 
 use std::fmt::Write;
 use std::process::Command;
@@ -20,7 +20,7 @@ ipvs_tests::tests! {
 
 const SERVICES: u32 = 10_000;
 
-/// The reference opens a socket for each service that it lists.
+/// The reference is slow: it opens a socket for each service that it lists.
 const LIMIT: Duration = Duration::from_secs(90);
 
 fn ipvsadm(words: &str, input: &str) -> Ran {
@@ -49,10 +49,10 @@ fn ten_thousand_services() {
         let listings = ["-Ln", "-Ln --stats --exact", "-Sn"];
         let shown = listings.map(|listing| ipvsadm(listing, "").ok());
         assert_eq!(shown[0].lines().filter(|line| !line.starts_with("  ->")).count(), SERVICES as usize + 2);
-        // Restored upon itself it stays as it is.
+        // Restoring the same table changes nothing.
         let mut restore = Command::new("ipvsadm-restore");
         run_with_input(&mut restore, &shown[2], LIMIT).unwrap().ok();
-        assert!(ipvsadm("-Sn", "").ok() == shown[2], "it is not what was saved");
+        assert!(ipvsadm("-Sn", "").ok() == shown[2], "not what was saved");
         Ipvsadm::get().install().unwrap();
         for (listing, ours) in listings.into_iter().zip(&shown) {
             assert_eq!(diff(&ipvsadm(listing, "").ok(), ours), None, "{listing}: the reference (-) and ours (+)");
@@ -63,8 +63,8 @@ fn ten_thousand_services() {
     });
 }
 
-/// Somebody else adds and deletes all the time. What is listed is well-formed and was there; whoever asks for one service
-/// gets it, or is told that it is not there.
+/// Another thread adds and deletes services all the time. Listings must be well-formed and contain only services that
+/// existed. A listing of one service must show it or report that it does not exist.
 fn listing_while_services_come_and_go() {
     const PORTS: u16 = 300;
     Netns::new("busy").unwrap().enter(|| {
@@ -80,7 +80,7 @@ fn listing_while_services_come_and_go() {
                 assert_eq!(director.submit(&add).unwrap().len(), 0);
                 assert_eq!(director.submit(&delete).unwrap().len(), 0);
                 rounds += 1;
-                // Others want to run, too.
+                // Let the listings run, too.
                 std::thread::sleep(Duration::from_millis(1));
             }
             rounds

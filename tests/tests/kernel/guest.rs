@@ -1,4 +1,4 @@
-//! The guest itself: what every other test relies on.
+//! Tests of the guest itself. Every other test relies on them.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +40,7 @@ fn loopback_is_up() {
     std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", "127.0.0.1:9").unwrap();
 }
 
-/// Twice, in two tests: the second sees nothing of the first.
+/// Called by two tests: the second must see nothing of the first.
 fn namespace_is_fresh() {
     let interfaces: Vec<_> = fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!interfaces.iter().any(|name| name == "dummy7"), "{interfaces:?}");
@@ -63,13 +63,13 @@ const PATHS: [&str; 3] = ["/ipvs-lab-was-here", "/etc/ipvs-lab-was-here", "/tmp/
 
 fn files_can_be_written_anywhere() {
     for path in PATHS {
-        assert!(!Path::new(path).exists(), "{path} is there already");
+        assert!(!Path::new(path).exists(), "{path} already exists");
         fs::write(path, "by a test").unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), "by a test");
     }
 }
 
-/// The same: neither this machine nor the test before has these files.
+/// These files exist neither on the host nor after the previous test.
 fn files_are_gone_in_the_next_test() {
     files_can_be_written_anywhere();
 }
@@ -77,7 +77,7 @@ fn files_are_gone_in_the_next_test() {
 fn reference_lists_an_empty_table() {
     let list = reference("-Ln").ok();
     let lines: Vec<&str> = list.lines().collect();
-    // The size of the connection table: 4096 in 6.1, none before the first service in 7.2.
+    // Not compared: the size of the connection table is 4096 in 6.1, and 0 before the first service in 7.2.
     assert!(lines[0].starts_with("IP Virtual Server version 1.2.1 (size="), "{list}");
     assert_eq!(
         lines[1..],
@@ -93,16 +93,16 @@ fn every_scheduler_loads() {
         reference(&format!("-A -t 192.0.2.1:{} -s {scheduler}", number + 1)).ok();
     }
     assert_eq!(ok("cat /proc/net/ip_vs").matches("TCP").count(), SCHEDULERS.len());
-    // The one that Debian's kernels are built without.
+    // Debian builds its kernels without this one.
     let twos = reference("-A -t 192.0.2.1:99 -s twos");
     assert_ne!(twos.code, Some(0), "{twos}");
 }
 
-/// Nobody loads this one by name: the kernel calls the laboratory's modprobe.
+/// The test does not load this module: the kernel calls the guest's modprobe.
 fn kernel_loads_modules_on_demand() {
     assert!(!modules::loaded().unwrap().contains("ipvlan"));
     let error = ipvs_tests::net::rtnl::Socket::open().unwrap().add_link("x", "ipvlan").unwrap_err();
-    // It wants a device to sit on, so it does not come up; but it was asked.
+    // An ipvlan link needs a parent device, so this fails, but after the kernel has loaded the module.
     assert!(modules::loaded().unwrap().contains("ipvlan"), "{error:#}");
 }
 
@@ -117,7 +117,7 @@ fn missing_module_is_an_error() {
     assert!(error.to_string().contains("ip_vs_nonesuch"), "{error}");
 }
 
-/// With those that need it, and although a namespace that used it has only just ended.
+/// Unloads ip_vs and the modules that need it, although a namespace that used it has only just ended.
 fn module_is_unloaded_and_loaded_again() {
     let lab = Lab::new().unwrap();
     lab.host("gone").unwrap().enter(|| reference("-A -t 192.0.2.1:80 -s wrr").ok());
@@ -141,7 +141,7 @@ fn program_runs_in_the_background() {
     let host = lab.host("aside").unwrap();
     let mut monitor = host.start("ip monitor link");
     wait::until(Duration::from_secs(10), || {
-        // Until it listens, nothing is said: ask again.
+        // The monitor misses changes from before it listens, so repeat them.
         host.run("ip link add dummy0 type dummy");
         host.run("ip link del dummy0");
         if monitor.output().contains("dummy0") { Ok(()) } else { Err(monitor.output()) }
@@ -150,7 +150,7 @@ fn program_runs_in_the_background() {
     assert!(monitor.stop(Duration::from_secs(5)).contains("dummy0"));
 }
 
-/// IPVS_… variables of the host program are there in the guest, and no others.
+/// The guest has the `IPVS_…` variables of the host program, and no others.
 fn ipvs_variables_are_passed_from_the_host() {
     assert!(std::env::var_os("IPVS_REFERENCE").is_some() || std::env::var_os("IPVS_REFERENCE_MISSING").is_some());
     assert!(std::env::var_os("CARGO_PKG_NAME").is_none());

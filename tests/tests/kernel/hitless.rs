@@ -1,4 +1,4 @@
-//! The restore of a busy director: nothing is cut, nobody is moved, nothing is forgotten.
+//! Restores on a busy director: no connection is lost, no client gets another server, no counter is reset.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,10 +21,10 @@ ipvs_tests::tests! {
 
 const SERVICES: u16 = 500;
 const SERVERS: u16 = 8;
-/// The first of the file, one in the middle, the last.
+/// The first service of the file, one in the middle, and the last.
 const TARGETS: [&str; 3] = ["10.1.0.100:1", "10.1.0.100:250", "10.1.0.100:500"];
 
-/// 500 services of 8 servers each, on the two hosts.
+/// Returns rules for 500 services with 8 servers each, on the two hosts.
 fn rules() -> String {
     let mut rules = String::new();
     for service in 1..=SERVICES {
@@ -55,14 +55,14 @@ fn restore(director: &Host, rules: &str) {
     director.shell("ipvsadm-restore < rules").ok();
 }
 
-/// What happened to the clients while something was done.
+/// The effect of an action on the clients.
 #[derive(Debug, Default)]
 struct Damage {
-    /// How new connections went: by a server's name, or by what went wrong.
+    /// Number of new connections by the server's name, or by the error.
     new: BTreeMap<String, usize>,
-    /// Connections that were open before and did not answer after.
+    /// Connections that were open before the action and failed afterwards.
     cut: usize,
-    /// How long it took.
+    /// Duration of the action.
     took: Duration,
 }
 
@@ -72,8 +72,7 @@ impl Damage {
     }
 }
 
-/// Clients connect to the first, the middle and the last service all the time, and talk over a connection to each that
-/// they hold, while something is done.
+/// Runs an action while clients open connections to each of the targets, and exchange data over one that stays open.
 fn under_load(lab: &Nat, act: impl FnOnce()) -> Damage {
     let stop = AtomicBool::new(false);
     let goes_on = || !stop.load(Ordering::Relaxed);
@@ -111,7 +110,7 @@ fn under_load(lab: &Nat, act: impl FnOnce()) -> Damage {
     Damage { new: new.into_inner().unwrap(), cut, took }
 }
 
-/// Connections counted so far, over all services.
+/// Returns the sum of the connection counters of all services.
 fn counted(director: &Host) -> u64 {
     let table: serde_json::Value = serde_json::from_str(&director.ok("ipvsadm-rs --json show")).unwrap();
     table["services"].as_array().unwrap().iter().map(|service| service["stats"]["connections"].as_u64().unwrap()).sum()
@@ -122,14 +121,14 @@ fn identical_restore_under_load_loses_nothing() {
     let director = &lab.director;
     under_load(&lab, || std::thread::sleep(Duration::from_millis(2500)));
     let before = counted(director);
-    assert!(before > 0, "the kernel has counted what came before");
+    assert!(before > 0, "the kernel has counted the connections so far");
     let rules = director.ok("ipvsadm-save -n");
     fs::write("saved", &rules).unwrap();
 
     let ours = under_load(&lab, || drop(director.shell("ipvsadm-restore < saved").ok()));
     assert_eq!(ours.lost(), 0, "{ours:?}");
-    assert!(counted(director) >= before, "no counter goes backwards");
-    assert_eq!(director.ok("ipvsadm-save -n"), rules, "thresholds are as before");
+    assert!(counted(director) >= before, "a counter went backwards");
+    assert_eq!(director.ok("ipvsadm-save -n"), rules, "thresholds changed");
     assert_eq!(director.ok("ipvsadm -L --timeout"), "Timeout (tcp tcpfin udp): 901 121 301\n");
 
     Ipvsadm::get().install().unwrap();
@@ -139,10 +138,10 @@ fn identical_restore_under_load_loses_nothing() {
         let Damage { new, cut, took } = damage;
         println!("  {who:<12} {took:>4.1?}: {:>4} lost, {cut} of 3 held ones cut: {new:?}", damage.lost());
     }
-    assert!(theirs.lost() > 0, "the load would have shown it: {theirs:?}");
+    assert!(theirs.lost() > 0, "the load is too small to show losses: {theirs:?}");
 }
 
-/// Save sorts the servers, and hashing schedulers go by their order in the kernel.
+/// `ipvsadm -S` sorts the servers, but hashing schedulers depend on their order in the kernel.
 fn restore_of_reference_save_remaps_no_client() {
     let lab = Nat::new().unwrap();
     for (host, address) in [(&lab.web1, "10.2.0.11"), (&lab.web2, "10.2.0.12")] {
@@ -155,7 +154,7 @@ fn restore_of_reference_save_remaps_no_client() {
     let services = [("sh", "10.1.0.100:1"), ("mh", "10.1.0.100:2"), ("dh", "10.1.0.100:3")];
     for (scheduler, service) in services {
         lab.director.ok(&format!("ipvsadm -A -t {service} -s {scheduler}"));
-        // Not the order in which they are saved.
+        // The reverse of the order in which they are saved.
         lab.director.ok(&format!("ipvsadm -a -t {service} -r 10.2.0.12:9000 -m"));
         lab.director.ok(&format!("ipvsadm -a -t {service} -r 10.2.0.11:9000 -m"));
     }

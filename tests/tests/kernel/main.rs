@@ -1,6 +1,6 @@
-//! Everything that is proven on a kernel, in one binary: `cargo test --test kernel`.
+//! All tests that need a kernel, in one binary: `cargo test --test kernel`.
 //!
-//! One file per concept; each lists its tests at its head, and here is the list of files.
+//! There is one file per concept. Each lists its tests at the top; `main` lists the files.
 
 mod callers;
 mod captured;

@@ -1,4 +1,4 @@
-//! `ipvs::Model` answers as the kernel does: both are told the same.
+//! Compares `ipvs::Model` with the kernel: both get the same random changes.
 
 use ipvs::{Change, Client, Director, Error, Info, Model, Role, State, Timeouts};
 use ipvs_tests::property::holds;
@@ -12,7 +12,7 @@ ipvs_tests::tests! {
     model_matches_kernel_for_random_changes;
 }
 
-/// More than 2000 changes in all.
+/// Each has 1 to 79 changes: more than 2000 in all.
 const SEQUENCES: u32 = 60;
 
 fn model_matches_kernel_for_random_changes() {
@@ -28,7 +28,7 @@ fn model_matches_kernel_for_random_changes() {
     });
 }
 
-/// The kernel as it starts, but for the servers it has deleted and keeps in memory for a while.
+/// Returns a client with the kernel's initial state. (The kernel may still keep deleted servers in memory.)
 pub(crate) fn empty() -> Client {
     let mut client = Client::open().unwrap();
     let changes = [
@@ -37,17 +37,17 @@ pub(crate) fn empty() -> Client {
         Change::StopDaemon(Role::Backup),
         Change::SetTimeouts(Timeouts::KERNEL_DEFAULT),
     ];
-    // A daemon that does not run cannot be stopped.
+    // Refusals are ignored: stopping a daemon fails if it does not run.
     client.submit(&changes).unwrap();
     client
 }
 
-/// Which were refused, and in what words: asked, kind and the kernel's own.
+/// Returns index and message of each refusal. The message has the change, the kind and the kernel's own text.
 fn words(refused: &[(usize, Error)]) -> Vec<(usize, String)> {
     refused.iter().map(|(index, error)| (*index, error.to_string())).collect()
 }
 
-/// Everything that is held, to the order of the servers; that of the services means nothing.
+/// Returns the state, including the order of servers. The order of services has no meaning, so they are sorted.
 fn held(director: &mut impl Director) -> State {
     let mut state = director.state().unwrap();
     state.services.sort_by_key(|state| state.service.key);

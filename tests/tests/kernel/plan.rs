@@ -1,4 +1,4 @@
-//! Plans between any two tables, carried out on the kernel.
+//! Plans between two random tables, applied to the kernel.
 
 use ipvs::{Client, Config, Director, apply};
 use ipvs_tests::promises::{self, is_possible};
@@ -14,7 +14,7 @@ ipvs_tests::tests! {
     apply_reaches_the_wanted_table;
 }
 
-/// One change at a time.
+/// Applies one change at a time and checks the promises after each.
 fn promises_hold_after_each_change() {
     ethernet();
     holds(40, (random::two_tables(), random::options()), |((current, desired), options)| {
@@ -24,7 +24,7 @@ fn promises_hold_after_each_change() {
     });
 }
 
-/// All at once.
+/// Applies the whole plan; `apply` itself checks the result.
 fn apply_reaches_the_wanted_table() {
     ethernet();
     holds(100, (random::two_tables(), random::options()), |((current, desired), options)| {
@@ -37,7 +37,7 @@ fn apply_reaches_the_wanted_table() {
     });
 }
 
-/// The kernel with that table; what was refused is not there.
+/// Returns a client whose kernel holds a table, without what the kernel refused.
 fn holding(config: &Config) -> Client {
     let mut kernel = empty();
     kernel.submit(&random::steps(config)).unwrap();

@@ -1,4 +1,4 @@
-//! This project's program, in the guest.
+//! Installs this project's programs in the guest.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,17 +7,17 @@ use ipvs_tests::command::{install as put, install_script};
 use ipvs_tests::guest::folder::{self, MODPROBE};
 use ipvs_tests::lab::topology::Host;
 
-/// `ipvsadm`, where cargo put it.
+/// Path of `ipvsadm` as built by cargo.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ipvsadm");
 
-/// The program that is tested: cargo's, or the one that `IPVS_PROGRAM` names, one that is shipped say.
+/// Returns the path of the program to test: `IPVS_PROGRAM` (for example a release build), or cargo's.
 pub(crate) fn program() -> PathBuf {
     let named = std::env::var_os("IPVS_PROGRAM").map(PathBuf::from);
-    // A guest under QEMU has cargo's alone.
+    // A guest under QEMU contains only cargo's.
     named.filter(|program| program.exists()).unwrap_or_else(|| PROGRAM.into())
 }
 
-/// Puts it at /sbin, where everybody looks for it, by each of its names: it tells by them which program it is.
+/// Installs it in /sbin, by each of its names. It acts as the program by whose name it is called.
 pub(crate) fn install() {
     let program = program();
     for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"] {
@@ -25,7 +25,7 @@ pub(crate) fn install() {
     }
 }
 
-/// Makes a host a real server with what `ipvsadm-rs rs-setup` prints, as an operator would.
+/// Sets up a host as a real server: runs the commands that `ipvsadm-rs rs-setup` prints.
 pub(crate) fn real_server(host: &Host, options: &str) {
     install();
     modprobe();
@@ -34,19 +34,19 @@ pub(crate) fn real_server(host: &Host, options: &str) {
     assert_eq!(ran, "", "{script}");
 }
 
-/// Puts a `modprobe` where everybody looks for it that knows the modules of the guest.
+/// Installs a `modprobe` that knows the modules of the guest.
 pub(crate) fn modprobe() {
     let modprobe = folder::path(MODPROBE);
-    // On the machine's own kernel it is the machine's.
+    // With IPVS_KERNEL=host the host's own modprobe is used.
     if fs::exists(&modprobe).unwrap() {
         put(&modprobe, "/usr/local/sbin/modprobe").unwrap();
     }
 }
 
-/// Where a cluster looks for the resource agent.
+/// Path of the resource agent, where a cluster looks for it.
 pub(crate) const AGENT: &str = "/usr/lib/ocf/resource.d/ipvsadm-rs/ipvs";
 
-/// Puts the resource agent there.
+/// Installs the resource agent at [`AGENT`].
 pub(crate) fn install_agent() {
     install_script(AGENT, include_str!("../../../ipvsadm-rs/dist/ipvs.ocf")).unwrap();
 }
