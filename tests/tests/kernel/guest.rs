@@ -26,6 +26,7 @@ ipvs_tests::tests! {
     missing_module_is_an_error;
     module_is_unloaded_and_loaded_again, own_kernel = true;
     host_has_its_own_namespace;
+    container_has_its_own_processes_and_folders;
     program_runs_in_the_background;
     ipvs_variables_are_passed_from_the_host;
 }
@@ -134,6 +135,20 @@ fn host_has_its_own_namespace() {
     let host = Netns::new("elsewhere").unwrap();
     assert_eq!(host.enter(|| reference("-Sn").ok()), "");
     assert_eq!(reference("-Sn").ok(), "-A -t 192.0.2.1:80 -s rr\n");
+}
+
+/// The tests of Pacemaker rely on it, but they need packages that few machines have.
+fn container_has_its_own_processes_and_folders() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("boxed").unwrap();
+    fs::write("/run/outside", "").unwrap();
+    let container = Container::start(&host, &[]).unwrap();
+    let (name, processes, run) = container.enter(|| (ok("hostname"), ok("ls /proc"), ok("ls /run")));
+    assert_eq!(name, "boxed\n");
+    assert!(processes.lines().filter_map(|line| line.parse::<u32>().ok()).all(|pid| pid < 10), "{processes}");
+    assert!(!run.contains("outside"), "{run}");
+    drop(container);
+    assert!(fs::exists("/run/outside").unwrap());
 }
 
 fn program_runs_in_the_background() {

@@ -33,13 +33,13 @@ fn list_in_many_datagrams() {
 }
 
 fn list_in_small_datagrams() {
-    lists_all_services(Socket::with_datagrams(SMALL).unwrap());
+    lists_all_services(Socket::open_with_datagram_size(SMALL).unwrap());
 }
 
 /// No known kernel sends a datagram larger than the buffer, so this uses a tiny buffer.
 fn truncated_datagram_is_an_error() {
     add_services(&mut Socket::open().unwrap(), 100);
-    let mut connection = Socket::with_datagrams(1024).unwrap();
+    let mut connection = Socket::open_with_datagram_size(1024).unwrap();
     let list = |connection: &mut Socket| -> Result<Vec<_>, _> {
         connection.dump(&Request::new(Command::GetService)).unwrap().collect()
     };
@@ -95,7 +95,7 @@ fn unread_list_does_not_block_the_next() {
 }
 
 fn unread_list_does_not_block_the_next_in_small_datagrams() {
-    unread_list_is_discarded(Socket::with_datagrams(SMALL).unwrap());
+    unread_list_is_discarded(Socket::open_with_datagram_size(SMALL).unwrap());
 }
 
 /// Starts a list after another was dropped half-read. The kernel refuses a second dump while one is being read.

@@ -40,7 +40,7 @@ fn replies_bypass_the_director_in_ipv6() {
 }
 
 fn check_replies_bypass(vip: &str, web: &str, servers: [&str; 2]) {
-    let Dr { client, director, web1, web2, .. } = &dr();
+    let Lan { client, director, web1, web2, .. } = &lan();
     director.ok(&format!("ipvsadm -A -t {web} -s rr"));
     for (host, server) in [(web1, servers[0]), (web2, servers[1])] {
         under_test::real_server(host, &format!("--mode dr --vip {vip}"));
@@ -93,7 +93,7 @@ fn tcp(watch: &Watch) -> impl Iterator<Item = Packet> {
 
 /// Shows the effect of arp_ignore.
 fn server_without_sysctls_replies_to_arp() {
-    let Dr { client, web1, web2, .. } = &dr();
+    let Lan { client, web1, web2, .. } = &lan();
     let asks = |host: &Host| {
         let seen = host.ok("ip neigh show 10.9.9.9");
         assert_eq!(seen, "", "the address is already resolved");
@@ -119,7 +119,7 @@ fn one_packet_scheduling_spreads_one_socket_in_ipv6() {
 }
 
 fn check_one_packet_scheduling(vip: &str, dns: &str, servers: [&str; 2]) {
-    let Dr { client, director, web1, web2, .. } = &dr();
+    let Lan { client, director, web1, web2, .. } = &lan();
     director.ok(&format!("ipvsadm -A -u {dns} -s rr -o"));
     for (host, server) in [(web1, servers[0]), (web2, servers[1])] {
         under_test::real_server(host, &format!("--mode dr --vip {vip}"));

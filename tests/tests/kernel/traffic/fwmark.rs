@@ -46,7 +46,7 @@ fn mark(director: &Host, number: u32, family: &str, address: &str, protocol: &st
 }
 
 fn mark_joins_two_ports() {
-    let Marks { client, director, .. } = &marks();
+    let Nat { client, director, .. } = &nat();
     mark(director, 7, "ip", "10.1.0.100", "tcp", &[80, 443]);
     director.ok("ipvsadm -A -f 7 -s rr");
     director.ok("ipvsadm -a -f 7 -r 10.2.0.11 -m");
@@ -55,7 +55,7 @@ fn mark_joins_two_ports() {
 }
 
 fn mark_joins_two_ports_in_ipv6() {
-    let Marks { client, director, .. } = &marks();
+    let Nat { client, director, .. } = &nat();
     mark(director, 7, "ipv6", "fd01::100", "tcp", &[80, 443]);
     director.ok("ipvsadm -A -f 7 -6 -s rr");
     director.ok("ipvsadm -a -f 7 -6 -r [fd02::11] -m");
@@ -114,7 +114,7 @@ fn assert_one_service(client: &Host, director: &Host, service: &str, sources: [&
 }
 
 fn mark_is_separate_for_each_family() {
-    let Marks { client, director, .. } = &marks();
+    let Nat { client, director, .. } = &nat();
     mark(director, 1, "ip", "10.1.0.100", "tcp", &[80]);
     mark(director, 1, "ipv6", "fd01::100", "tcp", &[80]);
     director.ok("ipvsadm -A -f 1 -s rr");
@@ -130,7 +130,7 @@ fn mark_is_separate_for_each_family() {
 }
 
 fn mark_joins_tcp_and_udp() {
-    let Marks { client, director, .. } = &marks();
+    let Nat { client, director, .. } = &nat();
     mark(director, 4294967295, "ip", "10.1.0.100", "tcp", &[53]);
     mark(director, 4294967295, "ip", "10.1.0.100", "udp", &[53]);
     director.ok("ipvsadm -A -f 4294967295 -s rr -p 60");

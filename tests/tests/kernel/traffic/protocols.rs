@@ -46,7 +46,7 @@ fn associations(service: &str, servers: [&str; 2]) {
     modules::load("sctp").unwrap();
     let Nat { client, director, web1, web2, .. } = &nat();
     director.ok(&format!("ipvsadm -A --sctp-service {service} -s rr"));
-    for (web, server) in webs.iter().zip(servers) {
+    for (web, server) in [web1, web2].into_iter().zip(servers) {
         // Bound to one address: otherwise the server would announce all its addresses to its peer, which would try them.
         web.serve(Sctp, server).unwrap();
         director.ok(&format!("ipvsadm -a --sctp-service {service} -r {server} -m"));
@@ -112,8 +112,8 @@ fn ftp_extended_active() {
 
 /// On a port that the helper does not watch, the server's reply arrives unchanged, with the server's own address.
 fn ftp_fails_without_the_helper() {
-    let Nat { client, director, webs, .. } = &nat();
-    ftp::serve(webs[0].netns()).unwrap();
+    let Nat { client, director, web1, .. } = &nat();
+    ftp::serve(web1.netns()).unwrap();
     director.ok("ipvsadm -A -t 10.1.0.100:2121 -s rr");
     director.ok("ipvsadm -a -t 10.1.0.100:2121 -r 10.2.0.11:21 -m");
     assert!(ftp::fetch(client.netns(), "10.1.0.100:2121", Mode::Passive).is_err());
@@ -154,7 +154,7 @@ fn sip_by_call_id() {
 
 /// A proxy sends all its calls from one socket. With one-packet scheduling each message reaches the server of its call.
 fn sip_with_one_packet_scheduling() {
-    let Lan { client, director, webs, .. } = &lan();
+    let Lan { client, director, web1, web2, .. } = &lan();
     director.ok("ipvsadm -A -u 10.1.0.100:5060 -s rr -p 60 -o --pe sip");
     for (web, server) in [(web1, "10.1.0.11"), (web2, "10.1.0.12")] {
         web.serve(Udp, "10.1.0.100:5060").unwrap();
