@@ -16,7 +16,7 @@ use crate::timeouts::Timeouts;
 /// One write to a director.
 ///
 /// Printed, it is the ipvsadm line that does the same. Where ipvsadm has no words for a service
-/// ([`has_words`](crate::rules::has_words)), that is a comment; what it has no words for in a service or a server is left
+/// (a protocol other than TCP, UDP and SCTP), that is a comment; what it has no words for in a service or a server is left
 /// out: nameless flags, and a way of forwarding that is not its own is printed as `-g`. [`describe`](Self::describe) says
 /// a change in words.
 ///

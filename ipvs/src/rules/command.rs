@@ -1,47 +1,47 @@
-//! What a line of ipvsadm's language says.
+//! The meaning of a line of ipvsadm's language.
 
 use crate::change::Change;
 use crate::key::ServiceKey;
 
-/// What a line says.
+/// The command of a line, with its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Write something.
+    /// Change the table, timeouts or sync daemons.
     Change(Change),
-    /// Show something.
+    /// Print a listing.
     List(Listing),
-    /// Write the table as lines.
+    /// Print the table as lines for [`Command::Restore`].
     Save {
-        /// With numbers instead of names.
+        /// Print addresses and ports as numbers.
         numeric: bool,
     },
-    /// Carry out lines.
+    /// Run the lines on standard input.
     Restore {
-        /// One by one as they come.
+        /// Run each line as it arrives, instead of checking all lines first.
         stream: bool,
     },
-    /// Show help.
+    /// Print the help.
     Help,
-    /// Show the version.
+    /// Print the version.
     Version,
 }
 
-/// What `--list` is to show, and how.
+/// The options of `--list`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// Of what.
+    /// The subject.
     pub subject: Subject,
-    /// Which columns.
+    /// The columns.
     pub columns: Columns,
-    /// Numbers instead of names.
+    /// Print addresses and ports as numbers.
     pub numeric: bool,
-    /// Counters in full instead of `123M`.
+    /// Print counters in full instead of `123M`.
     pub exact: bool,
-    /// Sorted, not in the kernel's order.
+    /// Sort by address, instead of the kernel's order.
     pub sorted: bool,
 }
 
-/// What a listing is of.
+/// The subject of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// All services.
@@ -56,14 +56,9 @@ pub enum Subject {
     Daemons,
 }
 
-/// Which columns a listing has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The columns of a listing. If several are asked for, the first in this order is listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Columns {
-    /// Forwarding method, weight, connections.
-    #[default]
-    Default,
-    /// The same with tunnels.
-    Tunnels,
     /// Counters.
     Stats,
     /// Counters per second.
@@ -72,9 +67,21 @@ pub enum Columns {
     Thresholds,
     /// Weight, persistent and other connections; for connections, persistence engines.
     PersistentConnections,
+    /// Forwarding method, weight, connections and tunnel.
+    Tunnels,
+    /// Forwarding method, weight, connections.
+    #[default]
+    Default,
 }
 
-/// What `ipvsadm` without arguments does.
+impl Listing {
+    /// Asks for columns.
+    pub(super) fn show(&mut self, columns: Columns) {
+        self.columns = self.columns.min(columns);
+    }
+}
+
+/// The listing of `ipvsadm` without arguments.
 impl Default for Listing {
     fn default() -> Self {
         Self { subject: Subject::Table, columns: Columns::Default, numeric: false, exact: false, sorted: true }

@@ -49,14 +49,6 @@ fn write_port(out: &mut Vec<u8>, port: u16) {
     }
 }
 
-/// Append an address as `inet_ntop` writes it.
-pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => write_v4(out, address.octets()),
-        IpAddr::V6(address) => write_v6(out, address),
-    }
-}
-
 // Of four places where this is called, one is for each connection.
 #[inline]
 fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
@@ -156,7 +148,10 @@ mod tests {
 
     fn address(address: IpAddr) -> String {
         let mut out = Vec::new();
-        write_address(&mut out, address);
+        match address {
+            IpAddr::V4(address) => write_v4(&mut out, address.octets()),
+            IpAddr::V6(address) => write_v6(&mut out, address),
+        }
         String::from_utf8(out).expect("text")
     }
 

@@ -22,21 +22,21 @@ pub enum ProblemKind {
     /// The first option is not a command, or none at all.
     NoCommand,
     /// An option that there is not; the text is the word with it.
-    UnknownOption(Text),
+    UnknownOption(Box<str>),
     /// An option without the value it needs.
-    MissingValue(Text),
+    MissingValue(Box<str>),
     /// A value for an option that takes none.
-    UnwantedValue(Text),
+    UnwantedValue(Box<str>),
     /// A second command.
-    SecondCommand(Text),
+    SecondCommand(Box<str>),
     /// The option, or another of its spellings, was given before.
     Repeated(&'static str),
     /// A value that cannot be.
     BadValue {
         /// The option.
-        option: Row,
+        option: &'static OptionRow,
         /// The value.
-        value: Text,
+        value: Box<str>,
         /// What is wrong with it.
         reason: Reason,
     },
@@ -45,14 +45,14 @@ pub enum ProblemKind {
         /// The command.
         command: &'static str,
         /// The value.
-        value: Text,
+        value: Box<str>,
     },
     /// `--set` without three values.
     SetNeedsThree,
     /// A timeout of `--set` that cannot be.
-    BadTimeout(Text),
+    BadTimeout(Box<str>),
     /// A word that belongs to nothing.
-    UnexpectedWord(Text),
+    UnexpectedWord(Box<str>),
     /// Something that is no flag of the scheduler.
     Flag(FlagError),
     /// `-6` without a mark.
@@ -131,21 +131,9 @@ pub enum ProblemKind {
     SaysNothing,
 }
 
-/// Text of a line, for a message: what is not UTF-8 is replaced.
-pub type Text = Box<str>;
-
-pub(crate) fn text(word: &[u8]) -> Text {
+/// Returns a word for a message. Bytes that are not UTF-8 are replaced.
+pub(crate) fn text(word: &[u8]) -> Box<str> {
     String::from_utf8_lossy(word).into()
-}
-
-/// A row of the option table; two are equal if they are the same row.
-#[derive(Clone, Copy, Debug)]
-pub struct Row(pub &'static OptionRow);
-
-impl PartialEq for Row {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.0, other.0)
-    }
 }
 
 /// In ipvsadm's words.
@@ -161,9 +149,9 @@ impl fmt::Display for ProblemKind {
             Self::BadValue { reason: Reason::Prefix, .. } => {
                 write!(f, "illegal ipv6 netmask specified: {}", Reason::Prefix)
             }
-            Self::BadValue { option: Row(row), value, reason } => {
+            Self::BadValue { option, value, reason } => {
                 let family = if value.contains(':') { "IPv6" } else { "IPv4" };
-                write!(f, "{}: {reason}", row.complaint.replace("{}", value).replace("{family}", family))
+                write!(f, "{}: {reason}", option.complaint.replace("{}", value).replace("{family}", family))
             }
             Self::BadRole { command: "stop-daemon", .. } => f.write_str("illegal start_daemon specified"),
             Self::BadRole { command, .. } => write!(f, "illegal {command} parameter specified"),

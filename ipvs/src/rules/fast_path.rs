@@ -31,10 +31,7 @@ pub(super) fn added_server(line: &[u8]) -> Option<Change> {
         && Family::of(address) == service.family()
         && (forwarding == Forwarding::Masquerade || service.port().is_none_or(|of_service| of_service == port));
     let key = DestinationKey { address, port };
-    is_plain.then_some(Change::AddDestination(
-        service,
-        Destination { key, forwarding, weight, upper_threshold: 0, lower_threshold: 0 },
-    ))
+    is_plain.then_some(Change::AddDestination(service, Destination { weight, ..Destination::new(key, forwarding) }))
 }
 
 /// A service behind its dash, and what stands behind it.

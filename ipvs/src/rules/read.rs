@@ -24,6 +24,7 @@ pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Pr
 }
 
 /// As [`parse`]; the first word that is no option ends the options, as with `POSIXLY_CORRECT`.
+#[doc(hidden)]
 pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
     check::parse(words.iter().copied(), true, Limits::OF_IPVSADM, resolver)
 }

@@ -1,6 +1,6 @@
 //! popt's rules for words: bundles of letters, attached values, an optional value.
 
-use super::error::{Problem, ProblemKind, Text, text};
+use super::error::{Problem, ProblemKind, text};
 use super::options::{Value, Word};
 
 /// What stands next on a line.
@@ -109,7 +109,7 @@ impl<'a, W: Iterator<Item = &'a [u8]> + Clone> Scanner<'a, W> {
     }
 
     #[inline]
-    fn problem(&self, kind: fn(Text) -> ProblemKind) -> Box<Problem> {
+    fn problem(&self, kind: fn(Box<str>) -> ProblemKind) -> Box<Problem> {
         problem(kind, self.last_word(), self.last())
     }
 }
@@ -124,7 +124,7 @@ fn name_and_value(long: &[u8]) -> (Option<Word>, Option<&[u8]>) {
 
 // Boxed, for the way that everybody goes is the one without.
 #[cold]
-fn problem(kind: fn(Text) -> ProblemKind, word: &[u8], number: usize) -> Box<Problem> {
+fn problem(kind: fn(Box<str>) -> ProblemKind, word: &[u8], number: usize) -> Box<Problem> {
     Box::new(Problem { kind: kind(text(word)), word: number })
 }
 

@@ -1,19 +1,80 @@
 //! Services, destinations and changes → lines of ipvsadm's language.
 
 use std::fmt;
-use std::io::Write;
+use std::io::Write as _;
+use std::net::IpAddr;
 
-use super::options::{COMMANDS, OPTIONS, Save, Verb};
+use super::endpoint::write_endpoint;
+use super::options::{COMMANDS, OPTIONS, Verb, Write};
 use super::resolver::{Namer, Numeric};
-use super::saved::{self, Line, Saved};
 use crate::change::Change;
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
 use crate::family::Protocol;
-use crate::key::ServiceKey;
+use crate::key::{DestinationKey, ServiceKey};
 use crate::service::Service;
 
-fn write_line(out: &mut Vec<u8>, verb: Verb, saved: &Saved<'_>, names: &mut dyn Namer) {
+/// A line that is being written.
+pub(crate) struct Line<'a> {
+    out: &'a mut Vec<u8>,
+    names: &'a mut dyn Namer,
+}
+
+impl Line<'_> {
+    pub(super) fn word(&mut self, word: &[u8]) {
+        self.out.push(b' ');
+        self.out.extend_from_slice(word);
+    }
+
+    pub(super) fn bytes(&mut self, option: &str, value: &[u8]) {
+        self.word(option.as_bytes());
+        self.word(value);
+    }
+
+    pub(super) fn number(&mut self, option: &str, number: u32) {
+        self.bytes(option, itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    pub(super) fn number_unless_zero(&mut self, option: &str, number: u32) {
+        if number != 0 {
+            self.number(option, number);
+        }
+    }
+
+    pub(super) fn display(&mut self, option: &str, value: impl fmt::Display) {
+        self.word(option.as_bytes());
+        // Writing to memory does not fail.
+        let _ = write!(self.out, " {value}");
+    }
+
+    /// Writes the option with a list, or nothing if the list is empty.
+    pub(super) fn list(&mut self, option: &str, mut items: impl Iterator<Item = &'static str>) {
+        if let Some(first) = items.next() {
+            self.bytes(option, first.as_bytes());
+            for item in items {
+                self.out.push(b',');
+                self.out.extend_from_slice(item.as_bytes());
+            }
+        }
+    }
+
+    pub(super) fn endpoint(&mut self, option: &str, address: IpAddr, port: u16, protocol: Option<Protocol>) {
+        self.word(option.as_bytes());
+        self.out.push(b' ');
+        write_endpoint(self.out, address, port, protocol, self.names);
+    }
+}
+
+/// The values from which the options of a line are written.
+#[derive(Default)]
+struct Values<'a> {
+    key: Option<ServiceKey>,
+    service: Option<&'a Service>,
+    server: Option<DestinationKey>,
+    destination: Option<&'a Destination>,
+}
+
+fn write_line(out: &mut Vec<u8>, verb: Verb, values: &Values<'_>, names: &mut dyn Namer) {
     let Some(command) = COMMANDS.iter().find(|row| row.verb == verb) else { return };
     match command.shorts.as_bytes().first() {
         Some(letter) => out.extend_from_slice(&[b'-', *letter]),
@@ -23,43 +84,55 @@ fn write_line(out: &mut Vec<u8>, verb: Verb, saved: &Saved<'_>, names: &mut dyn 
         }
     }
     let mut line = Line { out, names };
-    SAVES.iter().for_each(|save| save(&mut line, saved));
+    for write in &WRITES {
+        match (write, values) {
+            (Write::ServiceKey(write), Values { key: Some(key), .. }) => write(&mut line, key),
+            (Write::Service(write), Values { service: Some(service), .. }) => write(&mut line, service),
+            (Write::DestinationKey(write), Values { key, server: Some(server), .. }) => {
+                write(&mut line, key.as_ref(), *server);
+            }
+            (Write::Destination(write), Values { destination: Some(server), .. }) => write(&mut line, server),
+            _ => {}
+        }
+    }
 }
 
-/// How the options are written that are saved: a third of the rows, picked once for all lines.
-static SAVES: [Save; COUNT] = {
-    let mut saves: [Save; COUNT] = [saved::service_address; COUNT];
+/// The rows that are written, about a third of all: picked at compile time for all lines.
+static WRITES: [Write; COUNT] = {
+    let mut writes = [Write::Service(|_, _| ()); COUNT];
     let (mut row, mut next) = (0, 0);
     while row < OPTIONS.len() {
-        if let Some(save) = OPTIONS[row].save {
-            saves[next] = save;
+        if let Some(write) = OPTIONS[row].write {
+            writes[next] = write;
             next += 1;
         }
         row += 1;
     }
-    saves
+    writes
 };
 const COUNT: usize = {
     let (mut row, mut count) = (0, 0);
     while row < OPTIONS.len() {
-        count += OPTIONS[row].save.is_some() as usize;
+        count += OPTIONS[row].write.is_some() as usize;
         row += 1;
     }
     count
 };
 
-/// Whether ipvsadm's language has words for a service of that kind: none for protocols other than TCP, UDP and SCTP.
-pub fn has_words(key: &ServiceKey) -> bool {
+/// Returns whether ipvsadm's language can name a service: protocols other than TCP, UDP and SCTP have no option.
+fn has_words(key: &ServiceKey) -> bool {
     !matches!(key, ServiceKey::Address { protocol: Protocol::Other(_), .. })
 }
 
-/// Append the line that adds a service, without a line end; for one that has no words ([`has_words`]) a comment.
+/// Appends the line that adds a service, without a line end.
+///
+/// For a service that the language cannot name (a protocol other than TCP, UDP and SCTP) it is a comment.
 pub fn write_service(out: &mut Vec<u8>, service: &Service, names: &mut dyn Namer) {
     if !has_words(&service.key) {
         return write_comment(out, &service.key);
     }
-    let saved = Saved { key: Some(service.key), service: Some(service), ..Saved::default() };
-    write_line(out, Verb::AddService, &saved, names);
+    let values = Values { key: Some(service.key), service: Some(service), ..Values::default() };
+    write_line(out, Verb::AddService, &values, names);
 }
 
 fn write_comment(out: &mut Vec<u8>, what: &dyn fmt::Display) {
@@ -67,43 +140,47 @@ fn write_comment(out: &mut Vec<u8>, what: &dyn fmt::Display) {
     let _ = write!(out, "# no words of ipvsadm's for {what}");
 }
 
-/// Append the line that adds a destination, without a line end; a comment, if its service has no words.
+/// Appends the line that adds a destination to the service `key`, without a line end.
+///
+/// If the language cannot name the service, it is a comment.
 pub fn write_destination(out: &mut Vec<u8>, key: &ServiceKey, destination: &Destination, names: &mut dyn Namer) {
-    // Its line would be about another service.
+    // Without the service the line would mean another one.
     if !has_words(key) {
         return write_comment(out, &Change::AddDestination(*key, *destination).describe());
     }
-    let saved =
-        Saved { key: Some(*key), server: Some(destination.key), destination: Some(destination), ..Saved::default() };
-    write_line(out, Verb::AddServer, &saved, names);
+    let values =
+        Values { key: Some(*key), server: Some(destination.key), destination: Some(destination), ..Values::default() };
+    write_line(out, Verb::AddServer, &values, names);
 }
 
-/// Append the line that makes a change, without a line end; a comment, if its service has no words.
+/// Appends the line that makes a change, without a line end.
+///
+/// If the language cannot name the service, it is a comment.
 pub fn write_change(out: &mut Vec<u8>, change: &Change) {
     if change.service().is_some_and(|key| !has_words(&key)) {
         return write_comment(out, &change.describe());
     }
-    let mut saved = Saved { key: change.service(), ..Saved::default() };
+    let mut values = Values { key: change.service(), ..Values::default() };
     let verb = match change {
         Change::AddService(service) => {
-            saved.service = Some(service);
+            values.service = Some(service);
             Verb::AddService
         }
         Change::EditService(service) => {
-            saved.service = Some(service);
+            values.service = Some(service);
             Verb::EditService
         }
         Change::DeleteService(_) => Verb::DeleteService,
         Change::AddDestination(_, destination) => {
-            (saved.server, saved.destination) = (Some(destination.key), Some(destination));
+            (values.server, values.destination) = (Some(destination.key), Some(destination));
             Verb::AddServer
         }
         Change::EditDestination(_, destination) => {
-            (saved.server, saved.destination) = (Some(destination.key), Some(destination));
+            (values.server, values.destination) = (Some(destination.key), Some(destination));
             Verb::EditServer
         }
         Change::DeleteDestination(_, server) => {
-            saved.server = Some(*server);
+            values.server = Some(*server);
             Verb::DeleteServer
         }
         Change::Zero(_) => Verb::Zero,
@@ -116,14 +193,14 @@ pub fn write_change(out: &mut Vec<u8>, change: &Change) {
         Change::StartDaemon(daemon) => return write_daemon(out, daemon),
         Change::StopDaemon(role) => return drop(write!(out, "--stop-daemon {role}")),
     };
-    write_line(out, verb, &saved, &mut Numeric);
+    write_line(out, verb, &values, &mut Numeric);
 }
 
 fn write_daemon(out: &mut Vec<u8>, daemon: &SyncDaemon) {
     let SyncDaemon { role, interface, sync_id, max_length, group, port, ttl } = daemon;
     // Writing to memory does not fail.
     let _ = write!(out, "--start-daemon {role} --mcast-interface ");
-    // A name may be any bytes.
+    // The kernel accepts any bytes in a name.
     out.extend_from_slice(interface.as_bytes());
     let _ = write!(out, " --syncid {sync_id}");
     let mut line = Line { out, names: &mut Numeric };
@@ -150,14 +227,14 @@ impl fmt::Display for Change {
     }
 }
 
-/// The server and its settings as options of ipvsadm's: `-r 10.0.0.1:80 -m -w 1`.
+/// The server and its settings as ipvsadm's options: `-r 10.0.0.1:80 -m -w 1`.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let saved = Saved { server: Some(self.key), destination: Some(self), ..Saved::default() };
+        let values = Values { server: Some(self.key), destination: Some(self), ..Values::default() };
         let mut line = Vec::new();
-        write_line(&mut line, Verb::AddServer, &saved, &mut Numeric);
+        write_line(&mut line, Verb::AddServer, &values, &mut Numeric);
         let line = String::from_utf8_lossy(&line);
-        // The command is that of a change.
+        // Without the command, which belongs to a change.
         f.write_str(line.split_once(' ').map_or("", |(_, options)| options))
     }
 }
@@ -178,7 +255,7 @@ mod tests {
     use crate::state::{Config, ServiceConfig};
 
     #[test]
-    fn what_has_no_words_is_told_of_in_comments() {
+    fn services_without_words_are_comments() {
         let service = |protocol| ServiceConfig {
             service: Service::new(ServiceKey::new(protocol, [192, 0, 2, 1], 80), Scheduler::RR),
             destinations: vec![Destination::new(([10, 0, 0, 1], 80), Forwarding::Masquerade)],

@@ -1,0 +1,104 @@
+//! Edits of single settings, by the options of the language.
+
+use super::check;
+use super::draft::{Draft, Limits};
+use super::error::ProblemKind;
+use super::options::{OPTIONS, Value, Verb, first_of_name};
+use super::resolver::Resolver;
+use crate::destination::Destination;
+use crate::family::Family;
+use crate::key::ServiceKey;
+use crate::service::Service;
+
+/// Returns `held` with the settings that `options` name, and everything else as it is.
+///
+/// An option is the long spelling of one that `--edit-service` takes, and its value; flags have the value `on`. Where
+/// [`OptionRow::has_off`](super::OptionRow::has_off), the value `off` switches the setting off.
+///
+/// # Errors
+///
+/// Fails as [`parse`](super::parse) does: for options that `--edit-service` does not take, for values out of range, and
+/// for settings that exclude each other.
+///
+/// ```
+/// use ipvs::rules::{self, Numeric};
+/// use ipvs::{Scheduler, Service, ServiceKey};
+///
+/// let held = Service { persistence: Some(60), ..Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::WLC) };
+/// let edited = rules::edit_service(&held, &[("scheduler", "rr"), ("persistent", "off")], &mut Numeric).unwrap();
+/// assert_eq!(edited, Service::new(held.key, Scheduler::RR));
+/// ```
+pub fn edit_service(
+    held: &Service,
+    options: &[(&str, &str)],
+    resolver: &mut dyn Resolver,
+) -> Result<Service, ProblemKind> {
+    let mut draft = Draft { key: Some(held.key), service: *held, ..Draft::new(Limits::OF_THE_KERNEL) };
+    draft.ipv6 = matches!(held.key, ServiceKey::Fwmark { family: Family::V6, .. });
+    draft.take_all(Verb::EditService, options, resolver)?;
+    let flags = draft.scheduler_flags()?;
+    let edited = draft.service_settings(held.key, flags, resolver)?;
+    match check::validate_service(&edited) {
+        // Another program may have set what ipvsadm refuses; that is no reason to refuse this edit.
+        Err(problem) if check::validate_service(held).is_ok() => Err(problem),
+        _ => Ok(edited),
+    }
+}
+
+/// Returns `held`, a destination of the service `key`, with the settings that `options` name, and everything else as it
+/// is.
+///
+/// An option is the long spelling of one that `--edit-server` takes, and its value; flags have the value `on`. A tunnel
+/// keeps its port and checksum if it stays of the same type.
+///
+/// # Errors
+///
+/// Fails as [`parse`](super::parse) does: for options that `--edit-server` does not take, for values out of range, and
+/// for options that the forwarding method or the tunnel does not take.
+///
+/// ```
+/// use ipvs::rules::{self, Numeric};
+/// use ipvs::{Destination, Forwarding, ServiceKey};
+///
+/// let held = Destination::new(([10, 0, 0, 1], 80), Forwarding::DirectRoute);
+/// let key = ServiceKey::tcp([192, 0, 2, 1], 80);
+/// let edited = rules::edit_destination(&key, &held, &[("weight", "0")], &mut Numeric).unwrap();
+/// assert_eq!(edited, Destination { weight: 0, ..held });
+/// ```
+pub fn edit_destination(
+    key: &ServiceKey,
+    held: &Destination,
+    options: &[(&str, &str)],
+    resolver: &mut dyn Resolver,
+) -> Result<Destination, ProblemKind> {
+    let mut draft = Draft { key: Some(*key), destination: *held, ..Draft::new(Limits::OF_THE_KERNEL) };
+    draft.take_all(Verb::EditServer, options, resolver)?;
+    draft.server_settings(key, held.key)
+}
+
+impl<'a> Draft<'a> {
+    fn take_all(
+        &mut self,
+        verb: Verb,
+        options: &[(&str, &'a str)],
+        resolver: &mut dyn Resolver,
+    ) -> Result<(), ProblemKind> {
+        for &(long, value) in options {
+            let row = OPTIONS.iter().position(|row| row.long == long && row.allowed.contains(&verb));
+            let Some(row) = row else { return Err(ProblemKind::UnknownOption(long.into())) };
+            let (option, bit) = (&OPTIONS[row], 1 << first_of_name(row));
+            match (option.off, value) {
+                (Some(off), "off") => off(self),
+                // ipvsadm takes an empty name as the default. Only a list of flags may be empty here.
+                (_, "") if option.long != "sched-flags" => {
+                    return Err(ProblemKind::MissingValue(format!("--{long}").into()));
+                }
+                _ if option.value == Value::None && value != "on" => {
+                    return Err(ProblemKind::UnwantedValue(value.into()));
+                }
+                _ => self.take(option, bit, Some(value.as_bytes()), resolver)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,525 @@
+//! TABLE: the commands and options of ipvsadm's language.
+//!
+//! One row has all of an option: its spelling and value, the commands that take it, help, how it is read and written,
+//! whether ipvsadm 1.31 has it, and whether `ipvsadm-rs set` has it.
+//!
+//! The order is that of ipvsadm's complaints when several options of a line are wrong, and that of the options in saved
+//! lines.
+
+mod lookup;
+mod row;
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+pub(crate) use lookup::{LEGAL, Word, first_of_name};
+pub use row::{CommandRow, OptionRow, Value, Verb};
+pub(crate) use row::{Read, Write};
+
+use super::address;
+use super::command::{Columns, Subject};
+use super::draft::{DEFAULT_INTERFACE, Draft, Method, Server, protocol_of_ports};
+use super::error::Reason;
+use super::flags::flag_names;
+use super::number::strtol;
+use super::resolver::Resolver;
+use super::tunnel::{Checksum, Kind};
+use super::write::Line;
+use crate::daemon::SyncDaemon;
+use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
+use crate::family::{Family, Protocol};
+use crate::key::{DestinationKey, ServiceKey};
+use crate::name::{Engine, Interface, InvalidName, Scheduler};
+use crate::service::Netmask;
+
+/// The commands, in the order of help.
+pub const COMMANDS: &[CommandRow] = &[
+    CommandRow::new(Verb::AddService, "A", "add-service", "add a virtual service"),
+    CommandRow::new(
+        Verb::EditService,
+        "E",
+        "edit-service",
+        "replace all settings of a virtual service; options not given return to their defaults",
+    ),
+    CommandRow::new(Verb::DeleteService, "D", "delete-service", "delete a virtual service and its servers"),
+    CommandRow::new(Verb::Flush, "C", "clear", "delete all virtual services and servers").called("flush"),
+    CommandRow::new(Verb::Restore, "R", "restore", "run the command lines on standard input"),
+    CommandRow::new(Verb::Save, "S", "save", "write the table to standard output, as lines for --restore"),
+    CommandRow::new(Verb::AddServer, "a", "add-server", "add a server to a virtual service"),
+    CommandRow::new(
+        Verb::EditServer,
+        "e",
+        "edit-server",
+        "replace all settings of a server; options not given return to their defaults",
+    ),
+    CommandRow::new(Verb::DeleteServer, "d", "delete-server", "delete a server from a virtual service"),
+    CommandRow::new(Verb::List, "Ll", "list", "list all virtual services, or one"),
+    CommandRow::new(Verb::Zero, "Z", "zero", "reset the counters of all virtual services, or of one"),
+    CommandRow::new(
+        Verb::Set,
+        "",
+        "set",
+        "set the timeouts of TCP, TCP after FIN, and UDP connections, in seconds; 0 keeps the current value",
+    )
+    .with_words("tcp tcpfin udp"),
+    CommandRow::new(
+        Verb::StartDaemon,
+        "",
+        "start-daemon",
+        "start a sync daemon: a master sends connections, a backup receives them",
+    )
+    .taking("master|backup"),
+    CommandRow::new(Verb::StopDaemon, "", "stop-daemon", "stop a sync daemon").taking("master|backup"),
+    CommandRow::new(Verb::Help, "h", "help", "show this help"),
+    CommandRow::new(Verb::Version, "v", "version", "show the version"),
+];
+
+const NAMES_A_SERVICE: &[Verb] =
+    &[Verb::AddService, Verb::EditService, Verb::DeleteService, Verb::AddServer, Verb::EditServer, Verb::DeleteServer];
+const SETS_A_SERVICE: &[Verb] = &[Verb::AddService, Verb::EditService];
+const SETS_A_SERVER: &[Verb] = &[Verb::AddServer, Verb::EditServer];
+const NAMES_A_SERVER: &[Verb] = &[Verb::AddServer, Verb::EditServer, Verb::DeleteServer];
+const LIST: &[Verb] = &[Verb::List];
+const START: &[Verb] = &[Verb::StartDaemon];
+
+/// The options.
+pub const OPTIONS: &[OptionRow] = &[
+    OptionRow::flag("numeric", "n", "print addresses and ports as numbers", |draft| draft.listing.numeric = true)
+        .on(&[Verb::List, Verb::Save]),
+    OptionRow::flag("connection", "c", "list the connections", |draft| draft.listing.subject = Subject::Connections)
+        .alone_on(LIST),
+    OptionRow::service("tcp-service", "t", "the virtual service, TCP", |draft, value, names| {
+        read_service(Protocol::Tcp, draft, value, names)
+    })
+    .write_service_key(write_service_key),
+    OptionRow::service("udp-service", "u", "the virtual service, UDP", |draft, value, names| {
+        read_service(Protocol::Udp, draft, value, names)
+    }),
+    OptionRow::service("sctp-service", "", "the virtual service, SCTP", |draft, value, names| {
+        read_service(Protocol::Sctp, draft, value, names)
+    }),
+    OptionRow {
+        value: Value::Required("mark"),
+        complaint: "invalid fwmark value `{}' specified",
+        ..OptionRow::service(
+            "fwmark-service",
+            "f",
+            "the virtual service of a firewall mark, 1 to 4294967295",
+            |draft, value, _| {
+                draft.key = ServiceKey::fwmark(strtol(value, 1, u32::MAX)?, Family::V4);
+                Ok(())
+            },
+        )
+    },
+    OptionRow::flag("ipv6", "6", "with -f: match IPv6 packets instead of IPv4 packets", |draft| draft.ipv6 = true)
+        .called(""),
+    OptionRow::value(
+        "scheduler",
+        "s",
+        Value::Required("scheduler"),
+        "illegal scheduler specified",
+        "choose a server for each new connection with this scheduler",
+        |draft, value, _| {
+            draft.service.scheduler = cut(value, Scheduler::MAX, |name| Scheduler::new(name))?.unwrap_or_default();
+            Ok(())
+        },
+    )
+    .default("wlc")
+    .on(SETS_A_SERVICE)
+    .write_service(|line, service| line.bytes("-s", service.scheduler.as_bytes()))
+    .settable(),
+    OptionRow::value(
+        "persistent",
+        "p",
+        Value::Optional("seconds"),
+        "invalid timeout value `{}' specified",
+        "send a client to the same server until this many seconds after its last connection, 1 to 2678400",
+        |draft, value, _| {
+            draft.service.persistence = Some(strtol(value, 1, draft.limits.persistence)?);
+            Ok(())
+        },
+    )
+    .default("off; without a value: 360")
+    .on(SETS_A_SERVICE)
+    .write_service(|line, service| {
+        if let Some(seconds) = service.persistence {
+            line.number("-p", seconds);
+        }
+    })
+    .settable_or_off(|draft| draft.service.persistence = None),
+    OptionRow::value(
+        "netmask",
+        "M",
+        Value::Required("netmask"),
+        "illegal virtual server persistent mask specified",
+        "with -p: treat all clients of a network as one client: netmask (IPv4) or prefix length",
+        read_netmask,
+    )
+    .default("255.255.255.255 or 128")
+    .on(SETS_A_SERVICE)
+    .write_service(|line, service| {
+        // Without persistence a netmask does nothing, and ipvsadm does not save it.
+        if service.persistence.is_some() && service.netmask != Netmask::host(service.key.family()) {
+            line.display("-M", service.netmask);
+        }
+    })
+    .settable(),
+    OptionRow::value(
+        "real-server",
+        "r",
+        Value::Required("host[:port]"),
+        "illegal real server address[:port] specified",
+        "the server",
+        read_server,
+    )
+    .default("the port of the service")
+    .needed_on(NAMES_A_SERVER)
+    .write_server_key(write_server_key),
+    OptionRow::flag("gatewaying", "g", "forward by direct routing; the default", |draft| {
+        draft.method = Some(Method::DirectRoute);
+    })
+    .called("forwarding-method")
+    .on(SETS_A_SERVER)
+    .write_server(|line, server| {
+        line.word(match server.forwarding {
+            Forwarding::Masquerade => b"-m",
+            Forwarding::Tunnel(_) => b"-i",
+            Forwarding::DirectRoute | Forwarding::Local | Forwarding::Bypass | Forwarding::Other(_) => b"-g",
+        });
+    }),
+    OptionRow::flag("ipip", "i", "forward through a tunnel", |draft| draft.method = Some(Method::Tunnel))
+        .called("forwarding-method")
+        .on(SETS_A_SERVER),
+    OptionRow::flag("masquerading", "m", "forward by masquerading (NAT)", |draft| {
+        draft.method = Some(Method::Masquerade);
+    })
+    .called("forwarding-method")
+    .on(SETS_A_SERVER),
+    OptionRow::value(
+        "weight",
+        "w",
+        Value::Required("weight"),
+        "illegal weight specified",
+        "share of new connections relative to the other servers, 0 to 2147483647; 0: no new connections",
+        |draft, value, _| {
+            draft.destination.weight = strtol(value, 0, Destination::MAX)?;
+            Ok(())
+        },
+    )
+    .default("1")
+    .on(SETS_A_SERVER)
+    .write_server(|line, server| line.number("-w", server.weight))
+    .settable(),
+    OptionRow::value(
+        "u-threshold",
+        "x",
+        Value::Required("connections"),
+        "illegal u_threshold specified",
+        "stop new connections at this many connections, up to 2147483647; 0: no limit",
+        |draft, value, _| {
+            draft.destination.upper_threshold = strtol(value, 0, Destination::MAX)?;
+            Ok(())
+        },
+    )
+    .default("0")
+    .on(SETS_A_SERVER)
+    .write_server(|line, server| line.number_unless_zero("-x", server.upper_threshold))
+    .settable(),
+    OptionRow::value(
+        "l-threshold",
+        "y",
+        Value::Required("connections"),
+        "illegal l_threshold specified",
+        "accept new connections again below this many connections, at most -x; 0: three quarters of -x",
+        |draft, value, _| {
+            draft.destination.lower_threshold = strtol(value, 0, Destination::MAX)?;
+            Ok(())
+        },
+    )
+    .default("0")
+    .on(SETS_A_SERVER)
+    .write_server(|line, server| line.number_unless_zero("-y", server.lower_threshold))
+    .settable(),
+    OptionRow::value(
+        "mcast-interface",
+        "",
+        Value::Required("interface"),
+        "illegal interface specified",
+        "sync: network interface",
+        |draft, value, _| {
+            let name = cut(value, Interface::MAX, |name| Interface::new(name))?;
+            draft.daemon.interface = name.unwrap_or(DEFAULT_INTERFACE);
+            Ok(())
+        },
+    )
+    .default("eth0")
+    .on(START),
+    OptionRow::flag("timeout", "", "list the timeouts of connections", |draft| {
+        draft.listing.subject = Subject::Timeouts;
+    })
+    .alone_on(LIST),
+    OptionRow::flag("daemon", "", "list the sync daemons", |draft| draft.listing.subject = Subject::Daemons)
+        .alone_on(LIST),
+    OptionRow::flag("stats", "", "list the counters", |draft| draft.listing.show(Columns::Stats)).on(LIST),
+    OptionRow::flag("rate", "", "list the rates per second", |draft| draft.listing.show(Columns::Rates)).on(LIST),
+    OptionRow::flag("thresholds", "", "list the thresholds (-x, -y)", |draft| draft.listing.show(Columns::Thresholds))
+        .on(LIST),
+    OptionRow::flag("persistent-conn", "", "list the numbers of persistent connections", |draft| {
+        draft.listing.show(Columns::PersistentConnections);
+    })
+    .on(LIST),
+    OptionRow::flag("nosort", "", "list in the kernel's order", |draft| draft.listing.sorted = false).on(LIST),
+    OptionRow::flag("sort", "", "list in the order of addresses; the default", |_| ()).called(""),
+    // Legal with --list and --stop-daemon, where it does nothing.
+    OptionRow::value(
+        "syncid",
+        "",
+        Value::Required("id"),
+        "illegal syncid specified",
+        "sync: id of the sync group, 0 to 255; a backup receives its own id only, with 0 every id",
+        |draft, value, _| {
+            draft.daemon.sync_id = strtol(value, 0, SyncDaemon::MAX_SYNC_ID)?;
+            Ok(())
+        },
+    )
+    .default("0")
+    .on(&[Verb::StartDaemon, Verb::StopDaemon, Verb::List]),
+    OptionRow::flag("exact", "X", "print counters in full, without K, M and G", |draft| draft.listing.exact = true)
+        .on(LIST),
+    OptionRow::value(
+        "pe",
+        "",
+        Value::Required("engine"),
+        "illegal persistence engine specified",
+        "with -p: recognise clients with this persistence engine: sip, by the Call-ID",
+        |draft, value, _| {
+            draft.service.engine = cut(value, Engine::MAX, |name| Engine::new(name))?;
+            Ok(())
+        },
+    )
+    .default("none")
+    .on(SETS_A_SERVICE)
+    .write_service(|line, service| {
+        if let Some(engine) = &service.engine {
+            line.bytes("--pe", engine.as_bytes());
+        }
+    })
+    .settable_or_off(|draft| draft.service.engine = None),
+    OptionRow::flag("ops", "o", "schedule every UDP packet by itself, without connections", |draft| {
+        draft.service.one_packet = true;
+    })
+    .on(SETS_A_SERVICE)
+    .write_service(|line, service| {
+        if service.one_packet {
+            line.word(b"-o");
+        }
+    })
+    .settable_or_off(|draft| draft.service.one_packet = false),
+    OptionRow::value(
+        "sched-flags",
+        "b",
+        Value::Required("flags"),
+        "",
+        "scheduler flags, separated by commas; \"\": none",
+        |draft, value, _| {
+            draft.scheduler_flags = Some(value);
+            Ok(())
+        },
+    )
+    .default("none")
+    .on(SETS_A_SERVICE)
+    .write_service(|line, service| line.list("-b", flag_names(service.scheduler, service.flags)))
+    .settable(),
+    OptionRow::value(
+        "mcast-group",
+        "",
+        Value::Required("address"),
+        "invalid {family} mcast-group `{}'",
+        "sync: multicast address",
+        |draft, value, _| {
+            let group = std::str::from_utf8(value).ok().and_then(|text| text.parse::<IpAddr>().ok());
+            draft.daemon.group = Some(group.filter(IpAddr::is_multicast).ok_or(Reason::NotMulticast)?);
+            Ok(())
+        },
+    )
+    .default("224.0.0.81")
+    .on(START),
+    OptionRow::value(
+        "mcast-port",
+        "",
+        Value::Required("port"),
+        "illegal mcast-port specified",
+        "sync: UDP port, 1 to 65535",
+        |draft, value, _| {
+            draft.daemon.port = Some(strtol(value, 1, u16::MAX.into())? as u16);
+            Ok(())
+        },
+    )
+    .default("8848")
+    .on(START),
+    OptionRow::value(
+        "mcast-ttl",
+        "",
+        Value::Required("hops"),
+        "illegal mcast-ttl specified",
+        "sync: time to live of the packets, 1 to 255",
+        |draft, value, _| {
+            draft.daemon.ttl = Some(strtol(value, 1, u8::MAX.into())? as u8);
+            Ok(())
+        },
+    )
+    .default("1")
+    .on(START),
+    OptionRow::value(
+        "sync-maxlen",
+        "",
+        Value::Required("bytes"),
+        "illegal sync-maxlen specified",
+        "sync: largest UDP payload, 1 to 65507 bytes",
+        |draft, value, _| {
+            draft.daemon.max_length = Some(strtol(value, 1, 65507)? as u16);
+            Ok(())
+        },
+    )
+    .default("1472; backup: as the MTU of the interface allows")
+    .on(START),
+    OptionRow::flag("tun-info", "", "list the tunnels", |draft| draft.listing.show(Columns::Tunnels)).on(LIST),
+    OptionRow::value(
+        "tun-type",
+        "",
+        Value::Required("type"),
+        "illegal tunnel type specified",
+        "with -i: encapsulation, one of ipip, gue and gre",
+        |draft, value, _| {
+            draft.tunnel.kind = Some(Kind::from_name(value).ok_or(Reason::NotOneOf("ipip, gue, gre"))?);
+            Ok(())
+        },
+    )
+    .default("ipip")
+    .on(SETS_A_SERVER)
+    .write_server(write_tunnel),
+    OptionRow::value(
+        "tun-port",
+        "",
+        Value::Required("port"),
+        "illegal tunnel port specified",
+        "UDP port of a gue tunnel on the server, 1 to 65535; gue needs it",
+        |draft, value, _| {
+            draft.tunnel.port = NonZeroU16::new(strtol(value, 1, u16::MAX.into())? as u16);
+            Ok(())
+        },
+    )
+    .on(SETS_A_SERVER)
+    .settable(),
+    OptionRow::flag("tun-nocsum", "", "gue or gre tunnel: send no checksums; the default", |draft| {
+        draft.tunnel.add(Checksum::None);
+    })
+    .on(SETS_A_SERVER),
+    OptionRow::flag("tun-csum", "", "gue or gre tunnel: send checksums", |draft| draft.tunnel.add(Checksum::Full))
+        .on(SETS_A_SERVER),
+    OptionRow::flag("tun-remcsum", "", "gue tunnel: use remote checksum offload", |draft| {
+        draft.tunnel.add(Checksum::Remote);
+    })
+    .on(SETS_A_SERVER),
+    OptionRow::flag("stream", "", "run each line as it arrives, instead of checking all lines first", |draft| {
+        draft.stream = true;
+    })
+    .on(&[Verb::Restore])
+    .beyond_1_31(),
+];
+
+/// Reads the address of a service. A missing port is 0.
+fn read_service(
+    protocol: Protocol,
+    draft: &mut Draft<'_>,
+    value: &[u8],
+    resolver: &mut dyn Resolver,
+) -> Result<(), Reason> {
+    let endpoint = address::endpoint(value, Some(protocol), resolver)?;
+    draft.key = Some(ServiceKey::new(protocol, endpoint.address, endpoint.port.unwrap_or(0)));
+    Ok(())
+}
+
+fn write_service_key(line: &mut Line<'_>, key: &ServiceKey) {
+    match *key {
+        ServiceKey::Address { protocol, address, port } => {
+            let option = match protocol {
+                Protocol::Udp => "-u",
+                Protocol::Sctp => "--sctp-service",
+                Protocol::Tcp | Protocol::Other(_) => "-t",
+            };
+            line.endpoint(option, address, port, Some(protocol));
+        }
+        ServiceKey::Fwmark { mark, family } => {
+            line.display("-f", mark);
+            if family == Family::V6 {
+                line.word(b"-6");
+            }
+        }
+    }
+}
+
+/// Checks a netmask. It is read at the end of the line, when the family is known.
+fn read_netmask<'a>(draft: &mut Draft<'a>, value: &'a [u8], resolver: &mut dyn Resolver) -> Result<(), Reason> {
+    match draft.key {
+        Some(ServiceKey::Address { address, .. }) => address::netmask(value, Family::of(address), resolver),
+        Some(ServiceKey::Fwmark { .. }) if draft.ipv6 => address::netmask(value, Family::V6, resolver),
+        // `-6` or an address of either family may follow.
+        _ => address::netmask(value, Family::V4, resolver)
+            .or_else(|_| address::netmask(value, Family::V6, resolver))
+            .map_err(|_| Reason::Netmask),
+    }?;
+    draft.netmask = Some(value);
+    Ok(())
+}
+
+fn read_server<'a>(draft: &mut Draft<'a>, value: &'a [u8], resolver: &mut dyn Resolver) -> Result<(), Reason> {
+    let protocol = draft.key.map(|key| protocol_of_ports(&key));
+    draft.server = Some(match address::endpoint(value, protocol, resolver) {
+        Ok(endpoint) => Server::Read(endpoint),
+        // The names of ports depend on the service, which may follow.
+        Err(Reason::UnknownPort) if protocol.is_none() => Server::Later(value),
+        Err(reason) => return Err(reason),
+    });
+    Ok(())
+}
+
+fn write_server_key(line: &mut Line<'_>, service: Option<&ServiceKey>, server: DestinationKey) {
+    // A firewall mark has no protocol, so the ports of its servers have no names.
+    let protocol = match service {
+        Some(ServiceKey::Address { protocol, .. }) => Some(*protocol),
+        _ => None,
+    };
+    line.endpoint("-r", server.address, server.port, protocol);
+}
+
+/// Writes type, port and checksum, as ipvsadm does for every tunnel.
+fn write_tunnel(line: &mut Line<'_>, server: &Destination) {
+    match server.forwarding.tunnel() {
+        Some(Tunnel::Ipip) => line.word(b"--tun-type ipip"),
+        Some(Tunnel::Gue { port, checksum }) => {
+            line.word(b"--tun-type gue");
+            line.display("--tun-port", port);
+            line.word(match checksum {
+                GueChecksum::None => b"--tun-nocsum",
+                GueChecksum::Full => b"--tun-csum",
+                GueChecksum::Remote => b"--tun-remcsum",
+            });
+        }
+        Some(Tunnel::Gre { checksum }) => {
+            line.word(b"--tun-type gre");
+            line.word(if checksum { b"--tun-csum" } else { b"--tun-nocsum" });
+        }
+        // The language has no words for it.
+        Some(Tunnel::Other { .. }) | None => {}
+    }
+}
+
+/// Reads a name, of which ipvsadm takes as much as the kernel has room for. An empty one is `None`, the default.
+fn cut<T>(value: &[u8], longest: usize, name: impl Fn(&[u8]) -> Result<T, InvalidName>) -> Result<Option<T>, Reason> {
+    let value = &value[..value.len().min(longest)];
+    if value.is_empty() {
+        return Ok(None);
+    }
+    name(value).map(Some).map_err(|_| Reason::Name)
+}

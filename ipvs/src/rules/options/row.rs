@@ -1,0 +1,266 @@
+//! What a row of the tables says.
+
+use std::fmt;
+
+use crate::destination::Destination;
+use crate::key::{DestinationKey, ServiceKey};
+use crate::rules::draft::Draft;
+use crate::rules::error::Reason;
+use crate::rules::resolver::Resolver;
+use crate::rules::write::Line;
+use crate::service::Service;
+
+/// What a command does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the commands, described in COMMANDS")]
+pub enum Verb {
+    AddService,
+    EditService,
+    DeleteService,
+    Flush,
+    Restore,
+    Save,
+    AddServer,
+    EditServer,
+    DeleteServer,
+    List,
+    Zero,
+    Set,
+    StartDaemon,
+    StopDaemon,
+    Help,
+    Version,
+}
+
+/// The value of a command or an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// No value.
+    None,
+    /// The next word, even if it begins with `-`. The name is for help.
+    Required(&'static str),
+    /// The next word, unless it begins with `-`. The name is for help.
+    Optional(&'static str),
+}
+
+/// A command. A line has exactly one, before its options.
+#[derive(Debug)]
+pub struct CommandRow {
+    /// What the command does.
+    pub verb: Verb,
+    /// Its name in messages.
+    pub name: &'static str,
+    /// The long spelling, without the dashes.
+    pub long: &'static str,
+    /// The letters after one dash: none to two.
+    pub shorts: &'static str,
+    /// The value.
+    pub value: Value,
+    /// The words that follow the command without an option, for help.
+    pub words: &'static str,
+    /// One line of help.
+    pub help: &'static str,
+}
+
+impl CommandRow {
+    pub(super) const fn new(verb: Verb, shorts: &'static str, long: &'static str, help: &'static str) -> Self {
+        Self { verb, name: long, long, shorts, value: Value::None, words: "", help }
+    }
+
+    pub(super) const fn taking(mut self, value: &'static str) -> Self {
+        self.value = Value::Required(value);
+        self
+    }
+
+    pub(super) const fn with_words(mut self, words: &'static str) -> Self {
+        self.words = words;
+        self
+    }
+
+    pub(super) const fn called(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+}
+
+/// An option.
+pub struct OptionRow {
+    /// Its name in messages. Spellings with the same name exclude each other. An option with the name "" may be repeated,
+    /// and every command takes it.
+    pub name: &'static str,
+    /// The long spelling, without the dashes.
+    pub long: &'static str,
+    /// A letter after one dash, or none.
+    pub shorts: &'static str,
+    /// The value.
+    pub value: Value,
+    /// The commands that need the option.
+    pub required: &'static [Verb],
+    /// The commands that take the option.
+    pub allowed: &'static [Verb],
+    /// The commands that take only one of the options that name them here.
+    pub exclusive: &'static [Verb],
+    /// ipvsadm's complaint about a bad value. `{}` is replaced by the value.
+    pub complaint: &'static str,
+    /// One line of help, without the default.
+    pub help: &'static str,
+    /// The default for help, "" if there is none to mention.
+    pub default: &'static str,
+    /// Whether `ipvsadm-rs set` has the option.
+    pub settable: bool,
+    /// Whether ipvsadm 1.31 lacks the option.
+    pub beyond_1_31: bool,
+    pub(crate) read: Read,
+    pub(crate) off: Option<fn(&mut Draft<'_>)>,
+    pub(crate) write: Option<Write>,
+}
+
+/// How an option is read.
+#[derive(Clone, Copy)]
+pub(crate) enum Read {
+    Flag(fn(&mut Draft<'_>)),
+    Value(ReadValue),
+}
+
+pub(crate) type ReadValue = for<'a> fn(&mut Draft<'a>, &'a [u8], &mut dyn Resolver) -> Result<(), Reason>;
+
+/// How an option is written in a saved line, and from which value.
+#[derive(Clone, Copy)]
+pub(crate) enum Write {
+    ServiceKey(fn(&mut Line<'_>, &ServiceKey)),
+    Service(fn(&mut Line<'_>, &Service)),
+    /// `None`: the service is not known.
+    DestinationKey(fn(&mut Line<'_>, Option<&ServiceKey>, DestinationKey)),
+    Destination(fn(&mut Line<'_>, &Destination)),
+}
+
+impl fmt::Debug for OptionRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--{}", self.long)
+    }
+}
+
+/// Two rows are equal if they are the same row.
+impl PartialEq for OptionRow {
+    fn eq(&self, other: &Self) -> bool {
+        self.long == other.long
+    }
+}
+
+impl OptionRow {
+    /// Whether `ipvsadm-rs set` takes `off` as the value.
+    pub fn has_off(&self) -> bool {
+        self.off.is_some()
+    }
+
+    pub(super) const fn flag(
+        long: &'static str,
+        shorts: &'static str,
+        help: &'static str,
+        read: fn(&mut Draft<'_>),
+    ) -> Self {
+        Self {
+            name: long,
+            long,
+            shorts,
+            value: Value::None,
+            required: &[],
+            allowed: &[],
+            exclusive: &[],
+            complaint: "",
+            help,
+            default: "",
+            settable: false,
+            beyond_1_31: false,
+            read: Read::Flag(read),
+            off: None,
+            write: None,
+        }
+    }
+
+    pub(super) const fn value(
+        long: &'static str,
+        shorts: &'static str,
+        value: Value,
+        complaint: &'static str,
+        help: &'static str,
+        read: ReadValue,
+    ) -> Self {
+        Self { value, complaint, read: Read::Value(read), ..Self::flag(long, shorts, help, |_| ()) }
+    }
+
+    /// A spelling of the service's address: one of them is needed.
+    pub(super) const fn service(long: &'static str, shorts: &'static str, help: &'static str, read: ReadValue) -> Self {
+        let complaint = "illegal virtual server address[:port] specified";
+        Self {
+            name: "service-address",
+            required: super::NAMES_A_SERVICE,
+            allowed: &[Verb::Zero],
+            exclusive: &[Verb::List],
+            ..Self::value(long, shorts, Value::Required("host[:port]"), complaint, help, read)
+        }
+    }
+
+    pub(super) const fn called(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    pub(super) const fn on(mut self, allowed: &'static [Verb]) -> Self {
+        self.allowed = allowed;
+        self
+    }
+
+    pub(super) const fn needed_on(mut self, required: &'static [Verb]) -> Self {
+        self.required = required;
+        self
+    }
+
+    pub(super) const fn alone_on(mut self, exclusive: &'static [Verb]) -> Self {
+        self.exclusive = exclusive;
+        self
+    }
+
+    pub(super) const fn default(mut self, default: &'static str) -> Self {
+        self.default = default;
+        self
+    }
+
+    pub(super) const fn settable(mut self) -> Self {
+        self.settable = true;
+        self
+    }
+
+    pub(super) const fn settable_or_off(mut self, off: fn(&mut Draft<'_>)) -> Self {
+        self.off = Some(off);
+        self.settable()
+    }
+
+    pub(super) const fn beyond_1_31(mut self) -> Self {
+        self.beyond_1_31 = true;
+        self
+    }
+
+    pub(super) const fn write_service_key(mut self, write: fn(&mut Line<'_>, &ServiceKey)) -> Self {
+        self.write = Some(Write::ServiceKey(write));
+        self
+    }
+
+    pub(super) const fn write_service(mut self, write: fn(&mut Line<'_>, &Service)) -> Self {
+        self.write = Some(Write::Service(write));
+        self
+    }
+
+    pub(super) const fn write_server_key(
+        mut self,
+        write: fn(&mut Line<'_>, Option<&ServiceKey>, DestinationKey),
+    ) -> Self {
+        self.write = Some(Write::DestinationKey(write));
+        self
+    }
+
+    pub(super) const fn write_server(mut self, write: fn(&mut Line<'_>, &Destination)) -> Self {
+        self.write = Some(Write::Destination(write));
+        self
+    }
+}
