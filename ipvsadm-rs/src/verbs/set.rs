@@ -1,16 +1,12 @@
-//! `ipvsadm-rs set`: an edit that touches only what it names.
+//! `ipvsadm-rs set`: an edit of single settings. Its options come from the rows of ipvsadm's language.
 
 use std::net::IpAddr;
-use std::num::NonZeroU16;
 
 use anyhow::{anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::{Arg, ArgMatches, Args, FromArgMatches, ValueEnum};
 use ipvs::hash::TableSizes;
-use ipvs::rules::{self, Command};
-use ipvs::{
-    Change, Client, Destination, DestinationState, Director, Engine, Forwarding, GueChecksum, Netmask, Plan, Scheduler,
-    Service, ServiceKey, State, Tunnel,
-};
+use ipvs::rules::{self, Command, OPTIONS, OptionRow, ProblemKind, Value, Verb};
+use ipvs::{Change, Client, DestinationState, Director, Plan, ServiceKey, State};
 
 use crate::context::{Context, code};
 use crate::plan::report::Report;
@@ -18,104 +14,112 @@ use crate::plan::transaction::Transaction;
 use crate::resolver::System;
 use crate::terminal::exit::say;
 
-/// Change what is named of a service or a server, and nothing else
+/// Change single settings of a service or a server
 ///
-/// With a server (-r) its settings are changed, else the service's. Without a service, the server's in every service that
-/// has it: `ipvsadm-rs set -r 10.0.0.7 --weight 0` drains it everywhere.
+/// Settings that are not named keep their values. With -r, the settings of that server are changed, otherwise those of
+/// the service. With -r and without a service, the server is changed in every service that has it:
+/// `ipvsadm-rs set -r 10.0.0.7 --weight 0` stops new connections to it everywhere.
 ///
-/// This is not kept for `undo`, which health checkers would fill; to undo it, set what was before.
+/// The journal does not record the change, since health checkers would fill it. `undo` does not know it: to undo it, set
+/// the previous value.
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("service").multiple(false))]
 pub(super) struct Set {
-    /// The service, TCP
+    /// The virtual service, TCP
     #[arg(short, long, value_name = "HOST[:PORT]", group = "service")]
     tcp_service: Option<String>,
-    /// The service, UDP
+    /// The virtual service, UDP
     #[arg(short, long, value_name = "HOST[:PORT]", group = "service")]
     udp_service: Option<String>,
-    /// The service, SCTP
+    /// The virtual service, SCTP
     #[arg(long, value_name = "HOST[:PORT]", group = "service")]
     sctp_service: Option<String>,
-    /// The service, by firewall mark
+    /// The virtual service of a firewall mark, 1 to 4294967295
     #[arg(short, long, value_name = "MARK", group = "service")]
     fwmark_service: Option<String>,
-    /// The mark's service is IPv6
+    /// With -f: the service for IPv6 packets
     #[arg(short = '6', long, requires = "fwmark_service")]
     ipv6: bool,
-    /// The server; without a port, all of its ports
+    /// The server; without a port, on all its ports
     #[arg(short, long, value_name = "ADDRESS[:PORT]")]
     real_server: Option<String>,
     #[command(flatten)]
-    of_service: OfService,
+    settings: Settings,
     #[command(flatten)]
-    of_server: OfServer,
-    /// Only show what would be done
+    forwarding: Forwarding,
+    /// Show the changes without making them
     #[arg(long)]
     dry_run: bool,
 }
 
-/// Settings of a service.
-#[derive(Args, Debug, PartialEq)]
-#[command(next_help_heading = "Settings of a service")]
-struct OfService {
-    /// How servers are picked
-    #[arg(short, long)]
-    scheduler: Option<Scheduler>,
-    /// Scheduler flags, separated by commas; "" for none
-    #[arg(short = 'b', long, value_name = "FLAGS")]
-    sched_flags: Option<String>,
-    /// Seconds that a client stays with its server; `off` for not at all
-    #[arg(short, long, value_name = "SECONDS|off", value_parser = seconds_or_off)]
-    persistent: Option<Switch<u32>>,
-    /// Clients equal under this mask or prefix length are one to persistence
-    #[arg(short = 'M', long)]
-    netmask: Option<String>,
-    /// The persistence engine; `off` for none
-    #[arg(long, value_name = "NAME|off", value_parser = engine_or_off)]
-    pe: Option<Switch<Engine>>,
-    /// Schedule every UDP packet by itself
-    #[arg(short, long, value_name = "on|off", value_parser = on_or_off)]
-    ops: Option<bool>,
+/// The options that `set` has in common with ipvsadm, from the rows of ipvsadm's language: long spelling and value.
+#[derive(Debug, Default)]
+struct Settings {
+    of_service: Vec<(&'static str, String)>,
+    of_server: Vec<(&'static str, String)>,
 }
 
-/// Settings of a server.
-#[derive(Args, Debug, PartialEq)]
-#[command(next_help_heading = "Settings of a server (-r)")]
-struct OfServer {
-    /// The share of new connections; 0 for none
-    #[arg(short, long)]
-    weight: Option<u32>,
-    /// How packets get there
-    #[arg(long, value_enum)]
-    forwarding: Option<Method>,
-    /// The UDP port of a gue tunnel
-    #[arg(long, value_name = "PORT")]
-    tun_port: Option<NonZeroU16>,
-    /// Checksums of a gue or gre tunnel
-    #[arg(long, value_enum)]
-    tun_checksum: Option<Checksum>,
-    /// No new connections from this many on; 0 for no limit
-    #[arg(short = 'x', long, value_name = "CONNECTIONS")]
-    u_threshold: Option<u32>,
-    /// New connections again below this many
-    #[arg(short = 'y', long, value_name = "CONNECTIONS")]
-    l_threshold: Option<u32>,
+fn settable(verb: Verb) -> impl Iterator<Item = &'static OptionRow> {
+    OPTIONS.iter().filter(move |row| row.settable && row.allowed.contains(&verb))
 }
 
-/// Something that can be switched off.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Switch<T> {
-    Off,
-    On(T),
-}
-
-impl<T> Switch<T> {
-    fn into_option(self) -> Option<T> {
-        match self {
-            Self::Off => None,
-            Self::On(value) => Some(value),
+/// An option of `set`. It has no default: what is not given stays as it is.
+fn argument(row: &'static OptionRow) -> Arg {
+    let argument = Arg::new(row.long).long(row.long).help(row.help);
+    let argument = match row.shorts.chars().next() {
+        Some(letter) => argument.short(letter),
+        None => argument,
+    };
+    match row.value {
+        Value::None => argument.value_name("on|off").value_parser(["on", "off"]).hide_possible_values(true),
+        Value::Required(name) | Value::Optional(name) => {
+            let off = if row.has_off() { "|off" } else { "" };
+            argument.value_name(format!("{}{off}", name.to_uppercase()))
         }
     }
+}
+
+impl Args for Settings {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+            .next_help_heading("Settings of a service")
+            .args(settable(Verb::EditService).map(argument))
+            .next_help_heading(OF_A_SERVER)
+            .args(settable(Verb::EditServer).map(argument))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |row: &'static OptionRow| Some((row.long, matches.get_one::<String>(row.long)?.clone()));
+        Ok(Self {
+            of_service: settable(Verb::EditService).filter_map(given).collect(),
+            of_server: settable(Verb::EditServer).filter_map(given).collect(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+const OF_A_SERVER: &str = "Settings of a server (-r)";
+
+/// The options for which ipvsadm has several, which exclude each other.
+#[derive(Args, Debug)]
+#[command(next_help_heading = OF_A_SERVER)]
+struct Forwarding {
+    /// Forwarding method, or type of the tunnel
+    #[arg(long, value_enum)]
+    forwarding: Option<Method>,
+    /// Checksums of a gue or gre tunnel; remote: gue only
+    #[arg(long, value_enum)]
+    tun_checksum: Option<Checksum>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -134,22 +138,42 @@ enum Checksum {
     Remote,
 }
 
-fn seconds_or_off(text: &str) -> Result<Switch<u32>, String> {
-    match text {
-        "off" => Ok(Switch::Off),
-        seconds => seconds.parse().map(Switch::On).map_err(|_| "not a number of seconds, nor `off'".into()),
+impl Forwarding {
+    /// Returns the options in ipvsadm's spelling.
+    fn options(&self) -> impl Iterator<Item = (&str, &str)> {
+        let method: &[(&str, &str)] = match self.forwarding {
+            None => &[],
+            Some(Method::Masquerade) => &[("masquerading", "on")],
+            Some(Method::DirectRoute) => &[("gatewaying", "on")],
+            Some(Method::Ipip) => &[("ipip", "on"), ("tun-type", "ipip")],
+            Some(Method::Gue) => &[("ipip", "on"), ("tun-type", "gue")],
+            Some(Method::Gre) => &[("ipip", "on"), ("tun-type", "gre")],
+        };
+        let checksum: &[(&str, &str)] = match self.tun_checksum {
+            None => &[],
+            Some(Checksum::None) => &[("tun-nocsum", "on")],
+            Some(Checksum::Full) => &[("tun-csum", "on")],
+            Some(Checksum::Remote) => &[("tun-remcsum", "on")],
+        };
+        method.iter().chain(checksum).copied()
     }
 }
 
-fn engine_or_off(text: &str) -> Result<Switch<Engine>, ipvs::InvalidName> {
-    if text == "off" { Ok(Switch::Off) } else { text.parse().map(Switch::On) }
-}
-
-fn on_or_off(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("neither `on' nor `off'".into()),
+/// Returns the error with the options of `set` instead of ipvsadm's.
+fn in_words_of_set(problem: ProblemKind) -> anyhow::Error {
+    let spelled = |option| match option {
+        "tun-nocsum" => "--tun-checksum none".to_owned(),
+        "tun-csum" => "--tun-checksum full".to_owned(),
+        "tun-remcsum" => "--tun-checksum remote".to_owned(),
+        option => format!("--{option}"),
+    };
+    match problem {
+        ProblemKind::TunnelOptionsWithoutTunnel => anyhow!("--tun-port and --tun-checksum are for gue and gre tunnels"),
+        ProblemKind::MissingForTunnel { option, tunnel } => anyhow!("a {tunnel} tunnel needs {}", spelled(option)),
+        ProblemKind::IllegalForTunnel { option, tunnel } => {
+            anyhow!("{} is not for {tunnel} tunnels", spelled(option))
+        }
+        other => other.into(),
     }
 }
 
@@ -174,7 +198,7 @@ impl Set {
         }
         if let Some(waiting) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.waiting())
         {
-            say(&format!("note: plan {} waits for confirmation; put back, it takes this along", waiting.number));
+            say(&format!("note: plan {} awaits confirmation; a rollback will undo this change too", waiting.number));
         }
         let refused = director.submit(&plan.changes)?;
         for (_, error) in &refused {
@@ -187,7 +211,7 @@ impl Set {
         Ok(code::DONE)
     }
 
-    /// The service as ipvsadm would read it.
+    /// Returns the service, read as ipvsadm reads it.
     fn service(&self) -> anyhow::Result<Option<ServiceKey>> {
         let mut words: Vec<&[u8]> = vec![b"-Z"];
         let spelled = [
@@ -210,7 +234,7 @@ impl Set {
         }
     }
 
-    /// What the change is about: one service, or all.
+    /// Reads the one service that was named, or all services.
     fn read(&self, director: &mut Client, key: Option<ServiceKey>) -> anyhow::Result<State> {
         let Some(key) = key else {
             if self.real_server.is_none() {
@@ -224,30 +248,38 @@ impl Set {
     }
 
     fn service_change(&self, state: &State) -> anyhow::Result<Option<Change>> {
-        if self.of_server != NO_SERVER_SETTINGS {
+        if self.server_options().next().is_some() {
             bail!("weight, forwarding and thresholds are a server's: name it with -r");
         }
         let Some(held) = state.services.first() else { return Ok(None) };
-        let service = self.of_service.over(&held.service)?;
+        let options: Vec<_> = self.settings.of_service.iter().map(|(long, value)| (*long, value.as_str())).collect();
+        let service = rules::edit_service(&held.service, &options, &mut System::default()).map_err(in_words_of_set)?;
         Ok((service != held.service).then_some(Change::EditService(service)))
     }
 
+    fn server_options(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.settings.of_server.iter().map(|(long, value)| (*long, value.as_str())).chain(self.forwarding.options())
+    }
+
     fn server_changes(&self, state: &State, server: &str) -> anyhow::Result<Vec<Change>> {
-        if self.of_service != NO_SERVICE_SETTINGS {
+        if !self.settings.of_service.is_empty() {
             bail!("scheduler and persistence are a service's: leave -r out");
         }
         let (address, port) = read_server(server)?;
         let is_meant = |held: &&DestinationState| {
             held.destination.key.address == address && port.is_none_or(|port| held.destination.key.port == port)
         };
+        let options: Vec<_> = self.server_options().collect();
         let mut found = false;
         let mut changes = Vec::new();
         for service in &state.services {
+            let key = service.service.key;
             for held in service.destinations.iter().filter(is_meant) {
                 found = true;
-                let destination = self.of_server.over(&held.destination)?;
+                let destination = rules::edit_destination(&key, &held.destination, &options, &mut System::default())
+                    .map_err(in_words_of_set)?;
                 if destination != held.destination {
-                    changes.push(Change::EditDestination(service.service.key, destination));
+                    changes.push(Change::EditDestination(key, destination));
                 }
             }
         }
@@ -258,115 +290,13 @@ impl Set {
     }
 }
 
-const NO_SERVICE_SETTINGS: OfService =
-    OfService { scheduler: None, sched_flags: None, persistent: None, netmask: None, pe: None, ops: None };
-const NO_SERVER_SETTINGS: OfServer = OfServer {
-    weight: None,
-    forwarding: None,
-    tun_port: None,
-    tun_checksum: None,
-    u_threshold: None,
-    l_threshold: None,
-};
-
-/// An address, or an address with a port, as ipvsadm writes them.
+/// Reads an address, or an address with a port, in the form in which ipvsadm prints them.
 fn read_server(text: &str) -> anyhow::Result<(IpAddr, Option<u16>)> {
     if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
         return Ok((address, None));
     }
     match text.parse::<std::net::SocketAddr>() {
         Ok(server) => Ok((server.ip(), Some(server.port()))),
-        Err(_) => bail!("`{text}' is no address, and no address with a port"),
-    }
-}
-
-impl OfService {
-    /// The service with what is named.
-    fn over(&self, held: &Service) -> anyhow::Result<Service> {
-        let Self { scheduler, sched_flags, persistent, netmask, pe, ops } = self;
-        let mut service = *held;
-        if let Some(scheduler) = scheduler {
-            service.scheduler = *scheduler;
-        }
-        if let Some(names) = sched_flags {
-            service.flags = rules::parse_flags(names, service.scheduler)?;
-        }
-        if let Some(persistent) = persistent {
-            service.persistence = persistent.into_option();
-        }
-        if let Some(text) = netmask {
-            service.netmask = parse_netmask(text, held)?;
-        }
-        if let Some(engine) = pe {
-            service.engine = engine.into_option();
-        }
-        if let Some(ops) = ops {
-            service.one_packet = *ops;
-        }
-        Ok(service)
-    }
-}
-
-fn parse_netmask(text: &str, held: &Service) -> anyhow::Result<Netmask> {
-    let mask = match text.parse() {
-        Ok(prefix) => Netmask::from_prefix(held.key.family(), prefix),
-        Err(_) => text.parse().ok().map(Netmask::V4),
-    };
-    mask.ok_or_else(|| anyhow!("`{text}' is neither a mask nor a prefix length"))
-}
-
-impl OfServer {
-    /// The server with what is named.
-    fn over(&self, held: &Destination) -> anyhow::Result<Destination> {
-        let Self { weight, forwarding: _, tun_port: _, tun_checksum: _, u_threshold, l_threshold } = self;
-        Ok(Destination {
-            forwarding: self.forwarding(held.forwarding)?,
-            weight: weight.unwrap_or(held.weight),
-            upper_threshold: u_threshold.unwrap_or(held.upper_threshold),
-            lower_threshold: l_threshold.unwrap_or(held.lower_threshold),
-            ..*held
-        })
-    }
-
-    fn forwarding(&self, held: Forwarding) -> anyhow::Result<Forwarding> {
-        let tunnel = match (self.forwarding, held) {
-            (Some(Method::Masquerade), _) => return self.no_tunnel(Forwarding::Masquerade),
-            (Some(Method::DirectRoute), _) => return self.no_tunnel(Forwarding::DirectRoute),
-            (Some(Method::Ipip), _) => return self.no_tunnel(Forwarding::IPIP),
-            (None, Forwarding::Tunnel(tunnel)) => tunnel,
-            (None, other) => return self.no_tunnel(other),
-            (Some(Method::Gue), Forwarding::Tunnel(tunnel @ Tunnel::Gue { .. })) => tunnel,
-            (Some(Method::Gue), _) => {
-                let port = self.tun_port.ok_or_else(|| anyhow!("a gue tunnel needs --tun-port"))?;
-                Tunnel::Gue { port, checksum: GueChecksum::None }
-            }
-            (Some(Method::Gre), Forwarding::Tunnel(tunnel @ Tunnel::Gre { .. })) => tunnel,
-            (Some(Method::Gre), _) => Tunnel::Gre { checksum: false },
-        };
-        Ok(Forwarding::Tunnel(match (tunnel, self.tun_checksum) {
-            (Tunnel::Gue { port, checksum }, asked) => Tunnel::Gue {
-                port: self.tun_port.unwrap_or(port),
-                checksum: match asked {
-                    None => checksum,
-                    Some(Checksum::None) => GueChecksum::None,
-                    Some(Checksum::Full) => GueChecksum::Full,
-                    Some(Checksum::Remote) => GueChecksum::Remote,
-                },
-            },
-            (Tunnel::Gre { .. }, _) if self.tun_port.is_some() => bail!("a gre tunnel has no port"),
-            (Tunnel::Gre { .. }, Some(Checksum::Remote)) => bail!("a gre tunnel has no remote checksum offload"),
-            (Tunnel::Gre { checksum }, asked) => {
-                Tunnel::Gre { checksum: asked.map_or(checksum, |asked| asked == Checksum::Full) }
-            }
-            (other, None) if self.tun_port.is_none() => other,
-            _ => bail!("an ipip tunnel has neither port nor checksums"),
-        }))
-    }
-
-    fn no_tunnel(&self, forwarding: Forwarding) -> anyhow::Result<Forwarding> {
-        if self.tun_port.is_some() || self.tun_checksum.is_some() {
-            bail!("--tun-port and --tun-checksum are for gue and gre tunnels");
-        }
-        Ok(forwarding)
+        Err(_) => bail!("`{text}' is neither an address nor an address with a port"),
     }
 }
