@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use ipvs::rules::{COMMANDS, OPTIONS, OptionRow, Value, Verb};
+use ipvs::rules::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 
-/// When this version was made.
+/// The date of this version.
 pub(crate) const DATE: &str = "2026/11/21";
 
-/// One line in ipvsadm's form. It needs neither root nor the module: the version of IPVS is read where everybody may
-/// read it, and that does not load the module.
+/// Writes the version in ipvsadm's form. It needs neither root nor the module: every user may read the version of IPVS in
+/// /proc/net/ip_vs, and reading it does not load the module.
 pub(crate) fn write_version(out: &mut dyn Write) -> io::Result<()> {
     let ipvs = match version_of_ipvs() {
         Some(version) => format!("IPVS v{version}"),
@@ -25,21 +25,22 @@ fn version_of_ipvs() -> Option<String> {
     Some(version.to_owned())
 }
 
-/// Usage, commands and options, from the tables.
+/// Writes usage, commands and options, from the tables of the language.
 pub(crate) fn write(out: &mut dyn Write, program: &str) -> io::Result<()> {
     write_version(out)?;
     writeln!(out, "Usage:")?;
-    for synopsis in SYNOPSES {
+    for synopsis in synopses() {
         writeln!(out, "  {program} {synopsis}")?;
     }
     writeln!(out, "\nCommands:")?;
     for row in COMMANDS {
-        write_row(out, &spellings(row.shorts, row.long, row.value), row.help)?;
+        let words = if row.words.is_empty() { String::new() } else { format!(" {}", row.words) };
+        write_row(out, &(spellings(row.shorts, row.long, row.value) + &words), row.help)?;
     }
     writeln!(out, "\nvirtual-service:")?;
-    write_options(out, |row| row.name == "service-address" || row.long == "ipv6")?;
+    write_options(out, is_of_virtual_service)?;
     writeln!(out, "\nOptions:")?;
-    write_options(out, |row| row.name != "service-address" && row.long != "ipv6" && !is_of_daemons(row))?;
+    write_options(out, |row| !is_of_virtual_service(row) && !is_of_daemons(row))?;
     writeln!(out, "\nDaemon Options:")?;
     write_options(out, is_of_daemons)?;
     writeln!(out, "\nSchedulers: rr|wrr|lc|wlc|lblc|lblcr|dh|sh|sed|nq|fo|ovf|mh|twos")?;
@@ -47,31 +48,85 @@ pub(crate) fn write(out: &mut dyn Write, program: &str) -> io::Result<()> {
     writeln!(out, "Tunnels: ipip, gue (with --tun-port), gre")
 }
 
-const SYNOPSES: &[&str] = &[
-    "-A|E virtual-service [-s scheduler] [-p [timeout]] [-M netmask] [--pe engine] [-o] [-b flags]",
-    "-D virtual-service",
-    "-C",
-    "-R [--stream]",
-    "-S [-n]",
-    "-a|e virtual-service -r server [-g|-i|-m] [-w weight] [-x upper] [-y lower] [tunnel options]",
-    "-d virtual-service -r server",
-    "-L|l [virtual-service | -c | --timeout | --daemon] [-n] [--stats|--rate|--thresholds|--persistent-conn|--tun-info]",
-    "-Z [virtual-service]",
-    "--set tcp tcpfin udp",
-    "--start-daemon master|backup [daemon options]",
-    "--stop-daemon master|backup",
-    "-h|-v",
-];
+fn is_of_virtual_service(row: &OptionRow) -> bool {
+    row.name == "service-address" || row.long == "ipv6"
+}
 
 fn is_of_daemons(row: &OptionRow) -> bool {
     row.allowed.contains(&Verb::StartDaemon)
 }
 
+/// Returns the forms of a command line, without the program's name. Commands with the same options share one.
+pub(crate) fn synopses() -> Vec<String> {
+    let mut synopses: Vec<(String, String)> = Vec::new();
+    for row in COMMANDS {
+        let options = options_of(row);
+        match (synopses.last_mut(), row.shorts) {
+            (Some((commands, of_last)), shorts) if !shorts.is_empty() && *of_last == options => {
+                shorts.chars().for_each(|letter| *commands += &format!("|{letter}"));
+            }
+            (_, "") => synopses.push((format!("--{}", row.long), options)),
+            (_, shorts) => {
+                let letters: Vec<String> = shorts.chars().map(String::from).collect();
+                synopses.push((format!("-{}", letters.join("|")), options));
+            }
+        }
+    }
+    synopses.into_iter().map(|(commands, options)| commands + &options).collect()
+}
+
+/// ` virtual-service -r host[:port] [-g|-i|-m] [-w weight]`: what may follow a command.
+fn options_of(command: &CommandRow) -> String {
+    let verb = command.verb;
+    let mut words = vec![String::new()];
+    match command.value {
+        Value::Required(name) | Value::Optional(name) => words.push(name.into()),
+        Value::None if command.words.is_empty() => {}
+        Value::None => words.push(command.words.into()),
+    }
+    let required = OPTIONS.iter().filter(|row| row.required.contains(&verb));
+    words.extend(spellings_by_name(required));
+    let exclusive = spellings_by_name(OPTIONS.iter().filter(|row| row.exclusive.contains(&verb)));
+    if !exclusive.is_empty() {
+        words.push(format!("[{}]", exclusive.join("|")));
+    }
+    let is_of_others = |row: &OptionRow| is_of_daemons(row) && verb != Verb::StartDaemon;
+    let optional = OPTIONS.iter().filter(|row| row.allowed.contains(&verb) && !is_of_others(row));
+    words.extend(spellings_by_name(optional).iter().map(|spelling| format!("[{spelling}]")));
+    words.join(" ")
+}
+
+/// Returns the shortest spelling of each option. Options of one name are alternatives: `-g|-i|-m`.
+fn spellings_by_name<'a>(rows: impl Iterator<Item = &'a OptionRow>) -> Vec<String> {
+    let mut spellings: Vec<(&str, String)> = Vec::new();
+    for row in rows {
+        let spelling = match (row.name, row.shorts) {
+            ("service-address", _) => "virtual-service".into(),
+            (_, "") => format!("--{}{}", row.long, value_name(row.value)),
+            (_, letter) => format!("-{letter}{}", value_name(row.value)),
+        };
+        match spellings.last_mut() {
+            Some((name, _)) if *name == row.name && row.name == "service-address" => {}
+            Some((name, alternatives)) if *name == row.name => *alternatives += &format!("|{spelling}"),
+            _ => spellings.push((row.name, spelling)),
+        }
+    }
+    spellings.into_iter().map(|(_, spelling)| spelling).collect()
+}
+
 fn write_options(out: &mut dyn Write, wanted: impl Fn(&OptionRow) -> bool) -> io::Result<()> {
     for row in OPTIONS.iter().filter(|row| wanted(row)) {
-        write_row(out, &spellings(row.shorts, row.long, row.value), row.help)?;
+        write_row(out, &spellings(row.shorts, row.long, row.value), &help(row))?;
     }
     Ok(())
+}
+
+/// Returns the help of an option, with its default.
+pub(crate) fn help(row: &OptionRow) -> String {
+    match row.default {
+        "" => row.help.into(),
+        default => format!("{} [default: {default}]", row.help),
+    }
 }
 
 fn write_row(out: &mut dyn Write, spellings: &str, help: &str) -> io::Result<()> {
@@ -84,13 +139,46 @@ fn write_row(out: &mut dyn Write, spellings: &str, help: &str) -> io::Result<()>
 
 /// `-w, --weight weight`
 fn spellings(shorts: &str, long: &str, value: Value) -> String {
-    let mut text: String = shorts.chars().map(|letter| format!("-{letter}, ")).collect();
-    text += "--";
-    text += long;
+    let letters: String = shorts.chars().map(|letter| format!("-{letter}, ")).collect();
+    format!("{letters}--{long}{}", value_name(value))
+}
+
+fn value_name(value: Value) -> String {
     match value {
-        Value::None => {}
-        Value::Required(name) => text += &format!(" {name}"),
-        Value::Optional(name) => text += &format!(" [{name}]"),
+        Value::None => String::new(),
+        Value::Required(name) => format!(" {name}"),
+        Value::Optional(name) => format!(" [{name}]"),
     }
-    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn synopses_of_the_rows() {
+        let synopses = synopses();
+        let lines: Vec<&str> = synopses.iter().map(String::as_str).collect();
+        assert_eq!(
+            lines,
+            [
+                "-A|E virtual-service [-s scheduler] [-p [seconds]] [-M netmask] [--pe engine] [-o] [-b flags]",
+                "-D virtual-service",
+                "-C",
+                "-R [--stream]",
+                "-S [-n]",
+                "-a|e virtual-service -r host[:port] [-g|-i|-m] [-w weight] [-x connections] [-y connections] \
+                 [--tun-type type] [--tun-port port] [--tun-nocsum] [--tun-csum] [--tun-remcsum]",
+                "-d virtual-service -r host[:port]",
+                "-L|l [-c|virtual-service|--timeout|--daemon] [-n] [--stats] [--rate] [--thresholds] \
+                 [--persistent-conn] [--nosort] [-X] [--tun-info]",
+                "-Z [virtual-service]",
+                "--set tcp tcpfin udp",
+                "--start-daemon master|backup [--mcast-interface interface] [--syncid id] [--mcast-group address] \
+                 [--mcast-port port] [--mcast-ttl hops] [--sync-maxlen bytes]",
+                "--stop-daemon master|backup",
+                "-h|v",
+            ]
+        );
+    }
 }

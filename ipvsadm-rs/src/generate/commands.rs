@@ -1,13 +1,15 @@
-//! The tables of ipvsadm's language as clap knows commands: for manual pages and completions. Command lines are read by
-//! [`ipvs::rules`].
+//! ipvsadm's commands and options as clap commands, for manual pages and completions. [`ipvs::rules`] reads the command
+//! lines.
 
 use clap::{Arg, ArgAction, Command};
 use ipvs::rules::{COMMANDS, OPTIONS, Value};
 
+use crate::classic::help::help;
+
 /// `ipvsadm`.
 pub(crate) fn ipvsadm() -> Command {
-    let commands = COMMANDS.iter().map(|row| argument(row.long, row.shorts, row.value, row.help, "Commands"));
-    let options = OPTIONS.iter().map(|row| argument(row.long, row.shorts, row.value, row.help, "Options"));
+    let commands = COMMANDS.iter().map(|row| argument(row.long, row.shorts, row.value, row.help.into(), "Commands"));
+    let options = OPTIONS.iter().map(|row| argument(row.long, row.shorts, row.value, help(row), "Options"));
     Command::new("ipvsadm")
         .about("Administer the Linux Virtual Server")
         .version(env!("CARGO_PKG_VERSION"))
@@ -23,20 +25,26 @@ pub(crate) fn save() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .arg(argument("", "n", Value::None, "Addresses and ports as numbers", "Options"))
+        .arg(argument("", "n", Value::None, "Print addresses and ports as numbers".into(), "Options"))
 }
 
 /// `ipvsadm-restore`.
 pub(crate) fn restore() -> Command {
     Command::new("ipvsadm-restore")
-        .about("Make the table of the Linux Virtual Server what standard input says")
+        .about("Replace the table of the Linux Virtual Server with the one on standard input")
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .arg(argument("flush", "", Value::None, "Empty the table first, as 1.31 does", "Options"))
+        .arg(argument(
+            "flush",
+            "",
+            Value::None,
+            "Delete all services and servers first, as ipvsadm 1.31 does".into(),
+            "Options",
+        ))
 }
 
-fn argument(long: &'static str, shorts: &'static str, value: Value, help: &'static str, heading: &'static str) -> Arg {
+fn argument(long: &'static str, shorts: &'static str, value: Value, help: String, heading: &'static str) -> Arg {
     let id = if long.is_empty() { shorts } else { long };
     let mut argument = Arg::new(id).help(help).help_heading(heading);
     if !long.is_empty() {

@@ -1,8 +1,12 @@
-//! Manual pages: the texts of `manual/`, with what the tables and clap know put in where they say so.
+//! Manual pages: the texts of `manual/`, with parts generated from the tables and from clap.
 //!
-//! A text has `# HEADINGS`, paragraphs, lines indented by four blanks that are shown as they are, terms followed by
-//! `: what they mean`, and the marks `{commands}`, `{options}`, `{common}`, `{schedulers}` and
-//! `{verbs}`.
+//! A text has `# HEADINGS`, paragraphs, lines indented by four blanks that are shown as they are, and terms followed by
+//! `: their meaning`. The marks `{synopsis}`, `{commands}`, `{options}`, `{common}`, `{schedulers}` and `{verbs}` are
+//! replaced by generated parts.
+//!
+//! Not made by `clap_mangen`: it renders a `Command` as sections with headings of its own (`SH OPTIONS`). Here options
+//! stand in the middle of a text, commands and options apart, and common options once for all verbs. Each place would
+//! need a `Command` with those arguments only, and the heading cut off: no less code than `write_argument`.
 
 use std::io::{self, Write};
 
@@ -10,9 +14,10 @@ use clap::{Arg, Command};
 use ipvs::Scheduler;
 use roff::{Inline, Roff, bold, italic, roman};
 
+use crate::classic::help::synopses;
 use crate::context::COMMON;
 
-/// Write the page of a program.
+/// Writes the page of a program.
 pub(crate) fn write(out: &mut dyn Write, text: &str, command: &Command) -> io::Result<()> {
     let mut page = Roff::new();
     let name = command.get_name();
@@ -25,14 +30,11 @@ pub(crate) fn write(out: &mut dyn Write, text: &str, command: &Command) -> io::R
 }
 
 fn write_block(page: &mut Roff, block: &str, command: &Command) {
+    let name = command.get_name();
     if let Some(heading) = block.strip_prefix("# ") {
         page.control("SH", [heading]);
     } else if block.starts_with("    ") {
-        page.control("PP", []).control("nf", []).control("RS", ["4"]);
-        for line in block.lines() {
-            page.text([roman(line.strip_prefix("    ").unwrap_or(line))]);
-        }
-        page.control("RE", []).control("fi", []);
+        write_literal(page, block.lines().map(|line| line.strip_prefix("    ").unwrap_or(line).to_owned()));
     } else if let Some((term, meaning)) = block.split_once("\n: ") {
         page.control("TP", []).text([bold(term)]).text(inline(meaning));
     } else {
@@ -40,6 +42,7 @@ fn write_block(page: &mut Roff, block: &str, command: &Command) {
             "{commands}" => write_arguments(page, command, |argument| is_under(argument, "Commands")),
             "{options}" => write_arguments(page, command, |argument| is_under(argument, "Options")),
             "{common}" => write_arguments(page, command, |argument| is_under(argument, COMMON)),
+            "{synopsis}" => write_literal(page, synopses().iter().map(|synopsis| format!("{name} {synopsis}"))),
             "{schedulers}" => {
                 for (scheduler, help) in Scheduler::KNOWN {
                     page.control("TP", []).text([bold(scheduler.to_string())]).text([roman(help.trim())]);
@@ -53,7 +56,16 @@ fn write_block(page: &mut Roff, block: &str, command: &Command) {
     }
 }
 
-/// What stands `between such marks` is bold.
+/// Writes lines that are shown as they are.
+fn write_literal(page: &mut Roff, lines: impl Iterator<Item = String>) {
+    page.control("PP", []).control("nf", []).control("RS", ["4"]);
+    for line in lines {
+        page.text([roman(line)]);
+    }
+    page.control("RE", []).control("fi", []);
+}
+
+/// Returns a text in which the parts `between such marks` are bold.
 fn inline(text: &str) -> Vec<Inline> {
     let text = text.replace('\n', " ");
     let pieces = text.split('`').enumerate();
