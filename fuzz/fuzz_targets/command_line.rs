@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
         match read {
             Ok(Command::Change(change)) => line_parses_again(&change, &words),
             Ok(_) => {}
-            Err(problem) => assert!(!problem.kind.to_string().is_empty()),
+            Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
 });

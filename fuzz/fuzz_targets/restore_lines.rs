@@ -43,6 +43,6 @@ fn parses_as_its_words(line: &[u8]) {
     match Lines::classic(line, &mut Numeric).next() {
         None => assert!(words.is_empty()),
         Some(Ok(line)) => assert_eq!(of_words, Ok(line.command)),
-        Some(Err(error)) => assert_eq!(of_words.map_err(|problem| problem.kind), Err(error.problem)),
+        Some(Err(error)) => assert_eq!(of_words, Err(error.error)),
     }
 }

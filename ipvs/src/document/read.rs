@@ -13,7 +13,7 @@ use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
 use crate::name::{InvalidName, Scheduler};
-use crate::rules::{self, Doubt, FlagError};
+use crate::rules::{self, ConfigWarning, ValueError};
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::state::{Config, Order, ServiceConfig};
 
@@ -35,7 +35,7 @@ impl fmt::Display for DocumentProblem {
 impl std::error::Error for DocumentProblem {}
 
 /// What is asked for, and what in it was hardly meant, with where it stands.
-pub type Read = (Config, Vec<(String, Doubt)>);
+pub type Read = (Config, Vec<(String, ConfigWarning)>);
 
 impl Document {
     /// What the document asks for; what is only observed is passed over.
@@ -72,7 +72,7 @@ impl Document {
 #[derive(Default)]
 struct Reader {
     problems: Vec<DocumentProblem>,
-    doubts: Vec<(String, Doubt)>,
+    doubts: Vec<(String, ConfigWarning)>,
 }
 
 impl Reader {
@@ -87,7 +87,7 @@ impl Reader {
     fn judge(&mut self, path: &str, change: &Change) {
         self.keep(path, change.validate());
         let warnings = change.warnings().into_iter();
-        self.doubts.extend(warnings.map(|warning| (path.to_owned(), Doubt::Change(warning))));
+        self.doubts.extend(warnings.map(|warning| (path.to_owned(), ConfigWarning::Change(warning))));
     }
 
     fn daemons(&mut self, daemons: &[Daemon]) -> Vec<SyncDaemon> {
@@ -172,7 +172,7 @@ impl Reader {
         };
         self.judge(path, &Change::AddService(service));
         let destinations = self.destinations(path, &key, destinations);
-        self.doubts.extend(Doubt::of_servers(key, &destinations).map(|doubt| (path.to_owned(), doubt)));
+        self.doubts.extend(ConfigWarning::of_servers(key, &destinations).map(|doubt| (path.to_owned(), doubt)));
         Some(ServiceConfig { service, destinations })
     }
 
@@ -247,7 +247,7 @@ impl Reader {
     }
 }
 
-fn read_flags(names: &[String], scheduler: Scheduler) -> Result<SchedulerFlags, FlagError> {
+fn read_flags(names: &[String], scheduler: Scheduler) -> Result<SchedulerFlags, ValueError> {
     let mut flags = SchedulerFlags::empty();
     for name in names {
         let bits = name.strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());

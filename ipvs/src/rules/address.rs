@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::error::Reason;
+use super::error::ValueError;
 use super::number::{decimal_ipv4, decimal_port, inet_aton, strtol};
 use super::resolver::Resolver;
 use crate::family::{Family, Protocol};
@@ -21,20 +21,20 @@ pub(crate) fn endpoint(
     text: &[u8],
     protocol: Option<Protocol>,
     resolver: &mut dyn Resolver,
-) -> Result<Endpoint, Reason> {
+) -> Result<Endpoint, ValueError> {
     if let Some(endpoint) = in_numbers(text) {
         return Ok(endpoint);
     }
     if text.iter().all(u8::is_ascii_digit) {
-        return Err(Reason::NoAddress);
+        return Err(ValueError::NoAddress);
     }
     if let [b'[', inside @ ..] = text {
-        let end = inside.iter().position(|&byte| byte == b']').ok_or(Reason::Brackets)?;
+        let end = inside.iter().position(|&byte| byte == b']').ok_or(ValueError::Brackets)?;
         let (host, behind) = (&inside[..end], &inside[end + 1..]);
         let port = match behind {
             [] => None,
             [b':', port @ ..] => Some(read_port(port, protocol, resolver)?),
-            _ => return Err(Reason::Brackets),
+            _ => return Err(ValueError::Brackets),
         };
         return Ok(Endpoint { address: bracketed(host, resolver)?, port });
     }
@@ -73,50 +73,50 @@ pub(super) fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-fn bracketed(host: &[u8], resolver: &mut dyn Resolver) -> Result<IpAddr, Reason> {
+fn bracketed(host: &[u8], resolver: &mut dyn Resolver) -> Result<IpAddr, ValueError> {
     match ipv6(host) {
         Some(address) => Ok(address.into()),
-        None if inet_aton(host).is_some() => Err(Reason::BracketsAroundV4),
+        None if inet_aton(host).is_some() => Err(ValueError::BracketsAroundV4),
         None => lookup(host, &[Family::V6], resolver),
     }
 }
 
-fn lookup(host: &[u8], families: &[Family], resolver: &mut dyn Resolver) -> Result<IpAddr, Reason> {
-    let name = std::str::from_utf8(host).map_err(|_| Reason::UnknownHost)?;
+fn lookup(host: &[u8], families: &[Family], resolver: &mut dyn Resolver) -> Result<IpAddr, ValueError> {
+    let name = std::str::from_utf8(host).map_err(|_| ValueError::UnknownHost)?;
     // A zone, which is nobody's name, and which no service has.
     if name.contains('%') {
-        return Err(Reason::UnknownHost);
+        return Err(ValueError::UnknownHost);
     }
     if name.is_empty() || name.contains('\0') {
-        return Err(Reason::NoAddress);
+        return Err(ValueError::NoAddress);
     }
-    families.iter().find_map(|family| resolver.host(name, *family)).ok_or(Reason::UnknownHost)
+    families.iter().find_map(|family| resolver.host(name, *family)).ok_or(ValueError::UnknownHost)
 }
 
-fn read_port(text: &[u8], protocol: Option<Protocol>, resolver: &mut dyn Resolver) -> Result<u16, Reason> {
+fn read_port(text: &[u8], protocol: Option<Protocol>, resolver: &mut dyn Resolver) -> Result<u16, ValueError> {
     if let Ok(port) = strtol(text, 0, u16::MAX.into()) {
         return Ok(port as u16);
     }
     let name = std::str::from_utf8(text).ok().filter(|name| !name.is_empty() && !name.contains('\0'));
     let found = name.zip(protocol).and_then(|(name, protocol)| resolver.port(name, protocol));
-    found.ok_or(Reason::UnknownPort)
+    found.ok_or(ValueError::UnknownPort)
 }
 
 /// Read a netmask: for IPv6 a prefix length; for IPv4 a prefix length, an address or a name that has one.
-pub(crate) fn netmask(text: &[u8], family: Family, resolver: &mut dyn Resolver) -> Result<Netmask, Reason> {
+pub(crate) fn netmask(text: &[u8], family: Family, resolver: &mut dyn Resolver) -> Result<Netmask, ValueError> {
     match family {
-        Family::V6 => strtol(text, 1, 128).map(|prefix| Netmask::V6(prefix as u8)).map_err(|_| Reason::Prefix),
+        Family::V6 => strtol(text, 1, 128).map(|prefix| Netmask::V6(prefix as u8)).map_err(|_| ValueError::Prefix),
         Family::V4 => {
             if let Ok(prefix) = strtol(text, 0, 32) {
-                return Netmask::from_prefix(family, prefix as u8).ok_or(Reason::Netmask);
+                return Netmask::from_prefix(family, prefix as u8).ok_or(ValueError::Netmask);
             }
             let address = match inet_aton(text) {
                 Some(address) => address.into(),
-                None => lookup(text, &[Family::V4], resolver).map_err(|_| Reason::Netmask)?,
+                None => lookup(text, &[Family::V4], resolver).map_err(|_| ValueError::Netmask)?,
             };
             match address {
                 IpAddr::V4(mask) => Ok(Netmask::V4(mask)),
-                IpAddr::V6(_) => Err(Reason::Netmask),
+                IpAddr::V6(_) => Err(ValueError::Netmask),
             }
         }
     }
@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    fn read(text: &str) -> Result<String, Reason> {
+    fn read(text: &str) -> Result<String, ValueError> {
         endpoint(text.as_bytes(), Some(Protocol::Tcp), &mut Names)
             .map(|Endpoint { address, port }| format!("{address} {port:?}"))
     }
@@ -173,23 +173,23 @@ mod tests {
     #[test]
     fn every_mistake() {
         for (text, reason) in [
-            ("", Reason::NoAddress),
-            ("80", Reason::NoAddress),
-            ("167772161", Reason::NoAddress),
-            (":80", Reason::NoAddress),
-            ("[2001:db8::1", Reason::Brackets),
-            ("[2001:db8::1]80", Reason::Brackets),
-            ("[10.0.0.1]:80", Reason::BracketsAroundV4),
-            ("[four]:80", Reason::UnknownHost),
-            ("nobody:80", Reason::UnknownHost),
-            ("fe80::1%eth0", Reason::UnknownHost),
-            ("10.0.0.1:", Reason::UnknownPort),
-            ("10.0.0.1:65536", Reason::UnknownPort),
-            ("10.0.0.1:-1", Reason::UnknownPort),
-            ("10.0.0.1:HTTP", Reason::UnknownPort),
-            ("10.0.0.1 junk:80", Reason::UnknownHost),
-            ("[2001:db8::1]:", Reason::UnknownPort),
-            ("[fe80::1%lo]:80", Reason::UnknownHost),
+            ("", ValueError::NoAddress),
+            ("80", ValueError::NoAddress),
+            ("167772161", ValueError::NoAddress),
+            (":80", ValueError::NoAddress),
+            ("[2001:db8::1", ValueError::Brackets),
+            ("[2001:db8::1]80", ValueError::Brackets),
+            ("[10.0.0.1]:80", ValueError::BracketsAroundV4),
+            ("[four]:80", ValueError::UnknownHost),
+            ("nobody:80", ValueError::UnknownHost),
+            ("fe80::1%eth0", ValueError::UnknownHost),
+            ("10.0.0.1:", ValueError::UnknownPort),
+            ("10.0.0.1:65536", ValueError::UnknownPort),
+            ("10.0.0.1:-1", ValueError::UnknownPort),
+            ("10.0.0.1:HTTP", ValueError::UnknownPort),
+            ("10.0.0.1 junk:80", ValueError::UnknownHost),
+            ("[2001:db8::1]:", ValueError::UnknownPort),
+            ("[fe80::1%lo]:80", ValueError::UnknownHost),
         ] {
             assert_eq!(read(text), Err(reason), "{text}");
         }
@@ -202,9 +202,9 @@ mod tests {
         assert_eq!(four("24"), four("255.255.255.0"));
         assert_eq!(four("0xffff0000"), Ok(Netmask::V4([255, 255, 0, 0].into())));
         assert_eq!(four("four"), Ok(Netmask::V4([10, 0, 0, 4].into())));
-        assert_eq!(four("/24"), Err(Reason::Netmask));
-        assert_eq!(four("six"), Err(Reason::Netmask));
+        assert_eq!(four("/24"), Err(ValueError::Netmask));
+        assert_eq!(four("six"), Err(ValueError::Netmask));
         assert_eq!(netmask(b"64", Family::V6, &mut Names), Ok(Netmask::V6(64)));
-        assert_eq!(netmask(b"64abc", Family::V6, &mut Names), Err(Reason::Prefix));
+        assert_eq!(netmask(b"64abc", Family::V6, &mut Names), Err(ValueError::Prefix));
     }
 }

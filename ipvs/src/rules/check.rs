@@ -4,7 +4,7 @@
 use super::address::{self, Endpoint};
 use super::command::{Columns, Command, Listing, Subject};
 use super::draft::{Draft, Limits, Method, Server, protocol_of_ports};
-use super::error::{Problem, ProblemKind, Reason, text};
+use super::error::{ParseError, Problem, ValueError, text};
 use super::flags::read_flags;
 use super::number::strtol;
 use super::options::{CommandRow, LEGAL, OPTIONS, OptionRow, Read, Verb, Word};
@@ -37,7 +37,7 @@ pub(super) fn parse<'a>(
         match (scanner.next(), command) {
             (Ok(Some(Token::Loose(word))), _) => draft.loose.push((word, scanner.last())),
             (Ok(Some(Token::Word(Word::Option(row, bit), value))), Some(_)) => {
-                draft.take(row, bit, value, resolver).map_err(|kind| Problem { kind, word: scanner.last() })?;
+                draft.take(row, bit, value, resolver).map_err(|error| Problem { error, word: scanner.last() })?;
             }
             (Ok(Some(Token::Word(Word::Command(row), value))), None) => {
                 match row.verb {
@@ -51,10 +51,10 @@ pub(super) fn parse<'a>(
                 }
             }
             // The first option must be the command. Words may stand before it.
-            (_, None) => return Err(Problem { kind: ProblemKind::NoCommand, word: scanner.last() }),
+            (_, None) => return Err(Problem { error: ParseError::NoCommand, word: scanner.last() }),
             (Ok(Some(Token::Word(Word::Command(_), _))), Some(_)) => {
-                let kind = ProblemKind::SecondCommand(text(scanner.last_word()));
-                return Err(Problem { kind, word: scanner.last() });
+                let error = ParseError::SecondCommand(text(scanner.last_word()));
+                return Err(Problem { error, word: scanner.last() });
             }
             (Err(problem), Some(_)) => return Err(*problem),
             (Ok(None), Some(row)) => return draft.into_command(row, scanner.taken(), resolver),
@@ -67,7 +67,7 @@ fn read_role(row: &CommandRow, value: &[u8], word: usize) -> Result<Role, Proble
     match value {
         b"master" => Ok(Role::Master),
         b"backup" => Ok(Role::Backup),
-        _ => Err(Problem { kind: ProblemKind::BadRole { command: row.name, value: text(value) }, word }),
+        _ => Err(Problem { error: ParseError::BadRole { command: row.name, value: text(value) }, word }),
     }
 }
 
@@ -80,17 +80,17 @@ impl<'a> Draft<'a> {
         bit: u64,
         value: Option<&'a [u8]>,
         resolver: &mut dyn Resolver,
-    ) -> Result<(), ProblemKind> {
+    ) -> Result<(), ParseError> {
         // Options without a name may be repeated.
         if self.given & bit != 0 && !option.name.is_empty() {
-            return Err(ProblemKind::Repeated(option.name));
+            return Err(ParseError::Repeated(option.name));
         }
         self.given |= bit;
         match option.read {
             Read::Flag(read) => read(self),
             Read::Value(read) => {
                 let value = value.unwrap_or(DEFAULT_PERSISTENCE);
-                read(self, value, resolver).map_err(|reason| bad_value(option, value, reason))?;
+                read(self, value, resolver).map_err(|error| bad_value(option, value, error))?;
             }
         }
         Ok(())
@@ -107,19 +107,19 @@ impl Draft<'_> {
     ) -> Result<Command, Problem> {
         let timeouts = if row.verb == Verb::Set { Some(self.timeouts(words)?) } else { None };
         if let Some((word, at)) = self.loose.get(if timeouts.is_some() { 3 } else { 0 }) {
-            return Err(Problem { kind: ProblemKind::UnexpectedWord(text(word)), word: *at });
+            return Err(Problem { error: ParseError::UnexpectedWord(text(word)), word: *at });
         }
         // All further errors are about the line as a whole.
-        self.command(row, timeouts, resolver).map_err(|kind| Problem { kind, word: words })
+        self.command(row, timeouts, resolver).map_err(|error| Problem { error, word: words })
     }
 
     /// Reads the three words of `--set`.
     fn timeouts(&self, words: usize) -> Result<Timeouts, Problem> {
         let [tcp, tcp_fin, udp, ..] = self.loose[..] else {
-            return Err(Problem { kind: ProblemKind::SetNeedsThree, word: words });
+            return Err(Problem { error: ParseError::SetNeedsThree, word: words });
         };
         let seconds = |(value, word)| {
-            let bad = |_| Problem { kind: ProblemKind::BadTimeout(text(value)), word };
+            let bad = |_| Problem { error: ParseError::BadTimeout(text(value)), word };
             strtol(value, 0, self.limits.timeout).map_err(bad)
         };
         Ok(Timeouts { tcp: seconds(tcp)?, tcp_fin: seconds(tcp_fin)?, udp: seconds(udp)? })
@@ -130,12 +130,12 @@ impl Draft<'_> {
         row: &CommandRow,
         timeouts: Option<Timeouts>,
         resolver: &mut dyn Resolver,
-    ) -> Result<Command, ProblemKind> {
+    ) -> Result<Command, ParseError> {
         let key = self.service_key()?;
         let flags = self.scheduler_flags()?;
         self.legality(row)?;
         // The options that a command needs are there, since the line is legal.
-        let named = || key.ok_or(ProblemKind::NoCommand);
+        let named = || key.ok_or(ParseError::NoCommand);
         Ok(Command::Change(match row.verb {
             Verb::AddService => Change::AddService(self.new_service(named()?, flags, resolver)?),
             Verb::EditService => Change::EditService(self.new_service(named()?, flags, resolver)?),
@@ -157,23 +157,23 @@ impl Draft<'_> {
     }
 
     /// Returns the service that was named, and checks that `-6` fits it.
-    fn service_key(&self) -> Result<Option<ServiceKey>, ProblemKind> {
+    fn service_key(&self) -> Result<Option<ServiceKey>, ParseError> {
         match (self.key, self.ipv6) {
             (key, false) => Ok(key),
             (Some(ServiceKey::Fwmark { mark, .. }), true) => Ok(Some(ServiceKey::Fwmark { mark, family: Family::V6 })),
-            (_, true) => Err(ProblemKind::Ipv6WithoutMark),
+            (_, true) => Err(ParseError::Ipv6WithoutMark),
         }
     }
 
-    pub(super) fn scheduler_flags(&self) -> Result<SchedulerFlags, ProblemKind> {
+    pub(super) fn scheduler_flags(&self) -> Result<SchedulerFlags, ParseError> {
         let Some(list) = self.scheduler_flags else { return Ok(self.service.flags) };
         let list = &list[..list.len().min(LONGEST_FLAGS)];
         let names = list.split(|&byte| byte == b',').filter(|name| !name.is_empty());
-        read_flags(names, self.service.scheduler).map_err(ProblemKind::Flag)
+        read_flags(names, self.service.scheduler).map_err(|error| bad("sched-flags", list, error))
     }
 
     /// Checks that the command takes all options that were given, and that it was given all that it needs.
-    fn legality(&self, row: &CommandRow) -> Result<(), ProblemKind> {
+    fn legality(&self, row: &CommandRow) -> Result<(), ParseError> {
         let legal = LEGAL[row.verb as usize];
         let given = self.given;
         let is_fine =
@@ -187,16 +187,16 @@ impl Draft<'_> {
             let (bit, name) = (1u64 << i, option.name);
             if given & bit == 0 {
                 if legal.required & bit != 0 {
-                    return Err(ProblemKind::Missing { option: name, command });
+                    return Err(ParseError::Missing { option: name, command });
                 }
                 continue;
             }
             if legal.allowed & bit == 0 {
-                return Err(ProblemKind::Illegal { option: name, command });
+                return Err(ParseError::Illegal { option: name, command });
             }
             if legal.exclusive & bit != 0 {
                 if let Some(with) = earlier {
-                    return Err(ProblemKind::Conflict { option: name, with, command });
+                    return Err(ParseError::Conflict { option: name, with, command });
                 }
                 earlier = Some(name);
             }
@@ -209,7 +209,7 @@ impl Draft<'_> {
         key: ServiceKey,
         flags: SchedulerFlags,
         resolver: &mut dyn Resolver,
-    ) -> Result<Service, ProblemKind> {
+    ) -> Result<Service, ParseError> {
         validate_service(&Service { key, ..self.service })?;
         self.service_settings(key, flags, resolver)
     }
@@ -219,10 +219,10 @@ impl Draft<'_> {
         key: ServiceKey,
         flags: SchedulerFlags,
         resolver: &mut dyn Resolver,
-    ) -> Result<Service, ProblemKind> {
+    ) -> Result<Service, ParseError> {
         let family = key.family();
         let netmask = match self.netmask {
-            Some(value) => address::netmask(value, family, resolver).map_err(|reason| bad("netmask", value, reason))?,
+            Some(value) => address::netmask(value, family, resolver).map_err(|error| bad("netmask", value, error))?,
             None if self.service.netmask.family() == family => self.service.netmask,
             None => Netmask::host(family),
         };
@@ -231,18 +231,18 @@ impl Draft<'_> {
 
     /// Returns the server that was named. A missing port is that of the service.
     #[inline]
-    fn server_key(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<DestinationKey, ProblemKind> {
+    fn server_key(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<DestinationKey, ParseError> {
         let Endpoint { address, port } = match self.server {
             Some(Server::Read(endpoint)) => endpoint,
             Some(Server::Later(value)) => address::endpoint(value, Some(protocol_of_ports(key)), resolver)
-                .map_err(|reason| bad("real-server", value, reason))?,
-            None => return Err(ProblemKind::NoCommand),
+                .map_err(|error| bad("real-server", value, error))?,
+            None => return Err(ParseError::NoCommand),
         };
         Ok(DestinationKey { address, port: port.or(key.port()).unwrap_or(0) })
     }
 
     #[inline]
-    fn new_server(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<Destination, ProblemKind> {
+    fn new_server(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<Destination, ParseError> {
         let mut server = self.server_settings(key, self.server_key(key, resolver)?)?;
         // Only masquerading changes ports.
         if let (Some(port), true) = (key.port(), server.forwarding != Forwarding::Masquerade) {
@@ -252,7 +252,7 @@ impl Draft<'_> {
     }
 
     #[inline]
-    pub(super) fn server_settings(&self, key: &ServiceKey, server: DestinationKey) -> Result<Destination, ProblemKind> {
+    pub(super) fn server_settings(&self, key: &ServiceKey, server: DestinationKey) -> Result<Destination, ParseError> {
         let held = self.destination.forwarding;
         let tunnel = match (self.method, held) {
             (Some(Method::Tunnel) | None, Forwarding::Tunnel(tunnel)) => Some(tunnel),
@@ -260,11 +260,11 @@ impl Draft<'_> {
             _ => None,
         };
         if Family::of(server.address) != key.family() && tunnel.is_none() {
-            return Err(ProblemKind::MixedFamily);
+            return Err(ParseError::MixedFamily);
         }
         let forwarding = match (tunnel, self.method) {
             (Some(tunnel), _) => Forwarding::Tunnel(self.tunnel.over(tunnel)?),
-            (None, _) if !self.tunnel.is_empty() => return Err(ProblemKind::TunnelOptionsWithoutTunnel),
+            (None, _) if !self.tunnel.is_empty() => return Err(ParseError::TunnelOptionsWithoutTunnel),
             (None, None) => held,
             (None, Some(Method::Masquerade)) => Forwarding::Masquerade,
             (None, Some(Method::DirectRoute | Method::Tunnel)) => Forwarding::DirectRoute,
@@ -272,7 +272,7 @@ impl Draft<'_> {
         Ok(Destination { key: server, forwarding, ..self.destination })
     }
 
-    fn listing(&self, key: Option<ServiceKey>) -> Result<Listing, ProblemKind> {
+    fn listing(&self, key: Option<ServiceKey>) -> Result<Listing, ParseError> {
         let Listing { subject, columns, .. } = self.listing;
         let counts = matches!(columns, Columns::Stats | Columns::Rates | Columns::Thresholds);
         let conflict = match subject {
@@ -281,7 +281,7 @@ impl Draft<'_> {
             Subject::Table | Subject::Service(_) => false,
         };
         if conflict {
-            return Err(ProblemKind::ListingConflict);
+            return Err(ParseError::ListingConflict);
         }
         let subject = match (subject, key) {
             (Subject::Table, Some(key)) => Subject::Service(key),
@@ -292,24 +292,24 @@ impl Draft<'_> {
 }
 
 /// Checks a service for settings that ipvsadm refuses, though the kernel accepts them.
-pub(super) fn validate_service(service: &Service) -> Result<(), ProblemKind> {
+pub(super) fn validate_service(service: &Service) -> Result<(), ParseError> {
     let ServiceKey::Address { protocol, port, .. } = service.key else { return Ok(()) };
     if port == 0 && service.persistence.is_none() {
-        return Err(ProblemKind::ZeroPort);
+        return Err(ParseError::ZeroPort);
     }
     if service.one_packet && protocol != Protocol::Udp {
-        return Err(ProblemKind::OnePacketNotUdp);
+        return Err(ParseError::OnePacketNotUdp);
     }
     Ok(())
 }
 
-fn bad_value(option: &'static OptionRow, value: &[u8], reason: Reason) -> ProblemKind {
-    ProblemKind::BadValue { option, value: text(value), reason }
+fn bad_value(option: &'static OptionRow, value: &[u8], error: ValueError) -> ParseError {
+    ParseError::BadValue { option, value: text(value), error }
 }
 
-fn bad(long: &str, value: &[u8], reason: Reason) -> ProblemKind {
+fn bad(long: &str, value: &[u8], error: ValueError) -> ParseError {
     match OPTIONS.iter().find(|row| row.long == long) {
-        Some(option) => bad_value(option, value, reason),
-        None => ProblemKind::UnknownOption(long.into()),
+        Some(option) => bad_value(option, value, error),
+        None => ParseError::UnknownOption(long.into()),
     }
 }

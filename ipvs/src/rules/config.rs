@@ -1,11 +1,10 @@
-//! A text of rules as what a director should hold.
+//! Rules files ↔ tables.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::Hash;
 
 use super::command::Command;
-use super::error::ProblemKind;
+use super::error::ParseError;
 use super::read::{LineError, Lines};
 use super::resolver::{Numeric, Resolver};
 use super::write::{write_change, write_destination, write_service};
@@ -17,38 +16,29 @@ use crate::service::Service;
 use crate::state::{Config, Order, ServiceConfig};
 use crate::timeouts::Timeouts;
 
-/// The line with which a text says that its order is the kernel's.
+/// The first line of a rules file in which the order of the servers counts.
 const ORDER_LINE: &str = "# ipvsadm-rs: order=kernel";
 
-/// What a text of rules asks for, and what in it was hardly meant.
+/// A table, as read from a rules file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadConfig {
-    /// What a director should hold.
+    /// The table that the lines describe.
     pub config: Config,
-    /// What is legal and hardly meant, by line.
-    pub warnings: Vec<LineWarning>,
-    /// How many lines say something.
+    /// Lines that are legal and probably unintended, with their numbers; the first is 1.
+    pub warnings: Vec<(usize, ConfigWarning)>,
+    /// The number of lines that are neither empty nor comments.
     pub lines: usize,
 }
 
-/// Something in a text of rules that is legal and hardly meant.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LineWarning {
-    /// The line; the first is 1.
-    pub number: usize,
-    /// What it is.
-    pub what: Doubt,
-}
-
-/// What is legal and hardly meant.
+/// Something in a description of a table that is legal and probably unintended.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Doubt {
-    /// The line by itself.
+pub enum ConfigWarning {
+    /// A service, server or sync daemon by itself.
     #[error("{0}")]
     Change(Warning),
-    /// The same line as before.
-    #[error("line {0} says that already")]
+    /// The same as an earlier line, which has this number.
+    #[error("repeats line {0}")]
     Repeated(usize),
     /// A service without servers.
     #[error("{0} has no servers: every connection is refused")]
@@ -58,8 +48,8 @@ pub enum Doubt {
     NoWeight(ServiceKey),
 }
 
-impl Doubt {
-    /// What is to be doubted of a service's servers together.
+impl ConfigWarning {
+    /// Returns a warning about all servers of a service together.
     pub(crate) fn of_servers(key: ServiceKey, servers: &[Destination]) -> Option<Self> {
         match servers {
             [] => Some(Self::NoServers(key)),
@@ -69,16 +59,15 @@ impl Doubt {
     }
 }
 
-impl fmt::Display for LineWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.number, self.what)
-    }
-}
-
-/// Read a text of rules as what a director should hold: what it would hold if the lines were carried out on an empty
-/// one. A line that says what an earlier one has said already does no harm.
+/// Reads a rules file as the table that results when its lines are applied to an empty table.
 ///
-/// If the first line is `# ipvsadm-rs: order=kernel`, the order of the servers counts ([`Order::Kernel`]).
+/// A line that repeats an earlier one is a warning, not an error. If the first line is `# ipvsadm-rs: order=kernel`, the
+/// order of the servers counts ([`Order::Kernel`]).
+///
+/// # Errors
+///
+/// Returns an error for each line that [`Lines`] cannot read, that no kernel accepts
+/// ([`Change::validate`](crate::Change::validate)), that does not change the table, or that contradicts an earlier line.
 pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfig, Vec<LineError>> {
     let mut builder = Builder::default();
     let mut errors = Vec::new();
@@ -88,9 +77,8 @@ pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfi
         lines += 1;
         match line {
             Ok(line) => {
-                if let Err(problem) = builder.take(line.number, &line.command) {
-                    let text = String::from_utf8_lossy(reader.line()).into_owned();
-                    errors.push(LineError { number: line.number, column: 1, text, problem });
+                if let Err(error) = builder.take(line.number, &line.command) {
+                    errors.push(reader.error_of_command(error));
                 }
             }
             Err(error) => errors.push(error),
@@ -104,7 +92,7 @@ pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfi
     Ok(ReadConfig { lines, ..builder.finish(order) })
 }
 
-/// Values by key in the order in which they came.
+/// Values by key, in the order of their insertion.
 struct Ordered<K, V> {
     places: HashMap<K, usize>,
     values: Vec<Option<V>>,
@@ -135,13 +123,13 @@ impl<K: Copy + Eq + Hash, V> Ordered<K, V> {
     }
 }
 
-/// What the lines so far have made, each thing with its line.
+/// The table that the lines so far describe, with the number of each line.
 #[derive(Default)]
 struct Builder {
     timeouts: Option<Timeouts>,
     daemons: Option<Vec<(usize, SyncDaemon)>>,
     services: Ordered<ServiceKey, Entry>,
-    warnings: Vec<LineWarning>,
+    warnings: Vec<(usize, ConfigWarning)>,
 }
 
 struct Entry {
@@ -151,71 +139,83 @@ struct Entry {
 }
 
 impl Builder {
-    fn take(&mut self, line: usize, command: &Command) -> Result<(), ProblemKind> {
-        let Command::Change(change) = command else { return Err(ProblemKind::SaysNothing) };
-        change.validate().map_err(ProblemKind::Invalid)?;
-        let warnings = change.warnings().into_iter();
-        self.warnings.extend(warnings.map(|warning| LineWarning { number: line, what: Doubt::Change(warning) }));
+    fn take(&mut self, line: usize, command: &Command) -> Result<(), ParseError> {
+        let Command::Change(change) = command else { return Err(ParseError::NotAChange) };
+        change.validate().map_err(ParseError::Invalid)?;
+        self.warnings.extend(change.warnings().into_iter().map(|warning| (line, ConfigWarning::Change(warning))));
         match change {
-            Change::AddService(service) => match self.services.get(&service.key) {
-                Some(entry) if entry.service == *service => self.repeated(line, |entry| entry.line, &service.key),
-                Some(_) => return Err(ProblemKind::ServiceExists),
-                None => {
-                    let entry = Entry { line, service: *service, servers: Ordered::default() };
-                    self.services.insert(service.key, entry);
-                }
-            },
+            Change::AddService(service) => self.add_service(line, service)?,
             Change::EditService(service) => self.entry(&service.key)?.service = *service,
-            Change::DeleteService(key) => drop(self.services.remove(key).ok_or(ProblemKind::NoSuchService)?),
-            Change::AddDestination(key, server) => {
-                let entry = self.entry(key)?;
-                match entry.servers.get(&server.key) {
-                    Some((_, there)) if there == server => {
-                        let server = server.key;
-                        self.repeated(line, |entry| entry.servers.get(&server).map_or(0, |(line, _)| *line), key);
-                    }
-                    Some(_) => return Err(ProblemKind::ServerExists),
-                    None => entry.servers.insert(server.key, (line, *server)),
-                }
-            }
+            Change::DeleteService(key) => drop(self.services.remove(key).ok_or(ParseError::NoSuchService)?),
+            Change::AddDestination(key, server) => self.add_server(line, key, server)?,
             Change::EditDestination(key, server) => {
-                self.entry(key)?.servers.get(&server.key).ok_or(ProblemKind::NoSuchServer)?.1 = *server;
+                self.entry(key)?.servers.get(&server.key).ok_or(ParseError::NoSuchServer)?.1 = *server;
             }
             Change::DeleteDestination(key, server) => {
-                self.entry(key)?.servers.remove(server).ok_or(ProblemKind::NoSuchServer)?;
+                self.entry(key)?.servers.remove(server).ok_or(ParseError::NoSuchServer)?;
             }
             Change::SetTimeouts(timeouts) => {
                 self.timeouts = Some(timeouts.over(self.timeouts.unwrap_or_default()));
             }
-            Change::StartDaemon(daemon) => {
-                let daemons = self.daemons.get_or_insert_default();
-                match daemons.iter().find(|(_, running)| running.role == daemon.role) {
-                    Some((first, running)) if running == daemon => {
-                        self.warnings.push(LineWarning { number: line, what: Doubt::Repeated(*first) });
-                    }
-                    Some(_) => return Err(ProblemKind::DaemonRuns),
-                    None => daemons.push((line, *daemon)),
-                }
-            }
+            Change::StartDaemon(daemon) => self.start_daemon(line, daemon)?,
             Change::StopDaemon(role) => {
-                let daemons = self.daemons.as_mut().ok_or(ProblemKind::NoDaemon)?;
-                let at = daemons.iter().position(|(_, running)| running.role == *role).ok_or(ProblemKind::NoDaemon)?;
+                let daemons = self.daemons.as_mut().ok_or(ParseError::NoDaemon)?;
+                let at = daemons.iter().position(|(_, running)| running.role == *role).ok_or(ParseError::NoDaemon)?;
                 daemons.remove(at);
             }
             Change::Flush => self.services = Ordered::default(),
-            Change::Zero(_) => return Err(ProblemKind::SaysNothing),
+            Change::Zero(_) => return Err(ParseError::NotAChange),
         }
         Ok(())
     }
 
-    fn entry(&mut self, key: &ServiceKey) -> Result<&mut Entry, ProblemKind> {
-        self.services.get(key).ok_or(ProblemKind::NoSuchService)
+    fn add_service(&mut self, line: usize, service: &Service) -> Result<(), ParseError> {
+        match self.services.get(&service.key) {
+            Some(entry) if entry.service == *service => {
+                let first = entry.line;
+                self.repeated(line, first);
+            }
+            Some(_) => return Err(ParseError::ServiceExists),
+            None => {
+                let entry = Entry { line, service: *service, servers: Ordered::default() };
+                self.services.insert(service.key, entry);
+            }
+        }
+        Ok(())
     }
 
-    fn repeated(&mut self, line: usize, first: impl FnOnce(&mut Entry) -> usize, key: &ServiceKey) {
-        if let Some(first) = self.services.get(key).map(first) {
-            self.warnings.push(LineWarning { number: line, what: Doubt::Repeated(first) });
+    fn add_server(&mut self, line: usize, key: &ServiceKey, server: &Destination) -> Result<(), ParseError> {
+        let servers = &mut self.entry(key)?.servers;
+        match servers.get(&server.key) {
+            Some((first, earlier)) if earlier == server => {
+                let first = *first;
+                self.repeated(line, first);
+            }
+            Some(_) => return Err(ParseError::ServerExists),
+            None => servers.insert(server.key, (line, *server)),
         }
+        Ok(())
+    }
+
+    fn start_daemon(&mut self, line: usize, daemon: &SyncDaemon) -> Result<(), ParseError> {
+        let daemons = self.daemons.get_or_insert_default();
+        match daemons.iter().find(|(_, running)| running.role == daemon.role) {
+            Some((first, running)) if running == daemon => {
+                let first = *first;
+                self.repeated(line, first);
+            }
+            Some(_) => return Err(ParseError::DaemonRuns),
+            None => daemons.push((line, *daemon)),
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, key: &ServiceKey) -> Result<&mut Entry, ParseError> {
+        self.services.get(key).ok_or(ParseError::NoSuchService)
+    }
+
+    fn repeated(&mut self, line: usize, first: usize) {
+        self.warnings.push((line, ConfigWarning::Repeated(first)));
     }
 
     fn finish(self, order: Order) -> ReadConfig {
@@ -223,18 +223,20 @@ impl Builder {
         let mut services = Vec::with_capacity(self.services.places.len());
         for Entry { line, service, servers } in self.services.into_values() {
             let destinations: Vec<Destination> = servers.into_values().map(|(_, server)| server).collect();
-            let doubt = Doubt::of_servers(service.key, &destinations);
-            warnings.extend(doubt.map(|what| LineWarning { number: line, what }));
+            let warning = ConfigWarning::of_servers(service.key, &destinations);
+            warnings.extend(warning.map(|warning| (line, warning)));
             services.push(ServiceConfig { service, destinations });
         }
-        warnings.sort_by_key(|warning| warning.number);
+        warnings.sort_by_key(|(line, _)| *line);
         let daemons = self.daemons.map(|daemons| daemons.into_iter().map(|(_, daemon)| daemon).collect());
         ReadConfig { config: Config { timeouts: self.timeouts, daemons, services, order }, warnings, lines: 0 }
     }
 }
 
-/// Append a text of rules that asks for all of that. ipvsadm-restore of 1.31 can read it, too: timeouts and daemons come
-/// first, so that its exit code, which is that of the last line, speaks of services.
+/// Appends the rules file that describes a table.
+///
+/// ipvsadm-restore of 1.31 can read it, too. Timeouts and daemons come first, so that its exit code, which is that of the
+/// last line, is about services.
 pub fn write_config(out: &mut Vec<u8>, config: &Config) {
     let Config { timeouts, daemons, services, order } = config;
     if *order == Order::Kernel {

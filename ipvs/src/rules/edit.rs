@@ -2,7 +2,7 @@
 
 use super::check;
 use super::draft::{Draft, Limits};
-use super::error::ProblemKind;
+use super::error::ParseError;
 use super::options::{OPTIONS, Value, Verb, first_of_name};
 use super::resolver::Resolver;
 use crate::destination::Destination;
@@ -32,7 +32,7 @@ pub fn edit_service(
     held: &Service,
     options: &[(&str, &str)],
     resolver: &mut dyn Resolver,
-) -> Result<Service, ProblemKind> {
+) -> Result<Service, ParseError> {
     let mut draft = Draft { key: Some(held.key), service: *held, ..Draft::new(Limits::OF_THE_KERNEL) };
     draft.ipv6 = matches!(held.key, ServiceKey::Fwmark { family: Family::V6, .. });
     draft.take_all(Verb::EditService, options, resolver)?;
@@ -70,7 +70,7 @@ pub fn edit_destination(
     held: &Destination,
     options: &[(&str, &str)],
     resolver: &mut dyn Resolver,
-) -> Result<Destination, ProblemKind> {
+) -> Result<Destination, ParseError> {
     let mut draft = Draft { key: Some(*key), destination: *held, ..Draft::new(Limits::OF_THE_KERNEL) };
     draft.take_all(Verb::EditServer, options, resolver)?;
     draft.server_settings(key, held.key)
@@ -82,19 +82,19 @@ impl<'a> Draft<'a> {
         verb: Verb,
         options: &[(&str, &'a str)],
         resolver: &mut dyn Resolver,
-    ) -> Result<(), ProblemKind> {
+    ) -> Result<(), ParseError> {
         for &(long, value) in options {
             let row = OPTIONS.iter().position(|row| row.long == long && row.allowed.contains(&verb));
-            let Some(row) = row else { return Err(ProblemKind::UnknownOption(long.into())) };
+            let Some(row) = row else { return Err(ParseError::UnknownOption(long.into())) };
             let (option, bit) = (&OPTIONS[row], 1 << first_of_name(row));
             match (option.off, value) {
                 (Some(off), "off") => off(self),
                 // ipvsadm takes an empty name as the default. Only a list of flags may be empty here.
                 (_, "") if option.long != "sched-flags" => {
-                    return Err(ProblemKind::MissingValue(format!("--{long}").into()));
+                    return Err(ParseError::MissingValue(format!("--{long}").into()));
                 }
                 _ if option.value == Value::None && value != "on" => {
-                    return Err(ProblemKind::UnwantedValue(value.into()));
+                    return Err(ParseError::UnwantedValue(value.into()));
                 }
                 _ => self.take(option, bit, Some(value.as_bytes()), resolver)?,
             }

@@ -1,29 +1,29 @@
-//! What can be wrong with a line of ipvsadm's language.
+//! Errors in lines of ipvsadm's language.
 
 use std::fmt;
 
-use super::flags::FlagError;
 use super::options::OptionRow;
 use crate::change::Invalid;
 
-/// What is wrong with a line, and with which of its words.
+/// An error, and the word of the line at which it shows.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Problem {
-    /// What is wrong.
-    pub kind: ProblemKind,
-    /// The number of the word that shows it; behind the last one, something is missing.
-    pub word: usize,
+pub(crate) struct Problem {
+    pub(crate) error: ParseError,
+    /// The number of the word. After the last word, something is missing.
+    pub(crate) word: usize,
 }
 
-/// What is wrong with a line.
+/// Why a line of ipvsadm's language cannot be read, or has no place in a rules file.
+///
+/// It is printed in ipvsadm's sentences.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum ProblemKind {
-    /// The first option is not a command, or none at all.
+pub enum ParseError {
+    /// The first option is not a command, or there is none.
     NoCommand,
-    /// An option that there is not; the text is the word with it.
+    /// An unknown option; the text is the word that has it.
     UnknownOption(Box<str>),
-    /// An option without the value it needs.
+    /// An option without the value that it needs.
     MissingValue(Box<str>),
     /// A value for an option that takes none.
     UnwantedValue(Box<str>),
@@ -31,14 +31,14 @@ pub enum ProblemKind {
     SecondCommand(Box<str>),
     /// The option, or another of its spellings, was given before.
     Repeated(&'static str),
-    /// A value that cannot be.
+    /// A bad value.
     BadValue {
         /// The option.
         option: &'static OptionRow,
         /// The value.
         value: Box<str>,
-        /// What is wrong with it.
-        reason: Reason,
+        /// Why it is bad.
+        error: ValueError,
     },
     /// Neither `master` nor `backup`.
     BadRole {
@@ -49,15 +49,13 @@ pub enum ProblemKind {
     },
     /// `--set` without three values.
     SetNeedsThree,
-    /// A timeout of `--set` that cannot be.
+    /// A timeout of `--set` out of range.
     BadTimeout(Box<str>),
-    /// A word that belongs to nothing.
+    /// A word that belongs to no option.
     UnexpectedWord(Box<str>),
-    /// Something that is no flag of the scheduler.
-    Flag(FlagError),
-    /// `-6` without a mark.
+    /// `-6` without a firewall mark.
     Ipv6WithoutMark,
-    /// An option that the command needs.
+    /// A missing option that the command needs.
     Missing {
         /// The option's name.
         option: &'static str,
@@ -71,7 +69,7 @@ pub enum ProblemKind {
         /// The command's name.
         command: &'static str,
     },
-    /// Two options that do not go together.
+    /// Two options that exclude each other.
     Conflict {
         /// One option's name.
         option: &'static str,
@@ -80,7 +78,7 @@ pub enum ProblemKind {
         /// The command's name.
         command: &'static str,
     },
-    /// An option that the tunnel type needs.
+    /// A missing option that the tunnel type needs.
     MissingForTunnel {
         /// The option's name.
         option: &'static str,
@@ -94,7 +92,7 @@ pub enum ProblemKind {
         /// The tunnel type.
         tunnel: &'static str,
     },
-    /// Two options that do not go together in a tunnel.
+    /// Two options that exclude each other in a tunnel.
     ConflictInTunnel {
         /// One option's name.
         option: &'static str,
@@ -105,30 +103,74 @@ pub enum ProblemKind {
     },
     /// Tunnel options without a tunnel.
     TunnelOptionsWithoutTunnel,
-    /// A service without port or mark has to be persistent.
+    /// Port 0 without persistence.
     ZeroPort,
-    /// One-packet scheduling of something else than UDP.
+    /// One-packet scheduling of a protocol other than UDP.
     OnePacketNotUdp,
-    /// A server of the other family that is not tunnelled.
+    /// A server of the other address family, not forwarded through a tunnel.
     MixedFamily,
-    /// Counters, rates or thresholds of something that has none.
+    /// Counters, rates or thresholds in a listing that has none.
     ListingConflict,
-    /// Values that no kernel takes.
+    /// Values that no kernel accepts.
     Invalid(Invalid),
-    /// A service that an earlier line has added, with other settings.
+    /// An earlier line adds the service with other settings.
     ServiceExists,
-    /// A server that an earlier line has added, with other settings.
+    /// An earlier line adds the server with other settings.
     ServerExists,
-    /// A service that no earlier line has added.
+    /// No earlier line adds the service.
     NoSuchService,
-    /// A server that no earlier line has added.
+    /// No earlier line adds the server.
     NoSuchServer,
-    /// A sync daemon that an earlier line has started, in another way.
+    /// An earlier line starts the sync daemon with other settings.
     DaemonRuns,
-    /// A sync daemon that no earlier line has started.
+    /// No earlier line starts the sync daemon.
     NoDaemon,
-    /// A command that says nothing of what a director should hold.
-    SaysNothing,
+    /// A command that does not change the table, in a rules file.
+    NotAChange,
+}
+
+impl ParseError {
+    /// Returns whether the error is about the value of [`option`](Self::option), rather than the option itself.
+    pub(crate) fn is_about_value(&self) -> bool {
+        !matches!(
+            self,
+            Self::Illegal { .. }
+                | Self::Conflict { .. }
+                | Self::IllegalForTunnel { .. }
+                | Self::ConflictInTunnel { .. }
+        )
+    }
+
+    /// Returns the option that the error is about, by its name or its long spelling.
+    pub(crate) fn option(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::BadValue { option, .. } => option.long,
+            Self::Illegal { option, .. }
+            | Self::Conflict { option, .. }
+            | Self::IllegalForTunnel { option, .. }
+            | Self::ConflictInTunnel { option, .. } => option,
+            Self::Ipv6WithoutMark => "ipv6",
+            Self::ZeroPort | Self::ServiceExists | Self::NoSuchService => "service-address",
+            Self::OnePacketNotUdp => "ops",
+            Self::MixedFamily | Self::ServerExists | Self::NoSuchServer => "real-server",
+            Self::Invalid(why) => option_of(why)?,
+            _ => return None,
+        })
+    }
+}
+
+/// Returns the option that the values come from.
+fn option_of(why: &Invalid) -> Option<&'static str> {
+    Some(match why {
+        Invalid::Persistence(_) => "persistent",
+        Invalid::NetmaskFamily { .. } | Invalid::Prefix(_) => "netmask",
+        Invalid::Weight(_) => "weight",
+        Invalid::LowerAlone(_) | Invalid::LowerAboveUpper { .. } => "l-threshold",
+        Invalid::MixedFamily { .. } | Invalid::NotUnicast(_) => "real-server",
+        Invalid::SyncId(_) => "syncid",
+        Invalid::NotMulticast(_) => "mcast-group",
+        _ => return None,
+    })
 }
 
 /// Returns a word for a message. Bytes that are not UTF-8 are replaced.
@@ -136,8 +178,7 @@ pub(crate) fn text(word: &[u8]) -> Box<str> {
     String::from_utf8_lossy(word).into()
 }
 
-/// In ipvsadm's words.
-impl fmt::Display for ProblemKind {
+impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCommand => f.write_str("a line begins with a command"),
@@ -146,19 +187,20 @@ impl fmt::Display for ProblemKind {
             Self::UnwantedValue(word) => write!(f, "{word}: option does not take an argument"),
             Self::SecondCommand(word) => write!(f, "invalid option `{word}'"),
             Self::Repeated(option) => write!(f, "multiple '{option}' options specified"),
-            Self::BadValue { reason: Reason::Prefix, .. } => {
-                write!(f, "illegal ipv6 netmask specified: {}", Reason::Prefix)
+            Self::BadValue { error: ValueError::Prefix, .. } => {
+                write!(f, "illegal ipv6 netmask specified: {}", ValueError::Prefix)
             }
-            Self::BadValue { option, value, reason } => {
+            // The error says it all.
+            Self::BadValue { option, error, .. } if option.complaint.is_empty() => error.fmt(f),
+            Self::BadValue { option, value, error } => {
                 let family = if value.contains(':') { "IPv6" } else { "IPv4" };
-                write!(f, "{}: {reason}", option.complaint.replace("{}", value).replace("{family}", family))
+                write!(f, "{}: {error}", option.complaint.replace("{}", value).replace("{family}", family))
             }
             Self::BadRole { command: "stop-daemon", .. } => f.write_str("illegal start_daemon specified"),
             Self::BadRole { command, .. } => write!(f, "illegal {command} parameter specified"),
             Self::SetNeedsThree => f.write_str("--set option requires 3 timeout values"),
             Self::BadTimeout(value) => write!(f, "invalid timeout value `{value}' specified"),
             Self::UnexpectedWord(word) => write!(f, "unexpected argument {word}"),
-            Self::Flag(error) => error.fmt(f),
             Self::Ipv6WithoutMark => f.write_str("-6 used before -f"),
             Self::Missing { option, command } => {
                 write!(f, "You need to supply the '{option}' option for the '{command}' command")
@@ -182,39 +224,31 @@ impl fmt::Display for ProblemKind {
             Self::MixedFamily => f.write_str("Different address family is allowed only for tunneling servers"),
             Self::ListingConflict => f.write_str("options conflicts in the list command"),
             Self::Invalid(why) => why.fmt(f),
-            Self::ServiceExists => f.write_str("the service was added before, with other settings"),
-            Self::ServerExists => f.write_str("the server was added before, with other settings"),
-            Self::NoSuchService => f.write_str("no line before this adds the service"),
-            Self::NoSuchServer => f.write_str("no line before this adds the server"),
-            Self::DaemonRuns => f.write_str("the sync daemon was started before, in another way"),
-            Self::NoDaemon => f.write_str("no line before this starts the sync daemon"),
-            Self::SaysNothing => f.write_str("this says nothing of what a director should hold"),
+            Self::ServiceExists => f.write_str("an earlier line adds this service with other settings"),
+            Self::ServerExists => f.write_str("an earlier line adds this server with other settings"),
+            Self::NoSuchService => f.write_str("no earlier line adds this service"),
+            Self::NoSuchServer => f.write_str("no earlier line adds this server"),
+            Self::DaemonRuns => f.write_str("an earlier line starts this sync daemon with other settings"),
+            Self::NoDaemon => f.write_str("no earlier line starts this sync daemon"),
+            Self::NotAChange => f.write_str("command not allowed in a rules file: it does not change the table"),
         }
     }
 }
 
-impl std::error::Error for ProblemKind {}
+impl std::error::Error for ParseError {}
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)
-    }
-}
-
-impl std::error::Error for Problem {}
-
-/// What is wrong with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a value is bad.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Reason {
-    /// No number in that range.
+pub enum ValueError {
+    /// Not a number in that range.
     #[error("not a number from {0} to {1}")]
     Number(u32, u32),
-    /// Nothing, or a number alone.
-    #[error("no address")]
+    /// An empty text, or a number alone.
+    #[error("not an address")]
     NoAddress,
-    /// A bracket that is not closed, or with something else than a port behind it.
-    #[error("a `[` wants `]` or `]:port`")]
+    /// A bracket that is not closed, or not followed by a port.
+    #[error("`[` without `]` or `]:port`")]
     Brackets,
     /// Brackets around an IPv4 address.
     #[error("brackets are for IPv6 addresses")]
@@ -225,19 +259,25 @@ pub enum Reason {
     /// A port that is neither a number nor a known service.
     #[error("no such port")]
     UnknownPort,
-    /// Neither a mask nor something that has an address.
+    /// Neither a mask nor a name with an address.
     #[error("not a netmask")]
     Netmask,
-    /// No IPv6 prefix length.
+    /// Not an IPv6 prefix length.
     #[error("not a prefix length from 1 to 128")]
     Prefix,
-    /// None of those words.
+    /// Not one of these words.
     #[error("not one of {0}")]
     NotOneOf(&'static str),
-    /// No multicast address.
-    #[error("no multicast address")]
+    /// Not a multicast address.
+    #[error("not a multicast address")]
     NotMulticast,
-    /// A name with a NUL in it.
-    #[error("no name")]
+    /// A name with a NUL byte.
+    #[error("a name has no NUL byte")]
     Name,
+    /// A scheduler flag that no scheduler has.
+    #[error("invalid scheduler flag `{0}'")]
+    UnknownFlag(Box<str>),
+    /// A scheduler flag of another scheduler.
+    #[error("incompatible scheduler flag `{0}'")]
+    ForeignFlag(Box<str>),
 }

@@ -1,10 +1,11 @@
 //! ipvsadm's language: its command lines and save files.
 //!
-//! [`parse`] reads the words of a command line, [`Lines`] a text of lines, [`read_config`] a text as what a director
-//! should hold; the `write_…` functions and `Display` of [`Change`](crate::Change) write them. What is legal, what it means and what is complained of is as in ipvsadm 1.31;
-//! the few differences are described in the project's `docs/compat.md`.
+//! [`parse`] reads the words of a command line, [`Lines`] the lines of a text, and [`read_config`] a text as a table. The
+//! `write_…` functions and `Display` of [`Change`](crate::Change) write lines. [`edit_service`] and [`edit_destination`]
+//! apply options to values that a director holds. Legality, meaning and error messages are those of ipvsadm 1.31; the few
+//! differences are listed in the project's `docs/compat.md`.
 //!
-//! Names of hosts and ports are looked up by the [`Resolver`] that the caller gives; [`Numeric`] knows none.
+//! The caller passes a [`Resolver`] for the names of hosts and ports. [`Numeric`] knows no names.
 
 mod address;
 mod check;
@@ -26,13 +27,13 @@ mod words;
 mod write;
 
 pub use command::{Columns, Command, Listing, Subject};
-pub use config::{Doubt, LineWarning, ReadConfig, read_config, write_config};
+pub use config::{ConfigWarning, ReadConfig, read_config, write_config};
 pub use edit::{edit_destination, edit_service};
 pub use endpoint::write_endpoint;
-pub use error::{Problem, ProblemKind, Reason};
+pub use error::{ParseError, ValueError};
+pub use flags::flag_names;
 #[cfg(feature = "serde")]
 pub(crate) use flags::read_flags;
-pub use flags::{FlagError, flag_names, parse_flags};
 pub use options::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 pub use read::{Line, LineError, Lines, parse, parse_posix};
 pub use resolver::{Namer, Numeric, Resolver};

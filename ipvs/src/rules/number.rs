@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use super::error::Reason;
+use super::error::ValueError;
 
 /// A whole number in decimal, blanks before it and a sign allowed (`strtol`).
-pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, Reason> {
+pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, ValueError> {
     // C's blanks, of which the vertical tab is none of Rust's.
     let start = text.iter().position(|byte| !matches!(byte, b' ' | b'\t'..=b'\r')).unwrap_or(text.len());
     let (negative, digits) = match &text[start..] {
@@ -13,7 +13,7 @@ pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, Reason> 
         [b'+', digits @ ..] => (false, digits),
         digits => (false, digits),
     };
-    let out_of_range = Reason::Number(least, most);
+    let out_of_range = ValueError::Number(least, most);
     if digits.is_empty() {
         return Err(out_of_range);
     }
@@ -129,7 +129,7 @@ mod tests {
             assert!(strtol(text.as_bytes(), 0, i32::MAX as u32).is_err(), "{text:?}");
         }
         assert_eq!(strtol(b"4294967295", 1, u32::MAX), Ok(u32::MAX));
-        assert_eq!(strtol(b"0", 1, 5), Err(Reason::Number(1, 5)));
+        assert_eq!(strtol(b"0", 1, 5), Err(ValueError::Number(1, 5)));
     }
 
     #[test]

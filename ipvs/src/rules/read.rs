@@ -1,16 +1,23 @@
-//! Lines → commands: save files, and everything else that ipvsadm restores from.
+//! Words and lines → commands.
 
 use std::fmt;
 
 use super::check;
 use super::command::Command;
 use super::draft::Limits;
-use super::error::{Problem, ProblemKind};
+use super::error::{ParseError, Problem};
 use super::fast_path;
+use super::options::Word;
 use super::resolver::Resolver;
+use super::scan::{Scanner, Token};
 use super::words::Words;
 
-/// Understand the words of a command line, without the program's name.
+/// Reads the words of a command line, without the program's name.
+///
+/// # Errors
+///
+/// Fails for words that ipvsadm 1.31 refuses, with its sentence. Names of hosts and ports that `resolver` does not know
+/// are such words.
 ///
 /// ```
 /// use ipvs::rules::{self, Command, Numeric};
@@ -19,20 +26,21 @@ use super::words::Words;
 /// let Ok(Command::Change(change)) = rules::parse(&words, &mut Numeric) else { panic!() };
 /// assert_eq!(change.to_string(), "-A -t 192.0.2.1:80 -s rr");
 /// ```
-pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-    check::parse(words.iter().copied(), false, Limits::OF_IPVSADM, resolver)
+pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, ParseError> {
+    check::parse(words.iter().copied(), false, Limits::OF_IPVSADM, resolver).map_err(|problem| problem.error)
 }
 
-/// As [`parse`]; the first word that is no option ends the options, as with `POSIXLY_CORRECT`.
+/// Reads the words of a command line as [`parse`] does, except that the first word that is not an option ends the options,
+/// as with `POSIXLY_CORRECT`. Only ipvsadm itself needs it.
 #[doc(hidden)]
-pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Problem> {
-    check::parse(words.iter().copied(), true, Limits::OF_IPVSADM, resolver)
+pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, ParseError> {
+    check::parse(words.iter().copied(), true, Limits::OF_IPVSADM, resolver).map_err(|problem| problem.error)
 }
 
-/// The commands of a text, line by line.
+/// Iterates over the commands of a text, line by line.
 ///
-/// Lines without words and comments are left out. A comment is a word that begins with `#`, and what follows it. A word
-/// `ipvsadm` is read over wherever it stands, so that a line may be copied from a script.
+/// Empty lines and comments are skipped. A comment is a word that begins with `#`, and the rest of its line. The word
+/// `ipvsadm` is skipped too, so that a line may be copied from a script.
 ///
 /// ```
 /// use ipvs::rules::{Lines, Numeric};
@@ -53,53 +61,48 @@ pub struct Lines<'t, 'r> {
     resolver: &'r mut dyn Resolver,
 }
 
-/// A command, and the number of its line.
+/// A command of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line {
-    /// The first line is 1.
+    /// The number of its line; the first is 1.
     pub number: usize,
-    /// What it says.
+    /// The command.
     pub command: Command,
 }
 
-/// A line that cannot be understood.
+/// An error in a line of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LineError {
-    /// The first line is 1.
+    /// The number of the line; the first is 1.
     pub number: usize,
-    /// Where in the line, in bytes; the first is 1.
+    /// The place in the line, in bytes; the first is 1.
     pub column: usize,
-    /// The line.
+    /// The line. Bytes that are not UTF-8 are replaced.
     pub text: String,
-    /// What is wrong with it.
-    pub problem: ProblemKind,
+    /// The error.
+    pub error: ParseError,
 }
 
 impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}", self.number, self.column, self.problem)
+        write!(f, "line {}, column {}: {}", self.number, self.column, self.error)
     }
 }
 
 impl std::error::Error for LineError {}
 
 impl<'t, 'r> Lines<'t, 'r> {
-    /// Read a text. Timeouts may be as long as the kernel takes them.
+    /// Iterates over a text. Timeouts may be as long as the kernel accepts.
     pub fn new(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
         Self { text, line: &[], number: 0, limits: Limits::OF_THE_KERNEL, resolver }
     }
 
-    /// Read a text as ipvsadm does, for which no timeout is longer than 31 days.
+    /// Iterates over a text as ipvsadm does, which refuses timeouts over 31 days.
     pub fn classic(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
         Self { limits: Limits::OF_IPVSADM, ..Self::new(text, resolver) }
     }
 
-    /// The line that was read last.
-    pub(super) fn line(&self) -> &'t [u8] {
-        self.line
-    }
-
-    /// Take a line off the text.
+    /// Removes the first line from the text.
     fn take_line(&mut self) {
         let end = memchr::memchr(b'\n', self.text).unwrap_or(self.text.len());
         self.line = &self.text[..end];
@@ -107,14 +110,29 @@ impl<'t, 'r> Lines<'t, 'r> {
         self.number += 1;
     }
 
+    /// Returns an error about the line that was read last. It points at the option that the error is about, or at the value
+    /// of that option; without one on the line, at the word `otherwise`.
     #[cold]
-    fn error(&self, Problem { kind, word }: Problem) -> LineError {
+    fn error(&self, error: ParseError, otherwise: usize) -> LineError {
+        let word = error.option().and_then(|option| {
+            find_word(self.line, error.is_about_value(), |word| match word {
+                Word::Option(row, _) => row.name == option || row.long == option,
+                Word::Command(_) => false,
+            })
+        });
         LineError {
             number: self.number,
-            column: column(self.line, Words::of(self.line).nth(word)),
+            column: column(self.line, Words::of(self.line).nth(word.unwrap_or(otherwise))),
             text: String::from_utf8_lossy(self.line).into_owned(),
-            problem: kind,
+            error,
         }
+    }
+
+    /// Returns an error about the line that was read last, which points at its option or at its command.
+    #[cold]
+    pub(super) fn error_of_command(&self, error: ParseError) -> LineError {
+        let command = find_word(self.line, false, |word| matches!(word, Word::Command(_)));
+        self.error(error, command.unwrap_or(0))
     }
 }
 
@@ -135,19 +153,35 @@ impl Iterator for Lines<'_, '_> {
             }
             match check::parse(Words::of(self.line), false, self.limits, self.resolver) {
                 Ok(command) => return Some(Ok(Line { number: self.number, command })),
-                // Nothing is said.
+                // An empty line or a comment.
                 Err(_) if Words::of(self.line).next().is_none() => {}
-                Err(problem) => return Some(Err(self.error(problem))),
+                Err(Problem { error, word }) => return Some(Err(self.error(error, word))),
             }
         }
         None
     }
 }
 
-/// Where a word of the line stands; without a word, where one is missing.
+/// Returns the number of the first word of the line that `is_it`, or that of its value.
+fn find_word(line: &[u8], or_value: bool, is_it: impl Fn(Word) -> bool) -> Option<usize> {
+    let mut scanner = Scanner::new(Words::of(line), false);
+    while let Ok(Some(token)) = scanner.next() {
+        match token {
+            Token::Word(word, value) if is_it(word) => {
+                // The value may be a word of its own.
+                let is_apart = value.is_some_and(|value| std::ptr::eq(value, scanner.last_word()));
+                return Some(scanner.last() - usize::from(is_apart && !or_value));
+            }
+            Token::Word(..) | Token::Loose(_) => {}
+        }
+    }
+    None
+}
+
+/// Returns the column of a word of the line, or the end of the line for a missing word.
 fn column(line: &[u8], word: Option<&[u8]>) -> usize {
     let Some(word) = word else { return line.trim_ascii_end().len() + 1 };
-    // The word is a part of the line: their distance in memory is the column.
+    // The word is a slice of the line, so their distance in memory is the column.
     word.as_ptr().addr().saturating_sub(line.as_ptr().addr()) + 1
 }
 
@@ -156,9 +190,9 @@ mod tests {
     use super::*;
     use crate::rules::{Numeric, read_config};
 
-    /// 35 days and more: no kernel minds, ipvsadm does.
+    /// 35 days and more: kernels accept them, ipvsadm does not.
     #[test]
-    fn files_may_say_what_the_kernel_holds() {
+    fn files_may_have_timeouts_of_the_kernel() {
         let text = b"--set 3000000 1 1\n-A -t 192.0.2.1:80 -s rr -p 3000000\n";
         assert!(Lines::new(text, &mut Numeric).all(|line| line.is_ok()));
         assert!(Lines::classic(text, &mut Numeric).all(|line| line.is_err()));

@@ -1,6 +1,6 @@
 //! popt's rules for words: bundles of letters, attached values, an optional value.
 
-use super::error::{Problem, ProblemKind, text};
+use super::error::{ParseError, Problem, text};
 use super::options::{Value, Word};
 
 /// What stands next on a line.
@@ -65,13 +65,13 @@ impl<'a, W: Iterator<Item = &'a [u8]> + Clone> Scanner<'a, W> {
                 }
             }
         };
-        let Some(word) = word else { return Err(self.problem(ProblemKind::UnknownOption)) };
+        let Some(word) = word else { return Err(self.problem(ParseError::UnknownOption)) };
         let value = match (word.value(), attached) {
             (Value::None, None) => None,
-            (Value::None, Some(_)) => return Err(self.problem(ProblemKind::UnwantedValue)),
+            (Value::None, Some(_)) => return Err(self.problem(ParseError::UnwantedValue)),
             (_, Some(value)) => Some(value),
             (Value::Required(_), None) => match self.take() {
-                None => return Err(self.problem(ProblemKind::MissingValue)),
+                None => return Err(self.problem(ParseError::MissingValue)),
                 value => value,
             },
             (Value::Optional(_), None) => match self.words.clone().next() {
@@ -109,7 +109,7 @@ impl<'a, W: Iterator<Item = &'a [u8]> + Clone> Scanner<'a, W> {
     }
 
     #[inline]
-    fn problem(&self, kind: fn(Box<str>) -> ProblemKind) -> Box<Problem> {
+    fn problem(&self, kind: fn(Box<str>) -> ParseError) -> Box<Problem> {
         problem(kind, self.last_word(), self.last())
     }
 }
@@ -124,8 +124,8 @@ fn name_and_value(long: &[u8]) -> (Option<Word>, Option<&[u8]>) {
 
 // Boxed, for the way that everybody goes is the one without.
 #[cold]
-fn problem(kind: fn(Box<str>) -> ProblemKind, word: &[u8], number: usize) -> Box<Problem> {
-    Box::new(Problem { kind: kind(text(word)), word: number })
+fn problem(kind: fn(Box<str>) -> ParseError, word: &[u8], number: usize) -> Box<Problem> {
+    Box::new(Problem { error: kind(text(word)), word: number })
 }
 
 #[cfg(test)]
@@ -149,7 +149,7 @@ mod tests {
                     tokens.push(value.map_or(name.to_owned(), |value| format!("{name}={}", shown(value))));
                 }
                 Err(problem) => {
-                    tokens.push(format!("{} @{}", problem, problem.word));
+                    tokens.push(format!("{} @{}", problem.error, problem.word));
                     return tokens;
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use super::error::ProblemKind;
+use super::error::ParseError;
 use crate::destination::{GueChecksum, Tunnel};
 
 /// A kind of tunnel that the language has a name for.
@@ -65,7 +65,7 @@ impl TunnelOptions {
 
     /// Returns the tunnel that results when the options are applied to `held`. A tunnel of the same kind keeps its port
     /// and checksum unless they are given.
-    pub(super) fn over(&self, held: Tunnel) -> Result<Tunnel, ProblemKind> {
+    pub(super) fn over(&self, held: Tunnel) -> Result<Tunnel, ParseError> {
         if self.is_empty() {
             return Ok(held);
         }
@@ -74,11 +74,11 @@ impl TunnelOptions {
         let (_, tunnel, takes) = KINDS[kind as usize];
         let held_port = if let Tunnel::Gue { port, .. } = held { Some(port) } else { None };
         let port = match (kind, self.port.or(held_port)) {
-            (Kind::Gue, None) => return Err(ProblemKind::MissingForTunnel { option: "tun-port", tunnel }),
+            (Kind::Gue, None) => return Err(ParseError::MissingForTunnel { option: "tun-port", tunnel }),
             (_, port) => port,
         };
         if self.port.is_some() && !takes.contains(&"tun-port") {
-            return Err(ProblemKind::IllegalForTunnel { option: "tun-port", tunnel });
+            return Err(ParseError::IllegalForTunnel { option: "tun-port", tunnel });
         }
         let checksum = self.checksum(tunnel, takes)?;
         Ok(match (kind, port) {
@@ -94,15 +94,15 @@ impl TunnelOptions {
     }
 
     /// Returns the one checksum option that is given, if any.
-    fn checksum(&self, tunnel: &'static str, takes: &[&str]) -> Result<Option<Checksum>, ProblemKind> {
+    fn checksum(&self, tunnel: &'static str, takes: &[&str]) -> Result<Option<Checksum>, ParseError> {
         let mut earlier = None;
         let given = CHECKSUMS.iter().zip(self.checksums).filter(|(_, given)| *given);
         for ((checksum, option), _) in given {
             if !takes.contains(option) {
-                return Err(ProblemKind::IllegalForTunnel { option, tunnel });
+                return Err(ParseError::IllegalForTunnel { option, tunnel });
             }
             if let Some((_, with)) = earlier {
-                return Err(ProblemKind::ConflictInTunnel { option, with, tunnel });
+                return Err(ParseError::ConflictInTunnel { option, with, tunnel });
             }
             earlier = Some((*checksum, *option));
         }

@@ -3,7 +3,7 @@
 use ipvs::Config;
 #[cfg(feature = "serde")]
 use ipvs::document::Document;
-use ipvs::rules::{self, Doubt, Numeric};
+use ipvs::rules::{self, ConfigWarning, Numeric};
 #[cfg(feature = "serde")]
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ proptest! {
         let read = rules::read_config(&twice, &mut Numeric).expect("reads");
         prop_assert_eq!(read.config.services, config.services);
         prop_assert_eq!(read.config.daemons, config.daemons.clone());
-        let repeated = read.warnings.iter().filter(|warning| matches!(warning.what, Doubt::Repeated(_))).count();
+        let repeated = read.warnings.iter().filter(|warning| matches!(warning.1, ConfigWarning::Repeated(_))).count();
         // To set timeouts twice is no harm.
         let told = read.lines / 2 - usize::from(config.timeouts.is_some());
         prop_assert_eq!(repeated, told);

@@ -64,7 +64,7 @@ proptest! {
             match read {
                 Ok(Command::Change(change)) => prop_assert!(!change.to_string().is_empty()),
                 Ok(_) => {}
-                Err(problem) => prop_assert!(!problem.kind.to_string().is_empty()),
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
             }
         }
     }

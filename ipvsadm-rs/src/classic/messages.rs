@@ -1,37 +1,37 @@
 //! ipvsadm's sentences and exit codes: for what is wrong with a line, and for what the kernel refuses.
 
-use ipvs::rules::ProblemKind;
+use ipvs::rules::ParseError;
 use ipvs::{Change, Error, ErrorKind, Invalid};
 
 use crate::terminal::exit::{Failure, code};
 
 /// A line that cannot be understood.
-pub(crate) fn problem(program: &str, kind: &ProblemKind) -> Failure {
-    Failure::Said(sentence(program, kind), exit_code(kind))
+pub(crate) fn parse_error(program: &str, error: &ParseError) -> Failure {
+    Failure::Said(sentence(program, error), exit_code(error))
 }
 
-fn sentence(program: &str, kind: &ProblemKind) -> String {
-    match kind {
-        ProblemKind::NoCommand => format!("Try `{program} -h' or '{program} --help' for more information."),
+fn sentence(program: &str, error: &ParseError) -> String {
+    match error {
+        ParseError::NoCommand => format!("Try `{program} -h' or '{program} --help' for more information."),
         other => other.to_string(),
     }
 }
 
 /// What ipvsadm exits with for it.
-pub(crate) fn exit_code(kind: &ProblemKind) -> u8 {
-    match kind {
-        ProblemKind::NoCommand
-        | ProblemKind::UnknownOption(_)
-        | ProblemKind::MissingValue(_)
-        | ProblemKind::UnwantedValue(_)
+pub(crate) fn exit_code(error: &ParseError) -> u8 {
+    match error {
+        ParseError::NoCommand
+        | ParseError::UnknownOption(_)
+        | ParseError::MissingValue(_)
+        | ParseError::UnwantedValue(_)
         // What the kernel would refuse.
-        | ProblemKind::Invalid(_)
-        | ProblemKind::ServiceExists
-        | ProblemKind::ServerExists
-        | ProblemKind::NoSuchService
-        | ProblemKind::NoSuchServer
-        | ProblemKind::DaemonRuns
-        | ProblemKind::NoDaemon => code::REFUSED,
+        | ParseError::Invalid(_)
+        | ParseError::ServiceExists
+        | ParseError::ServerExists
+        | ParseError::NoSuchService
+        | ParseError::NoSuchServer
+        | ParseError::DaemonRuns
+        | ParseError::NoDaemon => code::REFUSED,
         _ => code::MEANING,
     }
 }

@@ -26,7 +26,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let command = if words.is_empty() {
         Command::List(Listing::default())
     } else {
-        parse(&words).map_err(|problem| messages::problem(&program, &problem.kind))?
+        parse(&words).map_err(|error| messages::parse_error(&program, &error))?
     };
     match command {
         Command::Help => commands::write_out(|out| help::write(out, &program)),
@@ -40,7 +40,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Read a command line with the system's names; the environment may ask for POSIX's end of options.
-fn parse(words: &[&[u8]]) -> Result<Command, rules::Problem> {
+fn parse(words: &[&[u8]]) -> Result<Command, rules::ParseError> {
     let posix = ["POSIXLY_CORRECT", "POSIX_ME_HARDER"].iter().any(|name| std::env::var_os(name).is_some());
     let names = &mut System::default();
     if posix { rules::parse_posix(words, names) } else { rules::parse(words, names) }

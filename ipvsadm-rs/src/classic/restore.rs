@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use ipvs::rules::{Command, Line, LineError, Lines, ProblemKind};
+use ipvs::rules::{Command, Line, LineError, Lines, ParseError};
 use ipvs::{Change, Client, Director};
 
 use crate::classic::commands;
@@ -64,7 +64,7 @@ impl Script {
                 },
                 Err(error) => {
                     say_bad_line(error, program);
-                    first_bad.get_or_insert(messages::exit_code(&error.problem));
+                    first_bad.get_or_insert(messages::exit_code(&error.error));
                 }
             }
         }
@@ -159,9 +159,9 @@ fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Re
 
 /// A line with a mark under the word that is wrong.
 pub(crate) fn say_bad_line(error: &LineError, program: &str) {
-    let what = match &error.problem {
-        ProblemKind::NoCommand => format!("{}; see `{program} -h'", error.problem),
-        problem => problem.to_string(),
+    let what = match &error.error {
+        ParseError::NoCommand => format!("{}; see `{program} -h'", error.error),
+        error => error.to_string(),
     };
     let before: String =
         error.text.chars().take(error.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
@@ -181,7 +181,7 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
             Some(Ok(line)) => line.command,
             Some(Err(error)) => {
                 say_bad_line(&LineError { number: number + 1, ..error.clone() }, program);
-                first_failure.get_or_insert(messages::exit_code(&error.problem));
+                first_failure.get_or_insert(messages::exit_code(&error.error));
                 continue;
             }
         };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ipvs::apply::ApplyError;
 use ipvs::plan::Options;
-use ipvs::rules::{self, ProblemKind};
+use ipvs::rules::{self, ParseError};
 use ipvs::{Change, Config};
 
 use crate::arguments::Arguments;
@@ -52,12 +52,12 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
         Ok(read) if read.lines == 0 => refuse_unless_empty(program),
         Ok(read) => go_there(&read.config),
         // Lines that list or count, and nothing wrong: they can only be carried out one after the other.
-        Err(errors) if errors.iter().all(|error| error.problem == ProblemKind::SaysNothing) => {
+        Err(errors) if errors.iter().all(|error| error.error == ParseError::NotAChange) => {
             flush_and_carry_out(&text, program)
         }
         Err(errors) => {
             errors.iter().for_each(|error| restore::say_bad_line(error, program));
-            Err(Failure::Said("nothing was changed".into(), messages::exit_code(&errors[0].problem)))
+            Err(Failure::Said("nothing was changed".into(), messages::exit_code(&errors[0].error)))
         }
     }
 }

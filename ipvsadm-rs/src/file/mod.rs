@@ -146,11 +146,11 @@ fn read_rules(bytes: &[u8]) -> Found {
     let text = Text::new(bytes);
     match rules::read_config(bytes, &mut System::default()) {
         Ok(read) => {
-            let warnings = read.warnings.iter().map(|warning| text.at(warning.number, 1, &warning.what));
+            let warnings = read.warnings.iter().map(|(line, warning)| text.at(*line, 1, warning));
             Found { config: Ok(read.config), warnings: warnings.collect(), is_blank: read.lines == 0 }
         }
         Err(errors) => {
-            let errors = errors.iter().map(|error| text.at(error.number, error.column, &error.problem));
+            let errors = errors.iter().map(|error| text.at(error.number, error.column, &error.error));
             errors.collect::<Vec<_>>().into()
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{anyhow, bail};
 use clap::{Arg, ArgMatches, Args, FromArgMatches, ValueEnum};
 use ipvs::hash::TableSizes;
-use ipvs::rules::{self, Command, OPTIONS, OptionRow, ProblemKind, Value, Verb};
+use ipvs::rules::{self, Command, OPTIONS, OptionRow, ParseError, Value, Verb};
 use ipvs::{Change, Client, DestinationState, Director, Plan, ServiceKey, State};
 
 use crate::context::{Context, code};
@@ -160,7 +160,7 @@ impl Forwarding {
 }
 
 /// Returns the error with the options of `set` instead of ipvsadm's.
-fn in_words_of_set(problem: ProblemKind) -> anyhow::Error {
+fn in_words_of_set(problem: ParseError) -> anyhow::Error {
     let spelled = |option| match option {
         "tun-nocsum" => "--tun-checksum none".to_owned(),
         "tun-csum" => "--tun-checksum full".to_owned(),
@@ -168,9 +168,9 @@ fn in_words_of_set(problem: ProblemKind) -> anyhow::Error {
         option => format!("--{option}"),
     };
     match problem {
-        ProblemKind::TunnelOptionsWithoutTunnel => anyhow!("--tun-port and --tun-checksum are for gue and gre tunnels"),
-        ProblemKind::MissingForTunnel { option, tunnel } => anyhow!("a {tunnel} tunnel needs {}", spelled(option)),
-        ProblemKind::IllegalForTunnel { option, tunnel } => {
+        ParseError::TunnelOptionsWithoutTunnel => anyhow!("--tun-port and --tun-checksum are for gue and gre tunnels"),
+        ParseError::MissingForTunnel { option, tunnel } => anyhow!("a {tunnel} tunnel needs {}", spelled(option)),
+        ParseError::IllegalForTunnel { option, tunnel } => {
             anyhow!("{} is not for {tunnel} tunnels", spelled(option))
         }
         other => other.into(),

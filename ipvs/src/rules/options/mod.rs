@@ -19,7 +19,7 @@ pub(crate) use row::{Read, Write};
 use super::address;
 use super::command::{Columns, Subject};
 use super::draft::{DEFAULT_INTERFACE, Draft, Method, Server, protocol_of_ports};
-use super::error::Reason;
+use super::error::ValueError;
 use super::flags::flag_names;
 use super::number::strtol;
 use super::resolver::Resolver;
@@ -338,7 +338,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "sync: multicast address",
         |draft, value, _| {
             let group = std::str::from_utf8(value).ok().and_then(|text| text.parse::<IpAddr>().ok());
-            draft.daemon.group = Some(group.filter(IpAddr::is_multicast).ok_or(Reason::NotMulticast)?);
+            draft.daemon.group = Some(group.filter(IpAddr::is_multicast).ok_or(ValueError::NotMulticast)?);
             Ok(())
         },
     )
@@ -391,7 +391,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "illegal tunnel type specified",
         "with -i: encapsulation, one of ipip, gue and gre",
         |draft, value, _| {
-            draft.tunnel.kind = Some(Kind::from_name(value).ok_or(Reason::NotOneOf("ipip, gue, gre"))?);
+            draft.tunnel.kind = Some(Kind::from_name(value).ok_or(ValueError::NotOneOf("ipip, gue, gre"))?);
             Ok(())
         },
     )
@@ -434,7 +434,7 @@ fn read_service(
     draft: &mut Draft<'_>,
     value: &[u8],
     resolver: &mut dyn Resolver,
-) -> Result<(), Reason> {
+) -> Result<(), ValueError> {
     let endpoint = address::endpoint(value, Some(protocol), resolver)?;
     draft.key = Some(ServiceKey::new(protocol, endpoint.address, endpoint.port.unwrap_or(0)));
     Ok(())
@@ -460,25 +460,25 @@ fn write_service_key(line: &mut Line<'_>, key: &ServiceKey) {
 }
 
 /// Checks a netmask. It is read at the end of the line, when the family is known.
-fn read_netmask<'a>(draft: &mut Draft<'a>, value: &'a [u8], resolver: &mut dyn Resolver) -> Result<(), Reason> {
+fn read_netmask<'a>(draft: &mut Draft<'a>, value: &'a [u8], resolver: &mut dyn Resolver) -> Result<(), ValueError> {
     match draft.key {
         Some(ServiceKey::Address { address, .. }) => address::netmask(value, Family::of(address), resolver),
         Some(ServiceKey::Fwmark { .. }) if draft.ipv6 => address::netmask(value, Family::V6, resolver),
         // `-6` or an address of either family may follow.
         _ => address::netmask(value, Family::V4, resolver)
             .or_else(|_| address::netmask(value, Family::V6, resolver))
-            .map_err(|_| Reason::Netmask),
+            .map_err(|_| ValueError::Netmask),
     }?;
     draft.netmask = Some(value);
     Ok(())
 }
 
-fn read_server<'a>(draft: &mut Draft<'a>, value: &'a [u8], resolver: &mut dyn Resolver) -> Result<(), Reason> {
+fn read_server<'a>(draft: &mut Draft<'a>, value: &'a [u8], resolver: &mut dyn Resolver) -> Result<(), ValueError> {
     let protocol = draft.key.map(|key| protocol_of_ports(&key));
     draft.server = Some(match address::endpoint(value, protocol, resolver) {
         Ok(endpoint) => Server::Read(endpoint),
         // The names of ports depend on the service, which may follow.
-        Err(Reason::UnknownPort) if protocol.is_none() => Server::Later(value),
+        Err(ValueError::UnknownPort) if protocol.is_none() => Server::Later(value),
         Err(reason) => return Err(reason),
     });
     Ok(())
@@ -516,10 +516,14 @@ fn write_tunnel(line: &mut Line<'_>, server: &Destination) {
 }
 
 /// Reads a name, of which ipvsadm takes as much as the kernel has room for. An empty one is `None`, the default.
-fn cut<T>(value: &[u8], longest: usize, name: impl Fn(&[u8]) -> Result<T, InvalidName>) -> Result<Option<T>, Reason> {
+fn cut<T>(
+    value: &[u8],
+    longest: usize,
+    name: impl Fn(&[u8]) -> Result<T, InvalidName>,
+) -> Result<Option<T>, ValueError> {
     let value = &value[..value.len().min(longest)];
     if value.is_empty() {
         return Ok(None);
     }
-    name(value).map(Some).map_err(|_| Reason::Name)
+    name(value).map(Some).map_err(|_| ValueError::Name)
 }

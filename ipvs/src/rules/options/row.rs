@@ -5,7 +5,7 @@ use std::fmt;
 use crate::destination::Destination;
 use crate::key::{DestinationKey, ServiceKey};
 use crate::rules::draft::Draft;
-use crate::rules::error::Reason;
+use crate::rules::error::ValueError;
 use crate::rules::resolver::Resolver;
 use crate::rules::write::Line;
 use crate::service::Service;
@@ -122,7 +122,7 @@ pub(crate) enum Read {
     Value(ReadValue),
 }
 
-pub(crate) type ReadValue = for<'a> fn(&mut Draft<'a>, &'a [u8], &mut dyn Resolver) -> Result<(), Reason>;
+pub(crate) type ReadValue = for<'a> fn(&mut Draft<'a>, &'a [u8], &mut dyn Resolver) -> Result<(), ValueError>;
 
 /// How an option is written in a saved line, and from which value.
 #[derive(Clone, Copy)]

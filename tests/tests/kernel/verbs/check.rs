@@ -29,12 +29,12 @@ fn reports_all_errors() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), "rules: 4 errors\n"));
     assert_eq!(
         ran.stderr,
-        "rules:1:30: error: Illegal 'weight' option with the 'add-service' command\n    \
-         -A -t 192.0.2.1:80 -s rr -w 3\n                                 ^\n\
-         rules:2:1: error: the lower threshold (2) is above the upper threshold (1)\n    \
-         -a -t 192.0.2.1:80 -r 10.0.0.1 -m -x 1 -y 2\n    ^\n\
+        "rules:1:26: error: Illegal 'weight' option with the 'add-service' command\n    \
+         -A -t 192.0.2.1:80 -s rr -w 3\n                             ^\n\
+         rules:2:43: error: the lower threshold (2) is above the upper threshold (1)\n    \
+         -a -t 192.0.2.1:80 -r 10.0.0.1 -m -x 1 -y 2\n                                              ^\n\
          rules:3:2: error: a line begins with a command\n    \tfoo\n    \t^\n\
-         rules:4:1: error: this says nothing of what a director should hold\n    -L\n    ^\n\
+         rules:4:1: error: command not allowed in a rules file: it does not change the table\n    -L\n    ^\n\
          rules: was read as rules; --format says what else it is\n"
     );
 }
@@ -52,7 +52,7 @@ fn warns_about_likely_mistakes() {
         told,
         [
             "rules:1:1: warning: all servers of TCP 192.0.2.1:80 have weight 0: every new connection is refused",
-            "rules:3:1: warning: line 1 says that already",
+            "rules:3:1: warning: repeats line 1",
             "rules:4:1: warning: scheduler mine is not one of the kernel's own",
             "rules:4:1: warning: UDP 192.0.2.1:53 has no servers: every connection is refused",
         ]

@@ -107,7 +107,7 @@ fn exits_1_if_file_cannot_be_read() {
     assert_eq!(twice.code, Some(1));
     assert_eq!(
         twice.stderr,
-        "wanted:2:1: error: the service was added before, with other settings\n    -A -t 192.0.2.1:80 -s wrr\n    ^\n\
+        "wanted:2:7: error: an earlier line adds this service with other settings\n    -A -t 192.0.2.1:80 -s wrr\n          ^\n\
          wanted: was read as rules; --format says what else it is\n\
          ipvsadm-rs: 1 error: nothing was changed\n"
     );
