@@ -1,4 +1,4 @@
-//! `host[:port]` as a service or server is named.
+//! Text → addresses, ports and netmasks.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,15 +8,16 @@ use super::resolver::Resolver;
 use crate::family::{Family, Protocol};
 use crate::service::Netmask;
 
-/// An address, and a port if there was one.
+/// An address, with a port if one was given.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Endpoint {
     pub(crate) address: IpAddr,
     pub(crate) port: Option<u16>,
 }
 
-/// Read `A.B.C.D[:port]`, `IPv6`, `[IPv6][:port]`, `name[:port]` or `[name][:port]`; a name in brackets is one of IPv6.
-/// Without a protocol, ports have no names.
+/// Reads `A.B.C.D[:port]`, `IPv6`, `[IPv6][:port]`, `name[:port]` or `[name][:port]`.
+///
+/// A name in brackets is resolved to an IPv6 address. Without a protocol, ports have no names.
 pub(crate) fn endpoint(
     text: &[u8],
     protocol: Option<Protocol>,
@@ -30,15 +31,15 @@ pub(crate) fn endpoint(
     }
     if let [b'[', inside @ ..] = text {
         let end = inside.iter().position(|&byte| byte == b']').ok_or(ValueError::Brackets)?;
-        let (host, behind) = (&inside[..end], &inside[end + 1..]);
-        let port = match behind {
+        let (host, rest) = (&inside[..end], &inside[end + 1..]);
+        let port = match rest {
             [] => None,
             [b':', port @ ..] => Some(read_port(port, protocol, resolver)?),
             _ => return Err(ValueError::Brackets),
         };
         return Ok(Endpoint { address: bracketed(host, resolver)?, port });
     }
-    // Without brackets every colon belongs to the address.
+    // Without brackets, every colon of an IPv6 address belongs to the address.
     if let Some(address) = ipv6(text) {
         return Ok(Endpoint { address: address.into(), port: None });
     }
@@ -54,19 +55,19 @@ pub(crate) fn endpoint(
     Ok(Endpoint { address, port })
 }
 
-/// `A.B.C.D` or `A.B.C.D:PORT` in plain decimal numbers, as nearly everybody writes it. Answers nothing for all else, also
-/// where that is an address.
+/// Reads `A.B.C.D` or `A.B.C.D:PORT` in decimal numbers, the usual form. Returns `None` for every other form, valid or
+/// not.
 fn in_numbers(text: &[u8]) -> Option<Endpoint> {
-    let (address, behind) = decimal_ipv4(text)?;
-    let (port, behind) = match behind {
-        [] => (None, behind),
-        _ => decimal_port(behind).map(|(port, behind)| (Some(port), behind))?,
+    let (address, rest) = decimal_ipv4(text)?;
+    let (port, rest) = match rest {
+        [] => (None, rest),
+        _ => decimal_port(rest).map(|(port, rest)| (Some(port), rest))?,
     };
-    behind.is_empty().then_some(Endpoint { address: address.into(), port })
+    rest.is_empty().then_some(Endpoint { address: address.into(), port })
 }
 
 pub(super) fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
-    // The longest text of an address has 45 bytes.
+    // The longest text of an IPv6 address has 45 bytes (INET6_ADDRSTRLEN - 1).
     if text.len() > 45 || !text.contains(&b':') {
         return None;
     }
@@ -83,7 +84,7 @@ fn bracketed(host: &[u8], resolver: &mut dyn Resolver) -> Result<IpAddr, ValueEr
 
 fn lookup(host: &[u8], families: &[Family], resolver: &mut dyn Resolver) -> Result<IpAddr, ValueError> {
     let name = std::str::from_utf8(host).map_err(|_| ValueError::UnknownHost)?;
-    // A zone, which is nobody's name, and which no service has.
+    // A zone (`fe80::1%eth0`). Host names have no `%`, and IPVS has no zones.
     if name.contains('%') {
         return Err(ValueError::UnknownHost);
     }
@@ -102,7 +103,7 @@ fn read_port(text: &[u8], protocol: Option<Protocol>, resolver: &mut dyn Resolve
     found.ok_or(ValueError::UnknownPort)
 }
 
-/// Read a netmask: for IPv6 a prefix length; for IPv4 a prefix length, an address or a name that has one.
+/// Reads a netmask: for IPv6 a prefix length; for IPv4 a prefix length, a mask, or a name whose address is the mask.
 pub(crate) fn netmask(text: &[u8], family: Family, resolver: &mut dyn Resolver) -> Result<Netmask, ValueError> {
     match family {
         Family::V6 => strtol(text, 1, 128).map(|prefix| Netmask::V6(prefix as u8)).map_err(|_| ValueError::Prefix),
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form() {
+    fn forms_of_endpoints() {
         for (text, endpoint) in [
             ("10.0.0.1:80", "10.0.0.1 Some(80)"),
             ("10.0.0.1", "10.0.0.1 None"),
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake() {
+    fn bad_endpoints() {
         for (text, reason) in [
             ("", ValueError::NoAddress),
             ("80", ValueError::NoAddress),
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn masks() {
+    fn netmasks() {
         let four = |text: &str| netmask(text.as_bytes(), Family::V4, &mut Names);
         assert_eq!(four("255.255.255.0"), Ok(Netmask::V4([255, 255, 255, 0].into())));
         assert_eq!(four("24"), four("255.255.255.0"));

@@ -61,13 +61,14 @@ impl ConfigWarning {
 
 /// Reads a rules file as the table that results when its lines are applied to an empty table.
 ///
-/// A line that repeats an earlier one is a warning, not an error. If the first line is `# ipvsadm-rs: order=kernel`, the
-/// order of the servers counts ([`Order::Kernel`]).
+/// A line that repeats an earlier one is a warning, not an error. If the first line is `# ipvsadm-rs: order=kernel`,
+/// the order of the servers counts ([`Order::Kernel`]).
 ///
 /// # Errors
 ///
 /// Returns an error for each line that [`Lines`] cannot read, that no kernel accepts
-/// ([`Change::validate`](crate::Change::validate)), that does not change the table, or that contradicts an earlier line.
+/// ([`Change::validate`](crate::Change::validate)), that does not change the table, or that contradicts an earlier
+/// line.
 pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfig, Vec<LineError>> {
     let mut builder = Builder::default();
     let mut errors = Vec::new();
@@ -235,8 +236,8 @@ impl Builder {
 
 /// Appends the rules file that describes a table.
 ///
-/// ipvsadm-restore of 1.31 can read it, too. Timeouts and daemons come first, so that its exit code, which is that of the
-/// last line, is about services.
+/// ipvsadm-restore of 1.31 can read it, too. Timeouts and daemons come first, so that its exit code, which is that of
+/// the last line, is about services.
 pub fn write_config(out: &mut Vec<u8>, config: &Config) {
     let Config { timeouts, daemons, services, order } = config;
     if *order == Order::Kernel {

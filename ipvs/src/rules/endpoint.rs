@@ -1,6 +1,6 @@
 //! Addresses and ports → text.
 //!
-//! A listing of many connections spends its own time here and in reading them.
+//! A listing of many connections spends most of its time here and in reading them, hence the effort.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
@@ -8,8 +8,9 @@ use std::ops::Range;
 use super::resolver::Namer;
 use crate::family::Protocol;
 
-/// Append `A.B.C.D:P` or `[IPv6]:P`, with names where `names` knows some ([`Numeric`](super::Numeric) knows none).
-/// Ports have names only with a protocol.
+/// Appends `A.B.C.D:P` or `[IPv6]:P`, with the names that `names` knows ([`Numeric`](super::Numeric) knows none).
+///
+/// Without a protocol, ports have no names.
 pub fn write_endpoint(
     out: &mut Vec<u8>,
     address: IpAddr,
@@ -31,7 +32,7 @@ pub fn write_endpoint(
         }
     }
     out.push(b':');
-    // Port 0 is no port, and has no name.
+    // Port 0 means any port, and has no name.
     match protocol.filter(|_| port != 0).and_then(|protocol| names.port_name(port, protocol)) {
         Some(name) => out.extend_from_slice(name.as_bytes()),
         None => write_port(out, port),
@@ -49,7 +50,7 @@ fn write_port(out: &mut Vec<u8>, port: u16) {
     }
 }
 
-// Of four places where this is called, one is for each connection.
+// Inlined, since one of its callers runs for each connection.
 #[inline]
 fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
     let (mut text, mut end) = ([0; 16], 0);
@@ -58,11 +59,11 @@ fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
         text[end..end + 4].copy_from_slice(&digits);
         end += length;
     }
-    // No dot behind the last one.
+    // Without the dot after the last octet.
     write_start(out, text, end - 1);
 }
 
-/// `0.` to `255.` and how long they are.
+/// `0.` to `255.`, each with its length.
 static OCTETS: [([u8; 4], usize); 256] = {
     let mut texts = [([0; 4], 0); 256];
     let mut octet = 0;
@@ -78,12 +79,12 @@ static OCTETS: [([u8; 4], usize); 256] = {
     texts
 };
 
-/// Not in line: IPv4 would have to put by the registers that this takes.
+/// Not inlined: the IPv4 path would have to save the registers that this function uses.
 #[inline(never)]
 fn write_v6(out: &mut Vec<u8>, address: Ipv6Addr) {
     let [.., a, b, c, d] = address.octets();
     match address.segments() {
-        // C writes these with dots, Rust only the latter.
+        // `inet_ntop` writes both of these with dots, Rust only the second.
         [0, 0, 0, 0, 0, 0, high, _] if high != 0 => {
             out.extend_from_slice(b"::");
             write_v4(out, [a, b, c, d]);
@@ -103,7 +104,7 @@ fn write_v6(out: &mut Vec<u8>, address: Ipv6Addr) {
     }
 }
 
-/// The first of the longest rows of zeros. One alone is no row.
+/// Returns the first of the longest runs of zero segments. A single zero is not a run.
 fn longest_zeros(segments: &[u16; 8]) -> Range<usize> {
     let (mut longest, mut start) = (0..0, 0);
     for (at, &segment) in segments.iter().enumerate() {
@@ -129,8 +130,8 @@ fn write_segments(out: &mut Vec<u8>, segments: &[u16]) {
     }
 }
 
-/// Append the first bytes of a text. It is copied as a whole: a copy of a fixed length is a move or two, one of any length
-/// a call of `memcpy`, which is dear for so few bytes.
+/// Appends the first bytes of a text. The whole text is copied: a copy of a fixed length is one or two instructions, a
+/// copy of a variable length is a call of `memcpy`, which is expensive for a few bytes.
 fn write_start<const SIZE: usize>(out: &mut Vec<u8>, text: [u8; SIZE], length: usize) {
     let end = out.len() + length;
     out.extend_from_slice(&text);

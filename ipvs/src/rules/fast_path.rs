@@ -1,9 +1,8 @@
-//! `-a -t VIP:PORT -r SERVER:PORT -m -w WEIGHT` in numbers, with one blank between words: what nine of ten lines of a save
-//! file look like.
+//! The usual line of a save file, read at once: `-a -t VIP:PORT -r SERVER:PORT -m -w WEIGHT` in numbers, with one blank
+//! between words. About nine of ten lines have this form.
 //!
-//! Read at once, for less than half of what it costs to take such a line apart word by word. For all else this answers
-//! nothing, so the grammar stays where it is: a line of this form, too, means what [`check`](super::check) says, and the
-//! tests hold this to it.
+//! Reading such a line word by word takes more than twice as long. For every other line these functions return `None`.
+//! The grammar is in [`check`](super::check) alone; the tests below compare the two.
 
 use std::net::IpAddr;
 
@@ -14,7 +13,7 @@ use crate::destination::{Destination, Forwarding};
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
 
-/// What a line says that adds a server.
+/// Reads a line that adds a server.
 pub(super) fn added_server(line: &[u8]) -> Option<Change> {
     let (service, line) = service(line.strip_prefix(b"-a -")?)?;
     let (address, line) = address(line.strip_prefix(b" -r ")?)?;
@@ -26,7 +25,7 @@ pub(super) fn added_server(line: &[u8]) -> Option<Change> {
         _ => return None,
     };
     let (weight, line) = decimal(line.strip_prefix(b" -w ")?, Destination::MAX)?;
-    // Where families or ports differ it is not as plain as that.
+    // Mixed families and changed ports need the checks of the general path.
     let is_plain = line.is_empty()
         && Family::of(address) == service.family()
         && (forwarding == Forwarding::Masquerade || service.port().is_none_or(|of_service| of_service == port));
@@ -34,7 +33,7 @@ pub(super) fn added_server(line: &[u8]) -> Option<Change> {
     is_plain.then_some(Change::AddDestination(service, Destination { weight, ..Destination::new(key, forwarding) }))
 }
 
-/// A service behind its dash, and what stands behind it.
+/// Reads the option of a service after its dash; also returns the rest of the text.
 fn service(text: &[u8]) -> Option<(ServiceKey, &[u8])> {
     let (protocol, text) = match text {
         [b't', b' ', text @ ..] => (Protocol::Tcp, text),
@@ -50,7 +49,7 @@ fn service(text: &[u8]) -> Option<(ServiceKey, &[u8])> {
     Some((ServiceKey::new(protocol, address, port), text))
 }
 
-/// `A.B.C.D` or `[IPv6]`.
+/// Reads `A.B.C.D` or `[IPv6]`.
 fn address(text: &[u8]) -> Option<(IpAddr, &[u8])> {
     let [b'[', inside @ ..] = text else {
         return decimal_ipv4(text).map(|(address, text)| (address.into(), text));
@@ -71,7 +70,7 @@ mod tests {
     use super::super::words::Words;
     use super::*;
 
-    fn as_judged(line: &str) -> Option<Change> {
+    fn as_checked(line: &str) -> Option<Change> {
         match check::parse(Words::of(line.as_bytes()), false, Limits::OF_THE_KERNEL, &mut Numeric) {
             Ok(Command::Change(change)) => Some(change),
             _ => None,
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_plain() {
+    fn usual_lines() {
         for line in [
             "-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 1",
             "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 0",
@@ -90,14 +89,14 @@ mod tests {
         ] {
             let plain = added_server(line.as_bytes());
             assert!(plain.is_some(), "{line}");
-            assert_eq!(plain, as_judged(line), "{line}");
+            assert_eq!(plain, as_checked(line), "{line}");
         }
     }
 
     proptest! {
-        /// It never says something else than the grammar.
+        /// The fast path never contradicts the grammar.
         #[test]
-        fn as_the_grammar_says(
+        fn equals_the_grammar(
             service in select(&["-t ", "-u ", "-f ", "-t", "--sctp-service "]),
             hosts in prop::array::uniform2(select(&[
                 "10.0.0.1", "255.255.255.255", "0.0.0.0", "10.0.0.01", "10.0.0.256", "10.1", "7", "0", "4294967296",
@@ -106,13 +105,13 @@ mod tests {
             ports in prop::array::uniform2(select(&[":80", ":80", ":0", ":080", ":65535", ":65536", ":", "", ":http"])),
             method in select(&[" -m", " -g", " -i", "", " -mg", "m"]),
             weight in select(&[" -w 1", " -w 0", " -w 2147483647", " -w 2147483648", " -w 00000000001", " -w ", "", "-w 1"]),
-            behind in select(&["", "", "", " ", "\r", " -x 5", "#", " # x", "x"]),
+            rest in select(&["", "", "", " ", "\r", " -x 5", "#", " # x", "x"]),
             blank in select(&[" ", " ", " ", "  ", "\t", " ipvsadm ", ""]),
         ) {
             let ([vip, server], [of_service, of_server]) = (hosts, ports);
-            let line = format!("-a{blank}{service}{vip}{of_service} -r {server}{of_server}{method}{weight}{behind}");
+            let line = format!("-a{blank}{service}{vip}{of_service} -r {server}{of_server}{method}{weight}{rest}");
             if let Some(change) = added_server(line.as_bytes()) {
-                prop_assert_eq!(Some(change), as_judged(&line), "{}", line);
+                prop_assert_eq!(Some(change), as_checked(&line), "{}", line);
             }
         }
     }

@@ -1,12 +1,12 @@
-//! Numbers as C reads them, for what scripts have come to rely on.
+//! Text → numbers: as the C library reads them, since scripts rely on it, and plain decimal numbers, for speed.
 
 use std::net::Ipv4Addr;
 
 use super::error::ValueError;
 
-/// A whole number in decimal, blanks before it and a sign allowed (`strtol`).
+/// Reads a decimal number with optional blanks and a sign before it, like `strtol`, from `least` to `most`.
 pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, ValueError> {
-    // C's blanks, of which the vertical tab is none of Rust's.
+    // The blanks of C's `isspace`. Rust's `is_ascii_whitespace` lacks the vertical tab.
     let start = text.iter().position(|byte| !matches!(byte, b' ' | b'\t'..=b'\r')).unwrap_or(text.len());
     let (negative, digits) = match &text[start..] {
         [b'-', digits @ ..] => (true, digits),
@@ -17,7 +17,7 @@ pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, ValueErr
     if digits.is_empty() {
         return Err(out_of_range);
     }
-    /// Out of every range, and stays so whatever follows.
+    /// Outside every range. Larger values stay at it, so that they cannot overflow.
     const TOO_LARGE: u64 = u64::MAX / 16;
     let mut value = 0u64;
     for &digit in digits {
@@ -32,8 +32,8 @@ pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, ValueErr
     }
 }
 
-/// An IPv4 address in any of the forms that `inet_aton` takes: one to four parts, each decimal, octal (`0…`) or
-/// hexadecimal (`0x…`), the last filling what is left.
+/// Reads an IPv4 address like `inet_aton`: one to four parts, each decimal, octal (`0…`) or hexadecimal (`0x…`). The
+/// last part fills the remaining bytes.
 pub(crate) fn inet_aton(text: &[u8]) -> Option<Ipv4Addr> {
     let mut parts = [0u32; 4];
     let mut count = 0;
@@ -68,10 +68,10 @@ fn c_number(text: &[u8]) -> Option<u32> {
     Some(value)
 }
 
-// Decimal numbers at the head of a text, with the rest of it. Everything else that ipvsadm accepts returns `None`, and takes
-// the general path.
+// Decimal numbers at the start of a text, with the rest of it. For everything else that ipvsadm accepts they return
+// `None`, and the caller reads the text the general way.
 
-/// A number in ten digits at most.
+/// Reads a number of at most ten digits.
 #[inline]
 pub(super) fn decimal(text: &[u8], most: u32) -> Option<(u32, &[u8])> {
     let (mut number, mut digits) = (0u64, 0);
@@ -86,12 +86,12 @@ pub(super) fn decimal(text: &[u8], most: u32) -> Option<(u32, &[u8])> {
     is_number.then_some((number as u32, &text[digits..]))
 }
 
-/// `:PORT`
+/// Reads `:PORT`.
 pub(super) fn decimal_port(text: &[u8]) -> Option<(u16, &[u8])> {
     decimal(text.strip_prefix(b":")?, u16::MAX.into()).map(|(port, text)| (port as u16, text))
 }
 
-/// `A.B.C.D`
+/// Reads `A.B.C.D`.
 pub(super) fn decimal_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let (a, text) = octet(text)?;
     let (b, text) = octet(text.strip_prefix(b".")?)?;
@@ -100,7 +100,7 @@ pub(super) fn decimal_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     Some((Ipv4Addr::new(a, b, c, d), text))
 }
 
-/// A number up to 255. A zero in front would make it octal.
+/// Reads a number up to 255. With a leading zero it would be octal, so that is left to [`inet_aton`].
 #[inline]
 fn octet(text: &[u8]) -> Option<(u8, &[u8])> {
     match *text {

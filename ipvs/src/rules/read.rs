@@ -30,8 +30,8 @@ pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Pa
     check::parse(words.iter().copied(), false, Limits::OF_IPVSADM, resolver).map_err(|problem| problem.error)
 }
 
-/// Reads the words of a command line as [`parse`] does, except that the first word that is not an option ends the options,
-/// as with `POSIXLY_CORRECT`. Only ipvsadm itself needs it.
+/// Reads the words of a command line as [`parse`] does, except that the first word that is not an option ends the
+/// options, as with `POSIXLY_CORRECT`. Only ipvsadm itself needs it.
 #[doc(hidden)]
 pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, ParseError> {
     check::parse(words.iter().copied(), true, Limits::OF_IPVSADM, resolver).map_err(|problem| problem.error)
@@ -110,8 +110,8 @@ impl<'t, 'r> Lines<'t, 'r> {
         self.number += 1;
     }
 
-    /// Returns an error about the line that was read last. It points at the option that the error is about, or at the value
-    /// of that option; without one on the line, at the word `otherwise`.
+    /// Returns an error about the line that was read last. It points at the option that the error is about, or at the
+    /// value of that option; without one on the line, at the word `otherwise`.
     #[cold]
     fn error(&self, error: ParseError, otherwise: usize) -> LineError {
         let word = error.option().and_then(|option| {

@@ -1,28 +1,28 @@
-//! Who knows names: of hosts and of ports.
+//! Names of hosts and ports.
 
 use std::net::IpAddr;
 
 use crate::family::{Family, Protocol};
 
-/// Names → numbers, for reading.
+/// Resolves names to numbers, for reading.
 pub trait Resolver {
-    /// The address of a host in that family.
+    /// Returns the address of a host in a family, or `None` for an unknown host.
     fn host(&mut self, name: &str, family: Family) -> Option<IpAddr>;
 
-    /// The port of a service of that protocol: `http` of TCP is 80.
+    /// Returns the port with a name: 80 for `http` of TCP.
     fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16>;
 }
 
-/// Numbers → names, for writing.
+/// Finds the names of numbers, for writing.
 pub trait Namer {
-    /// The name of a host.
+    /// Returns the name of a host, or `None` to write its address.
     fn host_name(&mut self, address: IpAddr) -> Option<String>;
 
-    /// The name of a port of that protocol.
+    /// Returns the name of a port, or `None` to write its number.
     fn port_name(&mut self, port: u16, protocol: Protocol) -> Option<String>;
 }
 
-/// Knows no names: numbers only.
+/// Knows no names: reads and writes numbers only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Numeric;
 

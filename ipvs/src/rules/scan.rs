@@ -1,29 +1,29 @@
-//! popt's rules for words: bundles of letters, attached values, an optional value.
+//! Words → commands and options, as popt reads them: bundles of letters, attached values, an optional value.
 
 use super::error::{ParseError, Problem, text};
 use super::options::{Value, Word};
 
-/// What stands next on a line.
+/// The next piece of a line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Token<'a> {
     /// A command or option with its value.
     Word(Word, Option<&'a [u8]>),
-    /// A word that is neither.
+    /// A word that is neither, nor a value.
     Loose(&'a [u8]),
 }
 
-/// Takes a line apart.
+/// Iterates over the commands and options of a line.
 #[derive(Debug)]
 pub(crate) struct Scanner<'a, W> {
     words: W,
-    /// How many words were taken, and the last of them.
+    /// The number of words taken, and the last of them.
     taken: usize,
     last: &'a [u8],
-    /// What is left of a bundle such as `-Lnc`.
+    /// The rest of a bundle such as `-Lnc`.
     bundle: &'a [u8],
-    /// Options have ended: what follows are words.
+    /// The options have ended: all further words are loose.
     words_only: bool,
-    /// The first word ends the options, as POSIX wants it.
+    /// The first loose word ends the options, as in POSIX.
     posix: bool,
 }
 
@@ -32,17 +32,17 @@ impl<'a, W: Iterator<Item = &'a [u8]> + Clone> Scanner<'a, W> {
         Self { words, taken: 0, last: &[], bundle: &[], words_only: false, posix }
     }
 
-    /// How many words were taken.
+    /// Returns the number of words taken.
     pub(crate) fn taken(&self) -> usize {
         self.taken
     }
 
-    /// The number of the word that was taken last.
+    /// Returns the number of the word taken last.
     pub(crate) fn last(&self) -> usize {
         self.taken.saturating_sub(1)
     }
 
-    /// The word that was taken last.
+    /// Returns the word taken last.
     pub(crate) fn last_word(&self) -> &'a [u8] {
         self.last
     }
@@ -50,8 +50,8 @@ impl<'a, W: Iterator<Item = &'a [u8]> + Clone> Scanner<'a, W> {
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Token<'a>>, Box<Problem>> {
         let (word, attached) = loop {
-            if let [letter, behind @ ..] = self.bundle {
-                break self.letter(*letter, behind);
+            if let [letter, rest @ ..] = self.bundle {
+                break self.letter(*letter, rest);
             }
             let Some(word) = self.take() else { return Ok(None) };
             match word {
@@ -90,14 +90,14 @@ impl<'a, W: Iterator<Item = &'a [u8]> + Clone> Scanner<'a, W> {
         Some(word)
     }
 
-    /// The word that the next letter of the bundle means, and what is attached to it.
+    /// Returns the row of the next letter of the bundle, and the value attached to it.
     #[inline]
-    fn letter(&mut self, letter: u8, behind: &'a [u8]) -> (Option<Word>, Option<&'a [u8]>) {
+    fn letter(&mut self, letter: u8, rest: &'a [u8]) -> (Option<Word>, Option<&'a [u8]>) {
         self.bundle = &[];
         let word = Word::from_letter(letter);
-        let attached = match behind {
+        let attached = match rest {
             [] => None,
-            // One `=` behind a letter belongs to neither side.
+            // popt drops one `=` after a letter.
             [b'=', value @ ..] => Some(value),
             bundle if word.is_some_and(|word| word.value() == Value::None) => {
                 self.bundle = bundle;
@@ -114,7 +114,7 @@ impl<'a, W: Iterator<Item = &'a [u8]> + Clone> Scanner<'a, W> {
     }
 }
 
-/// The word of that name, and what is attached to it.
+/// Returns the row of a long spelling, and the value attached to it.
 fn name_and_value(long: &[u8]) -> (Option<Word>, Option<&[u8]>) {
     match long.iter().position(|&byte| byte == b'=') {
         Some(at) => (Word::from_long(&long[..at]), Some(&long[at + 1..])),
@@ -122,7 +122,7 @@ fn name_and_value(long: &[u8]) -> (Option<Word>, Option<&[u8]>) {
     }
 }
 
-// Boxed, for the way that everybody goes is the one without.
+// Boxed: it keeps the result of `next` small, which is nearly always without an error.
 #[cold]
 fn problem(kind: fn(Box<str>) -> ParseError, word: &[u8], number: usize) -> Box<Problem> {
     Box::new(Problem { error: kind(text(word)), word: number })
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_optional_value() {
+    fn optional_values() {
         assert_eq!(scan("-p", false), ["persistent"]);
         assert_eq!(scan("-p 50", false), ["persistent=50"]);
         assert_eq!(scan("-p -s", false), ["persistent", "-s: missing argument @1"]);
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn words_and_the_end_of_options() {
+    fn loose_words_and_the_end_of_options() {
         assert_eq!(scan("a -L b - -n", false), ["'a'", "list", "'b'", "'-'", "numeric"]);
         assert_eq!(scan("-L -- -n --x", false), ["list", "'-n'", "'--x'"]);
         assert_eq!(scan("-L a -n", true), ["list", "'a'", "'-n'"]);
     }
 
     #[test]
-    fn problems_name_the_word_taken_last() {
+    fn errors_have_the_number_of_the_word() {
         assert_eq!(scan("-L --lis", false), ["list", "--lis: unknown option @1"]);
         assert_eq!(scan("-Lqn", false), ["list", "-Lqn: unknown option @0"]);
         assert_eq!(scan("-n=1", false), ["-n=1: option does not take an argument @0"]);

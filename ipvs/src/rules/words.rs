@@ -1,6 +1,7 @@
 //! A line → its words.
 
-/// The words of a line that count, one after the other. Only these bytes part words; there are no quotes.
+/// Iterates over the words of a line, without comments and the word `ipvsadm`. Blanks, tabs, CR and LF separate words;
+/// there are no quotes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words<'t> {
     rest: &'t [u8],
@@ -18,11 +19,11 @@ impl<'t> Iterator for Words<'t> {
     #[inline]
     fn next(&mut self) -> Option<&'t [u8]> {
         while !self.rest.is_empty() {
-            let (word, behind) = self.rest.split_at(end_of_word(self.rest));
-            self.rest = behind.get(1..).unwrap_or_default();
+            let (word, rest) = self.rest.split_at(end_of_word(self.rest));
+            self.rest = rest.get(1..).unwrap_or_default();
             match word {
                 [] | b"ipvsadm" => {}
-                // A comment, and all that follows.
+                // A comment, up to the end of the line.
                 [b'#', ..] => self.rest = &[],
                 word => return Some(word),
             }
@@ -33,7 +34,7 @@ impl<'t> Iterator for Words<'t> {
 
 fn end_of_word(text: &[u8]) -> usize {
     let mut end = 0;
-    // Eight bytes at once, as long as all are above the blank: nearly all bytes of a text belong to words.
+    // Eight bytes at once, as long as all are above the blank, as nearly all bytes of a text are.
     for eight in text.as_chunks().0 {
         match leading_above_blank(u64::from_le_bytes(*eight)) {
             8 => end += 8,
@@ -43,19 +44,19 @@ fn end_of_word(text: &[u8]) -> usize {
             }
         }
     }
-    end + text[end..].iter().position(|byte| parts_words(*byte)).unwrap_or(text.len() - end)
+    end + text[end..].iter().position(|byte| separates_words(*byte)).unwrap_or(text.len() - end)
 }
 
-/// How many of eight bytes, from the lowest, are above the blank.
+/// Returns how many of eight bytes, from the lowest, are above the blank.
 fn leading_above_blank(bytes: u64) -> usize {
     let all = |byte: u8| u64::from_ne_bytes([byte; 8]);
-    // The top bit of a byte is set where the subtraction has borrowed, and was not set before. What it borrows changes
-    // only bytes above, which do not matter.
+    // The top bit of a byte becomes set where the subtraction borrows. A borrow changes only higher bytes, which do not
+    // matter.
     let others = bytes.wrapping_sub(all(b' ' + 1)) & !bytes & all(0x80);
     others.trailing_zeros() as usize / 8
 }
 
-fn parts_words(byte: u8) -> bool {
+fn separates_words(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
@@ -67,13 +68,13 @@ mod tests {
         Words::of(line.as_bytes()).map(|word| std::str::from_utf8(word).expect("text")).collect()
     }
 
-    /// Wherever it ends, and whatever else stands in it.
+    /// At every length, with every byte in the word and after it.
     #[test]
-    fn the_end_of_a_word() {
+    fn ends_of_words() {
         for end in 0..40 {
-            for behind in [&b""[..], b" ", b"\t", b"\r-a -b -c -d", b" \xff\xff\xff\xff\xff\xff\xff\xff"] {
-                for byte in (0..=255).filter(|byte| !parts_words(*byte)) {
-                    let text = [&vec![byte; end][..], behind].concat();
+            for rest in [&b""[..], b" ", b"\t", b"\r-a -b -c -d", b" \xff\xff\xff\xff\xff\xff\xff\xff"] {
+                for byte in (0..=255).filter(|byte| !separates_words(*byte)) {
+                    let text = [&vec![byte; end][..], rest].concat();
                     assert_eq!(end_of_word(&text), end, "{text:?}");
                 }
             }
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts() {
+    fn words_of_lines() {
         for (line, expected) in [
             ("", &[][..]),
             (" \t\r", &[]),

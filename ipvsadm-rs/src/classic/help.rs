@@ -7,8 +7,8 @@ use ipvs::rules::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 /// The date of this version.
 pub(crate) const DATE: &str = "2026/11/21";
 
-/// Writes the version in ipvsadm's form. It needs neither root nor the module: every user may read the version of IPVS in
-/// /proc/net/ip_vs, and reading it does not load the module.
+/// Writes the version in ipvsadm's form. It needs neither root nor the module: every user may read the version of IPVS
+/// in /proc/net/ip_vs, and reading it does not load the module.
 pub(crate) fn write_version(out: &mut dyn Write) -> io::Result<()> {
     let ipvs = match version_of_ipvs() {
         Some(version) => format!("IPVS v{version}"),
@@ -37,23 +37,47 @@ pub(crate) fn write(out: &mut dyn Write, program: &str) -> io::Result<()> {
         let words = if row.words.is_empty() { String::new() } else { format!(" {}", row.words) };
         write_row(out, &(spellings(row.shorts, row.long, row.value) + &words), row.help)?;
     }
-    writeln!(out, "\nvirtual-service:")?;
-    write_options(out, is_of_virtual_service)?;
-    writeln!(out, "\nOptions:")?;
-    write_options(out, |row| !is_of_virtual_service(row) && !is_of_daemons(row))?;
-    writeln!(out, "\nDaemon Options:")?;
-    write_options(out, is_of_daemons)?;
+    for group in [Group::VirtualService, Group::Other, Group::Tunnel, Group::Daemon] {
+        writeln!(out, "\n{}:", group.title())?;
+        for row in OPTIONS.iter().filter(|row| Group::of(row) == group) {
+            write_row(out, &spellings(row.shorts, row.long, row.value), &help(row))?;
+        }
+    }
     writeln!(out, "\nSchedulers: rr|wrr|lc|wlc|lblc|lblcr|dh|sh|sed|nq|fo|ovf|mh|twos")?;
     writeln!(out, "Scheduler flags: sh-fallback, sh-port, mh-fallback, mh-port; flag-1, flag-2, flag-3 of any")?;
     writeln!(out, "Tunnels: ipip, gue (with --tun-port), gre")
 }
 
-fn is_of_virtual_service(row: &OptionRow) -> bool {
-    row.name == "service-address" || row.long == "ipv6"
+/// A group of options, which is one word of a synopsis.
+#[derive(Clone, Copy, PartialEq)]
+enum Group {
+    VirtualService,
+    Other,
+    Tunnel,
+    Daemon,
 }
 
-fn is_of_daemons(row: &OptionRow) -> bool {
-    row.allowed.contains(&Verb::StartDaemon)
+impl Group {
+    fn of(row: &OptionRow) -> Self {
+        if row.name == "service-address" || row.long == "ipv6" {
+            Self::VirtualService
+        } else if row.allowed.contains(&Verb::StartDaemon) {
+            Self::Daemon
+        } else if row.allowed.contains(&Verb::AddServer) && row.long.starts_with("tun-") {
+            Self::Tunnel
+        } else {
+            Self::Other
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::VirtualService => "virtual-service",
+            Self::Other => "Options",
+            Self::Tunnel => "Tunnel Options",
+            Self::Daemon => "Daemon Options",
+        }
+    }
 }
 
 /// Returns the forms of a command line, without the program's name. Commands with the same options share one.
@@ -90,35 +114,30 @@ fn options_of(command: &CommandRow) -> String {
     if !exclusive.is_empty() {
         words.push(format!("[{}]", exclusive.join("|")));
     }
-    let is_of_others = |row: &OptionRow| is_of_daemons(row) && verb != Verb::StartDaemon;
-    let optional = OPTIONS.iter().filter(|row| row.allowed.contains(&verb) && !is_of_others(row));
+    // Other commands accept `--syncid`, and ignore it.
+    let does_something = |row: &OptionRow| Group::of(row) != Group::Daemon || verb == Verb::StartDaemon;
+    let optional = OPTIONS.iter().filter(|row| row.allowed.contains(&verb) && does_something(row));
     words.extend(spellings_by_name(optional).iter().map(|spelling| format!("[{spelling}]")));
     words.join(" ")
 }
 
-/// Returns the shortest spelling of each option. Options of one name are alternatives: `-g|-i|-m`.
+/// Returns the shortest spelling of each option, and one word for each group. Options of one name are alternatives:
+/// `-g|-i|-m`.
 fn spellings_by_name<'a>(rows: impl Iterator<Item = &'a OptionRow>) -> Vec<String> {
     let mut spellings: Vec<(&str, String)> = Vec::new();
     for row in rows {
-        let spelling = match (row.name, row.shorts) {
-            ("service-address", _) => "virtual-service".into(),
-            (_, "") => format!("--{}{}", row.long, value_name(row.value)),
-            (_, letter) => format!("-{letter}{}", value_name(row.value)),
+        let (name, spelling) = match (Group::of(row), row.shorts) {
+            (Group::Other, "") => (row.name, format!("--{}{}", row.long, value_name(row.value))),
+            (Group::Other, letter) => (row.name, format!("-{letter}{}", value_name(row.value))),
+            (group, _) => (group.title(), group.title().to_lowercase()),
         };
-        match spellings.last_mut() {
-            Some((name, _)) if *name == row.name && row.name == "service-address" => {}
-            Some((name, alternatives)) if *name == row.name => *alternatives += &format!("|{spelling}"),
-            _ => spellings.push((row.name, spelling)),
+        match spellings.iter_mut().find(|(earlier, _)| *earlier == name) {
+            Some((_, alternatives)) if *alternatives != spelling => *alternatives += &format!("|{spelling}"),
+            Some(_) => {}
+            None => spellings.push((name, spelling)),
         }
     }
     spellings.into_iter().map(|(_, spelling)| spelling).collect()
-}
-
-fn write_options(out: &mut dyn Write, wanted: impl Fn(&OptionRow) -> bool) -> io::Result<()> {
-    for row in OPTIONS.iter().filter(|row| wanted(row)) {
-        write_row(out, &spellings(row.shorts, row.long, row.value), &help(row))?;
-    }
-    Ok(())
 }
 
 /// Returns the help of an option, with its default.
@@ -168,14 +187,13 @@ mod tests {
                 "-R [--stream]",
                 "-S [-n]",
                 "-a|e virtual-service -r host[:port] [-g|-i|-m] [-w weight] [-x connections] [-y connections] \
-                 [--tun-type type] [--tun-port port] [--tun-nocsum] [--tun-csum] [--tun-remcsum]",
+                 [tunnel options]",
                 "-d virtual-service -r host[:port]",
                 "-L|l [-c|virtual-service|--timeout|--daemon] [-n] [--stats] [--rate] [--thresholds] \
                  [--persistent-conn] [--nosort] [-X] [--tun-info]",
                 "-Z [virtual-service]",
                 "--set tcp tcpfin udp",
-                "--start-daemon master|backup [--mcast-interface interface] [--syncid id] [--mcast-group address] \
-                 [--mcast-port port] [--mcast-ttl hops] [--sync-maxlen bytes]",
+                "--start-daemon master|backup [daemon options]",
                 "--stop-daemon master|backup",
                 "-h|v",
             ]

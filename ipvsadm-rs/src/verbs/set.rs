@@ -20,8 +20,8 @@ use crate::terminal::exit::say;
 /// the service. With -r and without a service, the server is changed in every service that has it:
 /// `ipvsadm-rs set -r 10.0.0.7 --weight 0` stops new connections to it everywhere.
 ///
-/// The journal does not record the change, since health checkers would fill it. `undo` does not know it: to undo it, set
-/// the previous value.
+/// The journal does not record the change, since health checkers would fill it. `undo` does not know it: to undo it,
+/// set the previous value.
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("service").multiple(false))]
 pub(super) struct Set {
@@ -64,8 +64,8 @@ fn settable(verb: Verb) -> impl Iterator<Item = &'static OptionRow> {
 }
 
 /// An option of `set`. It has no default: what is not given stays as it is.
-fn argument(row: &'static OptionRow) -> Arg {
-    let argument = Arg::new(row.long).long(row.long).help(row.help);
+fn argument(row: &'static OptionRow, heading: &'static str) -> Arg {
+    let argument = Arg::new(row.long).long(row.long).help(row.help).help_heading(heading);
     let argument = match row.shorts.chars().next() {
         Some(letter) => argument.short(letter),
         None => argument,
@@ -82,10 +82,8 @@ fn argument(row: &'static OptionRow) -> Arg {
 impl Args for Settings {
     fn augment_args(command: clap::Command) -> clap::Command {
         command
-            .next_help_heading("Settings of a service")
-            .args(settable(Verb::EditService).map(argument))
-            .next_help_heading(OF_A_SERVER)
-            .args(settable(Verb::EditServer).map(argument))
+            .args(settable(Verb::EditService).map(|row| argument(row, "Settings of a service")))
+            .args(settable(Verb::EditServer).map(|row| argument(row, OF_A_SERVER)))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {

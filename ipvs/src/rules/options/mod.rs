@@ -34,44 +34,44 @@ use crate::service::Netmask;
 
 /// The commands, in the order of help.
 pub const COMMANDS: &[CommandRow] = &[
-    CommandRow::new(Verb::AddService, "A", "add-service", "add a virtual service"),
+    CommandRow::new(Verb::AddService, "A", "add-service", "Add a virtual service"),
     CommandRow::new(
         Verb::EditService,
         "E",
         "edit-service",
-        "replace all settings of a virtual service; options not given return to their defaults",
+        "Replace all settings of a virtual service; options not given return to their defaults",
     ),
-    CommandRow::new(Verb::DeleteService, "D", "delete-service", "delete a virtual service and its servers"),
-    CommandRow::new(Verb::Flush, "C", "clear", "delete all virtual services and servers").called("flush"),
-    CommandRow::new(Verb::Restore, "R", "restore", "run the command lines on standard input"),
-    CommandRow::new(Verb::Save, "S", "save", "write the table to standard output, as lines for --restore"),
-    CommandRow::new(Verb::AddServer, "a", "add-server", "add a server to a virtual service"),
+    CommandRow::new(Verb::DeleteService, "D", "delete-service", "Delete a virtual service and its servers"),
+    CommandRow::new(Verb::Flush, "C", "clear", "Delete all virtual services and servers").called("flush"),
+    CommandRow::new(Verb::Restore, "R", "restore", "Run the command lines on standard input"),
+    CommandRow::new(Verb::Save, "S", "save", "Write the table to standard output, as lines for --restore"),
+    CommandRow::new(Verb::AddServer, "a", "add-server", "Add a server to a virtual service"),
     CommandRow::new(
         Verb::EditServer,
         "e",
         "edit-server",
-        "replace all settings of a server; options not given return to their defaults",
+        "Replace all settings of a server; options not given return to their defaults",
     ),
-    CommandRow::new(Verb::DeleteServer, "d", "delete-server", "delete a server from a virtual service"),
-    CommandRow::new(Verb::List, "Ll", "list", "list all virtual services, or one"),
-    CommandRow::new(Verb::Zero, "Z", "zero", "reset the counters of all virtual services, or of one"),
+    CommandRow::new(Verb::DeleteServer, "d", "delete-server", "Delete a server from a virtual service"),
+    CommandRow::new(Verb::List, "Ll", "list", "List all virtual services, or one"),
+    CommandRow::new(Verb::Zero, "Z", "zero", "Reset the counters of all virtual services, or of one"),
     CommandRow::new(
         Verb::Set,
         "",
         "set",
-        "set the timeouts of TCP, TCP after FIN, and UDP connections, in seconds; 0 keeps the current value",
+        "Set the timeouts of TCP, TCP after FIN, and UDP connections, in seconds; 0 keeps the current value",
     )
     .with_words("tcp tcpfin udp"),
     CommandRow::new(
         Verb::StartDaemon,
         "",
         "start-daemon",
-        "start a sync daemon: a master sends connections, a backup receives them",
+        "Start a sync daemon: a master sends connections, a backup receives them",
     )
     .taking("master|backup"),
-    CommandRow::new(Verb::StopDaemon, "", "stop-daemon", "stop a sync daemon").taking("master|backup"),
-    CommandRow::new(Verb::Help, "h", "help", "show this help"),
-    CommandRow::new(Verb::Version, "v", "version", "show the version"),
+    CommandRow::new(Verb::StopDaemon, "", "stop-daemon", "Stop a sync daemon").taking("master|backup"),
+    CommandRow::new(Verb::Help, "h", "help", "Show this help"),
+    CommandRow::new(Verb::Version, "v", "version", "Show the version"),
 ];
 
 const NAMES_A_SERVICE: &[Verb] =
@@ -84,41 +84,50 @@ const START: &[Verb] = &[Verb::StartDaemon];
 
 /// The options.
 pub const OPTIONS: &[OptionRow] = &[
-    OptionRow::flag("numeric", "n", "print addresses and ports as numbers", |draft| draft.listing.numeric = true)
+    OptionRow::flag("numeric", "n", "Print addresses and ports as numbers", |draft| draft.listing.numeric = true)
         .on(&[Verb::List, Verb::Save]),
-    OptionRow::flag("connection", "c", "list the connections", |draft| draft.listing.subject = Subject::Connections)
+    OptionRow::flag("connection", "c", "List the connections", |draft| draft.listing.subject = Subject::Connections)
         .alone_on(LIST),
-    OptionRow::service("tcp-service", "t", "the virtual service, TCP", |draft, value, names| {
-        read_service(Protocol::Tcp, draft, value, names)
-    })
+    OptionRow::service(
+        "tcp-service",
+        "t",
+        "Virtual service for TCP to this address and port",
+        |draft, value, names| read_service(Protocol::Tcp, draft, value, names),
+    )
     .write_service_key(write_service_key),
-    OptionRow::service("udp-service", "u", "the virtual service, UDP", |draft, value, names| {
-        read_service(Protocol::Udp, draft, value, names)
-    }),
-    OptionRow::service("sctp-service", "", "the virtual service, SCTP", |draft, value, names| {
-        read_service(Protocol::Sctp, draft, value, names)
-    }),
+    OptionRow::service(
+        "udp-service",
+        "u",
+        "Virtual service for UDP to this address and port",
+        |draft, value, names| read_service(Protocol::Udp, draft, value, names),
+    ),
+    OptionRow::service(
+        "sctp-service",
+        "",
+        "Virtual service for SCTP to this address and port",
+        |draft, value, names| read_service(Protocol::Sctp, draft, value, names),
+    ),
     OptionRow {
         value: Value::Required("mark"),
         complaint: "invalid fwmark value `{}' specified",
         ..OptionRow::service(
             "fwmark-service",
             "f",
-            "the virtual service of a firewall mark, 1 to 4294967295",
+            "Virtual service for packets with this firewall mark, 1 to 4294967295",
             |draft, value, _| {
                 draft.key = ServiceKey::fwmark(strtol(value, 1, u32::MAX)?, Family::V4);
                 Ok(())
             },
         )
     },
-    OptionRow::flag("ipv6", "6", "with -f: match IPv6 packets instead of IPv4 packets", |draft| draft.ipv6 = true)
+    OptionRow::flag("ipv6", "6", "With -f: match IPv6 packets instead of IPv4 packets", |draft| draft.ipv6 = true)
         .called(""),
     OptionRow::value(
         "scheduler",
         "s",
         Value::Required("scheduler"),
         "illegal scheduler specified",
-        "choose a server for each new connection with this scheduler",
+        "Choose a server for each new connection with this scheduler",
         |draft, value, _| {
             draft.service.scheduler = cut(value, Scheduler::MAX, |name| Scheduler::new(name))?.unwrap_or_default();
             Ok(())
@@ -133,7 +142,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "p",
         Value::Optional("seconds"),
         "invalid timeout value `{}' specified",
-        "send a client to the same server until this many seconds after its last connection, 1 to 2678400",
+        "Send a client to the same server until this many seconds after its last connection, 1 to 2678400",
         |draft, value, _| {
             draft.service.persistence = Some(strtol(value, 1, draft.limits.persistence)?);
             Ok(())
@@ -152,7 +161,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "M",
         Value::Required("netmask"),
         "illegal virtual server persistent mask specified",
-        "with -p: treat all clients of a network as one client: netmask (IPv4) or prefix length",
+        "With -p: treat all clients of a network as one client: netmask (IPv4) or prefix length",
         read_netmask,
     )
     .default("255.255.255.255 or 128")
@@ -169,13 +178,13 @@ pub const OPTIONS: &[OptionRow] = &[
         "r",
         Value::Required("host[:port]"),
         "illegal real server address[:port] specified",
-        "the server",
+        "Server of the virtual service",
         read_server,
     )
     .default("the port of the service")
     .needed_on(NAMES_A_SERVER)
     .write_server_key(write_server_key),
-    OptionRow::flag("gatewaying", "g", "forward by direct routing; the default", |draft| {
+    OptionRow::flag("gatewaying", "g", "Forward by direct routing; the default", |draft| {
         draft.method = Some(Method::DirectRoute);
     })
     .called("forwarding-method")
@@ -187,10 +196,10 @@ pub const OPTIONS: &[OptionRow] = &[
             Forwarding::DirectRoute | Forwarding::Local | Forwarding::Bypass | Forwarding::Other(_) => b"-g",
         });
     }),
-    OptionRow::flag("ipip", "i", "forward through a tunnel", |draft| draft.method = Some(Method::Tunnel))
+    OptionRow::flag("ipip", "i", "Forward through a tunnel", |draft| draft.method = Some(Method::Tunnel))
         .called("forwarding-method")
         .on(SETS_A_SERVER),
-    OptionRow::flag("masquerading", "m", "forward by masquerading (NAT)", |draft| {
+    OptionRow::flag("masquerading", "m", "Forward by masquerading (NAT)", |draft| {
         draft.method = Some(Method::Masquerade);
     })
     .called("forwarding-method")
@@ -200,7 +209,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "w",
         Value::Required("weight"),
         "illegal weight specified",
-        "share of new connections relative to the other servers, 0 to 2147483647; 0: no new connections",
+        "Share of new connections relative to the other servers, up to 2147483647; 0: none",
         |draft, value, _| {
             draft.destination.weight = strtol(value, 0, Destination::MAX)?;
             Ok(())
@@ -215,7 +224,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "x",
         Value::Required("connections"),
         "illegal u_threshold specified",
-        "stop new connections at this many connections, up to 2147483647; 0: no limit",
+        "Stop new connections at this many connections, up to 2147483647; 0: no limit",
         |draft, value, _| {
             draft.destination.upper_threshold = strtol(value, 0, Destination::MAX)?;
             Ok(())
@@ -230,7 +239,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "y",
         Value::Required("connections"),
         "illegal l_threshold specified",
-        "accept new connections again below this many connections, at most -x; 0: three quarters of -x",
+        "Accept new connections again below this many connections, up to -x; 0: 3/4 of -x",
         |draft, value, _| {
             draft.destination.lower_threshold = strtol(value, 0, Destination::MAX)?;
             Ok(())
@@ -245,7 +254,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "",
         Value::Required("interface"),
         "illegal interface specified",
-        "sync: network interface",
+        "Sync: network interface",
         |draft, value, _| {
             let name = cut(value, Interface::MAX, |name| Interface::new(name))?;
             draft.daemon.interface = name.unwrap_or(DEFAULT_INTERFACE);
@@ -254,29 +263,29 @@ pub const OPTIONS: &[OptionRow] = &[
     )
     .default("eth0")
     .on(START),
-    OptionRow::flag("timeout", "", "list the timeouts of connections", |draft| {
+    OptionRow::flag("timeout", "", "List the timeouts of connections", |draft| {
         draft.listing.subject = Subject::Timeouts;
     })
     .alone_on(LIST),
-    OptionRow::flag("daemon", "", "list the sync daemons", |draft| draft.listing.subject = Subject::Daemons)
+    OptionRow::flag("daemon", "", "List the sync daemons", |draft| draft.listing.subject = Subject::Daemons)
         .alone_on(LIST),
-    OptionRow::flag("stats", "", "list the counters", |draft| draft.listing.show(Columns::Stats)).on(LIST),
-    OptionRow::flag("rate", "", "list the rates per second", |draft| draft.listing.show(Columns::Rates)).on(LIST),
-    OptionRow::flag("thresholds", "", "list the thresholds (-x, -y)", |draft| draft.listing.show(Columns::Thresholds))
+    OptionRow::flag("stats", "", "List the counters", |draft| draft.listing.show(Columns::Stats)).on(LIST),
+    OptionRow::flag("rate", "", "List the rates per second", |draft| draft.listing.show(Columns::Rates)).on(LIST),
+    OptionRow::flag("thresholds", "", "List the thresholds (-x, -y)", |draft| draft.listing.show(Columns::Thresholds))
         .on(LIST),
-    OptionRow::flag("persistent-conn", "", "list the numbers of persistent connections", |draft| {
+    OptionRow::flag("persistent-conn", "", "List the numbers of persistent connections", |draft| {
         draft.listing.show(Columns::PersistentConnections);
     })
     .on(LIST),
-    OptionRow::flag("nosort", "", "list in the kernel's order", |draft| draft.listing.sorted = false).on(LIST),
-    OptionRow::flag("sort", "", "list in the order of addresses; the default", |_| ()).called(""),
+    OptionRow::flag("nosort", "", "List in the kernel's order", |draft| draft.listing.sorted = false).on(LIST),
+    OptionRow::flag("sort", "", "List in the order of addresses; the default", |_| ()).called(""),
     // Legal with --list and --stop-daemon, where it does nothing.
     OptionRow::value(
         "syncid",
         "",
         Value::Required("id"),
         "illegal syncid specified",
-        "sync: id of the sync group, 0 to 255; a backup receives its own id only, with 0 every id",
+        "Sync: id of the packets, 0 to 255; a backup accepts its own id only, or with 0 every id",
         |draft, value, _| {
             draft.daemon.sync_id = strtol(value, 0, SyncDaemon::MAX_SYNC_ID)?;
             Ok(())
@@ -284,14 +293,14 @@ pub const OPTIONS: &[OptionRow] = &[
     )
     .default("0")
     .on(&[Verb::StartDaemon, Verb::StopDaemon, Verb::List]),
-    OptionRow::flag("exact", "X", "print counters in full, without K, M and G", |draft| draft.listing.exact = true)
+    OptionRow::flag("exact", "X", "Print counters in full, without K, M and G", |draft| draft.listing.exact = true)
         .on(LIST),
     OptionRow::value(
         "pe",
         "",
         Value::Required("engine"),
         "illegal persistence engine specified",
-        "with -p: recognise clients with this persistence engine: sip, by the Call-ID",
+        "With -p: recognise clients with this persistence engine: sip, by the Call-ID",
         |draft, value, _| {
             draft.service.engine = cut(value, Engine::MAX, |name| Engine::new(name))?;
             Ok(())
@@ -305,7 +314,7 @@ pub const OPTIONS: &[OptionRow] = &[
         }
     })
     .settable_or_off(|draft| draft.service.engine = None),
-    OptionRow::flag("ops", "o", "schedule every UDP packet by itself, without connections", |draft| {
+    OptionRow::flag("ops", "o", "Schedule every UDP packet by itself, without connections", |draft| {
         draft.service.one_packet = true;
     })
     .on(SETS_A_SERVICE)
@@ -320,7 +329,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "b",
         Value::Required("flags"),
         "",
-        "scheduler flags, separated by commas; \"\": none",
+        "Scheduler flags, separated by commas; \"\": none",
         |draft, value, _| {
             draft.scheduler_flags = Some(value);
             Ok(())
@@ -335,7 +344,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "",
         Value::Required("address"),
         "invalid {family} mcast-group `{}'",
-        "sync: multicast address",
+        "Sync: multicast address",
         |draft, value, _| {
             let group = std::str::from_utf8(value).ok().and_then(|text| text.parse::<IpAddr>().ok());
             draft.daemon.group = Some(group.filter(IpAddr::is_multicast).ok_or(ValueError::NotMulticast)?);
@@ -349,7 +358,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "",
         Value::Required("port"),
         "illegal mcast-port specified",
-        "sync: UDP port, 1 to 65535",
+        "Sync: UDP port, 1 to 65535",
         |draft, value, _| {
             draft.daemon.port = Some(strtol(value, 1, u16::MAX.into())? as u16);
             Ok(())
@@ -362,7 +371,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "",
         Value::Required("hops"),
         "illegal mcast-ttl specified",
-        "sync: time to live of the packets, 1 to 255",
+        "Sync: time to live of the packets, 1 to 255",
         |draft, value, _| {
             draft.daemon.ttl = Some(strtol(value, 1, u8::MAX.into())? as u8);
             Ok(())
@@ -375,7 +384,7 @@ pub const OPTIONS: &[OptionRow] = &[
         "",
         Value::Required("bytes"),
         "illegal sync-maxlen specified",
-        "sync: largest UDP payload, 1 to 65507 bytes",
+        "Sync: largest UDP payload, 1 to 65507 bytes",
         |draft, value, _| {
             draft.daemon.max_length = Some(strtol(value, 1, 65507)? as u16);
             Ok(())
@@ -383,13 +392,13 @@ pub const OPTIONS: &[OptionRow] = &[
     )
     .default("1472; backup: as the MTU of the interface allows")
     .on(START),
-    OptionRow::flag("tun-info", "", "list the tunnels", |draft| draft.listing.show(Columns::Tunnels)).on(LIST),
+    OptionRow::flag("tun-info", "", "List the tunnels", |draft| draft.listing.show(Columns::Tunnels)).on(LIST),
     OptionRow::value(
         "tun-type",
         "",
         Value::Required("type"),
         "illegal tunnel type specified",
-        "with -i: encapsulation, one of ipip, gue and gre",
+        "With -i: encapsulation, one of ipip, gue and gre",
         |draft, value, _| {
             draft.tunnel.kind = Some(Kind::from_name(value).ok_or(ValueError::NotOneOf("ipip, gue, gre"))?);
             Ok(())
@@ -411,17 +420,17 @@ pub const OPTIONS: &[OptionRow] = &[
     )
     .on(SETS_A_SERVER)
     .settable(),
-    OptionRow::flag("tun-nocsum", "", "gue or gre tunnel: send no checksums; the default", |draft| {
+    OptionRow::flag("tun-nocsum", "", "Gue or gre tunnel: send no checksums; the default", |draft| {
         draft.tunnel.add(Checksum::None);
     })
     .on(SETS_A_SERVER),
-    OptionRow::flag("tun-csum", "", "gue or gre tunnel: send checksums", |draft| draft.tunnel.add(Checksum::Full))
+    OptionRow::flag("tun-csum", "", "Gue or gre tunnel: send checksums", |draft| draft.tunnel.add(Checksum::Full))
         .on(SETS_A_SERVER),
-    OptionRow::flag("tun-remcsum", "", "gue tunnel: use remote checksum offload", |draft| {
+    OptionRow::flag("tun-remcsum", "", "Gue tunnel: use remote checksum offload", |draft| {
         draft.tunnel.add(Checksum::Remote);
     })
     .on(SETS_A_SERVER),
-    OptionRow::flag("stream", "", "run each line as it arrives, instead of checking all lines first", |draft| {
+    OptionRow::flag("stream", "", "Run each line as it arrives, instead of checking all lines first", |draft| {
         draft.stream = true;
     })
     .on(&[Verb::Restore])

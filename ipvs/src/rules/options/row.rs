@@ -85,8 +85,8 @@ impl CommandRow {
 
 /// An option.
 pub struct OptionRow {
-    /// Its name in messages. Spellings with the same name exclude each other. An option with the name "" may be repeated,
-    /// and every command takes it.
+    /// Its name in messages. Spellings with the same name exclude each other. An option with the name "" may be
+    /// repeated, and every command takes it.
     pub name: &'static str,
     /// The long spelling, without the dashes.
     pub long: &'static str,
