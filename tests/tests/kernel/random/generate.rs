@@ -178,7 +178,7 @@ fn parts(rng: &mut Rng) -> Vec<Part> {
     // Others, too, now and then.
     while rng.once_in(5) {
         let row = rng.one_of(OPTIONS);
-        if row.long != "stream" {
+        if !row.beyond_1_31 {
             let value = value(rng, row);
             parts.push(Part::Option(row, value));
         }
@@ -216,7 +216,7 @@ fn fitting(rng: &mut Rng, row: &'static CommandRow, sane: bool) -> Vec<Part> {
             add(&mut parts, rng, option("ipv6"));
         }
     }
-    for option in OPTIONS.iter().filter(|option| option.name != "service-address" && option.long != "stream") {
+    for option in OPTIONS.iter().filter(|option| option.name != "service-address" && !option.beyond_1_31) {
         let (needs, takes) = (option.required.contains(&row.verb), option.allowed.contains(&row.verb));
         let alone = option.exclusive.contains(&row.verb);
         if needs && (sane || !rng.once_in(20)) || takes && rng.once_in(4) || alone && rng.once_in(6) {
