@@ -61,6 +61,9 @@ mod scope;
 mod service;
 mod state;
 mod stats;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 mod timeouts;
 
 pub use apply::{Applied, ApplyError, apply};

@@ -46,7 +46,4 @@ pub mod traffic;
 pub mod wait;
 
 // Shared with the library's own property tests, which need no kernel.
-#[path = "../../ipvs/tests/properties/promises.rs"]
-pub mod promises;
-#[path = "../../ipvs/tests/properties/random.rs"]
-pub mod random;
+pub use ipvs::testing::{promises, random};

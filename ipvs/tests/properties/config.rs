@@ -4,13 +4,14 @@ use ipvs::Config;
 #[cfg(feature = "serde")]
 use ipvs::document::Document;
 use ipvs::rules::{self, ConfigWarning, Numeric};
+use ipvs::testing::random;
 #[cfg(feature = "serde")]
 use proptest::collection::vec;
 use proptest::prelude::*;
 #[cfg(feature = "serde")]
 use proptest::sample::Index;
 
-use crate::{random, sayable};
+use crate::expressible;
 
 fn write(config: &Config) -> Vec<u8> {
     let mut text = Vec::new();
@@ -20,14 +21,14 @@ fn write(config: &Config) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn written_and_read(config in sayable::config()) {
+    fn written_and_read(config in expressible::config()) {
         let read = rules::read_config(&write(&config), &mut Numeric);
         prop_assert_eq!(read.map(|read| read.config), Ok(config));
     }
 
     /// Every line twice says the same, and every second one is told of.
     #[test]
-    fn said_twice(config in sayable::config()) {
+    fn said_twice(config in expressible::config()) {
         let text = write(&Config { order: ipvs::Order::Any, ..config.clone() });
         let twice = [&text[..], &text[..]].concat();
         let read = rules::read_config(&twice, &mut Numeric).expect("reads");

@@ -2,12 +2,13 @@
 
 use ipvs::Change;
 use ipvs::rules::{COMMANDS, Command, Line, LineError, Lines, Numeric, OPTIONS, parse, parse_posix};
+use ipvs::testing::{promises, random};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestCaseError;
 
-use crate::{promises, random, sayable};
+use crate::expressible;
 
 fn read(text: &[u8]) -> Vec<Result<Command, LineError>> {
     Lines::new(text, &mut Numeric).map(|line| line.map(|line| line.command)).collect()
@@ -31,7 +32,7 @@ fn word() -> impl Strategy<Value = String> {
 proptest! {
     /// What can be said is said, and understood.
     #[test]
-    fn every_change(change in sayable::change()) {
+    fn every_change(change in expressible::change()) {
         let line = change.to_string();
         prop_assert_eq!(read(line.as_bytes()), vec![Ok(Command::Change(change))], "{}", line);
     }
@@ -77,7 +78,7 @@ proptest! {
     /// A good line with a word more, a word less, and another word.
     #[test]
     fn almost_right(
-        change in sayable::change(),
+        change in expressible::change(),
         mistakes in vec((any::<Index>(), prop_oneof![Just(None), word().prop_map(Some)], any::<bool>()), 0..3),
     ) {
         let line = change.to_string();

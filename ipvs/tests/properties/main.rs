@@ -1,12 +1,8 @@
-//! What holds of any value: of any change, text and pair of tables. No kernel is needed; the laboratory (the crate
-//! `ipvs-tests`) takes the same values and the same promises to real ones.
-
-#![expect(unreachable_pub, reason = "`random` and `promises` are modules of the laboratory's library, too")]
+//! Properties of every value: of any change, text and pair of tables. They need no kernel; the crate `ipvs-tests` runs
+//! those of plans on real kernels.
 
 mod config;
 mod connections;
+mod expressible;
 mod lines;
 mod plan;
-mod promises;
-mod random;
-mod sayable;

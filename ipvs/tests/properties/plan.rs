@@ -1,10 +1,9 @@
 //! Plans between any two tables, on a director in memory.
 
+use ipvs::testing::promises::{self, is_possible};
+use ipvs::testing::random;
 use ipvs::{Director, Model};
 use proptest::prelude::*;
-
-use crate::promises::{self, is_possible};
-use crate::random;
 
 proptest! {
     #[test]

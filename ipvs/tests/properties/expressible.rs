@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use ipvs::testing::random;
 use ipvs::{
     Change, Config, Destination, Forwarding, Netmask, Protocol, SchedulerFlags, Service, ServiceConfig, ServiceKey,
     SyncDaemon,
 };
 use proptest::prelude::*;
 
-use crate::random;
-
 /// Any change that can be said.
-pub fn change() -> impl Strategy<Value = Change> {
+pub(crate) fn change() -> impl Strategy<Value = Change> {
     random::change().prop_map(|change| match change {
         Change::AddService(it) => Change::AddService(service(it)),
         Change::EditService(it) => Change::EditService(service(it)),
@@ -23,7 +22,7 @@ pub fn change() -> impl Strategy<Value = Change> {
 }
 
 /// Any table that can be said.
-pub fn config() -> impl Strategy<Value = Config> {
+pub(crate) fn config() -> impl Strategy<Value = Config> {
     random::config().prop_map(|config| Config {
         timeouts: config.timeouts,
         // There is no line that asks for none.

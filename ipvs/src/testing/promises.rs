@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipvs::plan::Options;
-use ipvs::{
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use crate::plan::Options;
+use crate::{
     Change, Config, Destination, DestinationKey, Director, Family, Netmask, Order, Plan, Role, Service, ServiceKey,
     State, SyncDaemon, Timeouts, plan,
 };
-use proptest::prelude::*;
-use proptest::test_runner::TestCaseError;
 
 /// A table whose order means nothing, and whose netmasks mean something.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,7 +129,7 @@ pub fn kept(director: &mut impl Director, desired: &Config, options: &Options) -
     prop_assert_eq!(&Table::of(&after), &wanted, "{:#?}", lines(&plan));
     the_daemons_are_those_asked_for(&before, &after, desired, options)?;
     the_order_is_as_promised(&plan, &before, &after, desired, options)?;
-    let again = ipvs::plan(desired, &after, options);
+    let again = crate::plan(desired, &after, options);
     prop_assert!(again.changes.is_empty(), "{:#?}, and then {:#?}", lines(&plan), lines(&again));
     Ok(())
 }

@@ -7,16 +7,17 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 
-use ipvs::{
-    Change, Config, Destination, DestinationKey, Engine, Family, Forwarding, GueChecksum, Interface, Netmask, Order,
-    Protocol, Role, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, Timeouts, Tunnel,
-    plan,
-};
 use proptest::collection::{hash_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::Union;
+
+use crate::{
+    Change, Config, Destination, DestinationKey, Engine, Family, Forwarding, GueChecksum, Interface, Netmask, Order,
+    Protocol, Role, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, Timeouts, Tunnel,
+    plan,
+};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
