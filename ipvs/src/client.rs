@@ -271,7 +271,7 @@ fn whole<T, K: Copy + Ord + Hash, E>(
 
 /// Read the one list of attributes that matters in an answer.
 #[inline]
-fn read_one<T>(
+pub(crate) fn read_one<T>(
     bytes: &[u8],
     wanted: u16,
     read: impl Fn(&[u8]) -> Result<T, DecodeError>,

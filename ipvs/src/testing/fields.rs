@@ -1,0 +1,149 @@
+//! Fields of values by name, for tests that every field has to pass.
+
+use std::fmt::Debug;
+
+use crate::{Config, Destination, DestinationKey, Scope, Service, SyncDaemon, Timeouts, plan};
+
+/// A value with fields that have names.
+pub(super) trait Fields {
+    /// The name of the type.
+    const NAME: &'static str;
+
+    /// Returns each field's name and value, printed.
+    fn fields(&self) -> Vec<(&'static str, String)>;
+}
+
+/// Lists all fields of types: a new one does not compile until it is here.
+macro_rules! fields {
+    ($( $type:ty, $name:literal: $($field:ident)*; )*) => { $(
+        impl Fields for $type {
+            const NAME: &'static str = $name;
+
+            fn fields(&self) -> Vec<(&'static str, String)> {
+                let Self { $($field),* } = self;
+                vec![$( (stringify!($field), print($field)) ),*]
+            }
+        }
+    )* };
+}
+
+fn print(value: &impl Debug) -> String {
+    format!("{value:?}")
+}
+
+fields! {
+    Service, "Service": key scheduler flags persistence netmask engine one_packet;
+    Destination, "Destination": key forwarding weight upper_threshold lower_threshold;
+    DestinationKey, "DestinationKey": address port;
+    SyncDaemon, "SyncDaemon": role interface sync_id max_length group port ttl;
+    Timeouts, "Timeouts": tcp tcp_fin udp;
+    Config, "Config": timeouts daemons services order;
+    plan::Options, "plan::Options": scope keep_weights drain reorder;
+    Scope, "Scope": only protect listed former;
+}
+
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use ipvs_sys::Ask;
+    use ipvs_sys::uapi::{CommandAttrs, IPVS_CMD_ATTR_DEST, IPVS_CMD_ATTR_SERVICE};
+    use ipvs_sys::wire::Wire;
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::{TestCaseError, TestRunner};
+
+    use super::*;
+    use crate::client::read_one;
+    use crate::stats::Counters;
+    use crate::testing::random;
+    use crate::{Change, DestinationState, Interface, ServiceState};
+
+    /// Returns the attributes of the change, as they are sent.
+    fn sent(change: &Change) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        change.write(&mut bytes);
+        bytes
+    }
+
+    /// Fails for the first field that is not read as it was sent.
+    fn same<T: Fields>(sent: &T, read: &T, places: &str) -> Result<(), TestCaseError> {
+        for ((name, sent), (_, read)) in sent.fields().into_iter().zip(read.fields()) {
+            let name = format!("{}::{name}", T::NAME);
+            prop_assert_eq!(sent, read, "`{}` differs after value → attributes → bytes → value: see {}", name, places);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn services_survive_the_wire(service in random::service(), is_new: bool) {
+            let change = if is_new { Change::AddService(service) } else { Change::EditService(service) };
+            let list = |bytes: &[u8]| ServiceState::read(bytes, Counters::Read);
+            let read = read_one(&sent(&change), IPVS_CMD_ATTR_SERVICE, list).expect("reads").expect("a service");
+            same(&service, &read.service, "`to_attributes` and `read` in ipvs/src/service.rs")?;
+        }
+
+        #[test]
+        fn destinations_survive_the_wire(
+            (service, server) in random::service_key().prop_flat_map(|key| (Just(key), random::server(key.family()))),
+            is_new: bool,
+        ) {
+            let change = if is_new { Change::AddDestination } else { Change::EditDestination }(service, server);
+            let list = |bytes: &[u8]| DestinationState::read(bytes, service.family(), Counters::Read);
+            let read = read_one(&sent(&change), IPVS_CMD_ATTR_DEST, list).expect("reads").expect("a destination");
+            let places = "`to_attributes` and `read` in ipvs/src/destination.rs";
+            same(&server.key, &read.destination.key, places)?;
+            same(&server, &read.destination, places)?;
+        }
+
+        #[test]
+        fn daemons_survive_the_wire(
+            daemon in random::role().prop_flat_map(random::daemon),
+            interface in "[a-z0-9.]{1,15}",
+        ) {
+            let daemon = SyncDaemon { interface: Interface::new(interface).expect("a name"), ..daemon };
+            let attributes = CommandAttrs::read(&sent(&Change::StartDaemon(daemon))).expect("reads");
+            let read = attributes.daemon.and_then(SyncDaemon::from_attributes).expect("a daemon");
+            same(&daemon, &read, "`to_attributes` and `from_attributes` in ipvs/src/daemon.rs")?;
+        }
+
+        #[test]
+        fn timeouts_survive_the_wire(timeouts in random::timeouts()) {
+            let attributes = CommandAttrs::read(&sent(&Change::SetTimeouts(timeouts))).expect("reads");
+            let places = "`to_attributes` and `From<CommandAttrs>` in ipvs/src/timeouts.rs";
+            same(&timeouts, &attributes.into(), places)?;
+        }
+    }
+
+    /// Fails if a field of 1000 random values always has the same value: no property test would notice then that the
+    /// field is lost somewhere.
+    fn every_field_varies<T: Fields>(values: impl Strategy<Value = T>, constant: &[&str]) {
+        let mut runner = TestRunner::deterministic();
+        let mut seen: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for _ in 0..1000 {
+            for (name, value) in values.new_tree(&mut runner).expect("a value").current().fields() {
+                seen.entry(name).or_default().insert(value);
+            }
+        }
+        for (name, values) in seen {
+            assert!(
+                values.len() > 1 || constant.contains(&name),
+                "`{}::{name}` is {values:?} in 1000 random values: let ipvs/src/testing/random.rs generate all of them",
+                T::NAME
+            );
+        }
+    }
+
+    #[test]
+    fn random_values_vary_in_every_field() {
+        every_field_varies(random::service(), &[]);
+        every_field_varies(random::service_key().prop_flat_map(|key| random::server(key.family())), &[]);
+        every_field_varies(random::server_key(), &[]);
+        // The network of a kernel test has one interface.
+        every_field_varies(random::role().prop_flat_map(random::daemon), &["interface"]);
+        every_field_varies(random::timeouts(), &[]);
+        every_field_varies(random::config(), &[]);
+        every_field_varies(random::options(), &[]);
+        every_field_varies(random::options().prop_map(|options| options.scope), &[]);
+    }
+}
