@@ -218,7 +218,7 @@ pub struct RealServer {
     /// No new connections from this many on; 0: no limit.
     #[serde(default)]
     pub upper_threshold: u32,
-    /// New connections again below this many.
+    /// New connections again below this number of connections. 0: three quarters of `upper_threshold`.
     #[serde(default)]
     pub lower_threshold: u32,
     /// Observed: established connections.
