@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-use super::{FamilyName, KnownProtocol, Mask, ProtocolName};
+use super::service::{FamilyName, KnownProtocol, Mask, ProtocolName};
 
 /// A value that is written as a text or as a number.
 struct Scalar<T> {

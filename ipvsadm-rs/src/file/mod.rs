@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::Context;
 use clap::ValueEnum;
 use ipvs::Config;
-use ipvs::document::{Document, DocumentProblem};
+use ipvs::document::{Document, DocumentError};
 use ipvs::rules;
 use serde::de::IgnoredAny;
 
@@ -171,8 +171,7 @@ fn read_document(bytes: &[u8], format: Format) -> Found {
             Found { config: Ok(config), warnings: place(text, format, &doubts), is_blank: has_no_key(text, format) }
         }
         Err(problems) => {
-            let problems: Vec<_> =
-                problems.iter().map(|DocumentProblem { path, what }| (path.as_str(), what)).collect();
+            let problems: Vec<_> = problems.iter().map(|DocumentError { path, what }| (path.as_str(), what)).collect();
             place(text, format, &problems).into()
         }
     }

@@ -1,0 +1,293 @@
+//! Real servers in a document: the form, and both directions.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use serde::{Deserialize, Serialize};
+
+use super::hexadecimal;
+use super::read::Reader;
+use crate::change::Change;
+use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
+use crate::key::{DestinationKey, ServiceKey};
+use crate::state::DestinationState;
+use crate::stats::Stats;
+
+/// A real server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RealServer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; absent: the service's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// How packets get there; absent: `direct_route`, as with ipvsadm.
+    #[serde(default)]
+    pub forwarding: ForwardingMethod,
+    /// With `tunnel`: how packets are wrapped; absent: `ipip`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelSettings>,
+    /// The share of new connections; 0: none.
+    #[serde(default = "default_weight")]
+    pub weight: u32,
+    /// No new connections from this many on; 0: no limit.
+    #[serde(default)]
+    pub upper_threshold: u32,
+    /// New connections again below this number of connections. 0: three quarters of `upper_threshold`.
+    #[serde(default)]
+    pub lower_threshold: u32,
+    /// Observed: established connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_connections: Option<u32>,
+    /// Observed: other connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inactive_connections: Option<u32>,
+    /// Observed: persistence templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_connections: Option<u32>,
+    /// Observed: what went to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Stats>,
+    /// Observed: attributes of a newer kernel, by number, in hexadecimal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unknown_attributes: BTreeMap<u16, String>,
+}
+
+fn default_weight() -> u32 {
+    1
+}
+
+/// A forwarding method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardingMethod {
+    /// LVS-NAT.
+    Masquerade,
+    /// On the director itself.
+    Local,
+    /// LVS-TUN.
+    Tunnel,
+    /// LVS-DR.
+    #[default]
+    DirectRoute,
+    /// To the packet's own destination.
+    Bypass,
+    /// 5.
+    Unknown5,
+    /// 6.
+    Unknown6,
+    /// 7.
+    Unknown7,
+}
+
+/// How packets are wrapped on their way through a tunnel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TunnelSettings {
+    /// IP in IP.
+    Ipip,
+    /// Generic UDP encapsulation.
+    Gue {
+        /// The UDP port.
+        port: NonZeroU16,
+        /// Checksums.
+        #[serde(default)]
+        checksum: TunnelChecksum,
+    },
+    /// Generic routing encapsulation.
+    Gre {
+        /// Checksums: `none` or `full`.
+        #[serde(default)]
+        checksum: TunnelChecksum,
+    },
+    /// What has no name.
+    Other {
+        /// Tunnel type.
+        kind: u8,
+        /// Port.
+        port: u16,
+        /// Flag bits.
+        flags: u16,
+    },
+}
+
+/// Checksums of a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TunnelChecksum {
+    /// None.
+    #[default]
+    None,
+    /// Over the whole packet.
+    Full,
+    /// Remote checksum offload.
+    Remote,
+}
+
+impl From<&DestinationState> for RealServer {
+    fn from(state: &DestinationState) -> Self {
+        let DestinationState {
+            destination,
+            active_connections,
+            inactive_connections,
+            persistent_connections,
+            stats,
+            unknown,
+        } = state;
+        Self {
+            active_connections: Some(*active_connections),
+            inactive_connections: Some(*inactive_connections),
+            persistent_connections: Some(*persistent_connections),
+            stats: Some(*stats),
+            unknown_attributes: hexadecimal(unknown),
+            ..Self::from(destination)
+        }
+    }
+}
+
+impl From<&Destination> for RealServer {
+    fn from(destination: &Destination) -> Self {
+        let Destination { key, forwarding, weight, upper_threshold, lower_threshold } = *destination;
+        Self {
+            address: key.address,
+            port: Some(key.port),
+            forwarding: forwarding.into(),
+            tunnel: forwarding.tunnel().map(TunnelSettings::from),
+            weight,
+            upper_threshold,
+            lower_threshold,
+            active_connections: None,
+            inactive_connections: None,
+            persistent_connections: None,
+            stats: None,
+            unknown_attributes: BTreeMap::new(),
+        }
+    }
+}
+
+impl RealServer {
+    /// Returns the server, or `None` if an error kept it from being read.
+    fn read(&self, reader: &mut Reader, path: &str, service: &ServiceKey) -> Option<Destination> {
+        let Self {
+            address,
+            port,
+            forwarding,
+            tunnel,
+            weight,
+            upper_threshold,
+            lower_threshold,
+            // Observed.
+            active_connections: _,
+            inactive_connections: _,
+            persistent_connections: _,
+            stats: _,
+            unknown_attributes: _,
+        } = self;
+        if tunnel.is_some() && *forwarding != ForwardingMethod::Tunnel {
+            reader.error(path, "`tunnel' goes with `forwarding = tunnel' only");
+        }
+        let destination = Destination {
+            key: DestinationKey { address: *address, port: port.or(service.port()).unwrap_or(0) },
+            forwarding: reader.keep(path, forwarding.with(tunnel.as_ref()))?,
+            weight: *weight,
+            upper_threshold: *upper_threshold,
+            lower_threshold: *lower_threshold,
+        };
+        reader.check(path, &Change::AddDestination(*service, destination));
+        Some(destination)
+    }
+}
+
+/// Reads all servers of the service at `path`.
+pub(super) fn read(reader: &mut Reader, path: &str, key: &ServiceKey, servers: &[RealServer]) -> Vec<Destination> {
+    let mut seen = HashSet::new();
+    let mut read = Vec::with_capacity(servers.len());
+    for (i, server) in servers.iter().enumerate() {
+        let path = format!("{path}.destinations[{i}]");
+        let Some(server) = server.read(reader, &path, key) else { continue };
+        if !seen.insert(server.key) {
+            reader.error(&path, format!("{} is there already", server.key));
+        }
+        read.push(server);
+    }
+    read
+}
+
+impl From<Forwarding> for ForwardingMethod {
+    fn from(forwarding: Forwarding) -> Self {
+        match forwarding {
+            Forwarding::Masquerade => Self::Masquerade,
+            Forwarding::Local => Self::Local,
+            Forwarding::Tunnel(_) => Self::Tunnel,
+            Forwarding::DirectRoute => Self::DirectRoute,
+            Forwarding::Bypass => Self::Bypass,
+            Forwarding::Other(5) => Self::Unknown5,
+            Forwarding::Other(6) => Self::Unknown6,
+            Forwarding::Other(_) => Self::Unknown7,
+        }
+    }
+}
+
+impl ForwardingMethod {
+    fn with(self, tunnel: Option<&TunnelSettings>) -> Result<Forwarding, &'static str> {
+        Ok(match self {
+            Self::Masquerade => Forwarding::Masquerade,
+            Self::Local => Forwarding::Local,
+            Self::DirectRoute => Forwarding::DirectRoute,
+            Self::Bypass => Forwarding::Bypass,
+            Self::Unknown5 => Forwarding::Other(5),
+            Self::Unknown6 => Forwarding::Other(6),
+            Self::Unknown7 => Forwarding::Other(7),
+            Self::Tunnel => Forwarding::Tunnel(tunnel.map_or(Ok(Tunnel::Ipip), Tunnel::try_from)?),
+        })
+    }
+}
+
+impl From<Tunnel> for TunnelSettings {
+    fn from(tunnel: Tunnel) -> Self {
+        match tunnel {
+            Tunnel::Ipip => Self::Ipip,
+            Tunnel::Gue { port, checksum } => Self::Gue {
+                port,
+                checksum: match checksum {
+                    GueChecksum::None => TunnelChecksum::None,
+                    GueChecksum::Full => TunnelChecksum::Full,
+                    GueChecksum::Remote => TunnelChecksum::Remote,
+                },
+            },
+            Tunnel::Gre { checksum } => {
+                Self::Gre { checksum: if checksum { TunnelChecksum::Full } else { TunnelChecksum::None } }
+            }
+            Tunnel::Other { kind, port, flags } => Self::Other { kind, port, flags },
+        }
+    }
+}
+
+impl TryFrom<&TunnelSettings> for Tunnel {
+    type Error = &'static str;
+
+    fn try_from(settings: &TunnelSettings) -> Result<Self, &'static str> {
+        Ok(match settings {
+            TunnelSettings::Ipip => Self::Ipip,
+            TunnelSettings::Gue { port, checksum } => Self::Gue {
+                port: *port,
+                checksum: match checksum {
+                    TunnelChecksum::None => GueChecksum::None,
+                    TunnelChecksum::Full => GueChecksum::Full,
+                    TunnelChecksum::Remote => GueChecksum::Remote,
+                },
+            },
+            TunnelSettings::Gre { checksum: TunnelChecksum::Remote } => {
+                return Err("a gre tunnel has no remote checksum offload");
+            }
+            TunnelSettings::Gre { checksum } => Self::Gre { checksum: *checksum == TunnelChecksum::Full },
+            TunnelSettings::Other { kind, port, flags } => Self::from_numbers(*kind, *port, *flags),
+        })
+    }
+}
