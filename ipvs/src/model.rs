@@ -64,18 +64,7 @@ impl Model {
 
     fn carry_out(&mut self, change: &Change) -> Result<(), i32> {
         match change {
-            Change::AddService(service) => {
-                if self.find(&service.key).is_ok() {
-                    return Err(libc::EEXIST);
-                }
-                known_names(service)?;
-                self.state.services.push(ServiceState {
-                    service: *service,
-                    stats: Stats::default(),
-                    destinations: Vec::new(),
-                    unknown: Unknown::default(),
-                });
-            }
+            Change::AddService(service) => self.add_service(service)?,
             Change::EditService(service) => {
                 let state = self.find(&service.key)?;
                 known_names(service)?;
@@ -86,9 +75,7 @@ impl Model {
                 self.state.services.retain(|state| state.service.key != *key);
             }
             Change::AddDestination(key, destination) => {
-                let sync = !self.state.daemons.is_empty();
-                let state = self.find(key)?;
-                mixed_families(key, destination, sync)?;
+                let state = self.find_for(key, destination)?;
                 if state.destinations.iter().any(|state| state.destination.key == destination.key) {
                     return Err(libc::EEXIST);
                 }
@@ -96,9 +83,7 @@ impl Model {
                 state.destinations.insert(0, DestinationState::new(*destination));
             }
             Change::EditDestination(key, destination) => {
-                let sync = !self.state.daemons.is_empty();
-                let state = self.find(key)?;
-                mixed_families(key, destination, sync)?;
+                let state = self.find_for(key, destination)?;
                 let mut destinations = state.destinations.iter_mut();
                 let found = destinations.find(|state| state.destination.key == destination.key);
                 found.ok_or(libc::ENOENT)?.destination = *destination;
@@ -109,31 +94,51 @@ impl Model {
                 state.destinations.remove(found.ok_or(libc::ENOENT)?);
             }
             Change::SetTimeouts(timeouts) => self.state.timeouts = timeouts.over(self.state.timeouts),
-            Change::StartDaemon(daemon) => {
-                if self.state.daemons.iter().any(|running| running.role == daemon.role) {
-                    return Err(libc::EEXIST);
-                }
-                let is_mixed = |state: &ServiceState| {
-                    let family = state.service.key.family();
-                    state.destinations.iter().any(|state| Family::of(state.destination.key.address) != family)
-                };
-                if self.state.services.iter().any(is_mixed) {
-                    return Err(libc::EINVAL);
-                }
-                self.state.daemons.push(as_it_runs(*daemon));
-                self.state.daemons.sort_by_key(|daemon| daemon.role);
-            }
+            Change::StartDaemon(daemon) => self.start_daemon(*daemon)?,
             Change::StopDaemon(role) => {
-                let running = self.state.daemons.len();
-                self.state.daemons.retain(|daemon| daemon.role != *role);
-                if self.state.daemons.len() == running {
-                    return Err(libc::ESRCH);
-                }
+                let found = self.state.daemons.iter().position(|daemon| daemon.role == *role);
+                self.state.daemons.remove(found.ok_or(libc::ESRCH)?);
             }
             Change::Zero(None) => self.state.services.iter_mut().for_each(zero),
             Change::Zero(Some(key)) => zero(self.find(key)?),
             Change::Flush => self.state.services.clear(),
         }
+        Ok(())
+    }
+
+    fn add_service(&mut self, service: &Service) -> Result<(), i32> {
+        if self.find(&service.key).is_ok() {
+            return Err(libc::EEXIST);
+        }
+        known_names(service)?;
+        self.state.services.push(ServiceState {
+            service: *service,
+            stats: Stats::default(),
+            destinations: Vec::new(),
+            unknown: Unknown::default(),
+        });
+        Ok(())
+    }
+
+    /// Returns the service of a destination, unless the destination is of the other family and a sync daemon runs.
+    fn find_for(&mut self, key: &ServiceKey, destination: &Destination) -> Result<&mut ServiceState, i32> {
+        let sync = !self.state.daemons.is_empty();
+        let state = self.find(key)?;
+        if sync && is_mixed(key, destination) { Err(libc::EINVAL) } else { Ok(state) }
+    }
+
+    fn start_daemon(&mut self, daemon: SyncDaemon) -> Result<(), i32> {
+        if self.state.daemons.iter().any(|running| running.role == daemon.role) {
+            return Err(libc::EEXIST);
+        }
+        let mixes = |state: &ServiceState| {
+            state.destinations.iter().any(|server| is_mixed(&state.service.key, &server.destination))
+        };
+        if self.state.services.iter().any(mixes) {
+            return Err(libc::EINVAL);
+        }
+        self.state.daemons.push(as_it_runs(daemon));
+        self.state.daemons.sort_by_key(|daemon| daemon.role);
         Ok(())
     }
 }
@@ -179,8 +184,8 @@ fn known_names(service: &Service) -> Result<(), i32> {
     if scheduler && engine { Ok(()) } else { Err(libc::ENOENT) }
 }
 
-fn mixed_families(service: &ServiceKey, destination: &Destination, sync: bool) -> Result<(), i32> {
-    if sync && Family::of(destination.key.address) != service.family() { Err(libc::EINVAL) } else { Ok(()) }
+fn is_mixed(service: &ServiceKey, destination: &Destination) -> bool {
+    Family::of(destination.key.address) != service.family()
 }
 
 fn zero(state: &mut ServiceState) {
