@@ -1,4 +1,4 @@
-//! Going the planned way, and looking whether it led there.
+//! Applies a plan and checks the result.
 
 use crate::change::Change;
 use crate::director::Director;
@@ -6,36 +6,36 @@ use crate::error::Error;
 use crate::plan::{Options, Plan, plan};
 use crate::state::{Config, InvalidConfig, State};
 
-/// What carrying out a plan has come to.
+/// The result of a plan that was applied.
 #[derive(Debug)]
 pub struct Applied {
-    /// What was planned.
+    /// The plan.
     pub plan: Plan,
-    /// What is held now.
+    /// The table after it.
     pub after: State,
 }
 
-/// Why a director does not hold what was asked for.
+/// The reason why a director does not hold the desired table.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
-    /// It could not be asked, or told.
+    /// The director could not be read or written, or a change is invalid.
     #[error(transparent)]
     Director(#[from] Error),
-    /// No director can hold what is asked for; nothing was sent.
+    /// No director can hold the desired table. Nothing was sent.
     #[error(transparent)]
     Invalid(#[from] InvalidConfig),
-    /// Changes were refused, or somebody else has changed something meanwhile.
-    #[error("{}", not_arrived(refused, remaining))]
-    NotArrived {
-        /// What was refused, each with why.
+    /// Changes were refused, or another program has changed the table meanwhile.
+    #[error("{}", not_reached(refused, remaining))]
+    NotReached {
+        /// The refused changes, each with the reason.
         refused: Vec<(Change, Error)>,
-        /// What would still have to be changed.
+        /// The changes that are still missing.
         remaining: Vec<Change>,
     },
 }
 
-fn not_arrived(refused: &[(Change, Error)], remaining: &[Change]) -> String {
+fn not_reached(refused: &[(Change, Error)], remaining: &[Change]) -> String {
     match refused {
         [] => format!(
             "{} more changes would be needed after all were made, beginning with `{}': somebody else is writing, too",
@@ -46,8 +46,14 @@ fn not_arrived(refused: &[(Change, Error)], remaining: &[Change]) -> String {
     }
 }
 
-/// Make a director hold what is asked for, as [`plan()`] finds the way, and look whether it does: planned again from what
-/// is held then, nothing is left to change.
+/// Makes a director hold `desired`.
+///
+/// Plans the changes with [`plan()`], submits them, reads the table again and plans again. The second plan must be empty.
+///
+/// # Errors
+///
+/// [`ApplyError::Invalid`] if [`Config::validate`] fails: nothing is sent. [`ApplyError::Director`] if the director
+/// cannot be read or written, or a change is invalid. [`ApplyError::NotReached`] if the second plan is not empty.
 pub fn apply<D: Director + ?Sized>(
     director: &mut D,
     desired: &Config,
@@ -56,11 +62,15 @@ pub fn apply<D: Director + ?Sized>(
     desired.validate()?;
     let before = director.state()?;
     let plan = plan(desired, &before, options);
-    carry_out_valid(director, desired, options, before, plan)
+    apply_plan(director, desired, options, before, plan)
 }
 
-/// Carry out a plan that was made from `before`, and look whether it led to what is asked for.
-pub fn carry_out<D: Director + ?Sized>(
+/// Applies a plan that was made from `before`: [`apply`] for a caller that has looked at the plan first.
+///
+/// # Errors
+///
+/// As [`apply`].
+pub fn apply_plan<D: Director + ?Sized>(
     director: &mut D,
     desired: &Config,
     options: &Options,
@@ -68,19 +78,10 @@ pub fn carry_out<D: Director + ?Sized>(
     plan: Plan,
 ) -> Result<Applied, ApplyError> {
     desired.validate()?;
-    carry_out_valid(director, desired, options, before, plan)
-}
-
-fn carry_out_valid<D: Director + ?Sized>(
-    director: &mut D,
-    desired: &Config,
-    options: &Options,
-    before: State,
-    plan: Plan,
-) -> Result<Applied, ApplyError> {
     if plan.changes.is_empty() {
         return Ok(Applied { plan, after: before });
     }
+    // It can be large, and the next one is read while it would still be there.
     drop(before);
     let refused = director.submit(&plan.changes)?;
     let after = director.state()?;
@@ -89,7 +90,7 @@ fn carry_out_valid<D: Director + ?Sized>(
         return Ok(Applied { plan, after });
     }
     let refused = refused.into_iter().map(|(index, error)| (plan.changes[index], error)).collect();
-    Err(ApplyError::NotArrived { refused, remaining })
+    Err(ApplyError::NotReached { refused, remaining })
 }
 
 #[cfg(test)]
@@ -102,7 +103,7 @@ mod tests {
         read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config
     }
 
-    /// Somebody who undoes what is done.
+    /// A director that is flushed by another program after every write.
     struct Meddler(Model);
 
     impl Director for Meddler {
@@ -118,17 +119,17 @@ mod tests {
     }
 
     #[test]
-    fn arrives() {
+    fn reaches_the_desired_table() {
         let mut director = Model::new();
         let desired = config("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n");
-        let applied = apply(&mut director, &desired, &Options::default()).expect("arrives");
+        let applied = apply(&mut director, &desired, &Options::default()).expect("applies");
         assert_eq!((applied.plan.changes.len(), applied.after.services.len()), (2, 1));
-        let again = apply(&mut director, &desired, &Options::default()).expect("is there");
+        let again = apply(&mut director, &desired, &Options::default()).expect("applies again");
         assert!(again.plan.changes.is_empty());
     }
 
     #[test]
-    fn doubles_are_refused_before_anything_is_sent() {
+    fn duplicates_are_errors_and_nothing_is_sent() {
         let mut director = Model::new();
         let good = config("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n--start-daemon master\n");
         let double = |double: fn(&mut Config)| {
@@ -151,11 +152,11 @@ mod tests {
             assert_eq!(error.to_string(), why);
         }
         assert_eq!(director.state().expect("a model").services, []);
-        assert!(apply(&mut &mut director, &good, &Options::default()).is_ok(), "a borrowed director is one, too");
+        assert!(apply(&mut &mut director, &good, &Options::default()).is_ok(), "works with a borrowed director");
     }
 
     #[test]
-    fn says_what_was_refused() {
+    fn reports_the_refused_change() {
         let desired = config("-A -t 192.0.2.1:80 -s nosuch\n");
         let error = apply(&mut Model::new(), &desired, &Options::default()).expect_err("no such scheduler");
         assert!(
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn says_that_somebody_else_writes() {
+    fn reports_another_writer() {
         let desired = config("-A -t 192.0.2.1:80 -s rr\n");
         let error = apply(&mut Meddler(Model::new()), &desired, &Options::default()).expect_err("undone");
         assert!(error.to_string().ends_with("somebody else is writing, too"), "{error}");

@@ -89,11 +89,11 @@ fn go_there(desired: &Config) -> Result<(), Failure> {
     match ipvs::apply(&mut WithProgress(&mut director), desired, &Options::default()) {
         Ok(_) => Ok(()),
         Err(ApplyError::Director(error)) => Err(messages::read_error(&error)),
-        Err(ApplyError::NotArrived { refused, .. }) if refused.is_empty() => Err(Failure::Said(
+        Err(ApplyError::NotReached { refused, .. }) if refused.is_empty() => Err(Failure::Said(
             format!("the table is not what the input says: {}", other_writers::suspects()),
             code::LISTING,
         )),
-        Err(ApplyError::NotArrived { refused, .. }) => {
+        Err(ApplyError::NotReached { refused, .. }) => {
             for (change, error) in &refused {
                 say(&format!("{}: {change}", messages::refusal(change, error)));
             }

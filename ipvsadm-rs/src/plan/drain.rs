@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use ipvs::apply::{apply, carry_out};
+use ipvs::apply::{apply, apply_plan};
 use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, DestinationKey, ServiceKey, State, plan};
 
@@ -24,7 +24,7 @@ pub(crate) fn apply_drained(
     let leaving = leaving(&plan(desired, &before, options).changes, &before);
     let drain = Options { drain: true, ..options.clone() };
     let first = plan(desired, &before, &drain);
-    carry_out(&mut WithProgress(director), desired, &drain, before, first)?;
+    apply_plan(&mut WithProgress(director), desired, &drain, before, first)?;
     let cut = wait(director, &leaving, limit)?;
     apply(&mut WithProgress(director), desired, options)?;
     Ok(cut)

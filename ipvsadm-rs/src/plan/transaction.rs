@@ -90,7 +90,7 @@ pub(crate) fn finish(
             transaction.conclude(Entry::done);
             return Ok(());
         }
-        Err(Ok(ApplyError::NotArrived { refused, remaining })) => (refused, remaining),
+        Err(Ok(ApplyError::NotReached { refused, remaining })) => (refused, remaining),
         Err(Ok(error)) => return Err(error.into()),
         Err(Err(error)) => return Err(error),
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use ipvs::apply::carry_out;
+use ipvs::apply::apply_plan;
 use ipvs::plan::Options;
 use ipvs::{Client, Config, Director, Plan, State, plan};
 
@@ -103,7 +103,7 @@ impl Apply {
         if let Some(limit) = self.drain {
             return drain::apply_drained(director, desired, options, before, limit);
         }
-        carry_out(&mut WithProgress(director), desired, options, before, plan)?;
+        apply_plan(&mut WithProgress(director), desired, options, before, plan)?;
         Ok(0)
     }
 }

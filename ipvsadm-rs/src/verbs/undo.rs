@@ -119,7 +119,7 @@ fn carry_out(
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let undoes = Some(undone.first.number);
         transaction.begin(Intent { scope: &options.scope, changes, undoes, confirm_within: None }, &before)?;
-        let result = ipvs::apply::carry_out(&mut WithProgress(&mut director), config, options, before, plan);
+        let result = ipvs::apply::apply_plan(&mut WithProgress(&mut director), config, options, before, plan);
         finish(&mut director, transaction, result.map(drop).map_err(Into::into))?;
     }
     Ok(report)
