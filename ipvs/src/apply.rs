@@ -1,10 +1,10 @@
 //! Applies a plan and checks the result.
 
-use crate::change::Change;
+use crate::change::{Change, Invalid};
 use crate::director::Director;
 use crate::error::Error;
 use crate::plan::{Options, Plan, plan};
-use crate::state::{Config, InvalidConfig, State};
+use crate::state::{Config, State};
 
 /// The result of a plan that was applied.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum ApplyError {
     Director(#[from] Error),
     /// No director can hold the desired table. Nothing was sent.
     #[error(transparent)]
-    Invalid(#[from] InvalidConfig),
+    Invalid(#[from] Invalid),
     /// Changes were refused, or another program has changed the table meanwhile.
     #[error("{}", not_reached(refused, remaining))]
     NotReached {

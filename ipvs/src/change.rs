@@ -67,8 +67,12 @@ pub enum Change {
 }
 
 impl Change {
-    /// The kernel's command for it.
-    pub fn command(&self) -> Command {
+    /// Returns the kernel's name of the command: `IPVS_CMD_NEW_SERVICE`.
+    pub fn command_name(&self) -> &'static str {
+        self.command().name()
+    }
+
+    pub(crate) fn command(&self) -> Command {
         match self {
             Self::AddService(_) => Command::NewService,
             Self::EditService(_) => Command::SetService,
@@ -227,6 +231,15 @@ pub enum Invalid {
     /// `SyncDaemon::group` is no multicast address.
     #[error("{0} is no multicast group")]
     NotMulticast(IpAddr),
+    /// A [`Config`](crate::Config) has two services with the same key.
+    #[error("{0} is asked for twice")]
+    DuplicateService(ServiceKey),
+    /// A service of a [`Config`](crate::Config) has two destinations with the same key.
+    #[error("server {1} of {0} is asked for twice")]
+    DuplicateDestination(ServiceKey, DestinationKey),
+    /// A [`Config`](crate::Config) has two sync daemons of the same role.
+    #[error("the {0} sync daemon is asked for twice")]
+    DuplicateDaemon(Role),
 }
 
 fn validate_key(key: &ServiceKey) -> Result<(), Invalid> {

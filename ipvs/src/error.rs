@@ -1,4 +1,4 @@
-//! What can go wrong, in the operator's words.
+//! Errors, in the words of an operator.
 
 use std::fmt;
 use std::io;
@@ -8,89 +8,122 @@ use ipvs_sys::Refusal;
 use crate::change::{Change, Invalid};
 use crate::name::{Engine, Scheduler};
 
-/// Something that was asked and did not happen.
+/// An operation that failed.
 #[derive(Debug)]
 pub struct Error {
-    asked: String,
+    operation: String,
     kind: ErrorKind,
     cause: Option<ipvs_sys::Error>,
 }
 
-/// What kind of thing went wrong.
+/// The reason of an [`Error`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The kernel has no IPVS.
+    /// The kernel has no IPVS, and the module `ip_vs` could not be loaded. While the module is being removed, the kernel
+    /// returns `ENOPROTOOPT`.
+    #[doc(alias = "ENOPROTOOPT")]
     #[error("the kernel has no IPVS: the module ip_vs is not loaded and cannot be")]
     NotLoaded,
-    /// The caller may not.
+    /// The caller has no `CAP_NET_ADMIN` in the initial user namespace. Reading requires it, too.
+    #[doc(alias = "EPERM")]
     #[error("not permitted: IPVS wants CAP_NET_ADMIN in the initial user namespace")]
     NoPermission,
-    /// The service is not there.
+    /// The service does not exist.
+    #[doc(alias = "ESRCH")]
     #[error("no such service")]
     NoSuchService,
-    /// The destination is not there.
+    /// The service has no such destination.
+    #[doc(alias = "ENOENT")]
     #[error("no such server")]
     NoSuchDestination,
-    /// The service is there already.
+    /// A service with this key exists.
+    #[doc(alias = "EEXIST")]
     #[error("the service exists already")]
     ServiceExists,
-    /// The destination is there already.
+    /// The service has a destination with this key.
+    #[doc(alias = "EEXIST")]
     #[error("the server exists already")]
     DestinationExists,
-    /// The kernel has no such scheduler, or no such persistence engine: it does not say which.
+    /// The kernel has no such scheduler, or no such persistence engine. It does not report which of the two.
+    #[doc(alias = "ENOENT")]
     #[error("the kernel has no scheduler {scheduler}{}", or_engine(engine))]
     SchedulerNotFound {
-        /// The scheduler that was asked for.
+        /// The scheduler of the service.
         scheduler: Scheduler,
-        /// The engine that was asked for.
+        /// The persistence engine of the service.
         engine: Option<Engine>,
     },
-    /// A sync daemon of that role runs already.
+    /// A sync daemon of this role runs.
+    #[doc(alias = "EEXIST")]
     #[error("it runs already")]
     DaemonRuns,
-    /// No sync daemon of that role runs.
+    /// No sync daemon of this role runs.
+    #[doc(alias = "ESRCH")]
     #[error("it does not run")]
     NoDaemon,
-    /// The interface is not there.
+    /// The network namespace has no such interface.
+    #[doc(alias = "ENODEV")]
     #[error("no such interface")]
     NoSuchInterface,
-    /// The kernel was built or started without this family.
+    /// The kernel was built or started without IPv6.
+    #[doc(alias = "EAFNOSUPPORT")]
     #[error("the kernel does not do IPv6 here")]
     FamilyNotSupported,
-    /// The kernel refuses these values, and does not say why; there may be only one thing that can be the reason.
+    /// The kernel refused the values without a reason. The text lists the likely reasons, if they are known for this
+    /// change.
+    #[doc(alias = "EINVAL")]
+    #[doc(alias = "ERANGE")]
     #[error("the kernel refuses these values{}", because(.0))]
-    NotAccepted(Option<LikelyReason>),
-    /// What no kernel does as it is said; nothing was sent.
+    NotAccepted(Option<&'static str>),
+    /// The change is invalid. Nothing was sent.
     #[error("{0}")]
     Invalid(#[from] Invalid),
-    /// The kernel did not answer, or in a way that makes no sense; what was asked may have been done.
+    /// The kernel did not reply, or with a message that cannot be decoded. The change may have been made: read the table
+    /// again.
     #[error("no usable answer from the kernel")]
     NoAnswer,
-    /// Any other error of the system.
+    /// Any other error of the operating system.
     #[error("{0}")]
     System(io::Error),
 }
 
-/// What values are refused for, where the kernel does not say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LikelyReason {
-    /// Of a server: its address, or what is around it.
-    #[error(
-        "a server's address must be a unicast address, lo must be up, and servers of both families cannot be mixed \
-         beside a sync daemon"
-    )]
-    Server,
-    /// Of a sync daemon.
-    #[error("a sync daemon does not run beside a service whose servers are of both families")]
-    MixedFamilies,
-    /// Of timeouts.
-    #[error("a timeout is too long")]
-    TimeoutTooLong,
+/// A text or name that is not a valid value of its type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidValue(String);
+
+impl InvalidValue {
+    /// The error for a text that is not `expected`.
+    pub(crate) fn new(text: &str, expected: impl fmt::Display) -> Self {
+        Self(format!("`{text}' is not {expected}"))
+    }
+
+    /// The error for a name; `why` includes what it is the name of.
+    pub(crate) fn name(why: impl fmt::Display) -> Self {
+        Self(why.to_string())
+    }
 }
 
-fn because(reason: &Option<LikelyReason>) -> String {
+/// Likely reasons of `EINVAL`, for which the kernel has no text.
+///
+/// Sources: `__ip_vs_add_dest`, `ip_vs_genl_new_daemon` and `ip_vs_set_timeout` in
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
+fn likely_reason(change: &Change) -> Option<&'static str> {
+    match change {
+        Change::AddDestination(..) => Some(
+            "a server's address must be a unicast address, lo must be up, and servers of both families cannot be mixed \
+             beside a sync daemon",
+        ),
+        Change::StartDaemon(_) => {
+            Some("a sync daemon does not run beside a service whose servers are of both families")
+        }
+        Change::SetTimeouts(_) => Some("a timeout is too long"),
+        _ => None,
+    }
+}
+
+fn because(reason: &Option<&str>) -> String {
     reason.map_or_else(String::new, |reason| format!(": {reason}"))
 }
 
@@ -99,17 +132,17 @@ fn or_engine(engine: &Option<Engine>) -> String {
 }
 
 impl Error {
-    /// What was asked.
-    pub fn asked(&self) -> &str {
-        &self.asked
+    /// Returns the operation that failed: `add server 10.0.0.1:80 to TCP 192.0.2.1:80`.
+    pub fn operation(&self) -> &str {
+        &self.operation
     }
 
-    /// What kind of thing went wrong.
+    /// Returns the reason.
     pub fn kind(&self) -> &ErrorKind {
         &self.kind
     }
 
-    /// The kernel's error number, if it gave one.
+    /// Returns the error number (`errno`), if the kernel returned one.
     pub fn errno(&self) -> Option<i32> {
         match (&self.cause, &self.kind) {
             (Some(cause), _) => cause.errno(),
@@ -118,17 +151,19 @@ impl Error {
         }
     }
 
-    /// What came from below, if anything did. It is a part of what is printed, and so no
-    /// [`source`](std::error::Error::source), which would be printed beside it.
-    pub fn cause(&self) -> Option<&ipvs_sys::Error> {
-        self.cause.as_ref()
+    /// Returns the error of the netlink layer, if there is one.
+    ///
+    /// It is part of the text of this error. So it is not its [`source`](std::error::Error::source): programs that print
+    /// all sources would print it twice.
+    pub fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as _)
     }
 
     pub(crate) fn invalid(change: &Change, why: Invalid) -> Self {
-        Self { asked: change.describe().to_string(), kind: why.into(), cause: None }
+        Self { operation: change.describe().to_string(), kind: why.into(), cause: None }
     }
 
-    /// The kernel's refusal of a change.
+    /// Returns the error of a change that the kernel refused.
     pub(crate) fn refused(change: &Change, cause: ipvs_sys::Error) -> Self {
         let kind = match (change, cause.errno()) {
             (Change::AddService(_), Some(libc::EEXIST)) => ErrorKind::ServiceExists,
@@ -142,35 +177,33 @@ impl Error {
             (Change::StartDaemon(_), Some(libc::EEXIST)) => ErrorKind::DaemonRuns,
             (Change::StartDaemon(_), Some(libc::ENODEV)) => ErrorKind::NoSuchInterface,
             (Change::StopDaemon(_), Some(libc::ESRCH)) => ErrorKind::NoDaemon,
-            (Change::AddDestination(..), Some(libc::EINVAL)) => ErrorKind::NotAccepted(Some(LikelyReason::Server)),
-            (Change::StartDaemon(_), Some(libc::EINVAL)) => ErrorKind::NotAccepted(Some(LikelyReason::MixedFamilies)),
-            (Change::SetTimeouts(_), Some(libc::EINVAL)) => ErrorKind::NotAccepted(Some(LikelyReason::TimeoutTooLong)),
+            (_, Some(libc::EINVAL)) => ErrorKind::NotAccepted(likely_reason(change)),
             (_, Some(libc::ESRCH)) => ErrorKind::NoSuchService,
             _ => general(&cause),
         };
-        Self { asked: change.describe().to_string(), kind, cause: Some(cause) }
+        Self { operation: change.describe().to_string(), kind, cause: Some(cause) }
     }
 
-    /// A question that was not answered.
-    pub(crate) fn asking(asked: impl fmt::Display, cause: ipvs_sys::Error) -> Self {
+    /// Returns the error of a read that failed.
+    pub(crate) fn asking(operation: impl fmt::Display, cause: ipvs_sys::Error) -> Self {
         let kind = match cause.errno() {
             Some(libc::ESRCH) => ErrorKind::NoSuchService,
             _ => general(&cause),
         };
-        Self { asked: asked.to_string(), kind, cause: Some(cause) }
+        Self { operation: operation.to_string(), kind, cause: Some(cause) }
     }
 
-    /// A file of the kernel's that cannot be read.
-    pub(crate) fn file(asked: impl fmt::Display, cause: io::Error) -> Self {
+    /// Returns the error of a file below `/proc` that cannot be read.
+    pub(crate) fn file(operation: impl fmt::Display, cause: io::Error) -> Self {
         let kind = match cause.kind() {
-            // Its folder belongs to the network stack: what is missing is IPVS.
+            // /proc/net always exists: without the file there is no IPVS.
             io::ErrorKind::NotFound => ErrorKind::NotLoaded,
             _ => ErrorKind::System(cause),
         };
-        Self { asked: asked.to_string(), kind, cause: None }
+        Self { operation: operation.to_string(), kind, cause: None }
     }
 
-    /// The answer that a kernel would give, for a director that is none.
+    /// Returns the error that a kernel would return: for directors that are not the kernel.
     pub(crate) fn as_kernel(change: &Change, errno: i32) -> Self {
         let refusal = Refusal { errno, message: None, offset: None };
         Self::refused(change, ipvs_sys::Error::Refused { command: change.command(), refusal })
@@ -203,12 +236,12 @@ fn again(error: &io::Error) -> io::Error {
 /// `add server 10.2.2.2:80 to TCP 10.0.0.1:80: the server exists already (IPVS_CMD_NEW_DEST: File exists (os error 17))`
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { asked, kind, cause } = self;
+        let Self { operation, kind, cause } = self;
         match (kind, cause) {
-            // The one says what the other does.
-            (ErrorKind::System(_), Some(cause)) => write!(f, "{asked}: {cause}"),
-            (_, None | Some(ipvs_sys::Error::NoFamily)) => write!(f, "{asked}: {kind}"),
-            (_, Some(cause)) => write!(f, "{asked}: {kind} ({cause})"),
+            // Both have the same text.
+            (ErrorKind::System(_), Some(cause)) => write!(f, "{operation}: {cause}"),
+            (_, None | Some(ipvs_sys::Error::NoFamily)) => write!(f, "{operation}: {kind}"),
+            (_, Some(cause)) => write!(f, "{operation}: {kind} ({cause})"),
         }
     }
 }
@@ -219,7 +252,7 @@ impl std::error::Error for Error {}
 mod tests {
     use super::*;
 
-    /// As programs print it that print the causes, too.
+    /// Returns the text of the error with its sources, as many programs print it.
     fn printed(error: &Error) -> String {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(error);
@@ -231,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_twice() {
+    fn no_text_is_repeated() {
         assert_eq!(
             printed(&Error::asking("read version", ipvs_sys::Error::NoFamily)),
             "read version: the kernel has no IPVS: the module ip_vs is not loaded and cannot be"

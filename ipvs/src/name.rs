@@ -1,27 +1,10 @@
-//! Short names that the kernel takes: schedulers, persistence engines, interfaces.
+//! Names that the kernel limits in length: schedulers, persistence engines, interfaces.
 
 use std::fmt;
 
 use ipvs_sys::wire::Name;
 
-/// A name that the kernel could not take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidName {
-    /// No name.
-    #[error("{0} needs a name")]
-    Empty(&'static str),
-    /// Longer than the kernel's buffer.
-    #[error("the name of {what} has at most {max} bytes")]
-    TooLong {
-        /// What was to be named.
-        what: &'static str,
-        /// The most bytes.
-        max: usize,
-    },
-    /// With a NUL, which would end it.
-    #[error("the name of {0} has no NUL in it")]
-    Nul(&'static str),
-}
+use crate::error::InvalidValue;
 
 macro_rules! names {
     ($( $(#[$meta:meta])* $name:ident, $what:literal, $max:literal; )*) => { $(
@@ -33,28 +16,33 @@ macro_rules! names {
             /// The longest name, in bytes.
             pub const MAX: usize = $max;
 
-            /// Any name that the kernel has room for, known or not.
-            pub fn new(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
+            /// Makes a name. Whether the kernel knows it is not checked.
+            ///
+            /// # Errors
+            ///
+            /// If the name is empty, has a NUL byte, or is longer than [`MAX`](Self::MAX).
+            pub fn new(name: impl AsRef<[u8]>) -> Result<Self, InvalidValue> {
                 let name = name.as_ref();
                 if name.is_empty() {
-                    return Err(InvalidName::Empty($what));
+                    return Err(InvalidValue::name(format_args!("{} needs a name", $what)));
                 }
                 if name.len() > $max {
-                    return Err(InvalidName::TooLong { what: $what, max: $max });
+                    return Err(InvalidValue::name(format_args!("the name of {} has at most {} bytes", $what, $max)));
                 }
-                Name::new(name).map(Self).ok_or(InvalidName::Nul($what))
+                let nul = || InvalidValue::name(format_args!("the name of {} has no NUL in it", $what));
+                Name::new(name).map(Self).ok_or_else(nul)
             }
 
-            /// The name, usually plain ASCII.
+            /// Returns the name, usually ASCII.
             pub fn as_bytes(&self) -> &[u8] {
                 self.0.as_bytes()
             }
         }
 
         impl std::str::FromStr for $name {
-            type Err = InvalidName;
+            type Err = InvalidValue;
 
-            fn from_str(name: &str) -> Result<Self, InvalidName> {
+            fn from_str(name: &str) -> Result<Self, InvalidValue> {
                 Self::new(name)
             }
         }

@@ -3,27 +3,20 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use crate::error::InvalidValue;
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
 use crate::service::Netmask;
 
-/// A text that is none of what it should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}' is not {wanted}")]
-pub struct InvalidText {
-    text: String,
-    wanted: &'static str,
-}
-
-fn wanted<T>(read: Option<T>, text: &str, wanted: &'static str) -> Result<T, InvalidText> {
-    read.ok_or_else(|| InvalidText { text: text.to_owned(), wanted })
+fn wanted<T>(read: Option<T>, text: &str, wanted: &str) -> Result<T, InvalidValue> {
+    read.ok_or_else(|| InvalidValue::new(text, wanted))
 }
 
 /// `IPv4` or `IPv6`, in any case.
 impl FromStr for Family {
-    type Err = InvalidText;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, InvalidText> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let families = [Self::V4, Self::V6];
         let family = families.into_iter().find(|family| text.eq_ignore_ascii_case(&family.to_string()));
         wanted(family, text, "IPv4 or IPv6")
@@ -32,9 +25,9 @@ impl FromStr for Family {
 
 /// A name in any case, or a number.
 impl FromStr for Protocol {
-    type Err = InvalidText;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, InvalidText> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let known =
             [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|known| text.eq_ignore_ascii_case(known.name()));
         let protocol = known.or_else(|| text.parse().ok().map(Self::from_number));
@@ -44,9 +37,9 @@ impl FromStr for Protocol {
 
 /// An IPv4 mask, or an IPv6 prefix length.
 impl FromStr for Netmask {
-    type Err = InvalidText;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, InvalidText> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let mask = text.parse().ok().map(Self::V4);
         let prefix = || text.parse().ok().and_then(|prefix| Self::from_prefix(Family::V6, prefix));
         wanted(mask.or_else(prefix), text, "an IPv4 mask or an IPv6 prefix length")
@@ -63,9 +56,9 @@ impl FromStr for Netmask {
 /// assert_eq!("fwmark 7 IPv6".parse().ok(), ServiceKey::fwmark(7, Family::V6));
 /// ```
 impl FromStr for ServiceKey {
-    type Err = InvalidText;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, InvalidText> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         wanted(service_key(text), text, "a service: TCP ADDRESS:PORT, FWM MARK, FWM MARK IPv6")
     }
 }
@@ -87,9 +80,9 @@ fn service_key(text: &str) -> Option<ServiceKey> {
 
 /// As it is printed: `10.0.0.1:80`, `[2001:db8::1]:80`.
 impl FromStr for DestinationKey {
-    type Err = InvalidText;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, InvalidText> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let endpoint = text.parse::<SocketAddr>().ok().map(Self::from);
         wanted(endpoint, text, "a server: ADDRESS:PORT")
     }

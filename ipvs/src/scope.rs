@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use crate::error::InvalidValue;
 use crate::family::Protocol;
 use crate::key::ServiceKey;
 
@@ -37,15 +38,12 @@ impl Selector {
     }
 }
 
-/// A text that selects nothing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}' is none of tcp, udp, sctp, ADDRESS, ADDRESS/LENGTH, fwmark, fwmark:N (N from 1), protocol:N")]
-pub struct InvalidSelector(String);
+const SELECTORS: &str = "one of tcp, udp, sctp, ADDRESS, ADDRESS/LENGTH, fwmark, fwmark:N (N from 1), protocol:N";
 
 impl FromStr for Selector {
-    type Err = InvalidSelector;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, InvalidSelector> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let selector = match (text, text.split_once(':')) {
             ("tcp", _) => Some(Self::Protocol(Protocol::Tcp)),
             ("udp", _) => Some(Self::Protocol(Protocol::Udp)),
@@ -55,7 +53,7 @@ impl FromStr for Selector {
             (_, Some(("protocol", number))) => number.parse().ok().map(Protocol::from_number).map(Self::Protocol),
             _ => text.parse().map(IpAddr::into).or_else(|_| text.parse()).ok().map(Self::Net),
         };
-        selector.ok_or_else(|| InvalidSelector(text.to_owned()))
+        selector.ok_or_else(|| InvalidValue::new(text, SELECTORS))
     }
 }
 
@@ -86,18 +84,18 @@ pub struct Scope {
 
 impl Scope {
     /// Whether the service may be touched.
-    pub fn contains(&self, key: &ServiceKey) -> bool {
+    pub(crate) fn contains(&self, key: &ServiceKey) -> bool {
         let any = |selectors: &[Selector]| selectors.iter().any(|selector| selector.selects(key));
         (self.only.is_empty() || any(&self.only)) && !any(&self.protect)
     }
 
     /// Whether the service is deleted if it is not asked for.
-    pub fn deletes_unasked(&self, key: &ServiceKey) -> bool {
+    pub(crate) fn deletes_unasked(&self, key: &ServiceKey) -> bool {
         self.contains(key) && (!self.listed || self.former.contains(key))
     }
 
     /// Whether timeouts and sync daemons may be touched.
-    pub fn contains_globals(&self) -> bool {
+    pub(crate) fn contains_globals(&self) -> bool {
         self.only.is_empty()
     }
 }

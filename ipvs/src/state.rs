@@ -6,13 +6,13 @@ use std::hash::Hash;
 use ipvs_sys::DecodeError;
 use ipvs_sys::wire::Unknown;
 
-use crate::daemon::{Role, SyncDaemon};
-use crate::destination::{self, Destination};
+use crate::change::Invalid;
+use crate::daemon::SyncDaemon;
+use crate::destination::Destination;
 use crate::family::Family;
 use crate::info::Info;
-use crate::key::{DestinationKey, ServiceKey};
-use crate::service::{self, Service};
-use crate::stats::{Counters, Stats};
+use crate::service::Service;
+use crate::stats::{Counters, Seen, Stats};
 use crate::timeouts::Timeouts;
 
 /// What a director should hold.
@@ -41,38 +41,23 @@ pub struct ServiceConfig {
     pub destinations: Vec<Destination>,
 }
 
-/// Why no director can hold what is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidConfig {
-    /// The same service twice.
-    #[error("{0} is asked for twice")]
-    Service(ServiceKey),
-    /// The same destination twice in a service.
-    #[error("server {1} of {0} is asked for twice")]
-    Destination(ServiceKey, DestinationKey),
-    /// Two sync daemons of a role.
-    #[error("the {0} sync daemon is asked for twice")]
-    Daemon(Role),
-}
-
 impl Config {
     /// What no director can hold: the same thing twice.
-    pub fn validate(&self) -> Result<(), InvalidConfig> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         /// The first key that was there before.
         fn double<K: Copy + Eq + Hash>(mut keys: impl Iterator<Item = K>) -> Option<K> {
             let mut seen = HashSet::new();
             keys.find(|key| !seen.insert(*key))
         }
         if let Some(role) = double(self.daemons.iter().flatten().map(|daemon| daemon.role)) {
-            return Err(InvalidConfig::Daemon(role));
+            return Err(Invalid::DuplicateDaemon(role));
         }
         if let Some(key) = double(self.services.iter().map(|service| service.service.key)) {
-            return Err(InvalidConfig::Service(key));
+            return Err(Invalid::DuplicateService(key));
         }
         let doubles = self.services.iter().filter_map(|ServiceConfig { service, destinations }| {
             let server = double(destinations.iter().map(|server| server.key))?;
-            Some(InvalidConfig::Destination(service.key, server))
+            Some(Invalid::DuplicateDestination(service.key, server))
         });
         doubles.map(Err).next().unwrap_or(Ok(()))
     }

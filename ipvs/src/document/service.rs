@@ -9,9 +9,10 @@ use super::destination::{self, RealServer};
 use super::hexadecimal;
 use super::read::Reader;
 use crate::change::Change;
+use crate::error::InvalidValue;
 use crate::family::{Family, Protocol};
 use crate::key::ServiceKey;
-use crate::name::{InvalidName, Scheduler};
+use crate::name::Scheduler;
 use crate::rules::{self, Doubt, FlagError};
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::state::{ServiceConfig, ServiceState};
@@ -189,7 +190,7 @@ impl VirtualService {
         };
         let scheduler = reader.keep(path, scheduler.parse())?;
         let flags = reader.keep(path, read_flags(flags, scheduler))?;
-        let engine: Result<_, InvalidName> = engine.as_ref().map(|engine| engine.parse()).transpose();
+        let engine: Result<_, InvalidValue> = engine.as_ref().map(|engine| engine.parse()).transpose();
         let netmask = netmask.map_or(Some(Netmask::host(key.family())), |netmask| netmask.of(key.family()));
         let service = Service {
             key,

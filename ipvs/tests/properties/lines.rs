@@ -45,7 +45,7 @@ proptest! {
         prop_assert_eq!(read.len(), changes.len(), "{}", text);
         for (line, change) in read.iter().zip(changes) {
             if let Ok(Command::Change(read)) = line {
-                prop_assert_eq!(read.command(), change.command());
+                prop_assert_eq!(read.command_name(), change.command_name());
                 prop_assert_eq!(read.service(), change.service());
             }
         }

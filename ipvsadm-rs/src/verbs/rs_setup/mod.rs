@@ -8,7 +8,7 @@ use std::num::NonZeroU16;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use ipvs::{Interface, InvalidName};
+use ipvs::{Interface, InvalidValue};
 
 use crate::context::{Context, code};
 use steps::{Setup, Step};
@@ -75,7 +75,7 @@ enum Form {
 /// What is printed goes into a shell of root's.
 fn device(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    let name: Interface = text.parse().map_err(|error: InvalidName| error.to_string())?;
+    let name: Interface = text.parse().map_err(|error: InvalidValue| error.to_string())?;
     if text.starts_with(['.', '-']) || !text.bytes().all(is_plain) {
         return Err("a device has a name of letters, digits, `_', `-' and `.'".into());
     }

@@ -33,7 +33,7 @@ ipvs_tests::tests! {
 
 fn error_names_the_change_and_the_errno() {
     let error = refused(&mut Client::open().unwrap(), Change::DeleteService(web()));
-    assert_eq!(error.asked(), "delete service TCP 192.0.2.1:80");
+    assert_eq!(error.operation(), "delete service TCP 192.0.2.1:80");
     assert_eq!(error.errno(), Some(libc::ESRCH));
     let cause = error.cause().expect("the kernel's reply");
     assert_eq!(cause.to_string(), "IPVS_CMD_DEL_SERVICE: No such process (os error 3)");
@@ -69,7 +69,7 @@ fn no_such_service() {
         ),
         (Change::Zero(Some(web())), "zero the counters of TCP 192.0.2.1:80: no such service"),
     ] {
-        let words = format!("{words} ({}: No such process (os error 3))", change.command().name());
+        let words = format!("{words} ({}: No such process (os error 3))", change.command_name());
         refused_with(&mut client, change, &words, |kind| matches!(kind, ErrorKind::NoSuchService));
     }
 }
@@ -202,7 +202,7 @@ fn several_refusals_by_index() {
         Change::EditDestination(web(), Destination { weight: 7, ..server("10.0.0.1", 80) }),
     ];
     let refused = client.submit(&changes).unwrap();
-    let said: Vec<(usize, &str)> = refused.iter().map(|(index, error)| (*index, error.asked())).collect();
+    let said: Vec<(usize, &str)> = refused.iter().map(|(index, error)| (*index, error.operation())).collect();
     assert_eq!(
         said,
         [
