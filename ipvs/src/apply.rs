@@ -38,11 +38,13 @@ pub enum ApplyError {
 fn not_reached(refused: &[(Change, Error)], remaining: &[Change]) -> String {
     match refused {
         [] => format!(
-            "{} more changes would be needed after all were made, beginning with `{}': somebody else is writing, too",
+            "all changes were made, but {} more are needed, starting with `{}': another program is changing the table",
             remaining.len(),
             remaining.first().map_or_else(String::new, Change::to_string)
         ),
-        [(_, first), rest @ ..] => format!("{first}{}", if rest.is_empty() { "" } else { ", and more were refused" }),
+        [(_, first), rest @ ..] => {
+            format!("{first}{}", if rest.is_empty() { "" } else { "; more changes were refused" })
+        }
     }
 }
 
@@ -138,14 +140,14 @@ mod tests {
             config
         };
         for (config, why) in [
-            (double(|it| it.services.push(it.services[0].clone())), "TCP 192.0.2.1:80 is asked for twice"),
+            (double(|it| it.services.push(it.services[0].clone())), "TCP 192.0.2.1:80 is defined twice"),
             (
                 double(|it| it.services[0].destinations.extend_from_within(..)),
-                "server 10.0.0.1:80 of TCP 192.0.2.1:80 is asked for twice",
+                "server 10.0.0.1:80 of TCP 192.0.2.1:80 is defined twice",
             ),
             (
                 double(|it| it.daemons = it.daemons.take().map(|one| [one.clone(), one].concat())),
-                "the master sync daemon is asked for twice",
+                "the master sync daemon is defined twice",
             ),
         ] {
             let error = apply(&mut director, &config, &Options::default()).expect_err(why);
@@ -169,6 +171,6 @@ mod tests {
     fn reports_another_writer() {
         let desired = config("-A -t 192.0.2.1:80 -s rr\n");
         let error = apply(&mut Meddler(Model::new()), &desired, &Options::default()).expect_err("undone");
-        assert!(error.to_string().ends_with("somebody else is writing, too"), "{error}");
+        assert!(error.to_string().ends_with("another program is changing the table"), "{error}");
     }
 }

@@ -203,17 +203,17 @@ pub enum Invalid {
     #[error("a GUE tunnel needs a port")]
     GuePort,
     /// No server has that address.
-    #[error("{0} is no address of a server")]
+    #[error("{0} is not a unicast address")]
     NotUnicast(IpAddr),
     /// `Protocol::Other` of a protocol that has a name. The kernel's answer has the name: what was asked for never is
     /// there.
-    #[error("protocol {0} has a name, and is asked for by it")]
+    #[error("use `Protocol::{name}` instead of protocol number {0}", name = named_protocol(*.0))]
     Protocol(u16),
     /// `Forwarding::Other` of a method that has a name, or of none.
-    #[error("forwarding method {0} is none of 5, 6 and 7: others have names, or are none")]
+    #[error("forwarding method {0} cannot be specified by number: only 5, 6 and 7 can")]
     Forwarding(u8),
     /// `Tunnel::Other` of a tunnel that has a name.
-    #[error("the tunnel of type {kind} with port {port} and flags {flags} has a name, and is asked for by it")]
+    #[error("the tunnel of type {kind} with port {port} and flags {flags} has a name: use it instead of the numbers")]
     Tunnel {
         /// Tunnel type.
         kind: u8,
@@ -223,23 +223,27 @@ pub enum Invalid {
         flags: u16,
     },
     /// `Service::flags` with bits that say something else than flags of a scheduler.
-    #[error("{0:#x} is no flag of a scheduler: persistence and one-packet scheduling have settings of their own")]
+    #[error("{0:#x} is not a scheduler flag: use the settings for persistence and one-packet scheduling")]
     SchedulerFlags(u32),
     /// `SyncDaemon::sync_id` out of range.
     #[error("a sync id is 0 to {max}, not {0}", max = SyncDaemon::MAX_SYNC_ID)]
     SyncId(u32),
     /// `SyncDaemon::group` is no multicast address.
-    #[error("{0} is no multicast group")]
+    #[error("{0} is not a multicast address")]
     NotMulticast(IpAddr),
     /// A [`Config`](crate::Config) has two services with the same key.
-    #[error("{0} is asked for twice")]
+    #[error("{0} is defined twice")]
     DuplicateService(ServiceKey),
     /// A service of a [`Config`](crate::Config) has two destinations with the same key.
-    #[error("server {1} of {0} is asked for twice")]
+    #[error("server {1} of {0} is defined twice")]
     DuplicateDestination(ServiceKey, DestinationKey),
     /// A [`Config`](crate::Config) has two sync daemons of the same role.
-    #[error("the {0} sync daemon is asked for twice")]
+    #[error("the {0} sync daemon is defined twice")]
     DuplicateDaemon(Role),
+}
+
+fn named_protocol(number: u16) -> String {
+    format!("{:?}", Protocol::from_number(number))
 }
 
 fn validate_key(key: &ServiceKey) -> Result<(), Invalid> {
@@ -434,7 +438,7 @@ mod tests {
         );
         assert_eq!(
             add(Destination { key: ([224, 0, 0, 1], 80).into(), ..server() }),
-            "224.0.0.1 is no address of a server"
+            "224.0.0.1 is not a unicast address"
         );
         let gue = Forwarding::Tunnel(Tunnel::Other { kind: 1, port: 0, flags: 0 });
         assert_eq!(add(Destination { forwarding: gue, ..server() }), "a GUE tunnel needs a port");
@@ -452,10 +456,10 @@ mod tests {
     #[test]
     fn what_has_a_name_is_asked_for_by_it() {
         let other = ServiceKey::new(Protocol::Other(6), [192, 0, 2, 1], 80);
-        assert_eq!(why(Change::DeleteService(other)), "protocol 6 has a name, and is asked for by it");
+        assert_eq!(why(Change::DeleteService(other)), "use `Protocol::Tcp` instead of protocol number 6");
         assert_eq!((other, other.cmp(&service().key)), (service().key, std::cmp::Ordering::Equal));
         let flags = SchedulerFlags::from_bits_retain(0x41);
-        assert!(why(Change::AddService(Service { flags, ..service() })).starts_with("0x1 is no flag of a scheduler"));
+        assert!(why(Change::AddService(Service { flags, ..service() })).starts_with("0x1 is not a scheduler flag"));
         let add = |forwarding| Change::AddDestination(service().key, Destination { forwarding, ..server() });
         let tunnel = |kind, port, flags| Forwarding::Tunnel(Tunnel::Other { kind, port, flags });
         for named in [Forwarding::Other(0), Forwarding::Other(8), tunnel(0, 0, 0), tunnel(1, 6080, 1), tunnel(2, 0, 1)]

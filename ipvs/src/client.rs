@@ -240,7 +240,7 @@ impl Director for Client {
         let refused = self
             .socket
             .submit(changes)
-            .map_err(|error| Error::asking(format_args!("carry out {} changes", changes.len()), error))?;
+            .map_err(|error| Error::asking(format_args!("submit {} changes", changes.len()), error))?;
         Ok(refused.into_iter().map(|(index, error)| (index, Error::refused(&changes[index], error))).collect())
     }
 }

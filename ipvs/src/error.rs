@@ -23,11 +23,11 @@ pub enum ErrorKind {
     /// The kernel has no IPVS, and the module `ip_vs` could not be loaded. While the module is being removed, the kernel
     /// returns `ENOPROTOOPT`.
     #[doc(alias = "ENOPROTOOPT")]
-    #[error("the kernel has no IPVS: the module ip_vs is not loaded and cannot be")]
+    #[error("the kernel has no IPVS: cannot load the module ip_vs")]
     NotLoaded,
     /// The caller has no `CAP_NET_ADMIN` in the initial user namespace. Reading requires it, too.
     #[doc(alias = "EPERM")]
-    #[error("not permitted: IPVS wants CAP_NET_ADMIN in the initial user namespace")]
+    #[error("permission denied: IPVS requires CAP_NET_ADMIN in the initial user namespace")]
     NoPermission,
     /// The service does not exist.
     #[doc(alias = "ESRCH")]
@@ -39,11 +39,11 @@ pub enum ErrorKind {
     NoSuchDestination,
     /// A service with this key exists.
     #[doc(alias = "EEXIST")]
-    #[error("the service exists already")]
+    #[error("service already exists")]
     ServiceExists,
     /// The service has a destination with this key.
     #[doc(alias = "EEXIST")]
-    #[error("the server exists already")]
+    #[error("server already exists")]
     DestinationExists,
     /// The kernel has no such scheduler, or no such persistence engine. It does not report which of the two.
     #[doc(alias = "ENOENT")]
@@ -56,11 +56,11 @@ pub enum ErrorKind {
     },
     /// A sync daemon of this role runs.
     #[doc(alias = "EEXIST")]
-    #[error("it runs already")]
+    #[error("already running")]
     DaemonRuns,
     /// No sync daemon of this role runs.
     #[doc(alias = "ESRCH")]
-    #[error("it does not run")]
+    #[error("not running")]
     NoDaemon,
     /// The network namespace has no such interface.
     #[doc(alias = "ENODEV")]
@@ -68,7 +68,7 @@ pub enum ErrorKind {
     NoSuchInterface,
     /// The kernel was built or started without IPv6.
     #[doc(alias = "EAFNOSUPPORT")]
-    #[error("the kernel does not do IPv6 here")]
+    #[error("the kernel was built or started without IPv6")]
     FamilyNotSupported,
     /// The kernel refused the values without a reason. The text lists the likely reasons, if they are known for this
     /// change.
@@ -81,7 +81,7 @@ pub enum ErrorKind {
     Invalid(#[from] Invalid),
     /// The kernel did not reply, or with a message that cannot be decoded. The change may have been made: read the table
     /// again.
-    #[error("no usable answer from the kernel")]
+    #[error("no usable reply from the kernel")]
     NoAnswer,
     /// Any other error of the operating system.
     #[error("{0}")]
@@ -112,12 +112,10 @@ impl InvalidValue {
 fn likely_reason(change: &Change) -> Option<&'static str> {
     match change {
         Change::AddDestination(..) => Some(
-            "a server's address must be a unicast address, lo must be up, and servers of both families cannot be mixed \
-             beside a sync daemon",
+            "a server's address must be unicast, lo must be up, and servers of both families cannot be mixed while a \
+             sync daemon runs",
         ),
-        Change::StartDaemon(_) => {
-            Some("a sync daemon does not run beside a service whose servers are of both families")
-        }
+        Change::StartDaemon(_) => Some("a sync daemon cannot run while a service has servers of both families"),
         Change::SetTimeouts(_) => Some("a timeout is too long"),
         _ => None,
     }
@@ -233,7 +231,7 @@ fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
 }
 
-/// `add server 10.2.2.2:80 to TCP 10.0.0.1:80: the server exists already (IPVS_CMD_NEW_DEST: File exists (os error 17))`
+/// `add server 10.2.2.2:80 to TCP 10.0.0.1:80: server already exists (IPVS_CMD_NEW_DEST: File exists (os error 17))`
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { operation, kind, cause } = self;
@@ -267,7 +265,7 @@ mod tests {
     fn no_text_is_repeated() {
         assert_eq!(
             printed(&Error::asking("read version", ipvs_sys::Error::NoFamily)),
-            "read version: the kernel has no IPVS: the module ip_vs is not loaded and cannot be"
+            "read version: the kernel has no IPVS: cannot load the module ip_vs"
         );
         let socket = ipvs_sys::Error::Socket(io::Error::from_raw_os_error(libc::EMFILE));
         assert_eq!(
@@ -276,7 +274,7 @@ mod tests {
         );
         assert_eq!(
             printed(&Error::as_kernel(&Change::Flush, libc::EPERM)),
-            "flush the table: not permitted: IPVS wants CAP_NET_ADMIN in the initial user namespace \
+            "flush the table: permission denied: IPVS requires CAP_NET_ADMIN in the initial user namespace \
              (IPVS_CMD_FLUSH: Operation not permitted (os error 1))"
         );
         assert_eq!(

@@ -24,12 +24,12 @@ macro_rules! names {
             pub fn new(name: impl AsRef<[u8]>) -> Result<Self, InvalidValue> {
                 let name = name.as_ref();
                 if name.is_empty() {
-                    return Err(InvalidValue::name(format_args!("{} needs a name", $what)));
+                    return Err(InvalidValue::name(format_args!("{} name is empty", $what)));
                 }
                 if name.len() > $max {
-                    return Err(InvalidValue::name(format_args!("the name of {} has at most {} bytes", $what, $max)));
+                    return Err(InvalidValue::name(format_args!("{} name is longer than {} bytes", $what, $max)));
                 }
-                let nul = || InvalidValue::name(format_args!("the name of {} has no NUL in it", $what));
+                let nul = || InvalidValue::name(format_args!("{} name contains a NUL byte", $what));
                 Name::new(name).map(Self).ok_or_else(nul)
             }
 
@@ -65,13 +65,13 @@ names! {
     /// How a service picks the server for a new connection.
     ///
     /// Any name: the kernel loads the module `ip_vs_NAME` when it first meets one.
-    Scheduler, "a scheduler", 15;
+    Scheduler, "scheduler", 15;
 
     /// A persistence engine: what tells one client from another beyond its address. The kernel has `sip`.
-    Engine, "a persistence engine", 16;
+    Engine, "persistence engine", 16;
 
     /// A network interface.
-    Interface, "an interface", 15;
+    Interface, "interface", 15;
 }
 
 macro_rules! schedulers {

@@ -150,19 +150,22 @@ fn mistakes_are_told_with_their_place() {
         ("[[services]]\nfwmark = 0\n", "services[0]: a service has either"),
         (&format!("{service}shedule = \"rr\"\n"), "unknown field `shedule`"),
         (&format!("{service}flags = [\"sh-port\"]\n"), "services[0]: incompatible scheduler flag `sh-port'"),
-        (&format!("{service}flags = [\"0x1\"]\n"), "services[0]: 0x1 is no flag of a scheduler"),
-        (&format!("{service}{service}"), "services[1]: TCP 192.0.2.1:80 is there already"),
+        (&format!("{service}flags = [\"0x1\"]\n"), "services[0]: 0x1 is not a scheduler flag"),
+        (&format!("{service}{service}"), "services[1]: TCP 192.0.2.1:80 is defined twice"),
         (
             &format!("{service}{server}lower_threshold = 5\n"),
             "services[0].destinations[0]: a lower threshold (5) needs an upper threshold",
         ),
-        (&format!("{service}{server}tunnel = {{ type = \"ipip\" }}\n"), "destinations[0]: `tunnel' goes with"),
-        (&format!("{service}{server}{server}"), "services[0].destinations[1]: 10.0.0.1:80 is there already"),
-        (&format!("{service}netmask = 64\n"), "services[0]: no such prefix length"),
-        ("schema = 2\n", "schema: 2 is not known"),
+        (&format!("{service}{server}tunnel = {{ type = \"ipip\" }}\n"), "destinations[0]: `tunnel' requires"),
+        (
+            &format!("{service}{server}{server}"),
+            "services[0].destinations[1]: server 10.0.0.1:80 of TCP 192.0.2.1:80 is defined twice",
+        ),
+        (&format!("{service}netmask = 64\n"), "services[0]: prefix length out of range"),
+        ("schema = 2\n", "schema: unsupported version 2"),
         (
             "[[daemons]]\nrole = \"master\"\ninterface = \"a-name-that-is-too-long\"\n",
-            "daemons[0]: the name of an interface",
+            "daemons[0]: interface name is longer than 15 bytes",
         ),
     ] {
         let error = toml(text).expect_err(text);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::read::Reader;
-use crate::change::Change;
+use crate::change::{Change, Invalid};
 use crate::daemon::{Role, SyncDaemon};
 
 /// A sync daemon.
@@ -60,7 +60,7 @@ pub(super) fn read(reader: &mut Reader, daemons: &[Daemon]) -> Vec<SyncDaemon> {
         let path = format!("daemons[{i}]");
         let Some(daemon) = daemon.read(reader, &path) else { continue };
         if read.iter().any(|other| other.role == daemon.role) {
-            reader.error(&path, format!("a {} is there already", daemon.role));
+            reader.error(&path, Invalid::DuplicateDaemon(daemon.role));
         }
         read.push(daemon);
     }

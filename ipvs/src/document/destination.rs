@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hexadecimal;
 use super::read::Reader;
-use crate::change::Change;
+use crate::change::{Change, Invalid};
 use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
 use crate::key::{DestinationKey, ServiceKey};
 use crate::state::DestinationState;
@@ -190,7 +190,7 @@ impl RealServer {
             unknown_attributes: _,
         } = self;
         if tunnel.is_some() && *forwarding != ForwardingMethod::Tunnel {
-            reader.error(path, "`tunnel' goes with `forwarding = tunnel' only");
+            reader.error(path, "`tunnel' requires `forwarding = tunnel'");
         }
         let destination = Destination {
             key: DestinationKey { address: *address, port: port.or(service.port()).unwrap_or(0) },
@@ -212,7 +212,7 @@ pub(super) fn read(reader: &mut Reader, path: &str, key: &ServiceKey, servers: &
         let path = format!("{path}.destinations[{i}]");
         let Some(server) = server.read(reader, &path, key) else { continue };
         if !seen.insert(server.key) {
-            reader.error(&path, format!("{} is there already", server.key));
+            reader.error(&path, Invalid::DuplicateDestination(*key, server.key));
         }
         read.push(server);
     }
@@ -284,7 +284,7 @@ impl TryFrom<&TunnelSettings> for Tunnel {
                 },
             },
             TunnelSettings::Gre { checksum: TunnelChecksum::Remote } => {
-                return Err("a gre tunnel has no remote checksum offload");
+                return Err("a GRE tunnel does not support remote checksum offload");
             }
             TunnelSettings::Gre { checksum } => Self::Gre { checksum: *checksum == TunnelChecksum::Full },
             TunnelSettings::Other { kind, port, flags } => Self::from_numbers(*kind, *port, *flags),

@@ -115,7 +115,7 @@ impl Document {
         // Observed: `ipvs`.
         let Self { schema, ipvs: _, order, timeouts, daemons, services } = self;
         if *schema != SCHEMA {
-            reader.error("schema", format!("{schema} is not known, only {SCHEMA}"));
+            reader.error("schema", format!("unsupported version {schema}: only {SCHEMA} is supported"));
         }
         let daemons = daemons.as_ref().map(|daemons| daemon::read(&mut reader, daemons));
         let services = service::read(&mut reader, services);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::destination::{self, RealServer};
 use super::hexadecimal;
 use super::read::Reader;
-use crate::change::Change;
+use crate::change::{Change, Invalid};
 use crate::error::InvalidValue;
 use crate::family::{Family, Protocol};
 use crate::key::ServiceKey;
@@ -197,7 +197,7 @@ impl VirtualService {
             scheduler,
             flags,
             persistence: *persistence,
-            netmask: reader.keep(path, netmask.ok_or("no such prefix length"))?,
+            netmask: reader.keep(path, netmask.ok_or("prefix length out of range"))?,
             engine: reader.keep(path, engine)?,
             one_packet: *one_packet,
         };
@@ -230,7 +230,7 @@ pub(super) fn read(reader: &mut Reader, services: &[VirtualService]) -> Vec<Serv
         let path = format!("services[{i}]");
         let Some(service) = service.read(reader, &path) else { continue };
         if !seen.insert(service.service.key) {
-            reader.error(&path, format!("{} is there already", service.service.key));
+            reader.error(&path, Invalid::DuplicateService(service.service.key));
         }
         read.push(service);
     }

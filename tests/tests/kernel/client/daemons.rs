@@ -120,7 +120,7 @@ fn second_start_is_refused() {
     refused_with(
         &mut client,
         Change::StartDaemon(SyncDaemon { sync_id: 8, ..daemon(Role::Master) }),
-        "start the master sync daemon: it runs already (IPVS_CMD_NEW_DAEMON: File exists (os error 17))",
+        "start the master sync daemon: already running (IPVS_CMD_NEW_DAEMON: File exists (os error 17))",
         |kind| matches!(kind, ErrorKind::DaemonRuns),
     );
     assert_eq!(client.daemons().unwrap(), [by_default(Role::Master)]);
@@ -132,7 +132,7 @@ fn stop_without_start_is_refused() {
     refused_with(
         &mut client,
         Change::StopDaemon(Role::Backup),
-        "stop the backup sync daemon: it does not run (IPVS_CMD_DEL_DAEMON: No such process (os error 3))",
+        "stop the backup sync daemon: not running (IPVS_CMD_DEL_DAEMON: No such process (os error 3))",
         |kind| matches!(kind, ErrorKind::NoDaemon),
     );
 }
@@ -157,8 +157,8 @@ fn start_is_refused_with_mixed_families() {
     refused_with(
         &mut client,
         Change::StartDaemon(daemon(Role::Master)),
-        "start the master sync daemon: the kernel refuses these values: a sync daemon does not run beside a service \
-         whose servers are of both families (IPVS_CMD_NEW_DAEMON: Invalid argument (os error 22))",
+        "start the master sync daemon: the kernel refuses these values: a sync daemon cannot run while a service \
+         has servers of both families (IPVS_CMD_NEW_DAEMON: Invalid argument (os error 22))",
         |kind| matches!(kind, ErrorKind::NotAccepted(_)),
     );
 }
@@ -170,7 +170,7 @@ fn mixed_families_are_refused_while_one_runs() {
         &mut client,
         add_server_of_the_other_family(),
         "add server [2001:db8:1::1]:80 to TCP 192.0.2.1:80: the kernel refuses these values: a server's address must be \
-         a unicast address, lo must be up, and servers of both families cannot be mixed beside a sync daemon \
+         unicast, lo must be up, and servers of both families cannot be mixed while a sync daemon runs \
          (IPVS_CMD_NEW_DEST: Invalid argument (os error 22))",
         |kind| matches!(kind, ErrorKind::NotAccepted(_)),
     );

@@ -45,7 +45,7 @@ fn service_exists() {
     refused_with(
         &mut client,
         Change::AddService(Service::new(web(), Scheduler::WLC)),
-        "add service TCP 192.0.2.1:80: the service exists already (IPVS_CMD_NEW_SERVICE: File exists (os error 17))",
+        "add service TCP 192.0.2.1:80: service already exists (IPVS_CMD_NEW_SERVICE: File exists (os error 17))",
         |kind| matches!(kind, ErrorKind::ServiceExists),
     );
 }
@@ -80,7 +80,7 @@ fn server_exists() {
     refused_with(
         &mut client,
         Change::AddDestination(web(), Destination { weight: 7, ..server("10.0.0.1", 80) }),
-        "add server 10.0.0.1:80 to TCP 192.0.2.1:80: the server exists already \
+        "add server 10.0.0.1:80 to TCP 192.0.2.1:80: server already exists \
          (IPVS_CMD_NEW_DEST: File exists (os error 17))",
         |kind| matches!(kind, ErrorKind::DestinationExists),
     );
@@ -144,8 +144,8 @@ fn engine_not_found() {
     );
 }
 
-const NO_SERVER: &str = "the kernel refuses these values: a server's address must be a unicast address, lo must be up, \
-                         and servers of both families cannot be mixed beside a sync daemon \
+const NO_SERVER: &str = "the kernel refuses these values: a server's address must be unicast, lo must be up, \
+                         and servers of both families cannot be mixed while a sync daemon runs \
                          (IPVS_CMD_NEW_DEST: Invalid argument (os error 22))";
 
 /// Only the routing table knows which addresses are broadcast addresses.
@@ -217,7 +217,7 @@ fn several_refusals_by_index() {
 fn no_permission() {
     without_net_admin(|| {
         let mut client = Client::open().unwrap();
-        let words = "not permitted: IPVS wants CAP_NET_ADMIN in the initial user namespace";
+        let words = "permission denied: IPVS requires CAP_NET_ADMIN in the initial user namespace";
         assert_eq!(
             client.state().unwrap_err().to_string(),
             format!("read version and table size: {words} (IPVS_CMD_GET_INFO: Operation not permitted (os error 1))")
@@ -241,7 +241,7 @@ fn no_permission() {
 fn module_not_loaded() {
     let _away = modules::unload("ip_vs").unwrap().for_good().unwrap();
     let mut client = Client::open().unwrap();
-    let words = "the kernel has no IPVS: the module ip_vs is not loaded and cannot be";
+    let words = "the kernel has no IPVS: cannot load the module ip_vs";
     let error = client.submit(&[add(web())]).unwrap_err();
     assert_eq!(error.to_string(), format!("carry out 1 changes: {words}"));
     for error in [client.state().unwrap_err(), error, client.connections().unwrap_err()] {
@@ -265,8 +265,8 @@ fn lost_replies() {
     let error = client.submit(&again).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "carry out 100 changes: no usable answer from the kernel (IPVS_CMD_NEW_SERVICE: replies were lost; read the \
-         table again to see which changes were made)"
+        "submit 100 changes: no usable reply from the kernel (IPVS_CMD_NEW_SERVICE: answers were lost; read the \
+         table again to see what was done)"
     );
     assert!(matches!(error.kind(), ErrorKind::NoAnswer));
     assert_eq!(client.state().unwrap().services.len(), 1);

@@ -145,7 +145,7 @@ fn refuses_impossible_setups() {
         ("rs-setup --mode dr --vip 192.0.2.1 --device a;reboot", "a device has a name of letters, digits,"),
         ("rs-setup --mode dr --vip 192.0.2.1 --device ..", "a device has a name of letters, digits,"),
         ("rs-setup --mode dr --vip 192.0.2.1 --device sixteen-letters-", "the name of an interface"),
-        ("rs-setup --mode dr --vip 192.0.2.1 --device=", "an interface needs a name"),
+        ("rs-setup --mode dr --vip 192.0.2.1 --device=", "interface name is empty"),
         ("rs-setup --mode dr --vip 0.0.0.0", "no machine is reached by it from others"),
         ("rs-setup --mode dr --vip 224.0.0.1", "no machine is reached by it from others"),
         ("rs-setup --mode dr --vip 255.255.255.255", "no machine is reached by it from others"),
