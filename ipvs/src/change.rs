@@ -15,10 +15,10 @@ use crate::timeouts::Timeouts;
 
 /// One write to a director.
 ///
-/// Printed, it is the ipvsadm line that does the same. Where ipvsadm has no words for a service
-/// (a protocol other than TCP, UDP and SCTP), that is a comment; what it has no words for in a service or a server is left
-/// out: nameless flags, and a way of forwarding that is not its own is printed as `-g`. [`describe`](Self::describe) says
-/// a change in words.
+/// `Display` prints the ipvsadm line that does the same. ipvsadm's language cannot express every change. A change of a
+/// service that it cannot name ([`has_words`](crate::rules::has_words)) is printed as a comment. Scheduler flags without a
+/// name are left out, and a forwarding method that ipvsadm does not have is printed as `-g`.
+/// [`describe`](Self::describe) prints a change in English.
 ///
 /// ```
 /// use ipvs::{Change, Destination, Forwarding, ServiceKey};
@@ -34,22 +34,22 @@ pub enum Change {
     /// Add a service.
     #[doc(alias = "IPVS_CMD_NEW_SERVICE")]
     AddService(Service),
-    /// Replace all settings of a service. Its destinations, counters and connections stay.
+    /// Replace all settings of a service. Its destinations, counters and connections are kept.
     #[doc(alias = "IPVS_CMD_SET_SERVICE")]
     EditService(Service),
-    /// Delete a service with its destinations.
+    /// Delete a service and its destinations. Its connections break.
     #[doc(alias = "IPVS_CMD_DEL_SERVICE")]
     DeleteService(ServiceKey),
     /// Add a destination to a service.
     #[doc(alias = "IPVS_CMD_NEW_DEST")]
     AddDestination(ServiceKey, Destination),
-    /// Replace all settings of a destination. Its counters and connections stay.
+    /// Replace all settings of a destination. Its counters and connections are kept.
     #[doc(alias = "IPVS_CMD_SET_DEST")]
     EditDestination(ServiceKey, Destination),
-    /// Delete a destination. Packets of its connections are dropped from then on.
+    /// Delete a destination. Packets of its connections are dropped.
     #[doc(alias = "IPVS_CMD_DEL_DEST")]
     DeleteDestination(ServiceKey, DestinationKey),
-    /// Set connection timeouts; what is 0 stays.
+    /// Set connection timeouts. A timeout of 0 is not changed.
     #[doc(alias = "IPVS_CMD_SET_CONFIG")]
     SetTimeouts(Timeouts),
     /// Start a sync daemon.
@@ -58,10 +58,10 @@ pub enum Change {
     /// Stop a sync daemon.
     #[doc(alias = "IPVS_CMD_DEL_DAEMON")]
     StopDaemon(Role),
-    /// Set counters to zero: of a service and its destinations, or of everything.
+    /// Set counters to zero: those of a service and its destinations, or all (`None`).
     #[doc(alias = "IPVS_CMD_ZERO")]
     Zero(Option<ServiceKey>),
-    /// Delete every service and destination. Timeouts and daemons stay.
+    /// Delete every service and destination. Timeouts and sync daemons are kept.
     #[doc(alias = "IPVS_CMD_FLUSH")]
     Flush,
 }
@@ -88,7 +88,7 @@ impl Change {
         }
     }
 
-    /// The service that the change is about, if it is about one.
+    /// Returns the key of the service that is changed, or `None` if the change is not about one service.
     pub fn service(&self) -> Option<ServiceKey> {
         match self {
             Self::AddService(service) | Self::EditService(service) => Some(service.key),
@@ -101,7 +101,14 @@ impl Change {
         }
     }
 
-    /// What no kernel does as it is said: it refuses it without a reason, or takes it for something else.
+    /// Checks the change for values that every kernel refuses or misinterprets.
+    ///
+    /// The kernel returns `EINVAL` or `ERANGE` without a reason, or stores another value. What depends on the table or on
+    /// the kernel's version is not checked.
+    ///
+    /// # Errors
+    ///
+    /// The first such value.
     pub fn validate(&self) -> Result<(), Invalid> {
         match self {
             Self::AddService(service) | Self::EditService(service) => {
@@ -118,7 +125,7 @@ impl Change {
         }
     }
 
-    /// What the kernel takes and the writer hardly meant.
+    /// Returns warnings about values that are valid but probably unintended.
     pub fn warnings(&self) -> Vec<Warning> {
         match self {
             Self::AddService(service) | Self::EditService(service) => service_warnings(service),
@@ -129,7 +136,7 @@ impl Change {
         }
     }
 
-    /// The change in words: `add server 10.0.0.1:80 to TCP 192.0.2.1:80`.
+    /// Returns the change in English: `add server 10.0.0.1:80 to TCP 192.0.2.1:80`.
     pub fn describe(&self) -> impl fmt::Display + use<> {
         Description(*self)
     }
@@ -156,14 +163,18 @@ impl fmt::Display for Description {
     }
 }
 
-/// Why no kernel does a change as it is said. Where kernels take it all the same, they do not do what it says.
+/// The reason why a change or a table is invalid.
+///
+/// Each is a value that every kernel refuses, or accepts and then treats as another value. Sources:
+/// `ip_vs_genl_parse_service`, `ip_vs_genl_parse_dest`, `ip_vs_add_service` and `__ip_vs_update_dest` in
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Invalid {
     /// `Service::persistence` out of range.
     #[error("a persistence timeout is 1 to {max} seconds, not {0}", max = Service::MAX_PERSISTENCE)]
     Persistence(u32),
-    /// `Service::netmask` for the other family.
+    /// `Service::netmask` is of the other family.
     #[error("an {service} service cannot have an {mask} netmask")]
     NetmaskFamily {
         /// The service's family.
@@ -180,10 +191,10 @@ pub enum Invalid {
     /// A threshold out of range.
     #[error("a threshold is 0 to {max}, not {0}", max = Destination::MAX)]
     Threshold(u32),
-    /// A lower threshold without an upper one.
+    /// `Destination::lower_threshold` without an upper threshold.
     #[error("a lower threshold ({0}) needs an upper threshold")]
     LowerAlone(u32),
-    /// The lower threshold above the upper one.
+    /// `Destination::lower_threshold` above `Destination::upper_threshold`.
     #[error("the lower threshold ({lower}) is above the upper threshold ({upper})")]
     LowerAboveUpper {
         /// `Destination::lower_threshold`.
@@ -191,7 +202,7 @@ pub enum Invalid {
         /// `Destination::upper_threshold`.
         upper: u32,
     },
-    /// A server of the other family that is not tunnelled.
+    /// A server of the other family without a tunnel: the kernel supports no other forwarding method for it.
     #[error("an {server} server of an {service} service must be tunnelled")]
     MixedFamily {
         /// The service's family.
@@ -199,36 +210,36 @@ pub enum Invalid {
         /// The server's family.
         server: Family,
     },
-    /// A GUE tunnel without a port.
+    /// A GUE tunnel with port 0.
     #[error("a GUE tunnel needs a port")]
     GuePort,
-    /// No server has that address.
+    /// `DestinationKey::address` is a multicast, broadcast or unspecified address.
     #[error("{0} is not a unicast address")]
     NotUnicast(IpAddr),
-    /// `Protocol::Other` of a protocol that has a name. The kernel's answer has the name: what was asked for never is
-    /// there.
+    /// `Protocol::Other` with the number of a protocol that has a variant. The key that is read back would differ from
+    /// this one, and a plan would never end.
     #[error("use `Protocol::{name}` instead of protocol number {0}", name = named_protocol(*.0))]
     Protocol(u16),
-    /// `Forwarding::Other` of a method that has a name, or of none.
+    /// `Forwarding::Other` with a number that has a variant, or that the kernel does not store.
     #[error("forwarding method {0} cannot be specified by number: only 5, 6 and 7 can")]
     Forwarding(u8),
-    /// `Tunnel::Other` of a tunnel that has a name.
+    /// `Tunnel::Other` with the numbers of a tunnel that has a variant.
     #[error("the tunnel of type {kind} with port {port} and flags {flags} has a name: use it instead of the numbers")]
     Tunnel {
-        /// Tunnel type.
+        /// `Tunnel::Other::kind`.
         kind: u8,
-        /// Port.
+        /// `Tunnel::Other::port`.
         port: u16,
-        /// Flag bits.
+        /// `Tunnel::Other::flags`.
         flags: u16,
     },
-    /// `Service::flags` with bits that say something else than flags of a scheduler.
+    /// `Service::flags` has bits that are not flags of the scheduler.
     #[error("{0:#x} is not a scheduler flag: use the settings for persistence and one-packet scheduling")]
     SchedulerFlags(u32),
     /// `SyncDaemon::sync_id` out of range.
     #[error("a sync id is 0 to {max}, not {0}", max = SyncDaemon::MAX_SYNC_ID)]
     SyncId(u32),
-    /// `SyncDaemon::group` is no multicast address.
+    /// `SyncDaemon::group` is not a multicast address.
     #[error("{0} is not a multicast address")]
     NotMulticast(IpAddr),
     /// A [`Config`](crate::Config) has two services with the same key.
@@ -307,7 +318,7 @@ fn validate_forwarding(forwarding: Forwarding) -> Result<(), Invalid> {
         Forwarding::Other(number) => Err(Invalid::Forwarding(number)),
         Forwarding::Tunnel(Tunnel::Other { kind: 1, port: 0, .. }) => Err(Invalid::GuePort),
         Forwarding::Tunnel(tunnel @ Tunnel::Other { kind, port, flags }) => {
-            // What the kernel answers would be another value.
+            // Otherwise the value that is read back would differ, and a plan would never end.
             let is_itself = Tunnel::from_numbers(kind, port, flags) == tunnel;
             if is_itself { Ok(()) } else { Err(Invalid::Tunnel { kind, port, flags }) }
         }
@@ -325,39 +336,39 @@ fn validate_daemon(daemon: &SyncDaemon) -> Result<(), Invalid> {
     }
 }
 
-/// What the kernel takes and the writer hardly meant.
+/// A value that is valid but probably unintended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
-    /// A service that no packet reaches.
+    /// Port 0 without persistence: the kernel refuses every connection.
     #[error("port 0 without persistence: the kernel refuses every connection")]
     AnyPortNotPersistent,
-    /// A protocol that is never scheduled.
+    /// A protocol that the kernel never schedules.
     #[error("IPVS never schedules packets of protocol {0}")]
     UnknownProtocol(u16),
-    /// One-packet scheduling of something else than UDP.
+    /// One-packet scheduling of a protocol other than UDP.
     #[error("one-packet scheduling does nothing for {0}")]
     OnePacketNotUdp(&'static str),
-    /// An engine without persistence.
+    /// A persistence engine without persistence.
     #[error("a persistence engine does nothing without persistence")]
     EngineNotPersistent,
     /// A netmask without persistence.
     #[error("a netmask does nothing without persistence")]
     NetmaskNotPersistent,
-    /// A scheduler that no kernel had when this was written.
+    /// A scheduler that is not in [`Scheduler::KNOWN`].
     #[error("scheduler {0} is not one of the kernel's own")]
     UnknownScheduler(Scheduler),
-    /// Direct routing or a tunnel to another port.
+    /// Direct routing or a tunnel to another port than the service's: neither changes ports.
     #[error("port {server} does nothing: {how} delivers to the service's port {service}")]
     PortNotChanged {
         /// The server's port.
         server: u16,
         /// The service's port.
         service: u16,
-        /// Which method it is.
+        /// `direct routing` or `a tunnel`.
         how: &'static str,
     },
-    /// A forwarding method that drops packets.
+    /// A forwarding method for which the kernel drops every packet.
     #[error("forwarding method {0} drops every packet")]
     UnknownMethod(u8),
 }
@@ -420,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_with_a_reason() {
+    fn invalid_values_are_errors_with_a_reason() {
         let add = |server| why(Change::AddDestination(service().key, server));
         assert_eq!(
             add(Destination { lower_threshold: 5, ..server() }),
@@ -452,9 +463,9 @@ mod tests {
         );
     }
 
-    /// What the kernel would answer with another value, so that a plan never ends.
+    /// The kernel would return another value, so that a plan would never end.
     #[test]
-    fn what_has_a_name_is_asked_for_by_it() {
+    fn numbers_with_a_name_are_errors() {
         let other = ServiceKey::new(Protocol::Other(6), [192, 0, 2, 1], 80);
         assert_eq!(why(Change::DeleteService(other)), "use `Protocol::Tcp` instead of protocol number 6");
         assert_eq!((other, other.cmp(&service().key)), (service().key, std::cmp::Ordering::Equal));
@@ -472,14 +483,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_may_cross_families() {
+    fn a_tunnel_can_cross_families() {
         let v6: std::net::Ipv6Addr = "2001:db8::1".parse().expect("an address");
         let server = Destination::new((v6, 80), Forwarding::IPIP);
         assert_eq!(Change::AddDestination(service().key, server).validate(), Ok(()));
     }
 
     #[test]
-    fn what_does_nothing_is_warned_of() {
+    fn settings_without_effect_are_warnings() {
         let all = Service {
             key: ServiceKey::tcp([192, 0, 2, 1], 0),
             scheduler: "xyz".parse().expect("short"),

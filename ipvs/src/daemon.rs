@@ -1,4 +1,4 @@
-//! Sync daemons: connections made known from one director to another.
+//! Sync daemons: they copy connections from one director to another.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,15 +8,15 @@ use ipvs_sys::wire::Unknown;
 
 use crate::name::Interface;
 
-/// What a sync daemon does. A director may run one of each.
+/// The role of a sync daemon. A director can run one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum Role {
-    /// Sends its connections.
+    /// Sends the director's connections to the multicast group.
     #[doc(alias = "IP_VS_STATE_MASTER")]
     Master,
-    /// Takes in the master's connections.
+    /// Receives connections from the multicast group.
     #[doc(alias = "IP_VS_STATE_BACKUP")]
     Backup,
 }
@@ -39,31 +39,35 @@ impl fmt::Display for Role {
     }
 }
 
-/// A sync daemon, as asked for or as it runs. `None` or 0: what the kernel takes by itself; one that runs always says
-/// all.
+/// A sync daemon, as it should run or as it runs.
+///
+/// The kernel fills in `max_length`, `group`, `port` and `ttl` if they are `None` or 0. A daemon that was read has all of
+/// them. See `start_sync_thread` in <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SyncDaemon {
-    /// Sender or receiver.
+    /// Whether it sends or receives.
     #[doc(alias = "IPVS_DAEMON_ATTR_STATE")]
     pub role: Role,
-    /// The interface on which it multicasts.
+    /// The interface for multicast packets.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_IFN")]
     pub interface: Interface,
-    /// Master and backup understand each other if they have the same, 0 to 255; a backup with 0 takes from all.
+    /// The sync id, 0 to 255. A backup ignores packets with another id. A backup with 0 accepts every id; for a master 0
+    /// is an id like any other.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
     pub sync_id: u32,
-    /// The largest payload of a sync packet in bytes; the kernel takes 1472, a backup what its interface allows. What is
-    /// too large or too small is fitted, not refused.
+    /// The largest payload of a sync packet in bytes. `None` or 0: 1472 for a master (1452 with an IPv6 group), and the
+    /// interface's MTU without the headers for a backup. A value out of range is clamped: to 1 to 65507 for a master,
+    /// 1024 to 65507 for a backup (65487 with an IPv6 group).
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
     pub max_length: Option<u16>,
-    /// The multicast group; the kernel takes 224.0.0.81.
+    /// The multicast group. `None`: 224.0.0.81.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_GROUP")]
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_GROUP6")]
     pub group: Option<IpAddr>,
-    /// The UDP port; the kernel takes 8848.
+    /// The UDP port. `None` or 0: 8848.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_PORT")]
     pub port: Option<u16>,
-    /// How many hops the packets live; the kernel takes 1.
+    /// The time to live of sync packets, in hops. `None` or 0: 1.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_TTL")]
     pub ttl: Option<u8>,
 }
@@ -72,12 +76,12 @@ impl SyncDaemon {
     /// The largest sync id that fits into a sync packet.
     pub const MAX_SYNC_ID: u32 = 255;
 
-    /// A daemon with everything else left to the kernel.
+    /// Returns a daemon with the kernel's defaults.
     pub fn new(role: Role, interface: Interface, sync_id: u32) -> Self {
         Self { role, interface, sync_id, max_length: None, group: None, port: None, ttl: None }
     }
 
-    /// A daemon that runs as `other` does what this one asks for.
+    /// Returns whether a daemon that runs as `other` satisfies this one: every value that is not `None` or 0 is equal.
     pub fn is_met_by(&self, other: &Self) -> bool {
         fn met<T: PartialEq>(asked: Option<T>, running: Option<T>) -> bool {
             asked.is_none() || asked == running
@@ -90,8 +94,8 @@ impl SyncDaemon {
             && met(ttl, other.ttl)
     }
 
-    /// What the kernel makes of what is given (start_sync_thread, ip_vs_sync.c): a 0 is nothing, and a length is fitted
-    /// to what a packet holds.
+    /// Returns the daemon as the kernel stores it, with `None` for its defaults: 0 is a default, and the length is clamped.
+    /// See `start_sync_thread` in <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
     pub(crate) fn fitted(self) -> Self {
         let least = if self.role == Role::Backup { 1024 } else { 1 };
         let most = u16::MAX - self.headers();
@@ -103,7 +107,7 @@ impl SyncDaemon {
         }
     }
 
-    /// Bytes of the IP and UDP headers of a sync packet.
+    /// Returns the size of the IP and UDP headers of a sync packet, in bytes.
     pub(crate) fn headers(&self) -> u16 {
         match self.group {
             Some(IpAddr::V6(_)) => 48,
@@ -131,7 +135,7 @@ impl SyncDaemon {
         }
     }
 
-    /// What the kernel says of a daemon; `None` for a state that is neither.
+    /// Reads the attributes of a daemon. `None` if it is neither master nor backup.
     pub(crate) fn from_attributes(attributes: DaemonAttrs) -> Option<Self> {
         let DaemonAttrs {
             state,
@@ -168,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_and_back() {
+    fn attributes_round_trip() {
         let plain = SyncDaemon::new(Role::Backup, Interface::new("eth0").expect("short"), 7);
         let full = SyncDaemon { role: Role::Master, max_length: Some(9000), port: Some(1234), ttl: Some(8), ..plain };
         let group = |text: &str| Some(text.parse().expect("an address"));

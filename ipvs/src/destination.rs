@@ -1,4 +1,4 @@
-//! Destinations (real servers): their settings, and these as the kernel's attributes.
+//! Destinations (real servers): settings ↔ attributes.
 
 use std::num::NonZeroU16;
 
@@ -14,10 +14,10 @@ use crate::family::Family;
 use crate::key::{DestinationKey, KeyAttrs};
 use crate::stats::Seen;
 
-/// Checksums of a GUE tunnel.
+/// The checksum of packets in a GUE tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GueChecksum {
-    /// None.
+    /// No checksum.
     #[default]
     None,
     /// A UDP checksum over the whole packet.
@@ -28,35 +28,37 @@ pub enum GueChecksum {
     Remote,
 }
 
-/// How packets are wrapped on their way to a tunnelled server.
+/// The encapsulation of packets to a tunnelled server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tunnel {
-    /// IP in IP; of either family in either.
+    /// IP in IP, also of one family in the other.
     #[default]
     #[doc(alias = "IP_VS_CONN_F_TUNNEL_TYPE_IPIP")]
     Ipip,
-    /// Generic UDP encapsulation. Since 5.2.
+    /// Generic UDP encapsulation. Since Linux 5.2; an older kernel ignores the attribute and uses IP in IP.
+    #[doc(alias = "IPVS_DEST_ATTR_TUN_TYPE")]
     #[doc(alias = "IP_VS_CONN_F_TUNNEL_TYPE_GUE")]
     Gue {
-        /// The UDP port on which the server unwraps.
+        /// The UDP port on which the server decapsulates, 1 to 65535.
         #[doc(alias = "IPVS_DEST_ATTR_TUN_PORT")]
         port: NonZeroU16,
-        /// Checksums. Since 5.3.
+        /// The checksum. Since Linux 5.3.
+        #[doc(alias = "IPVS_DEST_ATTR_TUN_FLAGS")]
         checksum: GueChecksum,
     },
-    /// Generic routing encapsulation. Since 5.3.
+    /// Generic routing encapsulation. Since Linux 5.3.
     #[doc(alias = "IP_VS_CONN_F_TUNNEL_TYPE_GRE")]
     Gre {
-        /// With a checksum.
+        /// Whether packets have a GRE checksum.
         checksum: bool,
     },
-    /// Something that another program or a newer kernel has put there: the numbers as they are.
+    /// Any other combination, as numbers: from another program or a newer kernel.
     Other {
-        /// Tunnel type.
+        /// `IPVS_DEST_ATTR_TUN_TYPE`.
         kind: u8,
-        /// Port.
+        /// `IPVS_DEST_ATTR_TUN_PORT`.
         port: u16,
-        /// Flag bits.
+        /// `IPVS_DEST_ATTR_TUN_FLAGS`.
         flags: u16,
     },
 }
@@ -69,7 +71,7 @@ const CHECKSUM: u16 = IP_VS_TUNNEL_ENCAP_FLAG_CSUM as u16;
 const REMOTE_CHECKSUM: u16 = IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM as u16;
 
 impl Tunnel {
-    /// Type, port and flags, as the kernel keeps them.
+    /// Returns type, port and flags, as the kernel stores them.
     fn to_numbers(self) -> (u8, u16, u16) {
         match self {
             Self::Ipip => (IPIP, 0, NO_CHECKSUM),
@@ -100,26 +102,28 @@ impl Tunnel {
     }
 }
 
-/// How packets get to a server.
+/// The forwarding method: how packets get to a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Forwarding {
-    /// The destination address is rewritten, and that of the replies, which come back through the director (LVS-NAT).
+    /// LVS-NAT: the director rewrites the destination address, and the source address of replies. Replies must pass the
+    /// director.
     #[doc(alias = "IP_VS_CONN_F_MASQ")]
     Masquerade,
-    /// Delivered on the director itself.
+    /// The packet is delivered on the director itself.
     #[doc(alias = "IP_VS_CONN_F_LOCALNODE")]
     Local,
-    /// Wrapped; the server unwraps and replies directly (LVS-TUN).
+    /// LVS-TUN: the packet is encapsulated. The server decapsulates it and replies to the client directly.
     #[doc(alias = "IP_VS_CONN_F_TUNNEL")]
     Tunnel(Tunnel),
-    /// Sent unchanged to the server's link-layer address; the server replies directly (LVS-DR). ipvsadm's default.
+    /// LVS-DR: the packet is sent unchanged to the server's link-layer address. The server replies to the client directly.
+    /// ipvsadm's default.
     #[default]
     #[doc(alias = "IP_VS_CONN_F_DROUTE")]
     DirectRoute,
-    /// To the packet's own destination: the kernel's own, for transparent caches.
+    /// The packet is sent to its own destination. The kernel uses it by itself, for transparent caches.
     #[doc(alias = "IP_VS_CONN_F_BYPASS")]
     Bypass,
-    /// 5, 6 or 7: the kernel takes them and drops the packets.
+    /// 5, 6 or 7: the kernel stores them, and drops every packet.
     Other(u8),
 }
 
@@ -149,7 +153,7 @@ impl Forwarding {
         }
     }
 
-    /// The tunnel, if that is the method. What tunnel data the kernel keeps beside another method does nothing.
+    /// Returns the encapsulation if the method is [`Tunnel`](Self::Tunnel). The kernel ignores it with other methods.
     pub fn tunnel(&self) -> Option<Tunnel> {
         match self {
             Self::Tunnel(tunnel) => Some(*tunnel),
@@ -173,18 +177,21 @@ impl Forwarding {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Destination {
-    /// What makes it this destination.
+    /// The identity of the destination.
     pub key: DestinationKey,
-    /// How packets get there.
+    /// How packets get to the server.
     #[doc(alias = "IPVS_DEST_ATTR_FWD_METHOD")]
     pub forwarding: Forwarding,
-    /// The share of new connections, beside the other weights. 0: no new ones. At most [`Destination::MAX`].
+    /// The share of new connections, in proportion to the other weights. 0 to [`Destination::MAX`]. 0: no new connections,
+    /// except those of clients with a persistence template.
     #[doc(alias = "IPVS_DEST_ATTR_WEIGHT")]
     pub weight: u32,
-    /// No new connections from this many connections on. 0: no limit. At most [`Destination::MAX`].
+    /// The number of connections at which the server gets no new ones. 0 to [`Destination::MAX`]. 0: no limit.
     #[doc(alias = "IPVS_DEST_ATTR_U_THRESH")]
     pub upper_threshold: u32,
-    /// New connections again below this many connections. 0: three quarters of the upper threshold.
+    /// The number of connections below which the server gets new ones again. 0 to [`upper_threshold`](Self::upper_threshold).
+    /// 0: three quarters of the upper threshold. See `ip_vs_unbind_dest` in
+    /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_conn.c>.
     #[doc(alias = "IPVS_DEST_ATTR_L_THRESH")]
     pub lower_threshold: u32,
 }
@@ -193,7 +200,7 @@ impl Destination {
     /// The largest weight and the largest threshold: 2147483647.
     pub const MAX: u32 = i32::MAX as u32;
 
-    /// A destination of weight 1 without thresholds.
+    /// Returns a destination with weight 1 and without thresholds.
     pub fn new(key: impl Into<DestinationKey>, forwarding: Forwarding) -> Self {
         Self { key: key.into(), forwarding, weight: 1, upper_threshold: 0, lower_threshold: 0 }
     }
@@ -201,7 +208,7 @@ impl Destination {
     pub(crate) fn to_attributes(self) -> DestAttrs {
         let Self { key, forwarding, weight, upper_threshold, lower_threshold } = self;
         let KeyAttrs { addr, port, addr_family } = key.parts();
-        // What is left out is 0: IP in IP.
+        // The kernel's default of each is 0: IP in IP without a port and a checksum.
         let (kind, tunnel_port, tunnel_flags) = forwarding.tunnel().unwrap_or_default().to_numbers();
         DestAttrs {
             addr,
@@ -299,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn there_and_back() {
+    fn attributes_round_trip() {
         for forwarding in all_methods() {
             for address in ["10.0.0.1", "2001:db8::1"] {
                 let key = DestinationKey { address: address.parse().expect("an address"), port: 80 };
@@ -315,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_family_it_is_the_services() {
+    fn the_family_defaults_to_that_of_the_service() {
         let key = DestinationKey { address: "2001:db8::1".parse().expect("an address"), port: 80 };
         let attributes = DestAttrs { addr_family: None, ..key.to_attributes() };
         assert_eq!(read(&attributes, Family::V6).key, key);

@@ -1,23 +1,30 @@
-//! The seam between what is wanted and who holds it.
+//! The interface to a table: the kernel's, or one in memory.
 
 use crate::change::Change;
 use crate::error::Error;
 use crate::state::State;
 
-/// Something that holds services: the kernel ([`Client`](crate::Client)) or memory ([`Model`](crate::Model)).
+/// A table that can be read and changed: the kernel's ([`Client`](crate::Client)), or one in memory
+/// ([`Model`](crate::Model)).
 pub trait Director {
-    /// Everything it holds.
+    /// Reads the whole table.
+    ///
+    /// # Errors
+    ///
+    /// If the director cannot be read: IPVS is not available, the caller has no permission, or a reply was lost.
     fn state(&mut self) -> Result<State, Error>;
 
-    /// Carry out changes in order. Answers those that were refused, by index; a refusal does not keep the others from
-    /// being carried out.
+    /// Makes changes, in order. Returns the refused ones, each with its index in `changes`. After a refusal the remaining
+    /// changes are still made.
     ///
-    /// Nothing is carried out if one of them can be told to be invalid beforehand: that is an `Err`, as is everything
-    /// after which it is not known how far the work has come.
+    /// # Errors
+    ///
+    /// If one of the changes is invalid ([`Change::validate`]): then nothing is sent. Also if IPVS is not available, or
+    /// if it is unknown which changes were made ([`ErrorKind::NoAnswer`](crate::ErrorKind::NoAnswer)).
     fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error>;
 }
 
-/// Whoever takes a director takes a borrowed one.
+/// A borrowed director is a director, too.
 impl<D: Director + ?Sized> Director for &mut D {
     fn state(&mut self) -> Result<State, Error> {
         (**self).state()

@@ -21,7 +21,7 @@ pub(crate) const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
 impl Family {
-    /// The family of an address.
+    /// Returns the family of an address.
     pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
@@ -37,7 +37,7 @@ impl Family {
         if number == AF_INET6 { Self::V6 } else { Self::V4 }
     }
 
-    /// The address in 16 bytes of an attribute.
+    /// Reads an address from the 16 bytes of an attribute.
     pub(crate) fn address(self, bytes: Address) -> IpAddr {
         match self {
             Self::V4 => bytes.v4().into(),
@@ -62,21 +62,21 @@ impl fmt::Display for Family {
     }
 }
 
-/// A transport protocol. Two are the same that have the same number, and they are sorted by it.
+/// A transport protocol. Protocols are compared and ordered by their number: `Other(6)` equals `Tcp`.
 #[derive(Clone, Copy, Debug)]
 pub enum Protocol {
-    /// TCP, 6.
+    /// TCP, number 6.
     Tcp,
-    /// UDP, 17.
+    /// UDP, number 17.
     Udp,
-    /// SCTP, 132.
+    /// SCTP, number 132.
     Sctp,
-    /// Any other number. The kernel takes it and never schedules a packet for it.
+    /// Any other protocol, by number. The kernel accepts such a service but never schedules a packet for it.
     Other(u16),
 }
 
 impl Protocol {
-    /// The IP protocol number.
+    /// Returns the IP protocol number.
     pub fn number(self) -> u16 {
         match self {
             Self::Tcp => 6,
@@ -86,7 +86,7 @@ impl Protocol {
         }
     }
 
-    /// The protocol with that IP protocol number.
+    /// Returns the protocol with that IP protocol number.
     pub fn from_number(number: u16) -> Self {
         match number {
             6 => Self::Tcp,
@@ -96,7 +96,7 @@ impl Protocol {
         }
     }
 
-    /// The name in capitals, "?" for what IPVS does not know.
+    /// Returns the name in capitals, or "?" for a protocol that IPVS does not schedule.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
@@ -107,7 +107,7 @@ impl Protocol {
     }
 }
 
-/// `TCP`; the number, if it has no name here.
+/// `TCP`, `UDP`, `SCTP`, or the number.
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Self::from_number(self.number()) {

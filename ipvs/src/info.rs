@@ -1,22 +1,22 @@
-//! What the kernel says of its IPVS.
+//! Version and size of the kernel's IPVS.
 
 use std::fmt;
 
 use ipvs_sys::uapi::InfoAttrs;
 
-/// Version and size.
+/// Version of IPVS and size of its connection table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info {
-    /// The version of IPVS; 1.2.1 since 2008.
+    /// The version of IPVS: 1.2.1 since 2008.
     #[doc(alias = "IPVS_INFO_ATTR_VERSION")]
     pub version: Version,
-    /// Buckets of the connection table: of the machine up to Linux 7.0; since 7.1 of this network namespace, growing
-    /// and shrinking, and 0 before its first service.
+    /// The number of buckets of the connection table. Up to Linux 7.0 the machine has one table of fixed size. Since 7.1
+    /// each network namespace has its own, which is resized at run time: 0 before the first service.
     #[doc(alias = "IPVS_INFO_ATTR_CONN_TAB_SIZE")]
     pub connection_table_size: u32,
 }
 
-/// A version in three numbers.
+/// A version: major, minor, patch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u8, pub u8, pub u8);
 

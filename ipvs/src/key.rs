@@ -1,4 +1,4 @@
-//! What makes a service that service, and a destination that destination.
+//! The identity of services and destinations.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,56 +10,62 @@ use ipvs_sys::wire::{Address, Be16};
 
 use crate::family::{Family, Protocol, wire_address};
 
-/// What makes a service that service and no other.
+/// The identity of a service. It cannot be edited: a service with another key is another service.
 ///
-/// Sorted as ipvsadm lists: by address (family, protocol, address, port), then by mark.
+/// Keys are ordered as ipvsadm lists services: by family, protocol, address and port, then by mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ServiceKey {
-    /// Packets to an address and port.
+    /// A service for packets to an address and port.
     Address {
-        /// Transport protocol.
+        /// The transport protocol. The kernel schedules TCP, UDP and SCTP only.
+        #[doc(alias = "IPVS_SVC_ATTR_PROTOCOL")]
         protocol: Protocol,
         /// The virtual address (VIP).
+        #[doc(alias = "IPVS_SVC_ATTR_ADDR")]
         address: IpAddr,
-        /// The port; 0 is every port that has no service of its own, which works for persistent services only.
+        /// The port, 0 to 65535. 0: every port of the address that has no service of its own. The kernel supports this
+        /// for persistent services only.
+        #[doc(alias = "IPVS_SVC_ATTR_PORT")]
         port: u16,
     },
-    /// Packets with a firewall mark, of any protocol, address and port.
+    /// A service for packets with a firewall mark, of any protocol, address and port.
     Fwmark {
-        /// The mark.
+        /// The mark that the firewall sets, from 1: a packet without a mark has mark 0.
+        #[doc(alias = "IPVS_SVC_ATTR_FWMARK")]
         mark: NonZeroU32,
-        /// The packets' family: the same mark can be a service of each.
+        /// The family of the packets. The same mark can be one service of each family.
+        #[doc(alias = "IPVS_SVC_ATTR_AF")]
         family: Family,
     },
 }
 
 impl ServiceKey {
-    /// A service by address and port.
+    /// Returns the key of a service by address and port.
     pub fn new(protocol: Protocol, address: impl Into<IpAddr>, port: u16) -> Self {
         Self::Address { protocol, address: address.into(), port }
     }
 
-    /// A TCP service.
+    /// Returns the key of a TCP service.
     pub fn tcp(address: impl Into<IpAddr>, port: u16) -> Self {
         Self::new(Protocol::Tcp, address, port)
     }
 
-    /// A UDP service.
+    /// Returns the key of a UDP service.
     pub fn udp(address: impl Into<IpAddr>, port: u16) -> Self {
         Self::new(Protocol::Udp, address, port)
     }
 
-    /// An SCTP service.
+    /// Returns the key of an SCTP service.
     pub fn sctp(address: impl Into<IpAddr>, port: u16) -> Self {
         Self::new(Protocol::Sctp, address, port)
     }
 
-    /// A service by firewall mark; 0 is no mark.
+    /// Returns the key of a service by firewall mark, or `None` for mark 0.
     pub fn fwmark(mark: u32, family: Family) -> Option<Self> {
         NonZeroU32::new(mark).map(|mark| Self::Fwmark { mark, family })
     }
 
-    /// The family of the clients' packets.
+    /// Returns the family of the clients' packets.
     pub fn family(&self) -> Family {
         match self {
             Self::Address { address, .. } => Family::of(*address),
@@ -67,7 +73,7 @@ impl ServiceKey {
         }
     }
 
-    /// The port, if the service has one.
+    /// Returns the port, or `None` for a service by mark.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Address { port, .. } => Some(*port),
@@ -75,7 +81,7 @@ impl ServiceKey {
         }
     }
 
-    /// The attributes that name the service.
+    /// Returns the attributes that identify the service.
     pub(crate) fn to_attributes(self) -> ServiceAttrs {
         let mut attributes = ServiceAttrs { af: Some(self.family().number()), ..ServiceAttrs::default() };
         match self {
@@ -127,42 +133,43 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// What makes a destination that destination within its service.
+/// The identity of a destination within its service. It cannot be edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationKey {
-    /// The server's address.
+    /// The address of the real server. It must be a unicast address, or one of the director's own.
     #[doc(alias = "IPVS_DEST_ATTR_ADDR")]
     pub address: IpAddr,
-    /// The server's port; 0 keeps the client's. Direct routing and tunnels never change the packet's port, but this
-    /// one is part of the identity all the same.
+    /// The port of the real server, 0 to 65535. 0: the port of the client's packet. Direct routing and tunnels do not
+    /// change the port of a packet; the port is nevertheless part of the identity.
     #[doc(alias = "IPVS_DEST_ATTR_PORT")]
     pub port: u16,
 }
 
 impl DestinationKey {
-    /// A destination by address and port.
+    /// Returns the key of a destination by address and port.
     pub fn new(address: impl Into<IpAddr>, port: u16) -> Self {
         Self { address: address.into(), port }
     }
 
-    /// The attributes that name the destination.
+    /// Returns the attributes that identify the destination.
     pub(crate) fn to_attributes(self) -> DestAttrs {
         let KeyAttrs { addr, port, addr_family } = self.parts();
         DestAttrs { addr, port, addr_family, ..DestAttrs::default() }
     }
 
-    /// What stands in them.
+    /// Returns only the attributes of the key.
     pub(crate) fn parts(self) -> KeyAttrs {
         KeyAttrs {
             addr: Some(wire_address(self.address)),
             port: Some(Be16(self.port)),
-            // Without it an IPv6 address is taken for the IPv4 address in its first four bytes.
+            // Without it the kernel uses the service's family, and the first four bytes of an IPv6 address as IPv4:
+            // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c (ip_vs_genl_parse_dest)
             addr_family: Some(Family::of(self.address).number()),
         }
     }
 }
 
-/// The attributes that name a destination, without the others of their list.
+/// The attributes that identify a destination.
 pub(crate) struct KeyAttrs {
     pub(crate) addr: Option<Address>,
     pub(crate) port: Option<Be16>,

@@ -1,26 +1,38 @@
 //! Manage LVS/IPVS directors from Rust.
 //!
-//! A *director* holds *virtual services* (protocol, address and port, or a firewall mark) and forwards each connection
-//! to one of their *destinations* (real servers). [`Client`] is the kernel's director, [`Model`] one in memory; what is
-//! done to either is a [`Change`], and what it holds is a [`State`].
+//! A *director* is a machine, or a network namespace, whose kernel balances connections. Its table holds *virtual
+//! services*, each a protocol with address and port, or a firewall mark. The kernel forwards each connection to one of
+//! the service's *destinations* (real servers).
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Config`] | a table as it should be |
+//! | [`State`] | a table as it is, with counters |
+//! | [`Change`] | one write to the kernel, as a value |
+//! | [`Client`] | the kernel's table |
+//! | [`Model`] | a table in memory, for tests |
+//! | [`Director`] | the trait of both |
+//!
+//! # Apply a table
+//!
+//! [`apply()`] makes a director hold a [`Config`] with as few changes as possible. It fails if the kernel refuses one of
+//! them.
 //!
 //! ```
-//! use ipvs::{Change, Destination, Director, Forwarding, Model, Scheduler, Service, ServiceKey};
-//! use std::net::Ipv4Addr;
+//! use ipvs::{Config, Destination, Director, Forwarding, Model, Scheduler, Service, ServiceConfig, ServiceKey, apply};
 //!
-//! # fn main() -> Result<(), ipvs::Error> {
-//! // `Client::open()?` on a director.
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // On a director: `let mut director = ipvs::Client::open()?;`
 //! let mut director = Model::new();
 //!
-//! let web = Service::new(ServiceKey::tcp(Ipv4Addr::new(192, 0, 2, 1), 80), Scheduler::WLC);
-//! let one = Destination::new((Ipv4Addr::new(10, 0, 0, 1), 8080), Forwarding::Masquerade);
-//! let two = Destination { weight: 3, ..Destination::new((Ipv4Addr::new(10, 0, 0, 2), 8080), Forwarding::Masquerade) };
-//! let refused = director.submit(&[
-//!     Change::AddService(web),
-//!     Change::AddDestination(web.key, one),
-//!     Change::AddDestination(web.key, two),
-//! ])?;
-//! assert!(refused.is_empty());
+//! let web = Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::WLC);
+//! let one = Destination::new(([10, 0, 0, 1], 8080), Forwarding::Masquerade);
+//! let two = Destination { weight: 3, ..Destination::new(([10, 0, 0, 2], 8080), Forwarding::Masquerade) };
+//! let table = Config {
+//!     services: vec![ServiceConfig { service: web, destinations: vec![one, two] }],
+//!     ..Config::default()
+//! };
+//! apply(&mut director, &table, &Default::default())?;
 //!
 //! for state in director.state()?.services {
 //!     println!("{}: {} servers", state.service.key, state.destinations.len());
@@ -29,11 +41,41 @@
 //! # }
 //! ```
 //!
-//! [`plan()`] finds the way from what is held to what is asked for ([`Config`]), with no connection lost on it that need
-//! not be. [`rules`] is ipvsadm's language: save files and command lines ↔ changes. With the feature `serde`, `document` is
-//! the same table as JSON, TOML and the like. [`hash`] tells which server the hashing schedulers pick.
+//! # Make single changes
 //!
-//! Nothing here prints, exits, or asks a name service by itself.
+//! [`Director::submit`] returns an error only if nothing was sent or the result is unknown. Changes that the kernel
+//! refuses are in its return value, each with its index.
+//!
+//! ```
+//! # use ipvs::{Change, Director, Model, Scheduler, Service, ServiceKey};
+//! # fn main() -> Result<(), ipvs::Error> {
+//! # let mut director = Model::new();
+//! # let web = Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::WLC);
+//! # director.submit(&[Change::AddService(web)])?;
+//! for (index, error) in director.submit(&[Change::AddService(web), Change::Flush])? {
+//!     // change 0: add service TCP 192.0.2.1:80: service already exists (IPVS_CMD_NEW_SERVICE: …)
+//!     eprintln!("change {index}: {error}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
+//!
+//! - [`plan`](mod@plan) computes the changes from one table to another, without a connection lost where that is possible.
+//! - [`rules`] reads and writes ipvsadm's language: save files and command lines.
+//! - `document` (feature `serde`) reads and writes tables as JSON, TOML and other formats of serde.
+//! - [`hash`] computes which server a hashing scheduler selects.
+//!
+//! Nothing in this crate prints, exits, or queries a name service.
+//!
+//! # Stability
+//!
+//! Errors, warnings and their kinds are `#[non_exhaustive]`: match them with a `_` arm. Structs of settings
+//! ([`Service`], [`Destination`], [`SyncDaemon`], [`Timeouts`], [`Config`]) are not, so that they can be written as
+//! literals and taken apart. They gain a field when the kernel gains an attribute, which happens in a minor release.
+//! Build them with `..Service::new(…)` or `..Config::default()`, and match them with `..`: then such a release needs no
+//! edit. The module behind the feature `testing` has no stability at all.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A director in memory, which answers as the kernel does.
+//! A director in memory that behaves like the kernel.
 
 use std::net::Ipv4Addr;
 
@@ -18,8 +18,9 @@ use crate::state::{DestinationState, ServiceState, State};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
 
-/// A director in memory. It holds and refuses what the kernel would; there is no traffic. Tests hold it against the
-/// kernel.
+/// A director in memory, without traffic. It stores and refuses the same changes as the kernel.
+///
+/// Tests compare it with real kernels. Like Debian's kernels up to 7.2 it has no scheduler `twos`. Any interface exists.
 ///
 /// ```
 /// use ipvs::{Change, Director, Model, Scheduler, Service, ServiceKey};
@@ -30,7 +31,7 @@ use crate::timeouts::Timeouts;
 /// let service = Service::new(ServiceKey::tcp(Ipv4Addr::new(192, 0, 2, 1), 80), Scheduler::RR);
 /// let refused = director.submit(&[Change::AddService(service), Change::AddService(service)])?;
 /// assert_eq!(refused.len(), 1);
-/// assert_eq!(refused[0].0, 1, "the second is there already");
+/// assert_eq!(refused[0].0, 1, "the second one exists");
 /// assert_eq!(director.state()?.services.len(), 1);
 /// # Ok(())
 /// # }
@@ -47,13 +48,13 @@ impl Default for Model {
 }
 
 impl Model {
-    /// An empty director with the kernel's timeouts.
+    /// Returns a director with an empty table and the kernel's timeouts.
     pub fn new() -> Self {
         let info = Info { version: Version(1, 2, 1), connection_table_size: 4096 };
         Self { state: State { info, timeouts: Timeouts::KERNEL_DEFAULT, ..State::default() } }
     }
 
-    /// A director that holds that.
+    /// Returns a director that holds this table.
     pub fn holding(state: State) -> Self {
         Self { state }
     }
@@ -79,7 +80,8 @@ impl Model {
                 if state.destinations.iter().any(|state| state.destination.key == destination.key) {
                     return Err(libc::EEXIST);
                 }
-                // The newest comes first.
+                // The kernel adds to the head: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c
+                // (__ip_vs_update_dest)
                 state.destinations.insert(0, DestinationState::new(*destination));
             }
             Change::EditDestination(key, destination) => {
@@ -163,7 +165,7 @@ impl Director for Model {
 }
 
 impl DestinationState {
-    /// A destination without connections.
+    /// Returns a destination without connections.
     pub fn new(destination: Destination) -> Self {
         Self {
             destination,
@@ -177,7 +179,7 @@ impl DestinationState {
 }
 
 fn known_names(service: &Service) -> Result<(), i32> {
-    // Debian's kernels up to 7.2 do not have it.
+    // Debian does not build it up to 7.2.
     const NOT_BUILT: Scheduler = Scheduler::TWOS;
     let scheduler = service.scheduler.help().is_some() && service.scheduler != NOT_BUILT;
     let engine = service.engine.is_none_or(|engine| engine.as_bytes() == b"sip");
@@ -193,7 +195,7 @@ fn zero(state: &mut ServiceState) {
     state.destinations.iter_mut().for_each(|state| state.stats = Stats::default());
 }
 
-/// What the kernel makes of what is left open, on an Ethernet interface.
+/// Returns the daemon with the kernel's defaults filled in, for an interface with an MTU of 1500 bytes.
 fn as_it_runs(daemon: SyncDaemon) -> SyncDaemon {
     let daemon = daemon.fitted();
     SyncDaemon {

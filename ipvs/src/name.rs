@@ -13,7 +13,7 @@ macro_rules! names {
         pub struct $name(pub(crate) Name);
 
         impl $name {
-            /// The longest name, in bytes.
+            /// The maximum length in bytes, without the NUL that the kernel adds.
             pub const MAX: usize = $max;
 
             /// Makes a name. Whether the kernel knows it is not checked.
@@ -62,15 +62,15 @@ macro_rules! names {
 }
 
 names! {
-    /// How a service picks the server for a new connection.
+    /// A scheduler: how a service selects the server of a new connection.
     ///
-    /// Any name: the kernel loads the module `ip_vs_NAME` when it first meets one.
+    /// Any name is valid. The kernel loads the module `ip_vs_NAME` when a service first uses it.
     Scheduler, "scheduler", 15;
 
-    /// A persistence engine: what tells one client from another beyond its address. The kernel has `sip`.
+    /// A persistence engine: distinguishes clients by more than their address. The kernel has `sip` (SIP Call-ID).
     Engine, "persistence engine", 16;
 
-    /// A network interface.
+    /// A network interface, by name.
     Interface, "interface", 15;
 }
 
@@ -82,53 +82,53 @@ macro_rules! schedulers {
                 pub const $constant: Self = Self(Name::new($name.as_bytes()).unwrap());
             )*
 
-            /// The schedulers of Linux 6.1 to 7.3 and what each does, in one line.
+            /// The schedulers of Linux 6.1 to 7.3, each with a description of one line.
             pub const KNOWN: &'static [(Self, &'static str)] = &[ $( (Self::$constant, $help), )* ];
         }
     };
 }
 
 schedulers! {
-    /// Round robin: one after the other.
+    /// Round robin: all servers in turn.
     RR "rr";
-    /// Weighted round robin: one after the other, as often as its weight says.
+    /// Weighted round robin: all servers in turn, each in proportion to its weight.
     WRR "wrr";
-    /// The server with the least connections.
+    /// Least connections: the server with the fewest connections.
     LC "lc";
-    /// The server with the least connections for its weight; ipvsadm's default.
+    /// Weighted least connections: the fewest connections in proportion to the weight; ipvsadm's default.
     WLC "wlc";
-    /// Locality-based least connections: a destination address stays with its server unless that is overloaded.
+    /// Locality-based least connections: a destination address keeps its server unless that is overloaded.
     LBLC "lblc";
-    /// As lblc, with a set of servers for each destination address.
+    /// Like lblc, with a set of servers for each destination address.
     LBLCR "lblcr";
     /// Destination hashing: a table looked up by the packet's destination address.
     DH "dh";
     /// Source hashing: a table looked up by the client's address.
     SH "sh";
-    /// Maglev hashing: as source hashing, with little change when a server comes or goes.
+    /// Maglev hashing: like source hashing, but few clients move when a server is added or deleted.
     MH "mh";
     /// Shortest expected delay: (connections + 1) / weight.
     SED "sed";
-    /// Never queue: an idle server if there is one, else shortest expected delay.
+    /// Never queue: an idle server if there is one, otherwise shortest expected delay.
     NQ "nq";
     /// Weighted failover: the available server with the highest weight.
     FO "fo";
-    /// Weighted overflow: the server with the highest weight until it has as many connections, then the next.
+    /// Weighted overflow: the server with the highest weight until its connections reach the weight, then the next.
     OVF "ovf";
-    /// The better of two picked at random.
+    /// Power of two choices: the less loaded of two random servers.
     TWOS "twos";
     /// No scheduler: new connections are refused.
     NONE "none";
 }
 
 impl Scheduler {
-    /// What the scheduler does, if it is one of [`Scheduler::KNOWN`].
+    /// Returns the description of the scheduler, or `None` if it is not one of [`Scheduler::KNOWN`].
     pub fn help(&self) -> Option<&'static str> {
         Self::KNOWN.iter().find(|(known, _)| known == self).map(|(_, help)| help.trim())
     }
 }
 
-/// ipvsadm's default, wlc.
+/// `wlc`, ipvsadm's default.
 impl Default for Scheduler {
     fn default() -> Self {
         Self::WLC

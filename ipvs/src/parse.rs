@@ -1,4 +1,4 @@
-//! Keys and their parts, read as they are printed.
+//! `FromStr` of keys and their parts: reads what `Display` prints.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -8,22 +8,22 @@ use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
 use crate::service::Netmask;
 
-fn wanted<T>(read: Option<T>, text: &str, wanted: &str) -> Result<T, InvalidValue> {
-    read.ok_or_else(|| InvalidValue::new(text, wanted))
+fn expect<T>(read: Option<T>, text: &str, expected: &str) -> Result<T, InvalidValue> {
+    read.ok_or_else(|| InvalidValue::new(text, expected))
 }
 
-/// `IPv4` or `IPv6`, in any case.
+/// Reads `IPv4` or `IPv6`, in upper or lower case.
 impl FromStr for Family {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let families = [Self::V4, Self::V6];
         let family = families.into_iter().find(|family| text.eq_ignore_ascii_case(&family.to_string()));
-        wanted(family, text, "IPv4 or IPv6")
+        expect(family, text, "IPv4 or IPv6")
     }
 }
 
-/// A name in any case, or a number.
+/// Reads a name in upper or lower case, or a number.
 impl FromStr for Protocol {
     type Err = InvalidValue;
 
@@ -31,22 +31,22 @@ impl FromStr for Protocol {
         let known =
             [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|known| text.eq_ignore_ascii_case(known.name()));
         let protocol = known.or_else(|| text.parse().ok().map(Self::from_number));
-        wanted(protocol, text, "TCP, UDP, SCTP or the number of a protocol")
+        expect(protocol, text, "TCP, UDP, SCTP or the number of a protocol")
     }
 }
 
-/// An IPv4 mask, or an IPv6 prefix length.
+/// Reads an IPv4 mask, or an IPv6 prefix length from 1 to 128.
 impl FromStr for Netmask {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let mask = text.parse().ok().map(Self::V4);
         let prefix = || text.parse().ok().and_then(|prefix| Self::from_prefix(Family::V6, prefix));
-        wanted(mask.or_else(prefix), text, "an IPv4 mask or an IPv6 prefix length")
+        expect(mask.or_else(prefix), text, "an IPv4 mask or an IPv6 prefix length")
     }
 }
 
-/// As it is printed, in any case; `fwmark 7` is `FWM 7`.
+/// Reads a key as it is printed, in upper or lower case. `fwmark` is a synonym of `FWM`.
 ///
 /// ```
 /// use ipvs::{Family, Protocol, ServiceKey};
@@ -59,7 +59,7 @@ impl FromStr for ServiceKey {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        wanted(service_key(text), text, "a service: TCP ADDRESS:PORT, FWM MARK, FWM MARK IPv6")
+        expect(service_key(text), text, "a service: TCP ADDRESS:PORT, FWM MARK, FWM MARK IPv6")
     }
 }
 
@@ -78,13 +78,13 @@ fn service_key(text: &str) -> Option<ServiceKey> {
     words.next().is_none().then_some(key)
 }
 
-/// As it is printed: `10.0.0.1:80`, `[2001:db8::1]:80`.
+/// Reads `10.0.0.1:80` or `[2001:db8::1]:80`.
 impl FromStr for DestinationKey {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let endpoint = text.parse::<SocketAddr>().ok().map(Self::from);
-        wanted(endpoint, text, "a server: ADDRESS:PORT")
+        expect(endpoint, text, "a server: ADDRESS:PORT")
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_is_read() {
+    fn reads_what_is_printed() {
         for text in
             ["TCP 192.0.2.1:80", "UDP [2001:db8::1]:53", "protocol 99 192.0.2.1:0", "FWM 7", "FWM 4294967295 IPv6"]
         {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_said() {
+    fn invalid_texts_are_errors() {
         for text in [
             "",
             "TCP",

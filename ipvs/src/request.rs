@@ -8,9 +8,8 @@ use ipvs_sys::wire::Attributes;
 
 use crate::change::Change;
 
-/// Every list is written where it is made: `CommandAttrs`, which has room for everything, would be filled, moved and
-/// dropped for each change.
-impl ToRequest for Change {
+/// Writes each attribute list directly. A `CommandAttrs` of all lists would be filled, moved and dropped for each change.
+impl Ask for Change {
     fn command(&self) -> Command {
         self.command()
     }
@@ -20,8 +19,8 @@ impl ToRequest for Change {
             Self::AddService(service) | Self::EditService(service) => {
                 write_list(service.to_attributes(), IPVS_CMD_ATTR_SERVICE, out);
             }
-            of_a_service => {
-                if let Some(key) = of_a_service.service() {
+            other => {
+                if let Some(key) = other.service() {
                     write_list(key.to_attributes(), IPVS_CMD_ATTR_SERVICE, out);
                 }
             }
@@ -42,8 +41,8 @@ impl ToRequest for Change {
     }
 }
 
-/// Append a list that was made of a change: one that owns nothing. So nothing is lost if it is not dropped, and the
-/// compiler need not make it in memory at all.
+/// Appends a list of attributes. The list of a change owns no memory, so it need not be dropped. Without the drop the
+/// compiler need not build the list in memory.
 #[inline]
 fn write_list(list: impl Attributes, number: u16, out: &mut Vec<u8>) {
     ManuallyDrop::new(list).write_as(number, out);

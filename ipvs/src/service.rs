@@ -1,4 +1,4 @@
-//! Virtual services: their settings, and these as the kernel's attributes.
+//! Virtual services: settings ↔ attributes.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -16,44 +16,44 @@ use crate::name::{Engine, Scheduler};
 use crate::stats::Seen;
 
 bitflags::bitflags! {
-    /// Flags that belong to the scheduler; what they mean, it decides. Bits that have no name yet are kept.
+    /// Flags of the scheduler, which defines their meaning. Bits without a name are kept.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct SchedulerFlags: u32 {
-        /// `flag-1`. For sh and mh: if the chosen server is unavailable, go on to another.
+        /// `flag-1`. sh and mh: if the selected server is unavailable, select another.
         const FLAG_1 = IP_VS_SVC_F_SCHED1;
-        /// `flag-2`. For sh and mh: hash the client's port, too.
+        /// `flag-2`. sh and mh: include the client's port in the hash.
         const FLAG_2 = IP_VS_SVC_F_SCHED2;
-        /// `flag-3`. No scheduler of the kernel uses it.
+        /// `flag-3`. No scheduler of Linux 6.1 to 7.3 uses it.
         const FLAG_3 = IP_VS_SVC_F_SCHED3;
         const _ = !0;
     }
 }
 
 impl SchedulerFlags {
-    /// sh and mh: if the chosen server is unavailable, go on to another (`sh-fallback`, `mh-fallback`).
+    /// sh and mh: if the selected server is unavailable, select another (`sh-fallback`, `mh-fallback`).
     pub const FALLBACK: Self = Self::FLAG_1;
-    /// sh and mh: hash the client's port, too (`sh-port`, `mh-port`).
+    /// sh and mh: include the client's port in the hash (`sh-port`, `mh-port`).
     pub const PORT: Self = Self::FLAG_2;
 
     /// The flags that have names.
     #[cfg_attr(not(feature = "serde"), expect(dead_code, reason = "only documents need it"))]
     pub(crate) const NAMED: Self = Self::FLAG_1.union(Self::FLAG_2).union(Self::FLAG_3);
 
-    /// Bits of the flags word that are not the scheduler's.
+    /// Bits of the flags word that are not flags of the scheduler.
     pub(crate) const OTHERS: u32 = IP_VS_SVC_F_PERSISTENT | IP_VS_SVC_F_HASHED | IP_VS_SVC_F_ONEPACKET;
 }
 
-/// Which clients persistence takes for one client: those whose addresses are equal under the mask.
+/// The network that persistence treats as one client: all addresses that are equal under the mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Netmask {
-    /// An IPv4 mask; the kernel takes any, also with holes.
+    /// An IPv4 mask. The kernel accepts any, also one with holes.
     V4(Ipv4Addr),
     /// An IPv6 prefix length, 1 to 128.
     V6(u8),
 }
 
 impl Netmask {
-    /// Every address for itself.
+    /// Returns the mask under which every address is a client of its own.
     pub const fn host(family: Family) -> Self {
         match family {
             Family::V4 => Self::V4(Ipv4Addr::BROADCAST),
@@ -61,7 +61,7 @@ impl Netmask {
         }
     }
 
-    /// The mask with that many leading ones, if the family has them.
+    /// Returns the mask of a prefix length: 0 to 32 for IPv4, 1 to 128 for IPv6. `None` for other lengths.
     pub fn from_prefix(family: Family, prefix: u8) -> Option<Self> {
         match family {
             Family::V4 => ipnet::Ipv4Net::new(Ipv4Addr::UNSPECIFIED, prefix).ok().map(|net| Self::V4(net.netmask())),
@@ -69,7 +69,7 @@ impl Netmask {
         }
     }
 
-    /// Which family's addresses the mask is for.
+    /// Returns the family of the addresses that the mask is for.
     pub fn family(&self) -> Family {
         match self {
             Self::V4(_) => Family::V4,
@@ -114,35 +114,37 @@ impl fmt::Display for Netmask {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
-    /// What makes it this service.
+    /// The identity of the service.
     pub key: ServiceKey,
-    /// How servers are picked for new connections.
+    /// How a server is selected for a new connection.
     #[doc(alias = "IPVS_SVC_ATTR_SCHED_NAME")]
     pub scheduler: Scheduler,
-    /// Settings of the scheduler.
+    /// Flags of the scheduler.
     #[doc(alias = "IPVS_SVC_ATTR_FLAGS")]
     pub flags: SchedulerFlags,
-    /// For how many seconds after its last connection a client is sent to the same server; `None`: not at all.
-    /// At most [`Service::MAX_PERSISTENCE`].
+    /// Persistence timeout in seconds: how long after its last connection a client is sent to the same server. 1 to
+    /// [`Service::MAX_PERSISTENCE`]. `None`: no persistence.
     #[doc(alias = "IPVS_SVC_ATTR_TIMEOUT")]
     #[doc(alias = "IP_VS_SVC_F_PERSISTENT")]
     pub persistence: Option<u32>,
-    /// Which clients persistence takes for one. Without persistence it does nothing.
+    /// The network that persistence treats as one client. It has no effect without persistence.
     #[doc(alias = "IPVS_SVC_ATTR_NETMASK")]
     pub netmask: Netmask,
-    /// What else tells clients apart, beyond the address. Without persistence it does nothing.
+    /// What distinguishes clients beyond their address. `None`: nothing. It has no effect without persistence.
     #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
     pub engine: Option<Engine>,
-    /// Every UDP packet is scheduled by itself, and no connection entry is kept. For other protocols it does nothing.
+    /// Schedules every UDP packet separately and keeps no connection entry. It has no effect for other protocols.
     #[doc(alias = "IP_VS_SVC_F_ONEPACKET")]
     pub one_packet: bool,
 }
 
 impl Service {
-    /// The longest persistence timeout that does not wrap around in the kernel, whatever its clock rate: 49 days.
+    /// The longest persistence timeout, 4294967 seconds (49 days). The kernel multiplies it by its clock rate (`HZ`, at
+    /// most 1000) in 32 bits: a longer one wraps around. See `ip_vs_genl_parse_service` in
+    /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
     pub const MAX_PERSISTENCE: u32 = u32::MAX / 1000;
 
-    /// A service with all settings at their defaults.
+    /// Returns a service without flags, persistence, engine and one-packet scheduling.
     pub fn new(key: ServiceKey, scheduler: Scheduler) -> Self {
         Self {
             key,
@@ -172,12 +174,12 @@ impl Service {
             port,
             fwmark,
             sched_name: Some(scheduler.0),
-            // Every bit is meant: what is not set is taken away.
+            // All bits are in the mask: those that are not set are cleared.
             flags: Some(FlagsMask { flags: bits, mask: u32::MAX }),
             timeout: Some(persistence.unwrap_or(0)),
             netmask: Some(netmask.to_number()),
             stats: None,
-            // Left out, it is taken away.
+            // Without the attribute the kernel removes the engine.
             pe_name: engine.map(|engine| engine.0),
             stats64: None,
             unknown: Unknown::default(),
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn there_and_back() {
+    fn attributes_round_trip() {
         let services = [
             Service::new(ServiceKey::tcp([10, 0, 0, 1], 80), Scheduler::RR),
             Service {
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_own_flag_is_neither_shown_nor_sent() {
+    fn the_flag_hashed_is_neither_read_nor_sent() {
         let service = Service::new(ServiceKey::tcp([10, 0, 0, 1], 80), Scheduler::RR);
         let mut attributes = service.to_attributes();
         attributes.flags = Some(FlagsMask { flags: IP_VS_SVC_F_HASHED, mask: u32::MAX });

@@ -4,34 +4,34 @@ use ipvs_sys::DecodeError;
 use ipvs_sys::uapi::StatsAttr;
 use ipvs_sys::wire::Counter;
 
-/// What went through a service or to a destination.
+/// Counters of a service or a destination.
 ///
-/// The kernel copies these numbers every 2 seconds; what is younger is not in them. With the sysctl
-/// `net.ipv4.vs.run_estimation` at 0 they stand still.
+/// The kernel updates them every 2 seconds. With the sysctl `net.ipv4.vs.run_estimation` set to 0 they do not change. See
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_est.c>.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
-    /// Connections scheduled.
+    /// Connections that were scheduled.
     #[doc(alias = "IPVS_STATS_ATTR_CONNS")]
     pub connections: u64,
     /// Packets from clients.
     #[doc(alias = "IPVS_STATS_ATTR_INPKTS")]
     pub incoming_packets: u64,
-    /// Packets to clients, as far as they pass the director (masquerading).
+    /// Packets to clients that passed the director (masquerading).
     #[doc(alias = "IPVS_STATS_ATTR_OUTPKTS")]
     pub outgoing_packets: u64,
     /// Bytes from clients.
     #[doc(alias = "IPVS_STATS_ATTR_INBYTES")]
     pub incoming_bytes: u64,
-    /// Bytes to clients, as far as they pass the director.
+    /// Bytes to clients that passed the director.
     #[doc(alias = "IPVS_STATS_ATTR_OUTBYTES")]
     pub outgoing_bytes: u64,
-    /// The same per second.
+    /// The same counters per second.
     pub rates: Rates,
 }
 
-/// Means over the last seconds; the kernel weighs the last 2 seconds with a quarter.
+/// Rates: exponential means, in which the last 2 seconds have a weight of one quarter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -53,15 +53,15 @@ pub struct Rates {
     pub outgoing_bytes: u64,
 }
 
-/// Whether counters are read.
+/// Whether counters are decoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Counters {
     Read,
-    /// They stay at 0.
+    /// All counters are 0.
     Leave,
 }
 
-/// Counters as the kernel says them, twice since 4.1: whole, and their low 32 bits. Empty if it does not.
+/// The two lists of counters that the kernel sends: 64 bits (since Linux 4.1), and their low 32 bits. Empty if absent.
 #[derive(Default)]
 pub(crate) struct Seen<'a> {
     pub(crate) whole: &'a [u8],
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_whole_counters_win() {
+    fn the_64_bit_counters_are_preferred() {
         let bytes = |attributes: StatsAttrs| {
             let mut bytes = Vec::new();
             attributes.write(&mut bytes);

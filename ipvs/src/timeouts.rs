@@ -1,34 +1,38 @@
-//! Connection timeouts of a director.
+//! Timeouts of connections.
 
 use ipvs_sys::uapi::CommandAttrs;
 
-/// How long idle connections are kept, in seconds. Other states' timeouts are fixed in the kernel.
+/// Timeouts of idle connections, in seconds. The kernel has fixed timeouts for all other states.
+///
+/// When written, 0 leaves a timeout unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Timeouts {
-    /// Established TCP connections; the kernel starts with 900. To set 0 keeps what is.
+    /// The timeout of established TCP connections; 900 at start. 0: not changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP")]
     #[cfg_attr(feature = "serde", serde(default))]
     pub tcp: u32,
-    /// TCP connections after a FIN; the kernel starts with 120. To set 0 keeps what is.
+    /// The timeout of TCP connections after a FIN; 120 at start. 0: not changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")]
     #[cfg_attr(feature = "serde", serde(default))]
     pub tcp_fin: u32,
-    /// UDP flows; the kernel starts with 300. To set 0 keeps what is.
+    /// The timeout of UDP flows; 300 at start. 0: not changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_UDP")]
     #[cfg_attr(feature = "serde", serde(default))]
     pub udp: u32,
 }
 
 impl Timeouts {
-    /// The longest timeout that any kernel takes: 248 days. One whose clock is faster takes less.
+    /// The longest timeout that a kernel with a clock rate (`HZ`) of 100 accepts, 21474836 seconds (248 days). The limit
+    /// is `i32::MAX / HZ`: 2147483 seconds (24 days) at 1000. See `ip_vs_set_timeout` in
+    /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
     pub const MAX: u32 = i32::MAX as u32 / 100;
 
-    /// What a kernel starts with.
+    /// The timeouts of a new network namespace.
     pub const KERNEL_DEFAULT: Self = Self { tcp: 900, tcp_fin: 120, udp: 300 };
 
-    /// These, with what is 0 taken from `current`: what the kernel makes of them.
+    /// Returns the timeouts that the kernel has after these are set over `current`: 0 leaves a timeout unchanged.
     pub fn over(self, current: Self) -> Self {
         let set = |new, old| if new == 0 { old } else { new };
         Self {
