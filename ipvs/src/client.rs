@@ -1,4 +1,4 @@
-//! The kernel's director.
+//! The kernel's table.
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
@@ -37,6 +37,11 @@ use crate::timeouts::Timeouts;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Errors
+///
+/// Every read can fail with [`ErrorKind::NotLoaded`](crate::ErrorKind::NotLoaded),
+/// [`ErrorKind::NoPermission`](crate::ErrorKind::NoPermission) and [`ErrorKind::NoAnswer`](crate::ErrorKind::NoAnswer).
 #[derive(Debug)]
 pub struct Client {
     socket: Socket,
@@ -53,13 +58,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// Open the director of the calling thread's network namespace. The kernel is not asked anything yet; it loads the
-    /// module ip_vs with the first question.
+    /// Opens the table of the calling thread's network namespace.
+    ///
+    /// Nothing is sent yet. The kernel loads the module `ip_vs` at the first read or write.
+    ///
+    /// # Errors
+    ///
+    /// If no netlink socket can be opened.
     pub fn open() -> Result<Self, Error> {
         Self::connect(None)
     }
 
-    /// Open the director of another network namespace. The calling thread's namespace is left as it was.
+    /// Opens the table of another network namespace. The namespace of the calling thread does not change.
+    ///
+    /// # Errors
+    ///
+    /// If the namespace does not exist or cannot be entered (`EPERM` without `CAP_SYS_ADMIN`), or no netlink socket can be
+    /// opened.
     pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
         Self::connect(Some(namespace))
     }
@@ -78,13 +93,18 @@ impl Client {
         opened.map_err(|error| Error::asking("open the director", error))
     }
 
-    /// From now on leave counters at 0, of services and of destinations. For who does not show them a large table is read
-    /// sooner: there are ten for each destination.
-    pub fn leave_counters(&mut self) {
+    /// Stops decoding counters: services and destinations are returned with all counters 0.
+    ///
+    /// It speeds up the reading of large tables, which have ten counters for each destination.
+    pub fn skip_counters(&mut self) {
         self.counters = Counters::Leave;
     }
 
-    /// Version and connection-table size.
+    /// Reads the version of IPVS and the size of its connection table.
+    ///
+    /// # Errors
+    ///
+    /// As for every [read](Self#errors).
     pub fn info(&mut self) -> Result<Info, Error> {
         self.socket
             .get::<InfoAttrs>(&Request::new(Command::GetInfo))
@@ -92,7 +112,11 @@ impl Client {
             .map_err(|error| Error::asking("read version and table size", error))
     }
 
-    /// Connection timeouts.
+    /// Reads the connection timeouts.
+    ///
+    /// # Errors
+    ///
+    /// As for every [read](Self#errors).
     pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
         self.socket
             .get::<CommandAttrs>(&Request::new(Command::GetConfig))
@@ -100,7 +124,11 @@ impl Client {
             .map_err(|error| Error::asking("read the timeouts", error))
     }
 
-    /// The sync daemons that run, the master first.
+    /// Reads the sync daemons that run, the master first.
+    ///
+    /// # Errors
+    ///
+    /// As for every [read](Self#errors).
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
         let read = |bytes: &[u8]| Ok(CommandAttrs::read(bytes)?.daemon.and_then(SyncDaemon::from_attributes));
         let mut daemons = Vec::new();
@@ -109,14 +137,18 @@ impl Client {
         Ok(daemons)
     }
 
-    /// All services, without their destinations.
+    /// Reads all services, without their destinations.
+    ///
+    /// # Errors
+    ///
+    /// As for every [read](Self#errors).
     pub fn services(&mut self) -> Result<Vec<ServiceState>, Error> {
-        /// Somebody else may be adding services all the time.
+        /// Another program may add services all the time.
         const MOST_READINGS: usize = 10;
-        // Since 7.1 the kernel makes its table larger or smaller a moment after services came or went. A list that is
-        // read just then lacks some and has others twice, and nothing says so. But then its order changes, too: the
-        // same list twice is a whole one.
-        let readings = if ipvs_sys::kernel_version() < (7, 1) { 1 } else { MOST_READINGS };
+        // Since 7.1 the kernel resizes its table a moment after services were added or deleted. A list that is read
+        // meanwhile lacks some services and repeats others, without a sign. But its order changes as well: a list that
+        // is read twice in the same order is complete.
+        let readings = if ipvs_sys::kernel_release() < (7, 1) { 1 } else { MOST_READINGS };
         whole(readings, || self.read_services(), |state| state.service.key)
     }
 
@@ -129,7 +161,12 @@ impl Client {
         Ok(services)
     }
 
-    /// One service, without its destinations.
+    /// Reads one service, without its destinations.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoSuchService`](crate::ErrorKind::NoSuchService) if it does not exist; others as for
+    /// every [read](Self#errors).
     pub fn service(&mut self, key: &ServiceKey) -> Result<ServiceState, Error> {
         let mut request = Request::new(Command::GetService);
         request.attributes.service = Some(key.to_attributes());
@@ -141,16 +178,30 @@ impl Client {
         self.socket.get_with(&request, read).map_err(|error| Error::asking(format_args!("read service {key}"), error))
     }
 
-    /// The destinations of a service, the newest first. Of a service that does not exist there are none.
+    /// Reads the destinations of a service, the newest first. A service that does not exist has none: the kernel does not
+    /// report it as an error.
+    ///
+    /// # Errors
+    ///
+    /// As for every [read](Self#errors).
     pub fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<DestinationState>, Error> {
         let mut destinations = Vec::new();
-        self.destinations_to(key, &mut destinations)?;
+        self.destinations_into(key, &mut destinations)?;
         Ok(destinations)
     }
 
-    /// The same in place of what is in `destinations`: for many services one after the other, whose lists need not be
-    /// kept.
-    pub fn destinations_to(&mut self, key: &ServiceKey, destinations: &mut Vec<DestinationState>) -> Result<(), Error> {
+    /// Reads the destinations of a service into `destinations`, in place of its contents.
+    ///
+    /// Like [`destinations`](Self::destinations), without a new allocation for each of many services.
+    ///
+    /// # Errors
+    ///
+    /// As for every [read](Self#errors).
+    pub fn destinations_into(
+        &mut self,
+        key: &ServiceKey,
+        destinations: &mut Vec<DestinationState>,
+    ) -> Result<(), Error> {
         destinations.clear();
         let mut request = Request::new(Command::GetDest);
         request.attributes.service = Some(key.to_attributes());
@@ -176,10 +227,10 @@ impl Client {
         Ok(self.details.insert(details))
     }
 
-    /// Do something in the namespace that was opened, wherever the calling thread is by now.
+    /// Runs `act` in the namespace of this client, also if the calling thread has moved to another one.
     ///
-    /// The socket tells its namespace since 4.10, to those who may administer it. For others it is done where the caller
-    /// is.
+    /// A socket reports its namespace since Linux 4.10 (`SIOCGSKNS`), to callers with `CAP_NET_ADMIN` in it. For other
+    /// callers `act` runs in their own namespace.
     fn in_namespace<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, ipvs_sys::Error> {
         let asked = match &self.namespace {
             Some(namespace) => namespace.try_clone(),
@@ -193,12 +244,17 @@ impl Client {
         }
     }
 
-    /// The connections, read from the kernel as they are asked for. Needs no privilege in the caller's own namespace.
+    /// Opens the connection table. Its entries are read while the iterator is advanced.
     ///
-    /// Which namespace a client made by [`Client::open`] is in, its socket tells to who has CAP_NET_ADMIN; to others the
-    /// calling thread's is shown.
+    /// No privilege is required in the caller's own namespace. A client made by [`Client::open`] finds its namespace only
+    /// with `CAP_NET_ADMIN`; without it, the table of the calling thread's namespace is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotLoaded`](crate::ErrorKind::NotLoaded) if the module `ip_vs` is not loaded; others if the file
+    /// `/proc/net/ip_vs_conn` cannot be opened or has another format.
     pub fn connections(&self) -> Result<Connections<File>, Error> {
-        // Of the thread, not of the process: namespaces are a thread's.
+        // Not /proc/self: each thread has a namespace of its own.
         const PATH: &str = "/proc/thread-self/net/ip_vs_conn";
         let file = self
             .in_namespace(|| File::open(PATH))
@@ -207,12 +263,12 @@ impl Client {
     }
 }
 
-/// For fewer destinations than these, large datagrams are not worth what the kernel clears for them.
+/// For fewer destinations, large datagrams cost more than they save: the kernel clears each before it fills it.
 const MANY: usize = 64;
 
 const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
 
-/// Whether the calling thread is in that namespace.
+/// Returns whether the calling thread is in that namespace.
 fn is_own(namespace: &File) -> bool {
     let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
     match (namespace.metadata(), std::fs::metadata(OWN_NAMESPACE)) {
@@ -237,16 +293,17 @@ impl Director for Client {
         for change in changes {
             change.validate().map_err(|why| Error::invalid(change, why))?;
         }
+        let plural = if changes.len() == 1 { "" } else { "s" };
         let refused = self
             .socket
             .submit(changes)
-            .map_err(|error| Error::asking(format_args!("submit {} changes", changes.len()), error))?;
+            .map_err(|error| Error::asking(format_args!("submit {} change{plural}", changes.len()), error))?;
         Ok(refused.into_iter().map(|(index, error)| (index, Error::refused(&changes[index], error))).collect())
     }
 }
 
-/// What is read until it is the same twice. If it never is, everything that was ever there: what somebody has deleted
-/// meanwhile may be among it, but nothing is lost.
+/// Reads until two readings in a row have the same keys. If no two do, returns the items of all readings: nothing is
+/// missing then, but deleted items may be among them.
 fn whole<T, K: Copy + Ord + Hash, E>(
     readings: usize,
     mut read: impl FnMut() -> Result<Vec<T>, E>,
@@ -261,7 +318,7 @@ fn whole<T, K: Copy + Ord + Hash, E>(
         }
         earlier.push(before);
         if reading == readings - 1 {
-            // The newest first: of what was read twice, that is kept.
+            // The newest first: it is kept of items that were read several times.
             items.extend(earlier.drain(..).rev().flatten());
         }
     }
@@ -269,7 +326,7 @@ fn whole<T, K: Copy + Ord + Hash, E>(
     Ok(items)
 }
 
-/// Read the one list of attributes that matters in an answer.
+/// Reads the nested list `wanted` of a reply, or returns `None` if the reply does not have it.
 #[inline]
 pub(crate) fn read_one<T>(
     bytes: &[u8],
@@ -286,7 +343,7 @@ pub(crate) fn read_one<T>(
     list.map(read).transpose()
 }
 
-/// Read a list behind what is in `items`.
+/// Appends the replies of a dump to `items`.
 fn dump<T>(
     socket: &mut Socket,
     request: &Request,
@@ -308,17 +365,17 @@ fn dump<T>(
         Ok(())
     };
     match once() {
-        // A datagram that was cut, of a kernel that makes larger ones than all we know. Now there is room.
-        Err(ipvs_sys::Error::Decode { .. }) if !had_room => once(),
+        // The datagram was truncated: this kernel sends larger ones than any known kernel. The buffer is larger now.
+        Err(ipvs_sys::Error::Malformed { .. }) if !had_room => once(),
         result => result,
     }
 }
 
-/// A dump of more than one piece may show twice what was added meanwhile.
+/// Removes repeated items: a dump of several datagrams repeats items if others are added meanwhile.
 fn keep_first<T, K: Ord + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
-    /// So few are compared with each other sooner than they are hashed.
+    /// Up to this number of items, comparing each pair is faster than hashing.
     const FEW: usize = 16;
-    // What was restored from a sorted file comes newest first: in order, each once.
+    // The usual case: the items were added in the order of their keys, and the newest comes first.
     if items.is_sorted_by(|a, b| key(a) > key(b)) {
         return;
     }
@@ -333,7 +390,7 @@ fn keep_first<T, K: Ord + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
 mod tests {
     use super::*;
 
-    /// What comes of readings, of which there must be enough.
+    /// Returns the result for these readings, or panics if more are needed.
     fn whole_of(readings: &[&[(u8, char)]]) -> Vec<(u8, char)> {
         let mut next = readings.iter();
         let read = || next.next().map(|items| items.to_vec()).ok_or("one more was read");
@@ -341,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_twice_is_whole() {
+    fn two_equal_readings_are_complete() {
         assert_eq!(whole_of(&[&[(1, 'a'), (2, 'b')]]), [(1, 'a'), (2, 'b')]);
         // The third is not read.
         assert_eq!(whole_of(&[&[(1, 'a')], &[(1, 'b')], &[(9, 'c')]]), [(1, 'b')]);
@@ -349,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_never_is_the_same_nothing_is_lost() {
+    fn readings_that_always_differ_are_merged() {
         let mut all = whole_of(&[&[(1, 'a'), (2, 'a')], &[(2, 'b'), (3, 'b')], &[(3, 'c'), (4, 'c'), (5, 'c')]]);
         all.sort_unstable();
         assert_eq!(all, [(1, 'a'), (2, 'b'), (3, 'c'), (4, 'c'), (5, 'c')]);

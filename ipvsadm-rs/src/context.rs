@@ -69,7 +69,7 @@ impl Context {
     /// The director. Its counters are not read.
     pub(crate) fn open(&self) -> anyhow::Result<Client> {
         let mut client = self.open_with_counters()?;
-        client.leave_counters();
+        client.skip_counters();
         Ok(client)
     }
 

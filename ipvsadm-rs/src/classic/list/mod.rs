@@ -27,7 +27,7 @@ pub(crate) fn table(
     let mut view = View::new(listing, names);
     view.write_titles(out)?;
     if view.layout != Layout::Counters {
-        director.leave_counters();
+        director.skip_counters();
     }
     let mut services = director.services().map_err(|error| messages::read_error(&error))?;
     if listing.sorted {
@@ -84,7 +84,7 @@ pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(),
 
 /// The table as lines for `--restore`.
 pub(crate) fn rules(out: &mut impl Write, director: &mut Client, names: &mut dyn Namer) -> Result<(), Failure> {
-    director.leave_counters();
+    director.skip_counters();
     let mut services = director.services().map_err(|error| messages::read_error(&error))?;
     services.sort_unstable_by_key(|state| state.service.key);
     let (mut text, mut servers) = (Vec::new(), Vec::new());
@@ -110,7 +110,7 @@ fn read_servers(
     sorted: bool,
     servers: &mut Vec<DestinationState>,
 ) -> Result<(), Failure> {
-    director.destinations_to(key, servers).map_err(|error| messages::read_error(&error))?;
+    director.destinations_into(key, servers).map_err(|error| messages::read_error(&error))?;
     if sorted {
         // The newest comes first; what was added in order is so again.
         servers.reverse();

@@ -243,7 +243,7 @@ fn module_not_loaded() {
     let mut client = Client::open().unwrap();
     let words = "the kernel has no IPVS: cannot load the module ip_vs";
     let error = client.submit(&[add(web())]).unwrap_err();
-    assert_eq!(error.to_string(), format!("carry out 1 changes: {words}"));
+    assert_eq!(error.to_string(), format!("submit 1 change: {words}"));
     for error in [client.state().unwrap_err(), error, client.connections().unwrap_err()] {
         assert!(matches!(error.kind(), ErrorKind::NotLoaded), "{error}");
     }
