@@ -1,4 +1,4 @@
-//! Text ↔ values: time and allocations for each line. `cargo bench --package ipvs`
+//! Text ↔ values: time and allocations per line. `cargo bench --package ipvs`
 
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ fn scan_lines(bencher: Bencher<'_, '_>) {
         .bench_local(|| Lines::new(black_box(text.as_bytes()), &mut Numeric).filter(Result::is_ok).count());
 }
 
-/// Lines → what a table should be.
+/// Lines → a desired table.
 #[divan::bench]
 fn read_table(bencher: Bencher<'_, '_>) {
     let text = rules();
@@ -57,7 +57,7 @@ fn format_server(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// The kernel's text of connections → values.
+/// `/proc/net/ip_vs_conn` → values.
 #[divan::bench]
 fn read_connections(bencher: Bencher<'_, '_>) {
     let mut table = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n".to_owned();

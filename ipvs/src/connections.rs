@@ -1,4 +1,4 @@
-//! The connection table, read as a stream from `/proc/net/ip_vs_conn`: the only place where the kernel shows it.
+//! The connection table, read as a stream from `/proc/net/ip_vs_conn`: netlink has no command for it.
 
 mod line;
 
@@ -13,57 +13,68 @@ use crate::family::Family;
 
 /// One entry of the connection table: a connection, or a persistence template (client port 0).
 ///
-/// The kernel does not say forwarding method, flags and counters.
+/// The file has no forwarding method, flags and counters. Its format is in `ip_vs_conn_seq_show` in
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_conn.c>.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionEntry {
-    /// `TCP`, `UDP`, `SCTP`; `IP` for the template of a service by mark.
+    /// `TCP`, `UDP` or `SCTP`. `IP`: the template of a service by mark.
     pub protocol: Name,
-    /// The client. Port 0: a persistence template, of all clients that are equal under the netmask.
+    /// The client. Port 0: a persistence template; the address is that of the client's network.
     pub client: SocketAddr,
-    /// The virtual service's address; for the template of a service by mark the mark, see
+    /// The address of the virtual service. For the template of a service by mark it is the mark: see
     /// [`fwmark`](ConnectionEntry::fwmark).
     pub service: SocketAddr,
-    /// The real server. Its family may be another than the client's (tunnels).
+    /// The real server. With a tunnel it can be of another family than the client.
     pub destination: SocketAddr,
-    /// `ESTABLISHED`, `SYN_RECV`, `ASSURED`, …: by protocol.
+    /// The state: `ESTABLISHED`, `SYN_RECV`, … for TCP, `UDP` for UDP, `NONE` or `ASSURED` for templates.
     pub state: Name,
-    /// Seconds until the entry goes away, unless there is traffic.
+    /// Seconds until the kernel deletes the entry, if there is no traffic.
     pub expires: u32,
-    /// Name and data of the persistence engine. The client chooses the data (a SIP Call-ID): any bytes.
+    /// Name and data of the persistence engine. The client chooses the data (a SIP Call-ID), so it can have any bytes.
     pub engine: Option<(Name, Box<[u8]>)>,
 }
 
 impl ConnectionEntry {
-    /// A persistence template: no connection, but the memory of which server a client has.
+    /// Returns whether the entry is a persistence template: not a connection, but a record of the server of a client.
     pub fn is_template(&self) -> bool {
         self.client.port() == 0
     }
 
-    /// The mark, for the template of a service by mark.
+    /// Returns the firewall mark, if the entry is the template of a service by mark.
     pub fn fwmark(&self) -> Option<u32> {
         match (self.protocol.as_bytes(), self.service.ip()) {
             (b"IP", IpAddr::V4(address)) => Some(address.to_bits()),
-            // An IPv4 address in the place of an IPv6 one: its first bytes.
+            // The kernel stores the mark in the first four bytes of the address.
             (b"IP", IpAddr::V6(address)) => Some((address.to_bits() >> 96) as u32),
             _ => None,
         }
     }
+
+    /// Returns the family of the client's packets.
+    pub fn family(&self) -> Family {
+        Family::of(self.client.ip())
+    }
 }
 
-/// The entries of a connection table, one after the other. The table is never held as a whole.
+/// An iterator over the entries of a connection table. The table is never in memory as a whole.
 ///
-/// The table goes on changing while it is read: entries may be missing or come twice.
+/// The table changes while it is read: entries can be missing or repeated.
 #[derive(Debug)]
 pub struct Connections<R> {
     lines: BufReader<R>,
     line: Vec<u8>,
 }
 
-/// The kernel hands out a page at a time, and up to 6.13 starts over with every read: smaller reads cost a multiple.
+/// The kernel returns at most a page for each read, and up to Linux 6.13 starts from the first entry again. So smaller
+/// reads take a multiple of the time.
 const BUFFER: usize = 8192;
 
 impl<R: Read> Connections<R> {
-    /// Read what has the form of `/proc/net/ip_vs_conn`.
+    /// Reads a connection table in the format of `/proc/net/ip_vs_conn`.
+    ///
+    /// # Errors
+    ///
+    /// If the source cannot be read, or does not start with the title line. An empty source is an empty table.
     pub fn new(source: R) -> io::Result<Self> {
         let mut connections = Self { lines: BufReader::with_capacity(BUFFER, source), line: Vec::new() };
         connections.read_line()?;
@@ -73,7 +84,7 @@ impl<R: Read> Connections<R> {
         Err(unexpected("no title line"))
     }
 
-    /// Read the next line, with an end even if it has none.
+    /// Reads the next line. The last one gets a line end if it has none.
     fn read_line(&mut self) -> io::Result<bool> {
         self.line.clear();
         let read = self.lines.read_until(b'\n', &mut self.line)?;
@@ -83,14 +94,14 @@ impl<R: Read> Connections<R> {
         Ok(read > 0)
     }
 
-    /// The next entry, wherever its line is; or what is wrong with it.
+    /// Returns the next entry, or an error if its line is malformed. The line is copied, wherever it is.
     #[cold]
     fn next_by_copy(&mut self) -> Option<io::Result<ConnectionEntry>> {
         match self.read_line() {
             Ok(false) => None,
             Ok(true) => Some(take_line(&mut &self.line[..]).unwrap_or_else(|| {
                 let line = String::from_utf8_lossy(self.line.strip_suffix(b"\n").unwrap_or(&self.line));
-                Err(unexpected(format_args!("{line:?} is no connection")))
+                Err(unexpected(format_args!("{line:?} is not a connection")))
             })),
             Err(error) => Some(Err(error)),
         }
@@ -101,7 +112,7 @@ impl<R: Read> Iterator for Connections<R> {
     type Item = io::Result<ConnectionEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Nearly every line is in the buffer as a whole, and is read where it is.
+        // Nearly every line is in the buffer as a whole, and is decoded in place.
         let buffer = self.lines.buffer();
         let mut rest = buffer;
         let entry = take_line(&mut rest);
@@ -115,15 +126,7 @@ impl<R: Read> Iterator for Connections<R> {
 }
 
 fn unexpected(what: impl fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("unexpected form of ip_vs_conn: {what}"))
-}
-
-/// The family of an entry is its client's.
-impl ConnectionEntry {
-    /// The family of the clients' packets.
-    pub fn family(&self) -> Family {
-        Family::of(self.client.ip())
-    }
+    io::Error::new(io::ErrorKind::InvalidData, format!("unexpected format of ip_vs_conn: {what}"))
 }
 
 #[cfg(test)]
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_entries_and_tells_what_is_none() {
+    fn reads_entries_and_reports_malformed_lines() {
         let entries = entries(TABLE);
         let first = entries[0].as_ref().expect("an entry");
         assert_eq!(first.client, "10.9.0.1:40001".parse().expect("an address"));
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn both_families_and_mixed() {
+    fn entries_of_both_families() {
         let six = entry(
             "TCP 2001:0db8:0000:0000:0000:0000:0000:0009 9C41 2001:0db8:0000:0000:0000:0000:0000:0001 0050 0A010001 0050 SYN_RECV         59",
         );
@@ -177,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn engine_data_is_any_bytes() {
+    fn engine_data_can_have_any_bytes() {
         let line = b"UDP 0A090001 0000 0A000001 13C4 0A010001 13C4 UDP             297 sip a b\xff  c@h\n";
         let entry = take_line(&mut &line[..]).expect("a line").expect("an entry");
         let (name, data) = entry.engine.expect("an engine");
@@ -185,16 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn no_line_makes_a_panic() {
+    fn truncated_lines_do_not_panic() {
         for cut in 0..TABLE.len() {
             let _ = take_line(&mut &TABLE[cut..]);
             let _ = take_line(&mut &TABLE[..cut]);
         }
     }
 
-    /// However little is read at a time, and with or without an end of the last line.
+    /// For every size of a read, and with and without the last line end.
     #[test]
-    fn lines_that_come_in_pieces() {
+    fn lines_are_read_in_pieces_of_any_size() {
         struct Pieces<'a>(&'a [u8], usize);
         impl Read for Pieces<'_> {
             fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -211,7 +214,7 @@ mod tests {
             let engine = entries[3].as_ref().expect("an entry").engine.as_ref().expect("an engine");
             assert_eq!((engine.0.as_bytes(), &*engine.1), (&b"sip"[..], &b"a b "[..]));
             let error = entries[2].as_ref().expect_err("no entry").to_string();
-            assert!(error.ends_with(r#""x" is no connection"#), "{error}");
+            assert!(error.ends_with(r#""x" is not a connection"#), "{error}");
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Which server the hashing schedulers (sh, dh, mh) pick: computed as the kernel computes it.
+//! Computes which server a hashing scheduler (sh, dh, mh) selects, as the kernel does.
 //!
-//! There is no secret in it: the same servers in the same order map the same clients alike on every director. Sources:
-//! `ip_vs_sh.c`, `ip_vs_dh.c`, `ip_vs_mh.c`, the same in behaviour from Linux 6.1 to 7.3 on 64-bit little-endian machines.
+//! The hashes have no secret key: the same servers in the same order give the same result on every director. Sources:
+//! [ip_vs_sh.c](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sh.c), [ip_vs_dh.c](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_dh.c) and [ip_vs_mh.c](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_mh.c).
+//! Their behaviour is the same from Linux 6.1 to 7.3 on 64-bit little-endian machines.
 
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -14,13 +15,13 @@ use crate::key::DestinationKey;
 use crate::name::Scheduler;
 use crate::service::{SchedulerFlags, Service};
 
-/// Sizes of the tables: build options of the kernel that it does not tell.
+/// Sizes of the hash tables. They are build options of the kernel, which does not report them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSizes {
-    /// `CONFIG_IP_VS_SH_TAB_BITS`, 4 to 20: the table of sh has 2 to the power of it slots. 8 unless built otherwise.
+    /// `CONFIG_IP_VS_SH_TAB_BITS`, 4 to 20; 8 by default. The table of sh has 2 to the power of it slots.
     pub sh_bits: u8,
-    /// `CONFIG_IP_VS_MH_TAB_INDEX`, 8 to 17: the table of mh has a prime just below 2 to the power of it slots. 12
-    /// unless built otherwise.
+    /// `CONFIG_IP_VS_MH_TAB_INDEX`, 8 to 17; 12 by default. The number of slots of mh is the largest prime below 2 to the
+    /// power of it.
     pub mh_index: u8,
 }
 
@@ -30,14 +31,14 @@ impl Default for TableSizes {
     }
 }
 
-/// `CONFIG_IP_VS_DH_TAB_BITS`, which nobody can set.
+/// `CONFIG_IP_VS_DH_TAB_BITS`: not an option of Kconfig, so always the default.
 const DH_BITS: u8 = 8;
 const MH_PRIMES: [u32; 10] = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131_071];
 const GOLDEN_RATIO: u32 = 0x61C8_8647;
 const MH_KEY_1: u64 = 2_654_435_761;
 const MH_KEY_2: u64 = 2_654_446_892;
 
-/// The table in which a hashing scheduler looks up the server for a client.
+/// The table in which a hashing scheduler looks up the server of a client.
 ///
 /// ```
 /// use ipvs::hash::{Table, TableSizes};
@@ -51,15 +52,15 @@ const MH_KEY_2: u64 = 2_654_446_892;
 /// let table = Table::new(&service, &[one, two], TableSizes::default()).unwrap();
 /// let client = Ipv4Addr::new(203, 0, 113, 9).into();
 /// assert!(table.pick(client, 5555).is_some());
-/// // The order decides: from the same servers the other way round, every client gets the other one.
-/// let turned = Table::new(&service, &[two, one], TableSizes::default()).unwrap();
-/// assert_eq!(table.share_moved(&turned), 1.0);
+/// // The order matters: with the same servers in reverse order, every client gets the other one.
+/// let reversed = Table::new(&service, &[two, one], TableSizes::default()).unwrap();
+/// assert_eq!(table.share_moved(&reversed), 1.0);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Table {
     kind: Kind,
     family: Family,
-    /// For each slot the number of its server.
+    /// The index of the server of each slot.
     slots: Vec<Option<u32>>,
     servers: Vec<Server>,
     fallback: bool,
@@ -80,20 +81,20 @@ struct Server {
 }
 
 impl Table {
-    /// The table that the kernel makes for a service with these servers, the oldest first. `None` for schedulers that
-    /// do not hash.
+    /// Returns the table that the kernel makes for a service with these servers, the oldest first. `None` if the scheduler
+    /// does not hash.
     ///
-    /// What the kernel does not tell is taken as it mostly is: no server is above its threshold, and a server with
-    /// weight 0 had weight 1 before. Who knows better: [`Table::with_last_weights`].
+    /// The kernel does not report everything. This function assumes that no server is above its threshold, and that a
+    /// server with weight 0 had weight 1 before. If you know the last weights, use [`Table::with_last_weights`].
     pub fn new(service: &Service, oldest_first: &[Destination], sizes: TableSizes) -> Option<Self> {
         let servers: Vec<_> = oldest_first.iter().map(|server| (*server, server.weight.max(1))).collect();
         Self::with_last_weights(service, &servers, sizes)
     }
 
-    /// Like [`Table::new`], each server with the last weight other than 0 that it was given since it was added, or 0.
+    /// Like [`Table::new`], with the last weight of each server: the last one other than 0 since it was added, or 0.
     ///
-    /// mh keeps the slots that a server had before its weight was set to 0, and gives none to one that was added with it.
-    /// The kernel calls it `last_weight`, and does not tell it.
+    /// mh keeps the slots of a server when its weight is set to 0. A server that was added with weight 0 has no slots. The
+    /// kernel calls it `last_weight` and does not report it.
     pub fn with_last_weights(
         service: &Service,
         oldest_first: &[(Destination, u32)],
@@ -106,7 +107,7 @@ impl Table {
             _ => return None,
         };
         let family = service.key.family();
-        // The kernel's list has the newest first.
+        // The kernel's list starts with the newest.
         let (list, last_weights): (Vec<&Destination>, Vec<u32>) =
             oldest_first.iter().rev().map(|(server, last_weight)| (server, *last_weight)).unzip();
         let slots = match kind {
@@ -125,22 +126,24 @@ impl Table {
         })
     }
 
-    /// The server for a new connection from that address (for dh: to that address) and port. `None`: it is refused.
+    /// Returns the server of a new connection from this address (dh: to this address) and port. `None`: the connection is
+    /// refused.
     ///
-    /// The port counts only if the scheduler was told so. A client that persistence holds to a server is sent there.
+    /// The port is used only with [`SchedulerFlags::PORT`]. Persistence is not considered: a client with a template is
+    /// sent to the server of the template.
     pub fn pick(&self, address: IpAddr, port: u16) -> Option<DestinationKey> {
         let port = if self.with_port { port } else { 0 };
         self.pick_value(fold(address, self.family).wrapping_add(port.into()))
     }
 
-    /// The share of clients, 0 to 1, that get another server from the other table (or none, or one at last): exact for
-    /// clients whose addresses are evenly spread.
+    /// Returns the share of clients, 0 to 1, for which the two tables differ in the server, or in whether there is one. It
+    /// assumes that the clients' addresses are evenly distributed.
     pub fn share_moved(&self, other: &Self) -> f64 {
-        // mh falls back by the client's own hash, not by its slot.
+        // The fallback of mh depends on the client's hash, not only on its slot (ip_vs_mh_get_fallback).
         let by_value = [self, other].iter().any(|table| table.kind == Kind::Mh && table.fallback);
         if by_value || self.kind != other.kind || self.slots.len() != other.slots.len() {
             const SAMPLES: u32 = 1 << 14;
-            // Any odd step spreads the samples over all values.
+            // A multiple of an odd number: the samples are spread over all values.
             let values = (0..SAMPLES).map(|i| i.wrapping_mul(GOLDEN_RATIO));
             let moved = values.filter(|value| self.pick_value(*value) != other.pick_value(*value)).count();
             return moved as f64 / f64::from(SAMPLES);
@@ -165,7 +168,7 @@ impl Table {
         if self.kind != Kind::Mh || !self.fallback || self.is_served(slot) {
             return self.pick_slot(slot);
         }
-        // Another hash for every try; an empty slot ends the search.
+        // ip_vs_mh_get_fallback: another hash for each attempt; an empty slot ends the search.
         for offset in 0..slots {
             let shift = (slot + offset) % slots;
             let next = mh_hash(value.wrapping_add(shift as u32), MH_KEY_1) as usize % slots;
@@ -191,15 +194,15 @@ impl Table {
             return None;
         }
         let slots = self.slots.len();
-        // The kernel adds the slot a second time: the search begins at twice the slot.
+        // ip_vs_sh_get_fallback adds the slot a second time: the search begins at twice the slot.
         let probes = (0..slots).map(|offset| (slot + (slot + offset) % slots) % slots);
         let mut found = probes.map_while(|probe| self.slots[probe]).map(|server| self.servers[server as usize]);
         found.find(|server| server.is_available).map(|server| server.key)
     }
 }
 
-/// An address as one number: IPv4 as it is, IPv6 its four words put together by exclusive or. The service's family
-/// decides which, also for the address of a server of the other one.
+/// Returns an address as one number: an IPv4 address itself, or the exclusive or of the four words of an IPv6 address. The
+/// service's family decides which, also for a server of the other family.
 fn fold(address: IpAddr, family: Family) -> u32 {
     let bytes = match address {
         IpAddr::V4(address) => {
@@ -223,7 +226,7 @@ fn mh_hash(value: u32, key: u64) -> u32 {
     hasher.finish() as u32
 }
 
-/// Every server as often as its weight says, at least once, in turn.
+/// Returns the slots of sh: the servers in turn, each as many times as its weight, at least once.
 fn sh_slots(list: &[&Destination], size: usize) -> Vec<Option<u32>> {
     if list.is_empty() {
         return vec![None; size];
@@ -233,18 +236,18 @@ fn sh_slots(list: &[&Destination], size: usize) -> Vec<Option<u32>> {
     turn.cycle().take(size).map(Some).collect()
 }
 
-/// Every server once, in turn.
+/// Returns the slots of dh: the servers in turn, each once.
 fn dh_slots(list: &[&Destination], size: usize) -> Vec<Option<u32>> {
     (0..size).map(|slot| slot.checked_rem(list.len()).map(|server| server as u32)).collect()
 }
 
-/// Maglev: every server walks through the slots in an order of its own, and takes the next free one as often in a turn
-/// as its weight says.
+/// Returns the slots of mh (Maglev). Each server walks through the slots in an order of its own, and in each turn takes the
+/// next free slot as many times as its weight. See `ip_vs_mh_permutate` and `ip_vs_mh_populate`.
 fn mh_slots(list: &[&Destination], weights: &[u32], family: Family, index: u8) -> Vec<Option<u32>> {
     let size = MH_PRIMES[usize::from(index) - 8];
     let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
-    // Without any weight there is no table. With more servers than slots the kernel keeps the one that it had, which
-    // nobody knows.
+    // If all weights are 0 there is no table. With more servers than slots the kernel keeps its previous table, which is
+    // unknown here.
     if divisor == 0 || list.len() > size as usize {
         return vec![None; size as usize];
     }
@@ -318,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn known_hashes() {
+    fn hashes_match_the_kernel() {
         let four: IpAddr = [192, 168, 1, 10].into();
         let six: IpAddr = "2001:db8::1".parse().expect("an address");
         assert_eq!(fold(six, Family::V6), 0x2001_0DB9);
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_slots_of_sh() {
+    fn sh_has_slots_by_weight() {
         for (weights, slots) in [
             (&[10, 20, 30, 40][..], &[20, 40, 76, 120][..]),
             (&[100; 5], &[0, 0, 56, 100, 100]),
@@ -343,9 +346,9 @@ mod tests {
         }
     }
 
-    /// The shares of hash-table slots that move, by the exact tables.
+    /// Compares with shares that were computed from the kernel's tables.
     #[test]
-    fn shares_that_move() {
+    fn share_of_clients_that_move() {
         let percent = |scheduler, before: &[Destination], after: &[Destination]| {
             (table(scheduler, before).share_moved(&table(scheduler, after)) * 1000.0).round() / 10.0
         };
@@ -367,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drained_server_is_refused_or_replaced() {
+    fn clients_of_a_drained_server_are_refused_or_moved() {
         let weights = [1, 0, 1];
         for scheduler in [Scheduler::SH, Scheduler::MH] {
             let plain = table(scheduler, &servers(&weights));
@@ -380,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_never_had_a_weight_has_no_slots_of_mh() {
+    fn mh_has_no_slots_for_a_server_added_with_weight_0() {
         let servers = servers(&[1, 0, 1]);
         let with = |last_weight| {
             let servers: Vec<_> =

@@ -1,4 +1,4 @@
-//! The way from what a director holds to what it should hold, with no connection lost on it that need not be.
+//! Plans: the changes from the table as it is to the desired table, with as few lost connections as possible.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,35 +10,35 @@ use crate::scope::Scope;
 use crate::service::{Netmask, Service};
 use crate::state::{Config, DestinationState, Order, ServiceConfig, ServiceState, State};
 
-/// How to get there.
+/// Options of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Which services may be touched.
+    /// The services that may be changed.
     pub scope: Scope,
-    /// Servers that are there keep the weights they have.
+    /// Keeps the weights of existing servers.
     pub keep_weights: bool,
-    /// Servers that are to go get weight 0 instead of being deleted: a later plan without this deletes them.
+    /// Sets the weight of servers to 0 instead of deleting them. A later plan without this option deletes them.
     pub drain: bool,
-    /// Where the order of servers is asked for and not to be had otherwise, delete servers and add them anew. That
-    /// breaks their connections for a moment.
+    /// Deletes servers and adds them again where the desired order ([`Order::Kernel`]) requires it. Their connections break
+    /// for a moment.
     pub reorder: bool,
 }
 
-/// The way there.
+/// A plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The changes, in an order in which no service is without servers in between.
+    /// The changes. Their order never leaves a service without servers in between.
     pub changes: Vec<Change>,
-    /// Services whose servers stay in another order than was asked for.
+    /// Services whose servers keep an order other than the desired one. See [`Options::reorder`].
     pub order_kept: Vec<ServiceKey>,
 }
 
-/// What has to be changed so that a director that holds `current` holds `desired`.
+/// Returns the changes that turn the table `current` into `desired`.
 ///
-/// - Nothing that is as it should be is touched: its counters and connections go on.
-/// - What can be edited is never deleted and added.
-/// - Services and servers are added before others are deleted: no service loses its last server, and no family its last
-///   service, while another is on its way.
+/// - A service or server that already matches is not changed. It keeps its counters and connections.
+/// - An edit is preferred to a deletion and an addition.
+/// - Additions come before deletions. So no service is without servers in between, and no family without services: with
+///   its last service the kernel cuts the connections of a family.
 ///
 /// ```
 /// use ipvs::rules::{self, Numeric};
@@ -64,25 +64,25 @@ pub fn plan(desired: &Config, current: &State, options: &Options) -> Plan {
     Plan { changes: planner.stages.in_order(), order_kept: planner.order_kept }
 }
 
-/// Changes by when they come.
+/// Changes in the order in which they are made.
 #[derive(Default)]
 struct Stages {
-    /// Timeouts, and daemons that are only stopped: servers of both families may be waiting for that.
+    /// Timeouts, and daemons that are stopped: servers of the other family cannot be added while one runs.
     first: Vec<Change>,
-    /// What adds and edits.
+    /// Additions and edits.
     build: Vec<Change>,
-    /// What takes servers away.
-    servers_go: Vec<Change>,
-    /// What takes services away, when all others are there.
-    services_go: Vec<Change>,
-    /// Daemons that are started, perhaps in place of others.
+    /// Deletions of servers, and edits to weight 0.
+    server_deletions: Vec<Change>,
+    /// Deletions of services, when all others exist.
+    service_deletions: Vec<Change>,
+    /// Daemons that are started, or restarted with other settings.
     last: Vec<Change>,
 }
 
 impl Stages {
     fn in_order(self) -> Vec<Change> {
-        let Self { first: mut all, build, servers_go, services_go, last } = self;
-        for stage in [build, servers_go, services_go, last] {
+        let Self { first: mut all, build, server_deletions, service_deletions, last } = self;
+        for stage in [build, server_deletions, service_deletions, last] {
             all.extend(stage);
         }
         all
@@ -115,7 +115,7 @@ impl Planner<'_> {
             match desired.iter().find(|daemon| daemon.role == running.role) {
                 None => self.stages.first.push(Change::StopDaemon(running.role)),
                 Some(daemon) if !daemon.is_met_by(running) => {
-                    // A daemon cannot be edited.
+                    // The kernel has no command to edit a daemon.
                     self.stages.last.extend([Change::StopDaemon(running.role), Change::StartDaemon(*daemon)]);
                 }
                 Some(_) => {}
@@ -147,7 +147,7 @@ impl Planner<'_> {
             if self.options.drain {
                 state.destinations.iter().for_each(|server| self.drain(&state.service.key, &server.destination));
             } else {
-                self.stages.services_go.push(Change::DeleteService(state.service.key));
+                self.stages.service_deletions.push(Change::DeleteService(state.service.key));
             }
         }
     }
@@ -171,9 +171,9 @@ impl Planner<'_> {
                         server.weight = held.weight;
                     }
                     if server != held {
-                        // Those that take connections come before those that no longer do.
+                        // Servers that get new connections come before servers that no longer do.
                         let stages = &mut self.stages;
-                        let stage = if server.weight > 0 { &mut stages.build } else { &mut stages.servers_go };
+                        let stage = if server.weight > 0 { &mut stages.build } else { &mut stages.server_deletions };
                         stage.push(Change::EditDestination(key, *server));
                     }
                 }
@@ -184,7 +184,7 @@ impl Planner<'_> {
             if self.options.drain {
                 self.drain(&key, held);
             } else {
-                self.stages.servers_go.push(Change::DeleteDestination(key, held.key));
+                self.stages.server_deletions.push(Change::DeleteDestination(key, held.key));
             }
         }
         if order == Order::Kernel {
@@ -194,12 +194,12 @@ impl Planner<'_> {
 
     fn drain(&mut self, key: &ServiceKey, held: &Destination) {
         if held.weight > 0 {
-            self.stages.servers_go.push(Change::EditDestination(*key, Destination { weight: 0, ..*held }));
+            self.stages.server_deletions.push(Change::EditDestination(*key, Destination { weight: 0, ..*held }));
         }
     }
 
-    /// The order that servers will be in: those that are there as they are, then the new ones. What is added anew comes
-    /// to the end, so those that stay must be the first that are asked for; all others have to be added anew.
+    /// Plans the order of servers. The kernel has the existing ones in their order, then the added ones. A server that is
+    /// added again comes last: so those that stay must be the first ones in `asked`, and all others are added again.
     fn order(&mut self, key: &ServiceKey, asked: &[Destination], state: &ServiceState) {
         let held = state.destinations.iter().rev().map(|state| state.destination.key);
         let is_held: HashSet<DestinationKey> = held.clone().collect();
@@ -214,13 +214,13 @@ impl Planner<'_> {
             return;
         }
         for server in &asked[stay..] {
-            self.stages.servers_go.push(Change::DeleteDestination(*key, server.key));
-            self.stages.servers_go.push(Change::AddDestination(*key, *server));
+            self.stages.server_deletions.push(Change::DeleteDestination(*key, server.key));
+            self.stages.server_deletions.push(Change::AddDestination(*key, *server));
         }
     }
 }
 
-/// Whether a service is as it should be. A netmask that does nothing does not count.
+/// Returns whether a service matches. A netmask is ignored without persistence, where it has no effect.
 fn is_same(wanted: &Service, held: &Service) -> bool {
     let effective = |service: &Service| Service {
         netmask: if service.persistence.is_some() { service.netmask } else { Netmask::host(service.key.family()) },

@@ -1,4 +1,4 @@
-//! Which services a plan may touch.
+//! Limits a plan to some services.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,21 +12,21 @@ use crate::error::InvalidValue;
 use crate::family::Protocol;
 use crate::key::ServiceKey;
 
-/// Some services: `tcp`, `udp`, `sctp`, `protocol:99`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`.
+/// Selects services: `tcp`, `udp`, `sctp`, `protocol:99`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// All of that protocol.
+    /// All services of a protocol.
     Protocol(Protocol),
-    /// All whose address is in the prefix.
+    /// All services whose address is in the network.
     Net(IpNet),
-    /// All by firewall mark.
+    /// All services by firewall mark.
     Fwmarks,
-    /// Those of that firewall mark.
+    /// The services of a firewall mark, of both families.
     Fwmark(NonZeroU32),
 }
 
 impl Selector {
-    /// Whether it is meant.
+    /// Returns whether the service is selected.
     pub fn selects(&self, key: &ServiceKey) -> bool {
         match (self, key) {
             (Self::Protocol(wanted), ServiceKey::Address { protocol, .. }) => wanted == protocol,
@@ -69,32 +69,33 @@ impl fmt::Display for Selector {
     }
 }
 
-/// Which services may be touched. The default: all.
+/// The services that a plan may change. The default: all, and all that are not in the desired table are deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Only these; none given is all. Timeouts and sync daemons are then left alone.
+    /// Changes only these services; empty: all. If it is not empty, timeouts and sync daemons are not changed.
     pub only: Vec<Selector>,
-    /// Not these, whatever else is said.
+    /// Never changes these services. It takes precedence over all other fields.
     pub protect: Vec<Selector>,
-    /// Services that are not asked for are left alone instead of deleted.
+    /// Keeps services that are not in the desired table, instead of deleting them.
     pub listed: bool,
-    /// All the same these are deleted if they are not asked for: those that were asked for before, say.
+    /// With `listed`: deletes these nevertheless, if they are not in the desired table. For example those of the desired
+    /// table that was applied before.
     pub former: HashSet<ServiceKey>,
 }
 
 impl Scope {
-    /// Whether the service may be touched.
+    /// Returns whether the service may be changed.
     pub(crate) fn contains(&self, key: &ServiceKey) -> bool {
         let any = |selectors: &[Selector]| selectors.iter().any(|selector| selector.selects(key));
         (self.only.is_empty() || any(&self.only)) && !any(&self.protect)
     }
 
-    /// Whether the service is deleted if it is not asked for.
+    /// Returns whether the service is deleted if it is not in the desired table.
     pub(crate) fn deletes_unasked(&self, key: &ServiceKey) -> bool {
         self.contains(key) && (!self.listed || self.former.contains(key))
     }
 
-    /// Whether timeouts and sync daemons may be touched.
+    /// Returns whether timeouts and sync daemons may be changed.
     pub(crate) fn contains_globals(&self) -> bool {
         self.only.is_empty()
     }
@@ -106,7 +107,7 @@ mod tests {
     use crate::family::Family;
 
     #[test]
-    fn reads_and_selects() {
+    fn selectors_are_read_and_select() {
         let web = ServiceKey::tcp([192, 0, 2, 1], 80);
         let mark = ServiceKey::fwmark(7, Family::V6).expect("not 0");
         for (text, selects_web, selects_mark) in [
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn protection_wins() {
+    fn protect_takes_precedence() {
         let scope = Scope {
             only: vec!["192.0.2.0/24".parse().expect("a prefix")],
             protect: vec!["192.0.2.1".parse().expect("an address")],

@@ -1,4 +1,4 @@
-//! What a director should hold ([`Config`]) and what it holds ([`State`]).
+//! Tables: as they should be ([`Config`]) and as they are ([`State`]).
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -15,84 +15,89 @@ use crate::service::Service;
 use crate::stats::{Counters, Seen, Stats};
 use crate::timeouts::Timeouts;
 
-/// What a director should hold.
+/// A table as it should be: the desired table.
 ///
-/// There is one service of each key, one destination of each key in a service, and one sync daemon of each role:
-/// [`validate`](Self::validate) tells of others, and so do [`apply`](crate::apply()) and everything that reads a file.
-/// A [`plan`](crate::plan()) for a table with doubles never arrives.
+/// The keys of services, the keys of destinations within a service, and the roles of sync daemons must be unique.
+/// [`validate`](Self::validate) checks it; so do [`apply`](crate::apply()) and everything that reads a file.
+/// [`plan`](crate::plan()) does not: with duplicates no plan reaches the desired table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Connection timeouts; `None` leaves them alone, and so does a 0 for one of them.
+    /// The connection timeouts. `None`: not changed. A timeout of 0 is not changed either.
     pub timeouts: Option<Timeouts>,
-    /// The sync daemons, none to two; `None` leaves them alone.
+    /// The sync daemons, at most one of each role. `None`: not changed. Empty: none may run.
     pub daemons: Option<Vec<SyncDaemon>>,
     /// The virtual services, in any order.
     pub services: Vec<ServiceConfig>,
-    /// What the order of the destinations means.
+    /// Whether the order of the destinations matters.
     pub order: Order,
 }
 
 /// A virtual service with its destinations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// The service.
+    /// Key and settings.
     pub service: Service,
-    /// Its destinations; what their order means is said by [`Config::order`].
+    /// Its destinations. [`Config::order`] defines whether their order matters.
     pub destinations: Vec<Destination>,
 }
 
 impl Config {
-    /// What no director can hold: the same thing twice.
+    /// Checks that every key and role is unique.
+    ///
+    /// # Errors
+    ///
+    /// The first duplicate: [`Invalid::DuplicateService`], [`Invalid::DuplicateDestination`] or
+    /// [`Invalid::DuplicateDaemon`].
     pub fn validate(&self) -> Result<(), Invalid> {
-        /// The first key that was there before.
-        fn double<K: Copy + Eq + Hash>(mut keys: impl Iterator<Item = K>) -> Option<K> {
+        /// Returns the first key that occurs a second time.
+        fn duplicate<K: Copy + Eq + Hash>(mut keys: impl Iterator<Item = K>) -> Option<K> {
             let mut seen = HashSet::new();
             keys.find(|key| !seen.insert(*key))
         }
-        if let Some(role) = double(self.daemons.iter().flatten().map(|daemon| daemon.role)) {
+        if let Some(role) = duplicate(self.daemons.iter().flatten().map(|daemon| daemon.role)) {
             return Err(Invalid::DuplicateDaemon(role));
         }
-        if let Some(key) = double(self.services.iter().map(|service| service.service.key)) {
+        if let Some(key) = duplicate(self.services.iter().map(|service| service.service.key)) {
             return Err(Invalid::DuplicateService(key));
         }
-        let doubles = self.services.iter().filter_map(|ServiceConfig { service, destinations }| {
-            let server = double(destinations.iter().map(|server| server.key))?;
+        let duplicates = self.services.iter().filter_map(|ServiceConfig { service, destinations }| {
+            let server = duplicate(destinations.iter().map(|server| server.key))?;
             Some(Invalid::DuplicateDestination(service.key, server))
         });
-        doubles.map(Err).next().unwrap_or(Ok(()))
+        duplicates.map(Err).next().unwrap_or(Ok(()))
     }
 }
 
-/// What the order of destinations means. Hashing schedulers (sh, dh, mh) fill their tables in the kernel's order, so
-/// there it decides which client gets to which server.
+/// Whether the order of destinations matters. Hashing schedulers (sh, dh, mh) fill their tables in the kernel's order: it
+/// decides which client is sent to which server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// Nothing: new destinations are added in this order, those that are there stay where they are.
+    /// The order does not matter. New destinations are added in this order; existing ones are not moved.
     #[default]
     Any,
-    /// The first is the oldest: the order in which a kernel has to be fed to hold them so.
+    /// The order matters. The first destination is the oldest, the one that was added first.
     Kernel,
 }
 
-/// What a director holds.
+/// A table as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// Version and connection-table size.
     pub info: Info,
-    /// Connection timeouts.
+    /// The connection timeouts.
     pub timeouts: Timeouts,
     /// The sync daemons that run, the master first.
     pub daemons: Vec<SyncDaemon>,
-    /// The virtual services, in the kernel's order, which means nothing.
+    /// The virtual services, in the kernel's order, which has no meaning.
     pub services: Vec<ServiceState>,
 }
 
-/// A virtual service as the kernel holds it.
+/// A virtual service as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceState {
-    /// Its settings.
+    /// Key and settings.
     pub service: Service,
-    /// What went through it.
+    /// Its counters.
     pub stats: Stats,
     /// Its destinations in the kernel's order: the newest first.
     pub destinations: Vec<DestinationState>,
@@ -100,21 +105,21 @@ pub struct ServiceState {
     pub unknown: Unknown,
 }
 
-/// A destination as the kernel holds it.
+/// A destination as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DestinationState {
-    /// Its settings.
+    /// Key and settings.
     pub destination: Destination,
-    /// Established connections.
+    /// The number of established connections.
     #[doc(alias = "IPVS_DEST_ATTR_ACTIVE_CONNS")]
     pub active_connections: u32,
-    /// Connections that are opening, closing or have no states (UDP).
+    /// The number of other connections: those that are being opened or closed, and those without states (UDP).
     #[doc(alias = "IPVS_DEST_ATTR_INACT_CONNS")]
     pub inactive_connections: u32,
-    /// Persistence templates: clients that are held to this server.
+    /// The number of persistence templates: clients that are sent to this server.
     #[doc(alias = "IPVS_DEST_ATTR_PERSIST_CONNS")]
     pub persistent_connections: u32,
-    /// What went to it.
+    /// Its counters.
     pub stats: Stats,
     /// Attributes of a newer kernel that this library does not know.
     pub unknown: Unknown,
@@ -140,7 +145,7 @@ impl DestinationState {
     }
 }
 
-/// What is held, as something to ask for: the same everywhere, to the order of the destinations.
+/// The same table as a desired one, with the order of its destinations.
 impl From<&State> for Config {
     fn from(state: &State) -> Self {
         Self {
@@ -156,7 +161,7 @@ impl From<&ServiceState> for ServiceConfig {
     fn from(state: &ServiceState) -> Self {
         Self {
             service: state.service,
-            // The kernel lists the newest first; asked for is the oldest first.
+            // The kernel lists the newest first, a desired table the oldest first.
             destinations: state.destinations.iter().rev().map(|state| state.destination).collect(),
         }
     }
@@ -169,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_newer_kernel_says_is_kept() {
+    fn attributes_of_a_newer_kernel_are_kept() {
         let mut bytes = Vec::new();
         write_attribute(&mut bytes, 99, |out| out.extend_from_slice(b"new"));
         let server = DestinationState::read(&bytes, Family::V4, Counters::Read).expect("reads");

@@ -1,4 +1,4 @@
-//! Tables as documents: both ways, by hand, with mistakes, and as the shipped schema says.
+//! Tables as documents: round trips, written by hand, with errors, and checked against the shipped schema.
 
 use std::sync::OnceLock;
 
@@ -27,7 +27,7 @@ fn config(rules: &str) -> Config {
     rules::read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config
 }
 
-/// What a director holds that was told so.
+/// Returns the table of a director after `config` was applied.
 fn state(config: &Config) -> State {
     let mut director = Model::new();
     let plan = ipvs::plan(config, &director.state().expect("a model"), &Default::default());
@@ -56,11 +56,11 @@ fn rules_to_json_and_back() {
 }
 
 #[test]
-fn what_is_held_can_be_asked_for() {
+fn a_state_can_be_read_as_a_config() {
     let state = state(&config(RULES));
     let json = serde_json::to_value(&state).expect("writes");
     assert_eq!(json["services"][0]["destinations"][0]["stats"]["rates"]["incoming_bytes"], 0);
-    let read: Config = serde_json::from_value(json).expect("what is observed is passed over");
+    let read: Config = serde_json::from_value(json).expect("observed values are skipped");
     assert_eq!(read, Config::from(&state));
     assert_eq!(read.order, Order::Kernel);
     assert!(ipvs::plan(&read, &state, &Default::default()).changes.is_empty());
@@ -100,7 +100,7 @@ fn by_hand_with_defaults() {
         -A -f 7 -s sh -b sh-port\n";
     let found = toml(hand).expect("reads");
     assert_eq!(rules_of(&found), rules);
-    assert_eq!((found.timeouts, found.daemons), (None, None), "what is not said is left alone");
+    assert_eq!((found.timeouts, found.daemons), (None, None), "absent means unchanged");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn names_and_numbers() {
     };
     assert_eq!(toml(&text("'TCP'", "24")), toml(&text("6", "'255.255.255.0'")));
     assert!(toml("[[services]]\nfwmark = 1\nfamily = 'IPv6'\n").is_ok());
-    for (text, told) in [
+    for (text, expected) in [
         (text("'icmp'", "24"), "invalid value: string \"icmp\", expected tcp, udp, sctp or the number of a protocol"),
         (text("65536", "24"), "invalid value: integer `65536`, expected tcp, udp, sctp or the number of a protocol"),
         (text("true", "24"), "invalid type: boolean `true`, expected tcp, udp, sctp or the number of a protocol"),
@@ -119,13 +119,13 @@ fn names_and_numbers() {
         ("[[services]]\nfwmark = 1\nfamily = 4\n".into(), "invalid value: integer `4`, expected ipv4 or ipv6"),
     ] {
         let error = toml(&text).expect_err(&text);
-        assert!(error.contains(told), "{text}\n{error}");
+        assert!(error.contains(expected), "{text}\n{error}");
     }
 }
 
-/// What has two spellings is the same value.
+/// A number of something that has a name is read as the name.
 #[test]
-fn numbers_of_what_has_a_name() {
+fn numbers_become_names() {
     let text = |protocol: &str, tunnel: &str| {
         format!(
             "[[services]]\nprotocol = {protocol}\naddress = '192.0.2.1'\nport = 80\n\
@@ -139,10 +139,10 @@ fn numbers_of_what_has_a_name() {
 }
 
 #[test]
-fn mistakes_are_told_with_their_place() {
+fn errors_have_their_place() {
     let service = "[[services]]\nprotocol = \"tcp\"\naddress = \"192.0.2.1\"\nport = 80\n";
     let server = "[[services.destinations]]\naddress = \"10.0.0.1\"\n";
-    for (text, told) in [
+    for (text, expected) in [
         (
             "[[services]]\nprotocol = \"tcp\"\n",
             "services[0]: a service has either protocol, address and port, or a fwmark",
@@ -169,12 +169,12 @@ fn mistakes_are_told_with_their_place() {
         ),
     ] {
         let error = toml(text).expect_err(text);
-        assert!(error.contains(told), "{text}\n{error}");
+        assert!(error.contains(expected), "{text}\n{error}");
     }
 }
 
 #[test]
-fn all_mistakes_at_once() {
+fn all_errors_are_reported_at_once() {
     let text = "schema = 9\n[[services]]\nfwmark = 0\n[[services]]\nfwmark = 1\nscheduler = \"\"\n";
     assert_eq!(toml(text).expect_err("three").lines().count(), 3);
 }

@@ -1,7 +1,12 @@
-//! Plans by example: `plan/NAME` has what a director holds (`current.rules`), what it should hold (`desired.rules`), the
-//! program's `options` if there are any (of `--previous` the file is `previous.rules`), and the way from the one to the other (`changes.rules`).
+//! Plans by example. A folder `plan/NAME` is one example:
 //!
-//! A new example is a new folder.
+//! | file | content |
+//! |---|---|
+//! | `current.rules` | the table as it is |
+//! | `desired.rules` | the desired table |
+//! | `options` | options of the program, if there are any |
+//! | `previous.rules` | the file of `--previous` |
+//! | `changes.rules` | the expected plan |
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +28,7 @@ fn config(file: &Path) -> Config {
     rules::read_config(&text, &mut Numeric).unwrap_or_else(|errors| panic!("{}: {errors:?}", file.display())).config
 }
 
-/// As the program has them: `--only 192.0.2.0/24 --drain`.
+/// Reads options in the form of the program: `--only 192.0.2.0/24 --drain`.
 fn options(file: &Path) -> Options {
     let text = fs::read_to_string(file).unwrap_or_default();
     let mut options = Options::default();
@@ -48,7 +53,7 @@ fn options(file: &Path) -> Options {
     options
 }
 
-/// A director that holds that.
+/// Returns a director with this table.
 fn director(config: &Config) -> Model {
     let mut director = Model::new();
     let build = plan(config, &director.state().expect("a model"), &Options::default());
@@ -84,7 +89,7 @@ fn every_example() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Tens of milliseconds, of which most is to make the tables:
+/// Takes tens of milliseconds, most of them for making the tables:
 /// `cargo test --release -p ipvs --test plan -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement, not a test"]

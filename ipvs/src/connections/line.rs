@@ -1,7 +1,7 @@
 //! A line of `/proc/net/ip_vs_conn` → an entry.
 //!
-//! There may be a million of them. What has the width that the kernel gives it is taken in one piece; what has not, word by
-//! word, and means the same.
+//! There can be a million lines, so fields with the kernel's fixed width are decoded in one piece. Fields of any other
+//! width are decoded word by word, with the same result.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,9 +10,10 @@ use ipvs_sys::wire::Name;
 
 use super::ConnectionEntry;
 
-/// Take a line with its end off a text, if it is an entry. If not, how much was taken means nothing.
+/// Decodes the first line of `rest` and removes it with its end. Returns `None` if it is not an entry; `rest` is then
+/// unspecified.
 ///
-/// Not in line, and with the iterator's item as its result: so an entry, which is large, is made where it is wanted.
+/// It is not inlined and returns the iterator's item: so an entry, which is large, is built in place and never copied.
 #[inline(never)]
 pub(super) fn take_line(rest: &mut &[u8]) -> Option<io::Result<ConnectionEntry>> {
     let protocol = Name::new(word(rest)?)?;
@@ -25,33 +26,33 @@ pub(super) fn take_line(rest: &mut &[u8]) -> Option<io::Result<ConnectionEntry>>
         [] | [b'\n', ..] => None,
         _ => engine(rest)?,
     };
-    let [b'\n', behind @ ..] = rest else { return None };
-    *rest = behind;
+    let [b'\n', after @ ..] = rest else { return None };
+    *rest = after;
     Some(Ok(ConnectionEntry { protocol, client, service, destination, state, expires, engine }))
 }
 
-/// One blank behind the name, then the data to the end of the line, whatever it is.
+/// Removes the engine: its name, one blank, and data up to the end of the line.
 fn engine(rest: &mut &[u8]) -> Option<Option<(Name, Box<[u8]>)>> {
     let Some(name) = word(rest) else { return Some(None) };
     let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
-    let (data, behind) = rest.split_at(end);
-    *rest = behind;
+    let (data, after) = rest.split_at(end);
+    *rest = after;
     Some(Some((Name::new(name)?, data.get(1..).unwrap_or(&[]).into())))
 }
 
-/// Take the next word of the line off, with the blanks before it.
+/// Removes the next word of the line and the blanks before it.
 fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     skip_blanks(rest);
-    // At a blank or the end of the line. No word has other bytes of this kind.
+    // A blank or the end of the line; no word has other control characters.
     let end = rest.iter().position(|&byte| byte <= b' ').unwrap_or(rest.len());
-    let (word, behind) = rest.split_at(end);
-    *rest = behind;
+    let (word, after) = rest.split_at(end);
+    *rest = after;
     (!word.is_empty()).then_some(word)
 }
 
-/// Whether what is before this is a whole word.
-fn ends_word(behind: &[u8]) -> bool {
-    behind.first().is_none_or(|&byte| byte <= b' ')
+/// Returns whether a word ends here.
+fn ends_word(after: &[u8]) -> bool {
+    after.first().is_none_or(|&byte| byte <= b' ')
 }
 
 fn skip_blanks(rest: &mut &[u8]) {
@@ -59,36 +60,38 @@ fn skip_blanks(rest: &mut &[u8]) {
     *rest = &rest[blanks..];
 }
 
-/// Take an address and a port off the line, with the blanks before them.
+/// Removes an address and a port, and the blanks before them.
 fn endpoint(rest: &mut &[u8]) -> Option<SocketAddr> {
     wide(rest, v4_endpoint).or_else(|| wide(rest, v6_endpoint)).or_else(|| any_endpoint(rest))
 }
 
-/// Take what has that width off the line, if it can be read so and is not the start of something longer.
+/// Removes a field of fixed width, if `read` accepts it and a word ends after it.
 fn wide<const WIDTH: usize, T>(rest: &mut &[u8], read: impl Fn(&[u8; WIDTH]) -> Option<T>) -> Option<T> {
-    let (text, behind) = rest.split_first_chunk()?;
-    if !ends_word(behind) {
+    let (text, after) = rest.split_first_chunk()?;
+    if !ends_word(after) {
         return None;
     }
     let value = read(text)?;
-    *rest = behind;
+    *rest = after;
     Some(value)
 }
 
-/// ` ESTABLISHED`: the longest state, which most have.
+/// Reads ` ESTABLISHED`: the longest state, which most connections have.
 fn full_state(text: &[u8; 12]) -> Option<Name> {
     let [b' ', name @ ..] = text else { return None };
     if name.iter().any(|&byte| byte <= b' ') { None } else { Name::new(name) }
 }
 
-/// ` 0A000001 0050`
+/// Reads ` 0A000001 0050`.
 fn v4_endpoint(text: &[u8; 14]) -> Option<SocketAddr> {
     let [b' ', address @ .., b' ', _, _, _, _] = text else { return None };
     let address = Ipv4Addr::from_bits(hexadecimal(address)?);
     Some(SocketAddr::new(address.into(), hexadecimal(&text[10..])? as u16))
 }
 
-/// ` 2001:0db8:0000:0000:0000:0000:0000:0001 0050`. Not in line: IPv4 would have to put by the registers that this takes.
+/// Reads ` 2001:0db8:0000:0000:0000:0000:0000:0001 0050`.
+///
+/// It is not inlined: its caller would save more registers for every IPv4 line.
 #[inline(never)]
 fn v6_endpoint(text: &[u8; 45]) -> Option<SocketAddr> {
     let mut numbers = [0; 9];
@@ -104,7 +107,7 @@ fn v6_endpoint(text: &[u8; 45]) -> Option<SocketAddr> {
     Some(SocketAddr::new(Ipv6Addr::from(segments).into(), port))
 }
 
-/// Whatever is an address and a port.
+/// Removes an address and a port in any notation.
 #[cold]
 fn any_endpoint(rest: &mut &[u8]) -> Option<SocketAddr> {
     let text = word(rest)?;
@@ -116,24 +119,25 @@ fn any_endpoint(rest: &mut &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(address, port.try_into().ok()?))
 }
 
-/// Any other way to write IPv6, with or without brackets.
+/// Reads an IPv6 address in any notation, with or without brackets.
 fn any_v6(text: &[u8]) -> Option<Ipv6Addr> {
     let text = std::str::from_utf8(text).ok()?;
     text.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// What hexadecimal digits are worth.
+/// The values of hexadecimal digits.
 static DIGITS: [u64; 256] = {
-    let mut worth = [NO_DIGIT; 256];
+    let mut values = [NO_DIGIT; 256];
     let mut digit = 0;
     while digit < 16 {
-        worth[b"0123456789abcdef"[digit] as usize] = digit as u64;
-        worth[b"0123456789ABCDEF"[digit] as usize] = digit as u64;
+        values[b"0123456789abcdef"[digit] as usize] = digit as u64;
+        values[b"0123456789ABCDEF"[digit] as usize] = digit as u64;
         digit += 1;
     }
-    worth
+    values
 };
-/// More than any eight digits, and it stays so when others follow: whether all were digits is seen at the end.
+/// The value of any other byte: more than eight digits can have, and shifting keeps it so. So one check at the end is
+/// enough.
 const NO_DIGIT: u64 = 1 << 32;
 
 #[inline]
@@ -145,21 +149,21 @@ fn hexadecimal(digits: &[u8]) -> Option<u32> {
     number.try_into().ok()
 }
 
-/// Take a decimal number off the line, with the blanks before it.
+/// Removes a decimal number and the blanks before it.
 fn decimal(rest: &mut &[u8]) -> Option<u32> {
     skip_blanks(rest);
-    let (mut number, mut behind) = (0, *rest);
-    while let [digit @ b'0'..=b'9', others @ ..] = behind {
+    let (mut number, mut after) = (0, *rest);
+    while let [digit @ b'0'..=b'9', others @ ..] = after {
         number = number * 10 + u64::from(digit - b'0');
         if number > u64::from(u32::MAX) {
             return None;
         }
-        behind = others;
+        after = others;
     }
-    if behind.len() == rest.len() || !ends_word(behind) {
+    if after.len() == rest.len() || !ends_word(after) {
         return None;
     }
-    *rest = behind;
+    *rest = after;
     number.try_into().ok()
 }
 
@@ -175,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_in_other_forms() {
+    fn endpoints_in_other_notations() {
         let v6 = "[2001:db8::1]:80".parse().ok();
         for text in [
             " 2001:0db8:0000:0000:0000:0000:0000:0001 0050",
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn no_endpoints() {
+    fn invalid_endpoints() {
         for text in [
             "",
             " ",
@@ -245,15 +249,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_kernel_writes_is_read(v4: u32, v6: u128, port: u16) {
+        fn reads_what_the_kernel_writes(v4: u32, v6: u128, port: u16) {
             prop_assert_eq!(read(&format!(" {v4:08X} {port:04X}")), Some((Ipv4Addr::from_bits(v4), port).into()));
             let segments = Ipv6Addr::from_bits(v6).segments().map(|segment| format!("{segment:04x}")).join(":");
             prop_assert_eq!(read(&format!(" {segments} {port:04X}")), Some((Ipv6Addr::from_bits(v6), port).into()));
         }
 
-        /// In one piece or word by word.
+        /// In one piece and word by word.
         #[test]
-        fn both_ways_mean_the_same(text in "( |  )[0-9A-Fg :]{6,9} {1,2}[0-9A-Fg]{3,5}") {
+        fn both_ways_have_the_same_result(text in "( |  )[0-9A-Fg :]{6,9} {1,2}[0-9A-Fg]{3,5}") {
             let (mut one, mut other) = (text.as_bytes(), text.as_bytes());
             prop_assert_eq!(endpoint(&mut one), any_endpoint(&mut other));
             prop_assert_eq!(one, other);

@@ -1,4 +1,4 @@
-//! Sync daemons in a document: the form, and both directions.
+//! Sync daemons in a document: the format, and both directions.
 
 use std::net::IpAddr;
 
@@ -13,23 +13,24 @@ use crate::daemon::{Role, SyncDaemon};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Daemon {
-    /// Sender or receiver.
+    /// Whether it sends (`master`) or receives (`backup`).
     pub role: Role,
-    /// The multicast interface.
+    /// The interface for multicast packets.
     pub interface: String,
-    /// 0 to 255.
+    /// The sync id, 0 to 255. A backup ignores packets with another id; with 0 it accepts every id.
     #[serde(default)]
     pub sync_id: u32,
-    /// The largest payload of a sync packet in bytes; absent: the kernel's.
+    /// The largest payload of a sync packet in bytes. Absent or 0: 1472 for a master, and the interface's MTU without
+    /// headers for a backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_length: Option<u16>,
-    /// The multicast group; absent: the kernel's.
+    /// The multicast group. Absent: 224.0.0.81.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<IpAddr>,
-    /// The UDP port; absent: the kernel's.
+    /// The UDP port. Absent or 0: 8848.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Time to live; absent: the kernel's.
+    /// The time to live of sync packets, in hops. Absent or 0: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u8>,
 }

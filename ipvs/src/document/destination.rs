@@ -1,4 +1,4 @@
-//! Real servers in a document: the form, and both directions.
+//! Real servers in a document: the format, and both directions.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -19,36 +19,36 @@ use crate::stats::Stats;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RealServer {
-    /// Its address.
+    /// The address of the server.
     pub address: IpAddr,
-    /// Its port; absent: the service's.
+    /// The port of the server. Absent: the service's port. 0: the port of the client's packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// How packets get there; absent: `direct_route`, as with ipvsadm.
+    /// The forwarding method. Absent: `direct_route`, as with ipvsadm.
     #[serde(default)]
     pub forwarding: ForwardingMethod,
-    /// With `tunnel`: how packets are wrapped; absent: `ipip`.
+    /// The encapsulation, if `forwarding` is `tunnel`. Absent: `ipip`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<TunnelSettings>,
-    /// The share of new connections; 0: none.
+    /// The share of new connections, in proportion to the other weights. 0: no new connections. Absent: 1.
     #[serde(default = "default_weight")]
     pub weight: u32,
-    /// No new connections from this many on; 0: no limit.
+    /// The number of connections at which the server gets no new ones. 0: no limit.
     #[serde(default)]
     pub upper_threshold: u32,
-    /// New connections again below this number of connections. 0: three quarters of `upper_threshold`.
+    /// The number of connections below which the server gets new ones again. 0: three quarters of `upper_threshold`.
     #[serde(default)]
     pub lower_threshold: u32,
-    /// Observed: established connections.
+    /// Observed: the number of established connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_connections: Option<u32>,
-    /// Observed: other connections.
+    /// Observed: the number of other connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inactive_connections: Option<u32>,
-    /// Observed: persistence templates.
+    /// Observed: the number of persistence templates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_connections: Option<u32>,
-    /// Observed: what went to it.
+    /// Observed: its counters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<Stats>,
     /// Observed: attributes of a newer kernel, by number, in hexadecimal.
@@ -65,26 +65,26 @@ fn default_weight() -> u32 {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardingMethod {
-    /// LVS-NAT.
+    /// LVS-NAT: the director rewrites addresses, and replies pass the director.
     Masquerade,
-    /// On the director itself.
+    /// The packet is delivered on the director itself.
     Local,
-    /// LVS-TUN.
+    /// LVS-TUN: the packet is encapsulated, and the server replies to the client directly.
     Tunnel,
-    /// LVS-DR.
+    /// LVS-DR: the packet is sent unchanged, and the server replies to the client directly.
     #[default]
     DirectRoute,
-    /// To the packet's own destination.
+    /// The packet is sent to its own destination.
     Bypass,
-    /// 5.
+    /// Method 5: the kernel drops the packets.
     Unknown5,
-    /// 6.
+    /// Method 6: the kernel drops the packets.
     Unknown6,
-    /// 7.
+    /// Method 7: the kernel drops the packets.
     Unknown7,
 }
 
-/// How packets are wrapped on their way through a tunnel.
+/// The encapsulation of packets to a tunnelled server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -93,38 +93,38 @@ pub enum TunnelSettings {
     Ipip,
     /// Generic UDP encapsulation.
     Gue {
-        /// The UDP port.
+        /// The UDP port on which the server decapsulates.
         port: NonZeroU16,
-        /// Checksums.
+        /// The checksum.
         #[serde(default)]
         checksum: TunnelChecksum,
     },
     /// Generic routing encapsulation.
     Gre {
-        /// Checksums: `none` or `full`.
+        /// The checksum: `none` or `full`.
         #[serde(default)]
         checksum: TunnelChecksum,
     },
-    /// What has no name.
+    /// Any other combination, as the kernel's numbers.
     Other {
-        /// Tunnel type.
+        /// The number of the tunnel type.
         kind: u8,
-        /// Port.
+        /// The UDP port.
         port: u16,
-        /// Flag bits.
+        /// The flag bits.
         flags: u16,
     },
 }
 
-/// Checksums of a tunnel.
+/// The checksum of packets in a tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TunnelChecksum {
-    /// None.
+    /// No checksum.
     #[default]
     None,
-    /// Over the whole packet.
+    /// A checksum over the whole packet.
     Full,
     /// Remote checksum offload.
     Remote,

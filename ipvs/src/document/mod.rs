@@ -1,8 +1,7 @@
-//! A director's table as a document: JSON, TOML, or what else serde reads and writes.
+//! A director's table as a document: JSON, TOML, or any other format of serde.
 //!
-//! One form for both directions: what [`State`] is written as can be read as a [`Config`]; what is only observed
-//! (counters, connections, versions) is then passed over. Keys that there are not are errors, so that a mistyped one is
-//! not lost.
+//! [`State`] and [`Config`] have the same format: a state that was written can be read as a desired table. Observed values
+//! (counters, connections, versions) are then skipped. Unknown keys are errors, so that a misspelt key is reported.
 
 mod daemon;
 mod destination;
@@ -25,7 +24,7 @@ pub use service::{FamilyName, KnownProtocol, Mask, ProtocolName, VirtualService}
 
 use read::Reader;
 
-/// The version of the form that is written here.
+/// The version of the format.
 pub const SCHEMA: u32 = 1;
 
 /// A director's table.
@@ -33,19 +32,19 @@ pub const SCHEMA: u32 = 1;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Document {
-    /// The version of this form: 1.
+    /// The version of the format: 1.
     #[serde(default = "this_schema")]
     pub schema: u32,
-    /// Observed: the kernel's IPVS.
+    /// Observed: version and size of the kernel's IPVS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipvs: Option<Ipvs>,
-    /// What the order of destinations means; absent: nothing.
+    /// Whether the order of destinations matters. Absent: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderName>,
-    /// Connection timeouts; absent: left alone.
+    /// Connection timeouts. Absent: not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
-    /// The sync daemons, none to two; absent: left alone.
+    /// The sync daemons, at most one of each role. Absent: not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daemons: Option<Vec<Daemon>>,
     /// The virtual services.
@@ -57,23 +56,23 @@ fn this_schema() -> u32 {
     SCHEMA
 }
 
-/// What the kernel says of its IPVS.
+/// Version and size of the kernel's IPVS.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Ipvs {
-    /// Version, such as `1.2.1`.
+    /// The version: `1.2.1`.
     pub version: String,
-    /// Buckets of the connection table.
+    /// The number of buckets of the connection table.
     pub connection_table_size: u32,
 }
 
-/// What the order of destinations means.
+/// The meaning of the order of destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OrderName {
-    /// The oldest first, as the kernel is to hold them: it decides which client a hashing scheduler sends where.
+    /// The oldest destination comes first. With a hashing scheduler the order decides which client gets which server.
     Kernel,
 }
 
@@ -109,7 +108,11 @@ impl From<&Config> for Document {
 }
 
 impl Document {
-    /// What the document asks for; what is only observed is passed over.
+    /// Returns the desired table with its warnings. Observed values are skipped.
+    ///
+    /// # Errors
+    ///
+    /// All values that are invalid, each with its place.
     pub fn to_config(&self) -> Result<Read, Vec<DocumentError>> {
         let mut reader = Reader::default();
         // Observed: `ipvs`.
@@ -136,21 +139,21 @@ fn hexadecimal(unknown: &Unknown) -> BTreeMap<u16, String> {
     unknown.iter().map(|(number, value)| (number, text(value))).collect()
 }
 
-/// Written as a [`Document`].
+/// Writes a [`Document`].
 impl Serialize for State {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Document::from(self).serialize(serializer)
     }
 }
 
-/// Written as a [`Document`].
+/// Writes a [`Document`].
 impl Serialize for Config {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Document::from(self).serialize(serializer)
     }
 }
 
-/// Read as a [`Document`]; of several errors the first is the error.
+/// Reads a [`Document`]. Of several errors the first is returned.
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = Document::deserialize(deserializer)?;

@@ -6,12 +6,12 @@ use crate::change::Change;
 use crate::rules::ConfigWarning;
 use crate::state::Config;
 
-/// Something in a document that cannot be, and where: `services[2].destinations[0]`.
+/// An invalid value of a document, with its place: `services[2].destinations[0]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DocumentError {
-    /// Where.
+    /// The path of the value: `services[2].destinations[0]`.
     pub path: String,
-    /// What.
+    /// The reason why it is invalid.
     pub what: String,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for DocumentError {
 
 impl std::error::Error for DocumentError {}
 
-/// What is asked for, and what in it was hardly meant, with where it stands.
+/// The desired table, and its warnings, each with the path of its value.
 pub type Read = (Config, Vec<(String, ConfigWarning)>);
 
 /// Collects everything that is wrong or doubtful, so that all of it can be reported at once.

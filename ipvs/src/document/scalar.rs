@@ -1,4 +1,5 @@
-//! Values of documents that are a name or a number: read by hand, so that what is none of them is told as what it is.
+//! Values of documents that are a name or a number. They are read by hand: the error of an untagged enum of serde does
+//! not name the value.
 
 use std::fmt;
 
@@ -6,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 use super::service::{FamilyName, KnownProtocol, Mask, ProtocolName};
 
-/// A value that is written as a text or as a number.
+/// Reads a value that is a text or a number.
 struct Scalar<T> {
     expected: &'static str,
     text: fn(&str) -> Option<T>,

@@ -1,4 +1,4 @@
-//! Virtual services in a document: the form, and both directions.
+//! Virtual services in a document: the format, and both directions.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -18,46 +18,47 @@ use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::state::{ServiceConfig, ServiceState};
 use crate::stats::Stats;
 
-/// A virtual service, by `protocol`, `address` and `port`, or by `fwmark` and `family`.
+/// A virtual service: by `protocol`, `address` and `port`, or by `fwmark` and `family`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VirtualService {
-    /// `tcp`, `udp`, `sctp`; or a number.
+    /// `tcp`, `udp`, `sctp`, or the number of another protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<ProtocolName>,
-    /// The virtual address.
+    /// The virtual address (VIP).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
-    /// The port; 0 is all that have no service of their own.
+    /// The port. 0: every port of the address that has no service of its own; it requires `persistence`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// The firewall mark.
+    /// The firewall mark, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fwmark: Option<u32>,
-    /// The family of the marked packets; absent: `ipv4`.
+    /// The family of the marked packets. Absent: `ipv4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<FamilyName>,
-    /// The scheduler.
+    /// The scheduler. Absent: `wlc`.
     #[serde(default = "default_scheduler")]
     pub scheduler: String,
-    /// The scheduler's flags: `sh-port`, `flag-1`, …; bits without a name in hexadecimal: `0x40`.
+    /// The scheduler's flags: `sh-port`, `flag-1`, …, or `0x40` for bits without a name.
     #[serde(default)]
     pub flags: Vec<String>,
-    /// Seconds that a client stays with its server; `null` or absent: not persistent.
+    /// Persistence timeout in seconds, 1 to 4294967: how long after its last connection a client is sent to the same
+    /// server. `null` or absent: no persistence.
     #[serde(default)]
     pub persistence: Option<u32>,
-    /// Clients equal under it are one to persistence. IPv4: a mask; IPv6: a prefix length; absent: every address for
-    /// itself.
+    /// The network that persistence treats as one client: an IPv4 mask or a prefix length. Absent: each address is a
+    /// client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netmask: Option<Mask>,
-    /// The persistence engine.
+    /// The persistence engine: `sip`. `null` or absent: none.
     #[serde(default)]
     pub engine: Option<String>,
-    /// Every UDP packet is scheduled by itself.
+    /// Schedules every UDP packet separately.
     #[serde(default)]
     pub one_packet: bool,
-    /// Observed: what went through it.
+    /// Observed: its counters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<Stats>,
     /// Observed: attributes of a newer kernel, by number, in hexadecimal.
@@ -72,7 +73,7 @@ fn default_scheduler() -> String {
     crate::name::Scheduler::default().to_string()
 }
 
-// This and its like are read in scalar.rs, names in capitals, too.
+// The scalars below are read in scalar.rs, also in capitals.
 /// A protocol by name or number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -1,4 +1,4 @@
-//! What a plan promises, to any director, from any table to any other.
+//! The properties of every plan, from any table to any other, on any director.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use crate::{
     State, SyncDaemon, Timeouts, plan,
 };
 
-/// A table whose order means nothing, and whose netmasks mean something.
+/// A table without order, and with the host netmask where persistence is off.
 #[derive(Clone, Debug, PartialEq)]
 struct Table {
     timeouts: Timeouts,
     services: BTreeMap<ServiceKey, (Service, BTreeMap<DestinationKey, Destination>)>,
 }
 
-/// The service without a netmask that does nothing.
-pub fn meant(service: Service) -> Service {
+/// Returns the service with the host netmask if persistence is off: the netmask has no effect then.
+pub fn effective(service: Service) -> Service {
     match service.persistence {
         Some(_) => service,
         None => Service { netmask: Netmask::host(service.key.family()), ..service },
@@ -34,12 +34,12 @@ impl Table {
     fn of(state: &State) -> Self {
         let services = state.services.iter().map(|state| {
             let servers = by_key(state.destinations.iter().map(|state| state.destination));
-            (state.service.key, (meant(state.service), servers))
+            (state.service.key, (effective(state.service), servers))
         });
         Self { timeouts: state.timeouts, services: services.collect() }
     }
 
-    /// What a director should hold in the end, that holds `before`.
+    /// Returns the table that a director with `before` should have after the plan.
     fn wanted(before: &State, desired: &Config, options: &Options) -> Self {
         let Options { scope, keep_weights, drain, reorder: _ } = options;
         let mut table = Self::of(before);
@@ -62,7 +62,7 @@ impl Table {
                     None => {}
                 }
             }
-            table.services.insert(key, (meant(wanted.service), servers));
+            table.services.insert(key, (effective(wanted.service), servers));
         }
         let is_asked = |key: &ServiceKey| desired.services.iter().any(|wanted| wanted.service.key == *key);
         let goes = |key: &ServiceKey| scope.deletes_unasked(key) && !is_asked(key);
@@ -76,12 +76,12 @@ impl Table {
         table
     }
 
-    /// Whether the service takes new connections.
+    /// Returns whether a server of the service gets new connections.
     fn serves(&self, key: &ServiceKey) -> bool {
         self.weighty(key) > 0
     }
 
-    /// How many of its servers take new connections.
+    /// Returns the number of servers of the service that get new connections.
     fn weighty(&self, key: &ServiceKey) -> usize {
         let servers = self.services.get(key).map(|(_, servers)| servers.values());
         servers.map_or(0, |servers| servers.filter(|server| server.weight > 0).count())
@@ -99,36 +99,40 @@ impl Table {
     }
 }
 
-/// The roles of the daemons that should run in the end.
+/// Returns the roles of the daemons that should run after the plan.
 fn wanted_roles(before: &State, desired: &Config, options: &Options) -> BTreeSet<Role> {
     let asked = desired.daemons.as_ref().filter(|_| options.scope.contains_globals());
     asked.unwrap_or(&before.daemons).iter().map(|daemon| daemon.role).collect()
 }
 
-/// Whether a kernel can hold what is asked for: servers of both families do not go with a sync daemon.
+/// Returns whether a kernel can have the desired table: it refuses servers of the other family while a sync daemon runs.
 pub fn is_possible(before: &State, desired: &Config, options: &Options) -> bool {
     !Table::wanted(before, desired, options).mixes_families() || wanted_roles(before, desired, options).is_empty()
 }
 
-/// Goes the planned way one change at a time, and looks after each.
+/// Submits the plan one change at a time, and checks all properties.
+///
+/// # Errors
+///
+/// The first property that does not hold.
 pub fn kept(director: &mut impl Director, desired: &Config, options: &Options) -> Result<(), TestCaseError> {
     let before = director.state().expect("read");
     let wanted = Table::wanted(&before, desired, options);
     let plan = plan(desired, &before, options);
 
-    nothing_is_done_in_vain(&plan, &before, options)?;
-    nothing_outside_the_scope_is_touched(&plan, options)?;
+    no_change_is_superfluous(&plan, &before, options)?;
+    no_change_is_outside_the_scope(&plan, options)?;
     for change in &plan.changes {
         let refused = director.submit(std::slice::from_ref(change)).expect("valid");
         prop_assert!(refused.is_empty(), "{:?} of {:#?}", refused, lines(&plan));
         let now = Table::of(&director.state().expect("read"));
-        nobody_is_left_without(&plan, &Table::of(&before), &now, &wanted)?;
+        no_service_is_interrupted(&plan, &Table::of(&before), &now, &wanted)?;
     }
 
     let after = director.state().expect("read");
     prop_assert_eq!(&Table::of(&after), &wanted, "{:#?}", lines(&plan));
-    the_daemons_are_those_asked_for(&before, &after, desired, options)?;
-    the_order_is_as_promised(&plan, &before, &after, desired, options)?;
+    the_desired_daemons_run(&before, &after, desired, options)?;
+    the_order_is_reached_or_reported(&plan, &before, &after, desired, options)?;
     let again = crate::plan(desired, &after, options);
     prop_assert!(again.changes.is_empty(), "{:#?}, and then {:#?}", lines(&plan), lines(&again));
     Ok(())
@@ -138,9 +142,8 @@ fn lines(plan: &Plan) -> Vec<String> {
     plan.changes.iter().map(Change::to_string).collect()
 }
 
-/// Nothing is written that is there already, nothing twice, and nothing is deleted that is to be there, but where the
-/// order asks for it.
-fn nothing_is_done_in_vain(plan: &Plan, before: &State, options: &Options) -> Result<(), TestCaseError> {
+/// No change repeats the present state, none is made twice, and nothing is deleted and added again except for the order.
+fn no_change_is_superfluous(plan: &Plan, before: &State, options: &Options) -> Result<(), TestCaseError> {
     let held = Table::of(before);
     let server = |service: &ServiceKey, server: &DestinationKey| {
         held.services.get(service).and_then(|(_, servers)| servers.get(server)).copied()
@@ -152,7 +155,7 @@ fn nothing_is_done_in_vain(plan: &Plan, before: &State, options: &Options) -> Re
                 prop_assert!(!held.services.contains_key(&service.key) && written.insert((service.key, None)));
             }
             Change::EditService(service) => {
-                prop_assert_ne!(held.services.get(&service.key).map(|(held, _)| *held), Some(meant(*service)));
+                prop_assert_ne!(held.services.get(&service.key).map(|(held, _)| *held), Some(effective(*service)));
                 prop_assert!(written.insert((service.key, None)), "{}", change);
             }
             Change::DeleteService(key) => prop_assert!(deleted.insert((*key, None)), "{}", change),
@@ -179,7 +182,7 @@ fn nothing_is_done_in_vain(plan: &Plan, before: &State, options: &Options) -> Re
     Ok(())
 }
 
-fn nothing_outside_the_scope_is_touched(plan: &Plan, options: &Options) -> Result<(), TestCaseError> {
+fn no_change_is_outside_the_scope(plan: &Plan, options: &Options) -> Result<(), TestCaseError> {
     for change in &plan.changes {
         let touches = match change.service() {
             Some(key) => options.scope.contains(&key),
@@ -190,11 +193,11 @@ fn nothing_outside_the_scope_is_touched(plan: &Plan, options: &Options) -> Resul
     Ok(())
 }
 
-/// Who takes connections before and after takes them all the time, and so does a family: with its last service its
-/// connections would be cut.
-fn nobody_is_left_without(plan: &Plan, before: &Table, now: &Table, wanted: &Table) -> Result<(), TestCaseError> {
+/// A service that gets connections before and after the plan gets them all the time. A family with services keeps at
+/// least one: with its last service the kernel cuts the connections of the family.
+fn no_service_is_interrupted(plan: &Plan, before: &Table, now: &Table, wanted: &Table) -> Result<(), TestCaseError> {
     for key in before.services.keys().filter(|key| before.serves(key) && wanted.serves(key)) {
-        // The only server that takes connections cannot be taken away and be there.
+        // The only server that gets connections cannot be moved without an interruption.
         let excused = wanted.weighty(key) == 1 && !moved(plan, key).is_empty();
         prop_assert!(now.serves(key) || excused, "{} in {:#?}", key, lines(plan));
     }
@@ -205,19 +208,19 @@ fn nobody_is_left_without(plan: &Plan, before: &Table, now: &Table, wanted: &Tab
     Ok(())
 }
 
-/// The servers of that service that are taken away and added again.
+/// Returns the servers of the service that are deleted and added again.
 fn moved(plan: &Plan, key: &ServiceKey) -> Vec<DestinationKey> {
     let is_deleted = |server: &DestinationKey| plan.changes.contains(&Change::DeleteDestination(*key, *server));
     let added = plan.changes.iter().filter_map(|change| match change {
         Change::AddDestination(service, server) if service == key => Some(server.key),
         _ => None,
     });
-    // New ones are added twice, if at all.
+    // New servers can be added twice.
     let added: BTreeSet<_> = added.filter(is_deleted).collect();
     added.into_iter().collect()
 }
 
-/// Those that are moved are the last that are asked for, and the first of them stood before one that stays.
+/// The moved servers are the last of the desired order, and the first of them was before one that stays.
 fn no_more_are_moved_than_must_be(
     plan: &Plan,
     key: &ServiceKey,
@@ -227,7 +230,7 @@ fn no_more_are_moved_than_must_be(
     let moved = moved(plan, key);
     let (stay, go) = asked.split_at(asked.len() - moved.len());
     prop_assert!(go.iter().all(|server| moved.contains(server)), "{:?} of {:?}", moved, asked);
-    // New ones come behind all that are there.
+    // New servers come after all existing ones.
     let place = |server| held.iter().position(|held| held == server).unwrap_or(held.len());
     if let Some(first) = go.first() {
         prop_assert!(stay.last().is_some_and(|last| place(first) < place(last)), "{:?} of {:?}", moved, asked);
@@ -235,7 +238,7 @@ fn no_more_are_moved_than_must_be(
     Ok(())
 }
 
-fn the_daemons_are_those_asked_for(
+fn the_desired_daemons_run(
     before: &State,
     after: &State,
     desired: &Config,
@@ -254,7 +257,7 @@ fn the_daemons_are_those_asked_for(
     Ok(())
 }
 
-fn the_order_is_as_promised(
+fn the_order_is_reached_or_reported(
     plan: &Plan,
     before: &State,
     after: &State,
@@ -280,7 +283,7 @@ fn the_order_is_as_promised(
             no_more_are_moved_than_must_be(plan, &key, &held, &asked)?;
             continue;
         }
-        // Those that stay do not move, and those that come, come in their order.
+        // Existing servers do not move, and new ones are added in the desired order.
         let stay = only(&held, &holds);
         prop_assert_eq!(&holds[..stay.len()], &stay[..]);
         let come: Vec<DestinationKey> = asked.iter().filter(|key| !held.contains(key)).copied().collect();

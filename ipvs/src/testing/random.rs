@@ -1,7 +1,7 @@
 //! Random services, servers, changes and tables.
 //!
-//! There are few keys, so that things meet: what is added is there already, what is edited has just gone. Settings are
-//! any that a kernel takes.
+//! There are few keys, so that changes collide: a service that is added may exist, one that is edited may be deleted.
+//! Settings are any that a kernel accepts.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -68,15 +68,15 @@ fn netmask(family: Family) -> BoxedStrategy<Netmask> {
     }
 }
 
-/// A service with any settings that a kernel takes.
+/// A service with any settings that a kernel accepts.
 pub fn service() -> impl Strategy<Value = Service> {
     service_key().prop_flat_map(service_with)
 }
 
-/// That service with any settings that a kernel takes.
+/// The service `key` with any settings that a kernel accepts.
 pub fn service_with(key: ServiceKey) -> impl Strategy<Value = Service> {
     let flags = prop_oneof![3 => Just(0), 2 => (0..8u32).prop_map(|bits| bits << 3), 1 => any::<u32>()]
-        // Three bits of the word are not the scheduler's.
+        // Three bits of the word are not flags of the scheduler.
         .prop_map(|bits| SchedulerFlags::from_bits_retain(bits & !7));
     let persistence = option::of(prop_oneof![1..1000u32, 1..=Service::MAX_PERSISTENCE]);
     let engine = option::weighted(0.2, Just(Engine::new("sip").expect("a name")));
@@ -120,8 +120,8 @@ fn weight() -> impl Strategy<Value = u32> {
     prop_oneof![2 => Just(0), 4 => 1..=3u32, 1 => 0..=Destination::MAX]
 }
 
-/// A server with any settings that a kernel takes in a service of that family: mostly of the same family, tunnelled if
-/// not.
+/// A server with any settings that a kernel accepts in a service of that family. Most are of the same family; the others
+/// are tunnelled.
 pub fn server(service: Family) -> impl Strategy<Value = Destination> {
     let other = if service == Family::V4 { Family::V6 } else { Family::V4 };
     let same = (server_key_of(service), forwarding());
@@ -129,7 +129,7 @@ pub fn server(service: Family) -> impl Strategy<Value = Destination> {
     server_by(prop_oneof![6 => same.boxed(), 1 => crossing.boxed()])
 }
 
-/// A server of the service's own family, with any settings that a kernel takes.
+/// A server of the service's family, with any settings that a kernel accepts.
 pub fn server_of_the_same_family(service: Family) -> impl Strategy<Value = Destination> {
     server_by((server_key_of(service), forwarding()))
 }
@@ -144,7 +144,7 @@ fn server_by(how: impl Strategy<Value = (DestinationKey, Forwarding)>) -> impl S
     })
 }
 
-/// Timeouts; 0 for some of them.
+/// Timeouts, some of them 0.
 pub fn timeouts() -> impl Strategy<Value = Timeouts> {
     let seconds = || prop_oneof![Just(0), 1..100_000u32];
     (seconds(), seconds(), seconds()).prop_map(|(tcp, tcp_fin, udp)| Timeouts { tcp, tcp_fin, udp })
@@ -177,7 +177,7 @@ pub fn role() -> impl Strategy<Value = Role> {
     select(vec![Role::Master, Role::Backup])
 }
 
-/// Any change; names that the kernel does not know are among them.
+/// Any change, also with schedulers and engines that the kernel does not have.
 pub fn change() -> impl Strategy<Value = Change> {
     let unknown = || (service(), any::<bool>()).prop_map(|(service, scheduler)| unknown(service, scheduler)).boxed();
     let services = || service().boxed();
@@ -200,8 +200,8 @@ pub fn change() -> impl Strategy<Value = Change> {
     ])
 }
 
-/// The service with a scheduler, or an engine, that no kernel has. Each costs the kernel the start of a program that
-/// looks for a module.
+/// Returns the service with a scheduler or engine that no kernel has. They are rare, because the kernel runs `modprobe` for
+/// each.
 fn unknown(service: Service, scheduler: bool) -> Service {
     if scheduler {
         Service { scheduler: Scheduler::new("nonesuch").expect("a name"), ..service }
@@ -234,7 +234,7 @@ pub fn config() -> impl Strategy<Value = Config> {
     )
 }
 
-/// Two tables, of which the second has much of the first.
+/// Two tables; the second shares services and servers with the first.
 pub fn two_tables() -> impl Strategy<Value = (Config, Config)> {
     (config(), config(), vec(0..6u8, 8)).prop_map(|(one, mut other, choices)| {
         for (wanted, choice) in other.services.iter_mut().zip(choices) {
@@ -252,16 +252,16 @@ pub fn two_tables() -> impl Strategy<Value = (Config, Config)> {
     })
 }
 
-/// The first of those with the same key, in the order in which they came.
+/// Returns the first item of each key, in the given order.
 fn one_of_each<T, K: Ord>(items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
     let mut seen = BTreeSet::new();
     items.into_iter().filter(|item| seen.insert(key(item))).collect()
 }
 
-/// How to get from one table to another.
+/// Options of a plan.
 pub fn options() -> impl Strategy<Value = plan::Options> {
-    let often_not = || proptest::bool::weighted(0.2);
-    (scope(), often_not(), often_not(), often_not()).prop_map(|(scope, keep_weights, drain, reorder)| plan::Options {
+    let rarely = || proptest::bool::weighted(0.2);
+    (scope(), rarely(), rarely(), rarely()).prop_map(|(scope, keep_weights, drain, reorder)| plan::Options {
         scope,
         keep_weights,
         drain,
@@ -281,7 +281,7 @@ fn scope() -> impl Strategy<Value = Scope> {
     prop_oneof![2 => Just(Scope::default()), 1 => some]
 }
 
-/// The changes that make a table of an empty one.
+/// Returns the changes that turn an empty table into this one.
 pub fn steps(config: &Config) -> Vec<Change> {
     let services = config.services.iter().flat_map(|ServiceConfig { service, destinations }| {
         let servers = destinations.iter().map(|server| Change::AddDestination(service.key, *server));

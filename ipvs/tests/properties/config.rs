@@ -1,4 +1,4 @@
-//! Whole tables as text, both ways.
+//! Whole tables as text, in both directions.
 
 use ipvs::Config;
 #[cfg(feature = "serde")]
@@ -21,28 +21,28 @@ fn write(config: &Config) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn written_and_read(config in expressible::config()) {
+    fn rules_round_trip(config in expressible::config()) {
         let read = rules::read_config(&write(&config), &mut Numeric);
         prop_assert_eq!(read.map(|read| read.config), Ok(config));
     }
 
-    /// Every line twice says the same, and every second one is told of.
+    /// If every line comes twice, the table is the same, and every second line has a warning.
     #[test]
-    fn said_twice(config in expressible::config()) {
+    fn repeated_lines_are_warnings(config in expressible::config()) {
         let text = write(&Config { order: ipvs::Order::Any, ..config.clone() });
         let twice = [&text[..], &text[..]].concat();
         let read = rules::read_config(&twice, &mut Numeric).expect("reads");
         prop_assert_eq!(read.config.services, config.services);
         prop_assert_eq!(read.config.daemons, config.daemons.clone());
-        let repeated = read.warnings.iter().filter(|warning| matches!(warning.1, ConfigWarning::Repeated(_))).count();
-        // To set timeouts twice is no harm.
-        let told = read.lines / 2 - usize::from(config.timeouts.is_some());
-        prop_assert_eq!(repeated, told);
+        let repeated = read.warnings.iter().filter(|warning| matches!(warning.what, ConfigWarning::Repeated(_))).count();
+        // Timeouts can be set several times.
+        let expected = read.lines / 2 - usize::from(config.timeouts.is_some());
+        prop_assert_eq!(repeated, expected);
     }
 
-    /// A kernel's table may hold what has no words: it is written as near as can be, and that can be read.
+    /// A kernel's table can have values that the language cannot express. They are written approximately, and can be read.
     #[test]
-    fn what_cannot_be_said(config in random::config()) {
+    fn inexpressible_tables_are_written_approximately(config in random::config()) {
         let once = rules::read_config(&write(&config), &mut Numeric);
         if let Ok(once) = once {
             let again = rules::read_config(&write(&once.config), &mut Numeric);
@@ -54,14 +54,14 @@ proptest! {
 #[cfg(feature = "serde")]
 proptest! {
     #[test]
-    fn as_json(config in random::config()) {
+    fn json_round_trips(config in random::config()) {
         let json = serde_json::to_string(&config).expect("writes");
         prop_assert_eq!(serde_json::from_str::<Config>(&json).expect("reads"), config, "{}", json);
     }
 
-    /// A document with some characters changed: understood or explained, and what is understood can be written.
+    /// A document with changed characters is read or explained, and what is read can be written.
     #[test]
-    fn almost_json(config in random::config(), changes in vec((any::<Index>(), "[0-9a-z\"{}:,. -]"), 1..6)) {
+    fn damaged_json_is_read_or_explained(config in random::config(), changes in vec((any::<Index>(), "[0-9a-z\"{}:,. -]"), 1..6)) {
         let mut json: Vec<char> = serde_json::to_string(&config).expect("writes").chars().collect();
         for (at, to) in changes {
             let at = at.index(json.len());

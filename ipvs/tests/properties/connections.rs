@@ -1,11 +1,11 @@
-//! The connection table, in which a client chooses some of the bytes.
+//! The connection table. A client chooses some of its bytes (data of a persistence engine).
 
 use ipvs::Connections;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Words of a row, and what is almost one.
+/// Words of a line, and words that are similar to one.
 fn word() -> impl Strategy<Value = Vec<u8>> {
     let known =
         ["TCP", "UDP", "IP", "0A090001", "9C41", "0000", "2001:0db8:0000:0000:0000:0000:0000:0009", "ESTABLISHED"];
@@ -18,7 +18,7 @@ fn word() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_rows(title in any::<bool>(), words in vec(word(), 0..40), cut in any::<Index>()) {
+    fn any_lines_are_read_or_explained(title in any::<bool>(), words in vec(word(), 0..40), cut in any::<Index>()) {
         let mut text = if title { b"Pro \n".to_vec() } else { Vec::new() };
         text.extend(words.join(&b' '));
         text.truncate(cut.index(text.len() + 1));

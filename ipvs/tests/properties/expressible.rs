@@ -1,4 +1,4 @@
-//! Of what a kernel takes, what ipvsadm's language has words for.
+//! The values that a kernel accepts and ipvsadm's language can express.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use ipvs::{
 };
 use proptest::prelude::*;
 
-/// Any change that can be said.
+/// Any change that can be expressed.
 pub(crate) fn change() -> impl Strategy<Value = Change> {
     random::change().prop_map(|change| match change {
         Change::AddService(it) => Change::AddService(service(it)),
@@ -21,11 +21,11 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
     })
 }
 
-/// Any table that can be said.
+/// Any table that can be expressed.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
     random::config().prop_map(|config| Config {
         timeouts: config.timeouts,
-        // There is no line that asks for none.
+        // No line says that no daemon should run.
         daemons: config.daemons.filter(|all| !all.is_empty()).map(|all| all.into_iter().map(daemon).collect()),
         services: config.services.into_iter().map(service_with_servers).collect(),
         order: config.order,
@@ -40,7 +40,7 @@ fn service_with_servers(config: ServiceConfig) -> ServiceConfig {
 }
 
 fn service(it: Service) -> Service {
-    // Every port, and never the same server again, is refused.
+    // Port 0 without persistence is refused.
     let persistence = it.persistence.or((it.key.port() == Some(0)).then_some(360));
     let is_udp = !matches!(it.key, ServiceKey::Address { protocol, .. } if protocol != Protocol::Udp);
     Service {

@@ -14,7 +14,7 @@ fn read(text: &[u8]) -> Vec<Result<Command, LineError>> {
     Lines::new(text, &mut Numeric).map(|line| line.map(|line| line.command)).collect()
 }
 
-/// Words of the language, and what is almost one.
+/// Words of the language, and words that are similar to one.
 fn word() -> impl Strategy<Value = String> {
     let commands = COMMANDS.iter().flat_map(|row| [format!("--{}", row.long), format!("-{}", row.shorts)]);
     let options = OPTIONS.iter().flat_map(|row| [format!("--{}", row.long), format!("-{}", row.shorts)]);
@@ -30,16 +30,16 @@ fn word() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// What can be said is said, and understood.
+    /// Every change that the language can express is written and read back.
     #[test]
-    fn every_change(change in expressible::change()) {
+    fn every_change_round_trips(change in expressible::change()) {
         let line = change.to_string();
         prop_assert_eq!(read(line.as_bytes()), vec![Ok(Command::Change(change))], "{}", line);
     }
 
-    /// What cannot be said in full is a line all the same: nothing of it is taken for another.
+    /// A change that the language cannot fully express is a line, too, and is not read as another kind of change.
     #[test]
-    fn one_line_for_each(changes in vec(random::change(), 0..20)) {
+    fn each_change_is_one_line(changes in vec(random::change(), 0..20)) {
         let text: String = changes.iter().map(|change| format!("{change}\n")).collect();
         let read = read(text.as_bytes());
         prop_assert_eq!(read.len(), changes.len(), "{}", text);
@@ -52,14 +52,14 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes(text in vec(any::<u8>(), 0..400)) {
+    fn any_bytes_are_read_or_explained(text in vec(any::<u8>(), 0..400)) {
         let lines = text.split(|&byte| byte == b'\n').count();
         prop_assert!(read(&text).len() <= lines);
     }
 
-    /// The words of a command line may have any bytes in them, and blanks.
+    /// The words of a command line can have any bytes, also blanks.
     #[test]
-    fn any_arguments(words in vec(prop_oneof![word().prop_map(String::into_bytes), vec(any::<u8>(), 0..12)], 0..8)) {
+    fn any_arguments_are_read_or_explained(words in vec(prop_oneof![word().prop_map(String::into_bytes), vec(any::<u8>(), 0..12)], 0..8)) {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         for read in [parse(&words, &mut Numeric), parse_posix(&words, &mut Numeric)] {
             match read {
@@ -71,13 +71,13 @@ proptest! {
     }
 
     #[test]
-    fn any_words(words in vec(word(), 0..8)) {
-        understood_or_explained(&words.join(" "))?;
+    fn any_words_are_read_or_explained(words in vec(word(), 0..8)) {
+        read_or_explained(&words.join(" "))?;
     }
 
-    /// A good line with a word more, a word less, and another word.
+    /// Valid lines in which words were added, removed and replaced.
     #[test]
-    fn almost_right(
+    fn wrong_lines_are_read_or_explained(
         change in expressible::change(),
         mistakes in vec((any::<Index>(), prop_oneof![Just(None), word().prop_map(Some)], any::<bool>()), 0..3),
     ) {
@@ -91,17 +91,23 @@ proptest! {
                 break;
             }
         }
-        understood_or_explained(&words.join(" "))?;
+        read_or_explained(&words.join(" "))?;
     }
 }
 
-/// What is understood can be said again, in other words perhaps; what is not is told of with its place.
-fn understood_or_explained(line: &str) -> Result<(), TestCaseError> {
+/// A line that is read can be written and read again, perhaps in other words. A line that is not has an error with its
+/// place.
+fn read_or_explained(line: &str) -> Result<(), TestCaseError> {
     for read in Lines::new(line.as_bytes(), &mut Numeric) {
         match read {
             Ok(Line { command: Command::Change(change), .. }) => {
                 let again = change.to_string();
-                prop_assert_eq!(self::read(again.as_bytes()), vec![Ok(Command::Change(meant(change)))], "{}", again);
+                prop_assert_eq!(
+                    self::read(again.as_bytes()),
+                    vec![Ok(Command::Change(effective(change)))],
+                    "{}",
+                    again
+                );
             }
             Ok(_) => {}
             Err(error) => {
@@ -114,24 +120,24 @@ fn understood_or_explained(line: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A netmask without persistence does nothing, and is not written.
-fn meant(change: Change) -> Change {
+/// Without persistence a netmask has no effect and is not written.
+fn effective(change: Change) -> Change {
     match change {
-        Change::AddService(service) => Change::AddService(promises::meant(service)),
-        Change::EditService(service) => Change::EditService(promises::meant(service)),
+        Change::AddService(service) => Change::AddService(promises::effective(service)),
+        Change::EditService(service) => Change::EditService(promises::effective(service)),
         other => other,
     }
 }
 
 #[test]
-fn a_change_without_words_is_a_comment() {
+fn an_inexpressible_change_is_a_comment() {
     let strange = ipvs::ServiceKey::new(ipvs::Protocol::Other(99), [192, 0, 2, 1], 80);
     assert!(read(Change::DeleteService(strange).to_string().as_bytes()).is_empty());
 }
 
-/// The kernel lets an interface be called so.
+/// The kernel accepts such a name of an interface.
 #[test]
-fn names_that_are_no_text_stay_as_they_are() {
+fn names_can_have_bytes_that_are_not_utf_8() {
     let interface = ipvs::Interface::new(b"lan\xe9").expect("a name");
     let change = Change::StartDaemon(ipvs::SyncDaemon::new(ipvs::Role::Master, interface, 0));
     let mut line = Vec::new();

@@ -1,4 +1,4 @@
-//! Plans between any two tables, on a director in memory.
+//! Plans between any two tables, on a table in memory.
 
 use ipvs::testing::promises::{self, is_possible};
 use ipvs::testing::random;
@@ -9,15 +9,15 @@ proptest! {
     #[test]
     fn promises_are_kept((current, desired) in random::two_tables(), options in random::options()) {
         let mut director = Model::new();
-        // What was refused is not there.
+        // Refused changes are not part of the table.
         director.submit(&random::steps(&current)).expect("valid");
         prop_assume!(is_possible(&director.state().expect("a model"), &desired, &options));
         promises::kept(&mut director, &desired, &options)?;
     }
 
-    /// What is held, asked for, is nothing to do.
+    /// The plan from a table to itself is empty.
     #[test]
-    fn nothing_to_do(current in random::config(), options in random::options()) {
+    fn the_plan_to_the_same_table_is_empty(current in random::config(), options in random::options()) {
         let mut director = Model::new();
         director.submit(&random::steps(&current)).expect("valid");
         let state = director.state().expect("a model");
