@@ -148,7 +148,7 @@ impl Client {
         // Since 7.1 the kernel resizes its table a moment after services were added or deleted. A list that is read
         // meanwhile lacks some services and repeats others, without a sign. But its order changes as well: a list that
         // is read twice in the same order is complete.
-        let readings = if ipvs_sys::kernel_release() < (7, 1) { 1 } else { MOST_READINGS };
+        let readings = if ipvs_sys::kernel_version() < (7, 1) { 1 } else { MOST_READINGS };
         whole(readings, || self.read_services(), |state| state.service.key)
     }
 
@@ -366,7 +366,7 @@ fn dump<T>(
     };
     match once() {
         // The datagram was truncated: this kernel sends larger ones than any known kernel. The buffer is larger now.
-        Err(ipvs_sys::Error::Malformed { .. }) if !had_room => once(),
+        Err(ipvs_sys::Error::Decode { .. }) if !had_room => once(),
         result => result,
     }
 }

@@ -8,11 +8,11 @@ use ipvs_sys::wire::Unknown;
 
 use crate::change::Invalid;
 use crate::daemon::SyncDaemon;
-use crate::destination::Destination;
+use crate::destination::{self, Destination};
 use crate::family::Family;
 use crate::info::Info;
-use crate::service::Service;
-use crate::stats::{Counters, Seen, Stats};
+use crate::service::{self, Service};
+use crate::stats::{Counters, Stats};
 use crate::timeouts::Timeouts;
 
 /// A table as it should be: the desired table.

@@ -38,7 +38,7 @@ impl Reader {
         self.errors.push(DocumentError { path: path.to_owned(), what: what.to_string() });
     }
 
-    pub(super) fn doubt(&mut self, path: &str, doubt: Doubt) {
+    pub(super) fn doubt(&mut self, path: &str, doubt: ConfigWarning) {
         self.doubts.push((path.to_owned(), doubt));
     }
 

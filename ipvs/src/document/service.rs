@@ -13,7 +13,7 @@ use crate::error::InvalidValue;
 use crate::family::{Family, Protocol};
 use crate::key::ServiceKey;
 use crate::name::Scheduler;
-use crate::rules::{self, Doubt, FlagError};
+use crate::rules::{self, ConfigWarning, ValueError};
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::state::{ServiceConfig, ServiceState};
 use crate::stats::Stats;
@@ -186,7 +186,7 @@ impl VirtualService {
             destinations,
         } = self;
         let Some(key) = self.key() else {
-            reader.error(path, "a service has either protocol, address and port, or a fwmark (from 1)");
+            reader.error(path, "a service has either protocol, address and port, or a fwmark greater than 0");
             return None;
         };
         let scheduler = reader.keep(path, scheduler.parse())?;
@@ -204,7 +204,7 @@ impl VirtualService {
         };
         reader.check(path, &Change::AddService(service));
         let destinations = destination::read(reader, path, &key, destinations);
-        if let Some(doubt) = Doubt::of_servers(key, &destinations) {
+        if let Some(doubt) = ConfigWarning::of_servers(key, &destinations) {
             reader.doubt(path, doubt);
         }
         Some(ServiceConfig { service, destinations })
@@ -304,7 +304,7 @@ fn flag_names(scheduler: Scheduler, flags: SchedulerFlags) -> Vec<String> {
     rules::flag_names(scheduler, flags).map(str::to_owned).chain(nameless).collect()
 }
 
-fn read_flags(names: &[String], scheduler: Scheduler) -> Result<SchedulerFlags, FlagError> {
+fn read_flags(names: &[String], scheduler: Scheduler) -> Result<SchedulerFlags, ValueError> {
     let mut flags = SchedulerFlags::empty();
     for name in names {
         let bits = name.strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());

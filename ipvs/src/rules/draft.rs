@@ -2,17 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use super::address::{self, Endpoint};
-use super::command::Subject;
-use super::error::Reason;
-use super::number::strtol;
-use super::resolver::Resolver;
-use crate::daemon::SyncDaemon;
-use crate::destination::Destination;
-use crate::error::InvalidValue;
-use crate::family::{Family, Protocol};
-use crate::key::ServiceKey;
-use crate::name::{Engine, Interface, Scheduler};
+use ipvs_sys::wire::Name;
+
+use super::address::Endpoint;
+use super::command::Listing;
+use super::tunnel::TunnelOptions;
+use crate::daemon::{Role, SyncDaemon};
+use crate::destination::{Destination, Forwarding};
+use crate::family::Protocol;
+use crate::key::{DestinationKey, ServiceKey};
+use crate::name::{Interface, Scheduler};
 use crate::service::Service;
 use crate::timeouts::Timeouts;
 
@@ -110,13 +109,4 @@ pub(super) fn protocol_of_ports(service: &ServiceKey) -> Protocol {
         ServiceKey::Address { protocol, .. } => *protocol,
         ServiceKey::Fwmark { .. } => Protocol::Tcp,
     }
-}
-
-/// A name, of which ipvsadm takes as much as the kernel has room for; an empty one is the default.
-fn cut<T>(value: &[u8], longest: usize, name: impl Fn(&[u8]) -> Result<T, InvalidValue>) -> Result<Option<T>, Reason> {
-    let value = &value[..value.len().min(longest)];
-    if value.is_empty() {
-        return Ok(None);
-    }
-    name(value).map(Some).map_err(|_| Reason::Name)
 }

@@ -45,7 +45,7 @@ fields! {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use ipvs_sys::Ask;
+    use ipvs_sys::ToRequest;
     use ipvs_sys::uapi::{CommandAttrs, IPVS_CMD_ATTR_DEST, IPVS_CMD_ATTR_SERVICE};
     use ipvs_sys::wire::Wire;
     use proptest::prelude::*;

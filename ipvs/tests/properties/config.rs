@@ -34,7 +34,7 @@ proptest! {
         let read = rules::read_config(&twice, &mut Numeric).expect("reads");
         prop_assert_eq!(read.config.services, config.services);
         prop_assert_eq!(read.config.daemons, config.daemons.clone());
-        let repeated = read.warnings.iter().filter(|warning| matches!(warning.what, ConfigWarning::Repeated(_))).count();
+        let repeated = read.warnings.iter().filter(|(_, warning)| matches!(warning, ConfigWarning::Repeated(_))).count();
         // Timeouts can be set several times.
         let expected = read.lines / 2 - usize::from(config.timeouts.is_some());
         prop_assert_eq!(repeated, expected);

@@ -157,15 +157,21 @@ impl Forwarding {
     }
 }
 
-fn engine_or_off(text: &str) -> Result<Switch<Engine>, ipvs::InvalidValue> {
-    if text == "off" { Ok(Switch::Off) } else { text.parse().map(Switch::On) }
-}
-
-fn on_or_off(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("neither `on' nor `off'".into()),
+/// Returns the error with the options of `set` instead of ipvsadm's.
+fn in_words_of_set(problem: ParseError) -> anyhow::Error {
+    let spelled = |option| match option {
+        "tun-nocsum" => "--tun-checksum none".to_owned(),
+        "tun-csum" => "--tun-checksum full".to_owned(),
+        "tun-remcsum" => "--tun-checksum remote".to_owned(),
+        option => format!("--{option}"),
+    };
+    match problem {
+        ParseError::TunnelOptionsWithoutTunnel => anyhow!("--tun-port and --tun-checksum are for gue and gre tunnels"),
+        ParseError::MissingForTunnel { option, tunnel } => anyhow!("a {tunnel} tunnel needs {}", spelled(option)),
+        ParseError::IllegalForTunnel { option, tunnel } => {
+            anyhow!("{} is not for {tunnel} tunnels", spelled(option))
+        }
+        other => other.into(),
     }
 }
 

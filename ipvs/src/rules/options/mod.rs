@@ -27,9 +27,10 @@ use super::tunnel::{Checksum, Kind};
 use super::write::Line;
 use crate::daemon::SyncDaemon;
 use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
+use crate::error::InvalidValue;
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
-use crate::name::{Engine, Interface, InvalidName, Scheduler};
+use crate::name::{Engine, Interface, Scheduler};
 use crate::service::Netmask;
 
 /// The commands, in the order of help.
@@ -528,7 +529,7 @@ fn write_tunnel(line: &mut Line<'_>, server: &Destination) {
 fn cut<T>(
     value: &[u8],
     longest: usize,
-    name: impl Fn(&[u8]) -> Result<T, InvalidName>,
+    name: impl Fn(&[u8]) -> Result<T, InvalidValue>,
 ) -> Result<Option<T>, ValueError> {
     let value = &value[..value.len().min(longest)];
     if value.is_empty() {
