@@ -1,7 +1,5 @@
 //! Errors in lines of ipvsadm's language.
 
-use std::fmt;
-
 use super::options::OptionRow;
 use crate::change::Invalid;
 
@@ -16,22 +14,29 @@ pub(crate) struct Problem {
 /// Why a line of ipvsadm's language cannot be read, or has no place in a rules file.
 ///
 /// It is printed in ipvsadm's sentences.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseError {
     /// The first option is not a command, or there is none.
+    #[error("a line begins with a command")]
     NoCommand,
     /// An unknown option; the text is the word that has it.
+    #[error("{0}: unknown option")]
     UnknownOption(Box<str>),
     /// An option without the value that it needs.
+    #[error("{0}: missing argument")]
     MissingValue(Box<str>),
     /// A value for an option that takes none.
+    #[error("{0}: option does not take an argument")]
     UnwantedValue(Box<str>),
     /// A second command.
+    #[error("invalid option `{0}'")]
     SecondCommand(Box<str>),
     /// The option, or another of its spellings, was given before.
+    #[error("multiple '{0}' options specified")]
     Repeated(&'static str),
     /// A bad value.
+    #[error("{}", bad_value(option, value, error))]
     BadValue {
         /// The option.
         option: &'static OptionRow,
@@ -41,6 +46,7 @@ pub enum ParseError {
         error: ValueError,
     },
     /// Neither `master` nor `backup`.
+    #[error("{}", bad_role(command))]
     BadRole {
         /// The command.
         command: &'static str,
@@ -48,14 +54,19 @@ pub enum ParseError {
         value: Box<str>,
     },
     /// `--set` without three values.
+    #[error("--set option requires 3 timeout values")]
     SetNeedsThree,
     /// A timeout of `--set` out of range.
+    #[error("invalid timeout value `{0}' specified")]
     BadTimeout(Box<str>),
     /// A word that belongs to no option.
+    #[error("unexpected argument {0}")]
     UnexpectedWord(Box<str>),
     /// `-6` without a firewall mark.
+    #[error("-6 used before -f")]
     Ipv6WithoutMark,
     /// A missing option that the command needs.
+    #[error("You need to supply the '{option}' option for the '{command}' command")]
     Missing {
         /// The option's name.
         option: &'static str,
@@ -63,6 +74,7 @@ pub enum ParseError {
         command: &'static str,
     },
     /// An option that the command does not take.
+    #[error("Illegal '{option}' option with the '{command}' command")]
     Illegal {
         /// The option's name.
         option: &'static str,
@@ -70,6 +82,7 @@ pub enum ParseError {
         command: &'static str,
     },
     /// Two options that exclude each other.
+    #[error("The option '{option}' conflicts with the '{with}' option in the '{command}' command")]
     Conflict {
         /// One option's name.
         option: &'static str,
@@ -79,6 +92,7 @@ pub enum ParseError {
         command: &'static str,
     },
     /// A missing option that the tunnel type needs.
+    #[error("You need to supply the '{option}' option for the '{tunnel}' tunnel type")]
     MissingForTunnel {
         /// The option's name.
         option: &'static str,
@@ -86,6 +100,7 @@ pub enum ParseError {
         tunnel: &'static str,
     },
     /// An option that the tunnel type does not take.
+    #[error("Illegal '{option}' option with the '{tunnel}' tunnel type")]
     IllegalForTunnel {
         /// The option's name.
         option: &'static str,
@@ -93,6 +108,7 @@ pub enum ParseError {
         tunnel: &'static str,
     },
     /// Two options that exclude each other in a tunnel.
+    #[error("The option '{option}' conflicts with the '{with}' option in the '{tunnel}' tunnel type")]
     ConflictInTunnel {
         /// One option's name.
         option: &'static str,
@@ -102,31 +118,63 @@ pub enum ParseError {
         tunnel: &'static str,
     },
     /// Tunnel options without a tunnel.
+    #[error("Tunnel options conflict with forward method")]
     TunnelOptionsWithoutTunnel,
     /// Port 0 without persistence.
+    #[error("Zero port specified for non-persistent service")]
     ZeroPort,
     /// One-packet scheduling of a protocol other than UDP.
+    #[error("One-Packet Scheduling is only for UDP virtual services")]
     OnePacketNotUdp,
     /// A server of the other address family, not forwarded through a tunnel.
+    #[error("Different address family is allowed only for tunneling servers")]
     MixedFamily,
     /// Counters, rates or thresholds in a listing that has none.
+    #[error("options conflicts in the list command")]
     ListingConflict,
     /// Values that no kernel accepts.
+    #[error("{0}")]
     Invalid(Invalid),
     /// An earlier line adds the service with other settings.
+    #[error("an earlier line adds this service with other settings")]
     ServiceExists,
     /// An earlier line adds the server with other settings.
+    #[error("an earlier line adds this server with other settings")]
     ServerExists,
     /// No earlier line adds the service.
+    #[error("no earlier line adds this service")]
     NoSuchService,
     /// No earlier line adds the server.
+    #[error("no earlier line adds this server")]
     NoSuchServer,
     /// An earlier line starts the sync daemon with other settings.
+    #[error("an earlier line starts this sync daemon with other settings")]
     DaemonRuns,
     /// No earlier line starts the sync daemon.
+    #[error("no earlier line starts this sync daemon")]
     NoDaemon,
     /// A command that does not change the table, in a rules file.
+    #[error("command not allowed in a rules file: it does not change the table")]
     NotAChange,
+}
+
+fn bad_value(option: &OptionRow, value: &str, error: &ValueError) -> String {
+    let complaint = match error {
+        ValueError::Prefix => "illegal ipv6 netmask specified",
+        // The error has ipvsadm's sentence.
+        _ if option.complaint.is_empty() => return error.to_string(),
+        _ => option.complaint,
+    };
+    let family = if value.contains(':') { "IPv6" } else { "IPv4" };
+    format!("{}: {error}", complaint.replace("{}", value).replace("{family}", family))
+}
+
+fn bad_role(command: &str) -> String {
+    match command {
+        // As in ipvsadm 1.31.
+        "stop-daemon" => "illegal start_daemon specified".into(),
+        command => format!("illegal {command} parameter specified"),
+    }
 }
 
 impl ParseError {
@@ -177,65 +225,6 @@ fn option_of(why: &Invalid) -> Option<&'static str> {
 pub(crate) fn text(word: &[u8]) -> Box<str> {
     String::from_utf8_lossy(word).into()
 }
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoCommand => f.write_str("a line begins with a command"),
-            Self::UnknownOption(word) => write!(f, "{word}: unknown option"),
-            Self::MissingValue(word) => write!(f, "{word}: missing argument"),
-            Self::UnwantedValue(word) => write!(f, "{word}: option does not take an argument"),
-            Self::SecondCommand(word) => write!(f, "invalid option `{word}'"),
-            Self::Repeated(option) => write!(f, "multiple '{option}' options specified"),
-            Self::BadValue { error: ValueError::Prefix, .. } => {
-                write!(f, "illegal ipv6 netmask specified: {}", ValueError::Prefix)
-            }
-            // The error says it all.
-            Self::BadValue { option, error, .. } if option.complaint.is_empty() => error.fmt(f),
-            Self::BadValue { option, value, error } => {
-                let family = if value.contains(':') { "IPv6" } else { "IPv4" };
-                write!(f, "{}: {error}", option.complaint.replace("{}", value).replace("{family}", family))
-            }
-            Self::BadRole { command: "stop-daemon", .. } => f.write_str("illegal start_daemon specified"),
-            Self::BadRole { command, .. } => write!(f, "illegal {command} parameter specified"),
-            Self::SetNeedsThree => f.write_str("--set option requires 3 timeout values"),
-            Self::BadTimeout(value) => write!(f, "invalid timeout value `{value}' specified"),
-            Self::UnexpectedWord(word) => write!(f, "unexpected argument {word}"),
-            Self::Ipv6WithoutMark => f.write_str("-6 used before -f"),
-            Self::Missing { option, command } => {
-                write!(f, "You need to supply the '{option}' option for the '{command}' command")
-            }
-            Self::Illegal { option, command } => write!(f, "Illegal '{option}' option with the '{command}' command"),
-            Self::Conflict { option, with, command } => {
-                write!(f, "The option '{option}' conflicts with the '{with}' option in the '{command}' command")
-            }
-            Self::MissingForTunnel { option, tunnel } => {
-                write!(f, "You need to supply the '{option}' option for the '{tunnel}' tunnel type")
-            }
-            Self::IllegalForTunnel { option, tunnel } => {
-                write!(f, "Illegal '{option}' option with the '{tunnel}' tunnel type")
-            }
-            Self::ConflictInTunnel { option, with, tunnel } => {
-                write!(f, "The option '{option}' conflicts with the '{with}' option in the '{tunnel}' tunnel type")
-            }
-            Self::TunnelOptionsWithoutTunnel => f.write_str("Tunnel options conflict with forward method"),
-            Self::ZeroPort => f.write_str("Zero port specified for non-persistent service"),
-            Self::OnePacketNotUdp => f.write_str("One-Packet Scheduling is only for UDP virtual services"),
-            Self::MixedFamily => f.write_str("Different address family is allowed only for tunneling servers"),
-            Self::ListingConflict => f.write_str("options conflicts in the list command"),
-            Self::Invalid(why) => why.fmt(f),
-            Self::ServiceExists => f.write_str("an earlier line adds this service with other settings"),
-            Self::ServerExists => f.write_str("an earlier line adds this server with other settings"),
-            Self::NoSuchService => f.write_str("no earlier line adds this service"),
-            Self::NoSuchServer => f.write_str("no earlier line adds this server"),
-            Self::DaemonRuns => f.write_str("an earlier line starts this sync daemon with other settings"),
-            Self::NoDaemon => f.write_str("no earlier line starts this sync daemon"),
-            Self::NotAChange => f.write_str("command not allowed in a rules file: it does not change the table"),
-        }
-    }
-}
-
-impl std::error::Error for ParseError {}
 
 /// Why a value is bad.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
