@@ -141,6 +141,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_row_has_help() {
+        for row in OPTIONS {
+            assert!(!row.help.is_empty(), "--{} has no help", row.long);
+            // The scheduler decides about its flags, and ipvsadm has a sentence for each mistake.
+            let has_complaint = row.value == Value::None || row.long == "sched-flags" || !row.complaint.is_empty();
+            assert!(has_complaint, "--{} has no complaint about bad values", row.long);
+            let of_edits = [Verb::EditService, Verb::EditServer];
+            assert!(!row.settable || of_edits.iter().any(|verb| row.allowed.contains(verb)), "--{}", row.long);
+        }
+    }
+
+    #[test]
     fn every_letter_and_every_name_is_found() {
         let name = |word: Option<Word>| match word? {
             Word::Command(row) => Some(row.long),

@@ -85,70 +85,47 @@ const START: &[Verb] = &[Verb::StartDaemon];
 
 /// The options.
 pub const OPTIONS: &[OptionRow] = &[
-    OptionRow::flag("numeric", "n", "Print addresses and ports as numbers", |draft| draft.listing.numeric = true)
+    OptionRow::flag("numeric", "n", |draft| draft.listing.numeric = true)
+        .help("Print addresses and ports as numbers")
         .on(&[Verb::List, Verb::Save]),
-    OptionRow::flag("connection", "c", "List the connections", |draft| draft.listing.subject = Subject::Connections)
+    OptionRow::flag("connection", "c", |draft| draft.listing.subject = Subject::Connections)
+        .help("List the connections")
         .alone_on(LIST),
-    OptionRow::service(
-        "tcp-service",
-        "t",
-        "Virtual service for TCP to this address and port",
-        |draft, value, names| read_service(Protocol::Tcp, draft, value, names),
-    )
-    .write_service_key(write_service_key),
-    OptionRow::service(
-        "udp-service",
-        "u",
-        "Virtual service for UDP to this address and port",
-        |draft, value, names| read_service(Protocol::Udp, draft, value, names),
-    ),
-    OptionRow::service(
-        "sctp-service",
-        "",
-        "Virtual service for SCTP to this address and port",
-        |draft, value, names| read_service(Protocol::Sctp, draft, value, names),
-    ),
+    OptionRow::service("tcp-service", "t", |draft, value, names| read_service(Protocol::Tcp, draft, value, names))
+        .help("Virtual service for TCP to this address and port")
+        .write_service_key(write_service_key),
+    OptionRow::service("udp-service", "u", |draft, value, names| read_service(Protocol::Udp, draft, value, names))
+        .help("Virtual service for UDP to this address and port"),
+    OptionRow::service("sctp-service", "", |draft, value, names| read_service(Protocol::Sctp, draft, value, names))
+        .help("Virtual service for SCTP to this address and port"),
     OptionRow {
         value: Value::Required("mark"),
-        complaint: "invalid fwmark value `{}' specified",
-        ..OptionRow::service(
-            "fwmark-service",
-            "f",
-            "Virtual service for packets with this firewall mark, 1 to 4294967295",
-            |draft, value, _| {
-                draft.key = ServiceKey::fwmark(strtol(value, 1, u32::MAX)?, Family::V4);
-                Ok(())
-            },
-        )
-    },
-    OptionRow::flag("ipv6", "6", "With -f: match IPv6 packets instead of IPv4 packets", |draft| draft.ipv6 = true)
-        .called(""),
-    OptionRow::value(
-        "scheduler",
-        "s",
-        Value::Required("scheduler"),
-        "illegal scheduler specified",
-        "Choose a server for each new connection with this scheduler",
-        |draft, value, _| {
-            draft.service.scheduler = cut(value, Scheduler::MAX, |name| Scheduler::new(name))?.unwrap_or_default();
+        ..OptionRow::service("fwmark-service", "f", |draft, value, _| {
+            draft.key = ServiceKey::fwmark(strtol(value, 1, u32::MAX)?, Family::V4);
             Ok(())
-        },
-    )
+        })
+        .help("Virtual service for packets with this firewall mark, 1 to 4294967295")
+        .complaint("invalid fwmark value `{}' specified")
+    },
+    OptionRow::flag("ipv6", "6", |draft| draft.ipv6 = true)
+        .help("With -f: match IPv6 packets instead of IPv4 packets")
+        .called(""),
+    OptionRow::value("scheduler", "s", Value::Required("scheduler"), |draft, value, _| {
+        draft.service.scheduler = cut(value, Scheduler::MAX, |name| Scheduler::new(name))?.unwrap_or_default();
+        Ok(())
+    })
+    .help("Choose a server for each new connection with this scheduler")
+    .complaint("illegal scheduler specified")
     .default("wlc")
     .on(SETS_A_SERVICE)
     .write_service(|line, service| line.bytes("-s", service.scheduler.as_bytes()))
     .settable(),
-    OptionRow::value(
-        "persistent",
-        "p",
-        Value::Optional("seconds"),
-        "invalid timeout value `{}' specified",
-        "Send a client to the same server until this many seconds after its last connection, 1 to 2678400",
-        |draft, value, _| {
-            draft.service.persistence = Some(strtol(value, 1, draft.limits.persistence)?);
-            Ok(())
-        },
-    )
+    OptionRow::value("persistent", "p", Value::Optional("seconds"), |draft, value, _| {
+        draft.service.persistence = Some(strtol(value, 1, draft.limits.persistence)?);
+        Ok(())
+    })
+    .help("Send a client to the same server until this many seconds after its last connection, 1 to 2678400")
+    .complaint("invalid timeout value `{}' specified")
     .default("off; without a value: 360")
     .on(SETS_A_SERVICE)
     .write_service(|line, service| {
@@ -157,156 +134,116 @@ pub const OPTIONS: &[OptionRow] = &[
         }
     })
     .settable_or_off(|draft| draft.service.persistence = None),
-    OptionRow::value(
-        "netmask",
-        "M",
-        Value::Required("netmask"),
-        "illegal virtual server persistent mask specified",
-        "With -p: treat all clients of a network as one client: netmask (IPv4) or prefix length",
-        read_netmask,
-    )
-    .default("255.255.255.255 or 128")
-    .on(SETS_A_SERVICE)
-    .write_service(|line, service| {
-        // Without persistence a netmask does nothing, and ipvsadm does not save it.
-        if service.persistence.is_some() && service.netmask != Netmask::host(service.key.family()) {
-            line.display("-M", service.netmask);
-        }
-    })
-    .settable(),
-    OptionRow::value(
-        "real-server",
-        "r",
-        Value::Required("host[:port]"),
-        "illegal real server address[:port] specified",
-        "Server of the virtual service",
-        read_server,
-    )
-    .default("the port of the service")
-    .needed_on(NAMES_A_SERVER)
-    .write_server_key(write_server_key),
-    OptionRow::flag("gatewaying", "g", "Forward by direct routing; the default", |draft| {
-        draft.method = Some(Method::DirectRoute);
-    })
-    .called("forwarding-method")
-    .on(SETS_A_SERVER)
-    .write_server(|line, server| {
-        line.word(match server.forwarding {
-            Forwarding::Masquerade => b"-m",
-            Forwarding::Tunnel(_) => b"-i",
-            Forwarding::DirectRoute | Forwarding::Local | Forwarding::Bypass | Forwarding::Other(_) => b"-g",
-        });
-    }),
-    OptionRow::flag("ipip", "i", "Forward through a tunnel", |draft| draft.method = Some(Method::Tunnel))
+    OptionRow::value("netmask", "M", Value::Required("netmask"), read_netmask)
+        .help("With -p: treat all clients of a network as one client: netmask (IPv4) or prefix length")
+        .complaint("illegal virtual server persistent mask specified")
+        .default("255.255.255.255 or 128")
+        .on(SETS_A_SERVICE)
+        .write_service(|line, service| {
+            // Without persistence a netmask does nothing, and ipvsadm does not save it.
+            if service.persistence.is_some() && service.netmask != Netmask::host(service.key.family()) {
+                line.display("-M", service.netmask);
+            }
+        })
+        .settable(),
+    OptionRow::value("real-server", "r", Value::Required("host[:port]"), read_server)
+        .help("Server of the virtual service")
+        .complaint("illegal real server address[:port] specified")
+        .default("the port of the service")
+        .needed_on(NAMES_A_SERVER)
+        .write_server_key(write_server_key),
+    OptionRow::flag("gatewaying", "g", |draft| draft.method = Some(Method::DirectRoute))
+        .help("Forward by direct routing; the default")
+        .called("forwarding-method")
+        .on(SETS_A_SERVER)
+        .write_server(|line, server| {
+            line.word(match server.forwarding {
+                Forwarding::Masquerade => b"-m",
+                Forwarding::Tunnel(_) => b"-i",
+                Forwarding::DirectRoute | Forwarding::Local | Forwarding::Bypass | Forwarding::Other(_) => b"-g",
+            });
+        }),
+    OptionRow::flag("ipip", "i", |draft| draft.method = Some(Method::Tunnel))
+        .help("Forward through a tunnel")
         .called("forwarding-method")
         .on(SETS_A_SERVER),
-    OptionRow::flag("masquerading", "m", "Forward by masquerading (NAT)", |draft| {
-        draft.method = Some(Method::Masquerade);
+    OptionRow::flag("masquerading", "m", |draft| draft.method = Some(Method::Masquerade))
+        .help("Forward by masquerading (NAT)")
+        .called("forwarding-method")
+        .on(SETS_A_SERVER),
+    OptionRow::value("weight", "w", Value::Required("weight"), |draft, value, _| {
+        draft.destination.weight = strtol(value, 0, Destination::MAX)?;
+        Ok(())
     })
-    .called("forwarding-method")
-    .on(SETS_A_SERVER),
-    OptionRow::value(
-        "weight",
-        "w",
-        Value::Required("weight"),
-        "illegal weight specified",
-        "Share of new connections relative to the other servers, up to 2147483647; 0: none",
-        |draft, value, _| {
-            draft.destination.weight = strtol(value, 0, Destination::MAX)?;
-            Ok(())
-        },
-    )
+    .help("Share of new connections relative to the other servers, up to 2147483647; 0: none")
+    .complaint("illegal weight specified")
     .default("1")
     .on(SETS_A_SERVER)
     .write_server(|line, server| line.number("-w", server.weight))
     .settable(),
-    OptionRow::value(
-        "u-threshold",
-        "x",
-        Value::Required("connections"),
-        "illegal u_threshold specified",
-        "Stop new connections at this many connections, up to 2147483647; 0: no limit",
-        |draft, value, _| {
-            draft.destination.upper_threshold = strtol(value, 0, Destination::MAX)?;
-            Ok(())
-        },
-    )
+    OptionRow::value("u-threshold", "x", Value::Required("connections"), |draft, value, _| {
+        draft.destination.upper_threshold = strtol(value, 0, Destination::MAX)?;
+        Ok(())
+    })
+    .help("Stop new connections at this many connections, up to 2147483647; 0: no limit")
+    .complaint("illegal u_threshold specified")
     .default("0")
     .on(SETS_A_SERVER)
     .write_server(|line, server| line.number_unless_zero("-x", server.upper_threshold))
     .settable(),
-    OptionRow::value(
-        "l-threshold",
-        "y",
-        Value::Required("connections"),
-        "illegal l_threshold specified",
-        "Accept new connections again below this many connections, up to -x; 0: 3/4 of -x",
-        |draft, value, _| {
-            draft.destination.lower_threshold = strtol(value, 0, Destination::MAX)?;
-            Ok(())
-        },
-    )
+    OptionRow::value("l-threshold", "y", Value::Required("connections"), |draft, value, _| {
+        draft.destination.lower_threshold = strtol(value, 0, Destination::MAX)?;
+        Ok(())
+    })
+    .help("Accept new connections again below this many connections, up to -x; 0: 3/4 of -x")
+    .complaint("illegal l_threshold specified")
     .default("0")
     .on(SETS_A_SERVER)
     .write_server(|line, server| line.number_unless_zero("-y", server.lower_threshold))
     .settable(),
-    OptionRow::value(
-        "mcast-interface",
-        "",
-        Value::Required("interface"),
-        "illegal interface specified",
-        "Sync: network interface",
-        |draft, value, _| {
-            let name = cut(value, Interface::MAX, |name| Interface::new(name))?;
-            draft.daemon.interface = name.unwrap_or(DEFAULT_INTERFACE);
-            Ok(())
-        },
-    )
+    OptionRow::value("mcast-interface", "", Value::Required("interface"), |draft, value, _| {
+        let name = cut(value, Interface::MAX, |name| Interface::new(name))?;
+        draft.daemon.interface = name.unwrap_or(DEFAULT_INTERFACE);
+        Ok(())
+    })
+    .help("Sync: network interface")
+    .complaint("illegal interface specified")
     .default("eth0")
     .on(START),
-    OptionRow::flag("timeout", "", "List the timeouts of connections", |draft| {
-        draft.listing.subject = Subject::Timeouts;
-    })
-    .alone_on(LIST),
-    OptionRow::flag("daemon", "", "List the sync daemons", |draft| draft.listing.subject = Subject::Daemons)
+    OptionRow::flag("timeout", "", |draft| draft.listing.subject = Subject::Timeouts)
+        .help("List the timeouts of connections")
         .alone_on(LIST),
-    OptionRow::flag("stats", "", "List the counters", |draft| draft.listing.show(Columns::Stats)).on(LIST),
-    OptionRow::flag("rate", "", "List the rates per second", |draft| draft.listing.show(Columns::Rates)).on(LIST),
-    OptionRow::flag("thresholds", "", "List the thresholds (-x, -y)", |draft| draft.listing.show(Columns::Thresholds))
+    OptionRow::flag("daemon", "", |draft| draft.listing.subject = Subject::Daemons)
+        .help("List the sync daemons")
+        .alone_on(LIST),
+    OptionRow::flag("stats", "", |draft| draft.listing.show(Columns::Stats)).help("List the counters").on(LIST),
+    OptionRow::flag("rate", "", |draft| draft.listing.show(Columns::Rates)).help("List the rates per second").on(LIST),
+    OptionRow::flag("thresholds", "", |draft| draft.listing.show(Columns::Thresholds))
+        .help("List the thresholds (-x, -y)")
         .on(LIST),
-    OptionRow::flag("persistent-conn", "", "List the numbers of persistent connections", |draft| {
-        draft.listing.show(Columns::PersistentConnections);
-    })
-    .on(LIST),
-    OptionRow::flag("nosort", "", "List in the kernel's order", |draft| draft.listing.sorted = false).on(LIST),
-    OptionRow::flag("sort", "", "List in the order of addresses; the default", |_| ()).called(""),
+    OptionRow::flag("persistent-conn", "", |draft| draft.listing.show(Columns::PersistentConnections))
+        .help("List the numbers of persistent connections")
+        .on(LIST),
+    OptionRow::flag("nosort", "", |draft| draft.listing.sorted = false).help("List in the kernel's order").on(LIST),
+    OptionRow::flag("sort", "", |_| ()).help("List in the order of addresses; the default").called(""),
     // Legal with --list and --stop-daemon, where it does nothing.
-    OptionRow::value(
-        "syncid",
-        "",
-        Value::Required("id"),
-        "illegal syncid specified",
-        "Sync: id of the packets, 0 to 255; a backup accepts its own id only, or with 0 every id",
-        |draft, value, _| {
-            draft.daemon.sync_id = strtol(value, 0, SyncDaemon::MAX_SYNC_ID)?;
-            Ok(())
-        },
-    )
+    OptionRow::value("syncid", "", Value::Required("id"), |draft, value, _| {
+        draft.daemon.sync_id = strtol(value, 0, SyncDaemon::MAX_SYNC_ID)?;
+        Ok(())
+    })
+    .help("Sync: id of the packets, 0 to 255; a backup accepts its own id only, or with 0 every id")
+    .complaint("illegal syncid specified")
     .default("0")
     .on(&[Verb::StartDaemon, Verb::StopDaemon, Verb::List]),
-    OptionRow::flag("exact", "X", "Print counters in full, without K, M and G", |draft| draft.listing.exact = true)
+    OptionRow::flag("exact", "X", |draft| draft.listing.exact = true)
+        .help("Print counters in full, without K, M and G")
         .on(LIST),
-    OptionRow::value(
-        "pe",
-        "",
-        Value::Required("engine"),
-        "illegal persistence engine specified",
-        "With -p: recognise clients with this persistence engine: sip, by the Call-ID",
-        |draft, value, _| {
-            draft.service.engine = cut(value, Engine::MAX, |name| Engine::new(name))?;
-            Ok(())
-        },
-    )
+    OptionRow::value("pe", "", Value::Required("engine"), |draft, value, _| {
+        draft.service.engine = cut(value, Engine::MAX, |name| Engine::new(name))?;
+        Ok(())
+    })
+    .help("With -p: recognise clients with this persistence engine: sip, by the Call-ID")
+    .complaint("illegal persistence engine specified")
     .default("none")
     .on(SETS_A_SERVICE)
     .write_service(|line, service| {
@@ -315,127 +252,88 @@ pub const OPTIONS: &[OptionRow] = &[
         }
     })
     .settable_or_off(|draft| draft.service.engine = None),
-    OptionRow::flag("ops", "o", "Schedule every UDP packet by itself, without connections", |draft| {
-        draft.service.one_packet = true;
+    OptionRow::flag("ops", "o", |draft| draft.service.one_packet = true)
+        .help("Schedule every UDP packet by itself, without connections")
+        .on(SETS_A_SERVICE)
+        .write_service(|line, service| {
+            if service.one_packet {
+                line.word(b"-o");
+            }
+        })
+        .settable_or_off(|draft| draft.service.one_packet = false),
+    OptionRow::value("sched-flags", "b", Value::Required("flags"), |draft, value, _| {
+        draft.scheduler_flags = Some(value);
+        Ok(())
     })
-    .on(SETS_A_SERVICE)
-    .write_service(|line, service| {
-        if service.one_packet {
-            line.word(b"-o");
-        }
-    })
-    .settable_or_off(|draft| draft.service.one_packet = false),
-    OptionRow::value(
-        "sched-flags",
-        "b",
-        Value::Required("flags"),
-        "",
-        "Scheduler flags, separated by commas; \"\": none",
-        |draft, value, _| {
-            draft.scheduler_flags = Some(value);
-            Ok(())
-        },
-    )
+    .help("Scheduler flags, separated by commas; \"\": none")
     .default("none")
     .on(SETS_A_SERVICE)
     .write_service(|line, service| line.list("-b", flag_names(service.scheduler, service.flags)))
     .settable(),
-    OptionRow::value(
-        "mcast-group",
-        "",
-        Value::Required("address"),
-        "invalid {family} mcast-group `{}'",
-        "Sync: multicast address",
-        |draft, value, _| {
-            let group = std::str::from_utf8(value).ok().and_then(|text| text.parse::<IpAddr>().ok());
-            draft.daemon.group = Some(group.filter(IpAddr::is_multicast).ok_or(ValueError::NotMulticast)?);
-            Ok(())
-        },
-    )
+    OptionRow::value("mcast-group", "", Value::Required("address"), |draft, value, _| {
+        let group = std::str::from_utf8(value).ok().and_then(|text| text.parse::<IpAddr>().ok());
+        draft.daemon.group = Some(group.filter(IpAddr::is_multicast).ok_or(ValueError::NotMulticast)?);
+        Ok(())
+    })
+    .help("Sync: multicast address")
+    .complaint("invalid {family} mcast-group `{}'")
     .default("224.0.0.81")
     .on(START),
-    OptionRow::value(
-        "mcast-port",
-        "",
-        Value::Required("port"),
-        "illegal mcast-port specified",
-        "Sync: UDP port, 1 to 65535",
-        |draft, value, _| {
-            draft.daemon.port = Some(strtol(value, 1, u16::MAX.into())? as u16);
-            Ok(())
-        },
-    )
+    OptionRow::value("mcast-port", "", Value::Required("port"), |draft, value, _| {
+        draft.daemon.port = Some(strtol(value, 1, u16::MAX.into())? as u16);
+        Ok(())
+    })
+    .help("Sync: UDP port, 1 to 65535")
+    .complaint("illegal mcast-port specified")
     .default("8848")
     .on(START),
-    OptionRow::value(
-        "mcast-ttl",
-        "",
-        Value::Required("hops"),
-        "illegal mcast-ttl specified",
-        "Sync: time to live of the packets, 1 to 255",
-        |draft, value, _| {
-            draft.daemon.ttl = Some(strtol(value, 1, u8::MAX.into())? as u8);
-            Ok(())
-        },
-    )
+    OptionRow::value("mcast-ttl", "", Value::Required("hops"), |draft, value, _| {
+        draft.daemon.ttl = Some(strtol(value, 1, u8::MAX.into())? as u8);
+        Ok(())
+    })
+    .help("Sync: time to live of the packets, 1 to 255")
+    .complaint("illegal mcast-ttl specified")
     .default("1")
     .on(START),
-    OptionRow::value(
-        "sync-maxlen",
-        "",
-        Value::Required("bytes"),
-        "illegal sync-maxlen specified",
-        "Sync: largest UDP payload, 1 to 65507 bytes",
-        |draft, value, _| {
-            draft.daemon.max_length = Some(strtol(value, 1, 65507)? as u16);
-            Ok(())
-        },
-    )
+    OptionRow::value("sync-maxlen", "", Value::Required("bytes"), |draft, value, _| {
+        draft.daemon.max_length = Some(strtol(value, 1, 65507)? as u16);
+        Ok(())
+    })
+    .help("Sync: largest UDP payload, 1 to 65507 bytes")
+    .complaint("illegal sync-maxlen specified")
     .default("1472; backup: as the MTU of the interface allows")
     .on(START),
-    OptionRow::flag("tun-info", "", "List the tunnels", |draft| draft.listing.show(Columns::Tunnels)).on(LIST),
-    OptionRow::value(
-        "tun-type",
-        "",
-        Value::Required("type"),
-        "illegal tunnel type specified",
-        "With -i: encapsulation, one of ipip, gue and gre",
-        |draft, value, _| {
-            draft.tunnel.kind = Some(Kind::from_name(value).ok_or(ValueError::NotOneOf("ipip, gue, gre"))?);
-            Ok(())
-        },
-    )
+    OptionRow::flag("tun-info", "", |draft| draft.listing.show(Columns::Tunnels)).help("List the tunnels").on(LIST),
+    OptionRow::value("tun-type", "", Value::Required("type"), |draft, value, _| {
+        draft.tunnel.kind = Some(Kind::from_name(value).ok_or(ValueError::NotOneOf("ipip, gue, gre"))?);
+        Ok(())
+    })
+    .help("With -i: encapsulation, one of ipip, gue and gre")
+    .complaint("illegal tunnel type specified")
     .default("ipip")
     .on(SETS_A_SERVER)
     .write_server(write_tunnel),
-    OptionRow::value(
-        "tun-port",
-        "",
-        Value::Required("port"),
-        "illegal tunnel port specified",
-        "UDP port of a gue tunnel on the server, 1 to 65535; gue needs it",
-        |draft, value, _| {
-            draft.tunnel.port = NonZeroU16::new(strtol(value, 1, u16::MAX.into())? as u16);
-            Ok(())
-        },
-    )
+    OptionRow::value("tun-port", "", Value::Required("port"), |draft, value, _| {
+        draft.tunnel.port = NonZeroU16::new(strtol(value, 1, u16::MAX.into())? as u16);
+        Ok(())
+    })
+    .help("UDP port of a gue tunnel on the server, 1 to 65535; gue needs it")
+    .complaint("illegal tunnel port specified")
     .on(SETS_A_SERVER)
     .settable(),
-    OptionRow::flag("tun-nocsum", "", "Gue or gre tunnel: send no checksums; the default", |draft| {
-        draft.tunnel.add(Checksum::None);
-    })
-    .on(SETS_A_SERVER),
-    OptionRow::flag("tun-csum", "", "Gue or gre tunnel: send checksums", |draft| draft.tunnel.add(Checksum::Full))
+    OptionRow::flag("tun-nocsum", "", |draft| draft.tunnel.add(Checksum::None))
+        .help("Gue or gre tunnel: send no checksums; the default")
         .on(SETS_A_SERVER),
-    OptionRow::flag("tun-remcsum", "", "Gue tunnel: use remote checksum offload", |draft| {
-        draft.tunnel.add(Checksum::Remote);
-    })
-    .on(SETS_A_SERVER),
-    OptionRow::flag("stream", "", "Run each line as it arrives, instead of checking all lines first", |draft| {
-        draft.stream = true;
-    })
-    .on(&[Verb::Restore])
-    .beyond_1_31(),
+    OptionRow::flag("tun-csum", "", |draft| draft.tunnel.add(Checksum::Full))
+        .help("Gue or gre tunnel: send checksums")
+        .on(SETS_A_SERVER),
+    OptionRow::flag("tun-remcsum", "", |draft| draft.tunnel.add(Checksum::Remote))
+        .help("Gue tunnel: use remote checksum offload")
+        .on(SETS_A_SERVER),
+    OptionRow::flag("stream", "", |draft| draft.stream = true)
+        .help("Run each line as it arrives, instead of checking all lines first")
+        .on(&[Verb::Restore])
+        .beyond_1_31(),
 ];
 
 /// Reads the address of a service. A missing port is 0.

@@ -153,12 +153,7 @@ impl OptionRow {
         self.off.is_some()
     }
 
-    pub(super) const fn flag(
-        long: &'static str,
-        shorts: &'static str,
-        help: &'static str,
-        read: fn(&mut Draft<'_>),
-    ) -> Self {
+    pub(super) const fn flag(long: &'static str, shorts: &'static str, read: fn(&mut Draft<'_>)) -> Self {
         Self {
             name: long,
             long,
@@ -168,7 +163,7 @@ impl OptionRow {
             allowed: &[],
             exclusive: &[],
             complaint: "",
-            help,
+            help: "",
             default: "",
             settable: false,
             beyond_1_31: false,
@@ -178,27 +173,30 @@ impl OptionRow {
         }
     }
 
-    pub(super) const fn value(
-        long: &'static str,
-        shorts: &'static str,
-        value: Value,
-        complaint: &'static str,
-        help: &'static str,
-        read: ReadValue,
-    ) -> Self {
-        Self { value, complaint, read: Read::Value(read), ..Self::flag(long, shorts, help, |_| ()) }
+    pub(super) const fn value(long: &'static str, shorts: &'static str, value: Value, read: ReadValue) -> Self {
+        Self { value, read: Read::Value(read), ..Self::flag(long, shorts, |_| ()) }
     }
 
     /// A spelling of the service's address: one of them is needed.
-    pub(super) const fn service(long: &'static str, shorts: &'static str, help: &'static str, read: ReadValue) -> Self {
-        let complaint = "illegal virtual server address[:port] specified";
+    pub(super) const fn service(long: &'static str, shorts: &'static str, read: ReadValue) -> Self {
         Self {
             name: "service-address",
             required: super::NAMES_A_SERVICE,
             allowed: &[Verb::Zero],
             exclusive: &[Verb::List],
-            ..Self::value(long, shorts, Value::Required("host[:port]"), complaint, help, read)
+            complaint: "illegal virtual server address[:port] specified",
+            ..Self::value(long, shorts, Value::Required("host[:port]"), read)
         }
+    }
+
+    pub(super) const fn help(mut self, help: &'static str) -> Self {
+        self.help = help;
+        self
+    }
+
+    pub(super) const fn complaint(mut self, complaint: &'static str) -> Self {
+        self.complaint = complaint;
+        self
     }
 
     pub(super) const fn called(mut self, name: &'static str) -> Self {
