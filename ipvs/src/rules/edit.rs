@@ -102,3 +102,67 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::{Forwarding, GueChecksum, Tunnel};
+    use crate::name::Scheduler;
+    use crate::rules::Numeric;
+
+    const PORT: std::num::NonZeroU16 = std::num::NonZeroU16::new(6080).unwrap();
+
+    fn service() -> Service {
+        Service::new(ServiceKey::udp([192, 0, 2, 1], 53), Scheduler::WLC)
+    }
+
+    fn edit(held: Forwarding, options: &[(&str, &str)]) -> Result<Forwarding, String> {
+        let held = Destination { weight: 7, ..Destination::new(([10, 0, 0, 1], 53), held) };
+        let edited =
+            edit_destination(&service().key, &held, options, &mut Numeric).map_err(|error| error.to_string())?;
+        assert_eq!(edited, Destination { forwarding: edited.forwarding, ..held });
+        Ok(edited.forwarding)
+    }
+
+    #[test]
+    fn settings_are_switched_off() {
+        let held = Service { one_packet: true, engine: "sip".parse().ok(), persistence: Some(60), ..service() };
+        let options = [("ops", "off"), ("pe", "off"), ("persistent", "off")];
+        assert_eq!(edit_service(&held, &options, &mut Numeric), Ok(service()));
+        assert_eq!(edit_service(&held, &[], &mut Numeric), Ok(held));
+        for options in [("weight", "1"), ("nosuch", "1"), ("scheduler", ""), ("ops", "maybe"), ("tcp-service", "::1")] {
+            assert!(edit_service(&held, &[options], &mut Numeric).is_err(), "{options:?}");
+        }
+    }
+
+    /// Another program has set what ipvsadm refuses.
+    #[test]
+    fn a_mistake_that_is_held_stays_editable() {
+        let held = Service::new(ServiceKey::tcp([192, 0, 2, 1], 0), Scheduler::WLC);
+        let edited = Service { scheduler: Scheduler::RR, ..held };
+        assert_eq!(edit_service(&held, &[("scheduler", "rr")], &mut Numeric), Ok(edited));
+        let persistent = Service { persistence: Some(60), ..held };
+        assert_eq!(edit_service(&persistent, &[("persistent", "off")], &mut Numeric), Err(ParseError::ZeroPort));
+    }
+
+    #[test]
+    fn a_tunnel_of_the_same_type_keeps_the_rest() {
+        let gue = |checksum| Forwarding::Tunnel(Tunnel::Gue { port: PORT, checksum });
+        let held = gue(GueChecksum::Remote);
+        assert_eq!(edit(held, &[]), Ok(held));
+        assert_eq!(edit(held, &[("ipip", "on"), ("tun-type", "gue")]), Ok(held));
+        assert_eq!(edit(held, &[("tun-csum", "on")]), Ok(gue(GueChecksum::Full)));
+        assert_eq!(edit(held, &[("tun-nocsum", "on")]), Ok(gue(GueChecksum::None)));
+        assert_eq!(edit(held, &[("tun-type", "ipip")]), Ok(Forwarding::IPIP));
+        let gre = |checksum| Forwarding::Tunnel(Tunnel::Gre { checksum });
+        assert_eq!(edit(held, &[("tun-type", "gre")]), Ok(gre(false)));
+        assert_eq!(edit(gre(true), &[("ipip", "on")]), Ok(gre(true)));
+        assert_eq!(edit(held, &[("masquerading", "on")]), Ok(Forwarding::Masquerade));
+        let strange = Forwarding::Tunnel(Tunnel::Other { kind: 9, port: 1, flags: 1 });
+        for other in [Forwarding::Local, Forwarding::Bypass, Forwarding::Other(5), strange] {
+            assert_eq!(edit(other, &[]), Ok(other));
+        }
+        assert!(edit(strange, &[("tun-csum", "on")]).is_err());
+        assert!(edit(Forwarding::Masquerade, &[("tun-port", "6080")]).is_err());
+    }
+}

@@ -202,4 +202,31 @@ mod tests {
         assert!(parse(&words, &mut Numeric).is_err());
         assert!(read_config(b"--set 21474837 1 1\n-A -t 192.0.2.1:80 -s rr -p 4294968\n", &mut Numeric).is_err());
     }
+
+    #[test]
+    fn errors_point_at_the_word_they_are_about() {
+        let table = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n";
+        for (line, marked) in [
+            ("-a -t 192.0.2.1:80 -r 224.0.0.1 -m", "224.0.0.1"),
+            ("-a -t192.0.2.1:80 -r10.0.0.9 -my 5", "5"),
+            ("-A -t 192.0.2.1:80 -s wrr", "192.0.2.1:80"),
+            ("-a -t 192.0.2.9:80 -r 10.0.0.9 -m", "192.0.2.9:80"),
+            ("-e -t 192.0.2.1:80 -r 10.0.0.9 -m", "10.0.0.9"),
+            ("-A -w 3 -t 192.0.2.8:80", "-w"),
+            ("-A --weight=3 -t 192.0.2.8:80", "--weight=3"),
+            ("-A -M 99 -t [2001:db8::1]:80 -p --netmask=5", "--netmask=5"),
+            ("-A -t 192.0.2.8:80 -b sh-port", "sh-port"),
+            ("-A -t 192.0.2.8:80 -o", "-o"),
+            ("-A -t 192.0.2.8:0", "192.0.2.8:0"),
+            ("  ipvsadm -L -n", "-L"),
+            ("--stop-daemon master", "--stop-daemon"),
+        ] {
+            let errors = read_config(format!("{table}{line}\n").as_bytes(), &mut Numeric).expect_err(line);
+            let column = line.find(marked).map(|at| at + 1);
+            assert_eq!((errors.len(), Some(errors[0].column)), (1, column), "{line}: {}", errors[0]);
+        }
+        // Something is missing at the end.
+        let errors = read_config(b"-A -s rr  \n", &mut Numeric).expect_err("no service");
+        assert_eq!(errors[0].column, 9);
+    }
 }

@@ -99,7 +99,7 @@ fn write_argument(page: &mut Roff, argument: &Arg) {
     }
     let mut help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
     let possible = argument.get_possible_values();
-    if takes_value && !possible.is_empty() {
+    if takes_value && !possible.is_empty() && !argument.is_hide_possible_values_set() {
         let values: Vec<&str> = possible.iter().map(|value| value.get_name()).collect();
         help += &format!(" ({})", values.join(", "));
     }

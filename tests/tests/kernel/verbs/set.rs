@@ -63,6 +63,10 @@ fn refuses_invalid_changes() {
         ("set -r 10.0.0.1 -y 5", "a lower threshold (5) needs an upper threshold"),
         ("set -r 10.0.0.1 --tun-port 5", "--tun-port and --tun-checksum are for gue and gre tunnels"),
         ("set -r 10.0.0.1 --forwarding gue", "a gue tunnel needs --tun-port"),
+        ("set -r 10.0.0.1 --forwarding gre --tun-port 5", "--tun-port is not for gre tunnels"),
+        ("set -r 10.0.0.1 --forwarding gre --tun-checksum remote", "--tun-checksum remote is not for gre tunnels"),
+        ("set -r 10.0.0.1 --weight x", "illegal weight specified: not a number from 0 to 2147483647"),
+        ("set -t 192.0.2.1:80 --ops on", "One-Packet Scheduling is only for UDP virtual services"),
         ("set -t 192.0.2.1:80 -b mh-port", "incompatible scheduler flag `mh-port'"),
         ("set -t 192.0.2.1:80 -s nosuch", "the kernel has no scheduler nosuch"),
     ] {
