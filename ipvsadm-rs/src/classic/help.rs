@@ -99,7 +99,7 @@ pub(crate) fn synopses() -> Vec<String> {
     synopses.into_iter().map(|(commands, options)| commands + &options).collect()
 }
 
-/// ` virtual-service -r host[:port] [-g|-i|-m] [-w weight]`: what may follow a command.
+/// ` virtual-service -r host[:port] [-g|-i|-m] [-w weight]`: the options and words of a command.
 fn options_of(command: &CommandRow) -> String {
     let verb = command.verb;
     let mut words = vec![String::new()];

@@ -5,7 +5,7 @@
 //! replaced by generated parts.
 //!
 //! Not made by `clap_mangen`: it renders a `Command` as sections with headings of its own (`SH OPTIONS`). Here options
-//! stand in the middle of a text, commands and options apart, and common options once for all verbs. Each place would
+//! are in the middle of a text, commands and options apart, and common options once for all verbs. Each place would
 //! need a `Command` with those arguments only, and the heading cut off: no less code than `write_argument`.
 
 use std::io::{self, Write};

@@ -108,7 +108,7 @@ impl FromArgMatches for Settings {
 
 const OF_A_SERVER: &str = "Settings of a server (-r)";
 
-/// The options for which ipvsadm has several, which exclude each other.
+/// `--forwarding` for ipvsadm's -g, -i, -m and --tun-type, and `--tun-checksum` for its three options of checksums.
 #[derive(Args, Debug)]
 #[command(next_help_heading = OF_A_SERVER)]
 struct Forwarding {

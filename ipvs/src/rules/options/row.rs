@@ -1,4 +1,4 @@
-//! What a row of the tables says.
+//! The rows of the tables of commands and options.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::rules::resolver::Resolver;
 use crate::rules::write::Line;
 use crate::service::Service;
 
-/// What a command does.
+/// The action of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the commands, described in COMMANDS")]
 pub enum Verb {
@@ -46,7 +46,7 @@ pub enum Value {
 /// A command. A line has exactly one, before its options.
 #[derive(Debug)]
 pub struct CommandRow {
-    /// What the command does.
+    /// The action.
     pub verb: Verb,
     /// Its name in messages.
     pub name: &'static str,
