@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     pub(crate) undoes: Option<u64>,
     /// It waits for confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) waits: Option<Waits>,
+    pub(crate) pending: Option<Pending>,
     /// Why it could not be put back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -40,9 +40,9 @@ pub(crate) struct Entry {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
     /// Begun; if it stays so, it was cut off.
-    Begun,
+    Started,
     /// Carried out.
-    Done,
+    Applied,
     /// Taken back at once, because something was refused.
     RolledBack,
     /// Taken back because nobody confirmed it.
@@ -50,23 +50,23 @@ pub(crate) enum Status {
     /// Taken back by `undo`.
     Undone,
     /// To be taken back, and that failed: the table may be something in between.
-    Failed,
+    RollbackFailed,
 }
 
 /// How long a plan waits for confirmation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Waits {
+pub(crate) struct Pending {
     /// So long, from the end of its changes on.
     #[serde(with = "humantime_text")]
-    pub(crate) within: Duration,
+    pub(crate) confirm_within: Duration,
     /// Until then, for people; absent while its changes are made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) until: Option<String>,
+    pub(crate) deadline: Option<String>,
 }
 
-impl Waits {
-    pub(super) fn new(within: Duration) -> Self {
-        Self { within, until: None }
+impl Pending {
+    pub(super) fn new(confirm_within: Duration) -> Self {
+        Self { confirm_within, deadline: None }
     }
 }
 
@@ -88,22 +88,22 @@ mod humantime_text {
 impl Entry {
     /// All changes were made.
     pub(crate) fn done(&mut self) {
-        self.status = Status::Done;
-        if let Some(waits) = &mut self.waits {
-            waits.until = SystemTime::now().checked_add(waits.within).map(time_text);
+        self.status = Status::Applied;
+        if let Some(pending) = &mut self.pending {
+            pending.deadline = SystemTime::now().checked_add(pending.confirm_within).map(time_text);
         }
     }
 
     /// It was taken back, or should have been: nothing waits any more.
     pub(crate) fn end(&mut self, status: Status) {
         self.status = status;
-        self.waits = None;
+        self.pending = None;
         self.error = None;
     }
 
     /// Whether the table holds what this asked for, as far as the journal knows.
     pub(crate) fn is_in_force(&self) -> bool {
-        matches!(self.status, Status::Begun | Status::Done | Status::Failed) && self.undoes.is_none()
+        matches!(self.status, Status::Started | Status::Applied | Status::RollbackFailed) && self.undoes.is_none()
     }
 
     /// The changes that the language has words for.
@@ -122,13 +122,13 @@ impl Entry {
 pub(crate) struct ScopeText {
     only: Vec<String>,
     protect: Vec<String>,
-    listed: bool,
+    listed_only: bool,
 }
 
 impl From<&Scope> for ScopeText {
     fn from(scope: &Scope) -> Self {
         let texts = |selectors: &[ipvs::Selector]| selectors.iter().map(ToString::to_string).collect();
-        Self { only: texts(&scope.only), protect: texts(&scope.protect), listed: scope.listed }
+        Self { only: texts(&scope.only), protect: texts(&scope.protect), listed_only: scope.listed }
     }
 }
 
@@ -142,7 +142,7 @@ impl ScopeText {
 /// What to plan for to take entries back, the first and those after it, and how.
 pub(crate) fn rollback_plan(folder: &Folder, first: &Entry, later: &[Entry]) -> anyhow::Result<(Config, Options)> {
     let mut config = folder.before(first.number)?;
-    let is_whole = !first.scope.listed && later.iter().all(|entry| entry.scope == first.scope);
+    let is_whole = !first.scope.listed_only && later.iter().all(|entry| entry.scope == first.scope);
     let scope = if is_whole {
         first.scope.to_scope()?
     } else {

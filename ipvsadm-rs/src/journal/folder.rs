@@ -64,7 +64,7 @@ impl Folder {
     /// The last entry that waits for confirmation.
     pub(crate) fn waiting(&self) -> Option<Entry> {
         let watched = self.numbers_before(".watch").into_iter().rev();
-        watched.filter_map(|number| self.read(number).ok()).find(|entry| entry.waits.is_some())
+        watched.filter_map(|number| self.read(number).ok()).find(|entry| entry.pending.is_some())
     }
 
     /// Whether there is a process that puts an entry back if nobody confirms it.

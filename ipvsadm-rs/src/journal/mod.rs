@@ -22,7 +22,7 @@ use anyhow::Context;
 use ipvs::{Config, Scope, State};
 use rustix::fs::{FlockOperation, flock};
 
-pub(crate) use entry::{Entry, Status, Waits, rollback_plan};
+pub(crate) use entry::{Entry, Pending, Status, rollback_plan};
 pub(crate) use folder::Folder;
 
 use crate::file::replace;
@@ -87,15 +87,15 @@ impl Journal {
         let entry = Entry {
             number: last.checked_add(1).context("there is no number left")?,
             time: time_text(SystemTime::now()),
-            status: Status::Begun,
+            status: Status::Started,
             scope: intent.scope.into(),
             changes: intent.changes,
             undoes: intent.undoes,
-            waits: intent.confirm_within.map(Waits::new),
+            pending: intent.confirm_within.map(Pending::new),
             error: None,
         };
         self.prune();
-        if entry.waits.is_some() {
+        if entry.pending.is_some() {
             File::create(self.watch_path(entry.number)).with_context(|| format!("cannot write to {}", self.folder))?;
         }
         let mut before = serde_json::to_vec(&Config::from(before))?;
@@ -107,7 +107,7 @@ impl Journal {
     /// Write what has become of an entry.
     pub(crate) fn write(&self, entry: &Entry) -> anyhow::Result<()> {
         self.put(entry, &self.second_line(entry.number)?)?;
-        if entry.waits.is_none() {
+        if entry.pending.is_none() {
             let _ = fs::remove_file(self.watch_path(entry.number));
         }
         Ok(())
@@ -131,7 +131,7 @@ impl Journal {
             );
         }
         say(&format!("note: plan {number} was not confirmed, but {WATCHER_GONE}: it stays"));
-        entry.waits = None;
+        entry.pending = None;
         if let Err(error) = self.write(&entry) {
             say(&format!("note: {error:#}"));
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// Connections that a change cuts, as they were counted when the table was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct Cut {
+pub(crate) struct Dropped {
     /// Established connections.
     pub(crate) active_connections: u64,
     /// Other connections.
@@ -17,7 +17,7 @@ pub(crate) struct Cut {
     pub(crate) persistence_templates: u64,
 }
 
-impl Cut {
+impl Dropped {
     pub(crate) fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
@@ -31,7 +31,7 @@ impl Cut {
     }
 }
 
-impl std::iter::Sum for Cut {
+impl std::iter::Sum for Dropped {
     fn sum<I: Iterator<Item = Self>>(cuts: I) -> Self {
         cuts.fold(Self::default(), |sum, cut| Self {
             active_connections: sum.active_connections + cut.active_connections,
@@ -42,7 +42,7 @@ impl std::iter::Sum for Cut {
 }
 
 /// `3 active, 2 inactive connections, 1 template`
-impl std::fmt::Display for Cut {
+impl std::fmt::Display for Dropped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { active_connections: active, inactive_connections: inactive, persistence_templates: templates } =
             self;
@@ -90,13 +90,13 @@ impl<'s> TableIndex<'s> {
     }
 
     /// What a change cuts.
-    pub(crate) fn cut_by(&self, change: &Change) -> Cut {
+    pub(crate) fn dropped_by(&self, change: &Change) -> Dropped {
         match change {
             Change::DeleteService(key) => {
-                self.service(key).map(|service| service.destinations.iter().map(Cut::of).sum()).unwrap_or_default()
+                self.service(key).map(|service| service.destinations.iter().map(Dropped::of).sum()).unwrap_or_default()
             }
-            Change::DeleteDestination(key, server) => self.server(key, server).map(Cut::of).unwrap_or_default(),
-            _ => Cut::default(),
+            Change::DeleteDestination(key, server) => self.server(key, server).map(Dropped::of).unwrap_or_default(),
+            _ => Dropped::default(),
         }
     }
 
@@ -196,7 +196,7 @@ mod tests {
         let held = TableIndex::new(&state);
         let plan = plan(&state, "");
         assert_eq!(plan.changes.len(), 1);
-        let cut = held.cut_by(&plan.changes[0]);
+        let cut = held.dropped_by(&plan.changes[0]);
         assert_eq!(cut.to_string(), "12 active, 0 inactive connections, 4 persistence templates");
     }
 

@@ -10,7 +10,7 @@ use ipvs::{Change, Plan, Scheduler, Service, ServiceKey, State};
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::plan::impact::{Cut, Remapped, TableIndex};
+use crate::plan::impact::{Dropped, Remapped, TableIndex};
 use crate::terminal::color::Palette;
 use crate::terminal::plural::count;
 
@@ -18,17 +18,17 @@ use crate::terminal::plural::count;
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     changes: Vec<Row>,
-    /// Services whose servers stay in another order than was asked for.
-    order_kept: Vec<String>,
-    /// Hashing services whose clients are sent elsewhere.
-    moved: Vec<Remapped>,
+    /// Services whose servers are in another order than FILE asks for, and stay so without `--reorder`.
+    order_differs: Vec<String>,
+    /// Hashing services that give some clients another server.
+    remapped_clients: Vec<Remapped>,
     summary: Summary,
 }
 
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
-    is: Tense,
+    status: Stage,
     #[serde(flatten)]
     report: &'a Report,
 }
@@ -45,11 +45,12 @@ struct Row {
     /// The server that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<ServerName>,
-    /// Of an edit: the options that were otherwise.
+    /// The options that an edit replaces, with their old values.
     #[serde(skip_serializing_if = "String::is_empty")]
-    was: String,
-    #[serde(skip_serializing_if = "Cut::is_nothing")]
-    cuts: Cut,
+    previous_options: String,
+    /// The connections that a deletion drops.
+    #[serde(skip_serializing_if = "Dropped::is_nothing")]
+    dropped_connections: Dropped,
     /// What else there is to know.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
@@ -109,7 +110,7 @@ struct Summary {
     add: usize,
     edit: usize,
     delete: usize,
-    cuts: Cut,
+    dropped_connections: Dropped,
 }
 
 impl Report {
@@ -122,11 +123,11 @@ impl Report {
             add: number(Action::Add),
             edit: number(Action::Edit),
             delete: number(Action::Delete),
-            cuts: changes.iter().map(|row| row.cuts).sum(),
+            dropped_connections: changes.iter().map(|row| row.dropped_connections).sum(),
         };
         Self {
-            order_kept: plan.order_kept.iter().map(ToString::to_string).collect(),
-            moved: held.remapped_by(plan, sizes),
+            order_differs: plan.order_kept.iter().map(ToString::to_string).collect(),
+            remapped_clients: held.remapped_by(plan, sizes),
             changes,
             summary,
         }
@@ -141,13 +142,13 @@ impl Report {
     /// If standard output is no terminal, it gets rules only, and the rest goes to standard error.
     pub(crate) fn print_plan(&self, context: &Context) -> anyhow::Result<u8> {
         if context.json {
-            context.write_json(&self.document(Tense::Planned))?;
+            context.write_json(&self.document(Stage::Planned))?;
         } else if io::stdout().is_terminal() {
-            context.write(|out| self.write_text(out, &context.palette(), Tense::Planned))?;
+            context.write(|out| self.write_text(out, &context.palette(), Stage::Planned))?;
         } else {
             context.write(|out| self.write_rules(out))?;
             let colors = Palette::of(context.color, &io::stderr());
-            self.write_text(&mut io::stderr().lock(), &colors, Tense::Planned)?;
+            self.write_text(&mut io::stderr().lock(), &colors, Stage::Planned)?;
         }
         Ok(if self.is_empty() { code::DONE } else { code::CHANGES })
     }
@@ -155,9 +156,9 @@ impl Report {
     /// Prints what was done.
     pub(crate) fn print_result(&self, context: &Context) -> anyhow::Result<()> {
         if context.json {
-            return context.write_json(&self.document(Tense::Done));
+            return context.write_json(&self.document(Stage::Applied));
         }
-        context.write(|out| self.write_text(out, &context.palette(), Tense::Done))
+        context.write(|out| self.write_text(out, &context.palette(), Stage::Applied))
     }
 
     /// Nothing but lines that `ipvsadm -R` reads.
@@ -166,12 +167,12 @@ impl Report {
     }
 
     /// For programs.
-    pub(crate) fn document(&self, tense: Tense) -> impl Serialize {
-        Document { schema: SCHEMA, is: tense, report: self }
+    pub(crate) fn document(&self, status: Stage) -> impl Serialize {
+        Document { schema: SCHEMA, status, report: self }
     }
 
     /// For people: the lines with marks, and behind them what they were and what they cost.
-    pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette, tense: Tense) -> io::Result<()> {
+    pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette, status: Stage) -> io::Result<()> {
         for row in &self.changes {
             let (mark, style) = match row.action {
                 Action::Add => ('+', colors.add),
@@ -179,59 +180,59 @@ impl Report {
                 Action::Delete => ('-', colors.remove),
             };
             write!(out, "{style}{mark} {}{style:#}", row.rule)?;
-            let cuts = (!row.cuts.is_nothing()).then(|| format!("cuts {}", row.cuts));
-            let was = (!row.was.is_empty()).then(|| format!("was {}", row.was));
+            let cuts = (!row.dropped_connections.is_nothing()).then(|| format!("cuts {}", row.dropped_connections));
+            let was = (!row.previous_options.is_empty()).then(|| format!("was {}", row.previous_options));
             let remarks: Vec<String> = was.into_iter().chain(cuts).chain(row.note.map(str::to_owned)).collect();
             if !remarks.is_empty() {
                 write!(out, "  {style}# {}{style:#}", remarks.join("; "), style = colors.remark)?;
             }
             writeln!(out)?;
         }
-        for moved in &self.moved {
+        for remapped in &self.remapped_clients {
             let style = colors.remark;
-            let percent = moved.share * 100.0;
-            writeln!(out, "{style}# {}: {percent:.1} % of new clients get another server{style:#}", moved.service)?;
+            let percent = remapped.share * 100.0;
+            writeln!(out, "{style}# {}: {percent:.1} % of new clients get another server{style:#}", remapped.service)?;
         }
-        for service in &self.order_kept {
+        for service in &self.order_differs {
             let style = colors.remark;
             writeln!(
                 out,
                 "{style}# {service}: its servers stay in another order than asked for; --reorder changes that and cuts{style:#}"
             )?;
         }
-        writeln!(out, "{}", self.summary_line(tense))
+        writeln!(out, "{}", self.summary_line(status))
     }
 
     /// `3 changes: 1 to add, 2 to edit, 0 to delete; nothing is cut`
-    fn summary_line(&self, tense: Tense) -> String {
-        let Summary { add, edit, delete, cuts } = &self.summary;
+    fn summary_line(&self, status: Stage) -> String {
+        let Summary { add, edit, delete, dropped_connections: cuts } = &self.summary;
         if self.is_empty() {
             return "nothing to change".into();
         }
         let changes = count(self.changes.len(), "change");
-        match (tense, cuts.is_nothing()) {
-            (Tense::Planned, true) => {
+        match (status, cuts.is_nothing()) {
+            (Stage::Planned, true) => {
                 format!("{changes}: {add} to add, {edit} to edit, {delete} to delete; nothing is cut")
             }
-            (Tense::Planned, false) => {
+            (Stage::Planned, false) => {
                 format!("{changes}: {add} to add, {edit} to edit, {delete} to delete; cuts {cuts}")
             }
-            (Tense::Done, true) => {
+            (Stage::Applied, true) => {
                 format!("{changes} made: {add} added, {edit} edited, {delete} deleted; nothing was cut")
             }
-            (Tense::Done, false) => {
+            (Stage::Applied, false) => {
                 format!("{changes} made: {add} added, {edit} edited, {delete} deleted; {cuts} were cut")
             }
         }
     }
 }
 
-/// Whether it is still to be done.
+/// Whether the changes have been made.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Tense {
+pub(crate) enum Stage {
     Planned,
-    Done,
+    Applied,
 }
 
 impl Row {
@@ -253,9 +254,10 @@ impl Row {
                 Action::Delete
             }
         };
-        let was = before.map_or_else(String::new, |before| differing_options(&before.to_string(), &rule));
+        let previous_options = before.map_or_else(String::new, |before| differing_options(&before.to_string(), &rule));
         let (service, server) = (change.service().map(ServiceName::from), ServerName::of(change));
-        Self { action, rule, service, server, was, cuts: held.cut_by(change), note }
+        let dropped_connections = held.dropped_by(change);
+        Self { action, rule, service, server, previous_options, dropped_connections, note }
     }
 }
 
@@ -313,7 +315,7 @@ mod tests {
 
     fn text(report: &Report) -> String {
         let mut out = Vec::new();
-        report.write_text(&mut out, &Palette::default(), Tense::Planned).expect("memory takes all");
+        report.write_text(&mut out, &Palette::default(), Stage::Planned).expect("memory takes all");
         String::from_utf8(out).expect("text")
     }
 
@@ -340,8 +342,8 @@ mod tests {
             "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -w 3\n",
             "--set 901 0 0\n-A -t 192.0.2.1:80 -s rr\n-A -f 2 -6 -s rr\n",
         );
-        let document = serde_json::to_value(report.document(Tense::Done)).expect("writes");
-        assert_eq!((&document["schema"], &document["is"]), (&1.into(), &"done".into()));
+        let document = serde_json::to_value(report.document(Stage::Applied)).expect("writes");
+        assert_eq!((&document["schema"], &document["status"]), (&1.into(), &"applied".into()));
         let changes = document["changes"].as_array().expect("changes");
         let of = |action: &str| changes.iter().find(|change| change["action"] == action).expect("one");
         assert_eq!(of("edit").get("service"), None, "timeouts are of none");

@@ -77,13 +77,13 @@ impl Apply {
         let result = finish(&mut director, &mut transaction, carried_out.map(drop));
         // What was put back at once does not wait. For all else the time runs from here on, and nothing that is said may be
         // in the way of who puts it back: a terminal that is cut off may take no words any more.
-        let waits = transaction.entry().and_then(|entry| entry.waits.clone());
+        let pending = transaction.entry().and_then(|entry| entry.pending.clone());
         drop((watcher, transaction));
         if cut > 0 {
             say(&format!("the time is over: {} cut", count(cut, "connection")));
         }
-        if let Some(waits) = waits {
-            let within = humantime::format_duration(waits.within);
+        if let Some(pending) = pending {
+            let within = humantime::format_duration(pending.confirm_within);
             say(&format!("all is put back in {within} unless `ipvsadm-rs confirm' is given before"));
         }
         result?;
@@ -110,7 +110,7 @@ impl Apply {
 
 /// If it is to wait for confirmation, the process that does.
 fn watch_over(context: &Context, transaction: &mut Transaction) -> anyhow::Result<Option<Watcher>> {
-    let waiting = transaction.entry().filter(|entry| entry.waits.is_some());
+    let waiting = transaction.entry().filter(|entry| entry.pending.is_some());
     let watcher = waiting.map(|entry| watch::start(context, entry)).transpose();
     if watcher.is_err() {
         transaction.forget();

@@ -24,7 +24,7 @@ impl Confirm {
         let journal = context.journal()?;
         let mut entry = journal.waiting().context("nothing waits for confirmation")?;
         let is_watched = journal.is_watched(entry.number);
-        entry.waits = None;
+        entry.pending = None;
         journal.write(&entry)?;
         if context.json {
             context.write_json(&Confirmed { schema: SCHEMA, entry })?;

@@ -177,21 +177,21 @@ fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
 }
 
 fn line(entry: &Entry, folder: &Folder) -> String {
-    let Entry { number, time, status, changes, undoes, waits, error, .. } = entry;
+    let Entry { number, time, status, changes, undoes, pending, error, .. } = entry;
     let is_watched = folder.is_watched(*number);
-    let status = match (status, undoes, waits) {
+    let status = match (status, undoes, pending) {
         (_, _, Some(_)) if is_watched => "waits for confirmation".into(),
         (_, _, Some(_)) => "was not confirmed".into(),
-        (Status::Done, Some(undone), _) => format!("took back {undone}"),
-        (Status::Done, None, _) => "done".into(),
-        (Status::Begun, ..) => "was cut off".into(),
+        (Status::Applied, Some(undone), _) => format!("took back {undone}"),
+        (Status::Applied, None, _) => "done".into(),
+        (Status::Started, ..) => "was cut off".into(),
         (Status::RolledBack, ..) => "refused, put back".into(),
         (Status::Expired, ..) => "not confirmed, put back".into(),
         (Status::Undone, ..) => "undone".into(),
-        (Status::Failed, ..) => "could not be put back".into(),
+        (Status::RollbackFailed, ..) => "could not be put back".into(),
     };
-    let remark = match (waits, error) {
-        (Some(waits), _) if is_watched => waits.until.as_ref().map(|until| format!("until {until}")),
+    let remark = match (pending, error) {
+        (Some(pending), _) if is_watched => pending.deadline.as_ref().map(|deadline| format!("until {deadline}")),
         (Some(_), _) => Some(WATCHER_GONE.to_owned()),
         (None, error) => error.clone(),
     };

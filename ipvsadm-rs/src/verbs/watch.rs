@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::context::{Context, code};
-use crate::journal::{Entry, Folder, Journal, Status, Waits, rollback_plan};
+use crate::journal::{Entry, Folder, Journal, Pending, Status, rollback_plan};
 use crate::plan::transaction::roll_back;
 use crate::terminal::syslog::{Priority, log};
 
@@ -51,11 +51,11 @@ impl Watch {
         rustix::process::setsid().context("cannot leave the terminal")?;
         let folder = context.folder()?;
         let _watch = folder.watch(self.number)?;
-        let waits = waits(&folder, self.number).context("this plan does not wait")?;
+        let pending = pending(&folder, self.number).context("this plan does not wait")?;
         context.write(|out| writeln!(out, "{READY}"))?;
         io::copy(&mut io::stdin().lock(), &mut io::sink())?;
-        if !is_ended_within(waits.within, &folder, self.number) {
-            self.roll_back(context, folder, waits.within);
+        if !is_ended_within(pending.confirm_within, &folder, self.number) {
+            self.roll_back(context, folder, pending.confirm_within);
         }
         Ok(code::DONE)
     }
@@ -72,8 +72,8 @@ impl Watch {
     }
 }
 
-fn waits(folder: &Folder, number: u64) -> Option<Waits> {
-    folder.read(number).ok()?.waits
+fn pending(folder: &Folder, number: u64) -> Option<Pending> {
+    folder.read(number).ok()?.pending
 }
 
 /// Wait; look now and then whether there is still a reason to.
@@ -81,7 +81,7 @@ fn is_ended_within(limit: Duration, folder: &Folder, number: u64) -> bool {
     const LOOK: Duration = Duration::from_secs(5);
     let start = Instant::now();
     loop {
-        if folder.read(number).is_ok_and(|entry| entry.waits.is_none()) {
+        if folder.read(number).is_ok_and(|entry| entry.pending.is_none()) {
             return true;
         }
         let rest = limit.saturating_sub(start.elapsed());
@@ -98,7 +98,7 @@ fn put_back_if_it_waits(context: &Context, folder: Folder, number: u64) -> anyho
     const PATIENCE: Duration = Duration::from_secs(31 * 24 * 60 * 60);
     let journal = Journal::open(folder, PATIENCE)?;
     let mut entry = journal.read(number)?;
-    if entry.waits.is_none() {
+    if entry.pending.is_none() {
         return Ok(false);
     }
     let result = rollback_plan(&journal, &entry, &[])
@@ -106,7 +106,7 @@ fn put_back_if_it_waits(context: &Context, folder: Folder, number: u64) -> anyho
     match &result {
         Ok(()) => entry.end(Status::Expired),
         Err(error) => {
-            entry.end(Status::Failed);
+            entry.end(Status::RollbackFailed);
             entry.error = Some(format!("{error:#}"));
         }
     }

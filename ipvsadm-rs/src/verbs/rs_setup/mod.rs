@@ -178,7 +178,7 @@ impl RsSetup {
             // Unwraps the UDP, of either family; what was in there goes on to the device for IP in IP. (fou6 is for who
             // sends, and does not bring fou with it.)
             setup.step(Step::Module { module: "fou" });
-            setup.step(Step::FooOverUdp { port: self.tun_port.map_or(GUE_PORT, NonZeroU16::get), is_6: !outer_is_4 });
+            setup.step(Step::FooOverUdp { port: self.tun_port.map_or(GUE_PORT, NonZeroU16::get), ipv6: !outer_is_4 });
         }
         let is_gre = self.mode == Mode::TunGre;
         let device = match (is_gre, self.tun_csum, outer_is_4, inner_is_4) {
@@ -186,12 +186,12 @@ impl RsSetup {
             (false, _, true, false) => existing(setup, "sit", "sit0"),
             (false, _, false, false) => existing(setup, "ip6_tunnel", "ip6tnl0"),
             // ip6tnl0 takes IPv6 only.
-            (false, _, false, true) => self.added(setup, "ip6_tunnel", "ip6tnl", "mode any", false)?,
+            (false, _, false, true) => self.added(setup, "ip6_tunnel", "ip6tnl", Some("any"), false)?,
             (true, false, true, _) => existing(setup, "ip_gre", "gre0"),
             (true, false, false, _) => existing(setup, "ip6_gre", "ip6gre0"),
             // A device takes packets with a checksum, or without, not both.
-            (true, true, true, _) => self.added(setup, "ip_gre", "gre", "", true)?,
-            (true, true, false, _) => self.added(setup, "ip6_gre", "ip6gre", "", true)?,
+            (true, true, true, _) => self.added(setup, "ip_gre", "gre", None, true)?,
+            (true, true, false, _) => self.added(setup, "ip6_gre", "ip6gre", None, true)?,
         };
         if inner_is_4 {
             // The greater of all and the device's own counts.
@@ -207,13 +207,13 @@ impl RsSetup {
         setup: &mut Setup,
         module: &'static str,
         kind: &'static str,
-        mode: &'static str,
+        mode: Option<&'static str>,
         checksum: bool,
     ) -> anyhow::Result<String> {
         let Some(own) = self.own else { bail!("this tunnel needs the server's own address: --own ADDRESS") };
         const DEVICE: &str = "lvs-tunnel";
         setup.step(Step::Module { module });
-        setup.step(Step::Tunnel { device: DEVICE.into(), kind, mode, own, checksum });
+        setup.step(Step::Tunnel { device: DEVICE.into(), kind, mode, local: own, checksum });
         Ok(DEVICE.into())
     }
 
@@ -254,6 +254,6 @@ const GUE_PORT: u16 = 6080;
 
 fn existing(setup: &mut Setup, module: &'static str, device: &'static str) -> String {
     setup.step(Step::Module { module });
-    setup.step(Step::Up { device });
+    setup.step(Step::LinkUp { device });
     device.into()
 }

@@ -32,18 +32,18 @@ pub(crate) enum Step {
         key: String,
         /// Its value.
         value: u32,
-        /// Why.
-        why: String,
+        /// The reason for it; may be empty.
+        reason: String,
     },
     /// Unwrap what comes to a UDP port.
     FooOverUdp {
         /// The port.
         port: u16,
         /// Over IPv6.
-        is_6: bool,
+        ipv6: bool,
     },
     /// Set a device up that is there.
-    Up {
+    LinkUp {
         /// The device.
         device: &'static str,
     },
@@ -53,10 +53,11 @@ pub(crate) enum Step {
         device: String,
         /// Its kind.
         kind: &'static str,
-        /// What else is to be said of it.
-        mode: &'static str,
+        /// `any` for a device that takes both IPv4 and IPv6 packets, where the kind has modes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mode: Option<&'static str>,
         /// The address that packets come to.
-        own: IpAddr,
+        local: IpAddr,
         /// Packets have checksums.
         checksum: bool,
     },
@@ -75,8 +76,8 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(crate) fn sysctl(key: &str, value: u32, why: &str) -> Self {
-        Self::Sysctl { key: key.into(), value, why: why.into() }
+    pub(crate) fn sysctl(key: &str, value: u32, reason: &str) -> Self {
+        Self::Sysctl { key: key.into(), value, reason: reason.into() }
     }
 
     /// The command, and the one that takes it back.
@@ -84,17 +85,17 @@ impl Step {
         match self {
             Self::Module { module } => (format!("modprobe {module}"), None),
             Self::Sysctl { key, value, .. } => (format!("sysctl -qw {key}={value}"), None),
-            Self::FooOverUdp { port, is_6 } => {
-                let family = if *is_6 { " -6" } else { "" };
+            Self::FooOverUdp { port, ipv6 } => {
+                let family = if *ipv6 { " -6" } else { "" };
                 let undo = format!("ip fou del port {port}{family}");
                 (format!("ip fou add port {port} gue{family}"), Some(undo))
             }
-            Self::Up { device } => (format!("ip link set {device} up"), Some(format!("ip link set {device} down"))),
-            Self::Tunnel { device, kind, mode, own, checksum } => {
-                let mode = if mode.is_empty() { String::new() } else { format!(" {mode}") };
+            Self::LinkUp { device } => (format!("ip link set {device} up"), Some(format!("ip link set {device} down"))),
+            Self::Tunnel { device, kind, mode, local, checksum } => {
+                let mode = mode.map(|mode| format!(" mode {mode}")).unwrap_or_default();
                 let checksum = if *checksum { " icsum" } else { "" };
                 let command =
-                    format!("ip link add {device} type {kind}{mode} local {own}{checksum}; ip link set {device} up");
+                    format!("ip link add {device} type {kind}{mode} local {local}{checksum}; ip link set {device} up");
                 (command, Some(format!("ip link del {device}")))
             }
             Self::Dummy { device } => (
@@ -136,10 +137,10 @@ impl Setup {
     pub(crate) fn shell(&self) -> String {
         let mut text = format!("# {}\n", self.title);
         for step in &self.steps {
-            if let Step::Sysctl { why, .. } = step
-                && !why.is_empty()
+            if let Step::Sysctl { reason, .. } = step
+                && !reason.is_empty()
             {
-                text += &format!("# {why}\n");
+                text += &format!("# {reason}\n");
             }
             text += &format!("{}\n", step.commands().0);
         }
@@ -150,9 +151,9 @@ impl Setup {
     pub(crate) fn sysctl(&self) -> String {
         let mut text = format!("# {}\n", self.title);
         for step in &self.steps {
-            if let Step::Sysctl { key, value, why } = step {
-                if !why.is_empty() {
-                    text += &format!("# {why}\n");
+            if let Step::Sysctl { key, value, reason } = step {
+                if !reason.is_empty() {
+                    text += &format!("# {reason}\n");
                 }
                 text += &format!("{key} = {value}\n");
             }
@@ -199,21 +200,21 @@ impl Setup {
         for step in &self.steps {
             match step {
                 Step::Module { .. } | Step::Sysctl { .. } => {}
-                Step::FooOverUdp { port, is_6 } => {
-                    let (name, family) = if *is_6 { ("lvs-fou6", "Local=::\n") } else { ("lvs-fou", "") };
+                Step::FooOverUdp { port, ipv6 } => {
+                    let (name, family) = if *ipv6 { ("lvs-fou6", "Local=::\n") } else { ("lvs-fou", "") };
                     let unit = format!(
                         "[NetDev]\nName={name}\nKind=fou\n\n[FooOverUDP]\nEncapsulation=GenericUDPEncapsulation\nPort={port}\n{family}"
                     );
                     file(&format!("/etc/systemd/network/50-{name}.netdev"), &unit);
                 }
-                Step::Up { device } => file(&format!("/etc/systemd/network/50-lvs-{device}.network"), &up(device)),
+                Step::LinkUp { device } => file(&format!("/etc/systemd/network/50-lvs-{device}.network"), &up(device)),
                 Step::Tunnel { checksum: true, .. } => {
                     bail!("systemd-networkd cannot make a GRE device with checksums: see --for shell or ifupdown")
                 }
-                Step::Tunnel { device, kind, mode, own, checksum: false } => {
-                    let mode = if mode.is_empty() { "" } else { "Mode=any\n" };
+                Step::Tunnel { device, kind, mode, local, checksum: false } => {
+                    let mode = mode.map(|mode| format!("Mode={mode}\n")).unwrap_or_default();
                     let unit = format!(
-                        "[NetDev]\nName={device}\nKind={kind}\n\n[Tunnel]\nLocal={own}\nIndependent=yes\n{mode}"
+                        "[NetDev]\nName={device}\nKind={kind}\n\n[Tunnel]\nLocal={local}\nIndependent=yes\n{mode}"
                     );
                     file(&format!("/etc/systemd/network/50-{device}.netdev"), &unit);
                     file(&format!("/etc/systemd/network/50-{device}.network"), &up(device));

@@ -112,7 +112,10 @@ impl Farm {
     fn announced(&self, rules: &str) -> f64 {
         std::fs::write("rules", rules).unwrap();
         let plan: Value = serde_json::from_str(&self.director.run("ipvsadm-rs plan --json rules").stdout).unwrap();
-        plan["moved"].as_array().and_then(|moved| moved.first()).map_or(0.0, |moved| moved["share"].as_f64().unwrap())
+        plan["remapped_clients"]
+            .as_array()
+            .and_then(|moved| moved.first())
+            .map_or(0.0, |moved| moved["share"].as_f64().unwrap())
     }
 
     /// Returns the hash table that the library computes from the kernel's state, and whether it hashes destinations.

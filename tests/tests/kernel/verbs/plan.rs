@@ -70,10 +70,10 @@ fn prints_json() {
     let plan = run("ipvsadm-rs --json plan wanted");
     assert_eq!((plan.code, plan.stderr.as_str()), (Some(2), ""));
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
-    assert_eq!((&plan["schema"], &plan["is"]), (&1.into(), &"planned".into()));
+    assert_eq!((&plan["schema"], &plan["status"]), (&1.into(), &"planned".into()));
     assert_eq!(plan["changes"][0]["action"], "edit");
     assert_eq!(plan["changes"][0]["rule"], "-e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5");
-    assert_eq!(plan["changes"][0]["was"], "-w 3");
+    assert_eq!(plan["changes"][0]["previous_options"], "-w 3");
     assert_eq!(plan["summary"]["edit"], 1);
 }
 

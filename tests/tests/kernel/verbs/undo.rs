@@ -78,7 +78,7 @@ fn skips_unreadable_entries() {
     assert_eq!(list.lines().map(unreadable).collect::<Vec<_>>(), [true, false, true], "{list}");
     let list: serde_json::Value = serde_json::from_str(&ok("ipvsadm-rs --json --state-dir s undo --list")).unwrap();
     let list = &list["plans"];
-    assert_eq!((&list[1]["status"], list[2]["error"].is_string()), (&"done".into(), true), "{list}");
+    assert_eq!((&list[1]["status"], list[2]["error"].is_string()), (&"applied".into(), true), "{list}");
     let undo = run("ipvsadm-rs --state-dir s undo");
     assert_eq!((undo.code, undo.stderr.matches("note: passed over: ").count()), (Some(0), 2), "{undo}");
     assert_eq!(rules(), weight(4));
