@@ -47,15 +47,15 @@ pub(crate) struct Context {
 
 /// Standard output did not take what was written.
 #[derive(Debug)]
-pub(crate) struct NotTaken(pub(crate) std::io::Error);
+pub(crate) struct StdoutError(pub(crate) std::io::Error);
 
-impl std::fmt::Display for NotTaken {
+impl std::fmt::Display for StdoutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "cannot write to standard output: {}", self.0)
     }
 }
 
-impl std::error::Error for NotTaken {}
+impl std::error::Error for StdoutError {}
 
 /// Exit codes of the verbs.
 pub(crate) mod code {
@@ -100,7 +100,7 @@ impl Context {
     /// Write to standard output, all of it or an error.
     pub(crate) fn write(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> anyhow::Result<()> {
         let mut out = stdout::standard();
-        write(&mut out).and_then(|()| out.flush()).map_err(|error| NotTaken(error).into())
+        write(&mut out).and_then(|()| out.flush()).map_err(|error| StdoutError(error).into())
     }
 
     /// Write a value as JSON.

@@ -8,7 +8,7 @@ use ipvs::{Change, Client, Director};
 use crate::classic::list;
 use crate::classic::messages;
 use crate::resolver::{Restorable, System};
-use crate::terminal::exit::{Failure, say};
+use crate::terminal::exit::{Failure, print_error};
 use crate::terminal::stdout;
 
 /// The director of this namespace.
@@ -42,7 +42,7 @@ fn warn_of_direct_routing(director: &mut Client, change: &Change) {
     let old = director.destinations(key).unwrap_or_default();
     let old = old.iter().find(|state| state.destination.key == new.key);
     if old.is_some_and(|state| state.destination.forwarding == Masquerade) {
-        say(&format!(
+        print_error(&format!(
             "note: {} was masquerading (-m) and is direct routing (-g) now; -e sets what is not given to its default",
             new.key
         ));

@@ -7,7 +7,7 @@ use crate::terminal::exit::{Failure, code};
 
 /// A line that cannot be understood.
 pub(crate) fn parse_error(program: &str, error: &ParseError) -> Failure {
-    Failure::Said(sentence(program, error), exit_code(error))
+    Failure::Message(sentence(program, error), exit_code(error))
 }
 
 fn sentence(program: &str, error: &ParseError) -> String {
@@ -38,7 +38,7 @@ pub(crate) fn exit_code(error: &ParseError) -> u8 {
 
 /// A change that was refused.
 pub(crate) fn refused(change: &Change, error: &Error) -> Failure {
-    no_ipvs(error).unwrap_or_else(|| Failure::Said(refusal(change, error), code::REFUSED))
+    no_ipvs(error).unwrap_or_else(|| Failure::Message(refusal(change, error), code::REFUSED))
 }
 
 /// ipvsadm's sentence for a refusal, with the reason behind it where the kernel gives none and it is known.
@@ -75,7 +75,7 @@ pub(crate) fn read_error(error: &Error) -> Failure {
         ErrorKind::NoSuchService => "No such service".into(),
         _ => error.errno().and_then(general).unwrap_or_else(|| error.to_string()),
     };
-    Failure::Said(text, code::LISTING)
+    Failure::Message(text, code::LISTING)
 }
 
 /// What to do where there is no IPVS to talk to, or not for this caller.
@@ -99,7 +99,7 @@ fn no_ipvs(error: &Error) -> Option<Failure> {
     let text = format!(
         "Can't initialize ipvs: {why}\nAre you sure that IP Virtual Server is built in the kernel or as module?\n{next}"
     );
-    Some(Failure::Said(text, code::MEANING))
+    Some(Failure::Message(text, code::MEANING))
 }
 
 // Error numbers that are the same on every Linux that IPVS runs on.

@@ -10,7 +10,7 @@ use crate::classic::help;
 use crate::classic::messages;
 use crate::plan::progress::WithProgress;
 use crate::resolver::System;
-use crate::terminal::exit::{Failure, code, say};
+use crate::terminal::exit::{Failure, code, print_error};
 use crate::terminal::stdout;
 
 /// Carry out standard input.
@@ -31,7 +31,7 @@ pub(crate) fn read_input() -> Result<Vec<u8>, Failure> {
     let mut text = Vec::with_capacity(ROOM);
     match io::stdin().lock().read_to_end(&mut text) {
         Ok(_) => Ok(text),
-        Err(error) => Err(Failure::Said(format!("cannot read standard input: {error}"), code::LISTING)),
+        Err(error) => Err(Failure::Message(format!("cannot read standard input: {error}"), code::LISTING)),
     }
 }
 
@@ -58,18 +58,18 @@ impl Script {
                 Ok(line) => match script.take(line) {
                     Ok(()) => {}
                     Err((what, code)) => {
-                        say(&format!("line {}: {what}", line.number));
+                        print_error(&format!("line {}: {what}", line.number));
                         first_bad.get_or_insert(code);
                     }
                 },
                 Err(error) => {
-                    say_bad_line(error, program);
+                    print_bad_line(error, program);
                     first_bad.get_or_insert(messages::exit_code(&error.error));
                 }
             }
         }
         match first_bad {
-            Some(code) => Err(Failure::Said("nothing was changed".into(), code)),
+            Some(code) => Err(Failure::Message("nothing was changed".into(), code)),
             None => Ok(script),
         }
     }
@@ -110,7 +110,7 @@ impl Script {
             }
         }
         self.submit(director, done..self.changes.len(), &mut first_failure)?;
-        first_failure.map_or(Ok(()), |code| Err(Failure::Said(String::new(), code)))
+        first_failure.map_or(Ok(()), |code| Err(Failure::Message(String::new(), code)))
     }
 
     fn submit(
@@ -126,10 +126,14 @@ impl Script {
             WithProgress(director).submit(changes).map_err(|error| messages::refused(first, &error))?
         {
             let change = &changes[index];
-            if let refused @ Failure::Said(_, code::MEANING) = messages::refused(change, &error) {
+            if let refused @ Failure::Message(_, code::MEANING) = messages::refused(change, &error) {
                 return Err(refused);
             }
-            say(&format!("line {}: {}: {change}", self.lines[start + index], messages::refusal(change, &error)));
+            print_error(&format!(
+                "line {}: {}: {change}",
+                self.lines[start + index],
+                messages::refusal(change, &error)
+            ));
             first_failure.get_or_insert(code::REFUSED);
         }
         Ok(())
@@ -148,8 +152,8 @@ fn run_other(director: &mut Client, command: &Command) -> Result<(), Failure> {
 /// Say what failed and go on, unless nobody takes the output any more.
 fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Result<(), Failure> {
     match result {
-        Err(Failure::Said(text, code)) => {
-            say(&text);
+        Err(Failure::Message(text, code)) => {
+            print_error(&text);
             first_failure.get_or_insert(code);
             Ok(())
         }
@@ -158,14 +162,14 @@ fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Re
 }
 
 /// A line with a mark under the word that is wrong.
-pub(crate) fn say_bad_line(error: &LineError, program: &str) {
+pub(crate) fn print_bad_line(error: &LineError, program: &str) {
     let what = match &error.error {
         ParseError::NoCommand => format!("{}; see `{program} -h'", error.error),
         error => error.to_string(),
     };
     let before: String =
         error.text.chars().take(error.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    say(&format!("line {}, column {}: {what}\n    {}\n    {before}^", error.number, error.column, error.text));
+    print_error(&format!("line {}, column {}: {what}\n    {}\n    {before}^", error.number, error.column, error.text));
 }
 
 /// Carry out standard input line by line, as it comes, for a program that waits for each. A bad line is said and passed
@@ -175,12 +179,12 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
     let mut first_failure = None;
     for (number, line) in io::stdin().lock().split(b'\n').enumerate() {
         let line =
-            line.map_err(|error| Failure::Said(format!("cannot read standard input: {error}"), code::LISTING))?;
+            line.map_err(|error| Failure::Message(format!("cannot read standard input: {error}"), code::LISTING))?;
         let command = match Lines::classic(&line, &mut System::default()).next() {
             None => continue,
             Some(Ok(line)) => line.command,
             Some(Err(error)) => {
-                say_bad_line(&LineError { number: number + 1, ..error.clone() }, program);
+                print_bad_line(&LineError { number: number + 1, ..error.clone() }, program);
                 first_failure.get_or_insert(messages::exit_code(&error.error));
                 continue;
             }
@@ -188,7 +192,7 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
         let result = match command {
             Command::Help => return commands::write_out(|out| help::write(out, program)),
             Command::Version => return commands::write_out(help::write_version),
-            Command::Restore { .. } => Err(Failure::Said("--restore within --restore".into(), code::REFUSED)),
+            Command::Restore { .. } => Err(Failure::Message("--restore within --restore".into(), code::REFUSED)),
             command => {
                 let director = match &mut director {
                     Some(director) => director,
@@ -198,11 +202,11 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
             }
         };
         let named = result.map_err(|failure| match failure {
-            Failure::Said(text, code) => Failure::Said(format!("line {}: {text}", number + 1), code),
+            Failure::Message(text, code) => Failure::Message(format!("line {}: {text}", number + 1), code),
             output => output,
         });
         keep_first(&mut first_failure, named)?;
         stdout::standard().flush()?;
     }
-    first_failure.map_or(Ok(()), |code| Err(Failure::Said(String::new(), code)))
+    first_failure.map_or(Ok(()), |code| Err(Failure::Message(String::new(), code)))
 }

@@ -14,13 +14,13 @@ use crate::classic::restore::{self, Script};
 use crate::plan::other_writers;
 use crate::plan::progress::WithProgress;
 use crate::resolver::System;
-use crate::terminal::exit::{Failure, code, conclude, say};
+use crate::terminal::exit::{Failure, code, conclude, print_error};
 
 /// `ipvsadm-save [-n]`: the table as lines, with numbers if asked for. Words are ignored, as ever.
 pub(crate) fn save(arguments: &Arguments) -> ExitCode {
     let words = arguments.words();
     if words.iter().any(|word| word.starts_with(b"-") && *word != b"-n") {
-        say(&format!(
+        print_error(&format!(
             "{}: Script to save the IPVS table to stdout.\n   With the -n option, prints out the table in numeric format.",
             arguments.program()
         ));
@@ -37,7 +37,7 @@ pub(crate) fn restore(arguments: &Arguments) -> ExitCode {
     for word in arguments.words() {
         match word {
             b"--flush" => flush = true,
-            word => say(&format!("{}: {} is ignored", arguments.program(), String::from_utf8_lossy(word))),
+            word => print_error(&format!("{}: {} is ignored", arguments.program(), String::from_utf8_lossy(word))),
         }
     }
     conclude(replace_table(&arguments.program(), flush))
@@ -56,8 +56,8 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
             flush_and_carry_out(&text, program)
         }
         Err(errors) => {
-            errors.iter().for_each(|error| restore::say_bad_line(error, program));
-            Err(Failure::Said("nothing was changed".into(), messages::exit_code(&errors[0].error)))
+            errors.iter().for_each(|error| restore::print_bad_line(error, program));
+            Err(Failure::Message("nothing was changed".into(), messages::exit_code(&errors[0].error)))
         }
     }
 }
@@ -80,7 +80,7 @@ fn refuse_unless_empty(program: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let text = "the input has no rules: the table is left as it is. `ipvsadm -C' empties it";
-    Err(Failure::Said(format!("{program}: {text}"), code::LISTING))
+    Err(Failure::Message(format!("{program}: {text}"), code::LISTING))
 }
 
 fn go_there(desired: &Config) -> Result<(), Failure> {
@@ -89,16 +89,16 @@ fn go_there(desired: &Config) -> Result<(), Failure> {
     match ipvs::apply(&mut WithProgress(&mut director), desired, &Options::default()) {
         Ok(_) => Ok(()),
         Err(ApplyError::Director(error)) => Err(messages::read_error(&error)),
-        Err(ApplyError::NotReached { refused, .. }) if refused.is_empty() => Err(Failure::Said(
+        Err(ApplyError::NotReached { refused, .. }) if refused.is_empty() => Err(Failure::Message(
             format!("the table is not what the input says: {}", other_writers::suspects()),
             code::LISTING,
         )),
         Err(ApplyError::NotReached { refused, .. }) => {
             for (change, error) in &refused {
-                say(&format!("{}: {change}", messages::refusal(change, error)));
+                print_error(&format!("{}: {change}", messages::refusal(change, error)));
             }
-            Err(Failure::Said(String::new(), code::REFUSED))
+            Err(Failure::Message(String::new(), code::REFUSED))
         }
-        Err(error) => Err(Failure::Said(error.to_string(), code::MEANING)),
+        Err(error) => Err(Failure::Message(error.to_string(), code::MEANING)),
     }
 }

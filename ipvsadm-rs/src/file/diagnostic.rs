@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::terminal::exit::say;
+use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
 /// Something that is wrong with a file, or hardly meant.
@@ -43,18 +43,18 @@ impl Diagnostic {
 }
 
 /// Say what was found in a file. Nobody reads thousands: of many the first are said, and how many there are.
-pub(crate) fn say_all(found: &[Diagnostic], file: &str, kind: &str) {
+pub(crate) fn print_all(found: &[Diagnostic], file: &str, kind: &str) {
     const MOST: usize = 100;
     for diagnostic in found.iter().take(MOST) {
-        say(&diagnostic.show(file, kind));
+        print_error(&diagnostic.show(file, kind));
     }
     if let Some(more @ 1..) = found.len().checked_sub(MOST) {
-        say(&format!("{file}: and {}", count(more, &format!("more {kind}"))));
+        print_error(&format!("{file}: and {}", count(more, &format!("more {kind}"))));
     }
 }
 
 /// A text whose lines are known, to find places in.
-pub(crate) struct Text<'t> {
+pub(crate) struct SourceText<'t> {
     bytes: &'t [u8],
     /// Where lines begin.
     starts: Vec<usize>,
@@ -63,7 +63,7 @@ pub(crate) struct Text<'t> {
     last: Cell<(usize, usize, usize)>,
 }
 
-impl<'t> Text<'t> {
+impl<'t> SourceText<'t> {
     pub(crate) fn new(bytes: &'t [u8]) -> Self {
         let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn marks_the_place() {
         let text = "one\n\tzwölf drei\n";
-        let lines = Text::new(text.as_bytes());
+        let lines = SourceText::new(text.as_bytes());
         let diagnostic = lines.at_offset(text.find("drei").expect("there"), "no");
         assert_eq!(diagnostic.show("f", "error"), "f:2:8: error: no\n    \tzwölf drei\n    \t      ^");
         assert_eq!(lines.at(9, 3, "no").show("f", "error"), "f:9:1: error: no\n    \n    ^");
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn of_a_long_line_shows_what_is_around() {
         let text = format!("{}MARK{}\r\n", "ä ".repeat(1000), "x".repeat(1000));
-        let lines = Text::new(text.as_bytes());
+        let lines = SourceText::new(text.as_bytes());
         // Forwards, backwards, forwards: what is remembered of the last place does no harm.
         for word in ["ä", "MARK", "x", "MARK", "ä", "x"] {
             let offset = text.find(word).expect("there");

@@ -16,9 +16,9 @@ use ipvs::document::{Document, DocumentError};
 use ipvs::rules;
 use serde::de::IgnoredAny;
 
-use crate::file::diagnostic::{Diagnostic, Text, say_all};
+use crate::file::diagnostic::{Diagnostic, SourceText, print_all};
 use crate::resolver::System;
-use crate::terminal::exit::say;
+use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
 /// The form of a file.
@@ -68,20 +68,20 @@ pub(crate) fn read(path: &str, format: Option<Format>) -> anyhow::Result<Input> 
 
 impl Input {
     /// Say all that is wrong with it, and hardly meant.
-    pub(crate) fn say(&self) {
-        say_all(&self.warnings, &self.name, "warning");
+    pub(crate) fn print_diagnostics(&self) {
+        print_all(&self.warnings, &self.name, "warning");
         if let Err(errors) = &self.config {
-            say_all(errors, &self.name, "error");
+            print_all(errors, &self.name, "error");
             // Errors in what is another form say nothing.
             if let Some(form) = self.guessed {
-                say(&format!("{}: was read as {}; --format says what else it is", self.name, form.name()));
+                print_error(&format!("{}: was read as {}; --format says what else it is", self.name, form.name()));
             }
         }
     }
 
     /// What the file asks for; what is hardly meant is said, what is wrong ends it.
     pub(crate) fn into_config(self) -> anyhow::Result<Config> {
-        self.say();
+        self.print_diagnostics();
         self.config.map_err(|errors| anyhow::anyhow!("{}: nothing was changed", count(errors.len(), "error")))
     }
 }
@@ -143,7 +143,7 @@ impl From<Vec<Diagnostic>> for Found {
 }
 
 fn read_rules(bytes: &[u8]) -> Found {
-    let text = Text::new(bytes);
+    let text = SourceText::new(bytes);
     match rules::read_config(bytes, &mut System::default()) {
         Ok(read) => {
             let warnings = read.warnings.iter().map(|(line, warning)| text.at(*line, 1, warning));
@@ -178,7 +178,7 @@ fn read_document(bytes: &[u8], format: Format) -> Found {
 }
 
 fn parse_document(text: &str, format: Format) -> Result<Document, Diagnostic> {
-    let lines = Text::new(text.as_bytes());
+    let lines = SourceText::new(text.as_bytes());
     match format {
         Format::Json => serde_json::from_str(text).map_err(|error| {
             // Its own words end with the place, which is told beside them.
@@ -198,7 +198,7 @@ fn place(text: &str, format: Format, found: &[(&str, impl fmt::Display)]) -> Vec
     if found.is_empty() {
         return Vec::new();
     }
-    let lines = Text::new(text.as_bytes());
+    let lines = SourceText::new(text.as_bytes());
     let paths: HashSet<&str> = found.iter().map(|(path, _)| *path).collect();
     let places = match format {
         Format::Json => position::in_json(text, &paths),

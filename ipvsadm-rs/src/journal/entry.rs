@@ -9,7 +9,7 @@ use ipvs::{Change, Config, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::{Folder, time_text};
-use crate::terminal::exit::say;
+use crate::terminal::exit::print_error;
 
 /// One applied plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -158,7 +158,10 @@ fn limited_to_touched<'e>(entries: impl Iterator<Item = &'e Entry>, config: &mut
     for entry in entries {
         let changes = entry.changes();
         if changes.len() < entry.changes.len() {
-            say(&format!("note: plan {} changed services that ipvsadm has no words for: they stay", entry.number));
+            print_error(&format!(
+                "note: plan {} changed services that ipvsadm has no words for: they stay",
+                entry.number
+            ));
         }
         touched.extend(changes);
     }

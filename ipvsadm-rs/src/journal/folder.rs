@@ -62,20 +62,20 @@ impl Folder {
     }
 
     /// The last entry that waits for confirmation.
-    pub(crate) fn waiting(&self) -> Option<Entry> {
-        let watched = self.numbers_before(".watch").into_iter().rev();
-        watched.filter_map(|number| self.read(number).ok()).find(|entry| entry.pending.is_some())
+    pub(crate) fn pending(&self) -> Option<Entry> {
+        let timed = self.numbers_with(".timer").into_iter().rev();
+        timed.filter_map(|number| self.read(number).ok()).find(|entry| entry.pending.is_some())
     }
 
     /// Whether there is a process that puts an entry back if nobody confirms it.
-    pub(crate) fn is_watched(&self, number: u64) -> bool {
+    pub(crate) fn has_timer(&self, number: u64) -> bool {
         let lock = |file| flock(file, FlockOperation::NonBlockingLockShared);
-        File::open(self.watch_path(number)).is_ok_and(|file| lock(file) == Err(rustix::io::Errno::WOULDBLOCK))
+        File::open(self.timer_path(number)).is_ok_and(|file| lock(file) == Err(rustix::io::Errno::WOULDBLOCK))
     }
 
     /// Be that process, for as long as the file is open.
-    pub(crate) fn watch(&self, number: u64) -> anyhow::Result<File> {
-        let path = self.watch_path(number);
+    pub(crate) fn lock_timer(&self, number: u64) -> anyhow::Result<File> {
+        let path = self.timer_path(number);
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         flock(&file, FlockOperation::LockExclusive).with_context(|| format!("cannot lock {}", path.display()))?;
         Ok(file)
@@ -85,17 +85,17 @@ impl Folder {
         self.0.join(format!("{number:06}.json"))
     }
 
-    pub(super) fn watch_path(&self, number: u64) -> PathBuf {
-        self.0.join(format!("{number:06}.watch"))
+    pub(super) fn timer_path(&self, number: u64) -> PathBuf {
+        self.0.join(format!("{number:06}.timer"))
     }
 
     /// The numbers of all entries, ascending.
     pub(super) fn numbers(&self) -> Vec<u64> {
-        self.numbers_before(".json")
+        self.numbers_with(".json")
     }
 
     /// What else is in the folder is not the journal's.
-    fn numbers_before(&self, ending: &str) -> Vec<u64> {
+    fn numbers_with(&self, ending: &str) -> Vec<u64> {
         let number = |name: &String| {
             let number: u64 = name.strip_suffix(ending)?.parse().ok()?;
             (format!("{number:06}{ending}") == *name).then_some(number)

@@ -4,7 +4,7 @@
 //! - `lock`: held by whoever changes the table or this journal, from before the table is read until all is noted. Only
 //!   reading needs no lock: files are replaced in one step.
 //! - `000007.json`: plan 7. The first line is the [`Entry`], the second what the table held before.
-//! - `000007.watch`: plan 7 waits for confirmation. The process that puts it back holds it.
+//! - `000007.timer`: plan 7 waits for confirmation. The process that puts it back holds it.
 //!
 //! A plan stops waiting when its entry says so; whoever writes that has the lock, so there is one who decides.
 
@@ -26,7 +26,7 @@ pub(crate) use entry::{Entry, Pending, Status, rollback_plan};
 pub(crate) use folder::Folder;
 
 use crate::file::replace;
-use crate::terminal::exit::say;
+use crate::terminal::exit::print_error;
 
 /// Entries that are kept, and their bytes.
 const KEPT: usize = 100;
@@ -96,49 +96,49 @@ impl Journal {
         };
         self.prune();
         if entry.pending.is_some() {
-            File::create(self.watch_path(entry.number)).with_context(|| format!("cannot write to {}", self.folder))?;
+            File::create(self.timer_path(entry.number)).with_context(|| format!("cannot write to {}", self.folder))?;
         }
         let mut before = serde_json::to_vec(&Config::from(before))?;
         before.push(b'\n');
-        self.put(&entry, &before)?;
+        self.write_lines(&entry, &before)?;
         Ok(entry)
     }
 
     /// Write what has become of an entry.
     pub(crate) fn write(&self, entry: &Entry) -> anyhow::Result<()> {
-        self.put(entry, &self.second_line(entry.number)?)?;
+        self.write_lines(entry, &self.second_line(entry.number)?)?;
         if entry.pending.is_none() {
-            let _ = fs::remove_file(self.watch_path(entry.number));
+            let _ = fs::remove_file(self.timer_path(entry.number));
         }
         Ok(())
     }
 
     /// Take an entry away that came to nothing.
-    pub(crate) fn forget(&self, entry: &Entry) {
+    pub(crate) fn remove(&self, entry: &Entry) {
         let _ = fs::remove_file(self.path_of(entry.number));
-        let _ = fs::remove_file(self.watch_path(entry.number));
+        let _ = fs::remove_file(self.timer_path(entry.number));
     }
 
     /// While a plan waits for confirmation nothing else is applied: it would be confirmed, or put back, unseen. One whose
     /// watcher is gone waits no longer.
     pub(crate) fn ensure_none_pending(&self) -> anyhow::Result<()> {
-        let Some(mut entry) = self.waiting() else { return Ok(()) };
+        let Some(mut entry) = self.pending() else { return Ok(()) };
         let number = entry.number;
-        if self.is_watched(number) {
+        if self.has_timer(number) {
             anyhow::bail!(
                 "plan {number} waits for confirmation: `ipvsadm-rs confirm' keeps it, `ipvsadm-rs undo' puts it back; \
                  then try again"
             );
         }
-        say(&format!("note: plan {number} was not confirmed, but {WATCHER_GONE}: it stays"));
+        print_error(&format!("note: plan {number} was not confirmed, but {TIMER_DIED}: it stays"));
         entry.pending = None;
         if let Err(error) = self.write(&entry) {
-            say(&format!("note: {error:#}"));
+            print_error(&format!("note: {error:#}"));
         }
         Ok(())
     }
 
-    fn put(&self, entry: &Entry, second_line: &[u8]) -> anyhow::Result<()> {
+    fn write_lines(&self, entry: &Entry, second_line: &[u8]) -> anyhow::Result<()> {
         let path = self.path_of(entry.number);
         let mut bytes = serde_json::to_vec(entry)?;
         bytes.push(b'\n');
@@ -154,7 +154,7 @@ impl Journal {
             bytes += fs::metadata(&path).map_or(0, |found| found.len());
             if place + 1 >= KEPT || (place > 0 && bytes > KEPT_BYTES) {
                 let _ = fs::remove_file(path);
-                let _ = fs::remove_file(self.watch_path(number));
+                let _ = fs::remove_file(self.timer_path(number));
             }
         }
         self.names().iter().filter(|name| name.ends_with(replace::SUFFIX)).for_each(|name| {
@@ -164,7 +164,7 @@ impl Journal {
 }
 
 /// What is said of a plan that nobody can put back any more.
-pub(crate) const WATCHER_GONE: &str = "the process that was to put it back is gone";
+pub(crate) const TIMER_DIED: &str = "the process that was to put it back is gone";
 
 /// A time as it is written here.
 fn time_text(time: SystemTime) -> String {
@@ -174,7 +174,7 @@ fn time_text(time: SystemTime) -> String {
 fn lock_in_time(lock: &File, wait: Duration, folder: &Folder) -> anyhow::Result<()> {
     const PAUSE: Duration = Duration::from_millis(50);
     let start = Instant::now();
-    let mut said = false;
+    let mut reported = false;
     loop {
         match flock(lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
@@ -184,8 +184,8 @@ fn lock_in_time(lock: &File, wait: Duration, folder: &Folder) -> anyhow::Result<
                 if rest.is_zero() {
                     return Err(Busy(folder.to_string()).into());
                 }
-                if !std::mem::replace(&mut said, true) {
-                    say("waiting: another ipvsadm-rs is changing this table");
+                if !std::mem::replace(&mut reported, true) {
+                    print_error("waiting: another ipvsadm-rs is changing this table");
                 }
                 std::thread::sleep(PAUSE.min(rest));
             }

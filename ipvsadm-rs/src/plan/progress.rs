@@ -16,7 +16,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn show(&mut self, line: &str) {
         let mut stderr = std::io::stderr();
-        if stderr.is_terminal() && takes_words(&stderr) {
+        if stderr.is_terminal() && is_writable(&stderr) {
             // If nobody can read it, there is nothing to be done about it.
             let _ = write!(stderr, "\r\x1b[K{line}");
             self.shown = true;
@@ -25,21 +25,21 @@ impl Progress {
 
     /// Leave the line as it is.
     pub(crate) fn end(&mut self) {
-        if std::mem::take(&mut self.shown) && takes_words(&std::io::stderr()) {
+        if std::mem::take(&mut self.shown) && is_writable(&std::io::stderr()) {
             let _ = writeln!(std::io::stderr());
         }
     }
 
     /// Take it away.
     fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) && takes_words(&std::io::stderr()) {
+        if std::mem::take(&mut self.shown) && is_writable(&std::io::stderr()) {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 }
 
 /// Whether there is room in it: what has been cut off, or stopped with ^S, is not waited for.
-fn takes_words(terminal: &impl AsFd) -> bool {
+fn is_writable(terminal: &impl AsFd) -> bool {
     let mut asked = [PollFd::new(terminal, PollFlags::OUT)];
     poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }

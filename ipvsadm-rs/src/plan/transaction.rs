@@ -8,7 +8,7 @@ use ipvs::{Client, Config, State};
 use crate::context::Context;
 use crate::journal::{Busy, Entry, Intent, Journal, Status, rollback_plan};
 use crate::plan::other_writers;
-use crate::terminal::exit::say;
+use crate::terminal::exit::print_error;
 
 /// The right to change the table, and the entry of the journal that is being made; where there can be a journal.
 pub(crate) struct Transaction {
@@ -55,24 +55,24 @@ impl Transaction {
             }
             Err(error) if is_needed => Err(error),
             Err(error) => {
-                say(&format!("note: this cannot be undone: {error:#}"));
+                print_error(&format!("note: this cannot be undone: {error:#}"));
                 Ok(())
             }
         }
     }
 
     /// Nothing was changed after all.
-    pub(crate) fn forget(&mut self) {
+    pub(crate) fn cancel(&mut self) {
         if let (Ok(journal), Some(entry)) = (&self.journal, self.entry.take()) {
-            journal.forget(&entry);
+            journal.remove(&entry);
         }
     }
 
-    fn conclude(&mut self, become_so: impl FnOnce(&mut Entry)) {
+    fn conclude(&mut self, update: impl FnOnce(&mut Entry)) {
         if let (Ok(journal), Some(entry)) = (&self.journal, &mut self.entry) {
-            become_so(entry);
+            update(entry);
             if let Err(error) = journal.write(entry) {
-                say(&format!("note: {error:#}"));
+                print_error(&format!("note: {error:#}"));
             }
         }
     }
@@ -103,11 +103,11 @@ pub(crate) fn finish(
             other_writers::suspects()
         );
     }
-    let is_back = roll_back_now(director, transaction);
+    let rolled_back = roll_back_now(director, transaction);
     for (change, error) in &refused {
-        say(&format!("refused: {change}: {error}"));
+        print_error(&format!("refused: {change}: {error}"));
     }
-    is_back?;
+    rolled_back?;
     bail!("{} refused: all was put back as it was", crate::terminal::plural::count(refused.len(), "change"))
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// To be said on standard error, and the exit code.
-    Said(String, u8),
+    Message(String, u8),
     /// Standard output did not take what was written.
     Output(io::Error),
 }
@@ -32,20 +32,20 @@ impl From<io::Error> for Failure {
 pub(crate) fn conclude(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Said(text, code)) => {
-            say(&text);
+        Err(Failure::Message(text, code)) => {
+            print_error(&text);
             ExitCode::from(code)
         }
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => die_of_broken_pipe(),
         Err(Failure::Output(error)) => {
-            say(&format!("cannot write to standard output: {error}"));
+            print_error(&format!("cannot write to standard output: {error}"));
             ExitCode::from(code::LISTING)
         }
     }
 }
 
 /// A line on standard error. If nobody can read it, there is nothing to be done about it.
-pub(crate) fn say(text: &str) {
+pub(crate) fn print_error(text: &str) {
     use io::Write;
     if !text.is_empty() {
         let _ = writeln!(io::stderr(), "{text}");

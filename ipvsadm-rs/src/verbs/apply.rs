@@ -8,15 +8,15 @@ use ipvs::apply::apply_plan;
 use ipvs::plan::Options;
 use ipvs::{Client, Config, Director, Plan, State, plan};
 
-use super::plan::Wanted;
-use super::watch::{self, Watcher};
+use super::plan::PlanArguments;
+use super::rollback_timer::{self, TimerProcess};
 use crate::context::{Context, code, duration};
 use crate::journal::Intent;
 use crate::plan::drain;
 use crate::plan::progress::WithProgress;
 use crate::plan::report::Report;
 use crate::plan::transaction::{Transaction, finish};
-use crate::terminal::exit::say;
+use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
 /// Make the director hold what FILE says, by the smallest change
@@ -28,7 +28,7 @@ use crate::terminal::plural::count;
 #[derive(Args, Debug)]
 pub(super) struct Apply {
     #[command(flatten)]
-    wanted: Wanted,
+    arguments: PlanArguments,
     /// Also if FILE says nothing at all, not so much as that it wants no services; without this, that is an error
     #[arg(long)]
     allow_empty: bool,
@@ -47,17 +47,17 @@ pub(super) struct Apply {
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let asked = self.wanted.read()?;
+        let desired = self.arguments.read()?;
         if self.dry_run {
-            return self.wanted.show(context, asked);
+            return self.arguments.show(context, desired);
         }
         let mut transaction = Transaction::open(context)?;
         let mut director = context.open()?;
         let before = director.state()?;
-        let is_doubtful = asked.is_blank && !self.allow_empty;
-        let (desired, options) = asked.of(&before);
-        let plan = plan(&desired, &before, &options);
-        let report = Report::new(&plan, &before, self.wanted.sizes());
+        let is_doubtful = desired.is_blank && !self.allow_empty;
+        let (config, options) = desired.for_state(&before);
+        let plan = plan(&config, &before, &options);
+        let report = Report::new(&plan, &before, self.arguments.sizes());
         if report.is_empty() {
             report.print_result(context)?;
             return Ok(code::DONE);
@@ -71,20 +71,20 @@ impl Apply {
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let confirm_within = self.confirm_within;
         transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
-        let watcher = watch_over(context, &mut transaction)?;
-        let carried_out = self.carry_out(&mut director, &desired, &options, before, plan);
+        let timer = start_timer(context, &mut transaction)?;
+        let carried_out = self.carry_out(&mut director, &config, &options, before, plan);
         let cut = carried_out.as_ref().copied().unwrap_or_default();
         let result = finish(&mut director, &mut transaction, carried_out.map(drop));
         // What was put back at once does not wait. For all else the time runs from here on, and nothing that is said may be
         // in the way of who puts it back: a terminal that is cut off may take no words any more.
         let pending = transaction.entry().and_then(|entry| entry.pending.clone());
-        drop((watcher, transaction));
+        drop((timer, transaction));
         if cut > 0 {
-            say(&format!("the time is over: {} cut", count(cut, "connection")));
+            print_error(&format!("the time is over: {} cut", count(cut, "connection")));
         }
         if let Some(pending) = pending {
             let within = humantime::format_duration(pending.confirm_within);
-            say(&format!("all is put back in {within} unless `ipvsadm-rs confirm' is given before"));
+            print_error(&format!("all is put back in {within} unless `ipvsadm-rs confirm' is given before"));
         }
         result?;
         report.print_result(context)?;
@@ -109,11 +109,11 @@ impl Apply {
 }
 
 /// If it is to wait for confirmation, the process that does.
-fn watch_over(context: &Context, transaction: &mut Transaction) -> anyhow::Result<Option<Watcher>> {
-    let waiting = transaction.entry().filter(|entry| entry.pending.is_some());
-    let watcher = waiting.map(|entry| watch::start(context, entry)).transpose();
-    if watcher.is_err() {
-        transaction.forget();
+fn start_timer(context: &Context, transaction: &mut Transaction) -> anyhow::Result<Option<TimerProcess>> {
+    let pending = transaction.entry().filter(|entry| entry.pending.is_some());
+    let timer = pending.map(|entry| rollback_timer::start(context, entry)).transpose();
+    if timer.is_err() {
+        transaction.cancel();
     }
-    watcher
+    timer
 }

@@ -43,7 +43,7 @@ impl Check {
             input.warnings.push(Diagnostic::about_all("this says nothing at all"));
         }
         if !context.json {
-            input.say();
+            input.print_diagnostics();
         }
         let errors = input.config.err().unwrap_or_default();
         let verdict = Verdict { schema: SCHEMA, file: input.name, errors, warnings: input.warnings };

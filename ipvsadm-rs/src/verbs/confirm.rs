@@ -6,7 +6,7 @@ use ipvs::document::SCHEMA;
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::journal::{Entry, WATCHER_GONE};
+use crate::journal::{Entry, TIMER_DIED};
 
 /// Keep what was applied with --confirm-within
 #[derive(Args, Debug)]
@@ -22,14 +22,14 @@ struct Confirmed {
 impl Confirm {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let journal = context.journal()?;
-        let mut entry = journal.waiting().context("nothing waits for confirmation")?;
-        let is_watched = journal.is_watched(entry.number);
+        let mut entry = journal.pending().context("nothing waits for confirmation")?;
+        let has_timer = journal.has_timer(entry.number);
         entry.pending = None;
         journal.write(&entry)?;
         if context.json {
             context.write_json(&Confirmed { schema: SCHEMA, entry })?;
         } else {
-            let gone = if is_watched { String::new() } else { format!(" all the same: {WATCHER_GONE}") };
+            let gone = if has_timer { String::new() } else { format!(" all the same: {TIMER_DIED}") };
             context.write(|out| writeln!(out, "plan {} stays{gone}", entry.number))?;
         }
         Ok(code::DONE)

@@ -10,16 +10,16 @@ use crate::generate::man;
 /// Write a manual page or a shell's completions to standard output
 #[derive(Args, Debug)]
 pub(super) struct Generate {
-    /// What to write
+    /// Output to write
     #[arg(value_enum)]
-    what: What,
+    output: Output,
     /// For which of the programs
     #[arg(long = "for", value_enum, default_value = "ipvsadm", value_name = "PROGRAM")]
     program: Program,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum What {
+enum Output {
     Man,
     Bash,
     Zsh,
@@ -45,11 +45,11 @@ impl Generate {
         command.build();
         let name = command.get_name().to_owned();
         let mut text = Vec::new();
-        match self.what {
-            What::Man => man::write(&mut text, page, &command)?,
-            What::Bash => clap_complete::generate(Shell::Bash, &mut command, name, &mut text),
-            What::Zsh => clap_complete::generate(Shell::Zsh, &mut command, name, &mut text),
-            What::Fish => clap_complete::generate(Shell::Fish, &mut command, name, &mut text),
+        match self.output {
+            Output::Man => man::write(&mut text, page, &command)?,
+            Output::Bash => clap_complete::generate(Shell::Bash, &mut command, name, &mut text),
+            Output::Zsh => clap_complete::generate(Shell::Zsh, &mut command, name, &mut text),
+            Output::Fish => clap_complete::generate(Shell::Fish, &mut command, name, &mut text),
         }
         context.write(|out| out.write_all(&text))?;
         Ok(code::DONE)

@@ -5,13 +5,13 @@ mod check;
 mod confirm;
 mod generate;
 mod plan;
+mod rollback_timer;
 mod rs_setup;
 mod save;
 mod set;
 mod show;
 mod snat_rules;
 mod undo;
-mod watch;
 
 use std::process::ExitCode;
 
@@ -20,8 +20,8 @@ use ipvs::ApplyError;
 
 use crate::arguments::Arguments;
 use crate::classic::messages;
-use crate::context::{Context, NotTaken, code};
-use crate::terminal::exit::{Failure, conclude, say};
+use crate::context::{Context, StdoutError, code};
+use crate::terminal::exit::{Failure, conclude, print_error};
 
 /// A director of the Linux Virtual Server: ipvsadm's language, and more.
 ///
@@ -50,7 +50,7 @@ enum Verb {
     SnatRules(snat_rules::SnatRules),
     Generate(generate::Generate),
     #[command(hide = true)]
-    Watch(watch::Watch),
+    RollbackTimer(rollback_timer::RollbackTimer),
 }
 
 /// Run as `ipvsadm-rs VERB …`.
@@ -77,15 +77,15 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::RsSetup(verb) => verb.run(&context),
         Verb::SnatRules(verb) => verb.run(&context),
         Verb::Generate(verb) => verb.run(&context),
-        Verb::Watch(verb) => verb.run(&context),
+        Verb::RollbackTimer(verb) => verb.run(&context),
     };
     match result {
         Ok(code) => ExitCode::from(code),
-        Err(error) => match error.downcast::<NotTaken>() {
-            Ok(NotTaken(error)) => conclude(Err(Failure::Output(error))),
+        Err(error) => match error.downcast::<StdoutError>() {
+            Ok(StdoutError(error)) => conclude(Err(Failure::Output(error))),
             Err(error) => {
-                say(&format!("ipvsadm-rs: {error:#}"));
-                say(hint(&error).unwrap_or_default());
+                print_error(&format!("ipvsadm-rs: {error:#}"));
+                print_error(hint(&error).unwrap_or_default());
                 ExitCode::from(code::ERROR)
             }
         },

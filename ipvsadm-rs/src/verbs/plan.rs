@@ -19,12 +19,12 @@ use crate::plan::report::Report;
 #[command(visible_alias = "diff")]
 pub(super) struct Plan {
     #[command(flatten)]
-    pub(super) wanted: Wanted,
+    pub(super) arguments: PlanArguments,
 }
 
-/// What is wanted, and what may be done for it.
+/// What is arguments, and what may be done for it.
 #[derive(Args, Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct PlanArguments {
     /// Rules as ipvsadm-save writes them, JSON, or TOML; `-` is standard input
     file: String,
     /// The form of FILE, instead of what it looks like
@@ -57,9 +57,9 @@ pub(super) struct Wanted {
     mh_index: u8,
 }
 
-impl Wanted {
+impl PlanArguments {
     /// What the files ask for.
-    pub(super) fn read(&self) -> anyhow::Result<Asked> {
+    pub(super) fn read(&self) -> anyhow::Result<Desired> {
         let input = file::read(&self.file, self.format)?;
         let is_blank = input.is_blank && self.previous.is_none();
         let config = input.into_config()?;
@@ -74,14 +74,14 @@ impl Wanted {
             former: previous.services.iter().map(|service| service.service.key).collect(),
         };
         let options = Options { scope, keep_weights: self.keep_weights, drain: false, reorder: self.reorder };
-        Ok(Asked { config, options, former_daemons: previous.daemons.unwrap_or_default(), is_blank })
+        Ok(Desired { config, options, former_daemons: previous.daemons.unwrap_or_default(), is_blank })
     }
 
     /// Show what would have to be changed.
-    pub(super) fn show(&self, context: &Context, asked: Asked) -> anyhow::Result<u8> {
+    pub(super) fn show(&self, context: &Context, desired: Desired) -> anyhow::Result<u8> {
         let state = context.open()?.state()?;
-        let (desired, options) = asked.of(&state);
-        let plan = ipvs::plan(&desired, &state, &options);
+        let (config, options) = desired.for_state(&state);
+        let plan = ipvs::plan(&config, &state, &options);
         Report::new(&plan, &state, self.sizes()).print_plan(context)
     }
 
@@ -91,7 +91,7 @@ impl Wanted {
 }
 
 /// What is asked for, of a director that has not been looked at.
-pub(super) struct Asked {
+pub(super) struct Desired {
     config: Config,
     options: Options,
     former_daemons: Vec<SyncDaemon>,
@@ -99,9 +99,9 @@ pub(super) struct Asked {
     pub(super) is_blank: bool,
 }
 
-impl Asked {
+impl Desired {
     /// What that means for a director: a daemon that only the previous file starts is to stop, others go on.
-    pub(super) fn of(self, state: &State) -> (Config, Options) {
+    pub(super) fn for_state(self, state: &State) -> (Config, Options) {
         let Self { mut config, options, former_daemons, is_blank: _ } = self;
         if config.daemons.is_none() && !former_daemons.is_empty() {
             let goes = |daemon: &&SyncDaemon| former_daemons.iter().any(|former| former.role == daemon.role);
@@ -113,6 +113,6 @@ impl Asked {
 
 impl Plan {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        self.wanted.show(context, self.wanted.read()?)
+        self.arguments.show(context, self.arguments.read()?)
     }
 }

@@ -10,7 +10,7 @@ use ipvs::{Config, Director, Service, ServiceConfig, ServiceKey, SyncDaemon};
 
 use crate::context::{Context, code};
 use crate::file::replace;
-use crate::terminal::exit::say;
+use crate::terminal::exit::print_error;
 
 /// Write the whole table: services, servers, thresholds, timeouts, sync daemons, and the order of servers
 ///
@@ -19,14 +19,14 @@ use crate::terminal::exit::say;
 pub(super) struct Save {
     /// The form
     #[arg(long, value_enum, default_value = "rules")]
-    format: Form,
+    format: OutputFormat,
     /// Write to this file, which is replaced in one step, instead of standard output; a device or a pipe is written to
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum Form {
+enum OutputFormat {
     Rules,
     Json,
 }
@@ -37,12 +37,12 @@ impl Save {
         let mut config = Config::from(&state);
         config.services.sort_by_key(|service| service.service.key);
         let mut text = Vec::new();
-        if self.format == Form::Json || context.json {
+        if self.format == OutputFormat::Json || context.json {
             text = serde_json::to_vec_pretty(&config).context("cannot be written as JSON")?;
             text.push(b'\n');
         } else {
             rules::write_config(&mut text, &config);
-            say_what_rules_cannot_say(&config, &text);
+            note_inexpressible(&config, &text);
         }
         match &self.output {
             Some(path) => {
@@ -55,23 +55,23 @@ impl Save {
 }
 
 /// Another program may have put something into the kernel that ipvsadm's language has no words for.
-fn say_what_rules_cannot_say(config: &Config, text: &[u8]) {
-    for what in unsayable(config, text) {
-        say(&format!("note: rules cannot say all of {what}; --format json can"));
+fn note_inexpressible(config: &Config, text: &[u8]) {
+    for what in inexpressible(config, text) {
+        print_error(&format!("note: rules cannot say all of {what}; --format json can"));
     }
 }
 
-fn unsayable(config: &Config, text: &[u8]) -> Vec<String> {
+fn inexpressible(config: &Config, text: &[u8]) -> Vec<String> {
     let read = rules::read_config(text, &mut Numeric).map(|read| read.config);
     // One line that cannot be read is no reason to doubt the others.
     let read = read.unwrap_or_else(|_| read_one_by_one(config));
-    let mut told = Vec::new();
+    let mut found = Vec::new();
     if read.timeouts != config.timeouts {
-        told.push("the timeouts".to_owned());
+        found.push("the timeouts".to_owned());
     }
     for daemon in config.daemons.iter().flatten() {
         if !read.daemons.iter().flatten().any(|said| said == daemon) {
-            told.push(format!("the {} sync daemon", daemon.role));
+            found.push(format!("the {} sync daemon", daemon.role));
         }
     }
     let services: HashMap<ServiceKey, &ServiceConfig> =
@@ -84,10 +84,10 @@ fn unsayable(config: &Config, text: &[u8]) -> Vec<String> {
             said.destinations == service.destinations && Service { netmask, ..said.service } == service.service
         };
         if services.get(&key).copied().filter(same).is_none() {
-            told.push(key.to_string());
+            found.push(key.to_string());
         }
     }
-    told
+    found
 }
 
 /// Everything in a table that can be said by itself, as it is read again.
@@ -116,7 +116,7 @@ mod tests {
     fn told(config: &Config) -> Vec<String> {
         let mut text = Vec::new();
         rules::write_config(&mut text, config);
-        unsayable(config, &text)
+        inexpressible(config, &text)
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::context::{Context, code};
 use crate::plan::report::Report;
 use crate::plan::transaction::Transaction;
 use crate::resolver::System;
-use crate::terminal::exit::say;
+use crate::terminal::exit::print_error;
 
 /// Change single settings of a service or a server
 ///
@@ -187,20 +187,20 @@ impl Set {
         };
         for change in &changes {
             change.validate().map_err(|why| anyhow!("{}: {why}", change.describe()))?;
-            change.warnings().iter().for_each(|warning| say(&format!("warning: {change}: {warning}")));
+            change.warnings().iter().for_each(|warning| print_error(&format!("warning: {change}: {warning}")));
         }
         let plan = Plan { changes, order_kept: Vec::new() };
         let report = Report::new(&plan, &state, TableSizes::default());
         if self.dry_run {
             return report.print_plan(context);
         }
-        if let Some(waiting) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.waiting())
+        if let Some(waiting) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.pending())
         {
-            say(&format!("note: plan {} awaits confirmation; a rollback will undo this change too", waiting.number));
+            print_error(&format!("note: plan {} awaits confirmation; a rollback will undo this change too", waiting.number));
         }
         let refused = director.submit(&plan.changes)?;
         for (_, error) in &refused {
-            say(&error.to_string());
+            print_error(&error.to_string());
         }
         if !refused.is_empty() {
             bail!("{} refused", crate::terminal::plural::count(refused.len(), "change"));

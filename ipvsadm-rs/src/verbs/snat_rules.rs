@@ -32,11 +32,11 @@ pub(super) struct SnatRules {
     to_source: Option<IpAddr>,
     /// Whose rules
     #[arg(long = "for", value_enum, default_value = "nft", value_name = "FIREWALL")]
-    form: Form,
+    firewall: Firewall,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum Form {
+enum Firewall {
     Nft,
     Iptables,
 }
@@ -55,9 +55,9 @@ impl SnatRules {
         {
             bail!("--to-source is to be of the service's family");
         }
-        let lines = match self.form {
-            Form::Nft => self.nft(protocol, address, port),
-            Form::Iptables => self.iptables(protocol, address, port),
+        let lines = match self.firewall {
+            Firewall::Nft => self.nft(protocol, address, port),
+            Firewall::Iptables => self.iptables(protocol, address, port),
         };
         if context.json {
             context.write_json(&Document { schema: SCHEMA, commands: lines })?;

@@ -9,11 +9,11 @@ use ipvs::{Config, Director, plan};
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::journal::{Entry, Folder, Intent, Status, WATCHER_GONE, rollback_plan};
+use crate::journal::{Entry, Folder, Intent, Status, TIMER_DIED, rollback_plan};
 use crate::plan::progress::WithProgress;
 use crate::plan::report::Report;
 use crate::plan::transaction::{Transaction, finish};
-use crate::terminal::exit::say;
+use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
 /// Put the table back as it was before a plan was applied
@@ -80,8 +80,8 @@ impl Undo {
     /// The plans that are meant; none only if that is no mistake.
     fn choose(&self, folder: &Folder) -> anyhow::Result<Option<Undone>> {
         if self.pending {
-            let waiting = folder.waiting().filter(|entry| folder.is_watched(entry.number));
-            return Ok(waiting.map(|first| Undone { first, later: Vec::new() }));
+            let pending = folder.pending().filter(|entry| folder.has_timer(entry.number));
+            return Ok(pending.map(|first| Undone { first, later: Vec::new() }));
         }
         let mut in_force = in_force(folder);
         let first = match self.number {
@@ -130,7 +130,7 @@ fn in_force(folder: &Folder) -> Vec<Entry> {
     let read = |(_, entry): (u64, anyhow::Result<Entry>)| match entry {
         Ok(entry) => Some(entry),
         Err(error) => {
-            say(&format!("note: passed over: {error:#}"));
+            print_error(&format!("note: passed over: {error:#}"));
             None
         }
     };
@@ -140,23 +140,23 @@ fn in_force(folder: &Folder) -> Vec<Entry> {
 #[derive(Serialize)]
 struct List {
     schema: u32,
-    plans: Vec<Row>,
+    plans: Vec<ListedPlan>,
 }
 
 /// A row of the list.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Row {
+enum ListedPlan {
     Entry(Box<Entry>),
     Unreadable { number: u64, error: String },
 }
 
 fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
     let row = |(number, entry): (u64, anyhow::Result<Entry>)| match entry {
-        Ok(entry) => Row::Entry(Box::new(entry)),
-        Err(error) => Row::Unreadable { number, error: format!("{error:#}") },
+        Ok(entry) => ListedPlan::Entry(Box::new(entry)),
+        Err(error) => ListedPlan::Unreadable { number, error: format!("{error:#}") },
     };
-    let rows: Vec<Row> = folder.entries().into_iter().map(row).collect();
+    let rows: Vec<ListedPlan> = folder.entries().into_iter().map(row).collect();
     if context.json {
         context.write_json(&List { schema: SCHEMA, plans: rows })?;
         return Ok(code::DONE);
@@ -167,8 +167,8 @@ fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
     context.write(|out| {
         for row in &rows {
             match row {
-                Row::Entry(entry) => writeln!(out, "{}", line(entry, folder))?,
-                Row::Unreadable { number, error } => writeln!(out, "{number:>6}  unreadable: {error}")?,
+                ListedPlan::Entry(entry) => writeln!(out, "{}", line(entry, folder))?,
+                ListedPlan::Unreadable { number, error } => writeln!(out, "{number:>6}  unreadable: {error}")?,
             }
         }
         Ok(())
@@ -178,9 +178,9 @@ fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
 
 fn line(entry: &Entry, folder: &Folder) -> String {
     let Entry { number, time, status, changes, undoes, pending, error, .. } = entry;
-    let is_watched = folder.is_watched(*number);
+    let has_timer = folder.has_timer(*number);
     let status = match (status, undoes, pending) {
-        (_, _, Some(_)) if is_watched => "waits for confirmation".into(),
+        (_, _, Some(_)) if has_timer => "waits for confirmation".into(),
         (_, _, Some(_)) => "was not confirmed".into(),
         (Status::Applied, Some(undone), _) => format!("took back {undone}"),
         (Status::Applied, None, _) => "done".into(),
@@ -191,8 +191,8 @@ fn line(entry: &Entry, folder: &Folder) -> String {
         (Status::RollbackFailed, ..) => "could not be put back".into(),
     };
     let remark = match (pending, error) {
-        (Some(pending), _) if is_watched => pending.deadline.as_ref().map(|deadline| format!("until {deadline}")),
-        (Some(_), _) => Some(WATCHER_GONE.to_owned()),
+        (Some(pending), _) if has_timer => pending.deadline.as_ref().map(|deadline| format!("until {deadline}")),
+        (Some(_), _) => Some(TIMER_DIED.to_owned()),
         (None, error) => error.clone(),
     };
     let remark = remark.map(|remark| format!(": {remark}")).unwrap_or_default();

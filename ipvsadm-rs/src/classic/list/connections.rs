@@ -25,7 +25,8 @@ pub(crate) fn connections(
 ) -> Result<(), Failure> {
     // Whoever may not ask IPVS anything is told so, and so is who has none; the file alone does not say it.
     director.info().map_err(|error| messages::read_error(&error))?;
-    let unreadable = |what: &str, error: &dyn Display| Failure::Said(format!("{what} {FILE}: {error}"), code::LISTING);
+    let unreadable =
+        |what: &str, error: &dyn Display| Failure::Message(format!("{what} {FILE}: {error}"), code::LISTING);
     let mut entries = director.connections().map_err(|error| unreadable("cannot open file", &error))?;
     let engines = listing.columns == Columns::PersistentConnections;
     writeln!(out, "IPVS connection entries")?;

@@ -45,7 +45,7 @@ pub(super) struct RsSetup {
     mtu: u16,
     /// The form
     #[arg(long = "for", value_enum, default_value = "shell", value_name = "FORM")]
-    form: Form,
+    form: OutputFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -61,7 +61,7 @@ enum Mode {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum Form {
+enum OutputFormat {
     /// Commands
     Shell,
     /// Files for systemd-networkd, systemd-sysctl and systemd-modules-load
@@ -99,10 +99,10 @@ impl RsSetup {
             return Ok(code::DONE);
         }
         let text = match self.form {
-            Form::Shell => setup.shell(),
-            Form::SystemdNetworkd => setup.networkd()?,
-            Form::Ifupdown => setup.ifupdown(),
-            Form::Sysctl => setup.sysctl(),
+            OutputFormat::Shell => setup.shell(),
+            OutputFormat::SystemdNetworkd => setup.networkd()?,
+            OutputFormat::Ifupdown => setup.ifupdown(),
+            OutputFormat::Sysctl => setup.sysctl(),
         };
         context.write(|out| out.write_all(text.as_bytes()))?;
         Ok(code::DONE)

@@ -118,7 +118,7 @@ fn undone_plan_is_not_pending() {
 fn watcher() -> String {
     let cmdline = |pid: &String| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let processes = fs::read_dir("/proc").unwrap().map(|found| found.unwrap().file_name().into_string().unwrap());
-    let mut found = processes.filter(|pid| cmdline(pid).starts_with("ipvsadm-rs\0watch\0"));
+    let mut found = processes.filter(|pid| cmdline(pid).starts_with("ipvsadm-rs\0rollback-timer\0"));
     found.next().expect("a watcher process")
 }
 

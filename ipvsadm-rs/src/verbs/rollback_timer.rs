@@ -15,7 +15,7 @@ use crate::terminal::syslog::{Priority, log};
 
 /// Put a plan back when its time is over
 #[derive(Args, Debug)]
-pub(super) struct Watch {
+pub(super) struct RollbackTimer {
     number: u64,
 }
 
@@ -23,13 +23,13 @@ pub(super) struct Watch {
 const READY: &str = "ready";
 
 /// The process that waits. It counts from when this is dropped, and be it because this process dies.
-pub(super) struct Watcher(#[expect(dead_code, reason = "held")] Option<ChildStdin>);
+pub(super) struct TimerProcess(#[expect(dead_code, reason = "held")] Option<ChildStdin>);
 
 /// Start the process that waits. That is done before the first change is made, so that the changes are put back also if
 /// this process does not live to see their end.
-pub(super) fn start(context: &Context, entry: &Entry) -> anyhow::Result<Watcher> {
+pub(super) fn start(context: &Context, entry: &Entry) -> anyhow::Result<TimerProcess> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("ipvsadm-rs").arg("watch").arg("--state-dir").arg(&context.state_dir);
+    command.arg0("ipvsadm-rs").arg("rollback-timer").arg("--state-dir").arg(&context.state_dir);
     if let Some(namespace) = &context.netns {
         command.arg("--netns").arg(namespace.to_string());
     }
@@ -42,19 +42,19 @@ pub(super) fn start(context: &Context, entry: &Entry) -> anyhow::Result<Watcher>
     if line.trim() != READY {
         bail!("the process that waits for confirmation did not start");
     }
-    Ok(Watcher(child.stdin.take()))
+    Ok(TimerProcess(child.stdin.take()))
 }
 
-impl Watch {
+impl RollbackTimer {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         // A session of its own: no terminal can take this process along when it goes.
         rustix::process::setsid().context("cannot leave the terminal")?;
         let folder = context.folder()?;
-        let _watch = folder.watch(self.number)?;
+        let _lock = folder.lock_timer(self.number)?;
         let pending = pending(&folder, self.number).context("this plan does not wait")?;
         context.write(|out| writeln!(out, "{READY}"))?;
         io::copy(&mut io::stdin().lock(), &mut io::sink())?;
-        if !is_ended_within(pending.confirm_within, &folder, self.number) {
+        if !ends_within(pending.confirm_within, &folder, self.number) {
             self.roll_back(context, folder, pending.confirm_within);
         }
         Ok(code::DONE)
@@ -64,7 +64,7 @@ impl Watch {
     fn roll_back(&self, context: &Context, folder: Folder, within: Duration) {
         let within = humantime::format_duration(within);
         let what = format!("plan {} was not confirmed within {within}", self.number);
-        match put_back_if_it_waits(context, folder, self.number) {
+        match roll_back_if_pending(context, folder, self.number) {
             Ok(true) => log(Priority::Notice, &format!("{what} and was put back")),
             Ok(false) => {}
             Err(error) => log(Priority::Error, &format!("{what}, and could not be put back: {error:#}")),
@@ -77,7 +77,7 @@ fn pending(folder: &Folder, number: u64) -> Option<Pending> {
 }
 
 /// Wait; look now and then whether there is still a reason to.
-fn is_ended_within(limit: Duration, folder: &Folder, number: u64) -> bool {
+fn ends_within(limit: Duration, folder: &Folder, number: u64) -> bool {
     const LOOK: Duration = Duration::from_secs(5);
     let start = Instant::now();
     loop {
@@ -93,7 +93,7 @@ fn is_ended_within(limit: Duration, folder: &Folder, number: u64) -> bool {
 }
 
 /// Whoever is changing the table has to come to an end first; only then it shows whether the plan still waits.
-fn put_back_if_it_waits(context: &Context, folder: Folder, number: u64) -> anyhow::Result<bool> {
+fn roll_back_if_pending(context: &Context, folder: Folder, number: u64) -> anyhow::Result<bool> {
     /// A little longer than anybody drains.
     const PATIENCE: Duration = Duration::from_secs(31 * 24 * 60 * 60);
     let journal = Journal::open(folder, PATIENCE)?;
