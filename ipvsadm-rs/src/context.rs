@@ -28,19 +28,19 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = COMMON)]
 pub(crate) struct Context {
-    /// The director of another network namespace: a name of `ip netns`, a path, or a process
+    /// Use the table of another network namespace: a name known to `ip netns`, a path, or a process ID
     #[arg(long, global = true, value_name = "NAME|PATH|PID")]
     pub(crate) netns: Option<Namespace>,
-    /// Answer in JSON
+    /// Print JSON instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// When to colour
+    /// Colour the output
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,
-    /// Where applied plans are kept
+    /// Keep the journal of applied plans in DIR
     #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/ipvsadm-rs")]
     pub(crate) state_dir: PathBuf,
-    /// How long to wait for another ipvsadm-rs that is changing the table
+    /// Wait for at most DURATION while another ipvsadm-rs changes the table; 0s fails at once
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "20s")]
     pub(crate) wait: Duration,
 }

@@ -21,14 +21,14 @@ use crate::resolver::System;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
-/// The form of a file.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(crate) enum Format {
-    /// ipvsadm's lines
+    /// Lines as ipvsadm-save writes them
     Rules,
-    /// A JSON document
+    /// JSON, as `show --json` prints it
     Json,
-    /// A TOML document
+    /// TOML, with the keys of the JSON format
     Toml,
 }
 

@@ -8,12 +8,12 @@ use clap::ValueEnum;
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless the environment says `NO_COLOR`.
+    /// On a terminal, unless the environment variable NO_COLOR is set
     #[default]
     Auto,
-    /// Always.
+    /// Always
     Always,
-    /// Never.
+    /// Never
     Never,
 }
 

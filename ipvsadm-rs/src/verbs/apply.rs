@@ -19,31 +19,42 @@ use crate::plan::transaction::{Transaction, finish};
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
-/// Make the director hold what FILE says, by the smallest change
+/// Change the table to match FILE
 ///
-/// What is as it should be is not touched: its connections and counters go on. Afterwards the table is read again and must
-/// be what was asked for. If the kernel refuses something, everything is put back.
-///
-/// Exit code: 0 done, 1 error; with --dry-run that of `plan`.
+/// Makes as few changes as possible: services and servers that already match FILE keep their connections and counters.
+/// Afterwards the table is read again and compared with FILE. If the kernel refuses a change, all changes are rolled
+/// back.
 #[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
 pub(super) struct Apply {
     #[command(flatten)]
     arguments: PlanArguments,
-    /// Also if FILE says nothing at all, not so much as that it wants no services; without this, that is an error
+    /// Accept a FILE that contains no rules; without this option, that is an error
     #[arg(long)]
     allow_empty: bool,
-    /// Only show what would be done
+    /// Show the changes without making them, as `plan` does
     #[arg(long)]
     dry_run: bool,
-    /// Before servers are deleted, give them weight 0 and wait until their connections have ended, this long at the most
+    /// Before deleting servers, set their weight to 0 and wait for their connections to end, for at most DURATION
+    ///
+    /// Connections that are still open after DURATION are dropped. Without this option, or with 0s, servers are deleted at
+    /// once. DURATION has units, such as 90s, 2m or 1h; the maximum is 30d.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     drain: Option<Duration>,
-    /// Put everything back unless `ipvsadm-rs confirm` is given within this time, which begins when all is applied
+    /// Roll back after DURATION unless you run `ipvsadm-rs confirm` first
     ///
-    /// Until then nothing else is applied: first `ipvsadm-rs confirm` keeps this, or `ipvsadm-rs undo` puts it back.
+    /// The time starts when all changes have been made, after --drain. Until it ends the plan is pending, and `apply`
+    /// refuses other plans. `ipvsadm-rs confirm` keeps the plan, `ipvsadm-rs undo` rolls it back.
+    /// DURATION has units, such as 90s, 2m or 1h; the maximum is 30d.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     confirm_within: Option<Duration>,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  The table matches FILE
+  1  Error; if the kernel refused a change, all changes were rolled back
+  2  Only with --dry-run: there are changes to make";
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {

@@ -9,19 +9,24 @@ use crate::file::diagnostic::Diagnostic;
 use crate::file::{self, Format};
 use crate::terminal::plural::count;
 
-/// Read FILE and tell all that is wrong with it, and what is legal but hardly meant
+/// Check FILE for errors, and for valid but probably unintended settings
 ///
-/// Needs neither root nor the kernel.
-///
-/// Exit code: 0 good, 2 something is wrong, 1 it cannot be read.
+/// Needs neither root nor IPVS in the kernel. All errors are printed with their line and column.
 #[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
 pub(super) struct Check {
-    /// Rules as ipvsadm-save writes them, JSON, or TOML; `-` is standard input
+    /// Rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
     file: String,
-    /// The form of FILE, instead of what it looks like
+    /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  No errors; there may be warnings
+  1  FILE cannot be read
+  2  FILE has errors";
 
 #[derive(Serialize)]
 struct Verdict {

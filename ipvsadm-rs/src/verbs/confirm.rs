@@ -8,9 +8,17 @@ use serde::Serialize;
 use crate::context::{Context, code};
 use crate::journal::{Entry, TIMER_DIED};
 
-/// Keep what was applied with --confirm-within
+/// Keep the pending plan
+///
+/// A plan is pending after `apply --confirm-within`, until it is confirmed, undone or rolled back.
 #[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
 pub(super) struct Confirm {}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  The plan is confirmed
+  1  Error, or no plan is pending";
 
 #[derive(Serialize)]
 struct Confirmed {

@@ -7,30 +7,38 @@ use crate::context::{Context, code};
 use crate::generate::commands;
 use crate::generate::man;
 
-/// Write a manual page or a shell's completions to standard output
+/// Print a manual page or shell completions
 #[derive(Args, Debug)]
 pub(super) struct Generate {
-    /// Output to write
+    /// Kind of output
     #[arg(value_enum)]
     output: Output,
-    /// For which of the programs
+    /// Program that the output is about
     #[arg(long = "for", value_enum, default_value = "ipvsadm", value_name = "PROGRAM")]
     program: Program,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
+    /// Manual page, in the language of man(7)
     Man,
+    /// Completions for bash
     Bash,
+    /// Completions for zsh
     Zsh,
+    /// Completions for fish
     Fish,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Program {
+    /// ipvsadm
     Ipvsadm,
+    /// ipvsadm-save
     IpvsadmSave,
+    /// ipvsadm-restore
     IpvsadmRestore,
+    /// ipvsadm-rs and its verbs
     IpvsadmRs,
 }
 

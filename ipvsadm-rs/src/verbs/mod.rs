@@ -23,10 +23,10 @@ use crate::classic::messages;
 use crate::context::{Context, StdoutError, code};
 use crate::terminal::exit::{Failure, conclude, print_error};
 
-/// A director of the Linux Virtual Server: ipvsadm's language, and more.
+/// Administer the table of a Linux Virtual Server (LVS) director
 ///
-/// Called with an option first, this is ipvsadm: `ipvsadm-rs -Ln`, `ipvsadm-rs -A -t 192.0.2.1:80 -s rr`; `ipvsadm-rs -h`
-/// shows that language.
+/// If the first argument is an option, the arguments are those of ipvsadm: `ipvsadm-rs -Ln`, `ipvsadm-rs -A -t
+/// 192.0.2.1:80 -s rr`. `ipvsadm-rs -h` prints the help of ipvsadm.
 #[derive(Debug, Parser)]
 #[command(name = "ipvsadm-rs", version, max_term_width = 100, subcommand_required = true)]
 struct Modern {

@@ -9,50 +9,62 @@ use crate::context::Context;
 use crate::file::{self, Format};
 use crate::plan::report::Report;
 
-/// Show what would have to be changed so that the director holds what FILE says
+/// Show the changes that make the table match FILE
 ///
-/// The lines are ipvsadm's, with what each costs now: connections that are cut, clients that hashing sends elsewhere. Where
-/// standard output is no terminal, nothing but lines that `ipvsadm -R` reads go there, and the rest to standard error.
+/// Each change is printed as a line of ipvsadm, with its cost: the connections that it drops, and the share of clients
+/// to which a hashing scheduler gives another server.
 ///
-/// Exit code: 0 nothing to change, 2 something to change, 1 error.
+/// If standard output is not a terminal, only the lines are written to it. `ipvsadm -R` reads them. The costs go to
+/// standard error.
 #[derive(Args, Debug)]
-#[command(visible_alias = "diff")]
+#[command(visible_alias = "diff", after_long_help = EXIT_CODES)]
 pub(super) struct Plan {
     #[command(flatten)]
     pub(super) arguments: PlanArguments,
 }
 
-/// What is arguments, and what may be done for it.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  The table matches FILE; nothing to change
+  1  Error
+  2  There are changes to make";
+
+/// The wanted table, and limits to the changes.
 #[derive(Args, Clone, Debug)]
 pub(super) struct PlanArguments {
-    /// Rules as ipvsadm-save writes them, JSON, or TOML; `-` is standard input
+    /// Rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
     file: String,
-    /// The form of FILE, instead of what it looks like
+    /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Touch only these services: tcp, udp, sctp, ADDRESS/LENGTH, fwmark, fwmark:N; repeatable
+    /// Change only these services: tcp, udp, sctp, ADDRESS/LENGTH, fwmark or fwmark:N; can be repeated
     #[arg(long, value_name = "SCOPE")]
     only: Vec<Selector>,
-    /// Never touch these services; repeatable
+    /// Do not change these services; takes precedence over --only; can be repeated
     #[arg(long, value_name = "SCOPE")]
     protect: Vec<Selector>,
-    /// Leave services alone that FILE does not list, instead of deleting them
+    /// Keep services that FILE does not list, instead of deleting them
     #[arg(long)]
     listed_only: bool,
-    /// Delete services that this file lists and FILE does not, and stop its sync daemons; leave alone what neither lists.
-    /// With /dev/null as FILE, all that a file brought is taken away
+    /// Delete the services that the file PREVIOUS lists and FILE does not; keep services that neither lists
+    ///
+    /// PREVIOUS is the version of FILE that was applied last. Sync daemons that only PREVIOUS starts are stopped. With
+    /// /dev/null as FILE, everything that PREVIOUS added is removed.
     #[arg(long, value_name = "PREVIOUS", conflicts_with = "listed_only")]
     previous: Option<String>,
-    /// Servers that are there keep the weights they have
+    /// Keep the weights of existing servers, whatever FILE specifies
     #[arg(long)]
     keep_weights: bool,
-    /// Where FILE asks for an order of servers, delete and add what is out of place; that cuts connections
+    /// Restore the order of servers that FILE specifies; drops connections
+    ///
+    /// The schedulers sh, dh and mh depend on the order in which servers were added. Servers that are out of order are
+    /// deleted and added again.
     #[arg(long)]
     reorder: bool,
-    /// CONFIG_IP_VS_SH_TAB_BITS of the kernel
+    /// CONFIG_IP_VS_SH_TAB_BITS of the kernel (4 to 20), to compute which clients the scheduler sh remaps
     #[arg(long, value_name = "BITS", default_value_t = TableSizes::default().sh_bits, value_parser = clap::value_parser!(u8).range(4..=20))]
     sh_bits: u8,
-    /// CONFIG_IP_VS_MH_TAB_INDEX of the kernel
+    /// CONFIG_IP_VS_MH_TAB_INDEX of the kernel (8 to 17), to compute which clients the scheduler mh remaps
     #[arg(long, value_name = "INDEX", default_value_t = TableSizes::default().mh_index, value_parser = clap::value_parser!(u8).range(8..=17))]
     mh_index: u8,
 }

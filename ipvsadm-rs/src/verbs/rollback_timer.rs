@@ -13,9 +13,10 @@ use crate::journal::{Entry, Folder, Journal, Pending, Status, rollback_plan};
 use crate::plan::transaction::roll_back;
 use crate::terminal::syslog::{Priority, log};
 
-/// Put a plan back when its time is over
+/// Roll back a pending plan when its time is over
 #[derive(Args, Debug)]
 pub(super) struct RollbackTimer {
+    /// Number of the plan in the journal
     number: u64,
 }
 

@@ -12,24 +12,36 @@ use crate::context::{Context, code};
 use crate::file::replace;
 use crate::terminal::exit::print_error;
 
-/// Write the whole table: services, servers, thresholds, timeouts, sync daemons, and the order of servers
+/// Save the whole table
 ///
-/// The rules can be read by ipvsadm-restore of 1.31, too.
+/// Saves services, servers with their thresholds and order, timeouts and sync daemons. ipvsadm-restore of ipvsadm 1.31
+/// reads the rules format, too.
 #[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
 pub(super) struct Save {
-    /// The form
+    /// Format of the output
     #[arg(long, value_enum, default_value = "rules")]
     format: OutputFormat,
-    /// Write to this file, which is replaced in one step, instead of standard output; a device or a pipe is written to
+    /// Write to FILE instead of standard output
+    ///
+    /// A regular file is replaced atomically and keeps its owner and mode. A symbolic link is followed. A device or pipe
+    /// is written to.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum OutputFormat {
+    /// Lines for ipvsadm-restore
     Rules,
+    /// JSON, as `show --json` prints it but without counters
     Json,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  Done
+  1  Error";
 
 impl Save {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {

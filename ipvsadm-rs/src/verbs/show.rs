@@ -12,14 +12,20 @@ use crate::terminal::color::Palette;
 
 /// Show the table
 ///
-/// With --json one document with everything: settings, counters, rates, timeouts, sync daemons. It can be given to plan,
-/// apply and check again.
+/// With --json, the output is one document with all settings, counters, rates, timeouts and sync daemons. `plan`, `apply`
+/// and `check` accept it as FILE.
 #[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
 pub(super) struct Show {
-    /// Names of hosts and ports instead of numbers
+    /// Show names of hosts and ports instead of numbers
     #[arg(long)]
     names: bool,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  Done
+  1  Error";
 
 impl Show {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {

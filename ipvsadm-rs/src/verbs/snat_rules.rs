@@ -12,34 +12,42 @@ use serde::Serialize;
 use crate::context::{Context, code};
 use crate::resolver::System;
 
-/// Print the firewall's rules with which servers of a masqueraded service (-m) need no way back through the director
+/// Print firewall rules that source-NAT a masqueraded service (-m)
 ///
-/// The servers see the director's address as their client: what people want from FULLNAT.
+/// With these rules the servers see the director as their client, as with FULLNAT. They need no route back through the
+/// director. Nothing on this machine is changed.
 #[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("service").required(true))]
+#[command(after_long_help = EXIT_CODES, group = clap::ArgGroup::new("service").required(true))]
 pub(super) struct SnatRules {
-    /// The service, TCP
+    /// TCP service; port 0 for all ports
     #[arg(short, long, value_name = "HOST:PORT", group = "service")]
     tcp_service: Option<String>,
-    /// The service, UDP
+    /// UDP service; port 0 for all ports
     #[arg(short, long, value_name = "HOST:PORT", group = "service")]
     udp_service: Option<String>,
-    /// The service, SCTP
+    /// SCTP service; port 0 for all ports
     #[arg(long, value_name = "HOST:PORT", group = "service")]
     sctp_service: Option<String>,
-    /// The director's address that the servers are to see; without it, that of the interface to them
+    /// Source address that the servers see [default: the address of the director's outgoing interface]
     #[arg(long, value_name = "ADDRESS")]
     to_source: Option<IpAddr>,
-    /// Whose rules
+    /// Firewall program to print commands for
     #[arg(long = "for", value_enum, default_value = "nft", value_name = "FIREWALL")]
     firewall: Firewall,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Firewall {
+    /// nft (nftables)
     Nft,
+    /// iptables, or ip6tables for an IPv6 service
     Iptables,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  Done
+  1  Error";
 
 #[derive(Serialize)]
 struct Document {

@@ -16,29 +16,36 @@ use crate::plan::transaction::{Transaction, finish};
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
-/// Put the table back as it was before a plan was applied
+/// Restore the table from before a plan
 ///
-/// What the plan could not touch (--only, --protect) is not touched now either; of a plan that left others' services alone
-/// (--listed-only, --previous), only what it changed.
+/// Without NUMBER, the last applied plan is undone. With NUMBER, that plan and all later ones are undone; the next `undo`
+/// continues from there. A pending plan that is undone is no longer pending.
 ///
-/// With a number, that plan and all after it are undone, and the next `undo` goes back from there. A plan that is undone
-/// does not wait for confirmation any more.
+/// Services that a plan could not change because of --only or --protect are not changed by its undo. If it was applied
+/// with --listed-only or --previous, only the services that it changed are restored.
 #[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
 pub(super) struct Undo {
-    /// The number of the plan; the last one that was applied, if not given
+    /// Number of the plan in `undo --list` [default: the last applied plan]
     number: Option<u64>,
-    /// Show the applied plans
+    /// List the plans in the journal, the oldest first
     #[arg(long, conflicts_with_all = ["number", "dry_run", "pending"])]
     list: bool,
-    /// Only the plan that waits for confirmation, if there is one
+    /// Undo the pending plan; do nothing if no plan is pending
     #[arg(long, conflicts_with = "number")]
     pending: bool,
-    /// Only show what would be done
+    /// Show the changes without making them
     #[arg(long)]
     dry_run: bool,
 }
 
-/// Plans that are to be undone: one and those after it.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  Done; with --pending also if no plan is pending
+  1  Error, or no plan to undo
+  2  Only with --dry-run: there are changes to make";
+
+/// The plans to undo: one, and those that were applied after it.
 struct Undone {
     first: Entry,
     later: Vec<Entry>,

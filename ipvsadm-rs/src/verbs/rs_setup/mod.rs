@@ -13,37 +13,42 @@ use ipvs::{Interface, InvalidValue};
 use crate::context::{Context, code};
 use steps::{Setup, Step};
 
-/// Print what a real server needs, so that packets to the virtual address reach its service
+/// Print the setup of a real server for direct routing or tunnels
 ///
-/// With masquerading that is only its way back through the director. With direct routing and tunnels packets arrive with
-/// the virtual address in them: the server has to have it, and to be silent about it.
+/// Packets that are forwarded by direct routing or through a tunnel arrive with the virtual address as their destination.
+/// The server needs that address, and must not answer ARP requests for it.
+///
+/// A masqueraded server needs only a route back through the director. Nothing on this machine is changed.
 #[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
 pub(super) struct RsSetup {
-    /// How packets reach the server
+    /// Forwarding method of the server
     #[arg(long, value_enum)]
     mode: Mode,
-    /// The virtual address; repeatable
+    /// Virtual address; can be repeated
     #[arg(long, required = true, value_name = "ADDRESS", value_parser = address_of_a_machine)]
     vip: Vec<IpAddr>,
-    /// The server's own address; a tunnel goes there. Without it, tunnels are of the virtual address's family
+    /// Address of the server, used as the tunnel endpoint
+    ///
+    /// It decides the address family of the tunnel. By default that is the family of the virtual address.
     #[arg(long, value_name = "ADDRESS", value_parser = address_of_a_machine)]
     own: Option<IpAddr>,
-    /// The UDP port of a gue tunnel; 6080 if not given
+    /// UDP port of the GUE tunnel (1 to 65535) [default: 6080]
     #[arg(long, value_name = "PORT")]
     tun_port: Option<NonZeroU16>,
-    /// The tunnel has checksums
+    /// Set up the tunnel for packets with checksums (tun-gre, tun-gue)
     #[arg(long, conflicts_with = "tun_remcsum")]
     tun_csum: bool,
-    /// The gue tunnel has remote checksums
+    /// Set up the tunnel for remote checksum offload (tun-gue)
     #[arg(long)]
     tun_remcsum: bool,
-    /// The device that has the virtual address; another one than lo is made
+    /// Add the virtual address to DEVICE; unless it is lo, a dummy device is created
     #[arg(long, value_name = "DEVICE", default_value = "lo", value_parser = device)]
     device: String,
-    /// The size of packets on the way between client and director, to advise on the size of segments
+    /// MTU between client and director, to suggest a TCP segment size (576 to 65535; with IPv6 at least 1280)
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..))]
     mtu: u16,
-    /// The form
+    /// Format of the output
     #[arg(long = "for", value_enum, default_value = "shell", value_name = "FORM")]
     form: OutputFormat,
 }
@@ -52,25 +57,30 @@ pub(super) struct RsSetup {
 enum Mode {
     /// Direct routing (-g)
     Dr,
-    /// IP in IP (-i)
+    /// IP-in-IP tunnel (-i)
     TunIpip,
-    /// GRE (-i --tun-type gre)
+    /// GRE tunnel (-i --tun-type gre)
     TunGre,
-    /// Generic UDP encapsulation (-i --tun-type gue)
+    /// Tunnel with generic UDP encapsulation (-i --tun-type gue)
     TunGue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum OutputFormat {
-    /// Commands
+    /// Shell commands
     Shell,
     /// Files for systemd-networkd, systemd-sysctl and systemd-modules-load
     SystemdNetworkd,
-    /// A stanza for /etc/network/interfaces
+    /// Stanza for /etc/network/interfaces
     Ifupdown,
-    /// The settings alone, for /etc/sysctl.d
+    /// Kernel settings only, for /etc/sysctl.d
     Sysctl,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  Done
+  1  Error, or the options contradict each other";
 
 /// What is printed goes into a shell of root's.
 fn device(text: &str) -> Result<String, String> {
