@@ -19,7 +19,7 @@ pub(crate) const COMMON: &str = "Common options";
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     match humantime::parse_duration(text) {
-        Ok(duration) if duration > MAX => Err("more than 30 days".into()),
+        Ok(duration) if duration > MAX => Err("longer than 30 days".into()),
         duration => duration.map_err(|error| error.to_string()),
     }
 }

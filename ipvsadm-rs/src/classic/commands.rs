@@ -43,7 +43,7 @@ fn warn_of_direct_routing(director: &mut Client, change: &Change) {
     let old = old.iter().find(|state| state.destination.key == new.key);
     if old.is_some_and(|state| state.destination.forwarding == Masquerade) {
         print_error(&format!(
-            "note: {} was masquerading (-m) and is direct routing (-g) now; -e sets what is not given to its default",
+            "note: {} changed from masquerading (-m) to direct routing (-g): -e resets options that are not given",
             new.key
         ));
     }

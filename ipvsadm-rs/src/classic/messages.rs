@@ -81,9 +81,9 @@ pub(crate) fn read_error(error: &Error) -> Failure {
 /// What to do where there is no IPVS to talk to, or not for this caller.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error.kind() {
-        ErrorKind::NotLoaded => Some("Load it with `modprobe ip_vs'; a container needs it loaded on its host."),
+        ErrorKind::NotLoaded => Some("Load the module with `modprobe ip_vs`. For a container, load it on the host."),
         ErrorKind::NoPermission => {
-            Some("Root of a user namespace is not enough: IPVS wants CAP_NET_ADMIN in the initial user namespace.")
+            Some("Root in a user namespace is not enough: IPVS requires CAP_NET_ADMIN in the initial user namespace.")
         }
         _ => None,
     }

@@ -79,7 +79,7 @@ fn refuse_unless_empty(program: &str) -> Result<(), Failure> {
     if services.is_empty() {
         return Ok(());
     }
-    let text = "the input has no rules: the table is left as it is. `ipvsadm -C' empties it";
+    let text = "the input contains no rules: nothing was changed\nUse `ipvsadm -C` to empty the table.";
     Err(Failure::Message(format!("{program}: {text}"), code::LISTING))
 }
 
@@ -90,7 +90,7 @@ fn go_there(desired: &Config) -> Result<(), Failure> {
         Ok(_) => Ok(()),
         Err(ApplyError::Director(error)) => Err(messages::read_error(&error)),
         Err(ApplyError::NotReached { refused, .. }) if refused.is_empty() => Err(Failure::Message(
-            format!("the table is not what the input says: {}", other_writers::suspects()),
+            format!("the table does not match the input: {}", other_writers::suspects()),
             code::LISTING,
         )),
         Err(ApplyError::NotReached { refused, .. }) => {

@@ -49,7 +49,7 @@ pub(crate) fn print_all(found: &[Diagnostic], file: &str, kind: &str) {
         print_error(&diagnostic.show(file, kind));
     }
     if let Some(more @ 1..) = found.len().checked_sub(MOST) {
-        print_error(&format!("{file}: and {}", count(more, &format!("more {kind}"))));
+        print_error(&format!("{file}: {} not shown", count(more, &format!("more {kind}"))));
     }
 }
 

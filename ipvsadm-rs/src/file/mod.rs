@@ -43,8 +43,8 @@ pub(crate) struct Input {
     pub(crate) warnings: Vec<Diagnostic>,
     /// There is no word in it: more likely something has gone wrong than that nothing is wanted.
     pub(crate) is_blank: bool,
-    /// Its form, if it was guessed.
-    guessed: Option<Format>,
+    /// The format, if it was detected from contents that another format may have, too.
+    doubtful_format: Option<Format>,
 }
 
 /// Read a file, or standard input for `-`.
@@ -57,13 +57,12 @@ pub(crate) fn read(path: &str, format: Option<Format>) -> anyhow::Result<Input> 
         }
         path => (path.to_owned(), std::fs::read(path).with_context(|| format!("cannot read {path}"))?),
     };
-    let guessed = if format.is_none() { Some(guess(path, &bytes)) } else { None };
-    let format = format.or(guessed).unwrap_or(Format::Rules);
+    let (format, is_sure) = format.map_or_else(|| detect(path, &bytes), |format| (format, true));
     let Found { config, warnings, is_blank } = match format {
         Format::Rules => read_rules(&bytes),
         Format::Json | Format::Toml => read_document(&bytes, format),
     };
-    Ok(Input { name, config, warnings, is_blank, guessed })
+    Ok(Input { name, config, warnings, is_blank, doubtful_format: (!is_sure).then_some(format) })
 }
 
 impl Input {
@@ -72,9 +71,10 @@ impl Input {
         print_all(&self.warnings, &self.name, "warning");
         if let Err(errors) = &self.config {
             print_all(errors, &self.name, "error");
-            // Errors in what is another form say nothing.
-            if let Some(form) = self.guessed {
-                print_error(&format!("{}: was read as {}; --format says what else it is", self.name, form.name()));
+            // The errors mean nothing if the file has another format.
+            if let Some(format) = self.doubtful_format {
+                print_error(&format!("{}: the file was read as {}", self.name, format.name()));
+                print_error("Use --format if it has another format.");
             }
         }
     }
@@ -96,37 +96,37 @@ impl Format {
     }
 }
 
-/// The form by the name's ending, else by how the text begins.
-fn guess(path: &str, bytes: &[u8]) -> Format {
+/// Returns the format by the name's ending, otherwise by the first line of the text, and whether it is certain.
+fn detect(path: &str, bytes: &[u8]) -> (Format, bool) {
     match Path::new(path).extension().and_then(|extension| extension.to_str()) {
-        Some("json") => return Format::Json,
-        Some("toml") => return Format::Toml,
+        Some("json") => return (Format::Json, true),
+        Some("toml") => return (Format::Toml, true),
         _ => {}
     }
     let text = String::from_utf8_lossy(bytes);
     let first = text.lines().map(str::trim_start).find(|line| !line.is_empty() && !line.starts_with('#'));
-    first.map_or(Format::Rules, form_of)
+    first.map_or((Format::Rules, true), format_of)
 }
 
-/// The form of a text by its first line that says something.
-fn form_of(line: &str) -> Format {
+/// Returns the format of a text by its first line that is neither blank nor a comment, and whether it is certain.
+fn format_of(line: &str) -> (Format, bool) {
     let is_key = |text: &str| {
         let text = text.trim();
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
     };
     let first_word = line.split_ascii_whitespace().next().unwrap_or_default();
     if first_word == "ipvsadm" || line.starts_with('-') {
-        return Format::Rules;
+        return (Format::Rules, true);
     }
     if let Some(behind) = line.strip_prefix('[') {
         let table = behind.strip_prefix('[').unwrap_or(behind).split_once(']');
         let is_table = table.is_some_and(|(key, _)| is_key(key) && key.contains(|c: char| c.is_ascii_alphabetic()));
-        return if is_table { Format::Toml } else { Format::Json };
+        return if is_table { (Format::Toml, true) } else { (Format::Json, false) };
     }
     match line.split_once('=') {
-        _ if line.starts_with('{') => Format::Json,
-        Some((key, _)) if is_key(key) => Format::Toml,
-        _ => Format::Rules,
+        _ if line.starts_with('{') => (Format::Json, true),
+        Some((key, _)) if is_key(key) => (Format::Toml, false),
+        _ => (Format::Rules, false),
     }
 }
 
@@ -227,23 +227,23 @@ mod tests {
 
     #[test]
     fn forms_are_told_apart() {
-        for (path, text, format) in [
-            ("x.json", "", Format::Json),
-            ("x.toml", "-A", Format::Toml),
-            ("-", "\n# c\n  {\"schema\": 1}", Format::Json),
-            ("-", "# web\n[[services]]", Format::Toml),
-            ("-", "schema = 1", Format::Toml),
-            ("-", "-A -t=192.0.2.1:80", Format::Rules),
-            ("-", "[services]\n", Format::Toml),
-            ("-", "[{\"fwmark\": 1}]", Format::Json),
-            ("-", "[\n{}]", Format::Json),
-            ("-", "[1, 2]", Format::Json),
-            ("rules", "ipvsadm -A -t=192.0.2.1:80 -s rr\n", Format::Rules),
-            ("rules", "  ipvsadm\t-C\n", Format::Rules),
-            ("rules", "iptables --to=x\n", Format::Rules),
-            ("rules", "", Format::Rules),
+        for (path, text, format, is_sure) in [
+            ("x.json", "", Format::Json, true),
+            ("x.toml", "-A", Format::Toml, true),
+            ("-", "\n# c\n  {\"schema\": 1}", Format::Json, true),
+            ("-", "# web\n[[services]]", Format::Toml, true),
+            ("-", "schema = 1", Format::Toml, false),
+            ("-", "-A -t=192.0.2.1:80", Format::Rules, true),
+            ("-", "[services]\n", Format::Toml, true),
+            ("-", "[{\"fwmark\": 1}]", Format::Json, false),
+            ("-", "[\n{}]", Format::Json, false),
+            ("-", "[1, 2]", Format::Json, false),
+            ("rules", "ipvsadm -A -t=192.0.2.1:80 -s rr\n", Format::Rules, true),
+            ("rules", "  ipvsadm\t-C\n", Format::Rules, true),
+            ("rules", "iptables --to=x\n", Format::Rules, false),
+            ("rules", "", Format::Rules, true),
         ] {
-            assert_eq!(guess(path, text.as_bytes()), format, "{path} {text:?}");
+            assert_eq!(detect(path, text.as_bytes()), (format, is_sure), "{path} {text:?}");
         }
     }
 

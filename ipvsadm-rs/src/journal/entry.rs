@@ -159,7 +159,7 @@ fn limited_to_touched<'e>(entries: impl Iterator<Item = &'e Entry>, config: &mut
         let changes = entry.changes();
         if changes.len() < entry.changes.len() {
             print_error(&format!(
-                "note: plan {} changed services that ipvsadm has no words for: they stay",
+                "note: plan {}: changes that ipvsadm's language cannot express are not undone",
                 entry.number
             ));
         }

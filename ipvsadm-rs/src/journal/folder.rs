@@ -43,15 +43,16 @@ impl Folder {
         let file = File::open(&path).with_context(|| format!("no plan {number}: cannot open {}", path.display()))?;
         let mut line = Vec::new();
         BufReader::new(file).read_until(b'\n', &mut line).with_context(|| format!("cannot read {}", path.display()))?;
-        let entry: Entry = serde_json::from_slice(&line).with_context(|| format!("{} is no entry", path.display()))?;
-        anyhow::ensure!(entry.number == number, "{} is the entry of plan {}", path.display(), entry.number);
+        let entry: Entry =
+            serde_json::from_slice(&line).with_context(|| format!("{} is not a journal entry", path.display()))?;
+        anyhow::ensure!(entry.number == number, "{} contains the entry of plan {}", path.display(), entry.number);
         Ok(entry)
     }
 
     /// What the table held before an entry.
     pub(super) fn before(&self, number: u64) -> anyhow::Result<Config> {
         serde_json::from_slice(&self.second_line(number)?)
-            .with_context(|| format!("{} does not say what was before", self.path_of(number).display()))
+            .with_context(|| format!("cannot read the previous table from {}", self.path_of(number).display()))
     }
 
     pub(super) fn second_line(&self, number: u64) -> anyhow::Result<Vec<u8>> {

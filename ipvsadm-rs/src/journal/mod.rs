@@ -53,7 +53,7 @@ pub(crate) struct Busy(String);
 
 impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "another ipvsadm-rs is changing this table: {} is locked", self.0)
+        write!(f, "cannot lock {}: another ipvsadm-rs is changing this table", self.0)
     }
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Intent<'s> {
 impl Journal {
     /// Lock the journal, and wait for others at most as long as said: the error is a [`Busy`] then.
     pub(crate) fn open(folder: Folder, wait: Duration) -> anyhow::Result<Self> {
-        let failed = || format!("cannot use {folder}");
+        let failed = || format!("cannot open the journal {folder}");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.path()).with_context(failed)?;
         let lock = File::create(folder.path().join("lock")).with_context(failed)?;
         lock_in_time(&lock, wait, &folder)?;
@@ -85,7 +85,7 @@ impl Journal {
     pub(crate) fn begin(&self, intent: Intent<'_>, before: &State) -> anyhow::Result<Entry> {
         let last = self.numbers().last().copied().unwrap_or_default();
         let entry = Entry {
-            number: last.checked_add(1).context("there is no number left")?,
+            number: last.checked_add(1).context("no plan number is left")?,
             time: time_text(SystemTime::now()),
             status: Status::Started,
             scope: intent.scope.into(),
@@ -126,11 +126,10 @@ impl Journal {
         let number = entry.number;
         if self.has_timer(number) {
             anyhow::bail!(
-                "plan {number} waits for confirmation: `ipvsadm-rs confirm' keeps it, `ipvsadm-rs undo' puts it back; \
-                 then try again"
+                "plan {number} is pending\nRun `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back, then try again."
             );
         }
-        print_error(&format!("note: plan {number} was not confirmed, but {TIMER_DIED}: it stays"));
+        print_error(&format!("note: plan {number} was never confirmed, but {TIMER_DIED}; keeping the changes"));
         entry.pending = None;
         if let Err(error) = self.write(&entry) {
             print_error(&format!("note: {error:#}"));
@@ -164,7 +163,7 @@ impl Journal {
 }
 
 /// What is said of a plan that nobody can put back any more.
-pub(crate) const TIMER_DIED: &str = "the process that was to put it back is gone";
+pub(crate) const TIMER_DIED: &str = "its rollback process has died";
 
 /// A time as it is written here.
 fn time_text(time: SystemTime) -> String {

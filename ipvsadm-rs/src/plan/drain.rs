@@ -64,10 +64,10 @@ fn wait(director: &mut Client, leaving: &Leaving, limit: Duration) -> anyhow::Re
         }
         let rest = humantime::format_duration(Duration::from_secs(limit.saturating_sub(start.elapsed()).as_secs()));
         progress.show(&format!(
-            "draining {}: {} left, {} held by persistence; {rest} at the most",
+            "draining {}: {} and {} left, for at most {rest}",
             count(leaving.len(), "server"),
             count(connections, "connection"),
-            count(templates, "client"),
+            count(templates, "persistent client"),
         ));
         // Reading a large connection table takes the kernel's time, too.
         std::thread::sleep(PAUSE.max(4 * asked.elapsed()).min(limit.saturating_sub(start.elapsed())));

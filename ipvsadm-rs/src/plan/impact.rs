@@ -6,6 +6,8 @@ use ipvs::hash::{Table, TableSizes};
 use ipvs::{Change, Destination, DestinationKey, DestinationState, Plan, Service, ServiceKey, ServiceState, State};
 use serde::Serialize;
 
+use crate::terminal::plural::count;
+
 /// Connections that a change cuts, as they were counted when the table was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Dropped {
@@ -41,14 +43,14 @@ impl std::iter::Sum for Dropped {
     }
 }
 
-/// `3 active, 2 inactive connections, 1 template`
+/// `3 active, 1 inactive connection, 1 persistence template`
 impl std::fmt::Display for Dropped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { active_connections: active, inactive_connections: inactive, persistence_templates: templates } =
             self;
-        write!(f, "{active} active, {inactive} inactive connections")?;
+        write!(f, "{active} active, {}", count(*inactive, "inactive connection"))?;
         if *templates > 0 {
-            write!(f, ", {templates} persistence templates")?;
+            write!(f, ", {}", count(*templates, "persistence template"))?;
         }
         Ok(())
     }

@@ -23,8 +23,8 @@ pub(crate) fn suspects() -> String {
         }
     }
     match found.as_slice() {
-        [] => "somebody else is writing, too".into(),
-        found => format!("somebody else is writing, too, perhaps {}", found.join(", ")),
+        [] => "another process is changing it, too".into(),
+        found => format!("another process is changing it, too, perhaps {}", found.join(", ")),
     }
 }
 

@@ -48,6 +48,9 @@ struct Row {
     /// The options that an edit replaces, with their old values.
     #[serde(skip_serializing_if = "String::is_empty")]
     previous_options: String,
+    /// The options that an edit adds, if it replaces none.
+    #[serde(skip)]
+    added_options: String,
     /// The connections that a deletion drops.
     #[serde(skip_serializing_if = "Dropped::is_nothing")]
     dropped_connections: Dropped,
@@ -180,9 +183,13 @@ impl Report {
                 Action::Delete => ('-', colors.remove),
             };
             write!(out, "{style}{mark} {}{style:#}", row.rule)?;
-            let cuts = (!row.dropped_connections.is_nothing()).then(|| format!("cuts {}", row.dropped_connections));
-            let was = (!row.previous_options.is_empty()).then(|| format!("was {}", row.previous_options));
-            let remarks: Vec<String> = was.into_iter().chain(cuts).chain(row.note.map(str::to_owned)).collect();
+            let dropped = (!row.dropped_connections.is_nothing()).then(|| format!("drops {}", row.dropped_connections));
+            let was = match (row.previous_options.as_str(), row.added_options.as_str()) {
+                ("", "") => None,
+                ("", added) => Some(format!("was without {added}")),
+                (previous, _) => Some(format!("was {previous}")),
+            };
+            let remarks: Vec<String> = was.into_iter().chain(dropped).chain(row.note.map(str::to_owned)).collect();
             if !remarks.is_empty() {
                 write!(out, "  {style}# {}{style:#}", remarks.join("; "), style = colors.remark)?;
             }
@@ -197,31 +204,31 @@ impl Report {
             let style = colors.remark;
             writeln!(
                 out,
-                "{style}# {service}: its servers stay in another order than asked for; --reorder changes that and cuts{style:#}"
+                "{style}# {service}: servers are not in the requested order; --reorder fixes that but drops connections{style:#}"
             )?;
         }
         writeln!(out, "{}", self.summary_line(status))
     }
 
-    /// `3 changes: 1 to add, 2 to edit, 0 to delete; nothing is cut`
+    /// `3 changes: 1 to add, 2 to edit, 0 to delete; no connections dropped`
     fn summary_line(&self, status: Stage) -> String {
-        let Summary { add, edit, delete, dropped_connections: cuts } = &self.summary;
+        let Summary { add, edit, delete, dropped_connections: dropped } = &self.summary;
         if self.is_empty() {
             return "nothing to change".into();
         }
         let changes = count(self.changes.len(), "change");
-        match (status, cuts.is_nothing()) {
+        match (status, dropped.is_nothing()) {
             (Stage::Planned, true) => {
-                format!("{changes}: {add} to add, {edit} to edit, {delete} to delete; nothing is cut")
+                format!("{changes}: {add} to add, {edit} to edit, {delete} to delete; no connections dropped")
             }
             (Stage::Planned, false) => {
-                format!("{changes}: {add} to add, {edit} to edit, {delete} to delete; cuts {cuts}")
+                format!("{changes}: {add} to add, {edit} to edit, {delete} to delete; drops {dropped}")
             }
             (Stage::Applied, true) => {
-                format!("{changes} made: {add} added, {edit} edited, {delete} deleted; nothing was cut")
+                format!("{changes} made: {add} added, {edit} edited, {delete} deleted; no connections dropped")
             }
             (Stage::Applied, false) => {
-                format!("{changes} made: {add} added, {edit} edited, {delete} deleted; {cuts} were cut")
+                format!("{changes} made: {add} added, {edit} edited, {delete} deleted; dropped {dropped}")
             }
         }
     }
@@ -241,7 +248,7 @@ impl Row {
         let rule = change.to_string();
         let note = match (change, &before) {
             (Change::EditService(new), Some(Change::EditService(old))) if new.scheduler != old.scheduler => {
-                Some("new connections are refused for some 15 ms while the scheduler changes")
+                Some("new connections are refused for about 15 ms while the scheduler changes")
             }
             _ => None,
         };
@@ -254,10 +261,17 @@ impl Row {
                 Action::Delete
             }
         };
-        let previous_options = before.map_or_else(String::new, |before| differing_options(&before.to_string(), &rule));
+        let (mut previous_options, mut added_options) = (String::new(), String::new());
+        if let Some(before) = before {
+            let before = before.to_string();
+            previous_options = differing_options(&before, &rule);
+            if previous_options.is_empty() {
+                added_options = differing_options(&rule, &before);
+            }
+        }
         let (service, server) = (change.service().map(ServiceName::from), ServerName::of(change));
         let dropped_connections = held.dropped_by(change);
-        Self { action, rule, service, server, previous_options, dropped_connections, note }
+        Self { action, rule, service, server, previous_options, added_options, dropped_connections, note }
     }
 }
 
@@ -276,10 +290,7 @@ fn before(change: &Change, from: &State, held: &TableIndex<'_>) -> Option<Change
 /// The options of one line that the other does not have so.
 fn differing_options(line: &str, other: &str) -> String {
     let other: HashSet<String> = options(other).into_iter().collect();
-    let mut differing: Vec<String> = options(line).into_iter().filter(|option| !other.contains(option)).collect();
-    if differing.is_empty() {
-        differing.push("without that".into());
-    }
+    let differing: Vec<String> = options(line).into_iter().filter(|option| !other.contains(option)).collect();
     differing.join(" ")
 }
 
@@ -328,11 +339,11 @@ mod tests {
         assert_eq!(
             text(&report),
             "~ --set 901 0 0  # was --set 900 120 300\n\
-             ~ -E -t 192.0.2.1:80 -s wrr -p 60  # was -s rr; new connections are refused for some 15 ms while the scheduler changes\n\
+             ~ -E -t 192.0.2.1:80 -s wrr -p 60  # was -s rr; new connections are refused for about 15 ms while the scheduler changes\n\
              ~ -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 5  # was -m -w 3\n\
              + -A -f 2 -s rr\n\
              - -D -f 1\n\
-             5 changes: 1 to add, 3 to edit, 1 to delete; nothing is cut\n"
+             5 changes: 1 to add, 3 to edit, 1 to delete; no connections dropped\n"
         );
     }
 
@@ -363,7 +374,7 @@ mod tests {
     fn what_is_taken_away_is_said() {
         let report = report("-A -t 192.0.2.1:80 -s rr\n", "-A -t 192.0.2.1:80 -s rr -p 60\n");
         assert!(
-            text(&report).starts_with("~ -E -t 192.0.2.1:80 -s rr -p 60  # was without that\n"),
+            text(&report).starts_with("~ -E -t 192.0.2.1:80 -s rr -p 60  # was without -p 60\n"),
             "{}",
             text(&report)
         );

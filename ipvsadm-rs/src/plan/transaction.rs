@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::journal::{Busy, Entry, Intent, Journal, Status, rollback_plan};
 use crate::plan::other_writers;
 use crate::terminal::exit::print_error;
+use crate::terminal::plural::count;
 
 /// The right to change the table, and the entry of the journal that is being made; where there can be a journal.
 pub(crate) struct Transaction {
@@ -55,7 +56,7 @@ impl Transaction {
             }
             Err(error) if is_needed => Err(error),
             Err(error) => {
-                print_error(&format!("note: this cannot be undone: {error:#}"));
+                print_error(&format!("note: this plan cannot be undone: {error:#}"));
                 Ok(())
             }
         }
@@ -98,9 +99,9 @@ pub(crate) fn finish(
         transaction.conclude(Entry::done);
         let first = remaining.first().map(ToString::to_string).unwrap_or_default();
         bail!(
-            "all changes were made, and yet {} more would be needed, beginning with `{first}': {}",
-            remaining.len(),
-            other_writers::suspects()
+            "all changes were made, but the table is not as planned: {}\n{} needed, the first is: {first}",
+            other_writers::suspects(),
+            count(remaining.len(), "more change")
         );
     }
     let rolled_back = roll_back_now(director, transaction);
@@ -108,12 +109,12 @@ pub(crate) fn finish(
         print_error(&format!("refused: {change}: {error}"));
     }
     rolled_back?;
-    bail!("{} refused: all was put back as it was", crate::terminal::plural::count(refused.len(), "change"))
+    bail!("{} refused: all changes were rolled back", count(refused.len(), "change"))
 }
 
 fn roll_back_now(director: &mut Client, transaction: &mut Transaction) -> anyhow::Result<()> {
     let (Some(journal), Some(entry)) = (transaction.journal(), transaction.entry()) else {
-        bail!("some changes were refused; the others were made");
+        bail!("some changes were refused: the others stay, because there is no journal to roll back from");
     };
     let (config, options) = rollback_plan(journal, entry, &[])?;
     roll_back(director, &config, &options)?;
@@ -125,6 +126,6 @@ fn roll_back_now(director: &mut Client, transaction: &mut Transaction) -> anyhow
 pub(crate) fn roll_back(director: &mut Client, config: &Config, options: &Options) -> anyhow::Result<()> {
     match ipvs::apply(director, config, options) {
         Ok(_) => Ok(()),
-        Err(error) => Err(anyhow::Error::from(error).context("the table could not be put back as it was")),
+        Err(error) => Err(anyhow::Error::from(error).context("cannot restore the table from before the plan")),
     }
 }

@@ -74,7 +74,9 @@ impl Apply {
             return Ok(code::DONE);
         }
         if is_doubtful {
-            bail!("the input says nothing: all that it could touch would be deleted; --allow-empty, if that is meant");
+            bail!(
+                "FILE contains no rules: everything that it may change would be deleted\nUse --allow-empty if that is intended."
+            );
         }
         if let Some(journal) = transaction.journal() {
             journal.ensure_none_pending()?;
@@ -84,18 +86,18 @@ impl Apply {
         transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
         let timer = start_timer(context, &mut transaction)?;
         let carried_out = self.carry_out(&mut director, &config, &options, before, plan);
-        let cut = carried_out.as_ref().copied().unwrap_or_default();
+        let dropped = carried_out.as_ref().copied().unwrap_or_default();
         let result = finish(&mut director, &mut transaction, carried_out.map(drop));
         // What was put back at once does not wait. For all else the time runs from here on, and nothing that is said may be
         // in the way of who puts it back: a terminal that is cut off may take no words any more.
         let pending = transaction.entry().and_then(|entry| entry.pending.clone());
         drop((timer, transaction));
-        if cut > 0 {
-            print_error(&format!("the time is over: {} cut", count(cut, "connection")));
+        if dropped > 0 {
+            print_error(&format!("drain timeout reached: {} dropped", count(dropped, "connection")));
         }
         if let Some(pending) = pending {
-            let within = humantime::format_duration(pending.confirm_within);
-            print_error(&format!("all is put back in {within} unless `ipvsadm-rs confirm' is given before"));
+            let confirm_within = humantime::format_duration(pending.confirm_within);
+            print_error(&format!("rolling back in {confirm_within} unless you run `ipvsadm-rs confirm`"));
         }
         result?;
         report.print_result(context)?;

@@ -45,7 +45,7 @@ impl Check {
         });
         let contents = contents.unwrap_or_default();
         if input.is_blank {
-            input.warnings.push(Diagnostic::about_all("this says nothing at all"));
+            input.warnings.push(Diagnostic::about_all("the file contains no rules"));
         }
         if !context.json {
             input.print_diagnostics();
@@ -56,8 +56,8 @@ impl Check {
             context.write_json(&verdict)?;
         } else {
             let summary = match (verdict.errors.len(), verdict.warnings.len()) {
-                (0, 0) => format!("good: {contents}"),
-                (0, warnings) => format!("good, with {}: {contents}", count(warnings, "warning")),
+                (0, 0) => format!("no errors: {contents}"),
+                (0, warnings) => format!("no errors, {}: {contents}", count(warnings, "warning")),
                 (errors, _) => count(errors, "error"),
             };
             context.write(|out| writeln!(out, "{}: {summary}", verdict.file))?;

@@ -30,15 +30,15 @@ struct Confirmed {
 impl Confirm {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let journal = context.journal()?;
-        let mut entry = journal.pending().context("nothing waits for confirmation")?;
+        let mut entry = journal.pending().context("no plan is pending")?;
         let has_timer = journal.has_timer(entry.number);
         entry.pending = None;
         journal.write(&entry)?;
         if context.json {
             context.write_json(&Confirmed { schema: SCHEMA, entry })?;
         } else {
-            let gone = if has_timer { String::new() } else { format!(" all the same: {TIMER_DIED}") };
-            context.write(|out| writeln!(out, "plan {} stays{gone}", entry.number))?;
+            let gone = if has_timer { String::new() } else { format!("; {TIMER_DIED}") };
+            context.write(|out| writeln!(out, "plan {} confirmed{gone}", entry.number))?;
         }
         Ok(code::DONE)
     }

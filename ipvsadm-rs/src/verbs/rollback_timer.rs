@@ -36,12 +36,12 @@ pub(super) fn start(context: &Context, entry: &Entry) -> anyhow::Result<TimerPro
     }
     command.arg(entry.number.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().context("cannot start the process that waits for confirmation")?;
+    let mut child = command.spawn().context("cannot start the rollback process")?;
     let mut line = String::new();
-    let stdout = child.stdout.take().context("no pipe")?;
-    BufReader::new(stdout).read_line(&mut line).context("the process that waits for confirmation does not answer")?;
+    let stdout = child.stdout.take().context("cannot read from the rollback process")?;
+    BufReader::new(stdout).read_line(&mut line).context("cannot read from the rollback process")?;
     if line.trim() != READY {
-        bail!("the process that waits for confirmation did not start");
+        bail!("cannot start the rollback process: it exited");
     }
     Ok(TimerProcess(child.stdin.take()))
 }
@@ -49,10 +49,10 @@ pub(super) fn start(context: &Context, entry: &Entry) -> anyhow::Result<TimerPro
 impl RollbackTimer {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         // A session of its own: no terminal can take this process along when it goes.
-        rustix::process::setsid().context("cannot leave the terminal")?;
+        rustix::process::setsid().context("cannot detach from the terminal")?;
         let folder = context.folder()?;
         let _lock = folder.lock_timer(self.number)?;
-        let pending = pending(&folder, self.number).context("this plan does not wait")?;
+        let pending = pending(&folder, self.number).with_context(|| format!("plan {} is not pending", self.number))?;
         context.write(|out| writeln!(out, "{READY}"))?;
         io::copy(&mut io::stdin().lock(), &mut io::sink())?;
         if !ends_within(pending.confirm_within, &folder, self.number) {
@@ -66,9 +66,9 @@ impl RollbackTimer {
         let within = humantime::format_duration(within);
         let what = format!("plan {} was not confirmed within {within}", self.number);
         match roll_back_if_pending(context, folder, self.number) {
-            Ok(true) => log(Priority::Notice, &format!("{what} and was put back")),
+            Ok(true) => log(Priority::Notice, &format!("{what}: rolled back")),
             Ok(false) => {}
-            Err(error) => log(Priority::Error, &format!("{what}, and could not be put back: {error:#}")),
+            Err(error) => log(Priority::Error, &format!("{what}: rollback failed: {error:#}")),
         }
     }
 }
@@ -112,7 +112,7 @@ fn roll_back_if_pending(context: &Context, folder: Folder, number: u64) -> anyho
         }
     }
     if let Err(error) = journal.write(&entry) {
-        log(Priority::Error, &format!("what has become of plan {number} is not noted: {error:#}"));
+        log(Priority::Error, &format!("cannot record the rollback of plan {number}: {error:#}"));
     }
     result.map(|()| true)
 }

@@ -69,7 +69,7 @@ impl Save {
 /// Another program may have put something into the kernel that ipvsadm's language has no words for.
 fn note_inexpressible(config: &Config, text: &[u8]) {
     for what in inexpressible(config, text) {
-        print_error(&format!("note: rules cannot say all of {what}; --format json can"));
+        print_error(&format!("note: the rules format cannot express all of {what}: use --format json"));
     }
 }
 

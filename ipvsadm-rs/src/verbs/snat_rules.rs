@@ -61,7 +61,7 @@ impl SnatRules {
         if let Some(source) = self.to_source
             && source.is_ipv4() != address.is_ipv4()
         {
-            bail!("--to-source is to be of the service's family");
+            bail!("--to-source and the service have different address families");
         }
         let lines = match self.firewall {
             Firewall::Nft => self.nft(protocol, address, port),

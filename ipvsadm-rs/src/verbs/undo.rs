@@ -137,7 +137,7 @@ fn in_force(folder: &Folder) -> Vec<Entry> {
     let read = |(_, entry): (u64, anyhow::Result<Entry>)| match entry {
         Ok(entry) => Some(entry),
         Err(error) => {
-            print_error(&format!("note: passed over: {error:#}"));
+            print_error(&format!("note: skipped: {error:#}"));
             None
         }
     };
@@ -187,18 +187,18 @@ fn line(entry: &Entry, folder: &Folder) -> String {
     let Entry { number, time, status, changes, undoes, pending, error, .. } = entry;
     let has_timer = folder.has_timer(*number);
     let status = match (status, undoes, pending) {
-        (_, _, Some(_)) if has_timer => "waits for confirmation".into(),
-        (_, _, Some(_)) => "was not confirmed".into(),
-        (Status::Applied, Some(undone), _) => format!("took back {undone}"),
-        (Status::Applied, None, _) => "done".into(),
-        (Status::Started, ..) => "was cut off".into(),
-        (Status::RolledBack, ..) => "refused, put back".into(),
-        (Status::Expired, ..) => "not confirmed, put back".into(),
+        (_, _, Some(_)) if has_timer => "pending".into(),
+        (_, _, Some(_)) => "not confirmed, kept".into(),
+        (Status::Applied, Some(undone), _) => format!("undo of plan {undone}"),
+        (Status::Applied, None, _) => "applied".into(),
+        (Status::Started, ..) => "interrupted".into(),
+        (Status::RolledBack, ..) => "refused, rolled back".into(),
+        (Status::Expired, ..) => "expired, rolled back".into(),
         (Status::Undone, ..) => "undone".into(),
-        (Status::RollbackFailed, ..) => "could not be put back".into(),
+        (Status::RollbackFailed, ..) => "rollback failed".into(),
     };
     let remark = match (pending, error) {
-        (Some(pending), _) if has_timer => pending.deadline.as_ref().map(|deadline| format!("until {deadline}")),
+        (Some(pending), _) if has_timer => pending.deadline.as_ref().map(|deadline| format!("rollback at {deadline}")),
         (Some(_), _) => Some(TIMER_DIED.to_owned()),
         (None, error) => error.clone(),
     };

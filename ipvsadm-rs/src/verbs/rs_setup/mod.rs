@@ -87,7 +87,9 @@ fn device(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let name: Interface = text.parse().map_err(|error: InvalidValue| error.to_string())?;
     if text.starts_with(['.', '-']) || !text.bytes().all(is_plain) {
-        return Err("a device has a name of letters, digits, `_', `-' and `.'".into());
+        return Err(
+            "a device name consists of letters, digits, `_`, `-` and `.`, and does not begin with `-` or `.`".into()
+        );
     }
     Ok(name.to_string())
 }
@@ -96,7 +98,7 @@ fn address_of_a_machine(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr = text.parse().map_err(|error: AddrParseError| error.to_string())?;
     let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() || is_broadcast {
-        return Err("no machine is reached by it from others".into());
+        return Err("not a unicast address that other machines can reach".into());
     }
     Ok(address)
 }
@@ -126,7 +128,11 @@ impl RsSetup {
             // Before the address is there. For IPv6 there is nothing to be set: neighbours are not answered for
             // addresses of lo.
             setup.step(Step::sysctl("net.ipv4.conf.all.arp_ignore", 1, "do not answer ARP for the virtual address"));
-            setup.step(Step::sysctl("net.ipv4.conf.all.arp_announce", 2, "do not ask in its name"));
+            setup.step(Step::sysctl(
+                "net.ipv4.conf.all.arp_announce",
+                2,
+                "do not use the virtual address as the source of ARP requests",
+            ));
         }
         if self.mode != Mode::Dr {
             for family_is_4 in [true, false] {
@@ -156,12 +162,12 @@ impl RsSetup {
             ("--tun-remcsum", self.tun_remcsum, is_gue, "tun-gue"),
         ] {
             if is_given && !is_meant {
-                bail!("{option} is for --mode {mode}");
+                bail!("{option} requires --mode {mode}");
             }
         }
         // The least that IPv6 works with.
         if self.mtu < 1280 && self.vip.iter().any(IpAddr::is_ipv6) {
-            bail!("--mtu is at least 1280 with IPv6");
+            bail!("--mtu must be at least 1280 with IPv6");
         }
         Ok(())
     }
@@ -174,7 +180,7 @@ impl RsSetup {
             Mode::TunGre => "GRE tunnel",
             Mode::TunGue => "GUE tunnel",
         };
-        format!("A real server of {}, reached by {how}", vips.join(", "))
+        format!("Real server for {}, reached by {how}", vips.join(", "))
     }
 
     fn outer_is_4(&self, inner_is_4: bool) -> bool {
@@ -205,7 +211,7 @@ impl RsSetup {
         };
         if inner_is_4 {
             // The greater of all and the device's own counts.
-            let why = "clients are not to be reached through the tunnel, and yet their packets come from there";
+            let why = "accept client packets from the tunnel, although the route to the clients is another";
             setup.step(Step::sysctl("net.ipv4.conf.all.rp_filter", 0, why));
             setup.step(Step::sysctl(&format!("net.ipv4.conf.{device}.rp_filter"), 0, ""));
         }
@@ -248,8 +254,8 @@ impl RsSetup {
             // Writing to memory does not fail.
             let _ = write!(
                 advice,
-                "Packets to {vip} become {overhead} bytes longer in the tunnel. Where its way is no wider than {mtu} bytes and \
-                 ICMP may get lost, let clients send segments of {segment} bytes:\n\
+                "The tunnel makes packets to {vip} {overhead} bytes longer. If the path MTU is only {mtu} bytes and ICMP may \
+                 be filtered, limit the TCP segments of clients to {segment} bytes:\n\
                  nft 'add table {family} lvs; add chain {family} lvs out {{ type filter hook output priority 0; }}; \
                  add rule {family} lvs out {family} saddr {vip} tcp flags syn tcp option maxseg size set {segment}'",
                 mtu = self.mtu,

@@ -24,7 +24,7 @@ fn makes_the_smallest_change() {
     assert_eq!(
         ok("ipvsadm-rs apply wanted"),
         "~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5  # was -w 3\n\
-         1 change made: 0 added, 1 edited, 0 deleted; nothing was cut\n"
+         1 change made: 0 added, 1 edited, 0 deleted; no connections dropped\n"
     );
     assert_eq!(rules(), WEB.replace("-w 3", "-w 5"));
 }
@@ -82,7 +82,7 @@ fn rolls_back_if_a_change_is_refused() {
         ),
         "{refused}"
     );
-    assert!(refused.stderr.ends_with("ipvsadm-rs: 2 changes refused: all was put back as it was\n"), "{refused}");
+    assert!(refused.stderr.ends_with("ipvsadm-rs: 2 changes refused: all changes were rolled back\n"), "{refused}");
     assert_eq!(rules(), WEB);
 }
 
@@ -105,7 +105,7 @@ fn refuses_empty_file_without_allow_empty() {
     write("table.json", "{}\n");
     for line in ["false | ipvsadm-rs apply -", "ipvsadm-rs apply comments", "ipvsadm-rs apply table.json --only tcp"] {
         let ran = shell(line);
-        assert_eq!((ran.code, ran.stderr.contains("--allow-empty, if that is meant")), (Some(1), true), "{ran}");
+        assert_eq!((ran.code, ran.stderr.contains("Use --allow-empty if that is intended.")), (Some(1), true), "{ran}");
     }
     assert_eq!(rules(), WEB);
     ok("ipvsadm-rs apply comments --listed-only");
@@ -169,7 +169,7 @@ fn warns_if_the_journal_is_unusable() {
     write("wanted", WEB);
     let ran = run("ipvsadm-rs --state-dir state apply wanted");
     assert_eq!(ran.code, Some(0), "{ran}");
-    assert!(ran.stderr.starts_with("note: this cannot be undone: cannot use state/"), "{ran}");
+    assert!(ran.stderr.starts_with("note: this plan cannot be undone: cannot open the journal state/"), "{ran}");
     assert_eq!(rules(), WEB);
 }
 

@@ -30,21 +30,21 @@ fn rolls_back_without_confirmation() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
     let ran = run("ipvsadm-rs apply wanted --confirm-within 1s");
-    assert_eq!(ran.stderr, "all is put back in 1s unless `ipvsadm-rs confirm' is given before\n", "{ran}");
+    assert_eq!(ran.stderr, "rolling back in 1s unless you run `ipvsadm-rs confirm`\n", "{ran}");
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
     wait_for_rollback();
     wait::until(Duration::from_secs(5), || {
         let list = ok("ipvsadm-rs undo --list");
-        if list.contains("not confirmed, put back") { Ok(()) } else { Err(list) }
+        if list.contains("expired, rolled back") { Ok(()) } else { Err(list) }
     });
-    assert_eq!(run("ipvsadm-rs confirm").stderr, "ipvsadm-rs: nothing waits for confirmation\n");
+    assert_eq!(run("ipvsadm-rs confirm").stderr, "ipvsadm-rs: no plan is pending\n");
 }
 
 fn keeps_a_confirmed_plan() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
     ok("ipvsadm-rs apply wanted --confirm-within 1s");
-    assert_eq!(ok("ipvsadm-rs confirm"), "plan 1 stays\n");
+    assert_eq!(ok("ipvsadm-rs confirm"), "plan 1 confirmed\n");
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
     ok("ipvsadm-rs undo");
@@ -65,7 +65,7 @@ fn refused_plan_is_not_pending() {
     write("wanted", &WEB.replace("wrr", "nosuch"));
     assert_eq!(run("ipvsadm-rs apply wanted --confirm-within 60s").code, Some(1));
     assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing is pending");
-    assert!(ok("ipvsadm-rs undo --list").contains("refused, put back"));
+    assert!(ok("ipvsadm-rs undo --list").contains("refused, rolled back"));
 }
 
 fn confirm_fails_if_nothing_is_pending() {
@@ -84,15 +84,15 @@ fn pending_plan_blocks_other_plans() {
     for line in ["apply second", "apply second --confirm-within 60s"] {
         assert_eq!(
             run(&format!("ipvsadm-rs {line}")).stderr,
-            "ipvsadm-rs: plan 1 waits for confirmation: `ipvsadm-rs confirm' keeps it, `ipvsadm-rs undo' puts it back; \
-             then try again\n"
+            "ipvsadm-rs: plan 1 is pending\n\
+             Run `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back, then try again.\n"
         );
     }
     assert_eq!(run("ipvsadm-rs apply second --dry-run").code, Some(2));
     assert_eq!(ok("ipvsadm-rs apply first"), "nothing to change\n");
     let set = run("ipvsadm-rs set -r 10.0.0.1 --weight 9");
     assert_eq!((set.code, set.stderr.starts_with("note: plan 1 waits for confirmation; ")), (Some(0), true), "{set}");
-    assert!(ok("ipvsadm-rs undo --list").contains("  waits for confirmation   1 change: until 20"));
+    assert!(ok("ipvsadm-rs undo --list").contains("  pending                  1 change: rollback at 20"));
     ok("ipvsadm-rs confirm");
     ok("ipvsadm-rs apply second");
     assert_eq!(rules(), WEB.replace("wrr", "rr"));
@@ -126,20 +126,20 @@ fn keeps_changes_if_the_watcher_is_killed() {
     director(WEB);
     write("first", &WEB.replace("wrr", "wlc"));
     write("second", &WEB.replace("wrr", "rr"));
-    let note = "note: plan 1 was not confirmed, but the process that was to put it back is gone: it stays\n";
+    let note = "note: plan 1 was never confirmed, but its rollback process has died; keeping the changes\n";
     for (stays, note) in [("first", ""), ("second", note)] {
         let ran = run(&format!("ipvsadm-rs apply {stays} --confirm-within 60s"));
-        assert_eq!(ran.stderr, format!("{note}all is put back in 1m unless `ipvsadm-rs confirm' is given before\n"));
+        assert_eq!(ran.stderr, format!("{note}rolling back in 1m unless you run `ipvsadm-rs confirm`\n"));
         ok(&format!("kill -9 {}", watcher()));
         wait::until(Duration::from_secs(5), || {
             let list = ok("ipvsadm-rs undo --list");
-            let told = "was not confirmed        1 change: the process that was to put it back is gone\n";
+            let told = "not confirmed, kept      1 change: its rollback process has died\n";
             if list.ends_with(told) { Ok(()) } else { Err(list) }
         });
         assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing is pending");
         assert_eq!(rules(), fs::read_to_string(stays).unwrap());
     }
-    assert_eq!(ok("ipvsadm-rs confirm"), "plan 2 stays all the same: the process that was to put it back is gone\n");
+    assert_eq!(ok("ipvsadm-rs confirm"), "plan 2 confirmed; its rollback process has died\n");
     assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing is pending");
 }
 
@@ -156,20 +156,15 @@ fn logs_a_failed_rollback() {
     write("wanted", &WEB.replace("wrr", "wlc"));
     ok("ipvsadm-rs --state-dir s apply wanted --confirm-within 1s");
     let line = logged();
-    assert!(
-        line.starts_with("<29>ipvsadm-rs[") && line.ends_with("plan 1 was not confirmed within 1s and was put back")
-    );
+    assert!(line.starts_with("<29>ipvsadm-rs[") && line.ends_with("plan 1 was not confirmed within 1s: rolled back"));
     assert_eq!(rules(), WEB);
 
     ok("ipvsadm-rs --state-dir s apply wanted --confirm-within 1s");
     shell("sed -i '2s/wrr/{/;2s/.$//' s/*/000002.json").ok();
     let line = logged();
-    assert!(line.starts_with("<27>ipvsadm-rs[") && line.contains("not be put back: "), "{line}");
+    assert!(line.starts_with("<27>ipvsadm-rs[") && line.contains(": rollback failed: "), "{line}");
     let list = ok("ipvsadm-rs --state-dir s undo --list");
-    assert!(
-        list.contains("could not be put back    1 change: s/") && list.contains("does not say what was before"),
-        "{list}"
-    );
+    assert!(list.contains("rollback failed          1 change: cannot read the previous table from s/"), "{list}");
 }
 
 fn refuses_times_out_of_range() {

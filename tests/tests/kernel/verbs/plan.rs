@@ -25,11 +25,11 @@ fn prints_changes_and_makes_none() {
     assert_eq!(plan.code, Some(2), "{plan}");
     assert_eq!(
         plan.stderr,
-        "~ -E -t 192.0.2.1:80 -s wlc  # was -s wrr; new connections are refused for some 15 ms while the scheduler changes\n\
+        "~ -E -t 192.0.2.1:80 -s wlc  # was -s wrr; new connections are refused for about 15 ms while the scheduler changes\n\
          ~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5  # was -w 3\n\
          + -a -t 192.0.2.1:80 -r 10.0.0.3:8080 -m -w 1\n\
          - -d -t 192.0.2.1:80 -r 10.0.0.2:8080\n\
-         4 changes: 1 to add, 2 to edit, 1 to delete; nothing is cut\n"
+         4 changes: 1 to add, 2 to edit, 1 to delete; no connections dropped\n"
     );
     assert_eq!(rules(), WEB);
     assert_eq!(
@@ -108,7 +108,6 @@ fn exits_1_if_file_cannot_be_read() {
     assert_eq!(
         twice.stderr,
         "wanted:2:7: error: an earlier line adds this service with other settings\n    -A -t 192.0.2.1:80 -s wrr\n          ^\n\
-         wanted: was read as rules; --format says what else it is\n\
          ipvsadm-rs: 1 error: nothing was changed\n"
     );
     assert_eq!(run("ipvsadm-rs plan").code, Some(1), "FILE is required");

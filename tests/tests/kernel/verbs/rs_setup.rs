@@ -26,10 +26,10 @@ fn prints_commands() {
     assert_eq!(
         printed("--mode dr --vip 192.0.2.1 --vip 2001:db8::1 --device vip"),
         "\
-# A real server of 192.0.2.1, 2001:db8::1, reached by direct routing
+# Real server for 192.0.2.1, 2001:db8::1, reached by direct routing
 # do not answer ARP for the virtual address
 sysctl -qw net.ipv4.conf.all.arp_ignore=1
-# do not ask in its name
+# do not use the virtual address as the source of ARP requests
 sysctl -qw net.ipv4.conf.all.arp_announce=2
 ip link add vip type dummy; ip link set vip up
 ip address replace 192.0.2.1/32 dev vip
@@ -104,7 +104,7 @@ fn advises_mtu_and_mss_for_tunnels() {
         ("--mode tun-ipip --vip 192.0.2.1 --mtu 9000", 20, 8940),
     ] {
         let text = printed(options);
-        assert!(text.contains(&format!("become {longer} bytes longer")), "{options}\n{text}");
+        assert!(text.contains(&format!(" {longer} bytes longer")), "{options}\n{text}");
         assert!(text.contains(&format!("maxseg size set {segment}'")), "{options}\n{text}");
     }
     assert!(!printed("--mode dr --vip 192.0.2.1").contains("maxseg"));
@@ -136,25 +136,34 @@ fn refuses_impossible_setups() {
         ("rs-setup --mode dr", "--vip <ADDRESS>"),
         ("rs-setup --mode nat --vip 192.0.2.1", "invalid value 'nat'"),
         ("rs-setup --mode dr --vip web", "invalid value 'web'"),
-        ("rs-setup --mode dr --vip 192.0.2.1 --own 10.0.0.9", "--own is for --mode tun-ipip, tun-gre or tun-gue"),
-        ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-port 9", "--tun-port is for --mode tun-gue"),
-        ("rs-setup --mode tun-ipip --vip 192.0.2.1 --tun-csum", "--tun-csum is for --mode tun-gre or tun-gue"),
-        ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-remcsum", "--tun-remcsum is for --mode tun-gue"),
+        ("rs-setup --mode dr --vip 192.0.2.1 --own 10.0.0.9", "--own requires --mode tun-ipip, tun-gre or tun-gue"),
+        ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-port 9", "--tun-port requires --mode tun-gue"),
+        ("rs-setup --mode tun-ipip --vip 192.0.2.1 --tun-csum", "--tun-csum requires --mode tun-gre or tun-gue"),
+        ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-remcsum", "--tun-remcsum requires --mode tun-gue"),
         ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-csum", "needs the server's own address: --own ADDRESS"),
         ("rs-setup --mode tun-gue --vip 192.0.2.1 --tun-port 0", "invalid value '0'"),
-        ("rs-setup --mode dr --vip 192.0.2.1 --device a;reboot", "a device has a name of letters, digits,"),
-        ("rs-setup --mode dr --vip 192.0.2.1 --device ..", "a device has a name of letters, digits,"),
+        ("rs-setup --mode dr --vip 192.0.2.1 --device a;reboot", "a device name consists of letters, digits,"),
+        ("rs-setup --mode dr --vip 192.0.2.1 --device ..", "a device name consists of letters, digits,"),
         ("rs-setup --mode dr --vip 192.0.2.1 --device sixteen-letters-", "the name of an interface"),
         ("rs-setup --mode dr --vip 192.0.2.1 --device=", "interface name is empty"),
-        ("rs-setup --mode dr --vip 0.0.0.0", "no machine is reached by it from others"),
-        ("rs-setup --mode dr --vip 224.0.0.1", "no machine is reached by it from others"),
-        ("rs-setup --mode dr --vip 255.255.255.255", "no machine is reached by it from others"),
-        ("rs-setup --mode dr --vip ::1", "no machine is reached by it from others"),
-        ("rs-setup --mode tun-gre --vip 192.0.2.1 --own ff02::1", "no machine is reached by it from others"),
+        ("rs-setup --mode dr --vip 0.0.0.0", "not a unicast address that other machines can reach"),
+        ("rs-setup --mode dr --vip 224.0.0.1", "not a unicast address that other machines can reach"),
+        ("rs-setup --mode dr --vip 255.255.255.255", "not a unicast address that other machines can reach"),
+        ("rs-setup --mode dr --vip ::1", "not a unicast address that other machines can reach"),
+        (
+            "rs-setup --mode tun-gre --vip 192.0.2.1 --own ff02::1",
+            "not a unicast address that other machines can reach",
+        ),
         ("rs-setup --mode tun-ipip --vip 192.0.2.1 --mtu 0", "invalid value '0'"),
-        ("rs-setup --mode tun-ipip --vip 192.0.2.1 --vip 2001:db8::1 --mtu 1279", "--mtu is at least 1280 with IPv6"),
+        (
+            "rs-setup --mode tun-ipip --vip 192.0.2.1 --vip 2001:db8::1 --mtu 1279",
+            "--mtu must be at least 1280 with IPv6",
+        ),
         ("snat-rules", "--tcp-service <HOST:PORT>"),
-        ("snat-rules -t 192.0.2.1:80 --to-source 2001:db8::1", "--to-source is to be of the service's family"),
+        (
+            "snat-rules -t 192.0.2.1:80 --to-source 2001:db8::1",
+            "--to-source and the service have different address families",
+        ),
         ("snat-rules -t 192.0.2.1:http-or-so", "no such port"),
     ] {
         let ran = run(&format!("ipvsadm-rs {line}"));

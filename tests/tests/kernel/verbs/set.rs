@@ -17,7 +17,7 @@ fn changes_only_the_named_settings() {
     assert_eq!(
         ok("ipvsadm-rs set -t 192.0.2.1:80 -r 10.0.0.1:8080 --weight 5"),
         "~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5 -x 100 -y 50  # was -w 3\n\
-         1 change made: 0 added, 1 edited, 0 deleted; nothing was cut\n"
+         1 change made: 0 added, 1 edited, 0 deleted; no connections dropped\n"
     );
     ok("ipvsadm-rs set -t 192.0.2.1:80 -M 24");
     ok("ipvsadm-rs set -t 192.0.2.1:80 --persistent off");

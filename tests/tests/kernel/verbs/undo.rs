@@ -38,7 +38,7 @@ fn undoes_one_plan_at_a_time() {
     assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
     let list = ok("ipvsadm-rs undo --list");
     let status: Vec<&str> = list.lines().map(|line| line[30..54].trim()).collect();
-    assert_eq!(status, ["undone", "undone", "undone", "took back 3", "took back 2", "took back 1"], "{list}");
+    assert_eq!(status, ["undone", "undone", "undone", "undo of plan 3", "undo of plan 2", "undo of plan 1"], "{list}");
 }
 
 fn undoes_down_to_a_number() {
@@ -49,7 +49,7 @@ fn undoes_down_to_a_number() {
     assert_eq!(rules(), WEB, "from there on");
     let list = ok("ipvsadm-rs undo --list");
     let status: Vec<&str> = list.lines().map(|line| line[30..54].trim()).collect();
-    assert_eq!(status, ["undone", "undone", "undone", "took back 2", "took back 1"], "{list}");
+    assert_eq!(status, ["undone", "undone", "undone", "undo of plan 2", "undo of plan 1"], "{list}");
 }
 
 fn undoes_plans_of_different_scopes() {
@@ -80,7 +80,7 @@ fn skips_unreadable_entries() {
     let list = &list["plans"];
     assert_eq!((&list[1]["status"], list[2]["error"].is_string()), (&"applied".into(), true), "{list}");
     let undo = run("ipvsadm-rs --state-dir s undo");
-    assert_eq!((undo.code, undo.stderr.matches("note: passed over: ").count()), (Some(0), 2), "{undo}");
+    assert_eq!((undo.code, undo.stderr.matches("note: skipped: ").count()), (Some(0), 2), "{undo}");
     assert_eq!(rules(), weight(4));
 }
 
