@@ -6,15 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
 use ipvs::rules::{Namer, Resolver};
 use ipvs::{Family, Protocol};
-
-// Numbers of the C library's that are the same on every Linux.
-const AF_INET: i32 = 2;
-const AF_INET6: i32 = 10;
-const SOCK_STREAM: i32 = 1;
-const SOCK_DGRAM: i32 = 2;
-const NI_NUMERICHOST: i32 = 1;
-const NI_NAMEREQD: i32 = 8;
-const NI_DGRAM: i32 = 16;
+use libc::{AF_INET, AF_INET6, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, SOCK_DGRAM, SOCK_STREAM};
 
 /// The name service of the system: `/etc/hosts`, DNS, `/etc/services` and what else nsswitch.conf names. Answers are
 /// remembered, for listings and files ask for the same again and again. (Not by a hash: that would begin with random

@@ -2,6 +2,10 @@
 
 use ipvs::rules::ParseError;
 use ipvs::{Change, Error, ErrorKind, Invalid};
+use libc::{
+    EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EBUSY, EINVAL, EMSGSIZE, ENETUNREACH, ENOMEM, ENOPROTOOPT, EOPNOTSUPP,
+    EPERM, ERANGE,
+};
 
 use crate::terminal::exit::{Failure, code};
 
@@ -101,20 +105,6 @@ fn no_ipvs(error: &Error) -> Option<Failure> {
     );
     Some(Failure::Message(text, code::MEANING))
 }
-
-// Error numbers that are the same on every Linux that IPVS runs on.
-const EPERM: i32 = 1;
-const ENOMEM: i32 = 12;
-const EBUSY: i32 = 16;
-const EINVAL: i32 = 22;
-const ERANGE: i32 = 34;
-const EMSGSIZE: i32 = 90;
-const ENOPROTOOPT: i32 = 92;
-const EOPNOTSUPP: i32 = 95;
-const EAFNOSUPPORT: i32 = 97;
-const EADDRINUSE: i32 = 98;
-const EADDRNOTAVAIL: i32 = 99;
-const ENETUNREACH: i32 = 101;
 
 /// ipvsadm's sentence for an error number.
 fn general(errno: i32) -> Option<String> {

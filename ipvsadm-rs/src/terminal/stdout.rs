@@ -3,8 +3,6 @@
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 const PIECE: usize = 64 * 1024;
-/// The same on every Linux.
-const EBADF: i32 = 9;
 
 /// Standard output. To be flushed at the end, where it shows whether everything was taken.
 pub(crate) fn standard() -> BufWriter<Standard> {
@@ -17,7 +15,7 @@ pub(crate) struct Standard(StdoutLock<'static>);
 impl Write for Standard {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if ipvs_sys::start::stdout_was_closed() {
-            return Err(io::Error::from_raw_os_error(EBADF));
+            return Err(rustix::io::Errno::BADF.into());
         }
         self.0.write(bytes)
     }
