@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 use ipvs::rules::{Namer, Numeric, flag_names, write_endpoint};
 use ipvs::{DestinationState, Director, Forwarding, Netmask, Protocol, ServiceKey, ServiceState, State, Tunnel};
+use unicode_width::UnicodeWidthStr;
 
 use crate::context::{Context, code};
 use crate::resolver::System;
@@ -59,7 +60,7 @@ fn write_table(out: &mut dyn Write, state: &State, names: &mut dyn Namer, colors
     let mut widths = TITLES.map(str::len);
     for row in blocks.iter().flatten() {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.width());
         }
     }
     for (service, rows) in services.iter().zip(&blocks) {
@@ -86,7 +87,9 @@ fn write_table(out: &mut dyn Write, state: &State, names: &mut dyn Namer, colors
 /// Text to the left, numbers to the right.
 fn line(cells: &[String; 9], widths: &[usize; 9]) -> String {
     let cell = |(i, (cell, width)): (usize, (&String, &usize))| {
-        if i < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        // Not `{cell:<width$}`, which counts characters: a name may have wide ones.
+        let blanks = " ".repeat(width.saturating_sub(cell.width()));
+        if i < 2 { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") }
     };
     let cells: Vec<String> = cells.iter().zip(widths).enumerate().map(cell).collect();
     cells.join("  ").trim_end().to_owned()
