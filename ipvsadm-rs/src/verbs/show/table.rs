@@ -1,51 +1,17 @@
-//! `ipvsadm-rs show`: the table for people, and the whole document for programs.
+//! The table that `show` prints: a block for each service, with a row for each server.
 
 use std::io::{self, Write};
 
-use clap::Args;
-use ipvs::rules::{Namer, Numeric, flag_names, write_endpoint};
-use ipvs::{DestinationState, Director, Forwarding, Netmask, Protocol, ServiceKey, ServiceState, State, Tunnel};
+use ipvs::rules::{Namer, flag_names, write_endpoint};
+use ipvs::{DestinationState, Forwarding, Netmask, Protocol, ServiceKey, ServiceState, State, Tunnel};
 use unicode_width::UnicodeWidthStr;
 
-use crate::context::{Context, code};
-use crate::resolver::System;
 use crate::terminal::color::Palette;
-
-/// Show the table
-///
-/// With --json, the output is one document with all settings, counters, rates, timeouts and sync daemons. `plan`, `apply`
-/// and `check` accept it as FILE.
-#[derive(Args, Debug)]
-#[command(after_long_help = EXIT_CODES)]
-pub(super) struct Show {
-    /// Show names of hosts and ports instead of numbers
-    #[arg(long)]
-    names: bool,
-}
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  Done
-  1  Error";
-
-impl Show {
-    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let mut state = context.open_with_counters()?.state()?;
-        state.services.sort_by_key(|service| service.service.key);
-        if context.json {
-            context.write_json(&state)?;
-            return Ok(code::DONE);
-        }
-        let mut names: Box<dyn Namer> = if self.names { Box::new(System::default()) } else { Box::new(Numeric) };
-        context.write(|out| write_table(out, &state, &mut *names, &context.palette()))?;
-        Ok(code::DONE)
-    }
-}
 
 const TITLES: [&str; 9] =
     ["SERVER", "FORWARDING", "WEIGHT", "ACTIVE", "INACTIVE", "PERSISTENT", "LIMIT", "CONNS/S", "CONNS"];
 
-fn write_table(out: &mut dyn Write, state: &State, names: &mut dyn Namer, colors: &Palette) -> io::Result<()> {
+pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, colors: &Palette) -> io::Result<()> {
     let State { info, timeouts, daemons, services } = state;
     writeln!(
         out,

@@ -1,0 +1,41 @@
+//! `ipvsadm-rs show`: the table for people, and the whole document for programs.
+
+mod table;
+
+use clap::Args;
+use ipvs::Director;
+use ipvs::rules::{Namer, Numeric};
+
+use crate::context::{Context, code};
+use crate::resolver::System;
+
+/// Show the table
+///
+/// With --json, the output is one document with all settings, counters, rates, timeouts and sync daemons. `plan`, `apply`
+/// and `check` accept it as FILE.
+#[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
+pub(super) struct Show {
+    /// Show names of hosts and ports instead of numbers
+    #[arg(long)]
+    names: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  Done
+  1  Error";
+
+impl Show {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let mut state = context.open_with_counters()?.state()?;
+        state.services.sort_by_key(|service| service.service.key);
+        if context.json {
+            context.write_json(&state)?;
+            return Ok(code::DONE);
+        }
+        let mut names: Box<dyn Namer> = if self.names { Box::new(System::default()) } else { Box::new(Numeric) };
+        context.write(|out| table::write(out, &state, &mut *names, &context.palette()))?;
+        Ok(code::DONE)
+    }
+}
