@@ -1,4 +1,4 @@
-//! What every verb is given: the options that all have, and its ways to the director, the journal and the output.
+//! The options that all verbs have, and what follows from them: the client, the journal and the output.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use crate::journal::{Folder, Journal};
 use crate::terminal::color::{Color, Palette};
 use crate::terminal::stdout;
 
-/// What every verb takes, and is told once.
+/// The heading of the common options in the help.
 pub(crate) const COMMON: &str = "Common options";
 
-/// A duration that clocks can be asked for.
+/// Parses a duration of at most 30 days, such as `90s` or `2m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     match humantime::parse_duration(text) {
@@ -24,7 +24,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// What every verb takes.
+/// The options that all verbs have.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = COMMON)]
 pub(crate) struct Context {
@@ -45,7 +45,7 @@ pub(crate) struct Context {
     pub(crate) wait: Duration,
 }
 
-/// Standard output did not take what was written.
+/// Writing to standard output failed.
 #[derive(Debug)]
 pub(crate) struct StdoutError(pub(crate) std::io::Error);
 
@@ -61,19 +61,19 @@ impl std::error::Error for StdoutError {}
 pub(crate) mod code {
     pub(crate) const DONE: u8 = 0;
     pub(crate) const ERROR: u8 = 1;
-    /// Of `plan`: there is something to change. Of `check`: something is wrong.
+    /// `plan`: there are changes to make. `check`: the file has errors.
     pub(crate) const CHANGES: u8 = 2;
 }
 
 impl Context {
-    /// The director. Its counters are not read.
+    /// Opens a client that does not read counters.
     pub(crate) fn open(&self) -> anyhow::Result<Client> {
         let mut client = self.open_with_counters()?;
         client.skip_counters();
         Ok(client)
     }
 
-    /// The director, to show it.
+    /// Opens a client that reads counters, too.
     pub(crate) fn open_with_counters(&self) -> anyhow::Result<Client> {
         let client = match &self.netns {
             Some(namespace) => Client::open_in(namespace),
@@ -82,28 +82,28 @@ impl Context {
         Ok(client?)
     }
 
-    /// Where the applied plans of the director are.
+    /// Returns the folder of the namespace's journal.
     pub(crate) fn folder(&self) -> anyhow::Result<Folder> {
         Folder::of(&self.state_dir, self.netns.as_ref())
     }
 
-    /// The applied plans, and the right to change the table.
+    /// Locks the journal, and with it the right to change the table.
     pub(crate) fn journal(&self) -> anyhow::Result<Journal> {
         Journal::open(self.folder()?, self.wait)
     }
 
-    /// The colours of standard output.
+    /// Returns the colours for standard output.
     pub(crate) fn palette(&self) -> Palette {
         Palette::of(self.color, &std::io::stdout())
     }
 
-    /// Write to standard output, all of it or an error.
+    /// Writes to standard output and flushes it.
     pub(crate) fn write(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> anyhow::Result<()> {
         let mut out = stdout::standard();
         write(&mut out).and_then(|()| out.flush()).map_err(|error| StdoutError(error).into())
     }
 
-    /// Write a value as JSON.
+    /// Writes a value to standard output as JSON.
     pub(crate) fn write_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(value).context("cannot be written as JSON")?;
         self.write(|out| writeln!(out, "{text}"))

@@ -1,8 +1,8 @@
 //! The command: arguments → library → output and exit code.
 //!
-//! By the name it is called it is `ipvsadm`, `ipvsadm-save`, `ipvsadm-restore` or `ipvsadm-rs`; under the last it knows
-//! modern verbs besides the classic language. This is the only crate of the project that reads arguments and files,
-//! resolves names, prints, and has exit codes.
+//! The name of the program decides whether it is `ipvsadm`, `ipvsadm-save`, `ipvsadm-restore` or `ipvsadm-rs`.
+//! `ipvsadm-rs` has verbs besides the options of ipvsadm. This is the only crate of the project that reads arguments
+//! and files, resolves names, prints, and has exit codes.
 
 #![forbid(unsafe_code)]
 

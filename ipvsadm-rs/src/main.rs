@@ -1,4 +1,4 @@
-//! `ipvsadm-rs`; called as `ipvsadm`, `ipvsadm-save` or `ipvsadm-restore`, it is those programs.
+//! The program `ipvsadm-rs`, which is also `ipvsadm`, `ipvsadm-save` and `ipvsadm-restore` if called by these names.
 
 fn main() -> std::process::ExitCode {
     ipvsadm_rs::main()

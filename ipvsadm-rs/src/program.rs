@@ -1,4 +1,4 @@
-//! Which program this is: by the name it was called, and by its first argument.
+//! Decides which program this is: by its name and by its first argument.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -10,17 +10,17 @@ use crate::classic;
 use crate::classic::scripts;
 use crate::verbs;
 
-/// The names under which this is a program of ipvsadm's.
+/// The programs that this one can be, by the name it is called by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Role {
     Ipvsadm,
     Save,
     Restore,
-    /// Under its own name, or any other.
+    /// `ipvsadm-rs`, or any other name.
     Modern,
 }
 
-/// Run the program that was called, with the arguments of this process.
+/// Runs the program that was called, with the arguments of this process.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_else(|| "ipvsadm".into());
@@ -43,8 +43,9 @@ fn role(program: &OsString) -> Role {
     }
 }
 
-/// Under its own name: no argument or an option is ipvsadm's language; a word is a verb, and so is what begins with an
-/// option that verbs have and ipvsadm has not. Two options are answered for both.
+/// Returns whether `ipvsadm-rs` was called with the options of ipvsadm instead of a verb. That is so without arguments,
+/// and if the first argument is an option. Exceptions are options that only the verbs have, and `--help` and
+/// `--version`.
 fn is_classic(arguments: &Arguments) -> bool {
     let Some(first) = arguments.words.first().map(|word| word.as_bytes()) else { return true };
     let name = first.split(|&byte| byte == b'=').next().unwrap_or(first);
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn under_its_own_name_both_languages_are_told_apart() {
+    fn distinguishes_verbs_from_options_of_ipvsadm() {
         let classic = |line: &str| {
             let words = line.split_whitespace().map(OsString::from).collect();
             is_classic(&Arguments { program: "ipvsadm-rs".into(), words })

@@ -1,4 +1,4 @@
-//! The system's names of hosts and ports. Here and nowhere else.
+//! Names of hosts and ports from the system. No other module asks for names.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,9 +8,9 @@ use ipvs::rules::{Namer, Resolver};
 use ipvs::{Family, Protocol};
 use libc::{AF_INET, AF_INET6, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, SOCK_DGRAM, SOCK_STREAM};
 
-/// The name service of the system: `/etc/hosts`, DNS, `/etc/services` and what else nsswitch.conf names. Answers are
-/// remembered, for listings and files ask for the same again and again. (Not by a hash: that would begin with random
-/// numbers from the kernel, for many a command line that asks for no name.)
+/// The name services of the system: `/etc/hosts`, DNS, `/etc/services` and others that nsswitch.conf lists. Results are
+/// cached, because listings and files ask for the same names repeatedly. The caches are `BTreeMap`s, because the first
+/// `HashMap` of a process costs a `getrandom` call, which a command line without names does not need.
 #[derive(Debug, Default)]
 pub(crate) struct System {
     hosts: BTreeMap<IpAddr, Option<String>>,
@@ -30,9 +30,9 @@ impl Resolver for System {
 }
 
 fn host_address(name: &str, family: Family) -> Option<IpAddr> {
-    // What can be no name is a typing error, which no server of names needs to be asked about, and waited for.
-    let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte) || !byte.is_ascii();
-    if !name.bytes().all(is_of_names) {
+    // A string that cannot be a host name is a typing error. A lookup in DNS would only delay the error.
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte) || !byte.is_ascii();
+    if !name.bytes().all(is_valid) {
         return None;
     }
     let address = match family {
@@ -62,8 +62,8 @@ fn port_number(name: &str, protocol: Protocol) -> Option<u16> {
 
 impl Namer for System {
     fn host_name(&mut self, address: IpAddr) -> Option<String> {
-        // An IPv4 address in an IPv6 one has that one's name for some C libraries. It is another service, and would be
-        // read back as the IPv4 address.
+        // Some C libraries return the name of the IPv4 address inside an IPv4-mapped IPv6 address. That name would be
+        // read back as the IPv4 address, which is another service.
         if matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
             return None;
         }
@@ -82,7 +82,8 @@ impl Namer for System {
     }
 }
 
-/// What getaddrinfo would take for the number of a port, cut to 16 bits: no number that is left here is one.
+/// Returns whether getaddrinfo would read this as a port number and cut it to 16 bits. Valid numbers are parsed before
+/// names are looked up, so a number here is out of range.
 fn is_number(name: &str) -> bool {
     let digits = name.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
     let digits = digits.strip_prefix(['+', '-']).unwrap_or(digits);
@@ -92,11 +93,12 @@ fn is_number(name: &str) -> bool {
 fn known_port(port: u16, flags: i32) -> Option<String> {
     let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
     let (_, name) = getnameinfo(&nowhere, NI_NUMERICHOST | flags).ok()?;
-    // Without a name it answers with the number.
+    // Without a name, getnameinfo returns the number.
     (name.parse() != Ok(port)).then_some(name)
 }
 
-/// Names that read back as what they name: what `--save` writes must be restorable.
+/// Returns only names that resolve to the address or port they were found for, so that the output of `--save` can be
+/// restored.
 pub(crate) struct Restorable(pub(crate) System);
 
 impl Namer for Restorable {
@@ -111,7 +113,7 @@ impl Namer for Restorable {
     }
 }
 
-/// Ports of SCTP. getnameinfo knows none, and not every C library's getaddrinfo does: so they are read from the file.
+/// Ports of SCTP, read from /etc/services: getnameinfo knows none, nor do all implementations of getaddrinfo.
 mod sctp {
     const SERVICES: &str = "/etc/services";
 
@@ -125,7 +127,7 @@ mod sctp {
         names.first().map(|name| (*name).to_owned())
     }
 
-    /// Port, and names with the official one first.
+    /// Returns each port with its names, the official one first.
     fn entries(text: &str) -> impl Iterator<Item = (u16, Vec<&str>)> {
         text.lines().filter_map(|line| {
             let mut words = line.split('#').next()?.split_whitespace();
@@ -150,16 +152,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_is_asked_for_once() {
+    fn lookups_are_cached() {
         let mut system = System::default();
         assert_eq!(system.host("127.0.0.1", Family::V4), Some(Ipv4Addr::LOCALHOST.into()));
         assert_eq!(system.port("no-such-port", Protocol::Tcp), None);
-        // If it asked again, the answer would be the same as before.
+        // A second lookup would return the real values.
         let remembered = Some(Ipv4Addr::new(192, 0, 2, 1).into());
         system.addresses.values_mut().for_each(|address| *address = remembered);
         system.port_numbers.values_mut().for_each(|port| *port = Some(7));
         assert_eq!(system.host("127.0.0.1", Family::V4), remembered);
         assert_eq!(system.port("no-such-port", Protocol::Tcp), Some(7));
-        assert_eq!(system.port("no-such-port", Protocol::Udp), None, "another question");
+        assert_eq!(system.port("no-such-port", Protocol::Udp), None, "UDP is cached separately");
     }
 }

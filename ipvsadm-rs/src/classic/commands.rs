@@ -1,4 +1,4 @@
-//! ipvsadm's own commands: one function each.
+//! The commands of ipvsadm, one function each.
 
 use std::io::{IsTerminal, Write};
 
@@ -11,7 +11,7 @@ use crate::resolver::{Restorable, System};
 use crate::terminal::exit::{Failure, print_error};
 use crate::terminal::stdout;
 
-/// The director of this namespace.
+/// Opens a client in the namespace of this process.
 pub(crate) fn open() -> Result<Client, Failure> {
     Client::open().map_err(|error| messages::read_error(&error))
 }
@@ -31,8 +31,8 @@ pub(crate) fn change(director: &mut Client, change: &Change) -> Result<(), Failu
     }
 }
 
-/// `-e` without a method makes a masquerading server one of direct routing: kept, for scripts give the method; a person
-/// at a terminal is told.
+/// Prints a note if `-e` without a forwarding method changes a masquerading server to direct routing. ipvsadm 1.31 does
+/// the same, and scripts rely on it or give the method; so only a person at a terminal sees the note.
 fn warn_of_direct_routing(director: &mut Client, change: &Change) {
     use ipvs::Forwarding::{DirectRoute, Masquerade};
     let Change::EditDestination(key, new) = change else { return };

@@ -1,4 +1,4 @@
-//! ipvsadm's sentences and exit codes: for what is wrong with a line, and for what the kernel refuses.
+//! Messages and exit codes of ipvsadm, for lines with errors and for changes that the kernel refuses.
 
 use ipvs::rules::ParseError;
 use ipvs::{Change, Error, ErrorKind, Invalid};
@@ -9,7 +9,7 @@ use libc::{
 
 use crate::terminal::exit::{Failure, code};
 
-/// A line that cannot be understood.
+/// Returns the failure for a line that cannot be parsed.
 pub(crate) fn parse_error(program: &str, error: &ParseError) -> Failure {
     Failure::Message(sentence(program, error), exit_code(error))
 }
@@ -21,14 +21,14 @@ fn sentence(program: &str, error: &ParseError) -> String {
     }
 }
 
-/// What ipvsadm exits with for it.
+/// Returns the exit code of ipvsadm for an error in a line.
 pub(crate) fn exit_code(error: &ParseError) -> u8 {
     match error {
         ParseError::NoCommand
         | ParseError::UnknownOption(_)
         | ParseError::MissingValue(_)
         | ParseError::UnwantedValue(_)
-        // What the kernel would refuse.
+        // These the kernel would refuse.
         | ParseError::Invalid(_)
         | ParseError::ServiceExists
         | ParseError::ServerExists
@@ -40,12 +40,12 @@ pub(crate) fn exit_code(error: &ParseError) -> u8 {
     }
 }
 
-/// A change that was refused.
+/// Returns the failure for a refused change.
 pub(crate) fn refused(change: &Change, error: &Error) -> Failure {
     no_ipvs(error).unwrap_or_else(|| Failure::Message(refusal(change, error), code::REFUSED))
 }
 
-/// ipvsadm's sentence for a refusal, with the reason behind it where the kernel gives none and it is known.
+/// Returns ipvsadm's message for a refused change. The reason is added where it is known and the kernel gives none.
 pub(crate) fn refusal(change: &Change, error: &Error) -> String {
     match error.kind() {
         ErrorKind::ServiceExists => "Service already exists".into(),
@@ -70,7 +70,7 @@ pub(crate) fn refusal(change: &Change, error: &Error) -> String {
     }
 }
 
-/// A question that was not answered, in a listing.
+/// Returns the failure for a listing that could not be read.
 pub(crate) fn read_error(error: &Error) -> Failure {
     if let Some(failure) = no_ipvs(error) {
         return failure;
@@ -82,7 +82,7 @@ pub(crate) fn read_error(error: &Error) -> Failure {
     Failure::Message(text, code::LISTING)
 }
 
-/// What to do where there is no IPVS to talk to, or not for this caller.
+/// Returns what to do if IPVS is not loaded or the caller has no permission.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::NotLoaded => Some("Load the module with `modprobe ip_vs`. For a container, load it on the host."),
@@ -93,7 +93,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// There is no IPVS to talk to, or not for this caller: the same for every command.
+/// Returns the failure if IPVS is not loaded or the caller has no permission. It is the same for all commands.
 fn no_ipvs(error: &Error) -> Option<Failure> {
     let next = hint(error)?;
     let why = match error.kind() {
@@ -106,7 +106,7 @@ fn no_ipvs(error: &Error) -> Option<Failure> {
     Some(Failure::Message(text, code::MEANING))
 }
 
-/// ipvsadm's sentence for an error number.
+/// Returns ipvsadm's message for an error number.
 fn general(errno: i32) -> Option<String> {
     let text = match errno {
         0 => return None,
@@ -117,7 +117,7 @@ fn general(errno: i32) -> Option<String> {
         EOPNOTSUPP => "Operation not supported with IPv6",
         EAFNOSUPPORT => "Operation not supported with specified address family",
         EMSGSIZE => "Module is wrong version",
-        // Of the others that the kernel answers, those for which musl has other words than 1.31's C library.
+        // Other errors of the kernel for which musl's text differs from that of glibc, which 1.31 prints.
         EBUSY => "Device or resource busy",
         ERANGE => "Numerical result out of range",
         EADDRINUSE => "Address already in use",
@@ -131,7 +131,7 @@ fn general(errno: i32) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// The error number that the kernel has for what is told to be invalid before it is sent.
+/// Returns the error number with which the kernel would refuse a value that is rejected before it is sent.
 fn errno_of(why: &Invalid) -> i32 {
     match why {
         Invalid::Weight(_) | Invalid::LowerAlone(_) | Invalid::LowerAboveUpper { .. } => ERANGE,

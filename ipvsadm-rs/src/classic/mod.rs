@@ -1,4 +1,4 @@
-//! `ipvsadm`: a command line, understood and carried out.
+//! `ipvsadm`: parses a command line and runs its command.
 
 pub(crate) mod commands;
 pub(crate) mod help;
@@ -15,7 +15,7 @@ use crate::arguments::Arguments;
 use crate::resolver::System;
 use crate::terminal::exit::{Failure, conclude};
 
-/// Run as `ipvsadm`.
+/// Runs as `ipvsadm`.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     conclude(run(arguments))
 }
@@ -39,7 +39,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Read a command line with the system's names; the environment may ask for POSIX's end of options.
+/// Parses a command line, with names from the system. POSIXLY_CORRECT in the environment ends the options at the first
+/// other word, as for popt.
 fn parse(words: &[&[u8]]) -> Result<Command, rules::ParseError> {
     let posix = ["POSIXLY_CORRECT", "POSIX_ME_HARDER"].iter().any(|name| std::env::var_os(name).is_some());
     let names = &mut System::default();

@@ -1,4 +1,4 @@
-//! `--restore`: every line is understood before the first is carried out.
+//! `--restore`: all lines are parsed before the first is executed.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -13,7 +13,7 @@ use crate::resolver::System;
 use crate::terminal::exit::{Failure, code, print_error};
 use crate::terminal::stdout;
 
-/// Carry out standard input.
+/// Executes standard input.
 pub(crate) fn run(program: &str) -> Result<(), Failure> {
     let text = read_input()?;
     let script = Script::read(&text, program)?;
@@ -24,9 +24,10 @@ pub(crate) fn run(program: &str) -> Result<(), Failure> {
     script.carry_out(&mut commands::open()?, program)
 }
 
-/// All of standard input.
+/// Reads all of standard input.
 pub(crate) fn read_input() -> Result<Vec<u8>, Failure> {
-    /// So that it need not grow from nothing, in a dozen steps. What is not used of it the kernel never gives.
+    /// The initial capacity saves a dozen reallocations. Memory that is not used costs nothing: the kernel never maps
+    /// it.
     const ROOM: usize = 256 * 1024;
     let mut text = Vec::with_capacity(ROOM);
     match io::stdin().lock().read_to_end(&mut text) {
@@ -35,18 +36,18 @@ pub(crate) fn read_input() -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Lines that have been understood. The changes stand by themselves, so that they can go to the kernel as they are.
+/// Lines that have been parsed. The changes are stored apart from the rest, so that they can be submitted as a slice.
 #[derive(Default)]
 pub(crate) struct Script {
     changes: Vec<Change>,
-    /// For each change the number of its line.
+    /// The line number of each change.
     lines: Vec<u32>,
     /// Commands that change nothing, each with the number of changes before it.
     others: Vec<(usize, Command)>,
 }
 
 impl Script {
-    /// Understand all lines, or say of every one that is bad what is wrong with it.
+    /// Parses all lines. Reports every line with an error, and fails if there is one.
     pub(crate) fn read(text: &[u8], program: &str) -> Result<Self, Failure> {
         let mut script = Self::default();
         let lines = memchr::memchr_iter(b'\n', text).count() + 1;
@@ -94,8 +95,8 @@ impl Script {
         self.changes.is_empty() && self.others.is_empty()
     }
 
-    /// Carry it out. A refused line does not keep the others from being carried out; it is named, and decides the exit
-    /// code.
+    /// Executes all lines. If the kernel refuses a change, its line is reported and the others are executed. The first
+    /// failure decides the exit code.
     pub(crate) fn carry_out(&self, director: &mut Client, program: &str) -> Result<(), Failure> {
         let mut first_failure = None;
         let mut done = 0;
@@ -103,7 +104,7 @@ impl Script {
             self.submit(director, done..*before, &mut first_failure)?;
             done = *before;
             match command {
-                // These end the run, wherever they stand.
+                // These end the run wherever they appear.
                 Command::Help => return commands::write_out(|out| help::write(out, program)),
                 Command::Version => return commands::write_out(help::write_version),
                 command => keep_first(&mut first_failure, run_other(director, command))?,
@@ -149,7 +150,7 @@ fn run_other(director: &mut Client, command: &Command) -> Result<(), Failure> {
     }
 }
 
-/// Say what failed and go on, unless nobody takes the output any more.
+/// Reports a failure so that the run can continue. Returns an error only if standard output fails.
 fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Result<(), Failure> {
     match result {
         Err(Failure::Message(text, code)) => {
@@ -161,7 +162,7 @@ fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Re
     }
 }
 
-/// A line with a mark under the word that is wrong.
+/// Prints an error with its line and a mark under the wrong word.
 pub(crate) fn print_bad_line(error: &LineError, program: &str) {
     let what = match &error.error {
         ParseError::NoCommand => format!("{}; see `{program} -h'", error.error),
@@ -172,8 +173,8 @@ pub(crate) fn print_bad_line(error: &LineError, program: &str) {
     print_error(&format!("line {}, column {}: {what}\n    {}\n    {before}^", error.number, error.column, error.text));
 }
 
-/// Carry out standard input line by line, as it comes, for a program that waits for each. A bad line is said and passed
-/// over.
+/// Executes standard input line by line as it arrives (`--stream`), for programs that wait for the result of each line.
+/// Lines with errors are reported and skipped.
 pub(crate) fn stream(program: &str) -> Result<(), Failure> {
     let mut director = None;
     let mut first_failure = None;

@@ -16,7 +16,8 @@ use crate::plan::progress::WithProgress;
 use crate::resolver::System;
 use crate::terminal::exit::{Failure, code, conclude, print_error};
 
-/// `ipvsadm-save [-n]`: the table as lines, with numbers if asked for. Words are ignored, as ever.
+/// `ipvsadm-save [-n]`: prints the table as lines, with numbers instead of names for `-n`. Words that are not options
+/// are ignored, as by the script of 1.31.
 pub(crate) fn save(arguments: &Arguments) -> ExitCode {
     let words = arguments.words();
     if words.iter().any(|word| word.starts_with(b"-") && *word != b"-n") {
@@ -30,8 +31,8 @@ pub(crate) fn save(arguments: &Arguments) -> ExitCode {
     conclude(commands::open().and_then(|mut director| commands::save(&mut director, numeric)))
 }
 
-/// `ipvsadm-restore`: the table becomes what standard input says, once all of that has been understood, and by the
-/// smallest change: what is as it should be is not touched. `--flush` empties the table first, as 1.31 does.
+/// `ipvsadm-restore`: changes the table to match standard input, with as few changes as possible, once all lines have
+/// been parsed. `--flush` empties the table first, as 1.31 does.
 pub(crate) fn restore(arguments: &Arguments) -> ExitCode {
     let mut flush = false;
     for word in arguments.words() {
@@ -51,7 +52,8 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
     match rules::read_config(&text, &mut System::default()) {
         Ok(read) if read.lines == 0 => refuse_unless_empty(program),
         Ok(read) => go_there(&read.config),
-        // Lines that list or count, and nothing wrong: they can only be carried out one after the other.
+        // The only errors are commands that do not change the table, such as -L or -Z. They cannot be planned, so the
+        // lines are executed one after the other.
         Err(errors) if errors.iter().all(|error| error.error == ParseError::NotAChange) => {
             flush_and_carry_out(&text, program)
         }
@@ -62,7 +64,7 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
     }
 }
 
-/// As 1.31 does it, once all lines have been understood.
+/// Flushes the table and executes the lines, as 1.31 does, once all lines have been parsed.
 fn flush_and_carry_out(text: &[u8], program: &str) -> Result<(), Failure> {
     let script = Script::read(text, program)?;
     if script.is_empty() {
@@ -73,7 +75,7 @@ fn flush_and_carry_out(text: &[u8], program: &str) -> Result<(), Failure> {
     script.carry_out(&mut director, program)
 }
 
-/// An input without rules is more likely a mistake than the wish for an empty table.
+/// Fails if the table is not empty. An input without rules is more likely a mistake than a request for an empty table.
 fn refuse_unless_empty(program: &str) -> Result<(), Failure> {
     let services = commands::open()?.services().map_err(|error| messages::read_error(&error))?;
     if services.is_empty() {

@@ -1,4 +1,4 @@
-//! What is wrong with a file, and where: line, column, the line, and a mark under the place.
+//! Errors and warnings about a file, with line, column and a mark under the position.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,30 +8,29 @@ use serde::Serialize;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
-/// Something that is wrong with a file, or hardly meant.
+/// An error or a warning about a file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Diagnostic {
-    /// The first line is 1; 0 if it is about the file as a whole.
+    /// The line, from 1. 0 means the file as a whole.
     pub(crate) line: usize,
-    /// In characters; the first is 1.
+    /// The column in characters, from 1. 0 if the line is 0.
     pub(crate) column: usize,
-    /// What it is.
     pub(crate) message: String,
-    /// The line, or what of a long one is around the place.
+    /// The line, or the part of a long line around the position.
     #[serde(skip)]
     excerpt: String,
-    /// The place in the excerpt, in characters; the first is 0.
+    /// The position in the excerpt in characters, from 0.
     #[serde(skip)]
     mark: usize,
 }
 
 impl Diagnostic {
-    /// About the file as a whole.
+    /// Creates a diagnostic about the file as a whole.
     pub(crate) fn about_all(message: impl fmt::Display) -> Self {
         Self { line: 0, column: 0, message: message.to_string(), excerpt: String::new(), mark: 0 }
     }
 
-    /// In the form of compilers, which editors understand.
+    /// Formats it as compilers do, so that editors find the position.
     pub(crate) fn show(&self, file: &str, kind: &str) -> String {
         let Self { line, column, message, excerpt, mark } = self;
         if *line == 0 {
@@ -42,7 +41,7 @@ impl Diagnostic {
     }
 }
 
-/// Say what was found in a file. Nobody reads thousands: of many the first are said, and how many there are.
+/// Prints diagnostics. After the first 100, only their number is printed.
 pub(crate) fn print_all(found: &[Diagnostic], file: &str, kind: &str) {
     const MOST: usize = 100;
     for diagnostic in found.iter().take(MOST) {
@@ -53,13 +52,13 @@ pub(crate) fn print_all(found: &[Diagnostic], file: &str, kind: &str) {
     }
 }
 
-/// A text whose lines are known, to find places in.
+/// A text with an index of its lines.
 pub(crate) struct SourceText<'t> {
     bytes: &'t [u8],
-    /// Where lines begin.
+    /// The offset of each line.
     starts: Vec<usize>,
-    /// A place that was found: its line's number and offset, and both in bytes and characters. The next one is often
-    /// behind it, on a line that may be long.
+    /// The last position found: line number, bytes and characters before it on the line. The next position is often
+    /// later on the same line, which may be long; then only the part between is counted.
     last: Cell<(usize, usize, usize)>,
 }
 
@@ -70,7 +69,7 @@ impl<'t> SourceText<'t> {
         Self { bytes, starts, last: Cell::default() }
     }
 
-    /// At a line and a column, both from 1; the column in bytes.
+    /// Creates a diagnostic at a line and a column, both from 1. The column is in bytes.
     pub(crate) fn at(&self, line: usize, column: usize, message: impl fmt::Display) -> Diagnostic {
         let found = self.line(line);
         let at = column.saturating_sub(1).min(found.len());
@@ -79,7 +78,7 @@ impl<'t> SourceText<'t> {
         Diagnostic { line, column, message: message.to_string(), excerpt, mark }
     }
 
-    /// At an offset in bytes.
+    /// Creates a diagnostic at an offset in bytes.
     pub(crate) fn at_offset(&self, offset: usize, message: impl fmt::Display) -> Diagnostic {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
@@ -93,7 +92,7 @@ impl<'t> SourceText<'t> {
         line.strip_suffix(b"\r").unwrap_or(line)
     }
 
-    /// How many characters are before a place on a line.
+    /// Returns the number of characters before a position on a line.
     fn characters(&self, number: usize, line: &[u8], at: usize) -> usize {
         let (from, before) = match self.last.get() {
             (last, bytes, characters) if last == number && bytes <= at => (bytes, characters),
@@ -109,20 +108,21 @@ fn count_characters(bytes: &[u8]) -> usize {
     String::from_utf8_lossy(bytes).chars().count()
 }
 
-/// A line, or of a long one the part around a place; and how many of its characters are before the place.
+/// Returns a line, or the part of a long line around a position, and the number of characters before the position in
+/// it.
 fn excerpt(line: &[u8], at: usize) -> (String, usize) {
     const LONGEST: usize = 120;
     if line.len() <= LONGEST {
         return (String::from_utf8_lossy(line).into_owned(), count_characters(&line[..at]));
     }
-    // Not within a character.
+    // Do not cut inside a character.
     let is_inside = |place: usize| line.get(place).is_some_and(|byte| byte & 0xc0 == 0x80);
     let boundary = |place: usize| (place..line.len()).find(|place| !is_inside(*place)).unwrap_or(line.len());
     let start = boundary(at.saturating_sub(LONGEST / 2).min(line.len() - LONGEST)).min(at);
     let end = boundary(start + LONGEST);
-    let (before, behind) = (if start > 0 { "…" } else { "" }, if end < line.len() { "…" } else { "" });
+    let (before, after) = (if start > 0 { "…" } else { "" }, if end < line.len() { "…" } else { "" });
     let part = String::from_utf8_lossy(&line[start..end]);
-    (format!("{before}{part}{behind}"), before.chars().count() + count_characters(&line[start..at]))
+    (format!("{before}{part}{after}"), before.chars().count() + count_characters(&line[start..at]))
 }
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_the_place() {
+    fn marks_the_position() {
         let text = "one\n\tzwölf drei\n";
         let lines = SourceText::new(text.as_bytes());
         let diagnostic = lines.at_offset(text.find("drei").expect("there"), "no");
@@ -140,10 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_line_shows_what_is_around() {
+    fn long_lines_are_cut_around_the_position() {
         let text = format!("{}MARK{}\r\n", "ä ".repeat(1000), "x".repeat(1000));
         let lines = SourceText::new(text.as_bytes());
-        // Forwards, backwards, forwards: what is remembered of the last place does no harm.
+        // Forwards, backwards, forwards: the remembered position must not change the result.
         for word in ["ä", "MARK", "x", "MARK", "ä", "x"] {
             let offset = text.find(word).expect("there");
             let shown = lines.at_offset(offset, "no").show("f", "error");

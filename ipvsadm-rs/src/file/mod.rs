@@ -1,4 +1,4 @@
-//! Files that say what a director should hold: rules as ipvsadm saves them, JSON, TOML.
+//! Files that describe a table: rules as ipvsadm saves them, JSON, TOML.
 
 pub(crate) mod diagnostic;
 mod position;
@@ -32,22 +32,22 @@ pub(crate) enum Format {
     Toml,
 }
 
-/// A file that has been read.
+/// The contents of a file.
 #[derive(Debug)]
 pub(crate) struct Input {
-    /// Its name, for messages.
+    /// The name of the file, for messages.
     pub(crate) name: String,
-    /// What it asks for, unless something in it is wrong.
+    /// The table that it describes, or the errors in it.
     pub(crate) config: Result<Config, Vec<Diagnostic>>,
-    /// What in it was hardly meant.
+    /// Settings that are valid but probably unintended.
     pub(crate) warnings: Vec<Diagnostic>,
-    /// There is no word in it: more likely something has gone wrong than that nothing is wanted.
+    /// The file contains no rules. That is more likely a failure before us than a request for an empty table.
     pub(crate) is_blank: bool,
-    /// The format, if it was detected from contents that another format may have, too.
+    /// The detected format, if the contents do not settle it.
     doubtful_format: Option<Format>,
 }
 
-/// Read a file, or standard input for `-`.
+/// Reads a file, or standard input for `-`.
 pub(crate) fn read(path: &str, format: Option<Format>) -> anyhow::Result<Input> {
     let (name, bytes) = match path {
         "-" => {
@@ -66,12 +66,12 @@ pub(crate) fn read(path: &str, format: Option<Format>) -> anyhow::Result<Input> 
 }
 
 impl Input {
-    /// Say all that is wrong with it, and hardly meant.
+    /// Prints all warnings and errors.
     pub(crate) fn print_diagnostics(&self) {
         print_all(&self.warnings, &self.name, "warning");
         if let Err(errors) = &self.config {
             print_all(errors, &self.name, "error");
-            // The errors mean nothing if the file has another format.
+            // Errors are misleading if the file has another format.
             if let Some(format) = self.doubtful_format {
                 print_error(&format!("{}: the file was read as {}", self.name, format.name()));
                 print_error("Use --format if it has another format.");
@@ -79,7 +79,7 @@ impl Input {
         }
     }
 
-    /// What the file asks for; what is hardly meant is said, what is wrong ends it.
+    /// Prints all warnings and errors, and returns the table. Fails if there are errors.
     pub(crate) fn into_config(self) -> anyhow::Result<Config> {
         self.print_diagnostics();
         self.config.map_err(|errors| anyhow::anyhow!("{}: nothing was changed", count(errors.len(), "error")))
@@ -96,7 +96,7 @@ impl Format {
     }
 }
 
-/// Returns the format by the name's ending, otherwise by the first line of the text, and whether it is certain.
+/// Returns the format and whether it is certain. The name's ending decides, otherwise the first line of the text.
 fn detect(path: &str, bytes: &[u8]) -> (Format, bool) {
     match Path::new(path).extension().and_then(|extension| extension.to_str()) {
         Some("json") => return (Format::Json, true),
@@ -108,7 +108,7 @@ fn detect(path: &str, bytes: &[u8]) -> (Format, bool) {
     first.map_or((Format::Rules, true), format_of)
 }
 
-/// Returns the format of a text by its first line that is neither blank nor a comment, and whether it is certain.
+/// Returns the format and whether it is certain, from the first line that is neither blank nor a comment.
 fn format_of(line: &str) -> (Format, bool) {
     let is_key = |text: &str| {
         let text = text.trim();
@@ -118,8 +118,8 @@ fn format_of(line: &str) -> (Format, bool) {
     if first_word == "ipvsadm" || line.starts_with('-') {
         return (Format::Rules, true);
     }
-    if let Some(behind) = line.strip_prefix('[') {
-        let table = behind.strip_prefix('[').unwrap_or(behind).split_once(']');
+    if let Some(rest) = line.strip_prefix('[') {
+        let table = rest.strip_prefix('[').unwrap_or(rest).split_once(']');
         let is_table = table.is_some_and(|(key, _)| is_key(key) && key.contains(|c: char| c.is_ascii_alphabetic()));
         return if is_table { (Format::Toml, true) } else { (Format::Json, false) };
     }
@@ -181,7 +181,7 @@ fn parse_document(text: &str, format: Format) -> Result<Document, Diagnostic> {
     let lines = SourceText::new(text.as_bytes());
     match format {
         Format::Json => serde_json::from_str(text).map_err(|error| {
-            // Its own words end with the place, which is told beside them.
+            // The message ends with the position, which the diagnostic shows already.
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or(&message);
             lines.at(error.line(), error.column().max(1), message)
@@ -193,7 +193,7 @@ fn parse_document(text: &str, format: Format) -> Result<Document, Diagnostic> {
     }
 }
 
-/// What was found in a document, each with its path, where it stands in the text.
+/// Creates diagnostics from messages about paths in a document.
 fn place(text: &str, format: Format, found: &[(&str, impl fmt::Display)]) -> Vec<Diagnostic> {
     if found.is_empty() {
         return Vec::new();
@@ -211,7 +211,7 @@ fn place(text: &str, format: Format, found: &[(&str, impl fmt::Display)]) -> Vec
     found.iter().map(at).collect()
 }
 
-/// Whether a document is none but in form. One that says `"services": []` says something.
+/// Returns whether a document has no keys at all. `"services": []` is a key: it requests an empty table.
 fn has_no_key(text: &str, format: Format) -> bool {
     type Keys = HashMap<String, IgnoredAny>;
     let keys: Option<Keys> = match format {
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_told_apart() {
+    fn detects_formats() {
         for (path, text, format, is_sure) in [
             ("x.json", "", Format::Json, true),
             ("x.toml", "-A", Format::Toml, true),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_from_an_empty_table() {
+    fn distinguishes_no_rules_from_an_empty_table() {
         for (text, format, is_blank) in [
             ("", Format::Rules, true),
             ("# web\n\n  \n", Format::Rules, true),
@@ -270,11 +270,11 @@ mod tests {
     fn errors(text: &str, format: Format) -> Vec<String> {
         let found =
             if format == Format::Rules { read_rules(text.as_bytes()) } else { read_document(text.as_bytes(), format) };
-        found.config.expect_err("wrong").iter().map(|error| error.show("f", "error")).collect()
+        found.config.expect_err("errors").iter().map(|error| error.show("f", "error")).collect()
     }
 
     #[test]
-    fn mistakes_have_places() {
+    fn errors_have_positions() {
         assert_eq!(
             errors("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r nowhere -m\n", Format::Rules),
             ["f:2:23: error: illegal real server address[:port] specified: no such host\n    \
@@ -295,7 +295,7 @@ mod tests {
         );
     }
 
-    /// Each of them would take minutes, and gigabytes, if anything in it were done anew for every warning.
+    /// Each would take minutes and gigabytes if any work were repeated for every warning.
     #[test]
     fn many_warnings_are_found_in_one_pass() {
         const MANY: usize = 50_000;

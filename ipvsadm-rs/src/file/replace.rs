@@ -1,15 +1,16 @@
-//! Files that are there whole or not at all, whatever happens.
+//! Atomic replacement of files. Own code, because little of it would go: `tempfile` does not keep the owner,
+//! `atomic-write-file` brings nix and rand, and devices, pipes and links to missing files would stay ours with both.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// How the names of files end that have not been put in their places.
+/// The ending of the names of files that are not in their places yet.
 pub(crate) const SUFFIX: &str = ".new";
 
-/// Write a file beside its place, make sure it is on the disk, and put it there in one step. What is there and is no
-/// file, a device or a pipe, is written to.
+/// Writes a new file next to `path`, syncs it to disk, and renames it to `path`. A device or pipe is written to
+/// instead.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let old = fs::metadata(path).ok();
     let target = target(path)?;
@@ -23,19 +24,19 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&beside);
     }
     result?;
-    // The new name is on the disk when the folder is.
+    // The new name is on disk once the folder is synced.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Links in /proc/PID/fd lead to what has no name.
+/// Returns whether the path names this regular file. A link in /proc/PID/fd may lead to a file without a name.
 fn is_file_at(path: &Path, file: &fs::Metadata) -> bool {
     file.is_file() && fs::metadata(path).is_ok_and(|at| (at.dev(), at.ino()) == (file.dev(), file.ino()))
 }
 
-/// A link is followed, also one to what is not there yet: the file that it names is replaced, not the link.
+/// Follows links, also to a file that does not exist yet: the file is replaced, not the link.
 fn target(path: &Path) -> io::Result<PathBuf> {
-    /// As many as the kernel follows.
+    /// As many as the kernel follows: MAXSYMLINKS, https://elixir.bootlin.com/linux/v6.12/source/include/linux/namei.h
     const LINKS: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -47,7 +48,8 @@ fn target(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many links"))
 }
 
-/// A new file: one that somebody else has put there, or left there, is not taken.
+/// Creates a new file next to `path`. An existing file of that name is never used: it belongs to somebody else, or a
+/// killed process left it.
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     const ATTEMPTS: usize = 100;
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
@@ -67,8 +69,8 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
 
 fn fill(mut file: File, old: Option<&fs::Metadata>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {
-        // Who could read the old file can read the new one. Only root may give files away, and a confined service may not
-        // even try.
+        // Keep owner and mode, so that the same users can read the file. Only root may change the owner, and a confined
+        // service may not even try.
         let new = file.metadata()?;
         if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
             let _ = fchown(&file, Some(old.uid()), Some(old.gid()));

@@ -1,4 +1,4 @@
-//! One applied plan, and the way back from it.
+//! An entry of the journal, and the plan that undoes it.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -11,55 +11,54 @@ use serde::{Deserialize, Serialize};
 use super::{Folder, time_text};
 use crate::terminal::exit::print_error;
 
-/// One applied plan.
+/// An entry: an applied plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// Its number.
+    /// The number of the plan, from 1.
     pub(crate) number: u64,
-    /// When it was applied.
+    /// The time when the plan was begun, in the form of RFC 3339.
     pub(crate) time: String,
-    /// What has become of it.
     pub(crate) status: Status,
-    /// What could be touched.
+    /// The services that the plan could change.
     pub(crate) scope: ScopeText,
-    /// The changes, as ipvsadm's lines.
+    /// The changes as lines of ipvsadm.
     pub(crate) changes: Vec<String>,
-    /// The entry that this one took back.
+    /// The plan that this one undid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) undoes: Option<u64>,
-    /// It waits for confirmation.
+    /// Present while the plan is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pending: Option<Pending>,
-    /// Why it could not be put back.
+    /// The reason why the rollback failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
 
-/// What has become of an applied plan.
+/// The state of an applied plan.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
-    /// Begun; if it stays so, it was cut off.
+    /// Not finished. If no ipvsadm-rs is running, the process was interrupted.
     Started,
-    /// Carried out.
+    /// All changes were made.
     Applied,
-    /// Taken back at once, because something was refused.
+    /// Rolled back at once, because the kernel refused a change.
     RolledBack,
-    /// Taken back because nobody confirmed it.
+    /// Rolled back, because it was not confirmed in time.
     Expired,
-    /// Taken back by `undo`.
+    /// Rolled back by `undo`.
     Undone,
-    /// To be taken back, and that failed: the table may be something in between.
+    /// The rollback failed. The table may be between the two states.
     RollbackFailed,
 }
 
-/// How long a plan waits for confirmation.
+/// The time that is left to confirm a plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Pending {
-    /// So long, from the end of its changes on.
+    /// The time to confirm, from the end of the changes.
     #[serde(with = "humantime_text")]
     pub(crate) confirm_within: Duration,
-    /// Until then, for people; absent while its changes are made.
+    /// The end of that time, for people. Absent until all changes have been made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deadline: Option<String>,
 }
@@ -70,7 +69,7 @@ impl Pending {
     }
 }
 
-/// A duration as people write it.
+/// Durations in the form of humantime: `1m 30s`.
 mod humantime_text {
     use std::time::Duration;
 
@@ -86,7 +85,7 @@ mod humantime_text {
 }
 
 impl Entry {
-    /// All changes were made.
+    /// Notes that all changes were made. A pending plan gets its deadline.
     pub(crate) fn done(&mut self) {
         self.status = Status::Applied;
         if let Some(pending) = &mut self.pending {
@@ -94,19 +93,19 @@ impl Entry {
         }
     }
 
-    /// It was taken back, or should have been: nothing waits any more.
+    /// Notes that the plan was rolled back, or should have been. It is no longer pending.
     pub(crate) fn end(&mut self, status: Status) {
         self.status = status;
         self.pending = None;
         self.error = None;
     }
 
-    /// Whether the table holds what this asked for, as far as the journal knows.
+    /// Returns whether the table still has the changes of this plan, as far as the journal knows.
     pub(crate) fn is_in_force(&self) -> bool {
         matches!(self.status, Status::Started | Status::Applied | Status::RollbackFailed) && self.undoes.is_none()
     }
 
-    /// The changes that the language has words for.
+    /// Returns the changes that ipvsadm's language can express.
     fn changes(&self) -> Vec<Change> {
         let text = self.changes.join("\n");
         let mut numeric = Numeric;
@@ -117,7 +116,7 @@ impl Entry {
     }
 }
 
-/// A scope in writing.
+/// A scope as text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScopeText {
     only: Vec<String>,
@@ -139,7 +138,7 @@ impl ScopeText {
     }
 }
 
-/// What to plan for to take entries back, the first and those after it, and how.
+/// Returns the table to restore, and the options, to undo an entry and the later ones.
 pub(crate) fn rollback_plan(folder: &Folder, first: &Entry, later: &[Entry]) -> anyhow::Result<(Config, Options)> {
     let mut config = folder.before(first.number)?;
     let is_whole = !first.scope.listed_only && later.iter().all(|entry| entry.scope == first.scope);
@@ -152,7 +151,7 @@ pub(crate) fn rollback_plan(folder: &Folder, first: &Entry, later: &[Entry]) -> 
     Ok((config, Options { scope, ..Options::default() }))
 }
 
-/// Others have services, too, and change them: only what was touched is taken back.
+/// Limits the undo to the services that the entries changed, because other programs change others.
 fn limited_to_touched<'e>(entries: impl Iterator<Item = &'e Entry>, config: &mut Config) -> Scope {
     let mut touched = Vec::new();
     for entry in entries {

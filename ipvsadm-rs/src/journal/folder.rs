@@ -1,4 +1,4 @@
-//! The folder of a journal, as anybody may read it.
+//! The folder of a journal. Reading it needs no lock.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::entry::Entry;
 use super::folder_name::name_of;
 
-/// The folder of a namespace.
+/// The folder of the journal of a network namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder(PathBuf);
 
@@ -23,7 +23,7 @@ impl fmt::Display for Folder {
 }
 
 impl Folder {
-    /// That of a namespace; `None` is the one this process is in.
+    /// Returns the folder of a namespace. `None` is the namespace of this process.
     pub(crate) fn of(state_dir: &Path, namespace: Option<&Namespace>) -> anyhow::Result<Self> {
         Ok(Self(state_dir.join(name_of(namespace)?)))
     }
@@ -32,12 +32,12 @@ impl Folder {
         &self.0
     }
 
-    /// All entries, the oldest first; what cannot be read, with why.
+    /// Returns all entries, the oldest first. An entry that cannot be read is an error.
     pub(crate) fn entries(&self) -> Vec<(u64, anyhow::Result<Entry>)> {
         self.numbers().into_iter().map(|number| (number, self.read(number))).collect()
     }
 
-    /// An entry.
+    /// Reads an entry.
     pub(crate) fn read(&self, number: u64) -> anyhow::Result<Entry> {
         let path = self.path_of(number);
         let file = File::open(&path).with_context(|| format!("no plan {number}: cannot open {}", path.display()))?;
@@ -49,7 +49,7 @@ impl Folder {
         Ok(entry)
     }
 
-    /// What the table held before an entry.
+    /// Reads the table from before a plan.
     pub(super) fn before(&self, number: u64) -> anyhow::Result<Config> {
         serde_json::from_slice(&self.second_line(number)?)
             .with_context(|| format!("cannot read the previous table from {}", self.path_of(number).display()))
@@ -62,19 +62,19 @@ impl Folder {
         Ok(bytes.split_off(end))
     }
 
-    /// The last entry that waits for confirmation.
+    /// Returns the pending plan.
     pub(crate) fn pending(&self) -> Option<Entry> {
         let timed = self.numbers_with(".timer").into_iter().rev();
         timed.filter_map(|number| self.read(number).ok()).find(|entry| entry.pending.is_some())
     }
 
-    /// Whether there is a process that puts an entry back if nobody confirms it.
+    /// Returns whether the rollback timer of a plan is running.
     pub(crate) fn has_timer(&self, number: u64) -> bool {
         let lock = |file| flock(file, FlockOperation::NonBlockingLockShared);
         File::open(self.timer_path(number)).is_ok_and(|file| lock(file) == Err(rustix::io::Errno::WOULDBLOCK))
     }
 
-    /// Be that process, for as long as the file is open.
+    /// Takes the lock of a rollback timer, which is held as long as the file is open.
     pub(crate) fn lock_timer(&self, number: u64) -> anyhow::Result<File> {
         let path = self.timer_path(number);
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -90,12 +90,12 @@ impl Folder {
         self.0.join(format!("{number:06}.timer"))
     }
 
-    /// The numbers of all entries, ascending.
+    /// Returns the numbers of all entries, ascending.
     pub(super) fn numbers(&self) -> Vec<u64> {
         self.numbers_with(".json")
     }
 
-    /// What else is in the folder is not the journal's.
+    /// Returns the numbers of the files with this ending. Other files in the folder are skipped.
     fn numbers_with(&self, ending: &str) -> Vec<u64> {
         let number = |name: &String| {
             let number: u64 = name.strip_suffix(ending)?.parse().ok()?;
@@ -106,7 +106,7 @@ impl Folder {
         numbers
     }
 
-    /// The names of all files; none if nothing was applied yet.
+    /// Returns the names of all files. There are none before the first plan is applied.
     pub(super) fn names(&self) -> Vec<String> {
         let files = fs::read_dir(&self.0).into_iter().flatten().flatten();
         files.filter_map(|file| file.file_name().into_string().ok()).collect()

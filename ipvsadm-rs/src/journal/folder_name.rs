@@ -1,4 +1,4 @@
-//! Which folder a namespace's journal is in.
+//! The name of the journal folder of a network namespace.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use ipvs::Namespace;
 
-/// The name of a namespace's folder: the name that `ip netns` knows, `init` for that of process 1, else its inode.
+/// Returns the name of the folder: `init` for the namespace of process 1, `netns-NAME` for a namespace of `ip netns`,
+/// otherwise `inode-NUMBER`.
 pub(super) fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
     let path = match namespace {
         None if is_in_first() => return Ok("init".into()),
@@ -29,9 +30,9 @@ pub(super) fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
     Ok(format!("inode-{}", this.1))
 }
 
-/// Whether this process is in the network namespace of process 1. Only who has all of its capabilities may look at that, a
-/// confined service may not; but its files in /proc are there for everybody, each namespace has its own, and the kernel
-/// numbers them all.
+/// Returns whether this process is in the network namespace of process 1. /proc/1/ns may be read only by a process with
+/// all capabilities of process 1, which a confined service lacks. Everybody may read the files in /proc/PID/net, and
+/// their inode numbers differ between namespaces.
 fn is_in_first() -> bool {
     let number = |path: &str| fs::metadata(path).map(|found| found.ino());
     match (number("/proc/1/net/dev"), number("/proc/thread-self/net/dev")) {

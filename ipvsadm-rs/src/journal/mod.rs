@@ -1,12 +1,13 @@
-//! What was applied to the table of a namespace, and what was there before: so that it can be undone.
+//! The journal: the plans applied in a network namespace, each with the table from before, so that it can be undone.
 //!
-//! Each namespace has a folder, and in it
-//! - `lock`: held by whoever changes the table or this journal, from before the table is read until all is noted. Only
-//!   reading needs no lock: files are replaced in one step.
-//! - `000007.json`: plan 7. The first line is the [`Entry`], the second what the table held before.
-//! - `000007.timer`: plan 7 waits for confirmation. The process that puts it back holds it.
+//! Each namespace has a folder with these files:
+//! - `lock`: locked by the process that changes the table or the journal, from before the table is read until the
+//!   result is recorded. Readers need no lock, because files are replaced atomically.
+//! - `000007.json`: plan 7. The first line is the [`Entry`], the second the table from before.
+//! - `000007.timer`: plan 7 is pending. The file is locked by the rollback timer, the process that rolls the plan back.
 //!
-//! A plan stops waiting when its entry says so; whoever writes that has the lock, so there is one who decides.
+//! The entry says whether a plan is pending. Only the process with `lock` writes it, so that only one process confirms,
+//! undoes or rolls back a plan.
 
 mod entry;
 mod folder;
@@ -28,11 +29,11 @@ pub(crate) use folder::Folder;
 use crate::file::replace;
 use crate::terminal::exit::print_error;
 
-/// Entries that are kept, and their bytes.
+/// The maximum number of entries, and of their bytes.
 const KEPT: usize = 100;
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The journal of a namespace, locked for as long as this is there.
+/// The journal of a namespace, locked until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Journal {
     folder: Folder,
@@ -47,7 +48,7 @@ impl Deref for Journal {
     }
 }
 
-/// Another process had the lock for longer than was to be waited.
+/// Another process held the lock for too long.
 #[derive(Debug)]
 pub(crate) struct Busy(String);
 
@@ -59,20 +60,20 @@ impl fmt::Display for Busy {
 
 impl std::error::Error for Busy {}
 
-/// A plan that is about to be carried out.
+/// A plan that is about to be applied.
 pub(crate) struct Intent<'s> {
-    /// What it may touch.
+    /// The services that it may change.
     pub(crate) scope: &'s Scope,
-    /// The changes, as ipvsadm's lines.
+    /// The changes as lines of ipvsadm.
     pub(crate) changes: Vec<String>,
-    /// The entry that it takes back.
+    /// The plan that it undoes.
     pub(crate) undoes: Option<u64>,
-    /// How long it is to wait for confirmation, if it is.
+    /// The time to confirm the plan. `None` applies it for good.
     pub(crate) confirm_within: Option<Duration>,
 }
 
 impl Journal {
-    /// Lock the journal, and wait for others at most as long as said: the error is a [`Busy`] then.
+    /// Locks the journal. Waits for at most `wait` and then fails with [`Busy`].
     pub(crate) fn open(folder: Folder, wait: Duration) -> anyhow::Result<Self> {
         let failed = || format!("cannot open the journal {folder}");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.path()).with_context(failed)?;
@@ -81,7 +82,7 @@ impl Journal {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// Begin an entry: from here on the table before is on the disk.
+    /// Creates an entry. When this returns, the table from before is on disk.
     pub(crate) fn begin(&self, intent: Intent<'_>, before: &State) -> anyhow::Result<Entry> {
         let last = self.numbers().last().copied().unwrap_or_default();
         let entry = Entry {
@@ -104,7 +105,7 @@ impl Journal {
         Ok(entry)
     }
 
-    /// Write what has become of an entry.
+    /// Writes the new state of an entry.
     pub(crate) fn write(&self, entry: &Entry) -> anyhow::Result<()> {
         self.write_lines(entry, &self.second_line(entry.number)?)?;
         if entry.pending.is_none() {
@@ -113,14 +114,14 @@ impl Journal {
         Ok(())
     }
 
-    /// Take an entry away that came to nothing.
+    /// Removes an entry whose plan changed nothing.
     pub(crate) fn remove(&self, entry: &Entry) {
         let _ = fs::remove_file(self.path_of(entry.number));
         let _ = fs::remove_file(self.timer_path(entry.number));
     }
 
-    /// While a plan waits for confirmation nothing else is applied: it would be confirmed, or put back, unseen. One whose
-    /// watcher is gone waits no longer.
+    /// Fails if a plan is pending: a later plan would be confirmed or rolled back together with it, unseen. A plan
+    /// whose rollback timer has died is no longer pending.
     pub(crate) fn ensure_none_pending(&self) -> anyhow::Result<()> {
         let Some(mut entry) = self.pending() else { return Ok(()) };
         let number = entry.number;
@@ -145,7 +146,7 @@ impl Journal {
         replace::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The oldest go, and what was left by writers that were killed.
+    /// Removes the oldest entries, and files left by killed processes.
     fn prune(&self) {
         let mut bytes = 0;
         for (place, number) in self.numbers().into_iter().rev().enumerate() {
@@ -162,10 +163,10 @@ impl Journal {
     }
 }
 
-/// What is said of a plan that nobody can put back any more.
+/// The message about a plan that is not rolled back any more.
 pub(crate) const TIMER_DIED: &str = "its rollback process has died";
 
-/// A time as it is written here.
+/// Formats a time in the form of RFC 3339.
 fn time_text(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }

@@ -1,4 +1,4 @@
-//! What a plan costs: connections that are cut, clients that are sent elsewhere.
+//! The cost of a plan: connections that are dropped, and clients that get another server.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,14 @@ use serde::Serialize;
 
 use crate::terminal::plural::count;
 
-/// Connections that a change cuts, as they were counted when the table was read.
+/// Connections that a change drops, as counted when the table was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Dropped {
     /// Established connections.
     pub(crate) active_connections: u64,
-    /// Other connections.
+    /// Connections in any other state.
     pub(crate) inactive_connections: u64,
-    /// Clients that were held to a server.
+    /// Clients that persistence ties to a server.
     pub(crate) persistence_templates: u64,
 }
 
@@ -34,11 +34,11 @@ impl Dropped {
 }
 
 impl std::iter::Sum for Dropped {
-    fn sum<I: Iterator<Item = Self>>(cuts: I) -> Self {
-        cuts.fold(Self::default(), |sum, cut| Self {
-            active_connections: sum.active_connections + cut.active_connections,
-            inactive_connections: sum.inactive_connections + cut.inactive_connections,
-            persistence_templates: sum.persistence_templates + cut.persistence_templates,
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, dropped| Self {
+            active_connections: sum.active_connections + dropped.active_connections,
+            inactive_connections: sum.inactive_connections + dropped.inactive_connections,
+            persistence_templates: sum.persistence_templates + dropped.persistence_templates,
         })
     }
 }
@@ -56,16 +56,15 @@ impl std::fmt::Display for Dropped {
     }
 }
 
-/// A hashing service whose clients are sent elsewhere.
+/// A hashing service that gives some of its clients another server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Remapped {
-    /// The service.
     pub(crate) service: String,
-    /// The share of clients, 0 to 1.
+    /// The share of new clients that get another server, 0 to 1.
     pub(crate) share: f64,
 }
 
-/// A table, to look things up in.
+/// An index of a table.
 pub(crate) struct TableIndex<'s> {
     services: HashMap<ServiceKey, &'s ServiceState>,
     servers: HashMap<(ServiceKey, DestinationKey), &'s DestinationState>,
@@ -81,17 +80,15 @@ impl<'s> TableIndex<'s> {
         Self { services, servers: servers.collect() }
     }
 
-    /// A service.
     pub(crate) fn service(&self, key: &ServiceKey) -> Option<&'s ServiceState> {
         self.services.get(key).copied()
     }
 
-    /// A server.
     pub(crate) fn server(&self, service: &ServiceKey, server: &DestinationKey) -> Option<&'s DestinationState> {
         self.servers.get(&(*service, *server)).copied()
     }
 
-    /// What a change cuts.
+    /// Returns the connections that a change drops.
     pub(crate) fn dropped_by(&self, change: &Change) -> Dropped {
         match change {
             Change::DeleteService(key) => {
@@ -102,7 +99,7 @@ impl<'s> TableIndex<'s> {
         }
     }
 
-    /// Which clients a plan sends elsewhere that hashing had sent somewhere.
+    /// Returns the hashing services of a plan in which clients get another server.
     pub(crate) fn remapped_by(&self, plan: &Plan, sizes: TableSizes) -> Vec<Remapped> {
         let mut by_service: HashMap<ServiceKey, Vec<&Change>> = HashMap::new();
         let mut touched = Vec::new();
@@ -114,30 +111,32 @@ impl<'s> TableIndex<'s> {
             }
             changes.push(change);
         }
-        let moved = touched.into_iter().filter_map(|key| {
+        let remapped = touched.into_iter().filter_map(|key| {
             let service = self.service(&key)?;
             let (after, servers) = outcome(service, by_service.get(&key)?)?;
             let before = Table::with_last_weights(&service.service, &oldest_first(service), sizes)?;
             let share = before.share_moved(&Table::with_last_weights(&after, &servers, sizes)?);
             (share > 0.0).then(|| Remapped { service: key.to_string(), share })
         });
-        moved.collect()
+        remapped.collect()
     }
 }
 
-/// The servers of a service and their last weights: the kernel does not tell what one that has 0 had before.
+/// Returns the servers of a service with their last weights other than 0. The kernel does not report `last_weight` of a
+/// server with weight 0 (struct ip_vs_dest, https://elixir.bootlin.com/linux/v6.12/source/include/net/ip_vs.h); 1 is
+/// assumed.
 fn oldest_first(service: &ServiceState) -> Vec<(Destination, u32)> {
     let servers = service.destinations.iter().rev().map(|server| server.destination);
     servers.map(|server| (server, server.weight.max(1))).collect()
 }
 
-/// What a service is after some changes; `None` if it is deleted.
+/// Returns a service and its servers after the changes, or `None` if it is deleted.
 fn outcome(service: &ServiceState, changes: &[&Change]) -> Option<(Service, Vec<(Destination, u32)>)> {
     let mut settings = service.service;
     let mut servers = oldest_first(service);
     let mut places: HashMap<DestinationKey, usize> =
         servers.iter().enumerate().map(|(place, (server, _))| (server.key, place)).collect();
-    let mut gone = vec![false; servers.len()];
+    let mut deleted = vec![false; servers.len()];
     for change in changes {
         match change {
             Change::EditService(edited) => settings = *edited,
@@ -145,7 +144,7 @@ fn outcome(service: &ServiceState, changes: &[&Change]) -> Option<(Service, Vec<
             Change::AddDestination(_, server) => {
                 places.insert(server.key, servers.len());
                 servers.push((*server, server.weight));
-                gone.push(false);
+                deleted.push(false);
             }
             Change::EditDestination(_, server) => {
                 if let Some(place) = places.get(&server.key) {
@@ -155,13 +154,13 @@ fn outcome(service: &ServiceState, changes: &[&Change]) -> Option<(Service, Vec<
             }
             Change::DeleteDestination(_, server) => {
                 if let Some(place) = places.remove(server) {
-                    gone[place] = true;
+                    deleted[place] = true;
                 }
             }
             _ => {}
         }
     }
-    let left = servers.into_iter().zip(gone).filter(|(_, gone)| !gone).map(|(server, _)| server);
+    let left = servers.into_iter().zip(deleted).filter(|(_, deleted)| !deleted).map(|(server, _)| server);
     Some((settings, left.collect()))
 }
 
@@ -172,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    fn held(rules: &str) -> State {
+    fn table(rules: &str) -> State {
         let mut director = Model::new();
         let config = read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config;
         ipvs::apply(&mut director, &config, &Default::default()).expect("arrives");
@@ -190,25 +189,25 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_is_counted() {
-        let mut state = held(FOUR);
+    fn counts_dropped_connections() {
+        let mut state = table(FOUR);
         for server in &mut state.services[0].destinations {
             (server.active_connections, server.persistent_connections) = (3, 1);
         }
         let held = TableIndex::new(&state);
         let plan = plan(&state, "");
         assert_eq!(plan.changes.len(), 1);
-        let cut = held.dropped_by(&plan.changes[0]);
-        assert_eq!(cut.to_string(), "12 active, 0 inactive connections, 4 persistence templates");
+        let dropped = held.dropped_by(&plan.changes[0]);
+        assert_eq!(dropped.to_string(), "12 active, 0 inactive connections, 4 persistence templates");
     }
 
     #[test]
-    fn clients_of_hashes_that_move_are_told() {
-        let state = held(FOUR);
+    fn reports_remapped_clients() {
+        let state = table(FOUR);
         let held = TableIndex::new(&state);
         let one_less = FOUR.replace("-a -t 192.0.2.1:80 -r 10.0.0.4 -m\n", "");
-        let moved = held.remapped_by(&plan(&state, &one_less), TableSizes::default());
-        assert_eq!((moved.len(), (moved[0].share * 100.0).round()), (1, 75.0));
+        let remapped = held.remapped_by(&plan(&state, &one_less), TableSizes::default());
+        assert_eq!((remapped.len(), (remapped[0].share * 100.0).round()), (1, 75.0));
         assert_eq!(held.remapped_by(&plan(&state, FOUR), TableSizes::default()), []);
         let rr = one_less.replace("-s sh", "-s rr");
         assert_eq!(held.remapped_by(&plan(&state, &rr), TableSizes::default()), []);

@@ -1,12 +1,12 @@
-//! Who else may be writing the table.
+//! Other programs that may be writing the table.
 
 use std::fs;
 use std::path::Path;
 
-/// Programs that are known to write it.
+/// Programs that are known to write the table.
 const WRITERS: &[&str] = &["keepalived", "ldirectord", "kube-proxy", "kube-router", "dockerd", "ipvsadm", "ipvsadm-rs"];
 
-/// A sentence about the processes in this network namespace that are known to write the table.
+/// Returns a sentence that names the processes in this network namespace that are known to write the table.
 pub(crate) fn suspects() -> String {
     let mine = fs::read_link("/proc/thread-self/ns/net").ok();
     let me = std::process::id().to_string();
@@ -28,7 +28,7 @@ pub(crate) fn suspects() -> String {
     }
 }
 
-/// Its name; scripts (ldirectord) set theirs.
+/// Returns the name of a process. Scripts such as ldirectord set their own.
 fn name(process: &Path) -> Option<String> {
     Some(fs::read_to_string(process.join("comm")).ok()?.trim().to_owned())
 }

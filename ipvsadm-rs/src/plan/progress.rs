@@ -1,4 +1,4 @@
-//! How far long work has come, on a terminal.
+//! Progress of long operations, shown on a terminal.
 
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipvs::{Change, Director, Error, State};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// A line that is written over, on a terminal only.
+/// A line on standard error that is overwritten. Shown on a terminal only.
 #[derive(Default)]
 pub(crate) struct Progress {
     shown: bool,
@@ -17,20 +17,20 @@ impl Progress {
     pub(crate) fn show(&mut self, line: &str) {
         let mut stderr = std::io::stderr();
         if stderr.is_terminal() && is_writable(&stderr) {
-            // If nobody can read it, there is nothing to be done about it.
+            // Errors are ignored: progress is not essential.
             let _ = write!(stderr, "\r\x1b[K{line}");
             self.shown = true;
         }
     }
 
-    /// Leave the line as it is.
+    /// Ends the line, which stays visible.
     pub(crate) fn end(&mut self) {
         if std::mem::take(&mut self.shown) && is_writable(&std::io::stderr()) {
             let _ = writeln!(std::io::stderr());
         }
     }
 
-    /// Take it away.
+    /// Erases the line.
     fn clear(&mut self) {
         if std::mem::take(&mut self.shown) && is_writable(&std::io::stderr()) {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
@@ -38,19 +38,19 @@ impl Progress {
     }
 }
 
-/// Whether there is room in it: what has been cut off, or stopped with ^S, is not waited for.
+/// Returns whether the terminal accepts output. One that was cut off, or stopped with ^S, would block this process.
 fn is_writable(terminal: &impl AsFd) -> bool {
     let mut asked = [PollFd::new(terminal, PollFlags::OUT)];
     poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
-/// A director that shows how far it has come with many changes, which it carries out piece by piece.
+/// A director that shows the progress of many changes, and submits them in pieces.
 pub(crate) struct WithProgress<'a, D>(pub(crate) &'a mut D);
 
-/// Changes between two looks at the clock.
+/// The number of changes between two looks at the clock.
 const PIECE: usize = 1024;
 
-/// Nobody waits for what takes no longer.
+/// Shorter operations show no progress.
 const SOON: Duration = Duration::from_millis(500);
 
 impl<D: Director> Director for WithProgress<'_, D> {
@@ -95,13 +95,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_told_by_their_place_in_the_whole() {
+    fn refusals_have_the_index_of_all_changes() {
         let add = |port| Change::AddService(Service::new(ServiceKey::tcp([192, 0, 2, 1], port), Scheduler::RR));
         let mut changes: Vec<Change> = (1..=2500).map(add).collect();
         changes[2000] = add(7);
-        let mut told = Vec::new();
-        let refused = piece_by_piece(&mut Model::new(), &changes, |done| told.push(done)).expect("a model");
+        let mut reported = Vec::new();
+        let refused = piece_by_piece(&mut Model::new(), &changes, |done| reported.push(done)).expect("a model");
         assert_eq!(refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [2000]);
-        assert_eq!(told, [1024, 2048, 2500]);
+        assert_eq!(reported, [1024, 2048, 2500]);
     }
 }

@@ -1,4 +1,4 @@
-//! A plan as people read it and as programs do.
+//! The report about a plan, as text and as JSON.
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
@@ -14,11 +14,11 @@ use crate::plan::impact::{Dropped, Remapped, TableIndex};
 use crate::terminal::color::Palette;
 use crate::terminal::plural::count;
 
-/// A plan with what it costs.
+/// A plan with its costs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     changes: Vec<Row>,
-    /// Services whose servers are in another order than FILE asks for, and stay so without `--reorder`.
+    /// Services whose servers are not in the requested order. Only `--reorder` changes the order.
     order_differs: Vec<String>,
     /// Hashing services that give some clients another server.
     remapped_clients: Vec<Remapped>,
@@ -33,16 +33,16 @@ struct Document<'a> {
     report: &'a Report,
 }
 
-/// A change with what it costs.
+/// A change with its cost.
 #[derive(Debug, Serialize)]
 struct Row {
     action: Action,
-    /// The line of ipvsadm's that makes it.
+    /// The change as a line of ipvsadm.
     rule: String,
-    /// The service that it is about, unless it is about none.
+    /// Absent for timeouts and sync daemons.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<ServiceName>,
-    /// The server that it is about.
+    /// Absent unless the change is about a server.
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<ServerName>,
     /// The options that an edit replaces, with their old values.
@@ -54,12 +54,12 @@ struct Row {
     /// The connections that a deletion drops.
     #[serde(skip_serializing_if = "Dropped::is_nothing")]
     dropped_connections: Dropped,
-    /// What else there is to know.
+    /// A side effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
 }
 
-/// A service by the keys that it has in the document of a table.
+/// A service, with the keys of the table's document.
 #[derive(Debug, Serialize)]
 struct ServiceName {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +82,7 @@ impl From<ServiceKey> for ServiceName {
     }
 }
 
-/// A server by the keys that it has in the document of a table.
+/// A server, with the keys of the table's document.
 #[derive(Debug, Serialize)]
 struct ServerName {
     address: IpAddr,
@@ -117,7 +117,7 @@ struct Summary {
 }
 
 impl Report {
-    /// A plan made from a state.
+    /// Creates the report about a plan that was made from this state.
     pub(crate) fn new(plan: &Plan, from: &State, sizes: TableSizes) -> Self {
         let held = TableIndex::new(from);
         let changes: Vec<Row> = plan.changes.iter().map(|change| Row::new(change, from, &held)).collect();
@@ -140,9 +140,9 @@ impl Report {
         self.changes.is_empty()
     }
 
-    /// Prints the plan. Returns the exit code, which tells whether there is something to change.
+    /// Prints the plan and returns the exit code of `plan`.
     ///
-    /// If standard output is no terminal, it gets rules only, and the rest goes to standard error.
+    /// If standard output is not a terminal, only the lines are written to it; the rest goes to standard error.
     pub(crate) fn print_plan(&self, context: &Context) -> anyhow::Result<u8> {
         if context.json {
             context.write_json(&self.document(Stage::Planned))?;
@@ -156,7 +156,7 @@ impl Report {
         Ok(if self.is_empty() { code::DONE } else { code::CHANGES })
     }
 
-    /// Prints what was done.
+    /// Prints the changes that were made.
     pub(crate) fn print_result(&self, context: &Context) -> anyhow::Result<()> {
         if context.json {
             return context.write_json(&self.document(Stage::Applied));
@@ -164,18 +164,18 @@ impl Report {
         context.write(|out| self.write_text(out, &context.palette(), Stage::Applied))
     }
 
-    /// Nothing but lines that `ipvsadm -R` reads.
+    /// Writes only the lines, for `ipvsadm -R`.
     pub(crate) fn write_rules(&self, out: &mut dyn Write) -> io::Result<()> {
         self.changes.iter().try_for_each(|row| writeln!(out, "{}", row.rule))
     }
 
-    /// For programs.
-    pub(crate) fn document(&self, status: Stage) -> impl Serialize {
-        Document { schema: SCHEMA, status, report: self }
+    /// Returns the JSON document.
+    pub(crate) fn document(&self, stage: Stage) -> impl Serialize {
+        Document { schema: SCHEMA, status: stage, report: self }
     }
 
-    /// For people: the lines with marks, and behind them what they were and what they cost.
-    pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette, status: Stage) -> io::Result<()> {
+    /// Writes the lines with marks, and after each its previous options and its cost.
+    pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette, stage: Stage) -> io::Result<()> {
         for row in &self.changes {
             let (mark, style) = match row.action {
                 Action::Add => ('+', colors.add),
@@ -207,17 +207,17 @@ impl Report {
                 "{style}# {service}: servers are not in the requested order; --reorder fixes that but drops connections{style:#}"
             )?;
         }
-        writeln!(out, "{}", self.summary_line(status))
+        writeln!(out, "{}", self.summary_line(stage))
     }
 
     /// `3 changes: 1 to add, 2 to edit, 0 to delete; no connections dropped`
-    fn summary_line(&self, status: Stage) -> String {
+    fn summary_line(&self, stage: Stage) -> String {
         let Summary { add, edit, delete, dropped_connections: dropped } = &self.summary;
         if self.is_empty() {
             return "nothing to change".into();
         }
         let changes = count(self.changes.len(), "change");
-        match (status, dropped.is_nothing()) {
+        match (stage, dropped.is_nothing()) {
             (Stage::Planned, true) => {
                 format!("{changes}: {add} to add, {edit} to edit, {delete} to delete; no connections dropped")
             }
@@ -275,7 +275,7 @@ impl Row {
     }
 }
 
-/// The change that would set what is there now.
+/// Returns the change that would set the present values again.
 fn before(change: &Change, from: &State, held: &TableIndex<'_>) -> Option<Change> {
     match change {
         Change::EditService(new) => held.service(&new.key).map(|state| Change::EditService(state.service)),
@@ -287,14 +287,14 @@ fn before(change: &Change, from: &State, held: &TableIndex<'_>) -> Option<Change
     }
 }
 
-/// The options of one line that the other does not have so.
+/// Returns the options of one line that the other does not have, or has with another value.
 fn differing_options(line: &str, other: &str) -> String {
     let other: HashSet<String> = options(other).into_iter().collect();
     let differing: Vec<String> = options(line).into_iter().filter(|option| !other.contains(option)).collect();
     differing.join(" ")
 }
 
-/// A line's options, each with its value.
+/// Splits a line into options, each with its value.
 fn options(line: &str) -> Vec<String> {
     let mut options: Vec<String> = Vec::new();
     for word in line.split(' ') {
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_need_not_read_the_lines() {
+    fn json_names_service_and_server() {
         let report = report(
             "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -w 3\n",
             "--set 901 0 0\n-A -t 192.0.2.1:80 -s rr\n-A -f 2 -6 -s rr\n",
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!((&document["schema"], &document["status"]), (&1.into(), &"applied".into()));
         let changes = document["changes"].as_array().expect("changes");
         let of = |action: &str| changes.iter().find(|change| change["action"] == action).expect("one");
-        assert_eq!(of("edit").get("service"), None, "timeouts are of none");
+        assert_eq!(of("edit").get("service"), None, "timeouts belong to no service");
         assert_eq!(of("add")["service"], serde_json::json!({ "fwmark": 2, "family": "ipv6" }));
         let web = serde_json::json!({ "protocol": "tcp", "address": "192.0.2.1", "port": 80 });
         let server = serde_json::json!({ "address": "10.0.0.1", "port": 80 });
@@ -365,13 +365,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_to_be_nothing() {
+    fn reports_that_nothing_changes() {
         let rules = "-A -t 192.0.2.1:80 -s rr\n";
         assert_eq!(text(&report(rules, rules)), "nothing to change\n");
     }
 
     #[test]
-    fn what_is_taken_away_is_said() {
+    fn reports_added_options() {
         let report = report("-A -t 192.0.2.1:80 -s rr\n", "-A -t 192.0.2.1:80 -s rr -p 60\n");
         assert!(
             text(&report).starts_with("~ -E -t 192.0.2.1:80 -s rr -p 60  # was without -p 60\n"),

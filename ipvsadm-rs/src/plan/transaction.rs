@@ -1,4 +1,4 @@
-//! A change that can be taken back: noted before it is made, concluded after.
+//! Changes that can be rolled back: recorded in the journal before they are made, and concluded afterwards.
 
 use anyhow::bail;
 use ipvs::apply::ApplyError;
@@ -11,7 +11,7 @@ use crate::plan::other_writers;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
-/// The right to change the table, and the entry of the journal that is being made; where there can be a journal.
+/// The lock of the table, and the journal entry of the changes. Either may be missing if no journal can be kept.
 pub(crate) struct Transaction {
     journal: anyhow::Result<Journal>,
     entry: Option<Entry>,
@@ -24,8 +24,8 @@ impl From<Journal> for Transaction {
 }
 
 impl Transaction {
-    /// Be the only one who changes the table: what is read from here on holds until this is gone. Where no journal can be
-    /// kept, nobody can be waited for either.
+    /// Locks the table: until the transaction is dropped, no other ipvsadm-rs changes it. If no journal can be kept,
+    /// the table is not locked either.
     pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
         match context.journal() {
             Err(error) if error.is::<Busy>() => Err(error),
@@ -37,12 +37,12 @@ impl Transaction {
         self.journal.as_ref().ok()
     }
 
-    /// The entry, once it was begun.
+    /// Returns the entry, if [`begin`](Self::begin) created one.
     pub(crate) fn entry(&self) -> Option<&Entry> {
         self.entry.as_ref()
     }
 
-    /// Begin. Without a journal the change is made all the same, unless it could not do without.
+    /// Creates the journal entry. If that fails, the changes are made without a journal, unless they must be confirmed.
     pub(crate) fn begin(&mut self, intent: Intent<'_>, before: &State) -> anyhow::Result<()> {
         let is_needed = intent.confirm_within.is_some();
         let begun = match &self.journal {
@@ -62,7 +62,7 @@ impl Transaction {
         }
     }
 
-    /// Nothing was changed after all.
+    /// Removes the entry, because nothing was changed.
     pub(crate) fn cancel(&mut self) {
         if let (Ok(journal), Some(entry)) = (&self.journal, self.entry.take()) {
             journal.remove(&entry);
@@ -79,8 +79,8 @@ impl Transaction {
     }
 }
 
-/// Conclude the entry; what was refused is answered by putting everything back, before anything is said: a terminal that
-/// is cut off may take no words any more.
+/// Concludes the entry. If the kernel refused changes, all changes are rolled back before anything is printed: a
+/// terminal that was cut off may block this process.
 pub(crate) fn finish(
     director: &mut Client,
     transaction: &mut Transaction,
@@ -122,7 +122,7 @@ fn roll_back_now(director: &mut Client, transaction: &mut Transaction) -> anyhow
     Ok(())
 }
 
-/// Go back to what was.
+/// Restores the table from before a plan.
 pub(crate) fn roll_back(director: &mut Client, config: &Config, options: &Options) -> anyhow::Result<()> {
     match ipvs::apply(director, config, options) {
         Ok(_) => Ok(()),

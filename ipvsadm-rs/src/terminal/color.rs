@@ -1,11 +1,11 @@
-//! Colours, where somebody looks.
+//! Colours, used on terminals only.
 
 use std::io::IsTerminal;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 
-/// When to colour.
+/// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless the environment variable NO_COLOR is set
@@ -17,25 +17,24 @@ pub(crate) enum Color {
     Never,
 }
 
-/// The colours in use: all plain where nobody looks.
+/// The colours in use. All are plain if colours are off.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Palette {
-    /// What comes.
+    /// Additions.
     pub(crate) add: Style,
-    /// What goes.
+    /// Deletions.
     pub(crate) remove: Style,
-    /// What changes.
+    /// Edits.
     pub(crate) change: Style,
-    /// What it costs, and other remarks.
+    /// Costs and other remarks.
     pub(crate) remark: Style,
-    /// What is wrong.
+    /// Errors.
     pub(crate) bad: Style,
-    /// Titles.
     pub(crate) title: Style,
 }
 
 impl Palette {
-    /// For a stream.
+    /// Returns the colours for a stream.
     pub(crate) fn of(color: Color, stream: &impl IsTerminal) -> Self {
         let is_plain = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colored = match color {

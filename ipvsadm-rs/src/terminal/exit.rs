@@ -1,24 +1,24 @@
-//! Why a command did not succeed: what is said of it, and the exit code.
+//! Failures of commands: their messages and exit codes.
 
 use std::io;
 use std::process::ExitCode;
 
-/// A command that did not succeed.
+/// A failure of a command.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// To be said on standard error, and the exit code.
+    /// A message for standard error (nothing is printed if it is empty), and the exit code.
     Message(String, u8),
-    /// Standard output did not take what was written.
+    /// Writing to standard output failed.
     Output(io::Error),
 }
 
-/// Exit codes of ipvsadm's.
+/// Exit codes of ipvsadm 1.31.
 pub(crate) mod code {
     /// A listing failed, or output was lost.
     pub(crate) const LISTING: u8 = 1;
-    /// Something is wrong with values or combinations; or there is no IPVS to talk to.
+    /// Invalid values or combinations of options, or IPVS is not available.
     pub(crate) const MEANING: u8 = 2;
-    /// Something is wrong with the words; or the kernel refused.
+    /// The command line cannot be parsed, or the kernel refused the change.
     pub(crate) const REFUSED: u8 = 255;
 }
 
@@ -28,7 +28,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Say what went wrong, and give the exit code.
+/// Prints the message of a failure and returns the exit code.
 pub(crate) fn conclude(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,7 +44,7 @@ pub(crate) fn conclude(result: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// A line on standard error. If nobody can read it, there is nothing to be done about it.
+/// Prints a line to standard error, unless it is empty. Errors are ignored, because there is nowhere to report them.
 pub(crate) fn print_error(text: &str) {
     use io::Write;
     if !text.is_empty() {
@@ -52,8 +52,8 @@ pub(crate) fn print_error(text: &str) {
     }
 }
 
-/// Whoever read the output has gone. Die as a program does that knows nothing of it, silently and by the signal: a
-/// shell with `pipefail` looks at that.
+/// Ends the process by SIGPIPE after the reader of its output has gone, silently, like a program that does not handle
+/// the signal. A shell with `pipefail` looks at that.
 fn die_of_broken_pipe() -> ExitCode {
     let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
     ExitCode::from(code::LISTING)

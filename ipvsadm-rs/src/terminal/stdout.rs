@@ -1,15 +1,15 @@
-//! Standard output, in large pieces.
+//! Standard output, written in large pieces.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 const PIECE: usize = 64 * 1024;
 
-/// Standard output. To be flushed at the end, where it shows whether everything was taken.
+/// Returns standard output with a buffer. Flush it at the end: only then do all errors show.
 pub(crate) fn standard() -> BufWriter<Standard> {
     BufWriter::with_capacity(PIECE, Standard(io::stdout().lock()))
 }
 
-/// Standard output, that takes nothing if it was closed from the start: std would write to `/dev/null` then.
+/// Standard output. Writing fails if it was closed when the process started, whereas std would write to `/dev/null`.
 pub(crate) struct Standard(StdoutLock<'static>);
 
 impl Write for Standard {

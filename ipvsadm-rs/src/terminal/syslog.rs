@@ -1,17 +1,18 @@
-//! A line in the system's log, for what happens when nobody looks.
+//! Messages to the system log, for a process that nobody watches.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 
-/// How much it matters: the numbers of syslog(3), of a daemon.
+/// Priorities of syslog(3), combined with the facility LOG_DAEMON.
 #[derive(Clone, Copy)]
 pub(crate) enum Priority {
     Error = 3 << 3 | 3,
     Notice = 3 << 3 | 5,
 }
 
-/// To the system's logger; where there is none, to the kernel's log. If there is neither, nothing is to be done about it.
+/// Sends a message to the system's logger, or to the kernel log if there is none. Errors are ignored, because there is
+/// nowhere to report them.
 pub(crate) fn log(priority: Priority, text: &str) {
     let line = format!("<{}>ipvsadm-rs[{}]: {text}", priority as u8, std::process::id());
     if to_logger(&line).is_err() {
@@ -21,7 +22,7 @@ pub(crate) fn log(priority: Priority, text: &str) {
 
 fn to_logger(line: &str) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
-    // Nothing waits for a logger that hangs.
+    // A logger that hangs must not block this process.
     socket.set_nonblocking(true)?;
     socket.send_to(line.as_bytes(), "/dev/log").map(drop)
 }

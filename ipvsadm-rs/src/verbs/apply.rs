@@ -1,4 +1,4 @@
-//! `ipvsadm-rs apply`: the smallest change that makes the director hold what a file says, verified and undoable.
+//! `ipvsadm-rs apply`: changes the table to match a file.
 
 use std::time::Duration;
 
@@ -88,8 +88,8 @@ impl Apply {
         let carried_out = self.carry_out(&mut director, &config, &options, before, plan);
         let dropped = carried_out.as_ref().copied().unwrap_or_default();
         let result = finish(&mut director, &mut transaction, carried_out.map(drop));
-        // What was put back at once does not wait. For all else the time runs from here on, and nothing that is said may be
-        // in the way of who puts it back: a terminal that is cut off may take no words any more.
+        // A plan that was rolled back is not pending. For a pending one the time starts here. Nothing is printed before
+        // that, because a terminal that was cut off may block this process.
         let pending = transaction.entry().and_then(|entry| entry.pending.clone());
         drop((timer, transaction));
         if dropped > 0 {
@@ -104,7 +104,7 @@ impl Apply {
         Ok(code::DONE)
     }
 
-    /// Tells how many connections were cut because they had not ended in time.
+    /// Makes the changes and returns the number of connections that were dropped after the drain timeout.
     fn carry_out(
         &self,
         director: &mut Client,
@@ -121,7 +121,7 @@ impl Apply {
     }
 }
 
-/// If it is to wait for confirmation, the process that does.
+/// Starts the rollback timer if the plan is pending.
 fn start_timer(context: &Context, transaction: &mut Transaction) -> anyhow::Result<Option<TimerProcess>> {
     let pending = transaction.entry().filter(|entry| entry.pending.is_some());
     let timer = pending.map(|entry| rollback_timer::start(context, entry)).transpose();

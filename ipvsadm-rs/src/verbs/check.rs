@@ -1,4 +1,4 @@
-//! `ipvsadm-rs check`: a file read and judged, with no director at all.
+//! `ipvsadm-rs check`: checks a file without a director.
 
 use clap::Args;
 use ipvs::document::SCHEMA;

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs confirm`: what was applied for a time stays.
+//! `ipvsadm-rs confirm`: keeps the pending plan.
 
 use anyhow::Context as _;
 use clap::Args;

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs generate`: manual pages and completions.
+//! `ipvsadm-rs generate`: prints manual pages and completions.
 
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;

@@ -1,4 +1,4 @@
-//! The modern verbs: one file each, from arguments to library call to output.
+//! The verbs, one file each: arguments → library call → output.
 
 mod apply;
 mod check;
@@ -53,14 +53,14 @@ enum Verb {
     RollbackTimer(rollback_timer::RollbackTimer),
 }
 
-/// Run as `ipvsadm-rs VERB …`.
+/// Runs as `ipvsadm-rs VERB …`.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     let words = std::iter::once("ipvsadm-rs".into()).chain(arguments.os_words().iter().cloned());
     let found = command().try_get_matches_from(words).and_then(|found| Modern::from_arg_matches(&found));
     let Modern { context, verb } = match found {
         Ok(modern) => modern,
         Err(error) => {
-            // Help and version go to standard output and are no errors.
+            // Help and version go to standard output and are not errors.
             let _ = error.print();
             return ExitCode::from(u8::from(error.use_stderr()));
         }
@@ -92,7 +92,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// What is to be done about an error, if that is known.
+/// Returns what to do about an error, if that is known.
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let of_director = |cause: &'_ (dyn std::error::Error + 'static)| match cause.downcast_ref() {
         Some(ApplyError::Director(error)) => messages::hint(error),
@@ -101,7 +101,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(of_director)
 }
 
-/// The command line of the verbs, also for what is made from it.
+/// Returns the command line of the verbs, also for manual pages and completions.
 fn command() -> clap::Command {
     Modern::command()
 }

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs plan`: what would have to be changed, and what that costs.
+//! `ipvsadm-rs plan`: shows the changes that make the table match a file, with their costs.
 
 use clap::Args;
 use ipvs::hash::TableSizes;
@@ -29,7 +29,7 @@ Exit codes:
   1  Error
   2  There are changes to make";
 
-/// The wanted table, and limits to the changes.
+/// The file with the wanted table, and the limits of the changes.
 #[derive(Args, Clone, Debug)]
 pub(super) struct PlanArguments {
     /// Rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
@@ -70,7 +70,7 @@ pub(super) struct PlanArguments {
 }
 
 impl PlanArguments {
-    /// What the files ask for.
+    /// Reads the files.
     pub(super) fn read(&self) -> anyhow::Result<Desired> {
         let input = file::read(&self.file, self.format)?;
         let is_blank = input.is_blank && self.previous.is_none();
@@ -89,7 +89,7 @@ impl PlanArguments {
         Ok(Desired { config, options, former_daemons: previous.daemons.unwrap_or_default(), is_blank })
     }
 
-    /// Show what would have to be changed.
+    /// Prints the plan and returns the exit code.
     pub(super) fn show(&self, context: &Context, desired: Desired) -> anyhow::Result<u8> {
         let state = context.open()?.state()?;
         let (config, options) = desired.for_state(&state);
@@ -102,17 +102,18 @@ impl PlanArguments {
     }
 }
 
-/// What is asked for, of a director that has not been looked at.
+/// The wanted table, before the present one has been read.
 pub(super) struct Desired {
     config: Config,
     options: Options,
     former_daemons: Vec<SyncDaemon>,
-    /// Nothing was said at all, not even what was there before.
+    /// The file contains no rules, and no previous file was given.
     pub(super) is_blank: bool,
 }
 
 impl Desired {
-    /// What that means for a director: a daemon that only the previous file starts is to stop, others go on.
+    /// Returns the wanted table and options for a state. Daemons that only the previous file starts are stopped; others
+    /// keep running.
     pub(super) fn for_state(self, state: &State) -> (Config, Options) {
         let Self { mut config, options, former_daemons, is_blank: _ } = self;
         if config.daemons.is_none() && !former_daemons.is_empty() {

@@ -1,4 +1,4 @@
-//! The process that puts a plan back unless it is confirmed in time. It outlives the terminal it was started from.
+//! The process that rolls back a pending plan unless it is confirmed in time. It survives the loss of the terminal.
 
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -13,21 +13,21 @@ use crate::journal::{Entry, Folder, Journal, Pending, Status, rollback_plan};
 use crate::plan::transaction::roll_back;
 use crate::terminal::syslog::{Priority, log};
 
-/// Roll back a pending plan when its time is over
+/// Roll back a pending plan at its deadline
 #[derive(Args, Debug)]
 pub(super) struct RollbackTimer {
     /// Number of the plan in the journal
     number: u64,
 }
 
-/// What it says when nothing can keep it any more from putting the plan back.
+/// The line that the process prints when its start can no longer fail.
 const READY: &str = "ready";
 
-/// The process that waits. It counts from when this is dropped, and be it because this process dies.
+/// The rollback timer of a plan. The time starts when this is dropped, or when this process dies.
 pub(super) struct TimerProcess(#[expect(dead_code, reason = "held")] Option<ChildStdin>);
 
-/// Start the process that waits. That is done before the first change is made, so that the changes are put back also if
-/// this process does not live to see their end.
+/// Starts the rollback timer. It is started before the first change, so that changes are rolled back even if this
+/// process dies while making them.
 pub(super) fn start(context: &Context, entry: &Entry) -> anyhow::Result<TimerProcess> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("ipvsadm-rs").arg("rollback-timer").arg("--state-dir").arg(&context.state_dir);
@@ -48,7 +48,7 @@ pub(super) fn start(context: &Context, entry: &Entry) -> anyhow::Result<TimerPro
 
 impl RollbackTimer {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        // A session of its own: no terminal can take this process along when it goes.
+        // A session of its own, so that the loss of the terminal does not end this process.
         rustix::process::setsid().context("cannot detach from the terminal")?;
         let folder = context.folder()?;
         let _lock = folder.lock_timer(self.number)?;
@@ -61,14 +61,14 @@ impl RollbackTimer {
         Ok(code::DONE)
     }
 
-    /// Nobody looks any more: what comes of it is said in the journal and in the log.
+    /// Rolls back the plan. Nobody reads the output any more, so the result goes to the journal and the system log.
     fn roll_back(&self, context: &Context, folder: Folder, within: Duration) {
         let within = humantime::format_duration(within);
-        let what = format!("plan {} was not confirmed within {within}", self.number);
+        let reason = format!("plan {} was not confirmed within {within}", self.number);
         match roll_back_if_pending(context, folder, self.number) {
-            Ok(true) => log(Priority::Notice, &format!("{what}: rolled back")),
+            Ok(true) => log(Priority::Notice, &format!("{reason}: rolled back")),
             Ok(false) => {}
-            Err(error) => log(Priority::Error, &format!("{what}: rollback failed: {error:#}")),
+            Err(error) => log(Priority::Error, &format!("{reason}: rollback failed: {error:#}")),
         }
     }
 }
@@ -77,7 +77,7 @@ fn pending(folder: &Folder, number: u64) -> Option<Pending> {
     folder.read(number).ok()?.pending
 }
 
-/// Wait; look now and then whether there is still a reason to.
+/// Waits for the limit. Returns true as soon as the plan is no longer pending.
 fn ends_within(limit: Duration, folder: &Folder, number: u64) -> bool {
     const LOOK: Duration = Duration::from_secs(5);
     let start = Instant::now();
@@ -93,9 +93,10 @@ fn ends_within(limit: Duration, folder: &Folder, number: u64) -> bool {
     }
 }
 
-/// Whoever is changing the table has to come to an end first; only then it shows whether the plan still waits.
+/// Rolls back the plan if it is still pending. That is only certain under the lock of the journal, for which other
+/// processes are waited for.
 fn roll_back_if_pending(context: &Context, folder: Folder, number: u64) -> anyhow::Result<bool> {
-    /// A little longer than anybody drains.
+    /// A day longer than the longest --drain.
     const PATIENCE: Duration = Duration::from_secs(31 * 24 * 60 * 60);
     let journal = Journal::open(folder, PATIENCE)?;
     let mut entry = journal.read(number)?;

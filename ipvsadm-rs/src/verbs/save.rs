@@ -1,4 +1,4 @@
-//! `ipvsadm-rs save`: the whole table, with nothing lost.
+//! `ipvsadm-rs save`: saves the whole table.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ impl Save {
     }
 }
 
-/// Another program may have put something into the kernel that ipvsadm's language has no words for.
+/// Prints a note for everything that the rules format cannot express. Other programs may have put it into the kernel.
 fn note_inexpressible(config: &Config, text: &[u8]) {
     for what in inexpressible(config, text) {
         print_error(&format!("note: the rules format cannot express all of {what}: use --format json"));
@@ -75,7 +75,7 @@ fn note_inexpressible(config: &Config, text: &[u8]) {
 
 fn inexpressible(config: &Config, text: &[u8]) -> Vec<String> {
     let read = rules::read_config(text, &mut Numeric).map(|read| read.config);
-    // One line that cannot be read is no reason to doubt the others.
+    // If one line cannot be read, the others are compared one by one.
     let read = read.unwrap_or_else(|_| read_one_by_one(config));
     let mut found = Vec::new();
     if read.timeouts != config.timeouts {
@@ -90,7 +90,7 @@ fn inexpressible(config: &Config, text: &[u8]) -> Vec<String> {
         read.services.iter().map(|service| (service.service.key, service)).collect();
     for service in &config.services {
         let key = service.service.key;
-        // Without persistence, a netmask does nothing and is not written.
+        // The rules format leaves out a netmask without persistence, which has no effect.
         let same = |said: &&ServiceConfig| {
             let netmask = service.service.netmask;
             said.destinations == service.destinations && Service { netmask, ..said.service } == service.service
@@ -102,7 +102,7 @@ fn inexpressible(config: &Config, text: &[u8]) -> Vec<String> {
     found
 }
 
-/// Everything in a table that can be said by itself, as it is read again.
+/// Returns everything in a table that can be written and read again by itself.
 fn read_one_by_one(config: &Config) -> Config {
     let read = |part: Config| {
         let mut text = Vec::new();
@@ -125,14 +125,14 @@ mod tests {
 
     use super::*;
 
-    fn told(config: &Config) -> Vec<String> {
+    fn found(config: &Config) -> Vec<String> {
         let mut text = Vec::new();
         rules::write_config(&mut text, config);
         inexpressible(config, &text)
     }
 
     #[test]
-    fn what_rules_cannot_say() {
+    fn finds_what_rules_cannot_express() {
         let service = |protocol, port| ServiceConfig {
             service: Service::new(ServiceKey::new(protocol, [192, 0, 2, 1], port), Scheduler::RR),
             destinations: vec![Destination::new(([10, 0, 0, 1], port), Forwarding::Masquerade)],
@@ -144,10 +144,10 @@ mod tests {
         let services = vec![service(Protocol::Tcp, 80), service(Protocol::Other(99), 80), long, local];
         let mut config = Config { daemons: Some(Vec::new()), services, ..Config::default() };
         let nameless = ["protocol 99 192.0.2.1:80", "UDP 192.0.2.1:53"];
-        assert_eq!(told(&config), nameless);
-        // ipvsadm has no words for every port without persistence: its line cannot be read at all.
+        assert_eq!(found(&config), nameless);
+        // ipvsadm has no syntax for port 0 without persistence: its line cannot be read.
         config.services.push(service(Protocol::Tcp, 0));
         config.timeouts = Some(Timeouts { tcp: 3_000_000, tcp_fin: u32::MAX, udp: 1 });
-        assert_eq!(told(&config), ["the timeouts", nameless[0], nameless[1], "TCP 192.0.2.1:0"]);
+        assert_eq!(found(&config), ["the timeouts", nameless[0], nameless[1], "TCP 192.0.2.1:0"]);
     }
 }

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs snat-rules`: rules of the firewall that make NAT one-armed.
+//! `ipvsadm-rs snat-rules`: prints firewall rules for one-armed NAT.
 
 use std::net::IpAddr;
 
@@ -94,7 +94,7 @@ impl SnatRules {
         }
     }
 
-    /// nft has no match for IPVS, but knows where a connection went first.
+    /// nft cannot match IPVS, but it can match the original destination of a connection.
     fn nft(&self, protocol: &str, address: IpAddr, port: u16) -> Vec<String> {
         let family = if address.is_ipv4() { "ip" } else { "ip6" };
         let port = if port == 0 { String::new() } else { format!(" ct original proto-dst {port}") };
@@ -122,5 +122,5 @@ impl SnatRules {
     }
 }
 
-/// The kernel's connection tracking, and with it the firewall, has to see what IPVS forwards.
+/// Connection tracking, and with it the firewall, must see the packets that IPVS forwards.
 const CONNTRACK: &str = "sysctl -qw net.ipv4.vs.conntrack=1";

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs undo`: the table as it was before a plan was applied.
+//! `ipvsadm-rs undo`: restores the table from before a plan.
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -65,7 +65,7 @@ impl Undo {
             return report.print_plan(context);
         }
         if self.pending && self.choose(&folder)?.is_none() {
-            // Nobody has to be waited for.
+            // Without a pending plan there is no need to wait for the lock.
             return Ok(code::DONE);
         }
         let journal = context.journal()?;
@@ -84,7 +84,7 @@ impl Undo {
         Ok(code::DONE)
     }
 
-    /// The plans that are meant; none only if that is no mistake.
+    /// Returns the plans to undo. `None` if `--pending` was given and no plan is pending.
     fn choose(&self, folder: &Folder) -> anyhow::Result<Option<Undone>> {
         if self.pending {
             let pending = folder.pending().filter(|entry| folder.has_timer(entry.number));
@@ -106,7 +106,7 @@ impl Undone {
     }
 
     fn into_entries(self) -> impl Iterator<Item = Entry> {
-        // The one that the list calls undone by this comes last: cut off before, all can be undone again.
+        // Mark the requested plan last, so that an interrupted undo can be repeated.
         self.later.into_iter().chain([self.first])
     }
 }
@@ -132,7 +132,7 @@ fn carry_out(
     Ok(report)
 }
 
-/// The plans that are still in force, the last one last.
+/// Returns the plans whose changes the table still has, the last one last. Entries that cannot be read are skipped.
 fn in_force(folder: &Folder) -> Vec<Entry> {
     let read = |(_, entry): (u64, anyhow::Result<Entry>)| match entry {
         Ok(entry) => Some(entry),
@@ -150,7 +150,7 @@ struct List {
     plans: Vec<ListedPlan>,
 }
 
-/// A row of the list.
+/// A plan in the list.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ListedPlan {

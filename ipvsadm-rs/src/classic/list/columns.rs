@@ -1,35 +1,34 @@
-//! TABLE: the columns of ipvsadm's listings. A row says title, width, and what stands in it for a service and for a
-//! server.
+//! TABLE: the columns of ipvsadm's listings. A row has the title, the width, and functions for the cells of a service
+//! and of a server.
 
 use std::borrow::Cow;
 
 use ipvs::rules::Columns;
 use ipvs::{DestinationState, Forwarding, GueChecksum, Stats, Tunnel};
 
-/// A column.
 pub(super) struct Column {
     pub(super) title: &'static str,
     pub(super) width: usize,
     pub(super) server: fn(&DestinationState) -> Cell,
-    /// Only in listings of counters: other listings say of a service how it is set.
+    /// Used only in listings of counters. Other listings show the settings of a service instead.
     pub(super) service: fn(&Stats) -> Cell,
 }
 
-/// What stands in a column.
+/// The contents of a column.
 pub(super) enum Cell {
     Nothing,
     Text(Cow<'static, str>),
     Number(u32),
-    /// In eight digits, with K, M, G, T.
+    /// A number in at most eight digits, with K, M, G or T.
     Counter(u64),
-    /// In full.
+    /// A number with all its digits.
     Count(u64),
 }
 
-/// How the columns are laid out.
+/// The layout of a listing.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Layout {
-    /// Titles above the servers, on the second line.
+    /// Titles on the second line, above the servers.
     Servers,
     /// Titles on the first line.
     Titled,
@@ -116,7 +115,7 @@ const RATES: &[Column] = &[
     ),
 ];
 
-/// The columns of a listing and how they are laid out.
+/// Returns the columns of a listing and their layout.
 pub(super) fn of(columns: Columns) -> (&'static [Column], Layout) {
     match columns {
         Columns::Default => (DEFAULT, Layout::Servers),

@@ -1,4 +1,4 @@
-//! The listing of connections.
+//! The listing of connections (`-Lc`).
 
 use std::fmt::Display;
 use std::io::Write;
@@ -13,17 +13,17 @@ use crate::terminal::exit::{Failure, code};
 
 const FILE: &str = "/proc/net/ip_vs_conn";
 
-/// Rows are given away in pieces of about that size: one by one costs more than it takes to write some.
+/// Rows are written in pieces of about this size, because a call for each row costs more than formatting it.
 const PIECE: usize = 4096;
 
-/// The connections, in the kernel's order, as they are read.
+/// Prints the connections in the kernel's order, while they are read.
 pub(crate) fn connections(
     out: &mut impl Write,
     director: &mut Client,
     listing: &Listing,
     names: &mut dyn Namer,
 ) -> Result<(), Failure> {
-    // Whoever may not ask IPVS anything is told so, and so is who has none; the file alone does not say it.
+    // This fails without permission or without IPVS. The file alone does not report either.
     director.info().map_err(|error| messages::read_error(&error))?;
     let unreadable =
         |what: &str, error: &dyn Display| Failure::Message(format!("{what} {FILE}: {error}"), code::LISTING);
@@ -40,7 +40,7 @@ pub(crate) fn connections(
         writeln!(out, "pro expire {:<11} {:<18} {:<18} destination", "state", "source", "virtual")?;
     }
     let mut rows = Vec::new();
-    // By reference: an entry is large to move.
+    // By reference, because an entry is expensive to move.
     while let Some(entry) = &entries.next() {
         match entry {
             Ok(entry) => write_row(&mut rows, entry, engines, names),
@@ -81,7 +81,7 @@ fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &
     let start = row.len();
     endpoint(row, destination);
     if engines && let Some((name, data)) = engine {
-        // These widths are not those of the title: kept, for those who cut by column.
+        // 1.31 uses other widths here than in the title. They stay, for scripts that cut by column.
         end_column::<17>(row, start);
         name_column::<19>(row, name);
         row.extend_from_slice(data);
@@ -96,7 +96,8 @@ fn name_column<const WIDTH: usize>(row: &mut Vec<u8>, name: &Name) {
     end_column::<WIDTH>(row, start);
 }
 
-/// Append blanks up to the next column, `WIDTH` behind the start of this one, or one if this one is full.
+/// Appends blanks up to the next column, which is `WIDTH` bytes after the start of this one. A full column gets one
+/// blank.
 fn end_column<const WIDTH: usize>(row: &mut Vec<u8>, start: usize) {
     row.push(b' ');
     pad::<WIDTH>(row, start);

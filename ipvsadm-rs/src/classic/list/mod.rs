@@ -1,4 +1,4 @@
-//! ipvsadm's listings.
+//! The listings of ipvsadm.
 
 mod columns;
 mod connections;
@@ -15,7 +15,7 @@ use crate::terminal::exit::Failure;
 use columns::{Column, Layout};
 pub(crate) use connections::connections;
 
-/// All services.
+/// Prints all services.
 pub(crate) fn table(
     out: &mut impl Write,
     director: &mut Client,
@@ -39,7 +39,7 @@ pub(crate) fn table(
     Ok(())
 }
 
-/// One service.
+/// Prints one service.
 pub(crate) fn service(
     out: &mut impl Write,
     director: &mut Client,
@@ -53,13 +53,13 @@ pub(crate) fn service(
     view.write_block(out, director, &state)
 }
 
-/// The timeouts.
+/// Prints the timeouts.
 pub(crate) fn timeouts(out: &mut impl Write, director: &mut Client) -> Result<(), Failure> {
     let timeouts = director.timeouts().map_err(|error| messages::read_error(&error))?;
     Ok(writeln!(out, "Timeout (tcp tcpfin udp): {} {} {}", timeouts.tcp, timeouts.tcp_fin, timeouts.udp)?)
 }
 
-/// The sync daemons that run.
+/// Prints the sync daemons that run.
 pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(), Failure> {
     for daemon in director.daemons().map_err(|error| messages::read_error(&error))? {
         write!(out, "{} sync daemon (mcast=", daemon.role)?;
@@ -82,7 +82,7 @@ pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(),
     Ok(())
 }
 
-/// The table as lines for `--restore`.
+/// Prints the table as lines for `--restore`.
 pub(crate) fn rules(out: &mut impl Write, director: &mut Client, names: &mut dyn Namer) -> Result<(), Failure> {
     director.skip_counters();
     let mut services = director.services().map_err(|error| messages::read_error(&error))?;
@@ -102,8 +102,8 @@ pub(crate) fn rules(out: &mut impl Write, director: &mut Client, names: &mut dyn
     Ok(())
 }
 
-/// Read the servers of a service into one list for all: musl's allocator would take a new one from the kernel, and give
-/// it back, for every service.
+/// Reads the servers of a service into a list that all services share. A new list for each service would cost two
+/// system calls, because musl's allocator gets it from the kernel and returns it.
 fn read_servers(
     director: &mut Client,
     key: &ServiceKey,
@@ -112,14 +112,15 @@ fn read_servers(
 ) -> Result<(), Failure> {
     director.destinations_into(key, servers).map_err(|error| messages::read_error(&error))?;
     if sorted {
-        // The newest comes first; what was added in order is so again.
+        // The kernel returns the newest first. Servers that were added in order are in order when reversed, which makes
+        // sorting cheap.
         servers.reverse();
         servers.sort_unstable_by_key(|state| state.destination.key);
     }
     Ok(())
 }
 
-/// How services are shown.
+/// The options of a listing, with buffers that all its services share.
 struct View<'a> {
     columns: &'static [Column],
     layout: Layout,
@@ -152,7 +153,7 @@ impl<'a> View<'a> {
                 titles += "Prot LocalAddress:Port Scheduler Flags\n";
                 titles += &format!("  -> {:<28}", "RemoteAddress:Port");
                 columns.for_each(|column| titles += &format!(" {:<width$}", column.title, width = column.width));
-                // The last title is not padded.
+                // As in 1.31, the last title is not padded.
                 titles.truncate(titles.trim_end().len());
             }
             Layout::Titled => {
@@ -169,7 +170,7 @@ impl<'a> View<'a> {
         Ok(writeln!(out, "{titles}")?)
     }
 
-    /// A service and its servers.
+    /// Prints a service and its servers.
     fn write_block(
         &mut self,
         out: &mut impl Write,

@@ -1,19 +1,19 @@
-//! Numbers and text in columns. Counters in eight digits: `123456789` is `123456K`.
+//! Numbers and text in columns. Counters have at most eight digits: `123456789` is `123456K`.
 
-/// Append blanks until there are `WIDTH` bytes from `start` on.
+/// Appends blanks until there are `WIDTH` bytes from `start` on.
 #[inline]
 pub(super) fn pad<const WIDTH: usize>(out: &mut Vec<u8>, start: usize) {
     let end = out.len().max(start + WIDTH);
-    // As many as can be missing, then cut: a fixed number is a move or two, any number a call.
+    // Appending a constant number and cutting the rest compiles to a move or two; a variable number is a call.
     out.extend_from_slice(&[b' '; WIDTH]);
     out.truncate(end);
 }
 
-/// Append a counter: right-aligned in nine columns, a blank first.
+/// Appends a counter, right-aligned in nine columns of which the first is blank.
 pub(super) fn counter(out: &mut Vec<u8>, number: u64, exact: bool) {
     let (number, unit) = match number {
         0..100_000_000 => return right::<9>(out, number),
-        // In full, a wide number still keeps its distance.
+        // With `--exact`, a wide number is still preceded by a blank.
         _ if exact => {
             out.push(b' ');
             return right::<8>(out, number);
@@ -27,7 +27,7 @@ pub(super) fn counter(out: &mut Vec<u8>, number: u64, exact: bool) {
     out.push(unit);
 }
 
-/// Append a number, right-aligned in so many columns. One that is wider takes what it needs.
+/// Appends a number, right-aligned in `WIDTH` columns. A wider number is not cut.
 pub(super) fn right<const WIDTH: usize>(out: &mut Vec<u8>, number: u64) {
     let (mut cell, mut rest) = ([b' '; WIDTH], number);
     for digit in cell.iter_mut().rev() {
@@ -40,13 +40,13 @@ pub(super) fn right<const WIDTH: usize>(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Append text, left-aligned.
+/// Appends text, left-aligned.
 pub(super) fn left(out: &mut Vec<u8>, text: &[u8], width: usize) {
     out.extend_from_slice(text);
     out.resize(out.len() + width.saturating_sub(text.len()), b' ');
 }
 
-/// Append a number, left-aligned.
+/// Appends a number, left-aligned.
 pub(super) fn left_number(out: &mut Vec<u8>, number: u32, width: usize) {
     left(out, itoa::Buffer::new().format(number).as_bytes(), width);
 }

@@ -1,4 +1,4 @@
-//! The line of a service and the line of a server.
+//! The lines of a service and of a server.
 
 use std::io::Write;
 
@@ -9,15 +9,15 @@ use super::View;
 use super::columns::{Cell, Layout};
 use super::number::{counter, left, left_number, pad, right};
 
-/// What a listing cuts an IPv4 service to. IPv6 is never cut.
+/// The width to which an IPv4 service is cut. IPv6 is never cut.
 const SERVICE_WIDTH: usize = 33;
-/// What a listing cuts an IPv4 server to.
+/// The width to which an IPv4 server is cut.
 const SERVER_WIDTH: usize = 28;
-/// What a name with its port is cut to before anything else.
+/// The width to which a name with its port is cut first.
 const NAME_WIDTH: usize = 59;
 
 impl View<'_> {
-    /// Append the line of a service.
+    /// Appends the line of a service.
     pub(super) fn service(&mut self, state: &ServiceState) {
         let start = self.text.len();
         name(&mut self.text, &state.service.key, self.names);
@@ -32,7 +32,7 @@ impl View<'_> {
         self.text.push(b'\n');
     }
 
-    /// Append the line of a server.
+    /// Appends the line of a server.
     pub(super) fn server(&mut self, key: &ServiceKey, state: &DestinationState) {
         self.text.extend_from_slice(b"  -> ");
         let start = self.text.len();
@@ -82,7 +82,7 @@ fn endpoint(
     out.truncate(start + NAME_WIDTH);
 }
 
-/// Append what names the service: `TCP  10.0.0.1:80`, `FWM  7 IPv6`.
+/// Appends the key of a service: `TCP  10.0.0.1:80`, `FWM  7 IPv6`.
 fn name(out: &mut Vec<u8>, key: &ServiceKey, names: &mut dyn Namer) {
     let start = out.len();
     match key {
@@ -104,7 +104,7 @@ fn name(out: &mut Vec<u8>, key: &ServiceKey, names: &mut dyn Namer) {
     }
 }
 
-/// Append how the service is set: ` sh (sh-port) persistent 360 mask 255.255.255.0 pe sip ops`.
+/// Appends the settings of a service: ` sh (sh-port) persistent 360 mask 255.255.255.0 pe sip ops`.
 fn settings(out: &mut Vec<u8>, service: &Service) {
     let Service { key, scheduler, flags, persistence, netmask, engine, one_packet } = service;
     out.push(b' ');
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// No kernel can be brought to count so far in a test.
+    /// No kernel counts that far within a test.
     #[test]
     fn counters_of_servers_are_not_cut() {
         let many = u64::from(u32::MAX) + 6;

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs rs-setup`: what a real server needs beside its service.
+//! `ipvsadm-rs rs-setup`: prints the setup of a real server.
 
 mod steps;
 
@@ -82,7 +82,7 @@ Exit codes:
   0  Done
   1  Error, or the options contradict each other";
 
-/// What is printed goes into a shell of root's.
+/// Parses the name of a device. Only safe characters are accepted, because the output is run by a root shell.
 fn device(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let name: Interface = text.parse().map_err(|error: InvalidValue| error.to_string())?;
@@ -125,8 +125,8 @@ impl RsSetup {
         let mut setup = Setup::new(self.title());
         let has_v4 = self.vip.iter().any(IpAddr::is_ipv4);
         if has_v4 {
-            // Before the address is there. For IPv6 there is nothing to be set: neighbours are not answered for
-            // addresses of lo.
+            // Before the address is added. IPv6 needs no setting: the kernel does not answer neighbour solicitations
+            // for addresses of lo.
             setup.step(Step::sysctl("net.ipv4.conf.all.arp_ignore", 1, "do not answer ARP for the virtual address"));
             setup.step(Step::sysctl(
                 "net.ipv4.conf.all.arp_announce",
@@ -151,7 +151,7 @@ impl RsSetup {
         Ok(setup)
     }
 
-    /// Options that say nothing of this mode.
+    /// Rejects options that have no meaning in this mode.
     fn check(&self) -> anyhow::Result<()> {
         let is_tunnel = self.mode != Mode::Dr;
         let (is_gre, is_gue) = (self.mode == Mode::TunGre, self.mode == Mode::TunGue);
@@ -165,7 +165,7 @@ impl RsSetup {
                 bail!("{option} requires --mode {mode}");
             }
         }
-        // The least that IPv6 works with.
+        // The minimum MTU of IPv6 (RFC 8200, section 5).
         if self.mtu < 1280 && self.vip.iter().any(IpAddr::is_ipv6) {
             bail!("--mtu must be at least 1280 with IPv6");
         }
@@ -187,12 +187,13 @@ impl RsSetup {
         self.own.map_or(inner_is_4, |own| own.is_ipv4())
     }
 
-    /// The device that unwraps. Those that the kernel makes with the module take packets from anybody.
+    /// Adds the steps for the device that decapsulates. The devices that the kernel creates with a module, such as
+    /// tunl0, accept packets from any address.
     fn tunnel(&self, setup: &mut Setup, inner_is_4: bool) -> anyhow::Result<()> {
         let outer_is_4 = self.outer_is_4(inner_is_4);
         if self.mode == Mode::TunGue {
-            // Unwraps the UDP, of either family; what was in there goes on to the device for IP in IP. (fou6 is for who
-            // sends, and does not bring fou with it.)
+            // fou removes UDP and GUE, for both families; the packets then go to the IP-in-IP device. The module fou6
+            // only sends, and does not load fou.
             setup.step(Step::Module { module: "fou" });
             setup.step(Step::FooOverUdp { port: self.tun_port.map_or(GUE_PORT, NonZeroU16::get), ipv6: !outer_is_4 });
         }
@@ -201,16 +202,17 @@ impl RsSetup {
             (false, _, true, true) => existing(setup, "ipip", "tunl0"),
             (false, _, true, false) => existing(setup, "sit", "sit0"),
             (false, _, false, false) => existing(setup, "ip6_tunnel", "ip6tnl0"),
-            // ip6tnl0 takes IPv6 only.
+            // ip6tnl0 accepts IPv6 in IPv6 only.
             (false, _, false, true) => self.added(setup, "ip6_tunnel", "ip6tnl", Some("any"), false)?,
             (true, false, true, _) => existing(setup, "ip_gre", "gre0"),
             (true, false, false, _) => existing(setup, "ip6_gre", "ip6gre0"),
-            // A device takes packets with a checksum, or without, not both.
+            // A GRE device accepts either packets with checksums or packets without.
             (true, true, true, _) => self.added(setup, "ip_gre", "gre", None, true)?,
             (true, true, false, _) => self.added(setup, "ip6_gre", "ip6gre", None, true)?,
         };
         if inner_is_4 {
-            // The greater of all and the device's own counts.
+            // The kernel uses the greater value of `all` and the device (IN_DEV_RPFILTER,
+            // https://elixir.bootlin.com/linux/v6.12/source/include/linux/inetdevice.h).
             let why = "accept client packets from the tunnel, although the route to the clients is another";
             setup.step(Step::sysctl("net.ipv4.conf.all.rp_filter", 0, why));
             setup.step(Step::sysctl(&format!("net.ipv4.conf.{device}.rp_filter"), 0, ""));
@@ -233,7 +235,7 @@ impl RsSetup {
         Ok(DEVICE.into())
     }
 
-    /// What is sent through a tunnel must leave room for what is put around it.
+    /// Adds advice on the TCP segment size, because the tunnel adds headers to each packet.
     fn advise(&self, setup: &mut Setup) {
         for vip in &self.vip {
             let outer = if self.outer_is_4(vip.is_ipv4()) { 20 } else { 40 };
@@ -242,7 +244,7 @@ impl RsSetup {
                 Mode::TunIpip => 0,
                 Mode::TunGre if self.tun_csum => 8,
                 Mode::TunGre => 4,
-                // UDP, GUE, and two words of GUE's options.
+                // UDP, GUE, and two words of GUE options for remote checksum offload.
                 Mode::TunGue if self.tun_remcsum => 8 + 4 + 8,
                 Mode::TunGue => 8 + 4,
             };
@@ -251,7 +253,7 @@ impl RsSetup {
             let segment = self.mtu.saturating_sub(overhead + headers);
             let family = if vip.is_ipv4() { "ip" } else { "ip6" };
             let mut advice = String::new();
-            // Writing to memory does not fail.
+            // Writing to a string does not fail.
             let _ = write!(
                 advice,
                 "The tunnel makes packets to {vip} {overhead} bytes longer. If the path MTU is only {mtu} bytes and ICMP may \
@@ -265,7 +267,7 @@ impl RsSetup {
     }
 }
 
-/// What GUE has at IANA.
+/// The port that IANA has assigned to GUE.
 const GUE_PORT: u16 = 6080;
 
 fn existing(setup: &mut Setup, module: &'static str, device: &'static str) -> String {

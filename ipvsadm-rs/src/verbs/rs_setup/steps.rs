@@ -1,4 +1,4 @@
-//! The steps that make a machine a real server, and the forms in which they can be said.
+//! The steps that set up a real server, and their output formats.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -7,72 +7,55 @@ use anyhow::bail;
 use ipvs::document::SCHEMA;
 use serde::Serialize;
 
-/// What is to be done on a machine.
+/// The setup of a real server.
 #[derive(Debug, Serialize)]
 pub(crate) struct Setup {
     schema: u32,
     title: String,
     steps: Vec<Step>,
-    /// What is not done, but may be wanted.
+    /// Things that are not set up, but may be wanted.
     advice: Vec<String>,
 }
 
-/// One thing to be done.
+/// A step of the setup.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub(crate) enum Step {
-    /// Load a module.
-    Module {
-        /// Its name.
-        module: &'static str,
-    },
-    /// Set a setting of the kernel's.
+    /// Load a kernel module.
+    Module { module: &'static str },
+    /// Set a kernel setting.
     Sysctl {
-        /// Its name, with dots.
+        /// The name, with dots.
         key: String,
-        /// Its value.
         value: u32,
-        /// The reason for it; may be empty.
+        /// The reason for the setting. Empty if it is that of the step before.
         reason: String,
     },
-    /// Unwrap what comes to a UDP port.
+    /// Decapsulate packets that arrive at a UDP port.
     FooOverUdp {
-        /// The port.
         port: u16,
-        /// Over IPv6.
+        /// Whether the outer packets are IPv6.
         ipv6: bool,
     },
-    /// Set a device up that is there.
-    LinkUp {
-        /// The device.
-        device: &'static str,
-    },
-    /// Make a device that unwraps.
+    /// Bring up an existing device.
+    LinkUp { device: &'static str },
+    /// Create a tunnel device, and bring it up.
     Tunnel {
-        /// The device.
         device: String,
-        /// Its kind.
+        /// The type of the device for `ip link add`.
         kind: &'static str,
-        /// `any` for a device that takes both IPv4 and IPv6 packets, where the kind has modes.
+        /// `any` for a device that accepts IPv4 and IPv6 packets. Absent for types without modes.
         #[serde(skip_serializing_if = "Option::is_none")]
         mode: Option<&'static str>,
-        /// The address that packets come to.
+        /// The tunnel endpoint on this server.
         local: IpAddr,
-        /// Packets have checksums.
+        /// Whether packets have checksums.
         checksum: bool,
     },
-    /// Make a device that only has addresses.
-    Dummy {
-        /// The device.
-        device: String,
-    },
-    /// Have an address.
-    Address {
-        /// The device.
-        device: String,
-        /// The address.
-        address: IpAddr,
-    },
+    /// Create a dummy device for the virtual addresses, and bring it up.
+    Dummy { device: String },
+    /// Add an address to a device.
+    Address { device: String, address: IpAddr },
 }
 
 impl Step {
@@ -80,7 +63,7 @@ impl Step {
         Self::Sysctl { key: key.into(), value, reason: reason.into() }
     }
 
-    /// The command, and the one that takes it back.
+    /// Returns the command, and the one that reverts it.
     fn commands(&self) -> (String, Option<String>) {
         match self {
             Self::Module { module } => (format!("modprobe {module}"), None),
@@ -120,7 +103,7 @@ impl Setup {
         Self { schema: SCHEMA, title, steps: Vec::new(), advice: Vec::new() }
     }
 
-    /// One more step, unless it is there already.
+    /// Adds a step, unless there is an equal one.
     pub(crate) fn step(&mut self, step: Step) {
         if !self.steps.contains(&step) {
             self.steps.push(step);
@@ -133,7 +116,7 @@ impl Setup {
         }
     }
 
-    /// Commands, for a shell.
+    /// Formats the steps as shell commands.
     pub(crate) fn shell(&self) -> String {
         let mut text = format!("# {}\n", self.title);
         for step in &self.steps {
@@ -147,7 +130,7 @@ impl Setup {
         text + &self.comments()
     }
 
-    /// The settings alone.
+    /// Formats only the kernel settings, for /etc/sysctl.d.
     pub(crate) fn sysctl(&self) -> String {
         let mut text = format!("# {}\n", self.title);
         for step in &self.steps {
@@ -161,7 +144,7 @@ impl Setup {
         text
     }
 
-    /// A stanza for /etc/network/interfaces.
+    /// Formats the steps as a stanza for /etc/network/interfaces.
     pub(crate) fn ifupdown(&self) -> String {
         let mut text = format!("# {}\nauto lo:lvs\niface lo:lvs inet manual\n", self.title);
         for step in &self.steps {
@@ -173,7 +156,7 @@ impl Setup {
         text + &self.comments()
     }
 
-    /// Files for systemd, one behind the other.
+    /// Formats the steps as configuration files for systemd, one after the other.
     pub(crate) fn networkd(&self) -> anyhow::Result<String> {
         let mut text = format!("# {}\n", self.title);
         let modules: String = self
@@ -185,7 +168,7 @@ impl Setup {
             })
             .collect();
         let mut file = |path: &str, content: &str| {
-            // Writing to memory does not fail.
+            // Writing to a string does not fail.
             let _ = write!(text, "\n# {path}\n{content}");
         };
         if !modules.is_empty() {

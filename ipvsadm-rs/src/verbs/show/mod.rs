@@ -1,4 +1,4 @@
-//! `ipvsadm-rs show`: the table for people, and the whole document for programs.
+//! `ipvsadm-rs show`: prints the table.
 
 mod table;
 

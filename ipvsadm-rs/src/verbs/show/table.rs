@@ -50,10 +50,10 @@ pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, c
     Ok(())
 }
 
-/// Text to the left, numbers to the right.
+/// Joins cells to a line. Text is left-aligned, numbers are right-aligned.
 fn line(cells: &[String; 9], widths: &[usize; 9]) -> String {
     let cell = |(i, (cell, width)): (usize, (&String, &usize))| {
-        // Not `{cell:<width$}`, which counts characters: a name may have wide ones.
+        // Not `{cell:<width$}`, which counts characters: a wide character takes two columns.
         let blanks = " ".repeat(width.saturating_sub(cell.width()));
         if i < 2 { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") }
     };
@@ -79,7 +79,7 @@ fn health(server: &DestinationState) -> Health {
     }
 }
 
-/// The cells of a service's servers, the oldest first.
+/// Returns the cells of a service's servers, the oldest first.
 fn rows(service: &ServiceState, names: &mut dyn Namer) -> Vec<[String; 9]> {
     let protocol = match service.service.key {
         ServiceKey::Address { protocol, .. } => Some(protocol),
