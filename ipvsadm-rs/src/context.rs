@@ -105,7 +105,7 @@ impl Context {
 
     /// Writes a value to standard output as JSON.
     pub(crate) fn write_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(value).context("cannot be written as JSON")?;
+        let text = serde_json::to_string_pretty(value).context("cannot write JSON")?;
         self.write(|out| writeln!(out, "{text}"))
     }
 }

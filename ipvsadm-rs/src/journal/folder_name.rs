@@ -18,7 +18,7 @@ pub(super) fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
         Some(Namespace::Name(name)) => return Ok(format!("netns-{name}")),
     };
     let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
-    let this = identity(&path).with_context(|| format!("cannot look at {}", path.display()))?;
+    let this = identity(&path).with_context(|| format!("cannot access {}", path.display()))?;
     if identity(Path::new("/proc/1/ns/net")).is_ok_and(|init| init == this) {
         return Ok("init".into());
     }

@@ -30,8 +30,8 @@ use crate::file::replace;
 use crate::terminal::exit::print_error;
 
 /// The maximum number of entries, and of their bytes.
-const KEPT: usize = 100;
-const KEPT_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_ENTRIES: usize = 100;
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The journal of a namespace, locked until it is dropped.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl Journal {
         print_error(&format!("note: plan {number} was never confirmed, but {TIMER_DIED}; keeping the changes"));
         entry.pending = None;
         if let Err(error) = self.write(&entry) {
-            print_error(&format!("note: {error:#}"));
+            print_error(&format!("note: cannot update the journal: {error:#}"));
         }
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Journal {
         for (place, number) in self.numbers().into_iter().rev().enumerate() {
             let path = self.path_of(number);
             bytes += fs::metadata(&path).map_or(0, |found| found.len());
-            if place + 1 >= KEPT || (place > 0 && bytes > KEPT_BYTES) {
+            if place + 1 >= MAX_ENTRIES || (place > 0 && bytes > MAX_BYTES) {
                 let _ = fs::remove_file(path);
                 let _ = fs::remove_file(self.timer_path(number));
             }

@@ -73,7 +73,7 @@ impl Transaction {
         if let (Ok(journal), Some(entry)) = (&self.journal, &mut self.entry) {
             update(entry);
             if let Err(error) = journal.write(entry) {
-                print_error(&format!("note: {error:#}"));
+                print_error(&format!("note: cannot update the journal: {error:#}"));
             }
         }
     }
@@ -114,7 +114,7 @@ pub(crate) fn finish(
 
 fn roll_back_now(director: &mut Client, transaction: &mut Transaction) -> anyhow::Result<()> {
     let (Some(journal), Some(entry)) = (transaction.journal(), transaction.entry()) else {
-        bail!("some changes were refused: the others stay, because there is no journal to roll back from");
+        bail!("some changes were refused: the others were not rolled back, because there is no journal");
     };
     let (config, options) = rollback_plan(journal, entry, &[])?;
     roll_back(director, &config, &options)?;

@@ -50,7 +50,7 @@ impl Save {
         config.services.sort_by_key(|service| service.service.key);
         let mut text = Vec::new();
         if self.format == OutputFormat::Json || context.json {
-            text = serde_json::to_vec_pretty(&config).context("cannot be written as JSON")?;
+            text = serde_json::to_vec_pretty(&config).context("cannot write JSON")?;
             text.push(b'\n');
         } else {
             rules::write_config(&mut text, &config);

@@ -80,7 +80,7 @@ impl SnatRules {
             [(&b"-t"[..], &self.tcp_service), (b"-u", &self.udp_service), (b"--sctp-service", &self.sctp_service)];
         let given =
             spelled.into_iter().find_map(|(option, value)| value.as_ref().map(|value| (option, value.as_bytes())));
-        let Some((option, value)) = given else { bail!("name a service") };
+        let Some((option, value)) = given else { bail!("no service given") };
         match rules::parse(&[b"-D", option, value], &mut System::default())? {
             Command::Change(Change::DeleteService(ServiceKey::Address { protocol, address, port })) => {
                 let protocol = match protocol {
@@ -90,7 +90,7 @@ impl SnatRules {
                 };
                 Ok((protocol, address, port))
             }
-            _ => bail!("name a service by address and port"),
+            _ => bail!("the service needs an address and a port"),
         }
     }
 

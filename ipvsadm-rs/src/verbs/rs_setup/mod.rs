@@ -228,7 +228,7 @@ impl RsSetup {
         mode: Option<&'static str>,
         checksum: bool,
     ) -> anyhow::Result<String> {
-        let Some(own) = self.own else { bail!("this tunnel needs the server's own address: --own ADDRESS") };
+        let Some(own) = self.own else { bail!("this tunnel needs the server's own address\nUse --own ADDRESS.") };
         const DEVICE: &str = "lvs-tunnel";
         setup.step(Step::Module { module });
         setup.step(Step::Tunnel { device: DEVICE.into(), kind, mode, local: own, checksum });

@@ -192,7 +192,9 @@ impl Setup {
                 }
                 Step::LinkUp { device } => file(&format!("/etc/systemd/network/50-lvs-{device}.network"), &up(device)),
                 Step::Tunnel { checksum: true, .. } => {
-                    bail!("systemd-networkd cannot make a GRE device with checksums: see --for shell or ifupdown")
+                    bail!(
+                        "systemd-networkd cannot make a GRE device with checksums\nUse --for shell or --for ifupdown."
+                    )
                 }
                 Step::Tunnel { device, kind, mode, local, checksum: false } => {
                     let mode = mode.map(|mode| format!("Mode={mode}\n")).unwrap_or_default();

@@ -140,7 +140,7 @@ fn refuses_impossible_setups() {
         ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-port 9", "--tun-port requires --mode tun-gue"),
         ("rs-setup --mode tun-ipip --vip 192.0.2.1 --tun-csum", "--tun-csum requires --mode tun-gre or tun-gue"),
         ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-remcsum", "--tun-remcsum requires --mode tun-gue"),
-        ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-csum", "needs the server's own address: --own ADDRESS"),
+        ("rs-setup --mode tun-gre --vip 192.0.2.1 --tun-csum", "needs the server's own address\nUse --own ADDRESS."),
         ("rs-setup --mode tun-gue --vip 192.0.2.1 --tun-port 0", "invalid value '0'"),
         ("rs-setup --mode dr --vip 192.0.2.1 --device a;reboot", "a device name consists of letters, digits,"),
         ("rs-setup --mode dr --vip 192.0.2.1 --device ..", "a device name consists of letters, digits,"),
