@@ -1,6 +1,5 @@
 //! The steps that set up a real server, and their output formats.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use anyhow::bail;
@@ -92,8 +91,42 @@ impl Step {
             }
         }
     }
+
+    /// Returns the name of the module, if the step loads one.
+    fn module(&self) -> Option<&str> {
+        if let Self::Module { module } = self { Some(module) } else { None }
+    }
+
+    /// Returns the files of systemd-networkd for the device of this step, with their paths.
+    fn networkd_files(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let path = |name: &str| format!("/etc/systemd/network/50-{name}");
+        Ok(match self {
+            Self::Module { .. } | Self::Sysctl { .. } | Self::Address { .. } => Vec::new(),
+            Self::FooOverUdp { port, ipv6 } => {
+                let (name, family) = if *ipv6 { ("lvs-fou6", "Local=::\n") } else { ("lvs-fou", "") };
+                let unit = format!(
+                    "[NetDev]\nName={name}\nKind=fou\n\n[FooOverUDP]\nEncapsulation=GenericUDPEncapsulation\nPort={port}\n{family}"
+                );
+                vec![(path(&format!("{name}.netdev")), unit)]
+            }
+            Self::LinkUp { device } => vec![(path(&format!("lvs-{device}.network")), up(device))],
+            Self::Tunnel { checksum: true, .. } => {
+                bail!("systemd-networkd cannot make a GRE device with checksums\nUse --for shell or --for ifupdown.")
+            }
+            Self::Tunnel { device, kind, mode, local, checksum: false } => {
+                let mode = mode.map(|mode| format!("Mode={mode}\n")).unwrap_or_default();
+                let unit =
+                    format!("[NetDev]\nName={device}\nKind={kind}\n\n[Tunnel]\nLocal={local}\nIndependent=yes\n{mode}");
+                vec![(path(&format!("{device}.netdev")), unit), (path(&format!("{device}.network")), up(device))]
+            }
+            Self::Dummy { device } => {
+                vec![(path("lvs.netdev"), format!("[NetDev]\nName={device}\nKind=dummy\n"))]
+            }
+        })
+    }
 }
 
+/// Returns an address with the prefix length of a single host.
 fn net(address: &IpAddr) -> String {
     format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
 }
@@ -158,64 +191,29 @@ impl Setup {
 
     /// Formats the steps as configuration files for systemd, one after the other.
     pub(crate) fn networkd(&self) -> anyhow::Result<String> {
-        let mut text = format!("# {}\n", self.title);
-        let modules: String = self
-            .steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Module { module } => Some(format!("{module}\n")),
-                _ => None,
-            })
-            .collect();
-        let mut file = |path: &str, content: &str| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "\n# {path}\n{content}");
-        };
+        let mut files = Vec::new();
+        let modules: Vec<&str> = self.steps.iter().filter_map(Step::module).collect();
         if !modules.is_empty() {
-            file("/etc/modules-load.d/lvs.conf", &modules);
+            files.push(("/etc/modules-load.d/lvs.conf".to_owned(), modules.join("\n") + "\n"));
         }
         let settings = self.sysctl();
         if settings.contains(" = ") {
-            file("/etc/sysctl.d/50-lvs.conf", &settings);
+            files.push(("/etc/sysctl.d/50-lvs.conf".to_owned(), settings));
         }
         let mut addresses = String::new();
         let mut address_device = "lo";
         for step in &self.steps {
-            match step {
-                Step::Module { .. } | Step::Sysctl { .. } => {}
-                Step::FooOverUdp { port, ipv6 } => {
-                    let (name, family) = if *ipv6 { ("lvs-fou6", "Local=::\n") } else { ("lvs-fou", "") };
-                    let unit = format!(
-                        "[NetDev]\nName={name}\nKind=fou\n\n[FooOverUDP]\nEncapsulation=GenericUDPEncapsulation\nPort={port}\n{family}"
-                    );
-                    file(&format!("/etc/systemd/network/50-{name}.netdev"), &unit);
-                }
-                Step::LinkUp { device } => file(&format!("/etc/systemd/network/50-lvs-{device}.network"), &up(device)),
-                Step::Tunnel { checksum: true, .. } => {
-                    bail!(
-                        "systemd-networkd cannot make a GRE device with checksums\nUse --for shell or --for ifupdown."
-                    )
-                }
-                Step::Tunnel { device, kind, mode, local, checksum: false } => {
-                    let mode = mode.map(|mode| format!("Mode={mode}\n")).unwrap_or_default();
-                    let unit = format!(
-                        "[NetDev]\nName={device}\nKind={kind}\n\n[Tunnel]\nLocal={local}\nIndependent=yes\n{mode}"
-                    );
-                    file(&format!("/etc/systemd/network/50-{device}.netdev"), &unit);
-                    file(&format!("/etc/systemd/network/50-{device}.network"), &up(device));
-                }
-                Step::Dummy { device } => {
-                    file("/etc/systemd/network/50-lvs.netdev", &format!("[NetDev]\nName={device}\nKind=dummy\n"));
-                }
-                Step::Address { device, address } => {
-                    address_device = device;
-                    let quiet = if address.is_ipv6() { "DuplicateAddressDetection=none\n" } else { "" };
-                    let _ = write!(addresses, "\n[Address]\nAddress={}\n{quiet}", net(address));
-                }
+            if let Step::Address { device, address } = step {
+                address_device = device;
+                let quiet = if address.is_ipv6() { "DuplicateAddressDetection=none\n" } else { "" };
+                addresses += &format!("\n[Address]\nAddress={}\n{quiet}", net(address));
             }
+            files.extend(step.networkd_files()?);
         }
-        file("/etc/systemd/network/50-lvs.network", &format!("[Match]\nName={address_device}\n{addresses}"));
-        Ok(text + &self.comments())
+        let network = format!("[Match]\nName={address_device}\n{addresses}");
+        files.push(("/etc/systemd/network/50-lvs.network".to_owned(), network));
+        let files: String = files.iter().map(|(path, content)| format!("\n# {path}\n{content}")).collect();
+        Ok(format!("# {}\n{files}{}", self.title, self.comments()))
     }
 
     fn comments(&self) -> String {
@@ -224,6 +222,7 @@ impl Setup {
     }
 }
 
+/// Returns the file that brings up a device without addresses.
 fn up(device: &str) -> String {
     format!(
         "[Match]\nName={device}\n\n[Link]\nActivationPolicy=always-up\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\n"
