@@ -113,7 +113,7 @@ impl Namer for Restorable {
     }
 }
 
-/// Ports of SCTP, read from /etc/services: getnameinfo knows none, nor do all implementations of getaddrinfo.
+/// Ports of SCTP, read from /etc/services: getnameinfo knows none, and some implementations of getaddrinfo know none either.
 mod sctp {
     const SERVICES: &str = "/etc/services";
 

@@ -21,7 +21,7 @@ pub(crate) fn run(program: &str) -> Result<(), Failure> {
     if script.is_empty() {
         return Ok(());
     }
-    script.carry_out(&mut commands::open()?, program)
+    script.execute(&mut commands::open()?, program)
 }
 
 /// Reads all of standard input.
@@ -97,7 +97,7 @@ impl Script {
 
     /// Executes all lines. If the kernel refuses a change, its line is reported and the others are executed. The first
     /// failure decides the exit code.
-    pub(crate) fn carry_out(&self, director: &mut Client, program: &str) -> Result<(), Failure> {
+    pub(crate) fn execute(&self, director: &mut Client, program: &str) -> Result<(), Failure> {
         let mut first_failure = None;
         let mut done = 0;
         for (before, command) in &self.others {

@@ -47,7 +47,7 @@ pub(crate) fn restore(arguments: &Arguments) -> ExitCode {
 fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
     let text = restore::read_input()?;
     if flush {
-        return flush_and_carry_out(&text, program);
+        return flush_and_execute(&text, program);
     }
     match rules::read_config(&text, &mut System::default()) {
         Ok(read) if read.lines == 0 => refuse_unless_empty(program),
@@ -55,7 +55,7 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
         // The only errors are commands that do not change the table, such as -L or -Z. They cannot be planned, so the
         // lines are executed one after the other.
         Err(errors) if errors.iter().all(|error| error.error == ParseError::NotAChange) => {
-            flush_and_carry_out(&text, program)
+            flush_and_execute(&text, program)
         }
         Err(errors) => {
             errors.iter().for_each(|error| restore::print_bad_line(error, program));
@@ -65,14 +65,14 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
 }
 
 /// Flushes the table and executes the lines, as 1.31 does, once all lines have been parsed.
-fn flush_and_carry_out(text: &[u8], program: &str) -> Result<(), Failure> {
+fn flush_and_execute(text: &[u8], program: &str) -> Result<(), Failure> {
     let script = Script::read(text, program)?;
     if script.is_empty() {
         return refuse_unless_empty(program);
     }
     let mut director = commands::open()?;
     commands::change(&mut director, &Change::Flush)?;
-    script.carry_out(&mut director, program)
+    script.execute(&mut director, program)
 }
 
 /// Fails if the table is not empty. An input without rules is more likely a mistake than a request for an empty table.

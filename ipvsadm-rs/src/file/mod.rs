@@ -41,7 +41,7 @@ pub(crate) struct Input {
     pub(crate) config: Result<Config, Vec<Diagnostic>>,
     /// Settings that are valid but probably unintended.
     pub(crate) warnings: Vec<Diagnostic>,
-    /// The file contains no rules. That is more likely a failure before us than a request for an empty table.
+    /// The file contains no rules. That is more likely a failure of its author than a request for an empty table.
     pub(crate) is_blank: bool,
     /// The detected format, if the contents do not settle it.
     doubtful_format: Option<Format>,

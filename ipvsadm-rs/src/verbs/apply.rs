@@ -11,7 +11,7 @@ use ipvs::{Client, Config, Director, Plan, State, plan};
 use super::plan::PlanArguments;
 use super::rollback_timer::{self, TimerProcess};
 use crate::context::{Context, code, duration};
-use crate::journal::Intent;
+use crate::journal::{Intent, Pending};
 use crate::plan::drain;
 use crate::plan::progress::WithProgress;
 use crate::plan::report::Report;
@@ -85,27 +85,21 @@ impl Apply {
         let confirm_within = self.confirm_within;
         transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
         let timer = start_timer(context, &mut transaction)?;
-        let carried_out = self.carry_out(&mut director, &config, &options, before, plan);
-        let dropped = carried_out.as_ref().copied().unwrap_or_default();
-        let result = finish(&mut director, &mut transaction, carried_out.map(drop));
+        let applied = self.apply(&mut director, &config, &options, before, plan);
+        let dropped = applied.as_ref().copied().unwrap_or_default();
+        let result = finish(&mut director, &mut transaction, applied.map(drop));
         // A plan that was rolled back is not pending. For a pending one the time starts here. Nothing is printed before
         // that, because a terminal that was cut off may block this process.
         let pending = transaction.entry().and_then(|entry| entry.pending.clone());
         drop((timer, transaction));
-        if dropped > 0 {
-            print_error(&format!("drain timeout reached: {} dropped", count(dropped, "connection")));
-        }
-        if let Some(pending) = pending {
-            let confirm_within = humantime::format_duration(pending.confirm_within);
-            print_error(&format!("rolling back in {confirm_within} unless you run `ipvsadm-rs confirm`"));
-        }
+        print_notes(dropped, pending.as_ref());
         result?;
         report.print_result(context)?;
         Ok(code::DONE)
     }
 
     /// Makes the changes and returns the number of connections that were dropped after the drain timeout.
-    fn carry_out(
+    fn apply(
         &self,
         director: &mut Client,
         desired: &Config,
@@ -118,6 +112,17 @@ impl Apply {
         }
         apply_plan(&mut WithProgress(director), desired, options, before, plan)?;
         Ok(0)
+    }
+}
+
+/// Prints what remains of draining, and how to keep a pending plan.
+fn print_notes(dropped: usize, pending: Option<&Pending>) {
+    if dropped > 0 {
+        print_error(&format!("drain timeout reached: {} dropped", count(dropped, "connection")));
+    }
+    if let Some(pending) = pending {
+        let confirm_within = humantime::format_duration(pending.confirm_within);
+        print_error(&format!("rolling back in {confirm_within} unless you run `ipvsadm-rs confirm`"));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::terminal::plural::count;
 /// Restore the table from before a plan
 ///
 /// Without NUMBER, the last applied plan is undone. With NUMBER, that plan and all later ones are undone; the next `undo`
-/// continues from there. A pending plan that is undone is no longer pending.
+/// continues from there. A pending plan can be undone before its time is over.
 ///
 /// Services that a plan could not change because of --only or --protect are not changed by its undo. If it was applied
 /// with --listed-only or --previous, only the services that it changed are restored.
@@ -72,7 +72,7 @@ impl Undo {
         let Some(undone) = self.choose(&journal)? else { return Ok(code::DONE) };
         let (config, options) = undone.rollback_plan(&journal)?;
         let mut transaction = Transaction::from(journal);
-        let report = carry_out(context, &mut transaction, &undone, &config, &options)?;
+        let report = apply_rollback(context, &mut transaction, &undone, &config, &options)?;
         if let Some(journal) = transaction.journal() {
             for mut entry in undone.into_entries() {
                 entry.end(Status::Undone);
@@ -111,7 +111,7 @@ impl Undone {
     }
 }
 
-fn carry_out(
+fn apply_rollback(
     context: &Context,
     transaction: &mut Transaction,
     undone: &Undone,
