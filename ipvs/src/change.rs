@@ -166,7 +166,7 @@ impl fmt::Display for Description {
 /// The reason why a change or a table is invalid.
 ///
 /// Each is a value that every kernel refuses, or accepts and then treats as another value. Sources:
-/// `ip_vs_genl_parse_service`, `ip_vs_genl_parse_dest`, `ip_vs_add_service` and `__ip_vs_update_dest` in
+/// `ip_vs_genl_parse_service`, `ip_vs_genl_set_cmd`, `ip_vs_add_service` and `ip_vs_add_dest` in
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -94,12 +94,12 @@ pub enum ErrorKind {
 pub struct InvalidValue(String);
 
 impl InvalidValue {
-    /// The error for a text that is not `expected`.
+    /// Returns the error of a text that is not `expected`.
     pub(crate) fn new(text: &str, expected: impl fmt::Display) -> Self {
         Self(format!("`{text}' is not {expected}"))
     }
 
-    /// The error for a name; `why` includes what it is the name of.
+    /// Returns the error of a name. `why` is the whole text.
     pub(crate) fn name(why: impl fmt::Display) -> Self {
         Self(why.to_string())
     }
@@ -107,7 +107,7 @@ impl InvalidValue {
 
 /// Likely reasons of `EINVAL`, for which the kernel has no text.
 ///
-/// Sources: `__ip_vs_add_dest`, `ip_vs_genl_new_daemon` and `ip_vs_set_timeout` in
+/// Sources: `ip_vs_new_dest`, `ip_vs_genl_set_cmd`, `ip_vs_genl_new_daemon` and `ip_vs_set_timeout` in
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
 fn likely_reason(change: &Change) -> Option<&'static str> {
     match change {

@@ -1,8 +1,12 @@
 //! Computes which server a hashing scheduler (sh, dh, mh) selects, as the kernel does.
 //!
 //! The hashes have no secret key: the same servers in the same order give the same result on every director. Sources:
-//! [ip_vs_sh.c](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sh.c), [ip_vs_dh.c](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_dh.c) and [ip_vs_mh.c](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_mh.c).
+//! [ip_vs_sh.c], [ip_vs_dh.c] and [ip_vs_mh.c].
 //! Their behaviour is the same from Linux 6.1 to 7.3 on 64-bit little-endian machines.
+//!
+//! [ip_vs_sh.c]: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sh.c
+//! [ip_vs_dh.c]: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_dh.c
+//! [ip_vs_mh.c]: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_mh.c
 
 use std::hash::Hasher;
 use std::net::IpAddr;

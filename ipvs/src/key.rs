@@ -163,7 +163,7 @@ impl DestinationKey {
             addr: Some(wire_address(self.address)),
             port: Some(Be16(self.port)),
             // Without it the kernel uses the service's family, and the first four bytes of an IPv6 address as IPv4:
-            // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c (ip_vs_genl_parse_dest)
+            // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c (ip_vs_genl_set_cmd)
             addr_family: Some(Family::of(self.address).number()),
         }
     }

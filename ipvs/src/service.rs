@@ -20,10 +20,13 @@ bitflags::bitflags! {
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct SchedulerFlags: u32 {
         /// `flag-1`. sh and mh: if the selected server is unavailable, select another.
+        #[doc(alias = "IP_VS_SVC_F_SCHED1")]
         const FLAG_1 = IP_VS_SVC_F_SCHED1;
         /// `flag-2`. sh and mh: include the client's port in the hash.
+        #[doc(alias = "IP_VS_SVC_F_SCHED2")]
         const FLAG_2 = IP_VS_SVC_F_SCHED2;
         /// `flag-3`. No scheduler of Linux 6.1 to 7.3 uses it.
+        #[doc(alias = "IP_VS_SVC_F_SCHED3")]
         const FLAG_3 = IP_VS_SVC_F_SCHED3;
         const _ = !0;
     }
@@ -140,7 +143,7 @@ pub struct Service {
 
 impl Service {
     /// The longest persistence timeout, 4294967 seconds (49 days). The kernel multiplies it by its clock rate (`HZ`, at
-    /// most 1000) in 32 bits: a longer one wraps around. See `ip_vs_genl_parse_service` in
+    /// most 1000) in 32 bits: a longer one wraps around. See `ip_vs_add_service` in
     /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
     pub const MAX_PERSISTENCE: u32 = u32::MAX / 1000;
 

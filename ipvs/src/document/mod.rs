@@ -19,7 +19,7 @@ use crate::timeouts::Timeouts;
 
 pub use daemon::Daemon;
 pub use destination::{ForwardingMethod, RealServer, TunnelChecksum, TunnelSettings};
-pub use read::{DocumentError, Read};
+pub use read::{DocumentError, ReadDocument};
 pub use service::{FamilyName, KnownProtocol, Mask, ProtocolName, VirtualService};
 
 use read::Reader;
@@ -113,7 +113,7 @@ impl Document {
     /// # Errors
     ///
     /// All values that are invalid, each with its place.
-    pub fn to_config(&self) -> Result<Read, Vec<DocumentError>> {
+    pub fn to_config(&self) -> Result<ReadDocument, Vec<DocumentError>> {
         let mut reader = Reader::default();
         // Observed: `ipvs`.
         let Self { schema, ipvs: _, order, timeouts, daemons, services } = self;

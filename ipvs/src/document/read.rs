@@ -24,7 +24,7 @@ impl fmt::Display for DocumentError {
 impl std::error::Error for DocumentError {}
 
 /// The desired table, and its warnings, each with the path of its value.
-pub type Read = (Config, Vec<(String, ConfigWarning)>);
+pub type ReadDocument = (Config, Vec<(String, ConfigWarning)>);
 
 /// Collects everything that is wrong or doubtful, so that all of it can be reported at once.
 #[derive(Default)]

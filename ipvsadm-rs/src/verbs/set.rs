@@ -196,7 +196,10 @@ impl Set {
         }
         if let Some(waiting) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.pending())
         {
-            print_error(&format!("note: plan {} awaits confirmation; a rollback will undo this change too", waiting.number));
+            print_error(&format!(
+                "note: plan {} awaits confirmation; a rollback will undo this change too",
+                waiting.number
+            ));
         }
         let refused = director.submit(&plan.changes)?;
         for (_, error) in &refused {
