@@ -2,44 +2,97 @@
 
 use std::fmt::Debug;
 
-use crate::{Config, Destination, DestinationKey, Scope, Service, SyncDaemon, Timeouts, plan};
+use crate::plan::Options;
+use crate::{Config, Destination, DestinationKey, Scope, Service, SyncDaemon, Timeouts};
 
 /// A value with fields that have names.
 pub(super) trait Fields {
     /// The name of the type.
     const NAME: &'static str;
 
-    /// Returns each field's name and value, printed.
+    /// Returns each field's name and value, printed. A new field does not compile until it is here.
     fn fields(&self) -> Vec<(&'static str, String)>;
 }
 
-/// Lists all fields of types: a new one does not compile until it is here.
-macro_rules! fields {
-    ($( $type:ty, $name:literal: $($field:ident)*; )*) => { $(
-        impl Fields for $type {
-            const NAME: &'static str = $name;
-
-            fn fields(&self) -> Vec<(&'static str, String)> {
-                let Self { $($field),* } = self;
-                vec![$( (stringify!($field), print($field)) ),*]
-            }
-        }
-    )* };
+// The patterns are not in the macro: in a macro's pattern the compiler does not name a missing field.
+macro_rules! printed {
+    ($($field:ident),*) => { vec![$( (stringify!($field), print($field)) ),*] };
 }
 
 fn print(value: &impl Debug) -> String {
     format!("{value:?}")
 }
 
-fields! {
-    Service, "Service": key scheduler flags persistence netmask engine one_packet;
-    Destination, "Destination": key forwarding weight upper_threshold lower_threshold;
-    DestinationKey, "DestinationKey": address port;
-    SyncDaemon, "SyncDaemon": role interface sync_id max_length group port ttl;
-    Timeouts, "Timeouts": tcp tcp_fin udp;
-    Config, "Config": timeouts daemons services order;
-    plan::Options, "plan::Options": scope keep_weights drain reorder;
-    Scope, "Scope": only protect listed former;
+impl Fields for Service {
+    const NAME: &'static str = "Service";
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let Self { key, scheduler, flags, persistence, netmask, engine, one_packet } = self;
+        printed![key, scheduler, flags, persistence, netmask, engine, one_packet]
+    }
+}
+
+impl Fields for Destination {
+    const NAME: &'static str = "Destination";
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let Self { key, forwarding, weight, upper_threshold, lower_threshold } = self;
+        printed![key, forwarding, weight, upper_threshold, lower_threshold]
+    }
+}
+
+impl Fields for DestinationKey {
+    const NAME: &'static str = "DestinationKey";
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let Self { address, port } = self;
+        printed![address, port]
+    }
+}
+
+impl Fields for SyncDaemon {
+    const NAME: &'static str = "SyncDaemon";
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let Self { role, interface, sync_id, max_length, group, port, ttl } = self;
+        printed![role, interface, sync_id, max_length, group, port, ttl]
+    }
+}
+
+impl Fields for Timeouts {
+    const NAME: &'static str = "Timeouts";
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let Self { tcp, tcp_fin, udp } = self;
+        printed![tcp, tcp_fin, udp]
+    }
+}
+
+impl Fields for Config {
+    const NAME: &'static str = "Config";
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let Self { timeouts, daemons, services, order } = self;
+        printed![timeouts, daemons, services, order]
+    }
+}
+
+impl Fields for Options {
+    const NAME: &'static str = "Options";
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let Self { scope, keep_weights, drain, reorder } = self;
+        printed![scope, keep_weights, drain, reorder]
+    }
+}
+
+impl Fields for Scope {
+    const NAME: &'static str = "Scope";
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let Self { only, protect, listed, former } = self;
+        printed![only, protect, listed, former]
+    }
 }
 
 mod tests {
