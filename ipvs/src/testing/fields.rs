@@ -2,11 +2,14 @@
 
 use std::fmt::Debug;
 
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
 use crate::plan::Options;
-use crate::{Config, Destination, DestinationKey, Scope, Service, SyncDaemon, Timeouts};
+use crate::{Change, Config, Destination, DestinationKey, Scope, Service, SyncDaemon, Timeouts};
 
 /// A value with fields that have names.
-pub(super) trait Fields {
+pub trait Fields {
     /// The name of the type.
     const NAME: &'static str;
 
@@ -95,21 +98,76 @@ impl Fields for Scope {
     }
 }
 
+/// Compares a value with the one that came back, field by field. `way` is the way between them, `places` where to look.
+///
+/// # Errors
+///
+/// The first field that differs.
+pub fn same<T: Fields>(before: &T, after: &T, way: &str, places: &str) -> Result<(), TestCaseError> {
+    for ((name, before), (_, after)) in before.fields().into_iter().zip(after.fields()) {
+        let name = format!("{}::{name}", T::NAME);
+        prop_assert_eq!(before, after, "`{}` differs after value → {} → value: see {}", name, way, places);
+    }
+    Ok(())
+}
+
+/// Compares two tables like [`same`]: services, destinations and daemons field by field.
+///
+/// # Errors
+///
+/// The first field that differs.
+pub fn same_table(before: &Config, after: &Config, way: &str, places: &str) -> Result<(), TestCaseError> {
+    for (before, after) in before.services.iter().zip(&after.services) {
+        same(&before.service, &after.service, way, places)?;
+        for (before, after) in before.destinations.iter().zip(&after.destinations) {
+            same(before, after, way, places)?;
+        }
+    }
+    for (before, after) in before.daemons.iter().flatten().zip(after.daemons.iter().flatten()) {
+        same(before, after, way, places)?;
+    }
+    if let (Some(before), Some(after)) = (&before.timeouts, &after.timeouts) {
+        same(before, after, way, places)?;
+    }
+    same(before, after, way, places)
+}
+
+/// Compares two changes like [`same`].
+///
+/// # Errors
+///
+/// The first field that differs, or that they are different kinds of changes.
+pub fn same_change(before: &Change, after: &Change, way: &str, places: &str) -> Result<(), TestCaseError> {
+    match (before, after) {
+        (Change::AddService(before), Change::AddService(after))
+        | (Change::EditService(before), Change::EditService(after)) => same(before, after, way, places)?,
+        (Change::AddDestination(_, before), Change::AddDestination(_, after))
+        | (Change::EditDestination(_, before), Change::EditDestination(_, after)) => same(before, after, way, places)?,
+        (Change::StartDaemon(before), Change::StartDaemon(after)) => same(before, after, way, places)?,
+        (Change::SetTimeouts(before), Change::SetTimeouts(after)) => same(before, after, way, places)?,
+        _ => {}
+    }
+    prop_assert_eq!(before, after, "differs after value → {} → value: see {}", way, places);
+    Ok(())
+}
+
+#[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use ipvs_sys::ToRequest;
     use ipvs_sys::uapi::{CommandAttrs, IPVS_CMD_ATTR_DEST, IPVS_CMD_ATTR_SERVICE};
     use ipvs_sys::wire::Wire;
-    use proptest::prelude::*;
     use proptest::strategy::ValueTree;
-    use proptest::test_runner::{TestCaseError, TestRunner};
+    use proptest::test_runner::TestRunner;
 
     use super::*;
     use crate::client::read_one;
     use crate::stats::Counters;
     use crate::testing::random;
-    use crate::{Change, DestinationState, Interface, ServiceState};
+    use crate::{DestinationState, Interface, ServiceState};
+
+    const WAY: &str = "attributes → bytes → attributes";
 
     /// Returns the attributes of the change, as they are sent.
     fn sent(change: &Change) -> Vec<u8> {
@@ -118,22 +176,13 @@ mod tests {
         bytes
     }
 
-    /// Fails for the first field that is not read as it was sent.
-    fn same<T: Fields>(sent: &T, read: &T, places: &str) -> Result<(), TestCaseError> {
-        for ((name, sent), (_, read)) in sent.fields().into_iter().zip(read.fields()) {
-            let name = format!("{}::{name}", T::NAME);
-            prop_assert_eq!(sent, read, "`{}` differs after value → attributes → bytes → value: see {}", name, places);
-        }
-        Ok(())
-    }
-
     proptest! {
         #[test]
         fn services_survive_the_wire(service in random::service(), is_new: bool) {
             let change = if is_new { Change::AddService(service) } else { Change::EditService(service) };
             let list = |bytes: &[u8]| ServiceState::read(bytes, Counters::Read);
             let read = read_one(&sent(&change), IPVS_CMD_ATTR_SERVICE, list).expect("reads").expect("a service");
-            same(&service, &read.service, "`to_attributes` and `read` in ipvs/src/service.rs")?;
+            same(&service, &read.service, WAY, "`to_attributes` and `read` in ipvs/src/service.rs")?;
         }
 
         #[test]
@@ -145,8 +194,8 @@ mod tests {
             let list = |bytes: &[u8]| DestinationState::read(bytes, service.family(), Counters::Read);
             let read = read_one(&sent(&change), IPVS_CMD_ATTR_DEST, list).expect("reads").expect("a destination");
             let places = "`to_attributes` and `read` in ipvs/src/destination.rs";
-            same(&server.key, &read.destination.key, places)?;
-            same(&server, &read.destination, places)?;
+            same(&server.key, &read.destination.key, WAY, places)?;
+            same(&server, &read.destination, WAY, places)?;
         }
 
         #[test]
@@ -157,14 +206,14 @@ mod tests {
             let daemon = SyncDaemon { interface: Interface::new(interface).expect("a name"), ..daemon };
             let attributes = CommandAttrs::read(&sent(&Change::StartDaemon(daemon))).expect("reads");
             let read = attributes.daemon.and_then(SyncDaemon::from_attributes).expect("a daemon");
-            same(&daemon, &read, "`to_attributes` and `from_attributes` in ipvs/src/daemon.rs")?;
+            same(&daemon, &read, WAY, "`to_attributes` and `from_attributes` in ipvs/src/daemon.rs")?;
         }
 
         #[test]
         fn timeouts_survive_the_wire(timeouts in random::timeouts()) {
             let attributes = CommandAttrs::read(&sent(&Change::SetTimeouts(timeouts))).expect("reads");
             let places = "`to_attributes` and `From<CommandAttrs>` in ipvs/src/timeouts.rs";
-            same(&timeouts, &attributes.into(), places)?;
+            same(&timeouts, &attributes.into(), WAY, places)?;
         }
     }
 

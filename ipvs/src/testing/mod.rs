@@ -2,7 +2,6 @@
 //!
 //! The library's own property tests use them on a [`Model`](crate::Model), the crate `ipvs-tests` on real kernels.
 
-#[cfg(test)]
-mod fields;
+pub mod fields;
 pub mod promises;
 pub mod random;

@@ -4,6 +4,7 @@ use ipvs::Config;
 #[cfg(feature = "serde")]
 use ipvs::document::Document;
 use ipvs::rules::{self, ConfigWarning, Numeric};
+use ipvs::testing::fields::same_table;
 use ipvs::testing::random;
 #[cfg(feature = "serde")]
 use proptest::collection::vec;
@@ -11,6 +12,7 @@ use proptest::prelude::*;
 #[cfg(feature = "serde")]
 use proptest::sample::Index;
 
+use crate::RULES;
 use crate::expressible;
 
 fn write(config: &Config) -> Vec<u8> {
@@ -22,8 +24,10 @@ fn write(config: &Config) -> Vec<u8> {
 proptest! {
     #[test]
     fn rules_round_trip(config in expressible::config()) {
-        let read = rules::read_config(&write(&config), &mut Numeric);
-        prop_assert_eq!(read.map(|read| read.config), Ok(config));
+        let text = write(&config);
+        let read = rules::read_config(&text, &mut Numeric).map(|read| read.config);
+        prop_assert!(read.is_ok(), "{:?}", read);
+        same_table(&config, &read.expect("checked"), "rules", RULES)?;
     }
 
     /// If every line comes twice, the table is the same, and every second line has a warning.
@@ -56,7 +60,8 @@ proptest! {
     #[test]
     fn json_round_trips(config in random::config()) {
         let json = serde_json::to_string(&config).expect("writes");
-        prop_assert_eq!(serde_json::from_str::<Config>(&json).expect("reads"), config, "{}", json);
+        let read = serde_json::from_str(&json).expect("reads");
+        same_table(&config, &read, "JSON", "`From` and `read` in ipvs/src/document/{service,destination,daemon}.rs")?;
     }
 
     /// A document with changed characters is read or explained, and what is read can be written.
