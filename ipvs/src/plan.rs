@@ -52,7 +52,8 @@ pub struct Plan {
 /// let plan = plan::plan(&desired, &director.state()?, &plan::Options::default());
 /// assert_eq!(plan.changes[1].to_string(), "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 2");
 ///
-/// director.submit(&plan.changes)?;
+/// let refused = director.submit(&plan.changes)?;
+/// assert!(refused.is_empty());
 /// assert!(plan::plan(&desired, &director.state()?, &plan::Options::default()).changes.is_empty());
 /// # Ok(())
 /// # }

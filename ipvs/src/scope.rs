@@ -69,7 +69,7 @@ impl fmt::Display for Selector {
     }
 }
 
-/// The services that a plan may change. The default: all, and all that are not in the desired table are deleted.
+/// The services that a plan may change. The default: all services. Those that are not in the desired table are deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Changes only these services; empty: all. If it is not empty, timeouts and sync daemons are not changed.
