@@ -1,4 +1,4 @@
-//! Every command with every option, and every option in every spelling: the reference and ours.
+//! Compares every command with every option, and every option in every spelling, with the reference.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use ipvs_tests::oracle::pair::{Held, Pair};
 
 use crate::under_test;
 
-/// What is there before each line.
+/// The table before each line.
 const TABLE: &[u8] = b"\
     -A -t 10.0.0.1:80 -s rr -p 60\n\
     -a -t 10.0.0.1:80 -r 10.1.0.1:80 -m -w 5\n\
@@ -24,7 +24,7 @@ const TABLE: &[u8] = b"\
     -a -f 7 -r 10.1.0.1:80 -m\n\
     --start-daemon backup --mcast-interface lo\n";
 
-/// What messages call it; how it is typed; what it cannot do without.
+/// Name in messages, spelling, and required options of each command.
 const COMMANDS: [(&str, &str, &[Needs]); 14] = [
     ("add-service", "-A", &[Needs::Service]),
     ("edit-service", "-E", &[Needs::Service]),
@@ -64,7 +64,7 @@ impl Needs {
     }
 }
 
-/// What messages call it; how it is typed.
+/// Name in messages, and spellings with values of each option.
 const OPTIONS: [(&str, &[&str]); 34] = [
     ("numeric", &["-n"]),
     ("connection", &["-c"]),
@@ -102,7 +102,7 @@ const OPTIONS: [(&str, &[&str]); 34] = [
     ("tun-remcsum", &["--tun-remcsum"]),
 ];
 
-/// On a machine that is busy with other guests.
+/// Time limit of a test, on a machine that is busy with other guests.
 const SECONDS: u64 = 240;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -114,7 +114,7 @@ pub(crate) fn tests() -> Vec<Test> {
     };
     let mut tests: Vec<Test> = COMMANDS.into_iter().enumerate().map(of).collect();
     tests.push(Test::new("matrix::no-cell-is-missing", no_cell_is_missing));
-    tests.push(Test::new("matrix::the-same-option-twice", the_same_option_twice));
+    tests.push(Test::new("matrix::same-option-twice", same_option_twice));
     tests.push(Test::new("matrix::every-spelling", every_spelling));
     tests.push(Test::new("matrix::two-options-of-a-listing", two_options_of_a_listing));
     tests.into_iter().map(|test| test.seconds(SECONDS)).collect()
@@ -123,11 +123,11 @@ pub(crate) fn tests() -> Vec<Test> {
 fn each_option(name: &str, command: &str, needs: &[Needs]) {
     let mut bench = Bench::new();
     let all: Vec<&str> = needs.iter().map(|needs| needs.typed()).collect();
-    // Without an option, and without what it needs.
+    // Without options, and without the required ones.
     bench.line(&format!("{command} {}", all.join(" ")));
     bench.line(command);
     for (option, spellings) in OPTIONS {
-        // What the option says itself is not said twice.
+        // A required option is not repeated if it is the one under test.
         let rest: Vec<&str> =
             needs.iter().filter(|needs| needs.option() != option).map(|needs| needs.typed()).collect();
         for typed in spellings {
@@ -138,7 +138,7 @@ fn each_option(name: &str, command: &str, needs: &[Needs]) {
     bench.conclude(name);
 }
 
-/// Every command and every option that ours knows is in the tables above.
+/// Checks that the tables above contain every command and option of ours.
 fn no_cell_is_missing() {
     let names = rules::OPTIONS.iter().filter(|row| !row.beyond_1_31).map(|row| row.name);
     let known: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
@@ -149,10 +149,10 @@ fn no_cell_is_missing() {
     assert_eq!(of_matrix.len() * COMMANDS.len(), 476);
 }
 
-/// Commands that end the reading of a line.
+/// Commands that act as soon as they are read.
 const AT_ONCE: [&str; 2] = ["help", "version"];
 
-fn the_same_option_twice() {
+fn same_option_twice() {
     let mut bench = Bench::new();
     for (_, spellings) in OPTIONS {
         let typed = spellings[0];
@@ -162,7 +162,7 @@ fn the_same_option_twice() {
     bench.conclude("twice");
 }
 
-/// Every two options with `-L`: which exclude each other, and which wins.
+/// Every pair of options with `-L`: some exclude each other, of others the first or last wins.
 fn two_options_of_a_listing() {
     const LIST: [&str; 13] = [
         "-n",
@@ -186,8 +186,8 @@ fn two_options_of_a_listing() {
     bench.conclude("list");
 }
 
-/// `--long VALUE`, `--long=VALUE`, `-s VALUE`, `-sVALUE`, `-s=VALUE`, and all but the first without a value or with one
-/// too many: of every option and command there is, with a command that takes it.
+/// Every option and command as `--long VALUE`, `--long=VALUE`, `-s VALUE`, `-sVALUE` and `-s=VALUE`, and with a missing
+/// or superfluous value.
 fn every_spelling() {
     use ipvs::rules::{COMMANDS, OPTIONS, Value};
     let mut bench = Bench::new();
@@ -210,7 +210,7 @@ fn every_spelling() {
     bench.conclude("spellings");
 }
 
-/// A command line that wants an option, and a value for it.
+/// Returns a command that accepts an option, and a value for the option.
 fn example(long: &str) -> (&'static str, &'static str) {
     match long {
         "tcp-service" | "udp-service" | "sctp-service" => ("-A -p", "10.0.0.8:80"),
@@ -240,7 +240,7 @@ struct Bench {
     pair: Pair,
     before: Held,
     table: String,
-    /// A line is run once.
+    /// Lines that have been run: each is run once.
     lines: BTreeSet<String>,
     report: String,
 }
@@ -273,7 +273,7 @@ impl Bench {
             writeln!(self.report, "# ipvsadm {line}\nthe reference: {reference:#?}\nours: {ours:#?}").unwrap();
         }
         if let Some(diff) = diff(&held, &holds) {
-            writeln!(self.report, "# ipvsadm {line}\nwhat the kernel holds:\n{diff}").unwrap();
+            writeln!(self.report, "# ipvsadm {line}\nthe table:\n{diff}").unwrap();
         }
         for (who, now) in [(Reference, held), (Ours, holds)] {
             if now != self.table {

@@ -1,4 +1,4 @@
-//! Those that save to files and restore from them: Debian's init script, a unit as Red Hat ships it, and a pipe.
+//! Callers that save to files and restore from them: Debian's init script, Red Hat's unit, and a pipe.
 
 use std::fs;
 use std::path::PathBuf;
@@ -31,13 +31,13 @@ const RULES: &str = "\
 -A -f 7 -6 -s wlc
 ";
 
-/// One side in a namespace of its own.
+/// One side, in its own namespace.
 struct Bench {
     host: Host,
     steps: Vec<Step>,
 }
 
-/// A line, what it did, and what the kernel held then.
+/// A line, its outcome, and the table after it.
 struct Step {
     line: String,
     outcome: Outcome,
@@ -59,7 +59,7 @@ impl Bench {
     }
 }
 
-/// Does the same on both sides; all that they print and hold must be the same.
+/// Runs the same on both sides and compares all output and the tables.
 fn assert_same_on_both_sides(act: impl Fn(&mut Bench)) {
     let [reference, ours] = Side::BOTH.map(|side| {
         let mut bench = Bench::new(side);
@@ -79,7 +79,7 @@ fn assert_same_on_both_sides(act: impl Fn(&mut Bench)) {
     }
 }
 
-/// The script as Debian's package has it.
+/// Installs the init script of Debian's package and returns its path.
 fn init_script() -> String {
     let package = Ipvsadm::get().dir;
     let roots = package.ancestors().skip(1).take(2);
@@ -108,11 +108,11 @@ fn debian_init_script() {
             bench.types(&format!("{script} {verb}"));
             bench.types("cat /etc/ipvsadm.rules");
         }
-        // What is changed by hand is gone after a reload.
+        // A reload undoes manual changes.
         bench.types("ipvsadm -D -f 7");
         bench.types(&format!("{script} reload"));
         bench.types("ipvsadm -Sn");
-        // Mistakes: daemons that run, that do not, and a file with a bad line at its end.
+        // Errors: daemons that already run or do not run, and a rules file with an invalid line.
         bench.types(&format!("{script} start"));
         configure(false, "backup");
         bench.types(&format!("{script} stop"));
@@ -126,7 +126,7 @@ fn debian_init_script() {
     });
 }
 
-/// `ExecStart=/bin/bash -c "exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm"`, and so on.
+/// Runs the commands of the unit, such as `ExecStart=/bin/bash -c "exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm"`.
 fn red_hat_unit() {
     assert_same_on_both_sides(|bench| {
         fs::create_dir_all("/etc/sysconfig").unwrap();

@@ -1,4 +1,4 @@
-//! ldirectord, which checks servers and calls ipvsadm for every change, and reads its listings before each.
+//! ldirectord, which checks servers, and for every change reads a listing and calls ipvsadm.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -78,7 +78,7 @@ virtual6 = [fd01::100]:80
 \tchecktype = negotiate
 ";
 
-/// What ipvsadm saves of it.
+/// The rules that ipvsadm saves for it.
 const TABLE: &str = "\
 -A -t 10.1.0.100:7 -s wlc -p 60 -M 255.255.255.0
 -a -t 10.1.0.100:7 -r 10.2.0.11:7 -m -w 5
@@ -105,7 +105,7 @@ fn manages_a_farm() {
     assert_eq!(reference.len(), ours.len());
 }
 
-/// What is held at the end of each phase, and the log.
+/// Returns the table at the end of each phase, and the log.
 fn farm(side: Side) -> Vec<(&'static str, String)> {
     let lab = Nat::new().unwrap();
     let Nat { client, director, web1, web2, .. } = &lab;
@@ -116,7 +116,7 @@ fn farm(side: Side) -> Vec<(&'static str, String)> {
     }
     let [http1, http2] = [web1, web2].map(|web| web.serve(Http, "[::]:80").unwrap());
     let [echo1, _echo2] = [web1, web2].map(|web| web.serve(Tcp, "0.0.0.0:7").unwrap());
-    // By direct routing: the packets keep the virtual address.
+    // The fallback is by direct routing, so packets keep the virtual address.
     director.serve(Http, "10.1.0.100:80").unwrap();
     side.install();
     let mut farm = Farm { side, director, daemon: start(director), told: 0, phases: Vec::new() };
@@ -143,7 +143,7 @@ fn farm(side: Side) -> Vec<(&'static str, String)> {
     farm.end()
 }
 
-/// All servers are sick.
+/// All servers fail their checks.
 fn fallback(farm: &mut Farm<'_>, client: &Host, servers: [&Server; 2]) {
     servers.iter().for_each(|server| server.set_healthy(false));
     let none = without(TABLE, &["-a -t 10.1.0.100:80 ", "-a -t [fd01::100]:80 "]);
@@ -156,7 +156,7 @@ fn fallback(farm: &mut Farm<'_>, client: &Host, servers: [&Server; 2]) {
     assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
 }
 
-/// Another scheduler, another weight, a server less, a service less and a service more.
+/// Reloads a file with another scheduler and weight, one server and service less, and one service more.
 fn reload(farm: &mut Farm<'_>) {
     let (kept, v6) = FARM.split_at(FARM.find("virtual6").unwrap());
     let farm_now = kept
@@ -176,7 +176,7 @@ fn reload(farm: &mut Farm<'_>) {
 
 fn configure(farm: &str) {
     fs::write("farm.cf.new", format!("{HEAD}{farm}")).unwrap();
-    // It looks whether the time has changed, in seconds.
+    // ldirectord compares the modification time, in seconds.
     let file = fs::File::options().write(true).open("farm.cf.new").unwrap();
     let old = fs::metadata("farm.cf").and_then(|old| old.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
     file.set_modified(SystemTime::now().max(old + Duration::from_secs(2))).unwrap();
@@ -187,12 +187,12 @@ fn start(director: &Host) -> Running {
     let _ = fs::remove_file("farm.cf");
     configure(FARM);
     let folder = std::env::current_dir().unwrap();
-    // In the foreground, with every command it runs told; always in the same order of its hashes.
+    // In the foreground, and logs every command. The seed keeps the order of Perl's hashes.
     director
         .start(&format!("env PERL_HASH_SEED=0 PERL_PERTURB_KEYS=0 ldirectord -d {}/farm.cf start", folder.display()))
 }
 
-/// Lines that begin so are left out.
+/// Removes the lines with these prefixes.
 fn without(table: &str, begins: &[&str]) -> String {
     let kept = table.lines().filter(|line| !begins.iter().any(|begin| line.starts_with(begin)));
     kept.map(|line| format!("{line}\n")).collect()
@@ -202,13 +202,13 @@ struct Farm<'a> {
     side: Side,
     director: &'a Host,
     daemon: Running,
-    /// So much of its output belongs to earlier phases.
+    /// Length of the output of earlier phases.
     told: usize,
     phases: Vec<(&'static str, String)>,
 }
 
 impl Farm<'_> {
-    /// Waits until the table is this, and ends the phase.
+    /// Waits until the director has this table, and ends the phase.
     #[track_caller]
     fn holds(&mut self, phase: &'static str, wanted: &str) {
         wait::until(PATIENCE, || {
@@ -216,7 +216,7 @@ impl Farm<'_> {
             match diff(wanted, &saved) {
                 None => Ok(()),
                 Some(diff) => Err(format!(
-                    "{:?}, {phase}: wanted (-) and held (+):\n{diff}\nldirectord says:\n{}",
+                    "{:?}, {phase}: wanted (-) and held (+):\n{diff}\noutput of ldirectord:\n{}",
                     self.side,
                     last_lines(&self.daemon.output()[self.told..])
                 )),
@@ -226,19 +226,19 @@ impl Farm<'_> {
         self.phases.push((phase, lines_held(self.director)));
     }
 
-    /// It takes along what it has made.
+    /// Stops ldirectord, which deletes its services.
     fn end(mut self) -> Vec<(&'static str, String)> {
         let said = self.daemon.stop(Duration::from_secs(30));
         assert_eq!(self.director.ok("ipvsadm -Sn"), "", "{:?}\n{}", self.side, log(&said));
         self.phases.push(("end", lines_held(self.director)));
         println!("{:?}\n{}", self.side, log(&said));
-        // What a phase has in its log may be told after the table is as it should be.
+        // The whole log is compared at the end, since it may lag behind the table.
         self.phases.push(("log", log(&said)));
         self.phases
     }
 }
 
-/// The servers' order is that in which they were found to be well, which depends on when it looked.
+/// Returns the sorted lines of the table: servers are in the order in which their checks succeeded, which varies.
 fn lines_held(director: &Host) -> String {
     let held = held(director);
     let mut lines: Vec<&str> = held.lines().collect();
@@ -251,15 +251,15 @@ fn last_lines(output: &str) -> String {
     lines[lines.len().saturating_sub(200)..].join("\n")
 }
 
-/// What it tells of servers and what it runs, each once; not what its checks hear. How often it checks is new in every run,
-/// and so is the order, for checks and changes overlap.
+/// Returns the log lines about servers and commands, sorted and without duplicates, and without the replies to checks.
+/// The number and order of checks vary in each run, since checks and changes overlap.
 fn log(output: &str) -> String {
     let is_action =
         |line: &&str| ["server:", "Running system", "failed", "onfiguration"].iter().any(|word| line.contains(word));
     let mut lines: Vec<&str> = output.lines().filter(|line| !line.starts_with("DEBUG")).filter(is_action).collect();
     lines.sort_unstable();
     lines.dedup();
-    // What perl finds strange in it is told anew at every listing.
+    // Perl repeats its warnings at every listing.
     let strange = output.lines().filter_map(|line| line.split_once(" at /usr/sbin/ldirectord line "));
     let strange: BTreeSet<&str> = strange.map(|(what, _)| what).collect();
     lines.extend(strange);

@@ -1,4 +1,4 @@
-//! The programs that call ipvsadm, with the reference at /sbin and with ours: they must not notice.
+//! Programs that call ipvsadm: they must behave the same with the reference and with ours in /sbin.
 
 mod files;
 mod ldirectord;
@@ -12,12 +12,12 @@ use ipvs_tests::oracle::table;
 
 use crate::under_test;
 
-/// The tests of all of them.
+/// Returns the tests of all modules.
 pub(crate) fn tests() -> Vec<Test> {
     [ldirectord::tests(), files::tests(), salt::tests()].concat()
 }
 
-/// Whose ipvsadm is at /sbin.
+/// The ipvsadm in /sbin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Side {
     Reference,
@@ -35,7 +35,7 @@ impl Side {
     }
 }
 
-/// What the kernel holds for a host.
+/// Returns the table of a host as the kernel reports it.
 fn held(host: &Host) -> String {
     host.enter(|| table::table(&mut Socket::open()?)).unwrap()
 }

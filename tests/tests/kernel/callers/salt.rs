@@ -1,5 +1,4 @@
-//! Salt's module `lvs`, which types ipvsadm's lines and searches what `-S -n` prints: of Salt before 3008, which has it no
-//! more.
+//! Salt's module `lvs`, which runs ipvsadm and searches the output of `-S -n`. Salt 3008 removed it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,10 +12,10 @@ ipvs_tests::tests! {
     lvs_module, needs = "python3", needs = "salt (PyPI, below 3008; see .ci/run)", seconds = 120;
 }
 
-/// Where `.ci/run` puts the module.
+/// Returns the path of the module, where `.ci/run` downloads it to.
 fn module() -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/salt/lvs.py");
-    assert!(path.exists(), "{} is not there: .ci/run fetches it", path.display());
+    assert!(path.exists(), "{} does not exist: `.ci/run packages` downloads it", path.display());
     path
 }
 
@@ -31,6 +30,6 @@ fn lvs_module() {
     });
     println!("{ours}");
     assert_eq!(diff(&reference, &ours), None, "the reference (-) and ours (+)");
-    // It has found what it had made.
+    // The module has found the server that it had added.
     assert!(ours.contains("check_server('tcp', '10.0.0.1:80', '10.1.0.1:80', packet_forward_method='nat') = True"));
 }

@@ -1,4 +1,4 @@
-//! The commands of docs/operations.md, of the README and of the manual pages, run as they stand there.
+//! Runs the commands in docs/operations.md, the README and the manual pages exactly as written.
 
 mod page;
 
@@ -43,12 +43,12 @@ fn every_heading_has_a_test() {
     );
 }
 
-/// Runs a page on hosts of these names.
+/// Runs the commands under a heading on hosts with the names in the prompts.
 fn run(heading: &str, hosts: &[&Host]) {
     under_test::install();
     std::fs::create_dir_all("/usr/local/bin").unwrap();
     install(folder::path("exe"), format!("/usr/local/bin/{GET}")).unwrap();
-    // As far as these pages want it.
+    // A curl that does what these pages need.
     install_script("/usr/local/bin/curl", format!("#!/bin/sh\nexec {GET} \"$1\"\n")).unwrap();
     let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();
     Page::of(OPERATIONS, heading, &names).run(|name, command| {
@@ -57,7 +57,7 @@ fn run(heading: &str, hosts: &[&Host]) {
     });
 }
 
-/// Client, director and servers in two networks, without any routes between them.
+/// Builds client, director and servers in two networks, without routes between them.
 fn two_armed() -> (Lab, [Host; 4]) {
     let lab = Lab::new().unwrap();
     let hosts = lab.hosts(["client", "director", "web1", "web2"]).unwrap();

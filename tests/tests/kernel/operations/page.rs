@@ -1,14 +1,14 @@
-//! A page of documentation: commands behind prompts, and what they print.
+//! Reads documentation pages: commands after prompts, and their output.
 
 use std::time::Duration;
 
 use ipvs_tests::command::Ran;
 use ipvs_tests::wait;
 
-/// Stands for any text, at the end of a line or on lines of its own.
+/// Matches any text: in a line, or as a line of its own any number of lines.
 const ANYTHING: &str = "…";
 
-/// What is under one heading.
+/// The commands under one heading.
 pub(crate) struct Page {
     steps: Vec<Step>,
 }
@@ -19,21 +19,21 @@ struct Step {
     printed: Vec<String>,
 }
 
-/// The block of a text behind a line.
+/// Returns the code block after a line.
 pub(crate) fn block_after(text: &str, line: &str) -> String {
-    let behind = text.split_once(&format!("\n{line}\n\n```\n")).map_or("", |(_, behind)| behind);
-    let block = behind.split_once("```").map_or("", |(block, _)| block);
-    assert!(!block.is_empty(), "no block behind {line}");
+    let after = text.split_once(&format!("\n{line}\n\n```\n")).map_or("", |(_, after)| after);
+    let block = after.split_once("```").map_or("", |(block, _)| block);
+    assert!(!block.is_empty(), "no block after {line}");
     block.to_owned()
 }
 
-/// The headings of a text.
+/// Returns the headings of a text.
 pub(crate) fn headings(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| line.strip_prefix("## "))
 }
 
 impl Page {
-    /// Every command under a heading on one of these hosts; on the host without a name, `# ipvsadm -Ln`.
+    /// Reads the commands under a heading with the prompt of one of these hosts, `HOST# `. The host "" has the prompt `# `.
     pub(crate) fn of(text: &str, heading: &str, hosts: &[&str]) -> Page {
         let lines = text.lines().skip_while(|line| *line != format!("## {heading}")).skip(1);
         let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("## ")).collect();
@@ -43,7 +43,7 @@ impl Page {
         Page { steps }
     }
 
-    /// The examples of a manual page.
+    /// Reads the examples of a manual page.
     pub(crate) fn of_manual(text: &str) -> Page {
         let lines = text.lines().skip_while(|line| *line != "# EXAMPLES").skip(1);
         let block: Vec<&str> = lines.take_while(|line| !line.starts_with("# ")).collect();
@@ -54,7 +54,7 @@ impl Page {
         Page { steps }
     }
 
-    /// Runs all of them, one after the other.
+    /// Runs all commands in order and checks their output.
     pub(crate) fn run(&self, shell: impl Fn(&str, &str) -> Ran) {
         for Step { host, command, printed } in &self.steps {
             let run = || {
@@ -62,24 +62,24 @@ impl Page {
                 let fine = ran.code == Some(0) && (printed.is_empty() || printed_by(&ran, printed));
                 if fine { Ok(()) } else { Err(format!("{host}{ran}")) }
             };
-            // What is counted is told some two seconds later.
+            // The kernel updates the counters that it reports every two seconds.
             let patience = if command.starts_with("ipvsadm -L") { Duration::from_secs(10) } else { Duration::ZERO };
             wait::until(patience, run);
         }
     }
 }
 
-/// The commands of a block, and what stands below each.
+/// Reads the commands of a code block, each with the output below it.
 fn commands(block: &[&str], hosts: &[&str]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    // Output stands as far to the right as its block.
+    // Output has the indentation of its block.
     let indent = block.first().map_or(0, |line| line.len() - line.trim_start().len());
     for line in block.iter().map(|line| line.get(indent..).unwrap_or_default()) {
         match line.split_once("# ").filter(|(host, _)| hosts.contains(host)) {
             Some((host, command)) => {
                 steps.push(Step { host: host.into(), command: command.into(), printed: Vec::new() });
             }
-            // Before the first command: a drawing, or another language.
+            // Lines before the first command are skipped: a drawing, or another language.
             None => steps.last_mut().into_iter().for_each(|step| step.printed.push(line.to_owned())),
         }
     }
@@ -100,7 +100,7 @@ fn fits(wanted: &[&str], lines: &[&str]) -> bool {
     }
 }
 
-/// Blanks at the end are not seen on a page.
+/// Compares a line, without blanks at the end: they are invisible on a page.
 fn same(wanted: &str, line: &str) -> bool {
     match wanted.split_once(ANYTHING) {
         Some((start, end)) => line.starts_with(start) && line[start.len()..].ends_with(end),

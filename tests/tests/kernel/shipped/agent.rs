@@ -1,4 +1,4 @@
-//! The resource agent, called as a cluster's resource manager calls it.
+//! The resource agent, called as by a cluster's resource manager.
 
 use std::fs;
 use std::process::Command;
@@ -31,7 +31,7 @@ const WEB: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -
 const DNS: &str = "-A -u 192.0.2.1:53 -s rr\n";
 const THEIRS: &str = "-A -t 198.51.100.1:80 -s wlc\n";
 
-/// The resource, with its parameters.
+/// The resource with its parameters.
 struct Table(Vec<(&'static str, &'static str)>);
 
 impl Table {
@@ -48,7 +48,7 @@ impl Table {
         for (name, value) in &self.0 {
             command.env(format!("OCF_RESKEY_{name}"), value);
         }
-        run_command(&mut command, Duration::from_secs(30)).expect("the agent")
+        run_command(&mut command, Duration::from_secs(30)).expect("the agent runs")
     }
 
     #[track_caller]
@@ -72,7 +72,7 @@ fn held() -> String {
     ok("ipvsadm-save -n")
 }
 
-/// The test that comes with the resource agents. Its description of meta-data is of OCF 1.0; these are OCF 1.1's.
+/// Runs `ocf-tester` of the resource-agents package. It validates meta-data against OCF 1.0, and ours are of OCF 1.1.
 fn passes_ocf_tester() {
     Table::new(&[]);
     wanted(&format!("{WEB}{DNS}"));
@@ -80,10 +80,10 @@ fn passes_ocf_tester() {
     let old = fs::read_to_string(DTD).unwrap();
     let more = "\n<!ATTLIST parameter unique-group CDATA #IMPLIED reloadable (1|0) #IMPLIED>\n";
     fs::write(DTD, old.replace("|reload|", "|reload|reload-agent|") + more).unwrap();
-    // It starts several hundred programs.
+    // The time limit is long: it starts several hundred programs.
     let mut tester = Command::new("ocf-tester");
     tester.args(["-n", "table", "-o", "rules=/etc/ipvsadm.rules", under_test::AGENT]);
-    let ran = run_command(&mut tester, Duration::from_secs(200)).expect("the tester");
+    let ran = run_command(&mut tester, Duration::from_secs(200)).expect("ocf-tester runs");
     assert!(ran.code == Some(0) && ran.stdout.contains("passed all tests"), "{ran}");
 }
 
@@ -126,7 +126,7 @@ fn monitor_detects_a_changed_table() {
     table.looks_closely(SUCCESS);
 }
 
-/// All of it was there and then nothing: at no time half of it, which would be another failure.
+/// The table is complete and then empty. The agent must not take that for a partial table, which is another failure.
 fn monitor_detects_a_table_cleared_meanwhile() {
     let table = Table::new(&[]);
     wanted(&format!("{WEB}{DNS}"));
@@ -198,7 +198,7 @@ fn stop_undoes_a_pending_plan() {
 
 fn reports_errors() {
     let table = Table::new(&[]);
-    // A machine may have one, of Debian's ipvsadm.
+    // With IPVS_KERNEL=host, Debian's ipvsadm may have left a file.
     let _ = fs::remove_file("/etc/ipvsadm.rules");
     for action in ["start", "validate-all"] {
         table.gives(action, INSTALLED);

@@ -1,4 +1,4 @@
-//! /etc/init.d/ipvsadm, as the package installs it.
+//! `/etc/init.d/ipvsadm`, as the package installs it.
 
 use std::fs;
 
@@ -46,7 +46,7 @@ fn loads_and_saves() {
     script("load");
     assert_eq!(held(), changed);
 
-    // What a slip of the hand leaves of a file.
+    // Files damaged by mistake change nothing.
     for (text, complaint) in [("", "has no rules"), ("# nothing\n\n", "has no rules"), ("-A -t x\n", "error")] {
         wanted(text);
         let ran = run("/etc/init.d/ipvsadm load");
@@ -64,7 +64,7 @@ fn starts_and_stops_as_configured() {
     let before = held();
     for action in ["start", "reload", "force-reload", "restart", "stop"] {
         script(action);
-        assert_eq!(held(), before, "{action}: AUTO is false as it comes");
+        assert_eq!(held(), before, "{action}: AUTO is false by default");
     }
 
     settings("AUTO=\"true\"\nDAEMON=\"both\"\nIFACE=\"lo\"\nSYNCID=\"5\"\n");

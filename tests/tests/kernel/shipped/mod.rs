@@ -1,4 +1,4 @@
-//! What is shipped beside the programs, for operators: the resource agent, the init script, the unit, the package.
+//! The other files that are shipped: resource agent, init script, unit and Debian package.
 
 mod agent;
 mod init;
@@ -7,7 +7,7 @@ mod unit;
 
 use ipvs_tests::harness::Test;
 
-/// The tests of all of it.
+/// Returns the tests of all modules.
 pub(crate) fn tests() -> Vec<Test> {
     [agent::tests(), init::tests(), package::tests(), unit::tests()].concat()
 }

@@ -1,6 +1,6 @@
-//! The Debian package, installed on this machine as the test sees it: its file system, with a layer of its own.
+//! The Debian package, installed in the guest: the file system of the host with a writable layer on top.
 //!
-//! `ipvsadm-rs/dist/package` makes the package; `apt-get download ipvsadm`, beside it, fetches the one whose place it takes.
+//! `ipvsadm-rs/dist/package` builds the package. `apt-get download ipvsadm` in the same folder fetches the one it replaces.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,17 +20,17 @@ ipvs_tests::tests! {
 
 const RULES: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
 
-/// Installs it on a machine that has neither it nor Debian's.
+/// Removes both packages and installs ours.
 pub(super) fn install() {
     clean();
     dpkg(&["-i", &ours()]);
 }
 
-/// Debian's ipvsadm may be here, because somebody recommends it. And this is a machine that is up.
+/// Removes Debian's ipvsadm, which may be installed as a recommendation, and marks the machine as booted.
 fn clean() {
     let _ = fs::remove_file("/usr/sbin/policy-rc.d");
     let _ = fs::remove_file("/usr/sbin/runlevel");
-    // With it, all manual pages are indexed for every package.
+    // man-db would index all manual pages for every package.
     let _ = fs::remove_file("/var/lib/man-db/auto-update");
     fs::write("/usr/sbin/runlevel", "#!/bin/sh\necho N 2\n").unwrap();
     ok("chmod 755 /usr/sbin/runlevel");
@@ -40,28 +40,28 @@ fn clean() {
 fn dpkg(words: &[&str]) -> String {
     let mut command = Command::new("dpkg");
     command.arg("--force-unsafe-io").args(words).env("DEBIAN_FRONTEND", "noninteractive");
-    run_command(&mut command, Duration::from_secs(60)).expect("dpkg").ok()
+    run_command(&mut command, Duration::from_secs(60)).expect("dpkg runs").ok()
 }
 
 fn ours() -> String {
-    found(concat!("ipvsadm-rs_", env!("CARGO_PKG_VERSION"), "-"), "make it with ipvsadm-rs/dist/package")
+    found(concat!("ipvsadm-rs_", env!("CARGO_PKG_VERSION"), "-"), "build it with ipvsadm-rs/dist/package")
 }
 
 fn debians() -> String {
-    found("ipvsadm_", "put it there with apt-get download ipvsadm")
+    found("ipvsadm_", "run `apt-get download ipvsadm` in that folder")
 }
 
-/// The package whose file's name begins so.
+/// Returns the path of the package whose file name has this prefix.
 fn found(beginning: &str, otherwise: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debian");
     let files = fs::read_dir(&folder).into_iter().flatten().flatten();
-    let mut names = files.map(|file| file.file_name().into_string().expect("text"));
+    let mut names = files.map(|file| file.file_name().into_string().expect("UTF-8"));
     let name = names.find(|name| name.starts_with(beginning) && name.ends_with(".deb"));
     let name = name.unwrap_or_else(|| panic!("no {beginning}….deb in {}: {otherwise}", folder.display()));
-    folder.join(name).to_str().expect("text").to_owned()
+    folder.join(name).to_str().expect("UTF-8").to_owned()
 }
 
-/// Everything in the folders that a package may leave something in.
+/// Returns all files in the folders where a package may leave something.
 fn files() -> BTreeSet<PathBuf> {
     let folders = [
         "/etc",
@@ -104,7 +104,7 @@ fn installs_and_purges() {
     let held = fs::read_to_string("/proc/net/ip_vs").unwrap();
 
     dpkg(&["-r", "--force-depends", "ipvsadm-rs"]);
-    assert_eq!(fs::read_to_string("/proc/net/ip_vs").unwrap(), held, "the table is the kernel's");
+    assert_eq!(fs::read_to_string("/proc/net/ip_vs").unwrap(), held, "removing the package keeps the table");
     let left: Vec<_> = files().difference(&before).cloned().collect();
     let kept = ["/etc/default/ipvsadm", "/etc/init.d/ipvsadm", "/etc/ipvsadm.rules", "/var/lib/ipvsadm-rs"];
     assert!(kept.iter().all(|path| left.contains(&path.into())), "{left:?}");
@@ -130,7 +130,7 @@ fn satisfies_dependency_of_ldirectord() {
     is_needed_by("ldirectord");
 }
 
-/// So it cannot be taken away.
+/// Checks that our package cannot be removed, since another one depends on it.
 fn is_needed_by(package: &str) {
     let ran = run("dpkg -r ipvsadm-rs");
     assert_eq!(ran.code, Some(1), "{ran}");
@@ -139,7 +139,7 @@ fn is_needed_by(package: &str) {
 
 fn replaces_debians_ipvsadm() {
     clean();
-    // For the libraries of a program that is never called.
+    // --force-depends: Debian's program needs libraries, but is never started.
     dpkg(&["-i", "--force-depends", &debians()]);
     fs::write("/etc/ipvsadm.rules", RULES).unwrap();
     fs::write("/etc/default/ipvsadm", "AUTO=\"true\"\nDAEMON=\"none\"\n").unwrap();
@@ -154,12 +154,12 @@ fn replaces_debians_ipvsadm() {
     assert!(script.contains("ipvsadm-rs apply"), "{script}");
     assert_eq!(ok("ipvsadm-save -n"), RULES, "AUTO is true");
 
-    // The next version of ours: nothing is touched.
+    // An upgrade of ours does not change the table.
     ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 7");
     dpkg(&["-i", &ours()]);
     assert_eq!(ok("ipvsadm-save -n"), RULES.replace("-w 1", "-w 7"));
 
-    // What is left of Debian's goes, and takes the rules along.
+    // Purging the rest of Debian's package deletes the rules file, but keeps the table.
     dpkg(&["-P", "ipvsadm"]);
     assert_eq!(ok("dpkg --verify ipvsadm-rs"), "??5?????? c /etc/default/ipvsadm\n");
     assert_eq!(ok("ipvsadm-save -n"), RULES.replace("-w 1", "-w 7"));

@@ -1,4 +1,4 @@
-//! The unit ipvsadm-rs.service, enabled as an operator does it, and carried out by a systemd that boots in the guest.
+//! The unit ipvsadm-rs.service: enabled as by an operator, and started by a systemd that boots in the guest.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn verifies_and_enables() {
     assert!(ran.code == Some(0) && !ran.stderr.contains("ipvsadm"), "{ran}");
     let link = |name| fs::read_link(format!("/etc/systemd/system/{name}")).ok();
     let unit = || Some(PathBuf::from("/lib/systemd/system/ipvsadm-rs.service"));
-    assert_eq!(link("ipvsadm.service"), None, "not enabled by itself");
+    assert_eq!(link("ipvsadm.service"), None, "not enabled by the installation");
     ok("systemctl --root=/ enable ipvsadm-rs.service");
     for name in ["ipvsadm.service", "multi-user.target.wants/ipvsadm-rs.service"] {
         assert_eq!(link(name), unit(), "{name}");
@@ -37,9 +37,9 @@ fn loads_at_boot_and_reloads() {
     ok("ipvsadm -A -f 7");
     let system = System::boot();
     system.unit_is("active");
-    assert_eq!(ok("ipvsadm-save -n"), format!("{WEB}-A -f 7 -s wlc\n"), "a service that others have made stays");
+    assert_eq!(ok("ipvsadm-save -n"), format!("{WEB}-A -f 7 -s wlc\n"), "other services stay");
 
-    // By the name that it has beside the init script's.
+    // `service` uses the alias ipvsadm.service, which has precedence over the init script.
     fs::write("/etc/ipvsadm.rules", WEB.replace("-w 1", "-w 5")).unwrap();
     system.run("service ipvsadm reload").ok();
     let reloaded = format!("{}-A -f 7 -s wlc\n", WEB.replace("-w 1", "-w 5"));
@@ -47,7 +47,7 @@ fn loads_at_boot_and_reloads() {
     system.run("systemctl stop ipvsadm-rs").ok();
     assert_eq!(ok("ipvsadm-save -n"), reloaded);
 
-    // What no unit knows is the init script's.
+    // `service` passes verbs that are no unit actions to the init script.
     ok("ipvsadm -D -f 7");
     system.run("service ipvsadm save").ok();
     assert_eq!(system.run("service ipvsadm rate").ok(), ok("ipvsadm -L -n --rate"));
@@ -55,7 +55,7 @@ fn loads_at_boot_and_reloads() {
     let log = system.run("journalctl --quiet --output cat --unit ipvsadm-rs").ok();
     assert!(log.contains("nothing to change"), "{log}");
 
-    // What the confined service has noted is found outside.
+    // The journal that the confined service has written is found outside.
     assert_eq!(system.run("ipvsadm-rs undo --list").ok().lines().count(), 2);
     system.run("ipvsadm-rs undo").ok();
     assert_eq!(ok("ipvsadm-save -n"), WEB);
@@ -65,7 +65,7 @@ fn loads_at_boot_and_reloads() {
     assert_eq!(ok("ipvsadm-save -n"), WEB);
 }
 
-/// A systemd that has nothing to do but this unit and what it comes after.
+/// A systemd that starts only this unit and its dependencies.
 struct System {
     unshare: Running,
 }
@@ -74,7 +74,7 @@ impl System {
     fn boot() -> System {
         shell("mount -t cgroup2 cgroup2 /sys/fs/cgroup && rm /usr/sbin/runlevel").ok();
         let folder = "/etc/systemd/system";
-        // They look at all of the machine, or turn what is the kernel's and not this test's.
+        // These read the whole machine, or change kernel settings outside this test.
         for unit in ["tmpfiles-setup", "tmpfiles-setup-dev", "sysctl", "remount-fs", "sysusers", "update-utmp", "udevd"]
         {
             install("/dev/null", format!("{folder}/systemd-{unit}.service")).unwrap();
@@ -93,7 +93,7 @@ impl System {
         });
     }
 
-    /// Runs a line beside systemd.
+    /// Runs a command in the namespaces of systemd.
     fn run(&self, line: &str) -> Ran {
         let unshare = self.unshare.pid().as_raw_nonzero();
         let child = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap_or_default();
