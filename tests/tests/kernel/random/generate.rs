@@ -1,13 +1,12 @@
-//! Makes lines up: some that could be typed by somebody who knows what they do, some by somebody who does not, and some
-//! by a cat.
+//! Generates random lines: correct ones, plausible errors, and nonsense.
 
 use ipvs::rules::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 use ipvs_tests::oracle::rng::Rng;
 
-/// A line of words.
+/// The words of a line.
 pub(super) type Words = Vec<Vec<u8>>;
 
-/// Values that are mostly right, by option; every option without a row here takes none.
+/// Mostly valid values by option. Options without a row here take none.
 const VALUES: &[(&str, &[&str])] = &[
     ("tcp-service", SERVICES),
     ("udp-service", SERVICES),
@@ -65,7 +64,7 @@ const SERVICES: &[&str] = &[
     "[::ffff:10.0.0.1]:80",
 ];
 
-/// Values that are wrong for one option or another.
+/// Values that are invalid for some option.
 const WRONG: &[&str] = &[
     "",
     "0",
@@ -125,11 +124,11 @@ const WRONG: &[&str] = &[
     "localhost",
 ];
 
-/// Words that belong to nothing.
+/// Words that belong to no option.
 const LOOSE: &[&str] =
     &["foo", "-", "--", "", "-q", "--nosuch", "-9", "100", "ipvsadm", "-h", "--version", "--list", "-=", "--="];
 
-/// A line, and perhaps a mistake or two.
+/// Generates a line with up to two mistakes.
 pub(super) fn line(rng: &mut Rng) -> Words {
     let mut parts = parts(rng);
     if rng.once_in(3) {
@@ -143,7 +142,7 @@ pub(super) fn line(rng: &mut Rng) -> Words {
     words
 }
 
-/// A line that is well-formed, of a command that changes services and servers.
+/// Generates a well-formed line that changes a service or server.
 pub(super) fn change(rng: &mut Rng) -> Words {
     let verb = *rng.one_of(&[
         Verb::AddService,
@@ -164,7 +163,7 @@ pub(super) fn change(rng: &mut Rng) -> Words {
     words
 }
 
-/// A command or an option with its value.
+/// A command or an option with its value, or a loose word.
 #[derive(Clone)]
 enum Part {
     Command(&'static CommandRow, Vec<u8>),
@@ -175,7 +174,7 @@ enum Part {
 fn parts(rng: &mut Rng) -> Vec<Part> {
     let row = command(rng);
     let mut parts = fitting(rng, row, false);
-    // Others, too, now and then.
+    // Sometimes other options, too.
     while rng.once_in(5) {
         let row = rng.one_of(OPTIONS);
         if !row.beyond_1_31 {
@@ -189,7 +188,7 @@ fn parts(rng: &mut Rng) -> Vec<Part> {
     parts
 }
 
-/// Commands that change something are typed more often than others.
+/// Picks a command: those that change something more often.
 fn command(rng: &mut Rng) -> &'static CommandRow {
     let rest = COMMANDS.len();
     let at = match rng.below(4) {
@@ -199,7 +198,8 @@ fn command(rng: &mut Rng) -> &'static CommandRow {
     &COMMANDS[at]
 }
 
-/// A command with options that it takes: those it needs, and some of the others.
+/// Generates a command with its required options and some of the allowed ones. `sane` excludes missing options and
+/// invalid values.
 fn fitting(rng: &mut Rng, row: &'static CommandRow, sane: bool) -> Vec<Part> {
     let role = if rng.once_in(2) { "master" } else { "backup" };
     let mut parts = vec![Part::Command(row, role.as_bytes().to_vec())];
@@ -229,7 +229,7 @@ fn fitting(rng: &mut Rng, row: &'static CommandRow, sane: bool) -> Vec<Part> {
             parts.push(Part::Loose(word.as_bytes().to_vec()));
         }
     }
-    // Only the first of the methods, mostly.
+    // Usually keep only the first forwarding method.
     let mut methods = 0;
     parts.retain(|part| match part {
         Part::Option(row, _) if row.name == "forwarding-method" => {
@@ -262,7 +262,7 @@ fn right(rng: &mut Rng, row: &OptionRow) -> Option<Vec<u8>> {
 }
 
 impl Part {
-    /// In one of its spellings.
+    /// Appends it in a random spelling.
     fn write(&self, rng: &mut Rng, words: &mut Words) {
         let (shorts, long, value) = match self {
             Part::Loose(word) => return words.push(word.clone()),
@@ -279,7 +279,7 @@ impl Part {
             }
             return;
         };
-        // In one word with the letter before, if that takes nothing.
+        // Sometimes in one word with the previous letter, if that takes no value.
         let bundle = words.last().is_some_and(|last| is_bundle(last)) && rng.once_in(2);
         let mut name = if bundle { words.pop().unwrap_or_default() } else { b"-".to_vec() };
         name.push(letter as u8);
@@ -296,7 +296,7 @@ impl Part {
     }
 }
 
-/// `-Ln`: letters that take nothing.
+/// Checks whether a word consists of letters without values, such as `-Ln`.
 fn is_bundle(word: &[u8]) -> bool {
     let takes_nothing = |letter: &u8| {
         let letter = char::from(*letter);
@@ -306,7 +306,7 @@ fn is_bundle(word: &[u8]) -> bool {
     matches!(word, [b'-', letters @ ..] if !letters.is_empty() && letters.iter().all(takes_nothing))
 }
 
-/// The command stays first, mostly.
+/// Shuffles the parts; the command usually stays first.
 fn shuffle(rng: &mut Rng, parts: &mut [Part]) {
     let first = usize::from(!rng.once_in(10));
     for at in (first + 1..parts.len()).rev() {

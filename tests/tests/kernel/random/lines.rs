@@ -1,4 +1,4 @@
-//! Lines, one after the other, in two namespaces that hold the same.
+//! Random lines, one after the other, in two namespaces with the same table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,12 +15,12 @@ use super::{translate, typed};
 
 use crate::under_test;
 
-/// After so many lines the table is emptied, so that it does not become long.
+/// The table is emptied after this number of lines, so that it stays short.
 const AGAIN: u64 = 40;
-/// One difference may have many.
+/// Differences after which a test stops: one cause may give many.
 const REPORTED: usize = 5;
 
-/// Runs so many lines of a seed on both.
+/// Runs lines of a seed with both programs and compares them.
 pub(super) fn agree(seed: u64, lines: u64) {
     let mut rng = Rng::new(seed);
     let mut bench = Bench::new();
@@ -34,7 +34,7 @@ pub(super) fn agree(seed: u64, lines: u64) {
         }
     }
     println!("{} lines: {:?}", bench.lines, bench.ends);
-    println!("given to the reference as they are meant: {:?}", bench.rows);
+    println!("translated for the reference, by row: {:?}", bench.rows);
     assert!(bench.reports.is_empty(), "seed {seed}\n{}", bench.reports.concat());
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Bench {
     pair: Pair,
     empty: Held,
     before: Held,
-    /// Since the table was empty.
+    /// Lines since the table was empty.
     typed: Vec<String>,
     lines: usize,
     rows: BTreeMap<&'static str, usize>,
@@ -50,7 +50,7 @@ pub(super) struct Bench {
     pub(super) reports: Vec<String>,
 }
 
-/// What a program did, and what the kernel holds then.
+/// The outcome of a program, and the table after it.
 #[derive(Clone, Debug, PartialEq)]
 struct Done {
     outcome: Outcome,
@@ -134,19 +134,19 @@ impl Bench {
     }
 }
 
-/// Whether two outcomes on tables that are the same are the same.
+/// Checks whether two outcomes on the same table agree.
 pub(super) fn agrees(table: &str, reference: &Outcome, ours: &Outcome) -> bool {
     let [one, other] = [reference, ours].map(plain);
-    // Rows order and large-marks: what is 2^31 apart the reference sorts by luck.
+    // Rows order and large-marks: the reference sorts numbers that differ by 2^31 or more in an undefined order.
     let lucky = || far_apart(table) && same(&sorted(&one), &sorted(&other));
-    same(&one, &other) || is_told_before(&one, &other) || lucky()
+    same(&one, &other) || is_reported_early(&one, &other) || lucky()
 }
 
 fn agree_all(reference: &Done, ours: &Done) -> bool {
     reference.table == ours.table && agrees(&reference.table, &reference.outcome, &ours.outcome)
 }
 
-/// Row any-order: of two mistakes on a line another one may be told.
+/// Row any-order: if a line has two errors, the programs may report different ones.
 fn both_complain(reference: &Done, ours: &Done) -> bool {
     let complains = |done: &Done| {
         ["exit 2", "exit 255"].contains(&done.outcome.end.as_str()) && !done.outcome.stderr.trim().is_empty()
@@ -154,7 +154,7 @@ fn both_complain(reference: &Done, ours: &Done) -> bool {
     reference.table == ours.table && complains(reference) && complains(ours)
 }
 
-/// Whether the table has numbers that a signed subtraction of 32 bits gets wrong.
+/// Checks whether the table has numbers for which a signed 32-bit subtraction overflows.
 fn far_apart(table: &str) -> bool {
     let bytes = table.split("Address([").skip(1).filter_map(|rest| rest.split("])").next());
     let words = bytes.flat_map(|bytes| bytes.split(", ").step_by(4)).filter_map(|byte| byte.parse::<u8>().ok());
@@ -169,20 +169,20 @@ fn sorted(outcome: &Outcome) -> Outcome {
     Outcome { stdout: lines.join("\n"), ..outcome.clone() }
 }
 
-/// Without what is different on purpose in every output of its kind.
+/// Removes the differences that every output of a kind has on purpose.
 pub(super) fn plain(outcome: &Outcome) -> Outcome {
-    // Version and help.
+    // Rows version and help: both begin with the version.
     if outcome.stdout.starts_with("ipvsadm v") {
         return Outcome { stdout: String::new(), ..outcome.clone() };
     }
     let stdout = outcome.stdout.lines().map(plain_line).collect::<Vec<_>>().join("\n");
-    // Row explained: bytes that are no text are replaced in messages.
+    // Row explained: invalid UTF-8 is replaced in messages.
     let stderr = outcome.stderr.replace("\\xff", "\u{fffd}");
     Outcome { stdout, stderr, ..outcome.clone() }
 }
 
-/// Row explained: what no kernel takes is said before it is asked, whatever else it may have to say.
-fn is_told_before(reference: &Outcome, ours: &Outcome) -> bool {
+/// Row explained: ours reports a change that every kernel refuses before it asks the kernel, whose message may differ.
+fn is_reported_early(reference: &Outcome, ours: &Outcome) -> bool {
     const SENTENCES: [&str; 2] =
         ["Numerical result out of range: ", "Invalid operation.  Possibly wrong module version, "];
     let told = SENTENCES.iter().any(|sentence| ours.stderr.starts_with(sentence)) && ours.stderr.contains(": ");

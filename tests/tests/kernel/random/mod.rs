@@ -1,8 +1,8 @@
-//! Lines and tables that nobody thought of: the reference and ours must agree on them, too.
+//! Random lines and tables: ours must do the same as the reference.
 //!
-//! `IPVS_LINES` says how many lines are made up (2,500 if nothing is said; CI asks four times, for other seeds), `IPVS_SEED` of which seed: the same seed makes
-//! the same lines on every machine. The seed is in the name of each test, so that what failed can be run again alone:
-//! `IPVS_SEED=7 cargo test --test kernel random::lines-of-seed-7`.
+//! `IPVS_LINES` is the number of lines (default 2,500; CI runs four times with other seeds), `IPVS_SEED` the first seed
+//! (default 1). A seed gives the same lines on every machine. It is in the name of each test, so that a failed test can
+//! be run again alone: `IPVS_SEED=7 cargo kernel random::500-lines-of-seed-7`.
 
 mod generate;
 mod lines;
@@ -12,10 +12,10 @@ mod translate;
 
 use ipvs_tests::harness::Test;
 
-/// The differences on purpose: the lines that are given to the reference in another way name their rows.
+/// The intended differences. Each translation of a line for the reference names its row.
 const COMPAT: &str = include_str!("../../../../docs/compat.md");
 
-/// Lines of one test: few enough to take a guest some seconds.
+/// Lines in one test: few enough for some seconds.
 const LINES: u64 = 500;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -38,14 +38,14 @@ fn number(variable: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
 }
 
-/// Leaves out the names that two addresses have, and those that are cut: of them cases tell.
+/// Removes host names with several addresses, and those that listings truncate: cases test them.
 fn plain_names() {
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap();
     let plain = hosts.lines().filter(|line| !line.contains("many.test") && !line.contains("a-real-server"));
     std::fs::write("/etc/hosts", plain.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
 }
 
-/// Whether a line is read from a file as it is read from a command line: there are no quotes, and comments.
+/// Checks whether a line means the same in a file as on a command line. A file has comments, and no quotes.
 fn can_stand_in_a_file(words: &generate::Words) -> bool {
     let plain = |word: &Vec<u8>| {
         !word.is_empty() && !word.starts_with(b"#") && !word.iter().any(|byte| b" \t\r\n".contains(byte))
@@ -53,12 +53,12 @@ fn can_stand_in_a_file(words: &generate::Words) -> bool {
     !words.is_empty() && words.iter().all(plain) && !words.iter().all(|word| word == b"ipvsadm")
 }
 
-/// Lines as a file has them.
+/// Returns lines as the content of a file.
 fn file(lines: &[generate::Words]) -> Vec<u8> {
     lines.iter().flat_map(|words| [words.join(&b' '), b"\n".to_vec()].concat()).collect()
 }
 
-/// A line as one could type it.
+/// Returns a line quoted for the shell.
 fn typed<W: AsRef<[u8]>>(words: &[W]) -> String {
     let quoted = |word: &W| {
         let text = ipvs_tests::oracle::shell::text(word.as_ref());

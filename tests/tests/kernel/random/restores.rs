@@ -1,5 +1,5 @@
-//! Files of lines, some of them bad: ours carries out all of a file or nothing of it, and says of each line what the
-//! reference says when it is given that line alone.
+//! Restores of random files with some invalid lines. Ours executes all of a file or nothing, and reports the lines that
+//! the reference refuses when it is given each line alone.
 
 use std::fmt::Write;
 
@@ -17,10 +17,10 @@ use super::translate;
 
 use crate::under_test;
 
-/// Files of one test.
+/// Number of files in one test.
 const FILES: usize = 60;
 
-/// What the reference says of a line that popt cannot read, and of one without a command.
+/// Messages of the reference for a line that popt cannot read, and for one without a command.
 const SYNTAX: [&str; 4] = ["Try `", ": unknown option", ": missing argument", ": option does not take an argument"];
 
 pub(super) fn agree(seed: u64) {
@@ -34,15 +34,15 @@ pub(super) fn agree(seed: u64) {
         }
         let odds = 1 + rng.below(12);
         let line = |rng: &mut Rng| if rng.once_in(odds) { generate::line(rng) } else { generate::change(rng) };
-        let lines: Vec<Words> = (0..1 + rng.below(12)).map(|_| line(&mut rng)).filter(can_be_told).collect();
+        let lines: Vec<Words> = (0..1 + rng.below(12)).map(|_| line(&mut rng)).filter(is_comparable).collect();
         let report = file(&mut pair, &lines);
         let text: String = lines.iter().map(|words| super::typed(words) + "\n").collect();
         assert!(report.is_empty(), "seed {seed}\n{text}\n{report}");
     }
 }
 
-/// Not what ends the run, what stops a thread that has not begun, or what cannot be said to the reference.
-fn can_be_told(words: &Words) -> bool {
+/// Excludes lines that end the restore, start or stop a daemon, or cannot be translated for the reference.
+fn is_comparable(words: &Words) -> bool {
     let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     let is_other = matches!(
         rules::parse(&slices, &mut translate::Names),
@@ -57,14 +57,14 @@ fn can_be_told(words: &Words) -> bool {
 #[derive(PartialEq)]
 enum Kind {
     Fine,
-    /// By the kernel, or a listing of what is not there.
+    /// Refused by the kernel, or a listing of a missing service.
     Refused,
     Bad,
 }
 
 fn kind(words: &Words, outcome: &Outcome) -> Kind {
     let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-    // What no kernel takes is a bad line.
+    // A change that every kernel refuses counts as an invalid line.
     let invalid = matches!(rules::parse(&slices, &mut translate::Names), Ok(Command::Change(change)) if change.validate().is_err());
     match outcome.end.as_str() {
         "exit 0" => Kind::Fine,
@@ -101,10 +101,10 @@ fn file(pair: &mut Pair, lines: &[Words]) -> String {
     let nothing = ours.stderr.contains("nothing was changed");
     let texts = [stdout, ours.stdout.clone()].map(|stdout| plain(&Outcome { stdout, ..Outcome::default() }).stdout);
     if ours.end != expected || !told || nothing == bad.is_empty() || texts[0] != texts[1] {
-        writeln!(report, "bad lines {bad:?}, {expected}, but ours: {ours:#?}").unwrap();
+        writeln!(report, "invalid lines {bad:?}, {expected}, but ours: {ours:#?}").unwrap();
         report += &diff(&texts[0], &texts[1]).unwrap_or_default();
     }
-    // The reference made the connection table of a new kernel with a service that ours did not add.
+    // New kernels create the connection table with the first service, which only the reference may have added.
     let tables = [table, pair.table(Ours).unwrap()].map(|table| Mask::Size.apply(&table));
     report + &diff(&tables[0], &tables[1]).unwrap_or_default()
 }

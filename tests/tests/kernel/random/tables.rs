@@ -1,4 +1,4 @@
-//! Tables of well-formed lines: every listing of them, saved, and restored by the other.
+//! Random tables: every listing, and saving with one program and restoring with the other.
 
 use std::fmt::Write;
 
@@ -15,10 +15,10 @@ use super::translate;
 
 use crate::under_test;
 
-/// Tables of one test.
+/// Number of tables in one test.
 const TABLES: usize = 12;
 
-/// Every way to show a table.
+/// Every kind of listing.
 const LISTINGS: [&str; 17] = [
     "-Ln",
     "-L",
@@ -54,8 +54,7 @@ pub(super) fn agree(seed: u64) {
     }
 }
 
-/// Whether there is nothing wrong with a line but perhaps what the table has to do with it, and whether it can stand in a
-/// file.
+/// Checks whether a line is valid, apart from conflicts with the table, and means the same in a file.
 fn is_fine(words: &Words) -> bool {
     let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     super::can_stand_in_a_file(words)
@@ -75,7 +74,7 @@ fn table(pair: &mut Pair, lines: &[Words]) -> String {
         lines.iter().map(|words| translate::as_meant(words).map_or(words.clone(), |(meant, _)| meant)).collect();
     let reference = pair.run(Reference, &["-R"], &super::file(&meant)).unwrap();
     let ours = pair.run(Ours, &["-R"], &super::file(lines)).unwrap();
-    // A sentence for each refused line; the exit status of the reference is that of the last line alone.
+    // Both print a message for each refused line. The exit status of the reference is only that of the last line.
     if reference.stderr.lines().count() != ours.stderr.lines().count()
         || ours.stderr.is_empty() != (ours.end == "exit 0")
     {
@@ -97,11 +96,11 @@ fn table(pair: &mut Pair, lines: &[Words]) -> String {
             writeln!(report, "# ipvsadm {listing}\n[{}] and [{}]\n{diff}", reference.end, ours.end).unwrap();
         }
     }
-    if report.is_empty() { there_and_back(pair) } else { report }
+    if report.is_empty() { round_trip(pair) } else { report }
 }
 
-/// What either saves the other restores.
-fn there_and_back(pair: &mut Pair) -> String {
+/// Checks that each program restores what the other has saved.
+fn round_trip(pair: &mut Pair) -> String {
     let mut report = String::new();
     let saved = [Reference, Ours].map(|who| pair.run(who, &["-Sn"], b"").unwrap());
     for (from, to) in [(0, Ours), (1, Reference)] {

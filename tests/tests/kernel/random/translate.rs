@@ -1,6 +1,6 @@
-//! What the reference would have to be given to do what ours does on purpose.
+//! Translates lines for the reference, so that it does what ours does on purpose.
 //!
-//! Each rule here is a row of docs/compat.md. A line that no rule changes has to be the same to both.
+//! Each rule here is a row of docs/compat.md. A line that no rule changes must give the same with both.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ use ipvs::{Family, Protocol};
 
 use super::generate::Words;
 
-/// What stands on a line, as popt reads it.
+/// A part of a line, as popt reads it.
 #[derive(Clone, Debug, PartialEq)]
 enum Token {
     /// `--long`, and its value.
@@ -17,7 +17,7 @@ enum Token {
     Loose(Vec<u8>),
 }
 
-/// The line that the reference is to be given, where that is another; and the rows that say why.
+/// Returns the translated line and the rows that explain it, or `None` if the line needs no translation.
 pub(super) fn as_meant(words: &Words) -> Option<(Words, Vec<&'static str>)> {
     let mut rows = Vec::new();
     let words = without_alias(words, &mut rows);
@@ -30,7 +30,7 @@ pub(super) fn as_meant(words: &Words) -> Option<(Words, Vec<&'static str>)> {
     (!rows.is_empty()).then(|| (written(tokens, rest), rows))
 }
 
-/// Whether the line zeroes the counters of a service without address and port: there is no other way to say that.
+/// Checks whether the line resets the counters of a service without address and port: that cannot be translated.
 pub(super) fn zeroes_any(words: &Words) -> bool {
     let (tokens, _) = tokens(words);
     let any = |token: &Token| match token {
@@ -123,12 +123,12 @@ fn named(row: (&'static str, Value), attached: Option<Vec<u8>>, words: &Words, a
     Some(Token::Named(long, value))
 }
 
-/// The tokens as plainly as they can be typed.
+/// Returns the tokens in their simplest spelling.
 fn written(tokens: Vec<Token>, rest: &[Vec<u8>]) -> Words {
     let (mut words, mut loose) = (Vec::new(), Vec::new());
     for token in tokens {
         match token {
-            // Behind a `--`, so that it is what it was.
+            // After `--`, so that it stays a loose word.
             Token::Loose(word) if rest.is_empty() => loose.push(word),
             Token::Loose(word) => words.push(word),
             Token::Named(long, None) => words.push(format!("--{long}").into_bytes()),
@@ -143,7 +143,7 @@ fn written(tokens: Vec<Token>, rest: &[Vec<u8>]) -> Words {
     words
 }
 
-/// What popt takes for a place to put another word in; [`ALIAS`] is as long and means nothing.
+/// Replaces `!#:+`, which popt expands as an alias argument, by [`ALIAS`], which has the same length and no meaning.
 fn without_alias(words: &Words, rows: &mut Vec<&'static str>) -> Words {
     let plain = |word: &Vec<u8>| {
         let mut word = word.clone();
@@ -156,10 +156,10 @@ fn without_alias(words: &Words, rows: &mut Vec<&'static str>) -> Words {
     words.iter().map(plain).collect()
 }
 
-/// What stands in a line that is given to the reference where ours is given `!#:+`.
+/// The replacement of `!#:+` in lines for the reference.
 pub(super) const ALIAS: &str = "!#:-";
 
-/// Values that are read in another way.
+/// Translates values that ours reads differently.
 fn values(tokens: &mut [Token], rows: &mut Vec<&'static str>) {
     let mut six = false;
     for at in 0..tokens.len() {
@@ -194,7 +194,7 @@ fn is_v6(value: &[u8]) -> bool {
     host.parse::<Ipv6Addr>().is_ok()
 }
 
-/// Whether the service that is named later is of IPv6.
+/// Checks whether a later option names an IPv6 service.
 fn will_be_v6(tokens: &[Token]) -> bool {
     tokens.iter().any(|token| match token {
         Token::Named("ipv6", None) => true,
@@ -205,7 +205,7 @@ fn will_be_v6(tokens: &[Token]) -> bool {
     })
 }
 
-/// The names that there are in these tests.
+/// Resolves the names of `tests/names`.
 pub(super) struct Names;
 
 impl Resolver for Names {
@@ -234,13 +234,13 @@ fn address(value: &[u8]) -> Option<(Vec<u8>, &'static str)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (inside, behind) = rest.split_once(']')?;
         if inside.parse::<Ipv6Addr>().is_ok() {
-            // Without brackets a port cannot be meant.
+            // Without a port the brackets can be omitted.
             return behind.is_empty().then(|| (inside.as_bytes().to_vec(), "v6-brackets"));
         }
         return match host(inside).iter().find(|ip| ip.is_ipv6()) {
             Some(ip) if behind.is_empty() => Some((ip.to_string().into_bytes(), "v6-names")),
             Some(ip) => Some((format!("[{ip}]{behind}").into_bytes(), "v6-names")),
-            // What is no address and no name is refused by both; an address or a name of IPv4 only by ours.
+            // Both refuse a text that is neither address nor name. Only ours refuses an IPv4 address or name in brackets.
             None if behind.starts_with(':') => Some((Vec::new(), "v4-brackets")),
             None => None,
         };
@@ -257,7 +257,7 @@ fn address(value: &[u8]) -> Option<(Vec<u8>, &'static str)> {
     junk(name).then(|| (Vec::new(), "junk"))
 }
 
-/// Whether something stands behind a blank behind an IPv4 address.
+/// Checks whether an IPv4 address is followed by a blank and more text.
 fn junk(name: &str) -> bool {
     name.find([' ', '\t', '\n', '\x0b', '\x0c', '\r']).is_some_and(|at| at > 0)
 }
@@ -276,8 +276,8 @@ fn netmask(value: &[u8], six: bool) -> Option<(Vec<u8>, &'static str)> {
     }
 }
 
-/// Whether `-6` comes before any mark in a word that cannot be read to its end: what is read first is told first by the
-/// reference.
+/// Checks whether `-6` comes before any mark in a word that cannot be read to the end. The reference reports the first
+/// error that it reads.
 fn too_early_in_a_bad_word(tokens: &[Token], rest: &[Vec<u8>]) -> bool {
     let marked = tokens.iter().any(|token| matches!(token, Token::Named("fwmark-service", _)));
     let letters = rest.first().and_then(|word| word.strip_prefix(b"-")).unwrap_or_default();
