@@ -3,7 +3,7 @@
 use crate::kernel::{open_file, read_some, write_all};
 use crate::text::{endpoint, hex, number, pad, take_number};
 
-/// Bytes of a read(2): the kernel never returns more, and always whole lines.
+/// The kernel returns at most a page for each `read`, and always whole lines.
 const PAGE: usize = 4096;
 
 pub(crate) fn list() {
@@ -13,16 +13,16 @@ pub(crate) fn list() {
     out.extend_from_slice(
         b"IPVS connection entries\npro expire state       source             virtual            destination\n",
     );
-    let mut title = true;
+    let mut is_title = true;
     loop {
         let got = read_some(file, &mut page);
         if got == 0 {
             break;
         }
         let mut rest = &page[..got];
-        if title {
-            rest = behind_line(rest);
-            title = false;
+        if is_title {
+            rest = after_line(rest);
+            is_title = false;
         }
         while !rest.is_empty() {
             rest = line(&mut out, rest);
@@ -60,9 +60,9 @@ fn four(text: &[u8]) -> u16 {
     hex(u32::from_be_bytes(*text.first_chunk().expect("four digits")).into()) as u16
 }
 
-/// Writes ipvsadm's line for the first line of the kernel. Returns the other lines.
+/// Converts the first line, and returns the text after it.
 fn line<'a>(out: &mut Vec<u8>, text: &'a [u8]) -> &'a [u8] {
-    // Protocol and state have the same widths in both formats.
+    // Protocol and state have the same width in both formats.
     out.extend_from_slice(&text[..4]);
     let mut rest = &text[4..];
     let client = take_endpoint(&mut rest);
@@ -88,10 +88,10 @@ fn line<'a>(out: &mut Vec<u8>, text: &'a [u8]) -> &'a [u8] {
     let (is_v6, address, port) = server;
     endpoint(out, is_v6, &address, port);
     out.push(b'\n');
-    behind_line(rest)
+    after_line(rest)
 }
 
-fn behind_line(text: &[u8]) -> &[u8] {
+fn after_line(text: &[u8]) -> &[u8] {
     let end = text.iter().position(|byte| *byte == b'\n').expect("a line");
     &text[end + 1..]
 }

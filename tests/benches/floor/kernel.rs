@@ -1,4 +1,4 @@
-//! System calls, and messages of the IPVS family.
+//! System calls, and messages of the IPVS netlink family.
 
 use std::ffi::{c_int, c_long, c_uint, c_void};
 
@@ -19,7 +19,7 @@ struct Part {
     length: usize,
 }
 
-/// `struct mmsghdr`. The C library's and the kernel's definitions have the same layout.
+/// `struct mmsghdr`, with a layout that is right for both the C library and the kernel.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Message {
@@ -49,12 +49,12 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
 const AT_ONCE: usize = 8;
-/// Bytes of a datagram. With the kernel's header it fills one page; more would take two.
+/// The largest buffer for which the kernel allocates one page: its own header needs up to 320 bytes.
 const PAGE: usize = 4096 - 320;
-/// Bytes of the largest datagram that the kernel sends.
+/// The kernel sends no larger datagrams.
 const LARGEST: usize = 32 * 1024;
 
-/// A netlink socket, with a buffer for datagrams of one page, which grows for the largest when needed.
+/// A netlink socket that receives datagrams of a page, and of the largest size once a list does not fit into these.
 pub(crate) struct Socket {
     number: c_int,
     slot: usize,
@@ -78,7 +78,7 @@ impl Socket {
         assert_eq!(sent, bytes.len() as isize);
     }
 
-    /// Passes every message to `each`, until `count` requests have ended.
+    /// Passes every message to `each` until `count` acknowledgements or ends of lists have been received.
     pub(crate) fn receive(&mut self, mut count: usize, mut each: impl FnMut(&[u8])) {
         while count > 0 {
             let start = self.buffer.as_mut_ptr();
@@ -104,30 +104,18 @@ impl Socket {
                 recvmmsg(self.number, messages.as_mut_ptr(), AT_ONCE as c_uint, MSG_WAITFORONE, std::ptr::null())
             };
             assert!(got > 0);
-            // More datagrams of a long list follow.
+            // If all slots are filled, it is a long list, of which more follows.
             let next = if got == AT_ONCE as c_int { LARGEST } else { self.slot };
             for (part, message) in parts.iter().zip(&messages[..got as usize]) {
-                // SAFETY: the kernel has written this many bytes of the part.
-                let mut bytes = unsafe { std::slice::from_raw_parts(part.start, (message.length as u32) as usize) };
-                while bytes.len() >= 16 {
-                    let length = u32_at(bytes, 0) as usize;
-                    let kind = u16_at(bytes, 4);
-                    match kind {
-                        ERROR => {
-                            assert_eq!(u32_at(bytes, 16), 0, "refused");
-                            count -= 1;
-                        }
-                        DONE => count -= 1,
-                        _ => each(&bytes[16..length]),
-                    }
-                    bytes = bytes.get((length + 3) & !3..).unwrap_or(&[]);
-                }
+                // SAFETY: the kernel has filled that much of the part.
+                let bytes = unsafe { std::slice::from_raw_parts(part.start, (message.length as u32) as usize) };
+                count -= read_messages(bytes, &mut each);
             }
             self.slot = next;
         }
     }
 
-    /// Returns the number of the family.
+    /// Returns the id of the IPVS family.
     pub(crate) fn family(&mut self) -> u16 {
         let mut message = Messages::new(GENL_ID_CTRL);
         message.start(CTRL_CMD_GETFAMILY, ACK);
@@ -144,6 +132,25 @@ impl Socket {
         });
         family
     }
+}
+
+/// Passes the messages of a datagram to `each`; returns the number of acknowledgements and ends of lists.
+#[inline]
+fn read_messages(mut bytes: &[u8], each: &mut impl FnMut(&[u8])) -> usize {
+    let mut ends = 0;
+    while bytes.len() >= 16 {
+        let length = u32_at(bytes, 0) as usize;
+        match u16_at(bytes, 4) {
+            ERROR => {
+                assert_eq!(u32_at(bytes, 16), 0, "refused");
+                ends += 1;
+            }
+            DONE => ends += 1,
+            _ => each(&bytes[16..length]),
+        }
+        bytes = bytes.get((length + 3) & !3..).unwrap_or(&[]);
+    }
+    ends
 }
 
 /// Messages that are sent together.
@@ -176,7 +183,7 @@ impl Messages {
     }
 
     /// Requests an acknowledgement of the last message.
-    pub(crate) fn want_answer(&mut self) {
+    pub(crate) fn request_ack(&mut self) {
         self.bytes[self.start + 6] |= ACK as u8;
     }
 
@@ -194,7 +201,7 @@ impl Messages {
         self.bytes.extend_from_slice(&value);
     }
 
-    /// Begins a nested attribute. Returns its position, for [`Messages::close`].
+    /// Begins a nested attribute. The result is the argument of [`Messages::close`].
     #[inline]
     pub(crate) fn open(&mut self, number: u16) -> usize {
         self.header(number, 0);
@@ -238,7 +245,7 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-/// Reads a file. Its path must end with a NUL.
+/// Opens a file. The path must end with a NUL.
 pub(crate) fn open_file(path: &[u8]) -> c_int {
     // SAFETY: the path ends with a NUL.
     let file = unsafe { open(path.as_ptr(), 0) };

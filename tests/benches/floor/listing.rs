@@ -1,4 +1,4 @@
-//! Writes the table as text.
+//! Lists the table.
 
 use crate::kernel::{DUMP, Messages, Socket, attributes, u16_at, u32_at, u64_at, write_all};
 use crate::text::{endpoint, left, number, pad, right};
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
 type Counters = [u64; 5];
 
 struct Service {
-    /// The sort key: mark, family, protocol, address, port.
+    /// Mark, family, protocol, address and port: the sort key.
     key: (u32, u16, u16, [u8; 16], u16),
     scheduler: Vec<u8>,
     persistence: Option<u32>,
@@ -38,6 +38,33 @@ pub(crate) fn list(kind: Kind) {
     let mut socket = Socket::new();
     let family = socket.family();
     let mut messages = Messages::new(family);
+    let (services, version, size) = read_table(&mut socket, &mut messages, kind);
+    let mut out = Vec::with_capacity(128 * 1024);
+    if kind != Kind::Rules {
+        titles(&mut out, kind, version, size);
+    }
+    let mut details = Socket::new();
+    let mut servers = Vec::new();
+    for service in &services {
+        request_servers(&mut messages, service);
+        details.send(&messages.bytes);
+        servers.clear();
+        details.receive(1, |body| servers.push(read_server(&body[8..])));
+        servers.sort_unstable_by_key(|server: &Server| server.key);
+        write_service(&mut out, kind, service);
+        for server in &servers {
+            write_server(&mut out, kind, service, server);
+        }
+        if out.len() > 64 * 1024 {
+            write_all(&out);
+            out.clear();
+        }
+    }
+    write_all(&out);
+}
+
+/// Returns the sorted services, and version and size of the connection table for the title.
+fn read_table(socket: &mut Socket, messages: &mut Messages, kind: Kind) -> (Vec<Service>, u32, u32) {
     if kind != Kind::Rules {
         messages.start(GET_INFO, 0);
         messages.end();
@@ -55,31 +82,11 @@ pub(crate) fn list(kind: Kind) {
         }),
     });
     services.sort_unstable_by_key(|service| service.key);
-    let mut out = Vec::with_capacity(128 * 1024);
-    if kind != Kind::Rules {
-        titles(&mut out, kind, version, size);
-    }
-    let mut details = Socket::new();
-    let mut servers = Vec::new();
-    for service in &services {
-        ask(&mut messages, service);
-        details.send(&messages.bytes);
-        servers.clear();
-        details.receive(1, |body| servers.push(read_server(&body[8..])));
-        servers.sort_unstable_by_key(|server: &Server| server.key);
-        write_service(&mut out, kind, service);
-        for server in &servers {
-            write_server(&mut out, kind, service, server);
-        }
-        if out.len() > 64 * 1024 {
-            write_all(&out);
-            out.clear();
-        }
-    }
-    write_all(&out);
+    (services, version, size)
 }
 
-fn ask(messages: &mut Messages, service: &Service) {
+/// Writes the request for the servers of a service.
+fn request_servers(messages: &mut Messages, service: &Service) {
     let (mark, family, protocol, address, port) = service.key;
     messages.bytes.clear();
     messages.start(GET_DEST, DUMP);
@@ -153,7 +160,7 @@ fn titles(out: &mut Vec<u8>, kind: Kind, version: u32, size: u32) {
     });
 }
 
-/// Returns the option and the value that name a service in a saved rule.
+/// Appends the option and value that identify a service in a saved line.
 fn name_in_rule(out: &mut Vec<u8>, service: &Service) {
     let (mark, family, protocol, address, port) = service.key;
     if mark == 0 {

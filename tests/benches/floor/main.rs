@@ -1,7 +1,7 @@
-//! The lower bound: a program that does the minimum of work for a table.
+//! The lower bound: a program that does only the necessary work.
 //!
-//! It uses one socket, batches, and a dump for each service. It has no checks, no messages and no names, and panics on a
-//! line that it does not expect. It has no dependencies, so the benchmark compiles it with rustc alone.
+//! It has no checks, messages or names, and panics on a line that it does not expect. Changes are sent in batches, and
+//! each service has one dump. It has no dependencies, since the benchmark compiles it with rustc alone.
 
 mod connections;
 mod kernel;

@@ -1,6 +1,6 @@
-//! Converts numbers and addresses to text and back.
+//! Writes and reads numbers and addresses as text.
 
-/// `0.` to `255.` and their lengths.
+/// The texts `0.` to `255.` and their lengths.
 static SMALL: [([u8; 4], usize); 256] = {
     let mut texts = [([b'.'; 4], 2); 256];
     let mut number = 0;
@@ -35,7 +35,7 @@ fn start_of<const SIZE: usize>(out: &mut Vec<u8>, text: [u8; SIZE], length: usiz
 
 pub(crate) fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
     let end = out.len().max(start + width);
-    // Never are more missing.
+    // At most 32 blanks are missing.
     out.extend_from_slice(&[b' '; 32]);
     out.truncate(end);
 }
@@ -61,7 +61,7 @@ pub(crate) fn right(out: &mut Vec<u8>, value: u64, width: usize) {
     out.extend_from_slice(&digits[at.min(digits.len() - width)..]);
 }
 
-/// Writes `10.0.0.1:80` or `[2001:db8::1]:80`, from an address in 16 bytes and a port in network byte order.
+/// Appends `10.0.0.1:80` or `[2001:db8::1]:80`. The address has 16 bytes, of which IPv4 uses the first four.
 pub(crate) fn endpoint(out: &mut Vec<u8>, is_v6: bool, address: &[u8], port: u16) {
     if is_v6 {
         out.push(b'[');
@@ -113,7 +113,7 @@ fn v6(out: &mut Vec<u8>, address: &[u8]) {
     }
 }
 
-/// Removes digits from the front and returns their value.
+/// Reads a decimal number and removes it from the text.
 #[inline]
 pub(crate) fn take_number(text: &mut &[u8]) -> u32 {
     let mut value = 0;
@@ -124,10 +124,10 @@ pub(crate) fn take_number(text: &mut &[u8]) -> u32 {
     value
 }
 
-/// Returns the value of up to eight hexadecimal digits, all at once.
+/// Converts up to eight hexadecimal digits at once.
 #[inline]
 pub(crate) fn hex(digits: u64) -> u32 {
-    // The lower four bits of a digit are its value, those of a letter are 9 less. Letters have bit 6.
+    // The low nibble of a digit is its value; that of a letter is 9 less. Only letters have bit 6.
     let nibbles = (digits & 0x0F0F_0F0F_0F0F_0F0F) + 9 * (digits >> 6 & 0x0101_0101_0101_0101);
     let bytes = (nibbles | nibbles >> 4) & 0x00FF_00FF_00FF_00FF;
     let pairs = (bytes | bytes >> 8) & 0x0000_FFFF_0000_FFFF;
@@ -150,7 +150,7 @@ fn take_hex(text: &mut &[u8]) -> u32 {
     value
 }
 
-/// Reads an address and a port. Returns whether it is IPv6, the address in 16 bytes, and the port.
+/// Reads an address and a port: whether it is IPv6, the address in 16 bytes, and the port.
 #[inline]
 pub(crate) fn take_endpoint(mut text: &[u8]) -> (bool, [u8; 16], u16) {
     let mut address = [0; 16];
@@ -190,12 +190,12 @@ fn take_v6(text: &mut &[u8], address: &mut [u8; 16]) {
         }
     }
     let gap = gap.unwrap_or(count);
-    let behind = count - gap;
+    let after = count - gap;
     for at in 0..gap {
         address[2 * at..2 * at + 2].copy_from_slice(&groups[at].to_be_bytes());
     }
-    for at in 0..behind {
-        let to = 8 - behind + at;
+    for at in 0..after {
+        let to = 8 - after + at;
         address[2 * to..2 * to + 2].copy_from_slice(&groups[gap + at].to_be_bytes());
     }
 }
