@@ -1,4 +1,4 @@
-//! Measures `-Lnc` with many connections, which arrive as on a backup director: by the sync protocol.
+//! Lists many connections. They are created as on a backup director: by messages of the sync protocol.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::{namespace, profile, time};
 const SIZES: [u32; 2] = [10_000, 100_000];
 const QUICK_SIZE: u32 = 4000;
 
-/// The default group and port of the sync daemon.
+/// The group and port of the backup daemon.
 const GROUP: &str = "224.0.0.81:8848";
 const LINK: &str = "dummy-sync";
 const ADDRESS: &str = "10.9.0.1";
@@ -27,7 +27,7 @@ pub(crate) fn jobs() -> Vec<Test> {
 fn measure(count: u32) -> Result<()> {
     let task = format!("-Lnc {count}");
     let rounds = match Ruler::here() {
-        // The reference needs half a minute for one.
+        // The reference needs half a minute.
         _ if count > 50_000 => 1,
         Ruler::Time => 3,
         Ruler::Instructions => 2,
@@ -48,7 +48,7 @@ fn measure(count: u32) -> Result<()> {
     })
 }
 
-/// Returns the lines without the column `expire`, which changes every second.
+/// Returns the lines without the expiry time, which changes.
 fn without_expiry(text: &[u8]) -> Vec<Vec<u8>> {
     const PROTOCOL: usize = 4;
     const EXPIRY_END: usize = 11;
@@ -59,7 +59,7 @@ fn without_expiry(text: &[u8]) -> Vec<Vec<u8>> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(without).collect()
 }
 
-/// Makes connections by the sync protocol.
+/// Creates connections.
 fn make(count: u32) -> Result<()> {
     let network = Socket::open()?;
     network.add_link(LINK, "dummy")?;
@@ -69,18 +69,18 @@ fn make(count: u32) -> Result<()> {
     let socket = UdpSocket::bind((ADDRESS, 0))?;
     for (number, first) in (0..count).step_by(PER_MESSAGE as usize).enumerate() {
         socket.send_to(&message(first..count.min(first + PER_MESSAGE)), GROUP)?;
-        // The socket of the backup holds only some; a kernel thread reads it.
+        // The socket of the backup holds only some messages; the daemon is a thread of its own.
         if number % 16 == 0 {
             wait_until_taken()?;
         }
     }
     wait_until_taken()?;
-    // The thread still works on the last message.
+    // The daemon may still be creating the last connections.
     std::thread::sleep(Duration::from_millis(100));
     Ok(())
 }
 
-/// Waits until the socket of the backup is empty.
+/// Waits until the backup's socket is empty.
 fn wait_until_taken() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -93,16 +93,15 @@ fn wait_until_taken() -> Result<()> {
         if !sockets.lines().any(waits) {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "the backup does not read its messages");
+        ensure!(Instant::now() < deadline, "the backup daemon reads no messages");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Connections in a message. It fits into a packet even if all are IPv6.
+/// Connections in a message: they fit into a packet even if all are IPv6.
 const PER_MESSAGE: u32 = 18;
 
-/// Returns a message: `struct ip_vs_sync_mesg`.
-/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>
+/// Returns a message (`struct ip_vs_sync_mesg` in `net/netfilter/ipvs/ip_vs_sync.c`).
 fn message(connections: std::ops::Range<u32>) -> Vec<u8> {
     let entries: Vec<u8> = connections.clone().flat_map(connection).collect();
     // Reserved, id, size, number of connections, version, spare.
@@ -113,7 +112,7 @@ fn message(connections: std::ops::Range<u32>) -> Vec<u8> {
     message
 }
 
-/// Returns a connection: `struct ip_vs_sync_v4` or `_v6`. Of ten, seven are TCP, one is UDP, one is IPv6, and one is a
+/// Returns a connection (`struct ip_vs_sync_v4` or `_v6`). Of ten, seven are TCP, one is UDP, one IPv6 and one a
 /// persistence template.
 fn connection(number: u32) -> Vec<u8> {
     const TCP: u8 = 6;

@@ -1,4 +1,4 @@
-//! Measured figures: the guest prints them as lines, which the host reads.
+//! The results: lines that the guest prints and the host reads.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::programs::Program;
 pub(crate) enum Kind {
     /// Nanoseconds or instructions from the start of a process to its end.
     Whole,
-    /// Instructions in user space.
+    /// Instructions outside the kernel.
     User,
     /// The number of system calls.
     Calls,
     /// The number of requests that change something.
     Writes,
-    /// The maximum resident set, in bytes.
+    /// Peak memory in bytes.
     Memory,
 }
 
@@ -31,7 +31,7 @@ impl Kind {
     ];
 }
 
-/// Prints a figure, in the guest.
+/// In the guest: prints a figure.
 pub(crate) fn print(kind: Kind, task: &str, program: Program, value: u64) {
     let name = Kind::NAMES.iter().find(|(known, _)| *known == kind).expect("all have names").1;
     println!("{name} {} {value} {task}", program.name());
@@ -45,13 +45,13 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Reads a line of the guest.
+    /// Adds a line of the guest.
     pub(crate) fn take(&mut self, line: &str) -> Result<()> {
         let mut words = line.splitn(4, ' ');
         let mut word = || words.next().with_context(|| format!("not a figure: {line}"));
         let (kind, program, value, task) = (word()?, word()?, word()?, word()?);
         let kind = Kind::NAMES.iter().find(|(_, name)| *name == kind).with_context(|| line.to_owned())?.0;
-        let program = Program::ALL.into_iter().find(|known| known.name() == program).context("no such program")?;
+        let program = Program::ALL.into_iter().find(|known| known.name() == program).context("unknown program")?;
         ensure!(!task.is_empty(), "{line}");
         if !self.tasks.iter().any(|known| known == task) {
             self.tasks.push(task.to_owned());
@@ -60,19 +60,19 @@ impl Figures {
         Ok(())
     }
 
-    /// Returns the minimum of the measurements.
+    /// Returns the least value.
     pub(crate) fn least(&self, kind: Kind, task: &str, program: Program) -> Option<u64> {
         self.all(kind, task, program).iter().min().copied()
     }
 
-    /// Returns the median of the measurements.
+    /// Returns the median.
     pub(crate) fn median(&self, kind: Kind, task: &str, program: Program) -> Option<u64> {
         let mut values = self.all(kind, task, program).to_vec();
         values.sort_unstable();
         values.get(values.len() / 2).copied()
     }
 
-    /// Returns the ratio of the minimums of two programs.
+    /// Returns the ratio of the least values of two programs.
     pub(crate) fn ratio(&self, kind: Kind, task: &str, of: Program, to: Program) -> Option<f64> {
         let (of, to) = (self.least(kind, task, of)?, self.least(kind, task, to)?);
         (to > 0).then(|| of as f64 / to as f64)

@@ -13,19 +13,19 @@ use crate::figures::Figures;
 use crate::profile::sample;
 use crate::programs::{FLOOR, OURS, Programs};
 
-/// The prefix of the names of quick jobs.
+/// Prefix of the names of quick jobs.
 pub(crate) const QUICK: &str = "quick ";
-/// Variable that passes the ruler to the guest.
+/// Variable with the name of the ruler, for the guest.
 const RULER: &str = "IPVS_BENCH_RULER";
-/// Time limit of a job: under QEMU, the reference needs minutes for the largest table.
+/// Time limit of a job: under QEMU the reference needs minutes for the largest table.
 const LIMIT: Duration = Duration::from_secs(1500);
 
-/// What a kernel measures.
+/// The quantity that is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ruler {
-    /// Time, in user-mode-linux. There a system call costs 30 to 45 µs and dominates.
+    /// In user-mode-linux, where a system call costs 30 to 45 µs: this emphasises system calls.
     Time,
-    /// Instructions, under QEMU, whose clock counts them. They are repeatable at any load of the machine.
+    /// Under QEMU, whose clock counts instructions: repeatable at any load of the host.
     Instructions,
 }
 
@@ -39,10 +39,10 @@ impl Ruler {
         }
     }
 
-    /// Returns the ruler of this guest.
+    /// In the guest: returns its ruler.
     pub(crate) fn here() -> Ruler {
         let name = std::env::var(RULER).unwrap_or_default();
-        Ruler::ALL.into_iter().find(|ruler| ruler.name() == name).expect("set by the host")
+        Ruler::ALL.into_iter().find(|ruler| ruler.name() == name).expect("the host sets the ruler")
     }
 
     fn kernel(self, programs: &Programs) -> Result<Kernel> {
@@ -57,7 +57,7 @@ impl Ruler {
     }
 }
 
-/// Boots a guest and runs jobs in it.
+/// Boots a guest and runs the jobs in it.
 pub(crate) fn measure(
     ruler: Ruler,
     programs: &Programs,
@@ -65,11 +65,12 @@ pub(crate) fn measure(
     profile: bool,
     figures: &mut Figures,
 ) -> Result<()> {
-    let mut told = vec![(RULER, ruler.name().to_owned()), (FLOOR, path(&programs.floor)), (OURS, path(&programs.ours))];
+    let mut variables =
+        vec![(RULER, ruler.name().to_owned()), (FLOOR, path(&programs.floor)), (OURS, path(&programs.ours))];
     if profile {
-        told.push((sample::PROFILE, "yes".to_owned()));
+        variables.push((sample::PROFILE, "yes".to_owned()));
     }
-    let boot = Boot { reference: true, extra: told, ..Boot::default() };
+    let boot = Boot { reference: true, extra: variables, ..Boot::default() };
     let mut guest = Guest::boot(&ruler.kernel(programs)?, &boot)?;
     eprintln!("{} on Linux {}", ruler.name(), guest.release());
     for job in jobs {

@@ -1,25 +1,25 @@
-//! Compares ours with the reference and with a floor: `cargo bench --package ipvs-tests --bench compare`.
+//! Compares our program with the reference and a lower bound: `cargo bench --package ipvs-tests --bench compare`.
 //!
 //! | part | |
 //! |---|---|
 //! | [`programs`] | the three programs |
-//! | [`guests`] | the two kernels: user-mode-linux measures time, QEMU counts instructions |
-//! | [`tables`], [`connections`], [`process`], [`unchanged`] | the measurements, in the guest |
+//! | [`guests`] | the two kernels that measure: user-mode-linux (time), QEMU (instructions) |
+//! | [`tables`], [`connections`], [`process`], [`unchanged`] | the tasks, in the guest |
 //! | [`rules`] | the tables that are restored |
 //! | [`namespace`] | a network namespace for each measurement |
-//! | [`time`] | times one run of a program |
-//! | [`profile`] | profiles another run: system calls, or functions |
-//! | [`figures`] | the measured figures |
-//! | [`report`] | prints them as tables |
-//! | [`recorded`] | the recorded ratios, for regressions |
+//! | [`time`] | measures the duration of a run |
+//! | [`profile`] | runs a program again: system calls, or the instructions of the program itself |
+//! | [`figures`] | the results, as lines from the guest and as values |
+//! | [`report`] | prints the results as tables |
+//! | [`recorded`] | the recorded ratios, which a change must not lower |
 //!
 //! | option | |
 //! |---|---|
-//! | `--quick` | counts instructions of small tasks only; fails if a ratio is more than 5 % below the recorded one |
-//! | `--record` | like `--quick`, and records the ratios |
-//! | `--uml`, `--qemu` | measures with this kernel only |
-//! | `--profile` | prints a profile of each task, under QEMU |
-//! | WORD | runs only tasks whose name contains it |
+//! | `--quick` | only instructions of small tasks; fails if a ratio is more than 5 % below the recorded one |
+//! | `--record` | as `--quick`, but records the ratios |
+//! | `--uml`, `--qemu` | measure only time, or only instructions |
+//! | `--profile` | under QEMU: print for each task where the programs spend their time |
+//! | WORD | only tasks with this text in their name |
 
 mod connections;
 mod figures;
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the jobs of the guest.
+/// Returns all jobs.
 fn jobs() -> Vec<Test> {
     [tables::jobs(), process::jobs(), connections::jobs(), unchanged::jobs()].concat()
 }
@@ -87,7 +87,7 @@ impl Options {
                 "--uml" => options.rulers.push(Ruler::Time),
                 "--qemu" => options.rulers.push(Ruler::Instructions),
                 word if word.starts_with('-') => {
-                    bail!("{word}: must be one of --quick, --record, --uml, --qemu, --profile")
+                    bail!("{word}: unknown option; the options are --quick, --record, --uml, --qemu, --profile")
                 }
                 word => options.words.push(word.to_owned()),
             }
@@ -99,7 +99,7 @@ impl Options {
     }
 }
 
-/// Runs the benchmark. Returns false if a ratio has become worse than the recorded one.
+/// Measures and prints. Returns whether all ratios are at least the recorded ones.
 fn run(jobs: &[Test]) -> Result<bool> {
     let options = Options::read()?;
     let programs = programs::find()?;
@@ -121,8 +121,8 @@ fn run(jobs: &[Test]) -> Result<bool> {
         if options.record {
             recorded::write(&figures)?;
         } else if options.quick && !recorded::check(&figures)? {
-            // The kernel's own work may have delayed every run of a task.
-            println!("once more, before that is believed");
+            // Background work of the kernel may have disturbed the measurement.
+            println!("measuring again to confirm");
             measure(&mut figures)?;
             good &= recorded::check(&figures)?;
         }

@@ -7,16 +7,15 @@ use anyhow::{Context, Result, bail};
 use ipvs_tests::net::rtnl::Socket;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// Runs a function in a new network namespace, in which lo is up. The kernel removes the namespace afterwards.
+/// Runs a function in a new network namespace with lo up.
 ///
-/// Deleted servers stay for minutes in a list that the kernel searches for each new server (`ip_vs_trash_get_dest`), so a
-/// second restore in the same namespace would be slower.
-/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>
+/// The kernel keeps deleted servers for minutes in a list, which it searches for each added server
+/// (`ip_vs_trash_get_dest`). A second restore in the same namespace would be slower.
 pub(crate) fn fresh<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     wait_for_others()?;
     std::thread::scope(|scope| {
         let run = || {
-            // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+            // SAFETY: only unsharing the file descriptor table could be unsafe, and it is not unshared.
             unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("unshare")?;
             Socket::open()?.set_up("lo")?;
             inside()
@@ -25,10 +24,11 @@ pub(crate) fn fresh<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Resul
     })
 }
 
-/// Time to wait while the kernel frees deleted entries (RCU), which would otherwise delay the next measurement.
+/// The kernel frees deleted objects a while later (RCU), which would disturb the next measurement.
 const AFTERWARDS: Duration = Duration::from_millis(300);
 
-/// Waits until the kernel has removed earlier namespaces. Until then, their services hold references to schedulers.
+/// Waits until the previous namespace is gone. The kernel destroys it some time after its last user has ended; until then
+/// its services use their scheduler modules.
 fn wait_for_others() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
@@ -44,5 +44,5 @@ fn wait_for_others() -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    bail!("the kernel has not removed the previous namespace after 60 s")
+    bail!("the previous namespace still exists after a minute")
 }

@@ -1,4 +1,4 @@
-//! Measures one `-A`: the start and end of a process.
+//! Adds one service: the cost of starting a process.
 
 use anyhow::Result;
 use ipvs_tests::harness::Test;

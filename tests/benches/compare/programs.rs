@@ -17,15 +17,15 @@ pub(crate) enum Program {
 impl Program {
     pub(crate) const ALL: [Program; 3] = [Program::Reference, Program::Floor, Program::Ours];
 
-    /// Runs a function for each program, and returns the results in the order of `ALL`. Which one is first depends on the
-    /// round, because a program fills the kernel's caches for the next.
+    /// Runs a function for each program and returns the results in the order of `ALL`. Each round begins with another
+    /// program, since one profits from what the previous one has left in the kernel's caches.
     pub(crate) fn each<T>(round: usize, mut by: impl FnMut(Program) -> T) -> [T; 3] {
         let mut results: [Option<T>; 3] = Default::default();
         for turn in 0..3 {
             let at = (round + turn) % 3;
             results[at] = Some(by(Program::ALL[at]));
         }
-        results.map(|result| result.expect("each had its turn"))
+        results.map(|result| result.expect("a result of each program"))
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -36,7 +36,7 @@ impl Program {
         }
     }
 
-    /// Returns a command that starts the program, in the guest.
+    /// Returns a command that starts it, in the guest.
     pub(crate) fn command(self) -> Command {
         let built = |variable| Command::new(std::env::var_os(variable).unwrap_or_default());
         match self {
@@ -47,20 +47,20 @@ impl Program {
     }
 }
 
-/// Variables that pass the paths of the built programs to the guest.
+/// Variables with the paths of the built programs, for the guest.
 pub(crate) const FLOOR: &str = "IPVS_BENCH_FLOOR";
 pub(crate) const OURS: &str = "IPVS_BENCH_OURS";
 
-/// The target of the shipped program: a static one starts in a third of the time.
+/// The shipped program is static, and starts in a third of the time.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// The paths of the built programs on this machine. The laboratory finds the reference itself.
+/// The paths of the built programs on the host. The laboratory finds the reference.
 pub(crate) struct Programs {
     pub(crate) floor: PathBuf,
     pub(crate) ours: PathBuf,
 }
 
-/// Builds ours and the floor.
+/// Builds our program and the floor.
 pub(crate) fn find() -> Result<Programs> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
     let target = ipvs_tests::host::provision::target()?.context("no target folder")?;
@@ -68,7 +68,7 @@ pub(crate) fn find() -> Result<Programs> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--package", "ipvsadm-rs", "--target", TARGET]);
     succeed(cargo.arg("--target-dir").arg(&target).current_dir(workspace))?;
-    // It has no dependencies, so it needs no package.
+    // The floor has no dependencies, so it needs no package.
     let floor = folder.join("floor");
     let mut rustc = Command::new("rustc");
     rustc.args(["--edition", "2024", "--target", TARGET, "-C", "opt-level=3", "-C", "panic=abort"]);

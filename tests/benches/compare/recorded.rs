@@ -1,4 +1,4 @@
-//! Recorded ratios: instructions of the reference divided by those of ours. A change must not fall below them.
+//! The recorded ratios, which a change must not lower: instructions of the reference divided by ours.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::figures::{Figures, Kind};
 use crate::programs::Program;
 
-/// The factor that is allowed for builds of another compiler.
+/// Accepted share of a recorded ratio: another compiler version may generate slower code.
 const TOLERANCE: f64 = 0.95;
 
 fn path() -> PathBuf {
@@ -30,17 +30,17 @@ pub(crate) fn write(figures: &Figures) -> Result<()> {
     std::fs::write(path(), text).with_context(|| path().display().to_string())
 }
 
-/// Whether no ratio is below the recorded one. Prints those that are.
+/// Checks that no ratio is too far below the recorded one, and prints those that are.
 pub(crate) fn check(figures: &Figures) -> Result<bool> {
     let text = std::fs::read_to_string(path()).with_context(|| path().display().to_string())?;
     let mut good = true;
     for line in text.lines() {
         let (recorded, task) = line.split_once(' ').with_context(|| line.to_owned())?;
         let recorded: f64 = recorded.parse().with_context(|| line.to_owned())?;
-        // Not selected on the command line.
+        // A task that was not selected.
         let Some(now) = ratio(figures, task) else { continue };
         if now < recorded * TOLERANCE {
-            println!("{task}: {now:.2} times as fast as the reference, and it was {recorded:.2}");
+            println!("{task}: {now:.2} times as fast as the reference, below the recorded {recorded:.2}");
             good = false;
         }
     }

@@ -4,7 +4,7 @@ use crate::figures::{Figures, Kind};
 use crate::guests::Ruler;
 use crate::programs::Program;
 
-/// Prints the figures of one kernel.
+/// Prints the figures of a ruler.
 pub(crate) fn print(ruler: Ruler, figures: &Figures) {
     let unit = match ruler {
         Ruler::Time => "milliseconds",

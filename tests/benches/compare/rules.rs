@@ -1,9 +1,9 @@
-//! Generates the tables. Of ten services, seven are TCP over IPv4 (two of them persistent, one with tunnels), one is UDP,
-//! one is TCP over IPv6, and one is a firewall mark.
+//! The tables that are restored. Of ten services, seven are TCP over IPv4 (two persistent, one with tunnels), one is UDP,
+//! one TCP over IPv6 and one a firewall mark.
 
 use std::fmt::Write;
 
-/// Number of services, and of servers of each.
+/// Number of services, and of servers in each.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) services: u32,
@@ -16,7 +16,7 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// Returns the rules as `ipvsadm -Sn` prints them.
+/// Returns the rules, as `ipvsadm -Sn` writes them.
 pub(crate) fn text(size: Size) -> String {
     let mut text = String::new();
     for service in 0..size.services {

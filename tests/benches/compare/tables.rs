@@ -1,4 +1,4 @@
-//! Measures how each program restores a table, lists it in three ways, and flushes it.
+//! Restores a table, lists it in three ways, and flushes it, with each program.
 
 use anyhow::{Result, ensure};
 use ipvs_sys::Socket;
@@ -18,7 +18,7 @@ const SIZES: [Size; 4] = [
 ];
 const QUICK_SIZES: [Size; 2] = [Size { services: 100, servers: 5 }, Size { services: 1, servers: 2000 }];
 
-/// The steps, in order, with their arguments.
+/// The steps, in this order.
 const STEPS: [(&str, &[&str]); 5] = [
     ("restore", &["-R"]),
     ("-Ln", &["-Ln"]),
@@ -50,7 +50,7 @@ fn measure(size: Size) -> Result<()> {
         same(size, 0, |program| held(program, &text))?;
     }
     for program in Program::ALL {
-        // Stopping the reference at a million system calls takes minutes.
+        // Tracing the million system calls of the reference would take minutes.
         if program != Program::Reference || lines < 2000 {
             look(program, size, &text)?;
         }
@@ -58,7 +58,7 @@ fn measure(size: Size) -> Result<()> {
     Ok(())
 }
 
-/// Runs all steps with one program. Returns the output of each step.
+/// Runs all steps with a program and returns the output of each.
 fn lap(program: Program, size: Size, text: &str) -> Result<Vec<Vec<u8>>> {
     namespace::fresh(|| {
         STEPS.iter().map(|step| time::run(&name(step, size), program, step.1, input(step, text))).collect()
@@ -72,7 +72,7 @@ fn look(program: Program, size: Size, text: &str) -> Result<()> {
     })
 }
 
-/// Returns the kernel's table after a restore, as text.
+/// Returns the table after a restore.
 fn held(program: Program, text: &str) -> Result<String> {
     namespace::fresh(|| {
         time::take_time(program.command().arg("-R"), text)?;
@@ -80,12 +80,12 @@ fn held(program: Program, text: &str) -> Result<String> {
     })
 }
 
-/// Checks that all programs had the same outputs.
+/// Runs a function for each program and checks that all results are the same.
 fn same<T: PartialEq>(size: Size, round: usize, by: impl Fn(Program) -> Result<T>) -> Result<()> {
     let [reference, floor, ours] = Program::each(round, by);
     let reference = reference?;
-    ensure!(reference == floor?, "{size}: the floor's result differs");
-    ensure!(reference == ours?, "{size}: the result of ours differs");
+    ensure!(reference == floor?, "{size}: the result of the floor differs");
+    ensure!(reference == ours?, "{size}: our result differs");
     Ok(())
 }
 

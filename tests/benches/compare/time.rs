@@ -1,4 +1,4 @@
-//! Times one run of a program.
+//! Measures the duration of one run of a program.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::figures::{self, Kind};
 use crate::programs::Program;
 
-/// Runs a program and prints its time. Returns its output.
+/// Runs a program, prints its duration, and returns its output.
 pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str) -> Result<Vec<u8>> {
     let mut command = program.command();
     command.args(arguments);
@@ -20,7 +20,7 @@ pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str)
     Ok(output)
 }
 
-/// Runs a command, which must succeed. Returns its time and its output.
+/// Runs a command, which must succeed, and returns duration and output.
 pub(crate) fn take_time(command: &mut Command, input: &str) -> Result<(Duration, Vec<u8>)> {
     let mut output = holding("")?;
     command.stdin(holding(input)?).stdout(output.try_clone()?).stderr(Stdio::inherit());
@@ -35,7 +35,7 @@ pub(crate) fn take_time(command: &mut Command, input: &str) -> Result<(Duration,
     Ok((took, bytes))
 }
 
-/// Returns a file in memory with a text, at its start.
+/// Returns a file in memory with this content.
 pub(crate) fn holding(text: &str) -> Result<File> {
     let mut file = File::from(memfd_create("text", MemfdFlags::CLOEXEC)?);
     file.write_all(text.as_bytes())?;

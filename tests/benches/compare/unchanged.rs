@@ -1,4 +1,4 @@
-//! Measures the restore of a table over itself, and over one that differs in one weight.
+//! Restores a table that is already loaded, unchanged or with one other weight.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -31,7 +31,7 @@ fn measure() -> Result<()> {
     })
 }
 
-/// Restores rules, and checks the number of changing requests.
+/// Restores, and checks the number of changing requests.
 fn over(task: &str, text: &str, expected: u64) -> Result<()> {
     let task = format!("{task} {SIZE}");
     if Ruler::here() == Ruler::Time {

@@ -1,4 +1,4 @@
-//! Profiles one run of a program, which is too slow then to be timed.
+//! Profiles of one run of a program. Such a run is slower, so it is not timed.
 
 pub(crate) mod sample;
 pub(crate) mod strace;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::guests::Ruler;
 use crate::programs::Program;
 
-/// Profiles a run by system calls in user-mode-linux, and by samples under QEMU.
+/// Runs a program and prints the figures that this guest can measure.
 pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str) -> Result<()> {
     match Ruler::here() {
         Ruler::Time => strace::run(task, program, arguments, input),

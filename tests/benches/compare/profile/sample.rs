@@ -1,4 +1,4 @@
-//! Runs a program under QEMU, and samples its position every 10,000 instructions: kernel or user space, and the function.
+//! One run of a program under QEMU, sampled every 10,000 instructions: in the kernel or not, and in which function.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,18 +11,17 @@ use crate::figures::{self, Kind};
 use crate::programs::Program;
 use crate::time::holding;
 
-/// Nanoseconds, and so instructions, between samples: the kernel's minimum, in `perf_swevent_start_hrtimer`.
-/// <https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c>
+/// The kernel accepts no shorter period (`perf_swevent_start_hrtimer`).
 const PERIOD: u64 = 10_000;
 const PAGE: usize = 4096;
-/// Pages of the buffer, for 200,000 samples.
+/// Room for 200,000 samples.
 const PAGES: usize = 1024;
-/// Lines of a profile that are printed; the rest is noise.
+/// Number of functions to print: the rest is noise.
 const MOST: usize = 400;
-/// Variable that makes the guest print the functions.
+/// Variable that makes the guest print functions.
 pub(crate) const PROFILE: &str = "IPVS_BENCH_PROFILE";
 
-/// Runs a program, and prints its number of instructions in user space.
+/// Runs a program, and prints the number of instructions outside the kernel.
 pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str) -> Result<()> {
     let seen = look(program.command().args(arguments), input)?;
     let own = seen.iter().filter(|address| is_own(**address)).count() as u64;
@@ -33,12 +32,12 @@ pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str)
     Ok(())
 }
 
-/// Whether an address is in user space: its highest bit is 0.
+/// Checks whether an address is in user space: bit 63 is clear.
 fn is_own(address: u64) -> bool {
     address >> 63 == 0
 }
 
-/// Runs a command, which must succeed. Returns the sampled addresses.
+/// Runs a command, which must succeed, and returns the sampled addresses.
 fn look(command: &mut Command, input: &str) -> Result<Vec<u64>> {
     command.stdin(holding(input)?).stdout(Stdio::null()).stderr(Stdio::inherit());
     let clock = Clock::start()?;
@@ -48,7 +47,7 @@ fn look(command: &mut Command, input: &str) -> Result<Vec<u64>> {
     Ok(clock.seen(child.id()))
 }
 
-/// A perf event that fires with the clock, and the buffer to which the kernel writes samples.
+/// A perf event that fires periodically for all processes, and the memory to which the kernel writes the samples.
 struct Clock {
     _event: OwnedFd,
     pages: *mut u8,
@@ -56,13 +55,13 @@ struct Clock {
 
 impl Clock {
     fn start() -> Result<Clock> {
-        // The rate can be set only while the limit of CPU time is on. That would lower the rate, so it is off afterwards.
+        // The rate can be set only while the CPU limit is on, which is switched off again since it would lower the rate.
         for (name, value) in
             [("cpu_time_max_percent", "25"), ("event_max_sample_rate", "1000000"), ("cpu_time_max_percent", "0")]
         {
             fs::write(format!("/proc/sys/kernel/perf_{name}"), value).context(name)?;
         }
-        // struct perf_event_attr: type and size, config, period, fields of a sample (address, process); all others are 0.
+        // struct perf_event_attr: type and size, config, period, contents of a sample (address, process), and zeroes.
         let (software, cpu_clock, address_and_process) = (1u64, 0, 1 | 2);
         let mut attributes = [0u64; 16];
         attributes[0] = software | (size_of_val(&attributes) as u64) << 32;
@@ -70,17 +69,17 @@ impl Clock {
         // SAFETY: the pointer is to a live value, which contains its size.
         let event = unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), -1, 0, -1, 0) };
         ensure!(event >= 0, "perf_event_open: {}", std::io::Error::last_os_error());
-        // SAFETY: the kernel has just returned this descriptor.
+        // SAFETY: the kernel has just returned the descriptor.
         let event = unsafe { OwnedFd::from_raw_fd(event as i32) };
         let length = (PAGES + 1) * PAGE;
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let pages = unsafe { libc::mmap(std::ptr::null_mut(), length, access, libc::MAP_SHARED, event.as_raw_fd(), 0) };
         ensure!(pages != libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
         Ok(Clock { _event: event, pages: pages.cast() })
     }
 
-    /// Returns the sampled addresses of a process that has ended. Samples that did not fit into the buffer are missing.
+    /// Returns the samples of a process that has ended. Nothing is read earlier, so samples that do not fit are lost.
     fn seen(&self, process: u32) -> Vec<u64> {
         const HEAD: usize = 1024;
         const SAMPLE: u32 = 9;
@@ -90,7 +89,7 @@ impl Clock {
         let head = unsafe { self.pages.add(HEAD).cast::<u64>().read_volatile() } as usize / 8;
         let mut rest = &words[..head.min(words.len())];
         let mut seen = Vec::new();
-        // Header (type, flags, size), address, process and thread.
+        // A sample: header (type, flags, size), address, process and thread.
         while let [header, address, ids, ..] = *rest {
             if header as u32 == SAMPLE && ids as u32 == process {
                 seen.push(address);
@@ -103,12 +102,12 @@ impl Clock {
 
 impl Drop for Clock {
     fn drop(&mut self) {
-        // SAFETY: mapped in `start`, and no reference to it is left.
+        // SAFETY: mapped in `start`, and nothing refers to it.
         unsafe { libc::munmap(self.pages.cast(), (PAGES + 1) * PAGE) };
     }
 }
 
-/// Prints the functions of the kernel and the addresses of the program, with their shares.
+/// Prints the kernel functions and the program's own addresses, with the number of samples.
 fn print(task: &str, program: Program, seen: &[u64]) -> Result<()> {
     let symbols = kernel_symbols()?;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -121,14 +120,14 @@ fn print(task: &str, program: Program, seen: &[u64]) -> Result<()> {
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    println!("# {} {task}: {} looks", program.name(), seen.len());
+    println!("# {} {task}: {} samples", program.name(), seen.len());
     for (name, count) in counts.into_iter().take(MOST) {
         println!("# {count:6} {name}");
     }
     Ok(())
 }
 
-/// Reads the kernel's symbols, which takes some seconds under QEMU.
+/// Reads the kernel's symbols, which takes a while under QEMU.
 fn kernel_symbols() -> Result<BTreeMap<u64, String>> {
     let text = std::io::read_to_string(File::open("/proc/kallsyms")?)?;
     let symbol = |line: &str| {

@@ -1,4 +1,4 @@
-//! Runs a program with a stop at each system call, and counts them.
+//! One run of a program, stopped at each system call.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,7 +13,7 @@ use crate::figures::{self, Kind};
 use crate::programs::Program;
 use crate::time::holding;
 
-/// Runs a program, and prints its number of system calls and its memory.
+/// Runs a program; prints the number of its system calls and its peak memory.
 pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str) -> Result<()> {
     let seen = look(program.command().args(arguments), input)?;
     figures::print(Kind::Calls, task, program, seen.calls);
@@ -27,18 +27,18 @@ pub(crate) struct Seen {
     pub(crate) calls: u64,
     /// Requests to IPVS that change something.
     pub(crate) writes: u64,
-    /// The maximum resident set, in bytes.
+    /// Peak memory in bytes.
     pub(crate) memory: u64,
 }
 
-/// Runs a command, which must succeed. Returns its counts.
+/// Runs a command, which must succeed, and counts.
 pub(crate) fn look(command: &mut Command, input: &str) -> Result<Seen> {
     command.stdin(holding(input)?).stdout(Stdio::null()).stderr(Stdio::inherit());
     // SAFETY: the closure only makes a system call.
     unsafe { command.pre_exec(|| ask(libc::PTRACE_TRACEME, 0, 0)) };
     let child = command.spawn().with_context(|| format!("{command:?}"))?;
     let process = child.id() as i32;
-    // The kernel stops a traced process at execve.
+    // With PTRACE_TRACEME the child stops after execve.
     stopped(process)?;
     let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXIT | libc::PTRACE_O_EXITKILL;
     ask(libc::PTRACE_SETOPTIONS, process, options as usize)?;
@@ -69,7 +69,7 @@ pub(crate) fn look(command: &mut Command, input: &str) -> Result<Seen> {
 }
 
 fn ask(request: libc::c_uint, process: i32, value: usize) -> std::io::Result<()> {
-    // SAFETY: none of these requests takes a pointer.
+    // SAFETY: none of the requests made here takes a pointer.
     let answer = unsafe { libc::ptrace(request, process, 0, value) };
     if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
@@ -90,7 +90,7 @@ fn most_memory(process: i32) -> Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-/// Returns the number of requests that the next system call sends to change something.
+/// Returns the number of changing requests that the next system call sends.
 fn writes(process: i32, memory: &File) -> Result<u64> {
     // SAFETY: plain numbers, for which all zeroes is a valid value.
     let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
@@ -108,7 +108,7 @@ fn writes(process: i32, memory: &File) -> Result<u64> {
 /// Counts the messages to IPVS that change something.
 fn count(mut bytes: &[u8]) -> u64 {
     const READING: [Asked; 5] = [Asked::GetService, Asked::GetDest, Asked::GetDaemon, Asked::GetConfig, Asked::GetInfo];
-    /// The number of the generic netlink controller; all families have greater ones.
+    /// The id of the generic netlink controller. Greater ids are families.
     const CONTROLLER: u16 = 16;
     let mut found = 0;
     while let [l0, l1, l2, l3, t0, t1, ..] = *bytes {
