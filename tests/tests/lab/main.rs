@@ -1,7 +1,7 @@
-//! The laboratory itself, from outside: what is said when a test panics, hangs or takes its guest along, and which
-//! mirror is read from which apt sources.
+//! Tests of the test harness: its reports when a test panics, hangs or crashes its guest, and the mirrors that it finds
+//! in apt sources.
 //!
-//! These tests run on the host; the jobs they send into a guest are meant to go wrong.
+//! These tests run on the host. Most of the jobs that they send to a guest fail on purpose.
 
 mod qemu;
 
@@ -53,12 +53,12 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// What process 1 of these guests can be asked to do.
+/// Returns the jobs that these guests can run.
 fn jobs() -> Vec<Test> {
     vec![
-        Test::new("passes", || println!("all is well")),
-        Test::new("panics", || -> () { panic!("so it was meant") }),
-        Test::new("errs", || Err::<(), _>(std::io::Error::other("so it was meant"))),
+        Test::new("passes", || println!("passed")),
+        Test::new("panics", || -> () { panic!("on purpose") }),
+        Test::new("errs", || Err::<(), _>(std::io::Error::other("on purpose"))),
         Test::new("aborts", || -> () { std::process::abort() }),
         Test::new("hangs", || {
             println!("before it hangs");
@@ -77,13 +77,13 @@ fn jobs() -> Vec<Test> {
             let commands = ipvs_tests::command::shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout;
             assert!(!commands.contains("sleep"), "{commands}");
         }),
-        Test::new("tells_its_processors", qemu::tell_processors),
-        Test::new("takes_its_time", qemu::take_time),
+        Test::new("prints_processors", qemu::print_processors),
+        Test::new("prints_times", qemu::print_times),
         Test::new("dies", || fs::write("/proc/sysrq-trigger", "c").unwrap()),
     ]
 }
 
-/// One guest for all of them.
+/// One guest for all tests.
 static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::of_size(1));
 
 fn outcome(job: &str) -> Result<(), String> {
@@ -92,9 +92,9 @@ fn outcome(job: &str) -> Result<(), String> {
 
 #[track_caller]
 fn assert_report_contains(job: &str, words: &[&str]) {
-    let said = outcome(job).unwrap_err();
+    let report = outcome(job).unwrap_err();
     for word in words {
-        assert!(said.contains(word), "not a word of {word:?} in:\n{said}");
+        assert!(report.contains(word), "no {word:?} in:\n{report}");
     }
 }
 
@@ -103,11 +103,11 @@ fn passing_job() {
 }
 
 fn panic_is_reported_with_its_location() {
-    assert_report_contains("panics", &["so it was meant", "panicked at tests/tests/lab/main.rs:"]);
+    assert_report_contains("panics", &["on purpose", "panicked at tests/tests/lab/main.rs:"]);
 }
 
 fn error_is_reported() {
-    assert_report_contains("errs", &["so it was meant", "exit status: 1"]);
+    assert_report_contains("errs", &["on purpose", "exit status: 1"]);
 }
 
 fn abort_is_reported_as_a_signal() {
@@ -147,13 +147,13 @@ fn guest_stays_on_one_processor() {
 }
 
 fn missing_kernel_is_reported() {
-    let said = format!("{:#}", Kernel::wanted("/nonexistent/linux").unwrap_err());
-    assert!(said.contains("IPVS_KERNEL=/nonexistent/linux"), "{said}");
-    let said = format!("{:#}", Kernel::wanted("2.4").unwrap_err());
-    assert!(said.contains("6.1, 6.12, 7.2, host"), "{said}");
+    let error = format!("{:#}", Kernel::wanted("/nonexistent/linux").unwrap_err());
+    assert!(error.contains("IPVS_KERNEL=/nonexistent/linux"), "{error}");
+    let error = format!("{:#}", Kernel::wanted("2.4").unwrap_err());
+    assert!(error.contains("6.1, 6.12, 7.2, host"), "{error}");
 }
 
-/// `true --version` looks like a kernel, until it is booted.
+/// The program prints a kernel version, but fails to boot.
 fn kernel_that_does_not_boot_is_reported_once() {
     let folder = Folder::new("no-kernel");
     fs::write(folder.0.join("modules.dep"), "").unwrap();
@@ -164,7 +164,7 @@ fn kernel_that_does_not_boot_is_reported_once() {
     let pool = Pool::of_size(1).with_kernel(kernel);
     let first = pool.run(&jobs()[0]).unwrap_err();
     for word in ["the guest did not come up", "no memory today", "exit status: 3"] {
-        assert!(first.contains(word), "not a word of {word:?} in:\n{first}");
+        assert!(first.contains(word), "no {word:?} in:\n{first}");
     }
     assert!(pool.run(&jobs()[0]).unwrap_err().starts_with("no guest: the first test"));
 }
@@ -173,7 +173,7 @@ fn mirrors_of_a_deb822_file() {
     let folder = Folder::new("deb822");
     fs::create_dir(folder.0.join("sources.list.d")).unwrap();
     let write = |name: &str, text: &str| fs::write(folder.0.join("sources.list.d").join(name), text).unwrap();
-    // A vendor's archive, of Debian's suite and component.
+    // An archive of a vendor, with the names of Debian's suite and component.
     write(
         "a.sources",
         "Types: deb\nURIs: https://vendor.example/prod\nSuites: bookworm\nComponents: main\nSigned-By: /v.gpg\n",
@@ -208,7 +208,7 @@ fn difference_is_shown_with_context() {
     assert_eq!(diff("a\nb\nc\n", "a\nb\nc\n"), None);
     assert_eq!(diff("a\nb\nc\n", "a\nB\nc\n").unwrap(), "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n");
     assert!(diff("a", "a\n").unwrap().contains("No newline"));
-    // Nothing in common, and far more lines than are shown.
+    // No common lines, and far more than are shown.
     let lines = |letter: &str| (0..20_000).map(|number| format!("{letter}{number}\n")).collect::<String>();
     assert_eq!(diff(&lines("a"), &lines("b")).unwrap().lines().count(), 200);
 }

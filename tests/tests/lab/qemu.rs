@@ -1,4 +1,4 @@
-//! Guests under QEMU.
+//! Tests of guests under QEMU.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
@@ -27,12 +27,12 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-pub(crate) fn tell_processors() {
+pub(crate) fn print_processors() {
     println!("{}", std::thread::available_parallelism().unwrap());
 }
 
-/// Nanoseconds for the same work, three times.
-pub(crate) fn take_time() {
+/// Prints the nanoseconds for the same work, three times.
+pub(crate) fn print_times() {
     for _ in 0..3 {
         let start = Instant::now();
         let mut sum = 0_u64;
@@ -43,7 +43,7 @@ pub(crate) fn take_time() {
     }
 }
 
-fn said_by(machine: Machine, job: &str) -> String {
+fn output_of(machine: Machine, job: &str) -> String {
     let kernel = Kernel::Cloud(Cloud::find(machine).unwrap());
     let mut guest = Guest::boot(&kernel, &Boot::default()).unwrap();
     let mut output = Vec::new();
@@ -54,13 +54,14 @@ fn said_by(machine: Machine, job: &str) -> String {
 }
 
 fn qemu_guest_has_its_processors() {
-    assert_eq!(said_by(Machine::new().processors(2), "tells_its_processors"), "2\n");
+    assert_eq!(output_of(Machine::new().processors(2), "prints_processors"), "2\n");
 }
 
 fn qemu_guest_counts_instructions() {
-    let output = said_by(Machine::new().counting(), "takes_its_time");
+    let output = output_of(Machine::new().counting(), "prints_times");
     let times: Vec<f64> = output.lines().map(|line| line.parse().unwrap()).collect();
-    // Interrupts of the guest's own are counted too. Some instructions for each of a million rounds, each a nanosecond.
+    // An instruction counts as a nanosecond, and each of a million rounds has some. Interrupts of the guest are counted,
+    // too.
     let (least, most) = (times.iter().copied().fold(f64::MAX, f64::min), times.iter().copied().fold(0.0, f64::max));
     assert!(most / least < 1.02 && least > 4e6 && most < 1e9, "{times:?}");
 }
@@ -72,7 +73,7 @@ fn kept_process_ends_with_its_keeper() {
     keeper.arg0(KEEPER).arg(inherited.as_raw_fd().to_string()).args(["sleep", "1000"]);
     let mut keeper = keeper.stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(keeper.try_wait().unwrap(), None, "as long as somebody holds the other end");
+    assert_eq!(keeper.try_wait().unwrap(), None, "the keeper runs as long as the other end is open");
     drop(own);
     wait::until(Duration::from_secs(10), || match keeper.try_wait().unwrap() {
         Some(status) if !status.success() => Ok(()),
