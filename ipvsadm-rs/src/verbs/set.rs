@@ -197,7 +197,7 @@ impl Set {
         if let Some(waiting) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.pending())
         {
             print_error(&format!(
-                "note: plan {} awaits confirmation; a rollback will undo this change too",
+                "note: plan {} is pending; if it is rolled back, so is this change",
                 waiting.number
             ));
         }

@@ -91,7 +91,7 @@ fn pending_plan_blocks_other_plans() {
     assert_eq!(run("ipvsadm-rs apply second --dry-run").code, Some(2));
     assert_eq!(ok("ipvsadm-rs apply first"), "nothing to change\n");
     let set = run("ipvsadm-rs set -r 10.0.0.1 --weight 9");
-    assert_eq!((set.code, set.stderr.starts_with("note: plan 1 waits for confirmation; ")), (Some(0), true), "{set}");
+    assert_eq!((set.code, set.stderr.starts_with("note: plan 1 is pending; ")), (Some(0), true), "{set}");
     assert!(ok("ipvsadm-rs undo --list").contains("  pending                  1 change: rollback at 20"));
     ok("ipvsadm-rs confirm");
     ok("ipvsadm-rs apply second");
