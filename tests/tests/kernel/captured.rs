@@ -60,10 +60,10 @@ fn captured_messages_match_the_kernel() {
     let mut dns = about(Command::GetService, 53).attributes;
     dns.service.as_mut().unwrap().protocol = Some(17);
     let web = &about(Command::GetDest, 80).attributes;
-    let nobody = &about(Command::DelService, 9).attributes;
+    let missing = &about(Command::DelService, 9).attributes;
     let mut too_long = master(Command::NewDaemon).attributes;
     too_long.daemon.as_mut().unwrap().mcast_ifn = Name::new(b"interface-name-x");
-    let said = [
+    let messages = [
         ("family", family.clone()),
         ("info", ask(Command::GetInfo, 0, nothing)),
         ("timeouts", ask(Command::GetConfig, 0, nothing)),
@@ -72,18 +72,18 @@ fn captured_messages_match_the_kernel() {
         ("servers", ask(Command::GetDest, libc::NLM_F_DUMP, web)),
         ("daemons", ask(Command::GetDaemon, libc::NLM_F_DUMP, nothing)),
         ("ack", ask(Command::Zero, libc::NLM_F_ACK, web)),
-        ("refused", ask(Command::DelService, 0, nobody)),
+        ("refused", ask(Command::DelService, 0, missing)),
         ("explained", ask(Command::NewDaemon, 0, &too_long)),
         ("echoed", Socket::open_uncapped().ask(id, libc::NLM_F_REQUEST, Command::NewDaemon.number(), &too_long)),
     ];
     if let Ok(folder) = std::env::var("IPVS_CAPTURE") {
-        return write(&folder, &said);
+        return write(&folder, &messages);
     }
-    for ((name, said), (stored_name, stored)) in said.iter().zip(CAPTURED) {
+    for ((name, messages), (stored_name, stored)) in messages.iter().zip(CAPTURED) {
         assert_eq!(name, stored_name);
-        assert_eq!(meaning(name, said), meaning(name, stored), "{name}");
+        assert_eq!(meaning(name, messages), meaning(name, stored), "{name}");
     }
-    assert_eq!(said.len(), CAPTURED.len());
+    assert_eq!(messages.len(), CAPTURED.len());
 }
 
 /// Loads table.rules and sends three datagrams to a service, so that there are counters.
@@ -108,7 +108,7 @@ fn director() {
     });
 }
 
-fn write(folder: &str, said: &[(&str, Vec<u8>)]) {
+fn write(folder: &str, messages: &[(&str, Vec<u8>)]) {
     const HERE: &str = "/run/captured";
     fs::create_dir(HERE).unwrap();
     let path = std::ffi::CString::new(folder).unwrap();
@@ -117,7 +117,7 @@ fn write(folder: &str, said: &[(&str, Vec<u8>)]) {
     let (major, minor) = running();
     let series = format!("{HERE}/{major}.{minor}");
     fs::create_dir_all(&series).unwrap();
-    for (name, bytes) in said {
+    for (name, bytes) in messages {
         fs::write(format!("{series}/{name}.bin"), bytes).unwrap();
     }
 }
@@ -168,14 +168,14 @@ impl Socket {
         message.extend(0u32.to_ne_bytes());
         message.extend(body);
         send(&self.fd, &message, SendFlags::empty()).unwrap();
-        let mut said = Vec::new();
+        let mut messages = Vec::new();
         // The kernel replies within `send`, so all replies are already in the socket.
         let mut datagram = vec![0; 32 << 10];
         while let Ok((length, _)) = recv(&self.fd, &mut datagram[..], RecvFlags::DONTWAIT) {
-            said.extend_from_slice(&datagram[..length]);
+            messages.extend_from_slice(&datagram[..length]);
         }
-        assert!(!said.is_empty(), "no answer to command {command}");
-        said
+        assert!(!messages.is_empty(), "no reply to command {command}");
+        messages
     }
 }
 
@@ -183,16 +183,16 @@ fn family_request() -> FamilyAttrs {
     FamilyAttrs { name: Name::new(b"IPVS"), ..FamilyAttrs::default() }
 }
 
-fn family_id(said: &[u8]) -> u16 {
-    match replies(said).next().unwrap().unwrap().content {
+fn family_id(messages: &[u8]) -> u16 {
+    match replies(messages).next().unwrap().unwrap().content {
         Content::Data { attributes, .. } => FamilyAttrs::read(attributes).unwrap().id.unwrap(),
         other => panic!("{other:?}"),
     }
 }
 
 /// Decodes messages to sorted text: the order of services has no meaning. Values that differ in each run are removed.
-fn meaning(name: &str, said: &[u8]) -> Vec<String> {
-    let replies = replies(said).map(|reply| match reply.unwrap().content {
+fn meaning(name: &str, messages: &[u8]) -> Vec<String> {
+    let replies = replies(messages).map(|reply| match reply.unwrap().content {
         Content::Data { attributes, .. } => match name {
             "family" => format!("{:?}", FamilyAttrs { id: None, ..FamilyAttrs::read(attributes).unwrap() }),
             "info" => format!("{:?}", InfoAttrs { conn_tab_size: None, ..InfoAttrs::read(attributes).unwrap() }),

@@ -86,8 +86,8 @@ fn listing_while_services_come_and_go() {
             rounds
         };
         std::thread::scope(|scope| {
-            let somebody = ipvs_tests::net::netns::Netns::own("busy").unwrap();
-            let toggling = scope.spawn(move || somebody.enter(toggle));
+            let busy = ipvs_tests::net::netns::Netns::own("busy").unwrap();
+            let toggling = scope.spawn(move || busy.enter(toggle));
             let looking = std::panic::catch_unwind(look);
             stop.store(true, Ordering::Relaxed);
             let rounds = toggling.join().unwrap();

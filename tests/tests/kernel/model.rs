@@ -20,8 +20,8 @@ fn model_matches_kernel_for_random_changes() {
     holds(SEQUENCES, vec(random::change(), 1..80), |changes| {
         let (mut kernel, mut model) = (empty(), Model::new());
         for batch in changes.chunks(8) {
-            let (said, foretold) = (kernel.submit(batch).unwrap(), model.submit(batch).unwrap());
-            prop_assert_eq!(words(&said), words(&foretold));
+            let (refused, predicted) = (kernel.submit(batch).unwrap(), model.submit(batch).unwrap());
+            prop_assert_eq!(words(&refused), words(&predicted));
             prop_assert_eq!(held(&mut kernel), held(&mut model));
         }
         Ok(())

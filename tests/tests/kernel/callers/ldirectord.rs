@@ -119,7 +119,7 @@ fn farm(side: Side) -> Vec<(&'static str, String)> {
     // The fallback is by direct routing, so packets keep the virtual address.
     director.serve(Http, "10.1.0.100:80").unwrap();
     side.install();
-    let mut farm = Farm { side, director, daemon: start(director), told: 0, phases: Vec::new() };
+    let mut farm = Farm { side, director, daemon: start(director), reported: 0, phases: Vec::new() };
 
     farm.holds("start", TABLE);
     assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
@@ -203,7 +203,7 @@ struct Farm<'a> {
     director: &'a Host,
     daemon: Running,
     /// Length of the output of earlier phases.
-    told: usize,
+    reported: usize,
     phases: Vec<(&'static str, String)>,
 }
 
@@ -218,22 +218,22 @@ impl Farm<'_> {
                 Some(diff) => Err(format!(
                     "{:?}, {phase}: wanted (-) and held (+):\n{diff}\noutput of ldirectord:\n{}",
                     self.side,
-                    last_lines(&self.daemon.output()[self.told..])
+                    last_lines(&self.daemon.output()[self.reported..])
                 )),
             }
         });
-        self.told = self.daemon.output().len();
+        self.reported = self.daemon.output().len();
         self.phases.push((phase, lines_held(self.director)));
     }
 
     /// Stops ldirectord, which deletes its services.
     fn end(mut self) -> Vec<(&'static str, String)> {
-        let said = self.daemon.stop(Duration::from_secs(30));
-        assert_eq!(self.director.ok("ipvsadm -Sn"), "", "{:?}\n{}", self.side, log(&said));
+        let output = self.daemon.stop(Duration::from_secs(30));
+        assert_eq!(self.director.ok("ipvsadm -Sn"), "", "{:?}\n{}", self.side, log(&output));
         self.phases.push(("end", lines_held(self.director)));
-        println!("{:?}\n{}", self.side, log(&said));
+        println!("{:?}\n{}", self.side, log(&output));
         // The whole log is compared at the end, since it may lag behind the table.
-        self.phases.push(("log", log(&said)));
+        self.phases.push(("log", log(&output)));
         self.phases
     }
 }

@@ -25,8 +25,8 @@ fn lvs_module() {
         let host = Lab::new().unwrap().host(&format!("{side:?}")).unwrap();
         let mut python = Command::new("/usr/bin/python3");
         python.arg("-").arg(module());
-        let said = host.run_with_input(&mut python, include_str!("salt.py")).unwrap().ok();
-        format!("{said}{}", held(&host))
+        let output = host.run_with_input(&mut python, include_str!("salt.py")).unwrap().ok();
+        format!("{output}{}", held(&host))
     });
     println!("{ours}");
     assert_eq!(diff(&reference, &ours), None, "the reference (-) and ours (+)");

@@ -148,10 +148,10 @@ fn agree_all(reference: &Done, ours: &Done) -> bool {
 
 /// Row any-order: if a line has two errors, the programs may report different ones.
 fn both_complain(reference: &Done, ours: &Done) -> bool {
-    let complains = |done: &Done| {
+    let has_message = |done: &Done| {
         ["exit 2", "exit 255"].contains(&done.outcome.end.as_str()) && !done.outcome.stderr.trim().is_empty()
     };
-    reference.table == ours.table && complains(reference) && complains(ours)
+    reference.table == ours.table && has_message(reference) && has_message(ours)
 }
 
 /// Checks whether the table has numbers for which a signed 32-bit subtraction overflows.
@@ -185,8 +185,8 @@ pub(super) fn plain(outcome: &Outcome) -> Outcome {
 fn is_reported_early(reference: &Outcome, ours: &Outcome) -> bool {
     const SENTENCES: [&str; 2] =
         ["Numerical result out of range: ", "Invalid operation.  Possibly wrong module version, "];
-    let told = SENTENCES.iter().any(|sentence| ours.stderr.starts_with(sentence)) && ours.stderr.contains(": ");
-    told && !reference.stderr.is_empty() && (&reference.stdout, &reference.end) == (&ours.stdout, &ours.end)
+    let explained = SENTENCES.iter().any(|sentence| ours.stderr.starts_with(sentence)) && ours.stderr.contains(": ");
+    explained && !reference.stderr.is_empty() && (&reference.stdout, &reference.end) == (&ours.stdout, &ours.end)
 }
 
 fn plain_line(line: &str) -> String {

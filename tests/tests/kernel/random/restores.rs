@@ -97,10 +97,10 @@ fn file(pair: &mut Pair, lines: &[Words]) -> String {
         None => (first.unwrap_or_else(|| "exit 0".to_owned()), pair.table(Reference).unwrap(), stdout),
     };
     let mut report = String::new();
-    let told = bad.iter().all(|number| ours.stderr.contains(&format!("line {number}")));
+    let reported = bad.iter().all(|number| ours.stderr.contains(&format!("line {number}")));
     let nothing = ours.stderr.contains("nothing was changed");
     let texts = [stdout, ours.stdout.clone()].map(|stdout| plain(&Outcome { stdout, ..Outcome::default() }).stdout);
-    if ours.end != expected || !told || nothing == bad.is_empty() || texts[0] != texts[1] {
+    if ours.end != expected || !reported || nothing == bad.is_empty() || texts[0] != texts[1] {
         writeln!(report, "invalid lines {bad:?}, {expected}, but ours: {ours:#?}").unwrap();
         report += &diff(&texts[0], &texts[1]).unwrap_or_default();
     }

@@ -232,16 +232,16 @@ fn host(name: &str) -> Vec<IpAddr> {
 fn address(value: &[u8]) -> Option<(Vec<u8>, &'static str)> {
     let text = std::str::from_utf8(value).ok()?;
     if let Some(rest) = text.strip_prefix('[') {
-        let (inside, behind) = rest.split_once(']')?;
+        let (inside, after) = rest.split_once(']')?;
         if inside.parse::<Ipv6Addr>().is_ok() {
             // Without a port the brackets can be omitted.
-            return behind.is_empty().then(|| (inside.as_bytes().to_vec(), "v6-brackets"));
+            return after.is_empty().then(|| (inside.as_bytes().to_vec(), "v6-brackets"));
         }
         return match host(inside).iter().find(|ip| ip.is_ipv6()) {
-            Some(ip) if behind.is_empty() => Some((ip.to_string().into_bytes(), "v6-names")),
-            Some(ip) => Some((format!("[{ip}]{behind}").into_bytes(), "v6-names")),
+            Some(ip) if after.is_empty() => Some((ip.to_string().into_bytes(), "v6-names")),
+            Some(ip) => Some((format!("[{ip}]{after}").into_bytes(), "v6-names")),
             // Both refuse a text that is neither address nor name. Only ours refuses an IPv4 address or name in brackets.
-            None if behind.starts_with(':') => Some((Vec::new(), "v4-brackets")),
+            None if after.starts_with(':') => Some((Vec::new(), "v4-brackets")),
             None => None,
         };
     }

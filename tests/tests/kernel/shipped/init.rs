@@ -47,10 +47,10 @@ fn loads_and_saves() {
     assert_eq!(held(), changed);
 
     // Files damaged by mistake change nothing.
-    for (text, complaint) in [("", "has no rules"), ("# nothing\n\n", "has no rules"), ("-A -t x\n", "error")] {
+    for (text, message) in [("", "has no rules"), ("# nothing\n\n", "has no rules"), ("-A -t x\n", "error")] {
         wanted(text);
         let ran = run("/etc/init.d/ipvsadm load");
-        assert!(ran.code == Some(1) && ran.stderr.contains(complaint), "{ran}");
+        assert!(ran.code == Some(1) && ran.stderr.contains(message), "{ran}");
         assert_eq!(held(), changed);
     }
     let ran = run("/etc/init.d/ipvsadm dance");

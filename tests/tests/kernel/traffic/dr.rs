@@ -63,10 +63,10 @@ fn check_replies_bypass(vip: &str, web: &str, servers: [&str; 2]) {
     assert!(answers(&at_client) >= 6 * 3);
 
     // The servers have sent ARP requests for the client, and not with the virtual address as the sender (arp_announce).
-    let heard = client.ok(&format!("ip neigh show {vip}"));
+    let neighbour = client.ok(&format!("ip neigh show {vip}"));
     let of_director = director.ok("ip -brief link show eth0");
     let mac = of_director.split_whitespace().find(|word| word.matches(':').count() == 5).unwrap();
-    assert!(heard.contains(mac), "{heard}: expected {mac}");
+    assert!(neighbour.contains(mac), "{neighbour}: expected {mac}");
 
     let connections = director.ok("ipvsadm -Lnc");
     assert_eq!(connections.matches(web).count(), 6, "{connections}");

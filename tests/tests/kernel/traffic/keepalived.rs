@@ -156,8 +156,8 @@ fn shares_the_table() {
     let reloads = daemon.output().matches("Reloading").count();
     kill_process(daemon.pid(), Signal::HUP).unwrap();
     wait::until(Duration::from_secs(15), || {
-        let said = daemon.output();
-        if said.matches("Reloading").count() > reloads { Ok(()) } else { Err(said) }
+        let output = daemon.output();
+        if output.matches("Reloading").count() > reloads { Ok(()) } else { Err(output) }
     });
     wait_for_rules(first, &[WEB, ECHO, own], &daemon);
 

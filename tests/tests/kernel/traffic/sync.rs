@@ -213,16 +213,16 @@ fn takeover_without_sync_resets_connections() {
 fn backup_ignores_other_sync_ids() {
     let pair = pair();
     pair.masquerade();
-    let heard = pair.second.watch().unwrap();
+    let watch = pair.second.watch().unwrap();
     pair.sync("--syncid 1", "--syncid 2");
     let _held = pair.hold(10, "10.1.0.100:80");
     let group: IpAddr = "224.0.0.81".parse().unwrap();
     // The connections come after 8 bytes of UDP header and 8 bytes of message header.
-    let tells = |packet: &Packet| {
+    let is_sync = |packet: &Packet| {
         packet.destination() == group && packet.protocol() == libc::IPPROTO_UDP && packet.payload().len() > 16
     };
     wait::until(Duration::from_secs(15), || {
-        if heard.packets().iter().any(tells) { Ok(()) } else { Err("no sync message received".to_owned()) }
+        if watch.packets().iter().any(is_sync) { Ok(()) } else { Err("no sync message received".to_owned()) }
     });
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(connections(&pair.second, "ESTABLISHED"), [""; 0]);
@@ -230,8 +230,8 @@ fn backup_ignores_other_sync_ids() {
 
 fn uses_group_port_ttl_and_length() {
     let options = "--syncid 9 --mcast-group 224.0.0.99 --mcast-port 8900 --mcast-ttl 3 --sync-maxlen 1100";
-    let said = "syncid=9, maxlen=1100, group=224.0.0.99, port=8900, ttl=3";
-    let lengths = by_options(options, said, "224.0.0.99", 8900, 3);
+    let listed = "syncid=9, maxlen=1100, group=224.0.0.99, port=8900, ttl=3";
+    let lengths = by_options(options, listed, "224.0.0.99", 8900, 3);
     // 40 connections of 36 bytes do not fit into one message.
     assert!(lengths.iter().all(|length| *length <= 1100) && lengths.iter().sum::<usize>() > 1440, "{lengths:?}");
 }
@@ -242,19 +242,19 @@ fn uses_ipv6_group() {
 }
 
 /// Starts the daemons with these options, checks the messages, and returns their lengths.
-fn by_options(options: &str, said: &str, group: &str, port: u16, ttl: u8) -> Vec<usize> {
+fn by_options(options: &str, listed: &str, group: &str, port: u16, ttl: u8) -> Vec<usize> {
     let pair = pair();
     pair.masquerade();
-    let heard = pair.second.watch().unwrap();
+    let watch = pair.second.watch().unwrap();
     pair.sync(options, options);
     for (director, role) in [(&pair.first, "master"), (&pair.second, "backup")] {
         let daemons = director.ok("ipvsadm -Ln --daemon");
-        assert!(daemons.contains(role) && daemons.contains(said), "{daemons}");
+        assert!(daemons.contains(role) && daemons.contains(listed), "{daemons}");
     }
     let _held = pair.hold(40, "10.1.0.100:80");
     wait_for_synced_connections(&pair.second, &pair.first);
     let group: IpAddr = group.parse().unwrap();
-    let to_group: Vec<_> = heard.packets().into_iter().filter(|packet| packet.destination() == group).collect();
+    let to_group: Vec<_> = watch.packets().into_iter().filter(|packet| packet.destination() == group).collect();
     let messages: Vec<_> = to_group.iter().filter(|packet| packet.protocol() == libc::IPPROTO_UDP).collect();
     assert!(!messages.is_empty());
     for message in &messages {

@@ -102,13 +102,13 @@ fn through(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Pack
     let vip: IpAddr = vip.parse().unwrap();
     let answer = |packet: &Packet| packet.source() == vip && packet.protocol() == libc::IPPROTO_TCP;
     assert!(!at_director.packets().iter().any(answer), "a reply passed the director");
-    let complaint = |packet: &&Packet| match packet.protocol() {
+    let too_big = |packet: &&Packet| match packet.protocol() {
         libc::IPPROTO_ICMP => packet.payload().starts_with(&[3, 4]),
         libc::IPPROTO_ICMPV6 => packet.payload().starts_with(&[2, 0]),
         _ => false,
     };
     assert_ne!(
-        at_client.packets().iter().filter(complaint).count(),
+        at_client.packets().iter().filter(too_big).count(),
         0,
         "the client got no message about the smaller MTU"
     );
