@@ -22,10 +22,10 @@ use crate::service::{SchedulerFlags, Service};
 /// Sizes of the hash tables. They are build options of the kernel, which does not report them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSizes {
-    /// `CONFIG_IP_VS_SH_TAB_BITS`, 4 to 20; 8 by default. The table of sh has 2 to the power of it slots.
+    /// `CONFIG_IP_VS_SH_TAB_BITS`, 4 to 20; 8 by default. The table of sh has 2^`sh_bits` slots.
     pub sh_bits: u8,
-    /// `CONFIG_IP_VS_MH_TAB_INDEX`, 8 to 17; 12 by default. The number of slots of mh is the largest prime below 2 to the
-    /// power of it.
+    /// `CONFIG_IP_VS_MH_TAB_INDEX`, 8 to 17; 12 by default. The number of slots of mh is the largest prime below
+    /// 2^`mh_index`.
     pub mh_index: u8,
 }
 
@@ -45,7 +45,7 @@ const MH_KEY_2: u64 = 2_654_446_892;
 /// The table in which a hashing scheduler looks up the server of a client.
 ///
 /// ```
-/// use ipvs::hash::{Table, TableSizes};
+/// use ipvs::hash::{LookupTable, TableSizes};
 /// use ipvs::{Destination, Forwarding, Scheduler, Service, ServiceKey};
 /// use std::net::Ipv4Addr;
 ///
@@ -53,15 +53,15 @@ const MH_KEY_2: u64 = 2_654_446_892;
 /// let server = |last| Destination::new((Ipv4Addr::new(10, 0, 0, last), 80), Forwarding::Masquerade);
 /// let (one, two) = (server(1), server(2));
 ///
-/// let table = Table::new(&service, &[one, two], TableSizes::default()).unwrap();
+/// let table = LookupTable::new(&service, &[one, two], TableSizes::default()).unwrap();
 /// let client = Ipv4Addr::new(203, 0, 113, 9).into();
 /// assert!(table.pick(client, 5555).is_some());
 /// // The order matters: with the same servers in reverse order, every client gets the other one.
-/// let reversed = Table::new(&service, &[two, one], TableSizes::default()).unwrap();
+/// let reversed = LookupTable::new(&service, &[two, one], TableSizes::default()).unwrap();
 /// assert_eq!(table.share_moved(&reversed), 1.0);
 /// ```
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct LookupTable {
     kind: Kind,
     family: Family,
     /// The index of the server of each slot.
@@ -84,18 +84,19 @@ struct Server {
     is_available: bool,
 }
 
-impl Table {
+impl LookupTable {
     /// Returns the table that the kernel makes for a service with these servers, the oldest first. `None` if the scheduler
     /// does not hash.
     ///
     /// The kernel does not report everything. This function assumes that no server is above its threshold, and that a
-    /// server with weight 0 had weight 1 before. If you know the last weights, use [`Table::with_last_weights`].
+    /// server with weight 0 had weight 1 before. If you know the last weights, use [`LookupTable::with_last_weights`].
     pub fn new(service: &Service, oldest_first: &[Destination], sizes: TableSizes) -> Option<Self> {
         let servers: Vec<_> = oldest_first.iter().map(|server| (*server, server.weight.max(1))).collect();
         Self::with_last_weights(service, &servers, sizes)
     }
 
-    /// Like [`Table::new`], with the last weight of each server: the last one other than 0 since it was added, or 0.
+    /// Like [`LookupTable::new`], with the last weight of each server: the last one other than 0 since it was added, or
+    /// 0.
     ///
     /// mh keeps the slots of a server when its weight is set to 0. A server that was added with weight 0 has no slots. The
     /// kernel calls it `last_weight` and does not report it.
@@ -314,11 +315,11 @@ mod tests {
         weights.iter().enumerate().map(server).collect()
     }
 
-    fn table(scheduler: Scheduler, servers: &[Destination]) -> Table {
-        Table::new(&service(scheduler), servers, TableSizes::default()).expect("it hashes")
+    fn table(scheduler: Scheduler, servers: &[Destination]) -> LookupTable {
+        LookupTable::new(&service(scheduler), servers, TableSizes::default()).expect("it hashes")
     }
 
-    fn counts(table: &Table, servers: &[Destination]) -> Vec<usize> {
+    fn counts(table: &LookupTable, servers: &[Destination]) -> Vec<usize> {
         let number =
             |server: &Destination| table.servers.iter().position(|other| other.key == server.key).map(|n| n as u32);
         servers.iter().map(|server| table.slots.iter().filter(|slot| **slot == number(server)).count()).collect()
@@ -381,7 +382,7 @@ mod tests {
             let clients = || (0..200u8).map(|n| IpAddr::from([203, 0, 113, n]));
             assert!(clients().any(|client| plain.pick(client, 0).is_none()));
             let falling = Service { flags: SchedulerFlags::FALLBACK, ..service(scheduler) };
-            let falling = Table::new(&falling, &servers(&weights), TableSizes::default()).expect("it hashes");
+            let falling = LookupTable::new(&falling, &servers(&weights), TableSizes::default()).expect("it hashes");
             assert!(clients().all(|client| falling.pick(client, 0).is_some()));
         }
     }
@@ -392,18 +393,19 @@ mod tests {
         let with = |last_weight| {
             let servers: Vec<_> =
                 servers.iter().zip([1, last_weight, 1]).map(|(server, last)| (*server, last)).collect();
-            let table = Table::with_last_weights(&service(Scheduler::MH), &servers, TableSizes::default());
+            let table = LookupTable::with_last_weights(&service(Scheduler::MH), &servers, TableSizes::default());
             counts(&table.expect("it hashes"), &self::servers(&[1, 0, 1]))
         };
         assert_eq!((with(0)[1], with(1)[1]), (0, 1364));
         let none = [(servers[1], 0)];
-        let table = Table::with_last_weights(&service(Scheduler::MH), &none, TableSizes::default()).expect("it hashes");
+        let table =
+            LookupTable::with_last_weights(&service(Scheduler::MH), &none, TableSizes::default()).expect("it hashes");
         assert_eq!(table.pick([203, 0, 113, 9].into(), 0), None);
     }
 
     #[test]
     fn only_hashing_schedulers_have_tables() {
-        assert!(Table::new(&service(Scheduler::RR), &servers(&[1]), TableSizes::default()).is_none());
+        assert!(LookupTable::new(&service(Scheduler::RR), &servers(&[1]), TableSizes::default()).is_none());
         assert_eq!(table(Scheduler::MH, &[]).pick([203, 0, 113, 9].into(), 0), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ipvs::hash::{Table, TableSizes};
+use ipvs::hash::{LookupTable, TableSizes};
 use ipvs::{Change, Destination, DestinationKey, DestinationState, Plan, Service, ServiceKey, ServiceState, State};
 use serde::Serialize;
 
@@ -114,8 +114,8 @@ impl<'s> TableIndex<'s> {
         let remapped = touched.into_iter().filter_map(|key| {
             let service = self.service(&key)?;
             let (after, servers) = outcome(service, by_service.get(&key)?)?;
-            let before = Table::with_last_weights(&service.service, &oldest_first(service), sizes)?;
-            let share = before.share_moved(&Table::with_last_weights(&after, &servers, sizes)?);
+            let before = LookupTable::with_last_weights(&service.service, &oldest_first(service), sizes)?;
+            let share = before.share_moved(&LookupTable::with_last_weights(&after, &servers, sizes)?);
             (share > 0.0).then(|| Remapped { service: key.to_string(), share })
         });
         remapped.collect()

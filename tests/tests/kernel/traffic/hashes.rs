@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ipvs::hash::{Table, TableSizes};
+use ipvs::hash::{LookupTable, TableSizes};
 use ipvs::{Client, Destination, DestinationKey, Director, Scheduler};
 use ipvs_tests::lab::topology::{Host, Lab};
 use ipvs_tests::traffic::server::Protocol::Udp;
@@ -119,7 +119,7 @@ impl Farm {
     }
 
     /// Returns the hash table that the library computes from the kernel's state, and whether it hashes destinations.
-    fn table(&self) -> (Table, bool) {
+    fn table(&self) -> (LookupTable, bool) {
         let state = self.director.enter(|| Client::open().unwrap().state().unwrap());
         let service = &state.services[0];
         let mut last_weights = self.last_weights.borrow_mut();
@@ -132,7 +132,7 @@ impl Farm {
         };
         let oldest_first: Vec<_> =
             service.destinations.iter().rev().map(|server| server.destination).map(with_last).collect();
-        let table = Table::with_last_weights(&service.service, &oldest_first, TableSizes::default()).unwrap();
+        let table = LookupTable::with_last_weights(&service.service, &oldest_first, TableSizes::default()).unwrap();
         (table, service.service.scheduler == Scheduler::DH)
     }
 
