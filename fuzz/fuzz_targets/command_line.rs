@@ -17,8 +17,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Checks that a parsed change can be written as a line, and that the line parses as the same change. Names with a blank
-/// are skipped, because the language has no quotes.
+/// Checks that a parsed change can be written as a line, and that the line parses as the same change. Names with a
+/// blank are skipped, because the language has no quotes.
 fn line_parses_again(change: &Change, words: &[&[u8]]) {
     let (_, _) = (change.validate(), change.warnings());
     let line = line(change);

@@ -92,7 +92,8 @@ attributes! {
         3 IPVS_SVC_ATTR_ADDR => Addr, addr: Address;
         /// Virtual port; 0 is every port, and needs persistence. Absent with a mark.
         4 IPVS_SVC_ATTR_PORT => Port, port: Be16;
-        /// Firewall mark, from 1. Protocol, address and port are ignored then. With 0 the service becomes TCP 0.0.0.0:0.
+        /// Firewall mark, from 1. Protocol, address and port are ignored then. With 0 the service becomes TCP
+        /// 0.0.0.0:0.
         5 IPVS_SVC_ATTR_FWMARK => Fwmark, fwmark: u32;
         /// Name of the scheduler, at most 15 bytes. `none` schedules no connections.
         6 IPVS_SVC_ATTR_SCHED_NAME => SchedName, sched_name: Name;

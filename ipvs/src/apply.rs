@@ -50,7 +50,8 @@ fn not_reached(refused: &[(Change, Error)], remaining: &[Change]) -> String {
 
 /// Makes a director hold `desired`.
 ///
-/// Plans the changes with [`plan()`], submits them, reads the table again and plans again. The second plan must be empty.
+/// Plans the changes with [`plan()`], submits them, reads the table again and plans again. The second plan must be
+/// empty.
 ///
 /// # Errors
 ///

@@ -16,8 +16,8 @@ use crate::timeouts::Timeouts;
 /// One write to a director.
 ///
 /// `Display` prints the ipvsadm line that does the same. ipvsadm's language cannot express every change. A change of a
-/// service that it cannot name ([`has_words`](crate::rules::has_words)) is printed as a comment. Scheduler flags without a
-/// name are left out, and a forwarding method that ipvsadm does not have is printed as `-g`.
+/// service that it cannot name ([`has_words`](crate::rules::has_words)) is printed as a comment. Scheduler flags
+/// without a name are left out, and a forwarding method that ipvsadm does not have is printed as `-g`.
 /// [`describe`](Self::describe) prints a change in English.
 ///
 /// ```
@@ -103,8 +103,8 @@ impl Change {
 
     /// Checks the change for values that every kernel refuses or misinterprets.
     ///
-    /// The kernel returns `EINVAL` or `ERANGE` without a reason, or stores another value. What depends on the table or on
-    /// the kernel's version is not checked.
+    /// The kernel returns `EINVAL` or `ERANGE` without a reason, or stores another value. What depends on the table or
+    /// on the kernel's version is not checked.
     ///
     /// # Errors
     ///

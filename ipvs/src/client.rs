@@ -45,8 +45,8 @@ use crate::timeouts::Timeouts;
 #[derive(Debug)]
 pub struct Client {
     socket: Socket,
-    /// A second socket for the dumps of destinations. After a long dump of services the kernel allocates and clears 32 KiB
-    /// for each datagram to the first socket, also for the few destinations of a service.
+    /// A second socket for the dumps of destinations. After a long dump of services the kernel allocates and clears 32
+    /// KiB for each datagram to the first socket, also for the few destinations of a service.
     ///
     /// With one socket `-Ln` of 100 services takes 13.8 million instructions instead of 7.9 (`cargo bench -p ipvs-tests
     /// --bench compare -- --quick`). That is one for each byte of 2 × 28 KiB that the kernel clears for a service: QEMU
@@ -73,8 +73,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the namespace does not exist or cannot be entered (`EPERM` without `CAP_SYS_ADMIN`), or no netlink socket can be
-    /// opened.
+    /// If the namespace does not exist or cannot be entered (`EPERM` without `CAP_SYS_ADMIN`), or no netlink socket can
+    /// be opened.
     pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
         Self::connect(Some(namespace))
     }
@@ -178,8 +178,8 @@ impl Client {
         self.socket.get_with(&request, read).map_err(|error| Error::asking(format_args!("read service {key}"), error))
     }
 
-    /// Reads the destinations of a service, the newest first. A service that does not exist has none: the kernel does not
-    /// report it as an error.
+    /// Reads the destinations of a service, the newest first. A service that does not exist has none: the kernel does
+    /// not report it as an error.
     ///
     /// # Errors
     ///
@@ -246,8 +246,8 @@ impl Client {
 
     /// Opens the connection table. Its entries are read while the iterator is advanced.
     ///
-    /// No privilege is required in the caller's own namespace. A client made by [`Client::open`] finds its namespace only
-    /// with `CAP_NET_ADMIN`; without it, the table of the calling thread's namespace is opened.
+    /// No privilege is required in the caller's own namespace. A client made by [`Client::open`] finds its namespace
+    /// only with `CAP_NET_ADMIN`; without it, the table of the calling thread's namespace is opened.
     ///
     /// # Errors
     ///

@@ -41,8 +41,8 @@ impl fmt::Display for Role {
 
 /// A sync daemon, as it should run or as it runs.
 ///
-/// The kernel fills in `max_length`, `group`, `port` and `ttl` if they are `None` or 0. A daemon that was read has all of
-/// them. See `start_sync_thread` in <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
+/// The kernel fills in `max_length`, `group`, `port` and `ttl` if they are `None` or 0. A daemon that was read has all
+/// of them. See `start_sync_thread` in <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SyncDaemon {
     /// Whether it sends or receives.
@@ -51,8 +51,8 @@ pub struct SyncDaemon {
     /// The interface for multicast packets.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_IFN")]
     pub interface: Interface,
-    /// The sync id, 0 to 255. A backup ignores packets with another id. A backup with 0 accepts every id; for a master 0
-    /// is an id like any other.
+    /// The sync id, 0 to 255. A backup ignores packets with another id. A backup with 0 accepts every id; for a master
+    /// 0 is an id like any other.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
     pub sync_id: u32,
     /// The largest payload of a sync packet in bytes. `None` or 0: 1472 for a master (1452 with an IPv6 group), and the
@@ -94,8 +94,9 @@ impl SyncDaemon {
             && met(ttl, other.ttl)
     }
 
-    /// Returns the daemon as the kernel stores it, with `None` for its defaults: 0 is a default, and the length is clamped.
-    /// See `start_sync_thread` in <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
+    /// Returns the daemon as the kernel stores it, with `None` for its defaults: 0 is a default, and the length is
+    /// clamped. See `start_sync_thread` in
+    /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
     pub(crate) fn fitted(self) -> Self {
         let least = if self.role == Role::Backup { 1024 } else { 1 };
         let most = u16::MAX - self.headers();

@@ -115,8 +115,8 @@ pub enum Forwarding {
     /// LVS-TUN: the packet is encapsulated. The server decapsulates it and replies to the client directly.
     #[doc(alias = "IP_VS_CONN_F_TUNNEL")]
     Tunnel(Tunnel),
-    /// LVS-DR: the packet is sent unchanged to the server's link-layer address. The server replies to the client directly.
-    /// ipvsadm's default.
+    /// LVS-DR: the packet is sent unchanged to the server's link-layer address. The server replies to the client
+    /// directly. ipvsadm's default.
     #[default]
     #[doc(alias = "IP_VS_CONN_F_DROUTE")]
     DirectRoute,
@@ -182,15 +182,15 @@ pub struct Destination {
     /// How packets get to the server.
     #[doc(alias = "IPVS_DEST_ATTR_FWD_METHOD")]
     pub forwarding: Forwarding,
-    /// The share of new connections, in proportion to the other weights. 0 to [`Destination::MAX`]. 0: no new connections,
-    /// except those of clients with a persistence template.
+    /// The share of new connections, in proportion to the other weights. 0 to [`Destination::MAX`]. 0: no new
+    /// connections, except those of clients with a persistence template.
     #[doc(alias = "IPVS_DEST_ATTR_WEIGHT")]
     pub weight: u32,
     /// The number of connections at which the server gets no new ones. 0 to [`Destination::MAX`]. 0: no limit.
     #[doc(alias = "IPVS_DEST_ATTR_U_THRESH")]
     pub upper_threshold: u32,
-    /// The number of connections below which the server gets new ones again. 0 to [`upper_threshold`](Self::upper_threshold).
-    /// 0: three quarters of the upper threshold. See `ip_vs_unbind_dest` in
+    /// The number of connections below which the server gets new ones again. 0 to
+    /// [`upper_threshold`](Self::upper_threshold). 0: three quarters of the upper threshold. See `ip_vs_unbind_dest` in
     /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_conn.c>.
     #[doc(alias = "IPVS_DEST_ATTR_L_THRESH")]
     pub lower_threshold: u32,

@@ -14,8 +14,8 @@ pub trait Director {
     /// If the director cannot be read: IPVS is not available, the caller has no permission, or a reply was lost.
     fn state(&mut self) -> Result<State, Error>;
 
-    /// Makes changes, in order. Returns the refused ones, each with its index in `changes`. After a refusal the remaining
-    /// changes are still made.
+    /// Makes changes, in order. Returns the refused ones, each with its index in `changes`. After a refusal the
+    /// remaining changes are still made.
     ///
     /// # Errors
     ///

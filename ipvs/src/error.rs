@@ -20,8 +20,8 @@ pub struct Error {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The kernel has no IPVS, and the module `ip_vs` could not be loaded. While the module is being removed, the kernel
-    /// returns `ENOPROTOOPT`.
+    /// The kernel has no IPVS, and the module `ip_vs` could not be loaded. While the module is being removed, the
+    /// kernel returns `ENOPROTOOPT`.
     #[doc(alias = "ENOPROTOOPT")]
     #[error("the kernel has no IPVS: cannot load the module ip_vs")]
     NotLoaded,
@@ -79,8 +79,8 @@ pub enum ErrorKind {
     /// The change is invalid. Nothing was sent.
     #[error("{0}")]
     Invalid(#[from] Invalid),
-    /// The kernel did not reply, or with a message that cannot be decoded. The change may have been made: read the table
-    /// again.
+    /// The kernel did not reply, or with a message that cannot be decoded. The change may have been made: read the
+    /// table again.
     #[error("no usable reply from the kernel")]
     NoAnswer,
     /// Any other error of the operating system.
@@ -151,8 +151,8 @@ impl Error {
 
     /// Returns the error of the netlink layer, if there is one.
     ///
-    /// It is part of the text of this error. So it is not its [`source`](std::error::Error::source): programs that print
-    /// all sources would print it twice.
+    /// It is part of the text of this error. So it is not its [`source`](std::error::Error::source): programs that
+    /// print all sources would print it twice.
     pub fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.cause.as_ref().map(|cause| cause as _)
     }

@@ -85,8 +85,8 @@ struct Server {
 }
 
 impl LookupTable {
-    /// Returns the table that the kernel makes for a service with these servers, the oldest first. `None` if the scheduler
-    /// does not hash.
+    /// Returns the table that the kernel makes for a service with these servers, the oldest first. `None` if the
+    /// scheduler does not hash.
     ///
     /// The kernel does not report everything. This function assumes that no server is above its threshold, and that a
     /// server with weight 0 had weight 1 before. If you know the last weights, use [`LookupTable::with_last_weights`].
@@ -98,8 +98,8 @@ impl LookupTable {
     /// Like [`LookupTable::new`], with the last weight of each server: the last one other than 0 since it was added, or
     /// 0.
     ///
-    /// mh keeps the slots of a server when its weight is set to 0. A server that was added with weight 0 has no slots. The
-    /// kernel calls it `last_weight` and does not report it.
+    /// mh keeps the slots of a server when its weight is set to 0. A server that was added with weight 0 has no slots.
+    /// The kernel calls it `last_weight` and does not report it.
     pub fn with_last_weights(
         service: &Service,
         oldest_first: &[(Destination, u32)],
@@ -131,8 +131,8 @@ impl LookupTable {
         })
     }
 
-    /// Returns the server of a new connection from this address (dh: to this address) and port. `None`: the connection is
-    /// refused.
+    /// Returns the server of a new connection from this address (dh: to this address) and port. `None`: the connection
+    /// is refused.
     ///
     /// The port is used only with [`SchedulerFlags::PORT`]. Persistence is not considered: a client with a template is
     /// sent to the server of the template.
@@ -141,8 +141,8 @@ impl LookupTable {
         self.pick_value(fold(address, self.family).wrapping_add(port.into()))
     }
 
-    /// Returns the share of clients, 0 to 1, for which the two tables differ in the server, or in whether there is one. It
-    /// assumes that the clients' addresses are evenly distributed.
+    /// Returns the share of clients, 0 to 1, for which the two tables differ in the server, or in whether there is one.
+    /// It assumes that the clients' addresses are evenly distributed.
     pub fn share_moved(&self, other: &Self) -> f64 {
         // The fallback of mh depends on the client's hash, not only on its slot (ip_vs_mh_get_fallback).
         let by_value = [self, other].iter().any(|table| table.kind == Kind::Mh && table.fallback);
@@ -206,8 +206,8 @@ impl LookupTable {
     }
 }
 
-/// Returns an address as one number: an IPv4 address itself, or the exclusive or of the four words of an IPv6 address. The
-/// service's family decides which, also for a server of the other family.
+/// Returns an address as one number: an IPv4 address itself, or the exclusive or of the four words of an IPv6 address.
+/// The service's family decides which, also for a server of the other family.
 fn fold(address: IpAddr, family: Family) -> u32 {
     let bytes = match address {
         IpAddr::V4(address) => {
@@ -246,13 +246,13 @@ fn dh_slots(list: &[&Destination], size: usize) -> Vec<Option<u32>> {
     (0..size).map(|slot| slot.checked_rem(list.len()).map(|server| server as u32)).collect()
 }
 
-/// Returns the slots of mh (Maglev). Each server walks through the slots in an order of its own, and in each turn takes the
-/// next free slot as many times as its weight. See `ip_vs_mh_permutate` and `ip_vs_mh_populate`.
+/// Returns the slots of mh (Maglev). Each server walks through the slots in an order of its own, and in each turn takes
+/// the next free slot as many times as its weight. See `ip_vs_mh_permutate` and `ip_vs_mh_populate`.
 fn mh_slots(list: &[&Destination], weights: &[u32], family: Family, index: u8) -> Vec<Option<u32>> {
     let size = MH_PRIMES[usize::from(index) - 8];
     let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
-    // If all weights are 0 there is no table. With more servers than slots the kernel keeps its previous table, which is
-    // unknown here.
+    // If all weights are 0 there is no table. With more servers than slots the kernel keeps its previous table, which
+    // is unknown here.
     if divisor == 0 || list.len() > size as usize {
         return vec![None; size as usize];
     }

@@ -10,8 +10,8 @@ pub struct Info {
     /// The version of IPVS: 1.2.1 since 2008.
     #[doc(alias = "IPVS_INFO_ATTR_VERSION")]
     pub version: Version,
-    /// The number of buckets of the connection table. Up to Linux 7.0 the machine has one table of fixed size. Since 7.1
-    /// each network namespace has its own, which is resized at run time: 0 before the first service.
+    /// The number of buckets of the connection table. Up to Linux 7.0 the machine has one table of fixed size. Since
+    /// 7.1 each network namespace has its own, which is resized at run time: 0 before the first service.
     #[doc(alias = "IPVS_INFO_ATTR_CONN_TAB_SIZE")]
     pub connection_table_size: u32,
 }

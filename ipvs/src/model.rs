@@ -20,7 +20,8 @@ use crate::timeouts::Timeouts;
 
 /// A director in memory, without traffic. It stores and refuses the same changes as the kernel.
 ///
-/// Tests compare it with real kernels. Like Debian's kernels up to 7.2 it has no scheduler `twos`. Any interface exists.
+/// Tests compare it with real kernels. Like Debian's kernels up to 7.2 it has no scheduler `twos`. Any interface
+/// exists.
 ///
 /// ```
 /// use ipvs::{Change, Director, Model, Scheduler, Service, ServiceKey};

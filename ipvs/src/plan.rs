@@ -19,8 +19,8 @@ pub struct Options {
     pub keep_weights: bool,
     /// Sets the weight of servers to 0 instead of deleting them. A later plan without this option deletes them.
     pub drain: bool,
-    /// Deletes servers and adds them again where the desired order ([`Order::Kernel`]) requires it. Their connections break
-    /// for a moment.
+    /// Deletes servers and adds them again where the desired order ([`Order::Kernel`]) requires it. Their connections
+    /// break for a moment.
     pub reorder: bool,
 }
 
@@ -199,8 +199,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the order of servers. The kernel has the existing ones in their order, then the added ones. A server that is
-    /// added again comes last: so those that stay must be the first ones in `asked`, and all others are added again.
+    /// Plans the order of servers. The kernel has the existing ones in their order, then the added ones. A server that
+    /// is added again comes last: so those that stay must be the first ones in `asked`, and all others are added again.
     fn order(&mut self, key: &ServiceKey, asked: &[Destination], state: &ServiceState) {
         let held = state.destinations.iter().rev().map(|state| state.destination.key);
         let is_held: HashSet<DestinationKey> = held.clone().collect();

@@ -8,7 +8,8 @@ use ipvs_sys::wire::Attributes;
 
 use crate::change::Change;
 
-/// Writes each attribute list directly. A `CommandAttrs` of all lists would be filled, moved and dropped for each change.
+/// Writes each attribute list directly. A `CommandAttrs` of all lists would be filled, moved and dropped for each
+/// change.
 impl ToRequest for Change {
     fn command(&self) -> Command {
         self.command()

@@ -78,8 +78,8 @@ pub struct Scope {
     pub protect: Vec<Selector>,
     /// Keeps services that are not in the desired table, instead of deleting them.
     pub listed: bool,
-    /// With `listed`: deletes these nevertheless, if they are not in the desired table. For example those of the desired
-    /// table that was applied before.
+    /// With `listed`: deletes these nevertheless, if they are not in the desired table. For example those of the
+    /// desired table that was applied before.
     pub former: HashSet<ServiceKey>,
 }
 

@@ -189,8 +189,8 @@ impl Service {
         }
     }
 
-    /// Reads the attributes of a service: its settings, and the rest. An absent attribute has its default, and no value is
-    /// refused.
+    /// Reads the attributes of a service: its settings, and the rest. An absent attribute has its default, and no value
+    /// is refused.
     #[inline]
     pub(crate) fn read(bytes: &[u8]) -> Result<(Self, Observed<'_>), DecodeError> {
         let (mut af, mut protocol, mut address, mut port, mut mark) = (AF_INET, 0, Address::default(), Be16(0), 0);

@@ -68,8 +68,8 @@ impl Config {
     }
 }
 
-/// Whether the order of destinations matters. Hashing schedulers (sh, dh, mh) fill their tables in the kernel's order: it
-/// decides which client is sent to which server.
+/// Whether the order of destinations matters. Hashing schedulers (sh, dh, mh) fill their tables in the kernel's order:
+/// it decides which client is sent to which server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// The order does not matter. New destinations are added in this order; existing ones are not moved.

@@ -6,7 +6,8 @@ use ipvs_sys::wire::Counter;
 
 /// Counters of a service or a destination.
 ///
-/// The kernel updates them every 2 seconds. With the sysctl `net.ipv4.vs.run_estimation` set to 0 they do not change. See
+/// The kernel updates them every 2 seconds. With the sysctl `net.ipv4.vs.run_estimation` set to 0 they do not change.
+/// See
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_est.c>.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

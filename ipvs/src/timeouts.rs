@@ -24,8 +24,8 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// The longest timeout that a kernel with a clock rate (`HZ`) of 100 accepts, 21474836 seconds (248 days). The limit
-    /// is `i32::MAX / HZ`: 2147483 seconds (24 days) at 1000. See `ip_vs_set_timeout` in
+    /// The longest timeout that a kernel with a clock rate (`HZ`) of 100 accepts, 21474836 seconds (248 days). The
+    /// limit is `i32::MAX / HZ`: 2147483 seconds (24 days) at 1000. See `ip_vs_set_timeout` in
     /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
     pub const MAX: u32 = i32::MAX as u32 / 100;
 

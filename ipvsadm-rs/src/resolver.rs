@@ -113,7 +113,8 @@ impl Namer for Restorable {
     }
 }
 
-/// Ports of SCTP, read from /etc/services: getnameinfo knows none, and some implementations of getaddrinfo know none either.
+/// Ports of SCTP, read from /etc/services: getnameinfo knows none, and some implementations of getaddrinfo know none
+/// either.
 mod sctp {
     const SERVICES: &str = "/etc/services";
 

@@ -195,8 +195,8 @@ fn typed(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Makes a symbolic link to a program, which then sees that name as its own. Replaces an existing file. A test has its own
-/// root directory, so it may install /sbin/ipvsadm.
+/// Makes a symbolic link to a program, which then sees that name as its own. Replaces an existing file. A test has its
+/// own root directory, so it may install /sbin/ipvsadm.
 pub fn install(program: impl AsRef<Path>, at: impl AsRef<Path>) -> Result<()> {
     let (program, at) = (program.as_ref(), at.as_ref());
     make_way(at).and_then(|()| symlink(program, at)).with_context(|| at.display().to_string())

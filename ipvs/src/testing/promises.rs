@@ -105,7 +105,8 @@ fn wanted_roles(before: &State, desired: &Config, options: &Options) -> BTreeSet
     asked.unwrap_or(&before.daemons).iter().map(|daemon| daemon.role).collect()
 }
 
-/// Returns whether a kernel can have the desired table: it refuses servers of the other family while a sync daemon runs.
+/// Returns whether a kernel can have the desired table: it refuses servers of the other family while a sync daemon
+/// runs.
 pub fn is_possible(before: &State, desired: &Config, options: &Options) -> bool {
     !Table::wanted(before, desired, options).mixes_families() || wanted_roles(before, desired, options).is_empty()
 }
@@ -142,7 +143,8 @@ fn lines(plan: &Plan) -> Vec<String> {
     plan.changes.iter().map(Change::to_string).collect()
 }
 
-/// No change repeats the present state, none is made twice, and nothing is deleted and added again except for the order.
+/// No change repeats the present state, none is made twice, and nothing is deleted and added again except for the
+/// order.
 fn no_change_is_superfluous(plan: &Plan, before: &State, options: &Options) -> Result<(), TestCaseError> {
     let held = Table::of(before);
     let server = |service: &ServiceKey, server: &DestinationKey| {

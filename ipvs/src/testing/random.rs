@@ -120,8 +120,8 @@ fn weight() -> impl Strategy<Value = u32> {
     prop_oneof![2 => Just(0), 4 => 1..=3u32, 1 => 0..=Destination::MAX]
 }
 
-/// A server with any settings that a kernel accepts in a service of that family. Most are of the same family; the others
-/// are tunnelled.
+/// A server with any settings that a kernel accepts in a service of that family. Most are of the same family; the
+/// others are tunnelled.
 pub fn server(service: Family) -> impl Strategy<Value = Destination> {
     let other = if service == Family::V4 { Family::V6 } else { Family::V4 };
     let same = (server_key_of(service), forwarding());
@@ -200,8 +200,8 @@ pub fn change() -> impl Strategy<Value = Change> {
     ])
 }
 
-/// Returns the service with a scheduler or engine that no kernel has. They are rare, because the kernel runs `modprobe` for
-/// each.
+/// Returns the service with a scheduler or engine that no kernel has. They are rare, because the kernel runs `modprobe`
+/// for each.
 fn unknown(service: Service, scheduler: bool) -> Service {
     if scheduler {
         Service { scheduler: Scheduler::new("nonesuch").expect("a name"), ..service }

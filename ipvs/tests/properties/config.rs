@@ -44,7 +44,8 @@ proptest! {
         prop_assert_eq!(repeated, expected);
     }
 
-    /// A kernel's table can have values that the language cannot express. They are written approximately, and can be read.
+    /// A kernel's table can have values that the language cannot express. They are written approximately, and can be
+    /// read.
     #[test]
     fn inexpressible_tables_are_written_approximately(config in random::config()) {
         let once = rules::read_config(&write(&config), &mut Numeric);

@@ -37,8 +37,8 @@ pub(super) struct Apply {
     dry_run: bool,
     /// Before deleting servers, set their weight to 0 and wait for their connections to end, for at most DURATION
     ///
-    /// Connections that are still open after DURATION are dropped. Without this option, or with 0s, servers are deleted at
-    /// once. DURATION has units, such as 90s, 2m or 1h; the maximum is 30d.
+    /// Connections that are still open after DURATION are dropped. Without this option, or with 0s, servers are deleted
+    /// at once. DURATION has units, such as 90s, 2m or 1h; the maximum is 30d.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     drain: Option<Duration>,
     /// Roll back after DURATION unless you run `ipvsadm-rs confirm` first

@@ -24,8 +24,8 @@ pub(super) struct Save {
     format: OutputFormat,
     /// Write to FILE instead of standard output
     ///
-    /// A regular file is replaced atomically and keeps its owner and mode. A symbolic link is followed. A device or pipe
-    /// is written to.
+    /// A regular file is replaced atomically and keeps its owner and mode. A symbolic link is followed. A device or
+    /// pipe is written to.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

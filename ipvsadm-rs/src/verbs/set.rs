@@ -196,10 +196,7 @@ impl Set {
         }
         if let Some(waiting) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.pending())
         {
-            print_error(&format!(
-                "note: plan {} is pending; if it is rolled back, so is this change",
-                waiting.number
-            ));
+            print_error(&format!("note: plan {} is pending; if it is rolled back, so is this change", waiting.number));
         }
         let refused = director.submit(&plan.changes)?;
         for (_, error) in &refused {

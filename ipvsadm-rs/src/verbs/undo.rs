@@ -18,8 +18,8 @@ use crate::terminal::plural::count;
 
 /// Restore the table from before a plan
 ///
-/// Without NUMBER, the last applied plan is undone. With NUMBER, that plan and all later ones are undone; the next `undo`
-/// continues from there. A pending plan can be undone before its time is over.
+/// Without NUMBER, the last applied plan is undone. With NUMBER, that plan and all later ones are undone; the next
+/// `undo` continues from there. A pending plan can be undone before its time is over.
 ///
 /// Services that a plan could not change because of --only or --protect are not changed by its undo. If it was applied
 /// with --listed-only or --previous, only the services that it changed are restored.

@@ -27,8 +27,8 @@ pub(crate) fn fresh<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Resul
 /// The kernel frees deleted objects a while later (RCU), which would disturb the next measurement.
 const AFTERWARDS: Duration = Duration::from_millis(300);
 
-/// Waits until the previous namespace is gone. The kernel destroys it some time after its last user has ended; until then
-/// its services use their scheduler modules.
+/// Waits until the previous namespace is gone. The kernel destroys it some time after its last user has ended; until
+/// then its services use their scheduler modules.
 fn wait_for_others() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {

@@ -1,5 +1,5 @@
-//! The tables that are restored. Of ten services, seven are TCP over IPv4 (two persistent, one with tunnels), one is UDP,
-//! one TCP over IPv6 and one a firewall mark.
+//! The tables that are restored. Of ten services, seven are TCP over IPv4 (two persistent, one with tunnels), one is
+//! UDP, one TCP over IPv6 and one a firewall mark.
 
 use std::fmt::Write;
 

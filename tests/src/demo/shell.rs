@@ -1,7 +1,7 @@
 //! `cargo demo -- shell`: a prompt on the director, on the terminal the demo was started from.
 //!
-//! The guest gets this terminal as its tty1. Bytes pass through raw; the guest's line discipline handles editing, signals
-//! and job control.
+//! The guest gets this terminal as its tty1. Bytes pass through raw; the guest's line discipline handles editing,
+//! signals and job control.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;

@@ -1,9 +1,9 @@
 //! Process 1 of a guest.
 //!
-//! It mounts file systems, loads modules, and then runs the jobs that the host requests on the serial line ([`protocol`]),
-//! one at a time. Each job is a forked process with its own network namespace and its own root directory (`root`); its
-//! output goes to the host. After each job all other processes of the guest are killed, so that none is left for the next
-//! job. When the line closes, the guest powers off.
+//! It mounts file systems, loads modules, and then runs the jobs that the host requests on the serial line
+//! ([`protocol`]), one at a time. Each job is a forked process with its own network namespace and its own root
+//! directory (`root`); its output goes to the host. After each job all other processes of the guest are killed, so that
+//! none is left for the next job. When the line closes, the guest powers off.
 
 mod job;
 mod root;
@@ -30,8 +30,8 @@ pub const INIT_UML: &str = "ipvs-lab-init";
 /// The name under which process 1 of a guest under QEMU is started.
 pub const INIT_QEMU: &str = "ipvs-lab-init-qemu";
 
-/// Modules that are loaded before the first test. That takes 4 ms each; if the kernel requests one, it starts a process.
-/// All others are loaded on request, or by [`modules::load`].
+/// Modules that are loaded before the first test. That takes 4 ms each; if the kernel requests one, it starts a
+/// process. All others are loaded on request, or by [`modules::load`].
 const MODULES: [&str; 19] = [
     "ip_vs",
     "ip_vs_rr",

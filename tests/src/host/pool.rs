@@ -1,9 +1,9 @@
 //! A few guests that many tests share.
 //!
-//! A guest is booted when a test needs one and none is idle, up to two (`IPVS_GUESTS`), and then used for test after test.
-//! If a guest dies, its test runs once more in another guest, because now and then a kernel dies of something that
-//! earlier tests did. A test fails if two guests die during it. If a guest cannot be booted, the first test reports the
-//! reason, and all others refer to that.
+//! A guest is booted when a test needs one and none is idle, up to two (`IPVS_GUESTS`), and then used for test after
+//! test. If a guest dies, its test runs once more in another guest, because now and then a kernel dies of something
+//! that earlier tests did. A test fails if two guests die during it. If a guest cannot be booted, the first test
+//! reports the reason, and all others refer to that.
 
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::Duration;

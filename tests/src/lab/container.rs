@@ -1,7 +1,8 @@
 //! A host that is separate from others not only in its network, but also in its processes, mounts, host name, shared
 //! memory and in some folders, such as /run.
 //!
-//! It is for programs that run once on each machine and talk to their peers on other machines, such as cluster managers.
+//! It is for programs that run once on each machine and talk to their peers on other machines, such as cluster
+//! managers.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

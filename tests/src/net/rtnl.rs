@@ -1,7 +1,7 @@
 //! Links, addresses and routes by rtnetlink, as far as a laboratory needs them.
 //!
-//! Not by `ip`: a process for each command takes 30 ms in a guest, a request 1 ms. Not by neli's `rtnl`: its builders take
-//! as many lines for each request, and the other end of a veth link is raw bytes with them, too.
+//! Not by `ip`: a process for each command takes 30 ms in a guest, a request 1 ms. Not by neli's `rtnl`: its builders
+//! take as many lines for each request, and the other end of a veth link is raw bytes with them, too.
 
 use std::io;
 use std::net::IpAddr;
@@ -91,9 +91,9 @@ impl Socket {
 
     /// Adds an address to an interface: `10.1.0.2/24`, `fd01::2/64`.
     ///
-    /// One of the form `fd01::100/128` is virtual. As with keepalived, it is deprecated: the kernel accepts packets for it,
-    /// but does not choose it as a source. A server at the other end of a tunnel would drop packets from it, because the
-    /// server has the same address.
+    /// One of the form `fd01::100/128` is virtual. As with keepalived, it is deprecated: the kernel accepts packets for
+    /// it, but does not choose it as a source. A server at the other end of a tunnel would drop packets from it,
+    /// because the server has the same address.
     pub fn add_address(&self, link: &str, address: &str) -> Result<()> {
         self.address(libc::RTM_NEWADDR, NEW, link, address).with_context(|| format!("add {address} to {link}"))
     }

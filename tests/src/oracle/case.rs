@@ -12,8 +12,8 @@
 //! %address lo 10.0.0.1/32
 //! ```
 //!
-//! Both programs run every line, through `/bin/sh` if the line needs a shell. Lines with `%` are actions of the laboratory
-//! ([`super::actions`]). A case has no expected text: the reference's output is expected. Directives:
+//! Both programs run every line, through `/bin/sh` if the line needs a shell. Lines with `%` are actions of the
+//! laboratory ([`super::actions`]). A case has no expected text: the reference's output is expected. Directives:
 //!
 //! | | |
 //! |---|---|

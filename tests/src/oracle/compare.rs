@@ -49,7 +49,8 @@ fn only_of_tables(masks: &[Mask]) -> &[Mask] {
     if masks.contains(&Mask::Connections) { &[Mask::Connections] } else { &[] }
 }
 
-/// Whether standard error of ours contains every line of the reference's. More is allowed, unless the reference's is empty.
+/// Whether standard error of ours contains every line of the reference's. More is allowed, unless the reference's is
+/// empty.
 fn in_other_words(reference: &Outcome, ours: &Outcome) -> bool {
     let sentences: Vec<&str> = reference.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let silence = sentences.is_empty() == ours.stderr.trim().is_empty();

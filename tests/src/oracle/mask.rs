@@ -13,7 +13,8 @@ pub enum Mask {
     Counters,
     /// The numbers of active and inactive connections of a server.
     Connections,
-    /// The size of the connection table. Linux 7.1 and newer allocate it with the first service, and the reference reads it once.
+    /// The size of the connection table. Linux 7.1 and newer allocate it with the first service, and the reference
+    /// reads it once.
     Size,
     /// All but the first word of each line, for outputs that describe the program and not the table.
     FirstWords,

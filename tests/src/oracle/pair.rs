@@ -58,7 +58,8 @@ pub struct Held {
 }
 
 impl Pair {
-    /// Makes two empty namespaces. `ours` is the path of our program; host and service names are those of `tests/names`.
+    /// Makes two empty namespaces. `ours` is the path of our program; host and service names are those of
+    /// `tests/names`.
     pub fn new(ours: impl AsRef<Path>) -> Result<Pair> {
         run::write_names()?;
         let folder = Path::new(FOLDER);
@@ -116,8 +117,8 @@ impl Pair {
             let mut service = service.service.context("a service without attributes")?;
             (service.stats, service.stats64) = (None, None);
             if let Some(flags) = &mut service.flags {
-                // Set by the kernel, which takes a new service with this flag for one that it already has: `ip_vs_svc_hash` in
-                // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c
+                // Set by the kernel, which takes a new service with this flag for one that it already has:
+                // `ip_vs_svc_hash` in https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c
                 flags.flags &= !IP_VS_SVC_F_HASHED;
                 flags.mask = u32::MAX;
             }

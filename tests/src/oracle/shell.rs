@@ -69,7 +69,8 @@ fn shell(line: &str) -> Command {
     command
 }
 
-/// A line that needs no shell: words, perhaps quoted, and at most one file or heredoc for input and one file for output.
+/// A line that needs no shell: words, perhaps quoted, and at most one file or heredoc for input and one file for
+/// output.
 #[derive(Debug, Default, PartialEq)]
 struct Plain {
     words: Vec<String>,

@@ -36,8 +36,8 @@ pub fn table(connection: &mut Socket) -> Result<String> {
 
 /// Returns /proc/net/ip_vs, or a fixed text if it is longer than a page.
 ///
-/// The kernel returns a longer one in pieces. Up to Linux 7.0 a piece starts too late if other namespaces have services:
-/// `ip_vs_info_seq_next` counts theirs, `ip_vs_info_array` does not.
+/// The kernel returns a longer one in pieces. Up to Linux 7.0 a piece starts too late if other namespaces have
+/// services: `ip_vs_info_seq_next` counts theirs, `ip_vs_info_array` does not.
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>
 fn own_table() -> std::io::Result<String> {
     let mut file = File::open("/proc/thread-self/net/ip_vs")?;

@@ -49,7 +49,8 @@ impl fmt::Display for Answers {
 }
 
 impl Answers {
-    /// Sends a line on every open connection. Returns the replies, normally of the servers that accepted the connections.
+    /// Sends a line on every open connection. Returns the replies, normally of the servers that accepted the
+    /// connections.
     pub fn again(&self) -> Answers {
         let mut answers = Answers::default();
         self.open.iter().for_each(|stream| answers.note(say(stream, "still there?")));
@@ -114,15 +115,16 @@ impl<'a> Client<'a> {
         answers
     }
 
-    /// Sends a line of `length` bytes to a server of [`Protocol::Tcp`](super::server::Protocol::Tcp). Returns the reply:
-    /// `web1 20001` (the newline counts).
+    /// Sends a line of `length` bytes to a server of [`Protocol::Tcp`](super::server::Protocol::Tcp). Returns the
+    /// reply: `web1 20001` (the newline counts).
     pub fn upload(&self, length: usize, address: &str) -> std::io::Result<String> {
         let stream = self.connection(address)?;
         hear(&stream)?;
         say(&stream, &"x".repeat(length))
     }
 
-    /// Opens `count` connections to a server of [`Protocol::Tcp`](super::server::Protocol::Tcp) or `Sctp` and keeps them open.
+    /// Opens `count` connections to a server of [`Protocol::Tcp`](super::server::Protocol::Tcp) or `Sctp` and keeps
+    /// them open.
     pub fn hold(&self, count: usize, address: &str) -> Answers {
         let mut answers = Answers::default();
         for _ in 0..count {

@@ -1,7 +1,7 @@
 //! A subset of FTP, for tests of ip_vs_ftp, which translates addresses and ports in its commands. RFC 959, RFC 2428
 //!
-//! A server has one file, which contains its name. A client fetches it with each of the four commands that set up the data
-//! connection.
+//! A server has one file, which contains its name. A client fetches it with each of the four commands that set up the
+//! data connection.
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Error, Lines, Read, Result, Write};

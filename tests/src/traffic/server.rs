@@ -32,7 +32,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server in the network namespace of the calling thread, at an address such as `10.2.0.11:80` or `[::]:80`.
+    /// Starts a server in the network namespace of the calling thread, at an address such as `10.2.0.11:80` or
+    /// `[::]:80`.
     pub fn start(protocol: Protocol, address: &str, name: &str) -> Result<Server> {
         let healthy = Arc::new(AtomicBool::new(true));
         let running = Arc::new(AtomicBool::new(true));

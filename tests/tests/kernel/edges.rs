@@ -1,4 +1,5 @@
-//! Tables that are very long, or change while they are listed. Unusual files and streams are in `tests/cases/edges.cases`.
+//! Tables that are very long, or change while they are listed. Unusual files and streams are in
+//! `tests/cases/edges.cases`.
 
 use std::fmt::Write;
 use std::process::Command;

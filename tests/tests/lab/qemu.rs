@@ -60,8 +60,8 @@ fn qemu_guest_has_its_processors() {
 fn qemu_guest_counts_instructions() {
     let output = output_of(Machine::new().counting(), "prints_times");
     let times: Vec<f64> = output.lines().map(|line| line.parse().unwrap()).collect();
-    // An instruction counts as a nanosecond, and each of a million rounds has some. Interrupts of the guest are counted,
-    // too.
+    // An instruction counts as a nanosecond, and each of a million rounds has some. Interrupts of the guest are
+    // counted, too.
     let (least, most) = (times.iter().copied().fold(f64::MAX, f64::min), times.iter().copied().fold(0.0, f64::max));
     assert!(most / least < 1.02 && least > 4e6 && most < 1e9, "{times:?}");
 }

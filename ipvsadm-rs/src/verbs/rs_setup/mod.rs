@@ -15,8 +15,8 @@ use steps::{Setup, Step};
 
 /// Print the setup of a real server for direct routing or tunnels
 ///
-/// Packets that are forwarded by direct routing or through a tunnel arrive with the virtual address as their destination.
-/// The server needs that address, and must not answer ARP requests for it.
+/// Packets that are forwarded by direct routing or through a tunnel arrive with the virtual address as their
+/// destination. The server needs that address, and must not answer ARP requests for it.
 ///
 /// A masqueraded server needs only a route back through the director. Nothing on this machine is changed.
 #[derive(Args, Debug)]

@@ -11,8 +11,8 @@ use crate::resolver::System;
 
 /// Show the table
 ///
-/// With --json, the output is one document with all settings, counters, rates, timeouts and sync daemons. `plan`, `apply`
-/// and `check` accept it as FILE.
+/// With --json, the output is one document with all settings, counters, rates, timeouts and sync daemons. `plan`,
+/// `apply` and `check` accept it as FILE.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Show {

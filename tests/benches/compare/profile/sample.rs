@@ -55,7 +55,8 @@ struct Clock {
 
 impl Clock {
     fn start() -> Result<Clock> {
-        // The rate can be set only while the CPU limit is on, which is switched off again since it would lower the rate.
+        // The rate can be set only while the CPU limit is on, which is switched off again since it would lower the
+        // rate.
         for (name, value) in
             [("cpu_time_max_percent", "25"), ("event_max_sample_rate", "1000000"), ("cpu_time_max_percent", "0")]
         {

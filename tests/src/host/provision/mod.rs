@@ -23,7 +23,8 @@ pub fn unpacked(suite: &str, name: &str, packages: &[&str]) -> Result<PathBuf> {
     complete(suite, name, |folder| apt::fetch_and_unpack(suite, packages, folder))
 }
 
-/// Does the same for the dependency of a metapackage: `linux-image-cloud-amd64` is empty and depends on the newest kernel.
+/// Does the same for the dependency of a metapackage: `linux-image-cloud-amd64` is empty and depends on the newest
+/// kernel.
 pub fn unpacked_dependency(suite: &str, package: &str) -> Result<PathBuf> {
     complete(suite, package, |folder| apt::fetch_and_unpack_dependency(suite, package, folder))
 }
@@ -40,8 +41,8 @@ pub fn complete(suite: &str, name: &str, fill: impl FnOnce(&Path) -> Result<()>)
     if done.exists() {
         return Ok(done);
     }
-    // Left by a process that did not finish, since this one has the lock. The name has a process id, because children of
-    // that process may still write.
+    // Left by a process that did not finish, since this one has the lock. The name has a process id, because children
+    // of that process may still write.
     let half = parent.join(format!("{name}.half-{}", std::process::id()));
     for entry in fs::read_dir(&parent)?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(&format!("{name}.half-")) {

@@ -1,4 +1,5 @@
-//! Makes modules.dep and modules.alias from the modules themselves, as depmod(8) does when a kernel package is installed.
+//! Makes modules.dep and modules.alias from the modules themselves, as depmod(8) does when a kernel package is
+//! installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

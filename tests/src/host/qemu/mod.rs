@@ -3,7 +3,8 @@
 //! It boots in some seconds, and everything in it is slow. But its kernel has the configuration of a distribution
 //! (nftables with all its families), and it can have several processors. With [`Machine::counting`] its clock counts
 //! instructions, whatever the load of this machine. Its root file system is an initramfs with this executable, the
-//! requested programs with their libraries, and modules. Process 1 and the protocol are the same as in [`crate::host::uml`].
+//! requested programs with their libraries, and modules. Process 1 and the protocol are the same as in
+//! [`crate::host::uml`].
 
 pub mod depmod;
 pub mod initramfs;
@@ -95,8 +96,8 @@ impl Machine {
         Machine { processors, ..self }
     }
 
-    /// Makes the clock count instructions, each as 1 ns. Times in the guest are then repeatable within half a percent. It
-    /// needs a machine with one processor.
+    /// Makes the clock count instructions, each as 1 ns. Times in the guest are then repeatable within half a percent.
+    /// It needs a machine with one processor.
     pub fn counting(self) -> Machine {
         Machine { counting: true, ..self }
     }
@@ -132,8 +133,8 @@ impl Cloud {
         Path::new("/usr/lib/modules").join(&self.release)
     }
 
-    /// Returns a command that boots it, and its lifeline. The line to the guest is on standard input and output, the kernel
-    /// log on standard error.
+    /// Returns a command that boots it, and its lifeline. The line to the guest is on standard input and output, the
+    /// kernel log on standard error.
     pub(crate) fn command(&self, folder: &Path, exe: &Path) -> Result<(Command, Lifeline)> {
         let initramfs = folder.join("initramfs");
         fs::write(&initramfs, self.initramfs(exe)?)?;
@@ -183,7 +184,8 @@ impl Cloud {
     }
 }
 
-/// A pipe without data. [`keep_main`] notices when this end closes, at the latest when this process ends for any reason.
+/// A pipe without data. [`keep_main`] notices when this end closes, at the latest when this process ends for any
+/// reason.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
     inherited: OwnedFd,
@@ -199,8 +201,8 @@ impl Lifeline {
     }
 }
 
-/// Runs as the process between the host program and QEMU. It kills QEMU when the host program has ended, which QEMU does
-/// not notice.
+/// Runs as the process between the host program and QEMU. It kills QEMU when the host program has ended, which QEMU
+/// does not notice.
 pub fn keep_main() -> ExitCode {
     match keep() {
         Ok(()) => ExitCode::SUCCESS,

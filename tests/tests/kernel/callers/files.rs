@@ -126,7 +126,8 @@ fn debian_init_script() {
     });
 }
 
-/// Runs the commands of the unit, such as `ExecStart=/bin/bash -c "exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm"`.
+/// Runs the commands of the unit, such as `ExecStart=/bin/bash -c "exec /sbin/ipvsadm-restore <
+/// /etc/sysconfig/ipvsadm"`.
 fn red_hat_unit() {
     assert_same_on_both_sides(|bench| {
         fs::create_dir_all("/etc/sysconfig").unwrap();

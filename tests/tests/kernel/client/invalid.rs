@@ -1,4 +1,5 @@
-//! Changes that the client refuses before it sends anything. For each reason: what the kernel does with the same request.
+//! Changes that the client refuses before it sends anything. For each reason: what the kernel does with the same
+//! request.
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -274,7 +275,8 @@ fn daemon() -> SyncDaemon {
     SyncDaemon::new(Role::Master, "lo".parse().unwrap(), 7)
 }
 
-/// The kernel accepts and shows it, but sends only the low 8 bits, so a backup with the same number ignores the messages.
+/// The kernel accepts and shows it, but sends only the low 8 bits, so a backup with the same number ignores the
+/// messages.
 fn too_large_sync_id() {
     invalid(Change::StartDaemon(SyncDaemon { sync_id: 256, ..daemon() }), Invalid::SyncId(256));
     kernel_takes(new_daemon_with(|daemon| daemon.sync_id = Some(256)));

@@ -45,7 +45,8 @@ fn without_rates(stats: Stats) -> Stats {
     Stats { rates: Rates::default(), ..stats }
 }
 
-/// Returns the counters that these requests and replies must give: each has an IP header of 20 bytes and a UDP header of 8.
+/// Returns the counters that these requests and replies must give: each has an IP header of 20 bytes and a UDP header
+/// of 8.
 fn expected(answers: &Answers) -> Stats {
     let lines = answers.who.iter().zip(&answers.peers);
     let count = answers.who.len() as u64;

@@ -175,8 +175,8 @@ fn lost_replies_are_an_error() {
     assert_eq!(ports(&mut connection).len(), 53);
 }
 
-/// Runs a function with a small default receive buffer. The setting belongs to the initial network namespace and is valid
-/// for all.
+/// Runs a function with a small default receive buffer. The setting belongs to the initial network namespace and is
+/// valid for all.
 pub(crate) fn with_small_buffer<T: Send>(open: impl FnOnce() -> T + Send) -> T {
     const DEFAULT: &str = "/proc/sys/net/core/rmem_default";
     let set = |bytes: &str| Namespace::Pid(1).within(|| fs::write(DEFAULT, bytes)).unwrap().unwrap();

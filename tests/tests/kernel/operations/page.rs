@@ -33,7 +33,8 @@ pub(crate) fn headings(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Page {
-    /// Reads the commands under a heading with the prompt of one of these hosts, `HOST# `. The host "" has the prompt `# `.
+    /// Reads the commands under a heading with the prompt of one of these hosts, `HOST# `. The host "" has the prompt
+    /// `# `.
     pub(crate) fn of(text: &str, heading: &str, hosts: &[&str]) -> Page {
         let lines = text.lines().skip_while(|line| *line != format!("## {heading}")).skip(1);
         let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("## ")).collect();

@@ -240,7 +240,8 @@ fn address(value: &[u8]) -> Option<(Vec<u8>, &'static str)> {
         return match host(inside).iter().find(|ip| ip.is_ipv6()) {
             Some(ip) if after.is_empty() => Some((ip.to_string().into_bytes(), "v6-names")),
             Some(ip) => Some((format!("[{ip}]{after}").into_bytes(), "v6-names")),
-            // Both refuse a text that is neither address nor name. Only ours refuses an IPv4 address or name in brackets.
+            // Both refuse a text that is neither address nor name. Only ours refuses an IPv4 address or name in
+            // brackets.
             None if after.starts_with(':') => Some((Vec::new(), "v4-brackets")),
             None => None,
         };

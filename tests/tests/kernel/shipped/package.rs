@@ -1,6 +1,7 @@
 //! The Debian package, installed in the guest: the file system of the host with a writable layer on top.
 //!
-//! `ipvsadm-rs/dist/package` builds the package. `apt-get download ipvsadm` in the same folder fetches the one it replaces.
+//! `ipvsadm-rs/dist/package` builds the package. `apt-get download ipvsadm` in the same folder fetches the one it
+//! replaces.
 
 use std::collections::BTreeSet;
 use std::fs;

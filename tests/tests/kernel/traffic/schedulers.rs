@@ -206,8 +206,8 @@ fn nq_picks_an_idle_server_first() {
     assert_eq!(more.to_string(), "rs1=1 rs2=5");
 }
 
-/// Returns the server that sh picks for a source. The 256 slots contain the servers in turn, newest first, each as often
-/// as its weight (`ip_vs_sh_reassign` and `ip_vs_sh_hashkey` in `ip_vs_sh.c`).
+/// Returns the server that sh picks for a source. The 256 slots contain the servers in turn, newest first, each as
+/// often as its weight (`ip_vs_sh_reassign` and `ip_vs_sh_hashkey` in `ip_vs_sh.c`).
 fn owner(address: &str, newest_first: [&str; 3]) -> String {
     let address = u32::from(address.parse::<Ipv4Addr>().unwrap());
     let slot = address.wrapping_mul(0x61C8_8647) >> 24;
