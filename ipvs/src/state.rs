@@ -126,7 +126,7 @@ pub struct DestinationState {
 }
 
 impl ServiceState {
-    /// What the kernel says of a service; its destinations are to be asked for.
+    /// Reads the attributes of a service; its destinations are read separately.
     pub(crate) fn read(bytes: &[u8], counters: Counters) -> Result<Self, DecodeError> {
         let (service, service::Observed { stats, unknown }) = Service::read(bytes)?;
         Ok(Self { service, stats: stats.read(counters)?, destinations: Vec::new(), unknown })
@@ -134,7 +134,7 @@ impl ServiceState {
 }
 
 impl DestinationState {
-    /// What the kernel says of a destination of a service of that family.
+    /// Reads the attributes of a destination. `service` is the family of its service.
     #[inline]
     pub(crate) fn read(bytes: &[u8], service: Family, counters: Counters) -> Result<Self, DecodeError> {
         let (destination, observed) = Destination::read(bytes, service)?;

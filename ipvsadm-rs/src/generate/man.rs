@@ -108,7 +108,11 @@ fn write_argument(page: &mut Roff, argument: &Arg) {
     if takes_value && !default.is_empty() {
         help += &format!(" [{}]", default.join(" "));
     }
-    page.control("TP", []).text(term).text(inline(&help));
+    let mut paragraphs = help.split("\n\n");
+    page.control("TP", []).text(term).text(inline(paragraphs.next().unwrap_or_default()));
+    for paragraph in paragraphs {
+        page.control("IP", []).text(inline(paragraph));
+    }
 }
 
 fn write_verb(page: &mut Roff, verb: &Command) {
@@ -126,4 +130,16 @@ fn write_verb(page: &mut Roff, verb: &Command) {
         page.control("PP", []).text(inline(&format!("{paragraph}{end}")));
     }
     write_arguments(page, verb, |argument| !is_under(argument, COMMON) && argument.get_id() != "help");
+    if let Some(exit_codes) = verb.get_after_long_help() {
+        write_exit_codes(page, &exit_codes.to_string());
+    }
+}
+
+/// Writes the list of exit codes at the end of a verb's help: a title, and lines of a code and its meaning.
+fn write_exit_codes(page: &mut Roff, text: &str) {
+    let mut lines = text.lines();
+    page.control("PP", []).text([roman(lines.next().unwrap_or_default())]);
+    for (code, meaning) in lines.filter_map(|line| line.trim().split_once(' ')) {
+        page.control("TP", []).text([bold(code)]).text(inline(meaning.trim()));
+    }
 }

@@ -9,6 +9,7 @@ use crate::generate::man;
 
 /// Print a manual page or shell completions
 #[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
 pub(super) struct Generate {
     /// Kind of output
     #[arg(value_enum)]
@@ -17,6 +18,11 @@ pub(super) struct Generate {
     #[arg(long = "for", value_enum, default_value = "ipvsadm", value_name = "PROGRAM")]
     program: Program,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  Done
+  1  Error";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {

@@ -23,7 +23,7 @@ use crate::terminal::exit::print_error;
 /// The journal does not record the change, since health checkers would fill it. `undo` does not know it: to undo it,
 /// set the previous value.
 #[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("service").multiple(false))]
+#[command(after_long_help = EXIT_CODES, group = clap::ArgGroup::new("service").multiple(false))]
 pub(super) struct Set {
     /// The virtual service, TCP
     #[arg(short, long, value_name = "HOST[:PORT]", group = "service")]
@@ -43,14 +43,20 @@ pub(super) struct Set {
     /// The server; without a port, on all its ports
     #[arg(short, long, value_name = "ADDRESS[:PORT]")]
     real_server: Option<String>,
+    /// Show the changes without making them
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
     forwarding: Forwarding,
-    /// Show the changes without making them
-    #[arg(long)]
-    dry_run: bool,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  Done, or nothing to change
+  1  Error, or the kernel refused a change
+  2  Only with --dry-run: there are changes to make";
 
 /// The options that `set` has in common with ipvsadm, from the rows of ipvsadm's language: long spelling and value.
 #[derive(Debug, Default)]
@@ -112,27 +118,35 @@ const OF_A_SERVER: &str = "Settings of a server (-r)";
 #[derive(Args, Debug)]
 #[command(next_help_heading = OF_A_SERVER)]
 struct Forwarding {
-    /// Forwarding method, or type of the tunnel
-    #[arg(long, value_enum)]
+    /// Forward packets by this method
+    #[arg(long, value_enum, value_name = "METHOD")]
     forwarding: Option<Method>,
-    /// Checksums of a gue or gre tunnel; remote: gue only
-    #[arg(long, value_enum)]
+    /// Checksums of the packets in a gue or gre tunnel
+    #[arg(long, value_enum, value_name = "CHECKSUM")]
     tun_checksum: Option<Checksum>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Method {
+    /// Masquerading (NAT)
     Masquerade,
+    /// Direct routing
     DirectRoute,
+    /// IP-in-IP tunnel
     Ipip,
+    /// Tunnel with generic UDP encapsulation; it needs --tun-port
     Gue,
+    /// GRE tunnel
     Gre,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Checksum {
+    /// No checksum
     None,
+    /// A checksum of the whole packet
     Full,
+    /// Remote checksum offload, for gue only
     Remote,
 }
 
