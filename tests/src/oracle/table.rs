@@ -11,13 +11,13 @@ use ipvs_sys::{Request, Socket};
 use super::mask::Mask;
 
 /// Returns the table. Services are sorted, since their order is random; counters are left out, since they change.
-pub fn table(connection: &mut Socket) -> Result<String> {
+pub fn table(socket: &mut Socket) -> Result<String> {
     let mut services = Vec::new();
-    for service in dump(connection, Command::GetService, None)? {
+    for service in dump(socket, Command::GetService, None)? {
         let mut service = service.service.context("a service without attributes")?;
         (service.stats, service.stats64) = (None, None);
         let mut text = format!("{service:?}\n");
-        for server in dump(connection, Command::GetDest, Some(service))? {
+        for server in dump(socket, Command::GetDest, Some(service))? {
             let mut server = server.dest.context("a server without attributes")?;
             (server.stats, server.stats64) = (None, None);
             writeln!(text, "  {server:?}")?;
@@ -26,10 +26,10 @@ pub fn table(connection: &mut Socket) -> Result<String> {
     }
     services.sort_unstable();
     let mut text = services.concat();
-    for daemon in dump(connection, Command::GetDaemon, None)? {
+    for daemon in dump(socket, Command::GetDaemon, None)? {
         writeln!(text, "{:?}", daemon.daemon)?;
     }
-    let timeouts: CommandAttrs = connection.get(&Request::new(Command::GetConfig))?;
+    let timeouts: CommandAttrs = socket.get(&Request::new(Command::GetConfig))?;
     writeln!(text, "{timeouts:?}")?;
     Ok(text + &own_table().context("/proc/net/ip_vs")?)
 }
@@ -48,7 +48,7 @@ fn own_table() -> std::io::Result<String> {
     Ok(if rest == 0 { Mask::SortServices.apply(&text) } else { "more than a page\n".to_owned() })
 }
 
-pub(super) fn dump(connection: &mut Socket, what: Command, of: Option<ServiceAttrs>) -> Result<Vec<CommandAttrs>> {
+pub(super) fn dump(socket: &mut Socket, what: Command, of: Option<ServiceAttrs>) -> Result<Vec<CommandAttrs>> {
     let request = Request { command: what, attributes: CommandAttrs { service: of, ..CommandAttrs::default() } };
-    Ok(connection.dump(&request)?.collect::<Result<_, _>>()?)
+    Ok(socket.dump(&request)?.collect::<Result<_, _>>()?)
 }

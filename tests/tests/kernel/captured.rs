@@ -19,7 +19,7 @@ use rustix::mount::{MountFlags, mount};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
 
 use crate::client::ethernet;
-use crate::connection::{about, master};
+use crate::socket::{about, master};
 
 ipvs_tests::tests! {
     captured_messages_match_the_kernel;

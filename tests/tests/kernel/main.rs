@@ -6,7 +6,6 @@ mod callers;
 mod captured;
 mod cases;
 mod client;
-mod connection;
 mod documents;
 mod edges;
 mod guest;
@@ -17,6 +16,7 @@ mod operations;
 mod plan;
 mod random;
 mod shipped;
+mod socket;
 mod traffic;
 mod under_test;
 mod verbs;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     ipvs_tests::runner::main(
         [
             guest::tests(),
-            connection::tests(),
+            socket::tests(),
             captured::tests(),
             client::tests(),
             model::tests(),

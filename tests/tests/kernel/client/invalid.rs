@@ -14,7 +14,7 @@ use ipvs_sys::{Request, Socket};
 use ipvs_tests::host::kernel::running;
 
 use super::{add, ip, server, services, web, web6};
-use crate::connection::{dest, errnos, master, new_service};
+use crate::socket::{dest, errnos, master, new_service};
 
 ipvs_tests::tests! {
     sends_nothing;
@@ -46,8 +46,8 @@ fn invalid(change: Change, why: Invalid) {
 
 #[track_caller]
 fn answer(request: Request) -> Option<i32> {
-    let mut connection = Socket::open().unwrap();
-    let refused = connection.submit([request]).unwrap();
+    let mut socket = Socket::open().unwrap();
+    let refused = socket.submit([request]).unwrap();
     errnos(&refused).first().map(|(_, errno)| *errno)
 }
 

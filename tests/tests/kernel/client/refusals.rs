@@ -10,8 +10,8 @@ use ipvs_tests::net::rtnl;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::{add, ip, refused, refused_with, server, submit, web};
-use crate::connection::batch::with_small_buffer;
-use crate::connection::permission::without_net_admin;
+use crate::socket::batch::with_small_buffer;
+use crate::socket::permission::without_net_admin;
 
 ipvs_tests::tests! {
     error_names_the_change_and_the_errno;

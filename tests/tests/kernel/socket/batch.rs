@@ -22,14 +22,14 @@ ipvs_tests::tests! {
 }
 
 fn empty_batch_does_nothing() {
-    let mut connection = Socket::open().unwrap();
-    assert!(connection.submit([] as [Request; 0]).unwrap().is_empty());
-    works(&mut connection);
+    let mut socket = Socket::open().unwrap();
+    assert!(socket.submit([] as [Request; 0]).unwrap().is_empty());
+    works(&mut socket);
 }
 
 fn requests_are_executed_in_order() {
-    let mut connection = Socket::open().unwrap();
-    let refused = connection.submit([
+    let mut socket = Socket::open().unwrap();
+    let refused = socket.submit([
         new_service(1),
         dest(Command::NewDest, 1, 7),
         dest(Command::SetDest, 1, 7),
@@ -39,13 +39,13 @@ fn requests_are_executed_in_order() {
         about(Command::Zero, 1),
     ]);
     assert!(refused.unwrap().is_empty());
-    assert_eq!(ports(&mut connection), [1]);
-    assert_eq!(connection.dump(&about(Command::GetDest, 1)).unwrap().count(), 0);
+    assert_eq!(ports(&mut socket), [1]);
+    assert_eq!(socket.dump(&about(Command::GetDest, 1)).unwrap().count(), 0);
 }
 
 fn refusal_does_not_stop_the_rest() {
-    let mut connection = Socket::open().unwrap();
-    let refused = connection.submit([
+    let mut socket = Socket::open().unwrap();
+    let refused = socket.submit([
         new_service(1),
         new_service(1),
         about(Command::DelService, 9),
@@ -58,28 +58,28 @@ fn refusal_does_not_stop_the_rest() {
     let refused = refused.unwrap();
     assert_eq!(errnos(&refused), [(1, libc::EEXIST), (2, libc::ESRCH), (4, libc::ENOENT), (6, libc::EEXIST)]);
     assert_eq!(refused[2].1.to_string(), "IPVS_CMD_SET_DEST: No such file or directory (os error 2)");
-    assert_eq!(ports(&mut connection), [1, 2, 3]);
+    assert_eq!(ports(&mut socket), [1, 2, 3]);
 }
 
 /// Every seventh service already exists.
 fn refusals_have_indexes_across_batches() {
-    let mut connection = Socket::open().unwrap();
+    let mut socket = Socket::open().unwrap();
     let requests = (0..1000u16).map(|i| new_service(if i % 7 == 6 { 1 } else { i + 1 }));
-    let refused = connection.submit(requests).unwrap();
+    let refused = socket.submit(requests).unwrap();
     let expected: Vec<(usize, i32)> = (6..1000).step_by(7).map(|index| (index, libc::EEXIST)).collect();
     assert_eq!(errnos(&refused), expected);
-    settle(&mut connection);
-    assert_eq!(ports(&mut connection).len(), 1000 - expected.len());
+    settle(&mut socket);
+    assert_eq!(ports(&mut socket).len(), 1000 - expected.len());
 }
 
 /// Only the last request of a batch asks for a reply, so this tests lengths around the limit of a batch.
 fn last_request_of_each_batch_length_is_refused() {
-    let mut connection = Socket::open().unwrap();
+    let mut socket = Socket::open().unwrap();
     for count in [1, 2, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH, 3 * BATCH + 1] {
         let requests = (1..=count).map(|port| new_service(if port == count { 1 } else { port as u16 }));
-        let refused = connection.submit(requests.chain((count == 1).then(|| new_service(1)))).unwrap();
+        let refused = socket.submit(requests.chain((count == 1).then(|| new_service(1)))).unwrap();
         assert_eq!(errnos(&refused), [(count.max(2) - 1, libc::EEXIST)]);
-        let refused = connection.submit([Request::new(Command::Flush)]).unwrap();
+        let refused = socket.submit([Request::new(Command::Flush)]).unwrap();
         assert!(refused.is_empty(), "{count}");
     }
 }
@@ -100,8 +100,8 @@ fn refusal(error: &Error) -> &Refusal {
 }
 
 fn refusal_has_the_kernels_message() {
-    let mut connection = Socket::open().unwrap();
-    let refused = connection.submit([new_service(1), explained(), new_service(1)]).unwrap();
+    let mut socket = Socket::open().unwrap();
+    let refused = socket.submit([new_service(1), explained(), new_service(1)]).unwrap();
     let [(1, explained), (2, exists)] = &refused[..] else { panic!("{refused:?}") };
     // After the headers of netlink (16), generic netlink (4) and the daemon (4), and the state of the daemon (8).
     assert_eq!(
@@ -130,17 +130,17 @@ fn several_batches_of_refusals() {
 
 /// The kernel replies to each of them with an error message, before the first reply is read.
 fn all_are_refused(count: usize) {
-    let mut connection = Socket::open().unwrap();
-    let refused = connection.submit(std::iter::repeat_with(explained).take(count)).unwrap();
+    let mut socket = Socket::open().unwrap();
+    let refused = socket.submit(std::iter::repeat_with(explained).take(count)).unwrap();
     assert_eq!(errnos(&refused), (0..count).map(|index| (index, libc::EINVAL)).collect::<Vec<_>>());
     assert!(refused.iter().all(|(_, error)| refusal(error).message.is_some()));
-    works(&mut connection);
+    works(&mut socket);
 }
 
 /// Without NETLINK_CAP_ACK the kernel would include each request in its reply, and overflow the receive buffer.
 fn long_requests_are_refused() {
-    let mut connection = Socket::open().unwrap();
-    add_services(&mut connection, 1);
+    let mut socket = Socket::open().unwrap();
+    add_services(&mut socket, 1);
     // An attribute that neither the kernel nor this library knows.
     let mut bytes = Vec::new();
     write_attribute(&mut bytes, 999, |out| out.resize(out.len() + 1200, 0));
@@ -150,16 +150,16 @@ fn long_requests_are_refused() {
         request.attributes.service.as_mut().unwrap().unknown = unknown.clone();
         request
     };
-    let refused = connection.submit(std::iter::repeat_with(long).take(BATCH)).unwrap();
+    let refused = socket.submit(std::iter::repeat_with(long).take(BATCH)).unwrap();
     assert_eq!(errnos(&refused), (0..BATCH).map(|index| (index, libc::EEXIST)).collect::<Vec<_>>());
 }
 
 /// The receive buffer holds only a few replies. The kernel executes all requests nevertheless.
 fn lost_replies_are_an_error() {
-    let mut connection = with_small_buffer(|| Socket::open().unwrap());
-    add_services(&mut connection, 1);
+    let mut socket = with_small_buffer(|| Socket::open().unwrap());
+    add_services(&mut socket, 1);
     let requests = (1..=100).map(|port| new_service(if port % 2 == 0 { port } else { 1 }));
-    let error = connection.submit(requests).unwrap_err();
+    let error = socket.submit(requests).unwrap_err();
     assert!(matches!(error, Error::RepliesLost(Command::NewService)), "{error}");
     assert_eq!(
         error.to_string(),
@@ -169,10 +169,10 @@ fn lost_replies_are_an_error() {
     settle(&mut other);
     assert_eq!(ports(&mut other).len(), 51);
     // The remaining replies are still in the socket; they must not be read as replies to the next request.
-    works(&mut connection);
-    let refused = connection.submit([new_service(200), new_service(200), new_service(201)]).unwrap();
+    works(&mut socket);
+    let refused = socket.submit([new_service(200), new_service(200), new_service(201)]).unwrap();
     assert_eq!(errnos(&refused), [(1, libc::EEXIST)]);
-    assert_eq!(ports(&mut connection).len(), 53);
+    assert_eq!(ports(&mut socket).len(), 53);
 }
 
 /// Runs a function with a small default receive buffer. The setting belongs to the initial network namespace and is

@@ -27,20 +27,20 @@ pub(crate) fn without_net_admin<T: Send>(act: impl FnOnce() -> T + Send) -> T {
 }
 
 #[track_caller]
-fn refuses_everything(connection: &mut Socket) {
-    let error = connection.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
+fn refuses_everything(socket: &mut Socket) {
+    let error = socket.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
     assert_eq!(error.to_string(), "IPVS_CMD_GET_INFO: Operation not permitted (os error 1)");
-    let error = connection.get::<CommandAttrs>(&Request::new(Command::GetConfig)).unwrap_err();
+    let error = socket.get::<CommandAttrs>(&Request::new(Command::GetConfig)).unwrap_err();
     assert_eq!(error.errno(), Some(libc::EPERM));
     for list in [Command::GetService, Command::GetDest, Command::GetDaemon] {
-        let mut dump = connection.dump(&Request::new(list)).unwrap();
+        let mut dump = socket.dump(&Request::new(list)).unwrap();
         assert_eq!(dump.next().unwrap().unwrap_err().errno(), Some(libc::EPERM));
         assert!(dump.next().is_none());
     }
-    let refused = connection.submit([new_service(1), Request::new(Command::DelDaemon), new_service(2)]).unwrap();
+    let refused = socket.submit([new_service(1), Request::new(Command::DelDaemon), new_service(2)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM), (2, libc::EPERM)]);
     // After a batch that ends with DelDaemon, the library sends one more request, which is refused as well.
-    let refused = connection.submit([new_service(1), Request::new(Command::DelDaemon)]).unwrap();
+    let refused = socket.submit([new_service(1), Request::new(Command::DelDaemon)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM)]);
 }
 
@@ -51,10 +51,10 @@ fn every_command_needs_the_capability() {
 
 /// The kernel checks the sender of each message, not the process that opened the socket.
 fn capability_is_checked_for_each_message() {
-    let mut connection = Socket::open().unwrap();
-    works(&mut connection);
-    without_net_admin(|| refuses_everything(&mut connection));
-    works(&mut connection);
+    let mut socket = Socket::open().unwrap();
+    works(&mut socket);
+    without_net_admin(|| refuses_everything(&mut socket));
+    works(&mut socket);
 }
 
 fn root_of_a_user_namespace_is_refused() {

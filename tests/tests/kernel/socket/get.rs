@@ -14,15 +14,15 @@ ipvs_tests::tests! {
 }
 
 fn returns_kernel_info() {
-    let mut connection = Socket::open().unwrap();
-    let info: InfoAttrs = connection.get(&Request::new(Command::GetInfo)).unwrap();
+    let mut socket = Socket::open().unwrap();
+    let info: InfoAttrs = socket.get(&Request::new(Command::GetInfo)).unwrap();
     assert_eq!(info.version, Some(0x01_02_01));
     assert!(info.conn_tab_size.is_some() && info.unknown.is_empty(), "{info:?}");
 }
 
 fn returns_timeouts() {
-    let mut connection = Socket::open().unwrap();
-    let timeouts: CommandAttrs = connection.get(&Request::new(Command::GetConfig)).unwrap();
+    let mut socket = Socket::open().unwrap();
+    let timeouts: CommandAttrs = socket.get(&Request::new(Command::GetConfig)).unwrap();
     assert_eq!(
         timeouts,
         CommandAttrs {
@@ -35,9 +35,9 @@ fn returns_timeouts() {
 }
 
 fn returns_one_service() {
-    let mut connection = Socket::open().unwrap();
-    add_services(&mut connection, 3);
-    let answer: CommandAttrs = connection.get(&about(Command::GetService, 2)).unwrap();
+    let mut socket = Socket::open().unwrap();
+    add_services(&mut socket, 3);
+    let answer: CommandAttrs = socket.get(&about(Command::GetService, 2)).unwrap();
     let service = answer.service.unwrap();
     assert_eq!(service.port.unwrap().0, 2);
     assert_eq!(service.sched_name.unwrap().as_bytes(), b"rr");
@@ -46,18 +46,18 @@ fn returns_one_service() {
 }
 
 fn missing_service_is_esrch() {
-    let mut connection = Socket::open().unwrap();
-    let error = connection.get::<CommandAttrs>(&about(Command::GetService, 1)).unwrap_err();
+    let mut socket = Socket::open().unwrap();
+    let error = socket.get::<CommandAttrs>(&about(Command::GetService, 1)).unwrap_err();
     assert_eq!(error.to_string(), "IPVS_CMD_GET_SERVICE: No such process (os error 3)");
     assert_eq!(error.errno(), Some(libc::ESRCH));
-    works(&mut connection);
+    works(&mut socket);
 }
 
 fn refuses_get_of_dump_only_commands() {
-    let mut connection = Socket::open().unwrap();
+    let mut socket = Socket::open().unwrap();
     for command in [Command::GetDest, Command::GetDaemon] {
-        let error = connection.get::<CommandAttrs>(&about(command, 1)).unwrap_err();
+        let error = socket.get::<CommandAttrs>(&about(command, 1)).unwrap_err();
         assert_eq!(error.errno(), Some(libc::EOPNOTSUPP), "{error}");
     }
-    works(&mut connection);
+    works(&mut socket);
 }

@@ -17,40 +17,40 @@ ipvs_tests::tests! {
     module_that_cannot_be_loaded_is_an_error, own_kernel = true;
 }
 
-/// Returns a connection with an outdated family id.
+/// Returns a socket with an outdated family id.
 fn stale() -> Socket {
-    let mut connection = Socket::open().unwrap();
-    works(&mut connection);
-    let family = format!("{connection:?}");
+    let mut socket = Socket::open().unwrap();
+    works(&mut socket);
+    let family = format!("{socket:?}");
     modules::unload("ip_vs").unwrap().load().unwrap();
-    assert_eq!(format!("{connection:?}"), family);
-    connection
+    assert_eq!(format!("{socket:?}"), family);
+    socket
 }
 
 fn get_finds_the_new_family_id() {
-    let mut connection = stale();
-    works(&mut connection);
-    works(&mut connection);
+    let mut socket = stale();
+    works(&mut socket);
+    works(&mut socket);
 }
 
 fn dump_finds_the_new_family_id() {
-    let mut connection = stale();
+    let mut socket = stale();
     add_services(&mut Socket::open().unwrap(), 400);
-    assert_eq!(ports(&mut connection).len(), 400);
-    submit(&mut connection, [Request::new(Command::Flush)]);
+    assert_eq!(ports(&mut socket).len(), 400);
+    submit(&mut socket, [Request::new(Command::Flush)]);
 
-    let mut connection = stale();
+    let mut socket = stale();
     // Dropped before the first reply shows that the id is outdated.
-    drop(connection.dump(&Request::new(Command::GetService)).unwrap());
-    assert_eq!(ports(&mut connection), vec![0; 0]);
+    drop(socket.dump(&Request::new(Command::GetService)).unwrap());
+    assert_eq!(ports(&mut socket), vec![0; 0]);
 }
 
 fn batch_finds_the_new_family_id() {
-    let mut connection = stale();
-    let refused = connection.submit((0..300).map(|i| new_service(if i == 200 { 1 } else { i + 1 }))).unwrap();
+    let mut socket = stale();
+    let refused = socket.submit((0..300).map(|i| new_service(if i == 200 { 1 } else { i + 1 }))).unwrap();
     assert_eq!(errnos(&refused), [(200, libc::EEXIST)]);
-    settle(&mut connection);
-    assert_eq!(ports(&mut connection).len(), 299);
+    settle(&mut socket);
+    assert_eq!(ports(&mut socket).len(), 299);
 }
 
 /// The kernel returns `ENOENT` both for an unknown family id and for an unknown scheduler.
@@ -60,12 +60,12 @@ fn refused_batch_finds_the_new_family_id() {
         request.attributes.service.as_mut().unwrap().sched_name = ipvs_sys::wire::Name::new(b"nonesuch");
         request
     };
-    let mut connection = stale();
-    let refused = connection.submit([unknown(), unknown()]).unwrap();
+    let mut socket = stale();
+    let refused = socket.submit([unknown(), unknown()]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::ENOENT), (1, libc::ENOENT)]);
-    let refused = connection.submit([unknown(), new_service(1)]).unwrap();
+    let refused = socket.submit([unknown(), new_service(1)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::ENOENT)]);
-    let error = connection.get::<CommandAttrs>(&about(Command::GetService, 2)).unwrap_err();
+    let error = socket.get::<CommandAttrs>(&about(Command::GetService, 2)).unwrap_err();
     assert_eq!(error.errno(), Some(libc::ESRCH));
 }
 
@@ -73,9 +73,9 @@ fn kernel_loads_the_module_on_demand() {
     let away = modules::unload("ip_vs").unwrap();
     assert!(!modules::loaded().unwrap().contains("ip_vs"));
     // Opening sends no request.
-    let mut connection = Socket::open().unwrap();
+    let mut socket = Socket::open().unwrap();
     assert!(!modules::loaded().unwrap().contains("ip_vs"));
-    works(&mut connection);
+    works(&mut socket);
     assert!(modules::loaded().unwrap().contains("ip_vs"));
     drop(away);
 }
@@ -85,12 +85,12 @@ fn module_that_cannot_be_loaded_is_an_error() {
     works(&mut known);
     let away = modules::unload("ip_vs").unwrap().for_good().unwrap();
     let started = Instant::now();
-    for connection in [&mut known, &mut Socket::open().unwrap()] {
-        let error = connection.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
+    for socket in [&mut known, &mut Socket::open().unwrap()] {
+        let error = socket.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
         assert_eq!(error.to_string(), "the kernel has no IPVS: module ip_vs is not loaded");
-        let error = connection.submit([new_service(1)]).unwrap_err();
+        let error = socket.submit([new_service(1)]).unwrap_err();
         assert!(matches!(error, Error::NoFamily), "{error}");
-        let listed = connection.dump(&Request::new(Command::GetService)).and_then(|mut dump| dump.next().transpose());
+        let listed = socket.dump(&Request::new(Command::GetService)).and_then(|mut dump| dump.next().transpose());
         assert!(matches!(listed, Err(Error::NoFamily)), "{listed:?}");
     }
     assert!(started.elapsed() < Duration::from_secs(4), "waited for a reply that never comes");

@@ -21,7 +21,7 @@ fn own() -> PathBuf {
     std::fs::read_link("/proc/thread-self/ns/net").unwrap()
 }
 
-/// Opens a connection in a namespace with three services and checks that the caller's namespace has none.
+/// Opens a socket in a namespace with three services and checks that the caller's namespace has none.
 #[track_caller]
 fn holds_three(namespace: &Namespace) {
     let before = own();

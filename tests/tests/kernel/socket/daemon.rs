@@ -16,46 +16,46 @@ ipvs_tests::tests! {
 const OFTEN: usize = 50;
 
 #[track_caller]
-fn assert_none_runs(connection: &mut Socket) {
-    assert_eq!(connection.dump(&Request::new(Command::GetDaemon)).unwrap().count(), 0);
+fn assert_none_runs(socket: &mut Socket) {
+    assert_eq!(socket.dump(&Request::new(Command::GetDaemon)).unwrap().count(), 0);
 }
 
 fn stop_in_the_same_batch() {
-    let mut connection = Socket::open().unwrap();
+    let mut socket = Socket::open().unwrap();
     for _ in 0..OFTEN {
-        submit(&mut connection, [master(Command::NewDaemon), master(Command::DelDaemon)]);
-        assert_none_runs(&mut connection);
+        submit(&mut socket, [master(Command::NewDaemon), master(Command::DelDaemon)]);
+        assert_none_runs(&mut socket);
     }
 }
 
 fn stop_in_the_next_batch() {
-    let mut connection = Socket::open().unwrap();
+    let mut socket = Socket::open().unwrap();
     for _ in 0..OFTEN {
-        submit(&mut connection, [master(Command::NewDaemon)]);
-        submit(&mut connection, [master(Command::DelDaemon)]);
-        assert_none_runs(&mut connection);
+        submit(&mut socket, [master(Command::NewDaemon)]);
+        submit(&mut socket, [master(Command::DelDaemon)]);
+        assert_none_runs(&mut socket);
     }
 }
 
 fn stop_within_a_longer_batch() {
-    let mut connection = Socket::open().unwrap();
+    let mut socket = Socket::open().unwrap();
     for _ in 0..OFTEN {
         submit(
-            &mut connection,
+            &mut socket,
             [master(Command::NewDaemon), master(Command::DelDaemon), new_service(1), Request::new(Command::Flush)],
         );
-        assert_none_runs(&mut connection);
+        assert_none_runs(&mut socket);
     }
-    assert_eq!(ports(&mut connection), vec![0; 0]);
+    assert_eq!(ports(&mut socket), vec![0; 0]);
 }
 
 /// The second stop is refused, whether it is the last of its batch or not.
 fn second_stop_is_refused() {
-    let mut connection = Socket::open().unwrap();
+    let mut socket = Socket::open().unwrap();
     let stop = || master(Command::DelDaemon);
-    let refused = connection.submit([master(Command::NewDaemon), stop(), stop()]).unwrap();
+    let refused = socket.submit([master(Command::NewDaemon), stop(), stop()]).unwrap();
     assert_eq!(errnos(&refused), [(2, libc::ESRCH)]);
-    let refused = connection.submit([stop(), new_service(1)]).unwrap();
+    let refused = socket.submit([stop(), new_service(1)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::ESRCH)]);
-    works(&mut connection);
+    works(&mut socket);
 }

@@ -23,9 +23,9 @@ ipvs_tests::tests! {
 const SMALL: usize = 4096;
 
 fn empty_list() {
-    let mut connection = Socket::open().unwrap();
-    assert_eq!(ports(&mut connection), vec![0; 0]);
-    works(&mut connection);
+    let mut socket = Socket::open().unwrap();
+    assert_eq!(ports(&mut socket), vec![0; 0]);
+    works(&mut socket);
 }
 
 fn list_in_many_datagrams() {
@@ -39,55 +39,55 @@ fn list_in_small_datagrams() {
 /// No known kernel sends a datagram larger than the buffer, so this uses a tiny buffer.
 fn truncated_datagram_is_an_error() {
     add_services(&mut Socket::open().unwrap(), 100);
-    let mut connection = Socket::open_with_datagram_size(1024).unwrap();
-    let list = |connection: &mut Socket| -> Result<Vec<_>, _> {
-        connection.dump(&Request::new(Command::GetService)).unwrap().collect()
+    let mut socket = Socket::open_with_datagram_size(1024).unwrap();
+    let list = |socket: &mut Socket| -> Result<Vec<_>, _> {
+        socket.dump(&Request::new(Command::GetService)).unwrap().collect()
     };
-    let error = list(&mut connection).unwrap_err();
+    let error = list(&mut socket).unwrap_err();
     assert!(error.to_string().ends_with("datagram larger than the buffer"), "{error}");
-    assert!(connection.expects_large_datagrams());
-    assert_eq!(list(&mut connection).unwrap().len(), 100);
+    assert!(socket.expects_large_datagrams());
+    assert_eq!(list(&mut socket).unwrap().len(), 100);
 }
 
 /// Lists 1000 services: more than 300 KB.
-fn lists_all_services(mut connection: Socket) {
-    add_services(&mut connection, 1000);
+fn lists_all_services(mut socket: Socket) {
+    add_services(&mut socket, 1000);
     let expected: Vec<u16> = (1..=1000).collect();
-    assert_eq!(ports(&mut connection), expected);
+    assert_eq!(ports(&mut socket), expected);
     // Twice: the kernel sends the first list of a socket in smaller datagrams than later ones.
-    assert_eq!(ports(&mut connection), expected);
+    assert_eq!(ports(&mut socket), expected);
 }
 
 fn servers_of_a_service() {
-    let mut connection = Socket::open().unwrap();
-    add_services(&mut connection, 2);
-    submit(&mut connection, (1..=1000).map(|number| dest(Command::NewDest, 1, number)));
-    submit(&mut connection, [dest(Command::NewDest, 2, 7)]);
-    let servers = |connection: &mut Socket, port| -> Vec<[u8; 4]> {
-        let dump = connection.dump(&about(Command::GetDest, port)).unwrap();
+    let mut socket = Socket::open().unwrap();
+    add_services(&mut socket, 2);
+    submit(&mut socket, (1..=1000).map(|number| dest(Command::NewDest, 1, number)));
+    submit(&mut socket, [dest(Command::NewDest, 2, 7)]);
+    let servers = |socket: &mut Socket, port| -> Vec<[u8; 4]> {
+        let dump = socket.dump(&about(Command::GetDest, port)).unwrap();
         dump.map(|answer| answer.unwrap().dest.unwrap().addr.unwrap().v4().octets()).collect()
     };
     // The kernel lists the newest server first.
     let expected: Vec<[u8; 4]> = (1..=1000u16).rev().map(|number| [10, 0, (number >> 8) as u8, number as u8]).collect();
-    assert_eq!(servers(&mut connection, 1), expected);
-    assert_eq!(servers(&mut connection, 2), [[10, 0, 0, 7]]);
+    assert_eq!(servers(&mut socket, 1), expected);
+    assert_eq!(servers(&mut socket, 2), [[10, 0, 0, 7]]);
 }
 
 /// The kernel sends an empty list instead of an error. Only a GET of the service reports that it does not exist.
 fn missing_service_has_no_servers() {
-    let mut connection = Socket::open().unwrap();
-    assert_eq!(connection.dump(&about(Command::GetDest, 1)).unwrap().count(), 0);
-    works(&mut connection);
+    let mut socket = Socket::open().unwrap();
+    assert_eq!(socket.dump(&about(Command::GetDest, 1)).unwrap().count(), 0);
+    works(&mut socket);
 }
 
 fn refuses_dump_of_get_only_commands() {
-    let mut connection = Socket::open().unwrap();
+    let mut socket = Socket::open().unwrap();
     for command in [Command::GetInfo, Command::GetConfig] {
-        let mut dump = connection.dump(&Request::new(command)).unwrap();
+        let mut dump = socket.dump(&Request::new(command)).unwrap();
         assert_eq!(dump.next().unwrap().unwrap_err().errno(), Some(libc::EOPNOTSUPP));
         assert!(dump.next().is_none());
     }
-    works(&mut connection);
+    works(&mut socket);
 }
 
 fn unread_list_does_not_block_the_next() {
@@ -99,22 +99,22 @@ fn unread_list_does_not_block_the_next_in_small_datagrams() {
 }
 
 /// Starts a list after another was dropped half-read. The kernel refuses a second dump while one is being read.
-fn unread_list_is_discarded(mut connection: Socket) {
-    add_services(&mut connection, 400);
-    submit(&mut connection, (1..=400).map(|number| dest(Command::NewDest, 1, number)));
+fn unread_list_is_discarded(mut socket: Socket) {
+    add_services(&mut socket, 400);
+    submit(&mut socket, (1..=400).map(|number| dest(Command::NewDest, 1, number)));
     for list in [Request::new(Command::GetService), about(Command::GetDest, 1)] {
         for read in [0, 1, 13, 200, 399, 400] {
-            let mut dump = connection.dump(&list).unwrap();
+            let mut dump = socket.dump(&list).unwrap();
             assert!(dump.by_ref().take(read).all(|answer| answer.is_ok()));
             drop(dump);
-            assert_eq!(connection.dump(&list).unwrap().count(), 400, "after {read} entries of the previous list");
+            assert_eq!(socket.dump(&list).unwrap().count(), 400, "after {read} entries of the previous list");
         }
     }
-    drop(connection.dump(&Request::new(Command::GetService)).unwrap());
-    works(&mut connection);
-    drop(connection.dump(&about(Command::GetDest, 1)).unwrap());
-    submit(&mut connection, [new_service(401)]);
-    assert_eq!(ports(&mut connection).len(), 401);
+    drop(socket.dump(&Request::new(Command::GetService)).unwrap());
+    works(&mut socket);
+    drop(socket.dump(&about(Command::GetDest, 1)).unwrap());
+    submit(&mut socket, [new_service(401)]);
+    assert_eq!(ports(&mut socket).len(), 401);
 }
 
 fn two_sockets_list_at_once() {

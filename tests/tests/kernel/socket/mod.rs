@@ -88,29 +88,29 @@ pub(crate) fn master(command: Command) -> Request {
 
 /// Submits requests; panics if one is refused.
 #[track_caller]
-fn submit(connection: &mut Socket, requests: impl IntoIterator<Item = Request>) {
-    let refused = connection.submit(requests).unwrap();
+fn submit(socket: &mut Socket, requests: impl IntoIterator<Item = Request>) {
+    let refused = socket.submit(requests).unwrap();
     assert!(refused.is_empty(), "{refused:?}");
 }
 
 /// Adds services at ports 1, 2, 3, … of 192.0.2.1.
 #[track_caller]
-fn add_services(connection: &mut Socket, count: u16) {
-    submit(connection, (1..=count).map(new_service));
-    settle(connection);
+fn add_services(socket: &mut Socket, count: u16) {
+    submit(socket, (1..=count).map(new_service));
+    settle(socket);
 }
 
 /// Waits until the kernel has resized its service table. Since 7.1 it does so a moment after services were added or
 /// deleted. A list that is read meanwhile lacks some services and has others twice.
 #[track_caller]
-fn settle(connection: &mut Socket) {
+fn settle(socket: &mut Socket) {
     if running() < (7, 1) {
         return;
     }
     let mut before = Vec::new();
     wait::until(Duration::from_secs(10), || {
         std::thread::sleep(Duration::from_millis(50));
-        let now = ports_as_they_come(connection);
+        let now = ports_as_they_come(socket);
         if now == before {
             Ok(())
         } else {
@@ -120,23 +120,23 @@ fn settle(connection: &mut Socket) {
 }
 
 #[track_caller]
-fn ports_as_they_come(connection: &mut Socket) -> Vec<u16> {
-    let dump = connection.dump(&Request::new(Command::GetService)).unwrap();
+fn ports_as_they_come(socket: &mut Socket) -> Vec<u16> {
+    let dump = socket.dump(&Request::new(Command::GetService)).unwrap();
     dump.map(|answer| answer.unwrap().service.unwrap().port.unwrap().0).collect()
 }
 
 /// Returns the ports of all services, sorted.
 #[track_caller]
-fn ports(connection: &mut Socket) -> Vec<u16> {
-    let mut ports = ports_as_they_come(connection);
+fn ports(socket: &mut Socket) -> Vec<u16> {
+    let mut ports = ports_as_they_come(socket);
     ports.sort_unstable();
     ports
 }
 
 /// Checks with a request that no reply of an earlier one is left in the socket.
 #[track_caller]
-fn works(connection: &mut Socket) {
-    let info: InfoAttrs = connection.get(&Request::new(Command::GetInfo)).unwrap();
+fn works(socket: &mut Socket) {
+    let info: InfoAttrs = socket.get(&Request::new(Command::GetInfo)).unwrap();
     assert_eq!(info.version, Some(0x01_02_01));
 }
 
