@@ -265,8 +265,8 @@ fn lost_replies() {
     let error = client.submit(&again).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "submit 100 changes: no usable reply from the kernel (IPVS_CMD_NEW_SERVICE: answers were lost; read the \
-         table again to see what was done)"
+        "submit 100 changes: no usable reply from the kernel (IPVS_CMD_NEW_SERVICE: replies were lost; read the \
+         table again to see which changes were made)"
     );
     assert!(matches!(error.kind(), ErrorKind::NoAnswer));
     assert_eq!(client.state().unwrap().services.len(), 1);
