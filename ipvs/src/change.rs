@@ -16,7 +16,7 @@ use crate::timeouts::Timeouts;
 /// One write to a director.
 ///
 /// `Display` prints the ipvsadm line that does the same. ipvsadm's language cannot express every change. A change of a
-/// service that it cannot name ([`has_words`](crate::rules::has_words)) is printed as a comment. Scheduler flags
+/// service that it cannot name (of a protocol other than TCP, UDP and SCTP) is printed as a comment. Scheduler flags
 /// without a name are left out, and a forwarding method that ipvsadm does not have is printed as `-g`.
 /// [`describe`](Self::describe) prints a change in English.
 ///
