@@ -16,21 +16,21 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group,
 
 use crate::wait::readable;
 
-/// Time limit for a command of a test; it is killed after that.
+/// Time limit for a command of a test. After it, the command is killed.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Output and end of a program.
+/// Output and exit status of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
     /// Its command line.
     pub command: String,
     /// Its exit status; `None` if a signal or the time limit ended it.
     pub code: Option<i32>,
-    /// `exit status: 0`, `signal: 6 (SIGABRT)`, `killed after 30 s`
+    /// How it ended: `exit status: 0`, `signal: 6 (SIGABRT)`, or `killed after 30 s`.
     pub end: String,
-    /// Its standard output.
+    /// Its standard output. Bytes that are not UTF-8 are replaced.
     pub stdout: String,
-    /// Its standard error.
+    /// Its standard error. Bytes that are not UTF-8 are replaced.
     pub stderr: String,
 }
 
@@ -50,7 +50,7 @@ impl Ran {
     }
 }
 
-/// Runs a line of words, without a shell and without quotes, in the network namespace of the calling thread.
+/// Runs a command line in the network namespace of the calling thread. The line is split at blanks, without a shell.
 #[track_caller]
 pub fn run(line: &str) -> Ran {
     let mut words = line.split_ascii_whitespace();
@@ -58,13 +58,13 @@ pub fn run(line: &str) -> Ran {
     run_command(command.args(words), LIMIT).unwrap_or_else(|error| panic!("# {line}\n{error:#}"))
 }
 
-/// Runs a line of words that must succeed. Returns its standard output.
+/// Runs a command line that must succeed. Returns its standard output.
 #[track_caller]
 pub fn ok(line: &str) -> String {
     run(line).ok()
 }
 
-/// Runs a line with the shell.
+/// Runs a command line with the shell.
 #[track_caller]
 pub fn shell(line: &str) -> Ran {
     let ran = run_command(Command::new("/bin/sh").arg("-c").arg(line), LIMIT);
@@ -79,14 +79,14 @@ pub fn run_command(command: &mut Command, limit: Duration) -> Result<Ran> {
 
 /// Runs a command with a text on its standard input.
 pub fn run_with_input(command: &mut Command, input: &str, limit: Duration) -> Result<Ran> {
-    let Raw { status, stdout, stderr } = run_raw(command, holding(input.as_bytes())?.into(), None, limit)?;
+    let Raw { status, stdout, stderr } = run_raw(command, memory_file(input.as_bytes())?.into(), None, limit)?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let end = status.map_or_else(|| format!("killed after {} s", limit.as_secs()), |status| status.to_string());
     let code = status.and_then(|status| status.code());
-    Ok(Ran { command: typed(command), code, end, stdout: text(stdout), stderr: text(stderr) })
+    Ok(Ran { command: command_line(command), code, end, stdout: text(stdout), stderr: text(stderr) })
 }
 
-/// Output and end of a program, as bytes.
+/// Output and exit status of a program, as bytes.
 #[derive(Debug)]
 pub(crate) struct Raw {
     /// `None` if it was killed at its time limit.
@@ -98,10 +98,10 @@ pub(crate) struct Raw {
 /// Runs a command. If `stdout` is given, standard output goes there and is not returned.
 pub(crate) fn run_raw(command: &mut Command, stdin: Stdio, stdout: Option<Stdio>, limit: Duration) -> Result<Raw> {
     // Not pipes: files hold any amount, and a daemon that keeps them open does not delay us.
-    let (mut out, mut err) = (holding(b"")?, holding(b"")?);
+    let (mut out, mut err) = (memory_file(b"")?, memory_file(b"")?);
     let stdout = stdout.map_or_else(|| out.try_clone().map(Stdio::from), Ok)?;
     command.stdin(stdin).stdout(stdout).stderr(err.try_clone()?).process_group(0);
-    let mut child = command.spawn().with_context(|| format!("cannot start {}", typed(command)))?;
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", command_line(command)))?;
     // Otherwise `command` would keep the files open.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let pid = Pid::from_child(&child);
@@ -120,22 +120,22 @@ pub(crate) fn run_raw(command: &mut Command, stdin: Stdio, stdout: Option<Stdio>
     Ok(Raw { status: in_time.then_some(status), stdout: bytes(&mut out)?, stderr: bytes(&mut err)? })
 }
 
-/// Returns a file in memory with these contents, at its start.
-pub(crate) fn holding(bytes: &[u8]) -> Result<File> {
-    let mut file: File = memfd_create("held", MemfdFlags::CLOEXEC)?.into();
+/// Returns a file in memory with these contents. Its offset is 0.
+pub(crate) fn memory_file(bytes: &[u8]) -> Result<File> {
+    let mut file: File = memfd_create("input", MemfdFlags::CLOEXEC)?.into();
     file.write_all(bytes)?;
     file.rewind()?;
     Ok(file)
 }
 
-/// A program that runs in parallel to the test, such as a daemon in the foreground. It is killed when dropped.
+/// A program that runs in parallel to the test, such as a daemon in the foreground. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     output: File,
 }
 
-/// Starts a line of words in the network namespace of the calling thread, and does not wait for it.
+/// Starts a command line in the network namespace of the calling thread, and does not wait for it.
 #[track_caller]
 pub fn start(line: &str) -> Running {
     let mut words = line.split_ascii_whitespace();
@@ -148,7 +148,7 @@ pub fn start(line: &str) -> Running {
 }
 
 impl Running {
-    /// Returns its output so far, of both streams.
+    /// Returns its output so far, standard output and standard error together.
     pub fn output(&self) -> String {
         let mut bytes = vec![0; self.output.metadata().map_or(0, |file| file.len() as usize)];
         // Not read(2): the program shares the file offset.
@@ -161,12 +161,12 @@ impl Running {
         Pid::from_child(&self.child)
     }
 
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends SIGTERM, and kills the program after `patience`. Returns all its output.
+    /// Sends SIGTERM, and kills the program if it still runs after `patience`. Returns all its output.
     pub fn stop(mut self, patience: Duration) -> String {
         if self.is_running() {
             let _ = kill_process(self.pid(), Signal::TERM);
@@ -188,18 +188,18 @@ impl Drop for Running {
     }
 }
 
-/// Returns the words of a command, its program without folders.
-fn typed(command: &Command) -> String {
+/// Returns a command as text: the name of its program without folders, and its arguments.
+fn command_line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let words = [program.file_name().unwrap_or_default()].into_iter().chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Makes a symbolic link to a program, which then sees that name as its own. Replaces an existing file. A test has its
-/// own root directory, so it may install /sbin/ipvsadm.
+/// Makes a symbolic link to a program, which can then be started under that name. Replaces an existing file. A test has
+/// its own root directory, so it may install /sbin/ipvsadm.
 pub fn install(program: impl AsRef<Path>, at: impl AsRef<Path>) -> Result<()> {
     let (program, at) = (program.as_ref(), at.as_ref());
-    make_way(at).and_then(|()| symlink(program, at)).with_context(|| at.display().to_string())
+    remove_if_exists(at).and_then(|()| symlink(program, at)).with_context(|| at.display().to_string())
 }
 
 /// Writes an executable script. Replaces an existing file.
@@ -207,7 +207,7 @@ pub fn install_script(at: impl AsRef<Path>, text: impl AsRef<[u8]>) -> Result<()
     let at = at.as_ref();
     let write = || {
         fs::create_dir_all(at.parent().unwrap_or(at))?;
-        make_way(at)?;
+        remove_if_exists(at)?;
         fs::write(at, text)?;
         fs::set_permissions(at, Permissions::from_mode(0o755))
     };
@@ -215,7 +215,7 @@ pub fn install_script(at: impl AsRef<Path>, text: impl AsRef<[u8]>) -> Result<()
 }
 
 /// Removes a file if it exists.
-fn make_way(at: &Path) -> std::io::Result<()> {
+fn remove_if_exists(at: &Path) -> std::io::Result<()> {
     match fs::remove_file(at) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -1,7 +1,7 @@
 //! The main functions of this executable, chosen by the name it is started under.
 //!
-//! The guest's process 1, the kernel's modprobe and the runner of tests are one file: nothing has to be installed in a
-//! guest, and nothing in it can be of another version.
+//! The guest's process 1, the kernel's modprobe and the runner of tests are one file. So nothing has to be installed in
+//! a guest, and all parts have the same version.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use crate::lab::container;
 use crate::net::netns;
 use crate::traffic::client;
 
-/// A main function; it gets the functions that process 1 can be asked to run.
+/// A main function. Its argument is the list of jobs that process 1 can run.
 type Main = fn(&[Test]) -> ExitCode;
 
 /// Each name, and the main function that runs under it.
@@ -34,8 +34,8 @@ pub fn own_name() -> String {
     std::path::Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Runs the main function of the name this process was started under. Returns `None` if the name is not in the table:
-/// then this is the host program. A `main` calls this before anything else.
+/// Runs the main function for the name this process was started under. Returns `None` in the host program, whose name
+/// is not in the table. A `main` must call this before anything else.
 pub fn run(jobs: &[Test]) -> Option<ExitCode> {
     let own_name = own_name();
     TABLE.iter().find(|(name, _)| *name == own_name).map(|(_, main)| main(jobs))

@@ -19,7 +19,7 @@ pub fn holds<S: Strategy>(cases: u32, values: S, property: impl Fn(S::Value) -> 
     let config = Config {
         cases: if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases },
         rng_seed: RngSeed::Fixed(seed),
-        // A guest has no disk to keep it on.
+        // A guest has no disk for such a file.
         failure_persistence: None,
         max_shrink_time: 20_000,
         ..given

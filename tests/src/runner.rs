@@ -23,7 +23,7 @@ struct CommandLine {
 }
 
 impl CommandLine {
-    /// Removes the tests that no filter selects, if there are several filters. libtest-mimic deals with a single one.
+    /// Removes the tests that no filter selects, if there are several filters. libtest-mimic supports only one.
     fn select(self, mut tests: Vec<Test>) -> (Arguments, Vec<Test>) {
         let CommandLine { mut arguments, mut filters } = self;
         if !filters.is_empty() {

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Calls `ask` every 20 ms until it returns `Ok`. Panics with the last `Err` after `limit`.
+/// Calls `condition` every 20 ms until it returns `Ok`. Panics with the last `Err` after `limit`.
 #[track_caller]
-pub fn until<T>(limit: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
+pub fn until<T>(limit: Duration, mut condition: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + limit;
     loop {
-        match ask() {
-            Ok(answer) => return answer,
+        match condition() {
+            Ok(value) => return value,
             Err(why) if Instant::now() >= deadline => panic!("not met after {} s: {why}", limit.as_secs_f32()),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
@@ -32,7 +32,7 @@ pub fn readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
     }
 }
 
-/// Returns the time until `deadline` in the form that poll(2) takes, rounded up: a wait never ends before its deadline.
+/// Returns the time until `deadline` for poll(2), rounded up so that a wait never ends before its deadline.
 pub fn time_left(deadline: Instant) -> Timespec {
     let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(100);
     Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }

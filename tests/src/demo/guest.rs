@@ -12,7 +12,7 @@ use crate::host::uml::{Boot, Guest};
 use crate::net::netns::ON;
 use crate::traffic::client::GET;
 
-/// The names of the project's own program.
+/// The names under which the project's own program is installed.
 pub(super) const IPVSADM: [&str; 4] = ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"];
 
 /// Variable with the path of an ipvsadm to use in place of this project's, or `reference`.
@@ -21,7 +21,7 @@ const UNDER_TEST: &str = "IPVSADM_UNDER_TEST";
 /// Boots the guest.
 pub(super) fn boot(boot: Boot) -> Result<Guest> {
     let kernel = Kernel::find()?;
-    let reference = std::env::var(UNDER_TEST).is_ok_and(|wish| wish == "reference");
+    let reference = std::env::var(UNDER_TEST).is_ok_and(|value| value == "reference");
     let guest = Guest::boot(&kernel, &Boot { reference, ..boot })?;
     eprintln!("Linux {} runs as a process of your user.", guest.release());
     Ok(guest)

@@ -91,7 +91,7 @@ pub(super) fn shell() -> Result<()> {
         .stdin(Stdio::from(terminal.try_clone()?))
         .stdout(terminal.try_clone()?)
         .stderr(terminal);
-    // The exit status of the shell's last command says nothing about the demo.
+    // Ignored: the exit status of the shell's last command is not an error of the demo.
     lab.director.enter(|| command.status()).context("start a shell")?;
     Ok(())
 }

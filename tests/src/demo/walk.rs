@@ -18,44 +18,44 @@ pub(super) fn walk() -> Result<()> {
     lab.web2.serve(Http, "10.2.0.12:80")?;
     println!("{}", Nat::DRAWING);
 
-    say("A virtual service with scheduler rr (round robin), and its two real servers, reached by NAT (-m).");
-    typed(&lab, "ipvsadm -A -t 10.1.0.100:80 -s rr")?;
-    typed(&lab, "ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.11:80 -m")?;
-    typed(&lab, "ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.12:80 -m")?;
-    typed(&lab, "ipvsadm -Ln")?;
+    explain("A virtual service with scheduler rr (round robin), and its two real servers, reached by NAT (-m).");
+    run_and_print(&lab, "ipvsadm -A -t 10.1.0.100:80 -s rr")?;
+    run_and_print(&lab, "ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.11:80 -m")?;
+    run_and_print(&lab, "ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.12:80 -m")?;
+    run_and_print(&lab, "ipvsadm -Ln")?;
     let pages = pages(&lab, 6);
     ensure!(alternate(&pages), "the servers did not alternate: {pages:?}");
 
-    say("The director's connections, and the statistics, which the kernel updates every two seconds.");
-    typed(&lab, "ipvsadm -Lnc")?;
+    explain("The director's connections, and the statistics, which the kernel updates every two seconds.");
+    run_and_print(&lab, "ipvsadm -Lnc")?;
     std::thread::sleep(Duration::from_millis(2500));
-    typed(&lab, "ipvsadm -Ln --stats")?;
+    run_and_print(&lab, "ipvsadm -Ln --stats")?;
 
-    say("The rules as text. Then web1 is drained: with weight 0 it gets no new connections.");
-    typed(&lab, "ipvsadm-save -n > rules")?;
-    typed(&lab, "cat rules")?;
-    typed(&lab, "ipvsadm -e -t 10.1.0.100:80 -r 10.2.0.11:80 -m -w 0")?;
-    typed(&lab, "ipvsadm -Ln")?;
+    explain("The rules as text. Then web1 is drained: with weight 0 it gets no new connections.");
+    run_and_print(&lab, "ipvsadm-save -n > rules")?;
+    run_and_print(&lab, "cat rules")?;
+    run_and_print(&lab, "ipvsadm -e -t 10.1.0.100:80 -r 10.2.0.11:80 -m -w 0")?;
+    run_and_print(&lab, "ipvsadm -Ln")?;
     let drained = self::pages(&lab, 3);
     ensure!(drained == ["web2"; 3], "web1 is drained, but the replies are from {drained:?}");
 
-    say("The saved rules are restored.");
-    typed(&lab, "ipvsadm-restore < rules")?;
-    typed(&lab, "ipvsadm -Ln")?;
+    explain("The saved rules are restored.");
+    run_and_print(&lab, "ipvsadm-restore < rules")?;
+    run_and_print(&lab, "ipvsadm -Ln")?;
     let restored = self::pages(&lab, 4);
     ensure!(alternate(&restored), "the servers did not alternate: {restored:?}");
 
-    typed(&lab, "ipvsadm -C")?;
+    run_and_print(&lab, "ipvsadm -C")?;
     println!("`cargo demo -- shell` gives you a prompt on this director.");
     Ok(())
 }
 
-fn say(words: &str) {
+fn explain(words: &str) {
     println!("{words}\n");
 }
 
 /// Runs a line on the director and prints it with its output.
-fn typed(lab: &Nat, line: &str) -> Result<()> {
+fn run_and_print(lab: &Nat, line: &str) -> Result<()> {
     println!("# {line}");
     let ran = lab.director.shell(line);
     if !(ran.stdout.is_empty() && ran.stderr.is_empty()) {
@@ -71,13 +71,13 @@ fn typed(lab: &Nat, line: &str) -> Result<()> {
 fn pages(lab: &Nat, count: usize) -> Vec<String> {
     let url = format!("http://{VIP}/");
     println!("The client fetches {url} {count} times:\n");
-    let answers = lab.client.client().pages(count, VIP);
-    answers.who.iter().for_each(|name| println!("{name}"));
+    let replies = lab.client.client().pages(count, VIP);
+    replies.servers.iter().for_each(|name| println!("{name}"));
     println!();
-    answers.who
+    replies.servers
 }
 
-/// Whether the two servers alternate.
+/// Returns whether the two servers alternate.
 fn alternate(names: &[String]) -> bool {
     names.iter().all(|name| name.starts_with("web")) && names.windows(2).all(|pair| pair[0] != pair[1])
 }

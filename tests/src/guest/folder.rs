@@ -28,7 +28,7 @@ pub(crate) fn fill(exe: &Path, modules: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Returns where this executable is and, in a guest with a kernel of its own, where the modules are.
+/// Returns the path of this executable and, in a guest with a kernel of its own, the folder of the modules.
 pub(crate) fn links() -> io::Result<(PathBuf, Option<PathBuf>)> {
     Ok((fs::read_link(path("exe"))?, fs::read_link(path("modules")).ok()))
 }

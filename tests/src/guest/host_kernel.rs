@@ -33,7 +33,7 @@ fn start_in_namespaces() -> Result<()> {
     Ok(())
 }
 
-/// Checks that this kernel has IPVS, after it has tried to load the modules that tests need.
+/// Loads the modules that tests need, and checks that this kernel has IPVS.
 pub(super) fn check() -> Result<()> {
     // This may fail: there may be no modprobe, and IPVS may be built in.
     for module in ["ip_vs", "overlay"] {

@@ -1,4 +1,4 @@
-//! Runs one job in a forked process: forwards its output, and kills it and its children in the end.
+//! Runs one job in a forked process: forwards its output, and kills it and its children at the end.
 
 use std::fs;
 use std::io::Write;
@@ -15,13 +15,13 @@ use crate::guest::protocol::{End, Line};
 use crate::harness::Test;
 use crate::wait::time_left;
 
-/// Output beyond this many bytes is read and dropped.
-const MOST_OUTPUT: usize = 1 << 20;
+/// Maximum output of a job in bytes. The rest is read and dropped.
+const MAX_OUTPUT: usize = 1 << 20;
 
 /// Runs the jobs that the host requests, until it closes the line.
 pub(super) fn serve(line: &mut Line, jobs: &[Test]) -> Result<()> {
     loop {
-        // A day, that is, as long as the host keeps the line open.
+        // A day: in effect, until the host closes the line.
         let words = match line.receive(Instant::now() + Duration::from_secs(86_400)) {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
             words => words?,
@@ -64,8 +64,8 @@ fn run(line: &mut Line, job: &Test, limit: Duration) -> Result<Option<End>> {
             Some(End::TimedOut)
         }
     };
-    // Process 1 has adopted all orphans. Besides them only kernel threads run, which ignore signals.
-    // SAFETY: a system call without memory; -1 is every process except the caller.
+    // Process 1 has adopted all orphans. The only other processes are kernel threads, which ignore signals. SAFETY: a
+    // system call without memory; -1 is every process except the caller.
     unsafe { libc::kill(-1, libc::SIGKILL) };
     let status = reap(pid);
     // All writers are dead, so the pipe has an end.
@@ -121,9 +121,9 @@ fn forward(line: &mut Line, output: &OwnedFd, sent: &mut usize) -> Result<bool> 
     }
     let before = *sent;
     *sent += length;
-    if before + length <= MOST_OUTPUT {
+    if before + length <= MAX_OUTPUT {
         line.send_output(&chunk[..length])?;
-    } else if before <= MOST_OUTPUT {
+    } else if before <= MAX_OUTPUT {
         line.send_output(b"\n(too much output: the rest is dropped)\n")?;
     }
     Ok(true)
@@ -135,7 +135,7 @@ fn reap(pid: Pid) -> Option<End> {
     let patience = Instant::now() + Duration::from_secs(2);
     loop {
         match wait(WaitOptions::NOHANG) {
-            Ok(Some((who, status))) if who == pid => {
+            Ok(Some((ended, status))) if ended == pid => {
                 end = status.exit_status().map(End::Exit).or(status.terminating_signal().map(End::Signal));
             }
             Ok(Some(_)) => {}

@@ -30,8 +30,8 @@ pub const INIT_UML: &str = "ipvs-lab-init";
 /// The name under which process 1 of a guest under QEMU is started.
 pub const INIT_QEMU: &str = "ipvs-lab-init-qemu";
 
-/// Modules that are loaded before the first test. That takes 4 ms each; if the kernel requests one, it starts a
-/// process. All others are loaded on request, or by [`modules::load`].
+/// Modules that are loaded before the first test, in 4 ms each. Loading on request is slower, because the kernel starts
+/// a process for each module. All others are loaded on request, or by [`modules::load`].
 const MODULES: [&str; 19] = [
     "ip_vs",
     "ip_vs_rr",
@@ -75,9 +75,9 @@ pub fn process_one(place: Place, jobs: &[Test]) -> ExitCode {
             outcome = ExitCode::FAILURE;
         }
         Ok(mut line) => {
-            if let Err(error) = live(&mut line, place, jobs) {
+            if let Err(error) = prepare_and_serve(&mut line, place, jobs) {
                 eprintln!("ipvs-lab: {error:#}");
-                // This fails if the host program has ended; then nobody needs the message.
+                // This fails if the host program has ended. The message is then not needed.
                 let _ = line.send(&format!("failed {error:#}").replace('\n', " / "));
                 outcome = ExitCode::FAILURE;
             }
@@ -93,13 +93,13 @@ pub fn process_one(place: Place, jobs: &[Test]) -> ExitCode {
     outcome
 }
 
-fn live(line: &mut Line, place: Place, jobs: &[Test]) -> Result<()> {
-    let soon = Instant::now() + Duration::from_secs(30);
+fn prepare_and_serve(line: &mut Line, place: Place, jobs: &[Test]) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
     line.send(HELLO)?;
     let mut modules = None;
     let mut exe = PathBuf::new();
     loop {
-        let words = line.receive(soon).context("no settings from the host")?;
+        let words = line.receive(deadline).context("no settings from the host")?;
         match words.split_once(' ') {
             _ if words == "go" => break,
             Some(("set", setting)) => match setting.split_once(' ') {

@@ -1,6 +1,6 @@
 //! Loads and unloads kernel modules by name or alias, with modules.dep and finit_module(2).
 //!
-//! Not by kmod, which the machine need not have.
+//! kmod is not used, because it may not be installed on the machine.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -33,7 +33,7 @@ pub fn load(name: &str) -> Result<()> {
     if let Some(line) = dependencies.line(&wanted) {
         return insert(&folder, line, &loaded);
     }
-    let aliased = dependencies.named_by(&folder, name)?;
+    let aliased = dependencies.with_alias(&folder, name)?;
     if aliased.is_empty() && !built_in(&folder, &wanted)? {
         bail!("this kernel has no module {name}");
     }
@@ -60,10 +60,11 @@ pub struct Unloaded {
     modprobe: Option<String>,
 }
 
-/// Holds the path of the program that the kernel calls to load a module.
+/// The sysctl with the path of the program that the kernel calls to load a module.
 const SYSCTL: &str = "/proc/sys/kernel/modprobe";
 
-/// Unloads a module, after those that use it. Fails on the machine's own kernel, which others need, too.
+/// Unloads a module, and before it those that use it. Fails on the machine's own kernel, because other programs need
+/// it.
 pub fn unload(name: &str) -> Result<Unloaded> {
     ensure!(folder().is_some(), "cannot unload {name}: this is the machine's own kernel");
     let mut unloaded = Unloaded { names: Vec::new(), modprobe: None };
@@ -71,9 +72,9 @@ pub fn unload(name: &str) -> Result<Unloaded> {
     Ok(unloaded)
 }
 
-/// Unloads those of some modules that are loaded, so that a test sees them loaded on request. Does nothing on the
-/// machine's own kernel.
-pub fn unload_those(names: &[&str]) -> Result<Vec<Unloaded>> {
+/// Unloads modules, except those that are not loaded, so that a test can check that they are loaded on request. Does
+/// nothing on the machine's own kernel.
+pub fn unload_loaded(names: &[&str]) -> Result<Vec<Unloaded>> {
     let mut unloaded = Vec::new();
     for name in names {
         if folder().is_some() && loaded()?.contains(&normal(name)) {
@@ -99,8 +100,8 @@ impl Unloaded {
         Ok(())
     }
 
-    /// Prevents the kernel from loading any module on request.
-    pub fn for_good(mut self) -> Result<Unloaded> {
+    /// Prevents the kernel from loading any module on request, until this is dropped.
+    pub fn block_loading(mut self) -> Result<Unloaded> {
         self.modprobe = Some(fs::read_to_string(SYSCTL)?);
         fs::write(SYSCTL, "\n")?;
         Ok(self)
@@ -132,7 +133,7 @@ fn users(name: &str) -> io::Result<Vec<String>> {
     Ok(users.split(',').filter(|user| !user.is_empty() && *user != "-").map(str::to_owned).collect())
 }
 
-/// Runs as `modprobe [-q] [--] NAME`; the kernel and the reference call it so.
+/// Runs as `modprobe [-q] [--] NAME`, as the kernel and the reference call it.
 pub fn modprobe_main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     for name in &names {
@@ -161,7 +162,7 @@ impl Dependencies {
     }
 
     /// Returns the modules with an alias. Patterns are skipped, since the kernel's own requests match literally.
-    fn named_by(&self, folder: &Path, alias: &str) -> Result<Vec<String>> {
+    fn with_alias(&self, folder: &Path, alias: &str) -> Result<Vec<String>> {
         let text = fs::read_to_string(folder.join("modules.alias"))?;
         let wanted = normal(alias);
         let of_line = |line: &str| {

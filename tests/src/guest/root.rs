@@ -19,7 +19,7 @@ use crate::net::rtnl::Socket;
 pub(super) const LAYER: &str = "/run/ipvs-lab/layer";
 /// The mount point of the overlay, before it becomes the root.
 pub(super) const NEW_ROOT: &str = "/run/ipvs-lab/root";
-/// The working directory in which a job starts; empty.
+/// The working directory of a new job. It is empty.
 const WORK: &str = "/run/work";
 
 /// Mounts the root on itself. pivot_root(2) refuses to leave the rootfs into which the kernel unpacks an initramfs.
@@ -64,7 +64,7 @@ pub(super) fn enter() -> Result<()> {
 
     folder::fill(&exe, modules.as_deref())?;
     if modules.is_some() {
-        // The reference starts modprobe by itself, and so do other programs.
+        // The reference and other programs start modprobe themselves.
         install(folder::path(MODPROBE), "/usr/sbin/modprobe")?;
     }
     fs::create_dir(WORK)?;

@@ -17,7 +17,7 @@ use crate::host::provision::{self, loader, xstate};
 use crate::host::qemu::Cloud;
 
 /// A kernel series and the Debian suite that has it. A suite may get a newer series later; `--version` of the program
-/// gives the actual release.
+/// prints the actual release.
 #[derive(Clone, Copy, Debug)]
 struct Series {
     label: &'static str,
@@ -57,12 +57,12 @@ pub struct Program {
 impl Kernel {
     /// Finds the kernel of `IPVS_KERNEL`. Fetches it if it is not on this machine, which takes some seconds.
     pub fn find() -> Result<Kernel> {
-        Kernel::wanted(&std::env::var("IPVS_KERNEL").unwrap_or_default())
+        Kernel::select(&std::env::var("IPVS_KERNEL").unwrap_or_default())
     }
 
-    /// Finds the kernel of a value of `IPVS_KERNEL`.
-    pub fn wanted(wish: &str) -> Result<Kernel> {
-        match wish {
+    /// Finds the kernel for a value of `IPVS_KERNEL`.
+    pub fn select(value: &str) -> Result<Kernel> {
+        match value {
             "host" => Ok(Kernel::Host),
             path if path.contains('/') => {
                 let modules = std::env::var_os("IPVS_KERNEL_MODULES").map(PathBuf::from);
@@ -85,10 +85,10 @@ impl Kernel {
         let label = program.display().to_string();
         let program = std::path::absolute(program)?;
         let release = release(&program, None)?;
-        let beside = program.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
+        let prefix = program.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
         let modules = match modules {
             Some(folder) => std::path::absolute(folder)?,
-            None => beside.join("lib/uml/modules").join(&release),
+            None => prefix.join("lib/uml/modules").join(&release),
         };
         if !modules.join("modules.dep").exists() {
             bail!("no modules.dep in {}: set IPVS_KERNEL_MODULES to the folder of the modules", modules.display());
@@ -110,7 +110,7 @@ impl Program {
     /// Returns a command that starts this kernel, without arguments.
     pub fn command(&self) -> Result<Command> {
         let mut command = command(&self.program, self.library.as_deref());
-        if let Some(library) = xstate::preload()? {
+        if let Some(library) = xstate::library_to_preload()? {
             command.env("LD_PRELOAD", library);
         }
         Ok(command)
@@ -122,7 +122,7 @@ impl Program {
         }
         let package = provision::unpacked(series.suite, "user-mode-linux", &["user-mode-linux"])?;
         let (mut program, mut library) = (package.join("usr/bin/linux.uml"), None);
-        if !starts(&program) {
+        if !can_run(&program) {
             let own = loader::with_own_library(series.suite, &program)?;
             (program, library) = (own.join("linux.uml"), Some(own));
         }
@@ -131,7 +131,7 @@ impl Program {
         Ok(Program { label: series.label.to_owned(), release, program, modules, library })
     }
 
-    /// Returns the kernel of the installed package, if it is of this series and its modules are there.
+    /// Returns the kernel of the installed package, if it is of this series and its modules exist.
     fn installed(series: Series) -> Option<Program> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).chain([PathBuf::from("/usr/bin")]).find_map(|folder| {
@@ -159,15 +159,15 @@ fn command(program: &Path, library: Option<&Path>) -> Command {
     command
 }
 
-fn starts(program: &Path) -> bool {
+fn can_run(program: &Path) -> bool {
     release(program, None).is_ok()
 }
 
 fn release(program: &Path, library: Option<&Path>) -> Result<String> {
-    let answer = command(program, library).arg("--version").output().with_context(|| program.display().to_string())?;
-    let release = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-    if !answer.status.success() || release.is_empty() || release.contains(char::is_whitespace) {
-        bail!("{} --version: {}", program.display(), String::from_utf8_lossy(&answer.stderr).trim());
+    let output = command(program, library).arg("--version").output().with_context(|| program.display().to_string())?;
+    let release = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() || release.is_empty() || release.contains(char::is_whitespace) {
+        bail!("{} --version: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(release)
 }

@@ -1,9 +1,9 @@
 //! A few guests that many tests share.
 //!
 //! A guest is booted when a test needs one and none is idle, up to two (`IPVS_GUESTS`), and then used for test after
-//! test. If a guest dies, its test runs once more in another guest, because now and then a kernel dies of something
-//! that earlier tests did. A test fails if two guests die during it. If a guest cannot be booted, the first test
-//! reports the reason, and all others refer to that.
+//! test. If a guest dies, its test runs once more in another guest, because earlier tests occasionally leave a kernel
+//! in a state that makes it crash later. A test fails if two guests die during it. If a guest cannot be booted, the
+//! first test reports the reason, and all others refer to its report.
 
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::harness::Test;
 use crate::host::kernel::Kernel;
 use crate::host::uml::{Boot, Guest};
 
-const SAID: &str = "no guest: the first test that needed one reports the reason";
+const NO_GUEST: &str = "no guest: the first test that needed one reports the reason";
 
 /// The guests of a process.
 pub struct Pool {
@@ -23,20 +23,20 @@ pub struct Pool {
     kernel: OnceLock<Result<Kernel, String>>,
     state: Mutex<State>,
     freed: Condvar,
-    /// Runs when the kernel's release is printed, once.
-    told: Once,
+    /// Ensures that the kernel's release is printed only once.
+    release_printed: Once,
 }
 
 #[derive(Debug, Default)]
 struct State {
     idle: Vec<Guest>,
     /// The number of guests that run a test or are being booted.
-    out: usize,
+    busy: usize,
     /// Whether a test has already reported why no guest could be booted.
     broken: bool,
 }
 
-/// Why a test did not pass, with the report.
+/// A failure of a test, with its report.
 enum Failure {
     Test(String),
     /// The guest died during the test.
@@ -60,11 +60,11 @@ impl Pool {
             kernel: OnceLock::new(),
             state: Mutex::default(),
             freed: Condvar::new(),
-            told: Once::new(),
+            release_printed: Once::new(),
         }
     }
 
-    /// Sets the kernel, in place of that of `IPVS_KERNEL`.
+    /// Sets the kernel to use instead of that of `IPVS_KERNEL`.
     pub fn with_kernel(self, kernel: Kernel) -> Pool {
         Pool { kernel: Ok(kernel).into(), ..self }
     }
@@ -99,12 +99,12 @@ impl Pool {
         let seconds = test.seconds.or_else(|| number("IPVS_TEST_SECONDS")).unwrap_or(60);
         let mut output = Vec::new();
         let end = guest.run(&test.name, Duration::from_secs(seconds), |bytes| output.extend_from_slice(bytes));
-        let said = guest.log_since_last_job();
+        let kernel_log = guest.log_since_last_job();
         let output = String::from_utf8_lossy(&output).into_owned();
         match end {
             Ok(end) => {
                 self.give_back(guest);
-                let output = verdict(end, output, &said, seconds).map_err(Failure::Test)?;
+                let output = verdict(end, output, &kernel_log, seconds).map_err(Failure::Test)?;
                 if self.show && !output.is_empty() {
                     println!("---- {} ----\n{output}", test.name);
                 }
@@ -127,14 +127,14 @@ impl Pool {
         let mut state = self.lock();
         loop {
             if state.broken {
-                return Err(SAID.to_owned());
+                return Err(NO_GUEST.to_owned());
             }
             if let Some(guest) = state.idle.pop() {
-                state.out += 1;
+                state.busy += 1;
                 return Ok(guest);
             }
-            if state.out < self.size {
-                state.out += 1;
+            if state.busy < self.size {
+                state.busy += 1;
                 drop(state);
                 return self.start();
             }
@@ -148,26 +148,26 @@ impl Pool {
             Guest::boot(kernel, &Boot { reference: true, ..Boot::default() }).map_err(|error| format!("{error:#}"))
         });
         if let Ok(guest) = &guest {
-            self.told.call_once(|| eprintln!("on Linux {}", guest.release()));
+            self.release_printed.call_once(|| eprintln!("on Linux {}", guest.release()));
         }
         guest.map_err(|error| {
             let mut state = self.lock();
-            state.out -= 1;
+            state.busy -= 1;
             let first = !std::mem::replace(&mut state.broken, true);
             self.freed.notify_all();
-            if first { error } else { SAID.to_owned() }
+            if first { error } else { NO_GUEST.to_owned() }
         })
     }
 
     fn give_back(&self, guest: Guest) {
         let mut state = self.lock();
-        state.out -= 1;
+        state.busy -= 1;
         state.idle.push(guest);
         self.freed.notify_one();
     }
 
     fn give_up(&self) {
-        self.lock().out -= 1;
+        self.lock().busy -= 1;
         self.freed.notify_one();
     }
 
@@ -176,8 +176,8 @@ impl Pool {
     }
 }
 
-fn verdict(end: End, output: String, kernel_said: &str, seconds: u64) -> Result<String, String> {
-    let what = match end {
+fn verdict(end: End, output: String, kernel_log: &str, seconds: u64) -> Result<String, String> {
+    let cause = match end {
         End::Exit(0) => return Ok(output),
         // The panic message is in the output.
         End::Exit(101) => String::new(),
@@ -185,18 +185,18 @@ fn verdict(end: End, output: String, kernel_said: &str, seconds: u64) -> Result<
         End::Signal(number) => format!("signal: {number}"),
         End::TimedOut => format!("not done after {seconds} s (IPVS_TEST_SECONDS, or `seconds` in the list of tests)"),
     };
-    let mut report = report(output, &what);
-    if !kernel_said.is_empty() {
-        report += &format!("the kernel log during this test:\n{kernel_said}");
+    let mut report = report(output, &cause);
+    if !kernel_log.is_empty() {
+        report += &format!("the kernel log during this test:\n{kernel_log}");
     }
     Err(report)
 }
 
-fn report(mut output: String, what: &str) -> String {
+fn report(mut output: String, cause: &str) -> String {
     if !output.is_empty() && !output.ends_with('\n') {
         output.push('\n');
     }
-    if what.is_empty() { output } else { format!("{output}{what}\n") }
+    if cause.is_empty() { output } else { format!("{output}{cause}\n") }
 }
 
 fn number(variable: &str) -> Option<u64> {

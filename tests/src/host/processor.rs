@@ -1,7 +1,7 @@
 //! Assigns a processor to each guest.
 //!
-//! With each system call, a process of user-mode-linux and its kernel switch to each other. Between two processors that
-//! takes up to seven times as long, most on an idle machine.
+//! With each system call, a process of user-mode-linux and its kernel switch to each other. Between two processors,
+//! this takes up to seven times as long. The difference is largest on an idle machine.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -27,8 +27,8 @@ impl Processor {
         Ok(Processor(processor))
     }
 
-    /// Runs a function on this processor. Processes that it starts stay there.
-    pub fn stay<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+    /// Runs a function on this processor. Processes that it starts stay on this processor.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         let all = sched_getaffinity(None)?;
         let mut this = CpuSet::new();
         this.set(self.0);

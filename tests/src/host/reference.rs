@@ -12,9 +12,9 @@ use crate::host::provision;
 
 const PACKAGES: [&str; 4] = ["ipvsadm", "libnl-3-200", "libnl-genl-3-200", "libpopt0"];
 
-/// Variable that names the folder of the reference in the guest. The guest has no network to fetch it.
+/// Variable with the path of the folder of the reference, for the guest, which has no network to fetch it.
 const FOUND: &str = "IPVS_REFERENCE";
-/// Variable that has the reason why there is no reference.
+/// Variable with the reason why the reference could not be fetched.
 const MISSING: &str = "IPVS_REFERENCE_MISSING";
 
 /// Debian's ipvsadm with its two scripts.
@@ -54,7 +54,7 @@ impl Ipvsadm {
         command
     }
 
-    /// Runs `ipvsadm` with a line of words, in the network namespace of the calling thread.
+    /// Runs `ipvsadm` with a line of arguments, in the network namespace of the calling thread.
     #[track_caller]
     pub fn run(&self, line: &str) -> Ran {
         let ran = run_command(self.command().args(line.split_ascii_whitespace()), Duration::from_secs(30));
@@ -93,12 +93,13 @@ pub fn files() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Returns the variable about the reference for a guest. The first call fetches the reference.
-pub(crate) fn announcement() -> (String, String) {
+/// Returns the variable for a guest: the folder of the reference, or the reason why it could not be fetched. The first
+/// call fetches it.
+pub(crate) fn variable() -> (String, String) {
     static ONCE: OnceLock<(String, String)> = OnceLock::new();
-    let look = || match provision::unpacked("bookworm", "ipvsadm", &PACKAGES) {
+    let fetch = || match provision::unpacked("bookworm", "ipvsadm", &PACKAGES) {
         Ok(root) => (FOUND.to_owned(), root.display().to_string()),
         Err(error) => (MISSING.to_owned(), format!("{error:#}")),
     };
-    ONCE.get_or_init(look).clone()
+    ONCE.get_or_init(fetch).clone()
 }

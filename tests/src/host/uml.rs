@@ -1,4 +1,4 @@
-//! Boots a guest and runs jobs in it; if the guest dies, the error has the end of its log.
+//! Boots a guest and runs jobs in it. If the guest dies, the error contains the end of its log.
 //!
 //! The root of the guest is this machine's file system, mounted read-only through hostfs. Process 1 is this executable
 //! ([`crate::guest`]). The first serial line is standard input and output of the kernel program
@@ -29,7 +29,7 @@ use crate::host::reference;
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// Time limit for booting on an emulated processor, which takes some seconds.
 const EMULATED_BOOT_LIMIT: Duration = Duration::from_secs(240);
-/// Time beyond a test's own limit within which the guest must report the end of the test.
+/// Additional time, after the limit of a test, for the guest to report that the test has ended.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// The options of a guest.
@@ -79,7 +79,7 @@ impl Guest {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let processor = matches!(kernel, Kernel::Program(_)).then(Processor::take).transpose()?;
         let process = match &processor {
-            Some(processor) => processor.stay(|| command.spawn())?,
+            Some(processor) => processor.run(|| command.spawn())?,
             None => command.spawn(),
         };
         let mut process = process.with_context(|| format!("cannot start {}", command.get_program().display()))?;
@@ -95,16 +95,16 @@ impl Guest {
                 let _ = guest.log_since_last_job();
                 Ok(guest)
             }
-            Err(error) => Err(guest.obituary(&format!("the guest did not come up: {error:#}"))),
+            Err(error) => Err(guest.end_with_error(&format!("the guest did not boot: {error:#}"))),
         }
     }
 
     fn greet(&mut self, kernel: &Kernel, boot: &Boot, exe: &Path) -> Result<String> {
         let limit = if matches!(kernel, Kernel::Cloud(_)) { EMULATED_BOOT_LIMIT } else { BOOT_LIMIT };
-        let soon = Instant::now() + limit;
+        let deadline = Instant::now() + limit;
         let line = self.line.as_mut().expect("open from the start");
         // The line starts as a terminal, which may send blanks or echoes before the first message.
-        while !line.receive(soon).context("no message from process 1")?.ends_with(HELLO) {}
+        while !line.receive(deadline).context("no message from process 1")?.ends_with(HELLO) {}
         line.send(&format!("set exe {}", exe.display()))?;
         if let Some(modules) = kernel.modules() {
             line.send(&format!("set modules {}", modules.display()))?;
@@ -116,10 +116,10 @@ impl Guest {
             line.send(&words)?;
         }
         line.send("go")?;
-        let answer = line.receive(soon).context("no reply from process 1")?;
-        match answer.split_once(' ') {
+        let reply = line.receive(deadline).context("no reply from process 1")?;
+        match reply.split_once(' ') {
             Some(("ready", release)) => Ok(release.to_owned()),
-            _ => bail!("{}", answer.strip_prefix("failed ").unwrap_or(&answer)),
+            _ => bail!("{}", reply.strip_prefix("failed ").unwrap_or(&reply)),
         }
     }
 
@@ -128,13 +128,13 @@ impl Guest {
         &self.release
     }
 
-    /// Runs a job of this executable in the guest. `output` gets its output piece by piece.
+    /// Runs a job of this executable in the guest. `output` is called with each part of its output.
     ///
-    /// An error means that the guest has died; it cannot be used any more.
+    /// An error means that the guest has died and cannot be used any more.
     pub fn run(&mut self, job: &str, limit: Duration, mut output: impl FnMut(&[u8])) -> Result<End> {
         let deadline = Instant::now() + limit + GRACE;
-        let mut hear = || -> Result<End> {
-            let line = self.line.as_mut().context("it was closed")?;
+        let mut receive = || -> Result<End> {
+            let line = self.line.as_mut().context("the line is closed")?;
             line.send(&format!("run {} {job}", limit.as_secs()))?;
             loop {
                 let words = line.receive(deadline)?;
@@ -148,9 +148,9 @@ impl Guest {
                 }
             }
         };
-        hear().map_err(|error| match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
-            Some(std::io::ErrorKind::TimedOut) => self.obituary("the guest hangs"),
-            _ => self.obituary(&format!("the guest died under this test ({error:#})")),
+        receive().map_err(|error| match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            Some(std::io::ErrorKind::TimedOut) => self.end_with_error("the guest hangs"),
+            _ => self.end_with_error(&format!("the guest died during this test ({error:#})")),
         })
     }
 
@@ -162,14 +162,14 @@ impl Guest {
     }
 
     /// Ends the guest. Returns an error with its exit status and the end of its log.
-    fn obituary(&mut self, what: &str) -> anyhow::Error {
-        // It may still be about to exit, and the exit status helps.
+    fn end_with_error(&mut self, cause: &str) -> anyhow::Error {
+        // The guest may be about to exit: wait, because the exit status helps to find the cause.
         let status = self.end(Duration::from_secs(1));
         let _ = self.log.seek(SeekFrom::Start(0));
         let log = self.log_since_last_job();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(60)..].join("\n  ");
-        anyhow!("{what}; {status}. The end of its log:\n  {last}")
+        anyhow!("{cause}; {status}. The end of its log:\n  {last}")
     }
 
     /// Closes the line and waits. Kills the guest if it still runs after `patience`. Returns the exit status.
@@ -189,7 +189,7 @@ impl Guest {
             let _ = self.process.kill();
         }
         let _ = self.process.wait();
-        "it had to be killed".to_owned()
+        "killed, because it did not exit".to_owned()
     }
 }
 
@@ -206,7 +206,7 @@ fn environment(boot: &Boot) -> Vec<(String, String)> {
     // Not RUST_BACKTRACE: resolving symbols takes 3 s in a guest, and a panic prints its location without it.
     let passed = |name: &str| name.starts_with("IPVS") || name.starts_with("PROPTEST_");
     let extra = boot.extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-    let reference = boot.reference.then(reference::announcement);
+    let reference = boot.reference.then(reference::variable);
     let texts =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     texts.filter(|(name, _)| passed(name)).chain(extra).chain(reference).collect()
@@ -219,7 +219,7 @@ fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Res
     let mut command = program.command()?;
     command.args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet", "panic=-1"]);
     command.args(["con=null", "con0=null,fd:2", "ssl=null", "ssl0=fd:0,fd:1"]);
-    // Benchmarks of RAID checksum functions, which take two thirds of the time to boot.
+    // Skips benchmarks of RAID checksum functions, which take two thirds of the time to boot.
     command.arg("initcall_blacklist=raid6_select_algo,raid6_init,calibrate_xor_blocks");
     command.arg(format!("mem={memory}"));
     command.arg(format!("init={}", init.display()));
@@ -242,7 +242,8 @@ fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Res
     Ok(command)
 }
 
-/// Whether /dev/shm has room for the guest's memory, which is a file there by default. In containers it is often small.
+/// Returns whether /dev/shm has room for the guest's memory, which is by default a file in it. In containers it is
+/// often small.
 fn shared_memory_fits() -> bool {
     rustix::fs::statvfs("/dev/shm").is_ok_and(|shm| {
         shm.f_bavail * shm.f_frsize >= 1 << 30 && !shm.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC)

@@ -3,12 +3,12 @@
 //! ```ignore
 //! let mut cluster = Cluster::start(&[(&first, "10.9.0.1"), (&second, "10.9.0.2")])?;
 //! cluster.add_resource(r#"<primitive id="web" class="ocf" provider="…" type="…"/>"#);
-//! cluster.runs_on("web", "first", Duration::from_secs(60));
+//! cluster.wait_until_runs_on("web", "first", Duration::from_secs(60));
 //! cluster.fail("first");
-//! cluster.runs_on("web", "second", Duration::from_secs(60));
+//! cluster.wait_until_runs_on("web", "second", Duration::from_secs(60));
 //! ```
 //!
-//! Fencing is off: all processes of a failed node have been killed, so it is certainly dead.
+//! Fencing is off. It is not needed, because [`Cluster::fail`] kills all processes of a node.
 
 use std::fmt::Write;
 use std::fs;
@@ -56,7 +56,7 @@ impl<'a> Cluster<'a> {
         Ok(cluster)
     }
 
-    /// Adds a resource or a group: a `<primitive …>` or `<group …>` in the language of the CIB.
+    /// Adds a resource or a group: a `<primitive …>` or `<group …>` element of the CIB.
     ///
     /// Waits until it runs and the cluster has nothing left to do: Pacemaker may overlook a failure for minutes if it
     /// happens while another resource starts.
@@ -65,28 +65,28 @@ impl<'a> Cluster<'a> {
         let text = xml.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         let mut create = Command::new("cibadmin");
         create.args(["--create", "--scope", "resources", "--xml-text", &text]);
-        self.patiently(&mut create);
+        self.run_patiently(&mut create);
         self.settle();
     }
 
     /// Waits until the cluster has nothing left to do.
     #[track_caller]
     pub fn settle(&self) {
-        self.patiently(Command::new("crm_resource").args(["--wait", "--timeout", "90s"]));
+        self.run_patiently(Command::new("crm_resource").args(["--wait", "--timeout", "90s"]));
     }
 
     #[track_caller]
-    fn patiently(&self, command: &mut Command) {
-        let ran = self.alive().machine.enter(|| run_command(command, Duration::from_secs(100)));
+    fn run_patiently(&self, command: &mut Command) {
+        let ran = self.any_node().machine.enter(|| run_command(command, Duration::from_secs(100)));
         ran.expect("Pacemaker is installed").ok();
     }
 
-    /// Waits until a resource runs on one node only. Returns the time that took.
+    /// Waits until a resource runs on this node only. Returns the time until then.
     #[track_caller]
-    pub fn runs_on(&self, resource: &str, node: &str, limit: Duration) -> Duration {
+    pub fn wait_until_runs_on(&self, resource: &str, node: &str, limit: Duration) -> Duration {
         let start = std::time::Instant::now();
         wait::until(limit, || {
-            let found = self.whereabouts(resource);
+            let found = self.nodes_of(resource);
             if found == [node] {
                 Ok(())
             } else {
@@ -97,9 +97,9 @@ impl<'a> Cluster<'a> {
     }
 
     /// Returns the nodes that a resource runs on.
-    pub fn whereabouts(&self, resource: &str) -> Vec<String> {
+    pub fn nodes_of(&self, resource: &str) -> Vec<String> {
         let ran = self
-            .alive()
+            .any_node()
             .machine
             .enter(|| command::run(&format!("crm_resource --quiet --locate --resource {resource}")));
         ran.stdout.split_whitespace().map(str::to_owned).collect()
@@ -107,7 +107,7 @@ impl<'a> Cluster<'a> {
 
     /// Returns the output of `crm_mon`.
     pub fn status(&self) -> String {
-        self.alive().machine.enter(|| command::run("crm_mon --one-shot --inactive --exclude=times")).to_string()
+        self.any_node().machine.enter(|| command::run("crm_mon --one-shot --inactive --exclude=times")).to_string()
     }
 
     /// Returns the output of the daemons of all nodes so far.
@@ -136,8 +136,8 @@ impl<'a> Cluster<'a> {
         found.unwrap_or_else(|| panic!("the cluster has no node {name}"))
     }
 
-    /// Returns any node: each of them reports for the whole cluster.
-    fn alive(&self) -> &Node<'a> {
+    /// Returns any node that runs. Each node reports the state of the whole cluster.
+    fn any_node(&self) -> &Node<'a> {
         self.nodes.first().expect("at least one node runs")
     }
 }

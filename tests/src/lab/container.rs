@@ -1,7 +1,7 @@
-//! A host that is separate from others not only in its network, but also in its processes, mounts, host name, shared
-//! memory and in some folders, such as /run.
+//! Containers: hosts with their own network, processes, mounts, host name and shared memory, and with some folders of
+//! their own, such as /run.
 //!
-//! It is for programs that run once on each machine and talk to their peers on other machines, such as cluster
+//! They are for programs that run once on each machine and talk to their peers on other machines, such as cluster
 //! managers.
 
 use std::fs;
@@ -20,10 +20,10 @@ use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_sp
 use crate::guest::folder;
 use crate::lab::topology::Host;
 
-/// The name process 1 of a container is started under.
+/// The name under which process 1 of a container is started.
 pub const INIT: &str = "ipvs-lab-container";
 
-/// Folders of which every container has its own.
+/// Folders that every container has for itself.
 const FOLDERS: [&str; 3] = ["/run", "/dev/shm", "/var/log"];
 
 /// A running container. All its processes are killed when it is dropped.
@@ -35,7 +35,8 @@ pub struct Container<'a> {
 }
 
 impl<'a> Container<'a> {
-    /// Starts a container with more folders of its own. They contain the same sub-folders as outside, but no files.
+    /// Starts a container that has `folders` for itself, in addition to /run, /dev/shm and /var/log. They contain the
+    /// same sub-folders as outside, but no files.
     pub fn start(host: &'a Host, folders: &[&str]) -> Result<Container<'a>> {
         let make = || -> Result<Child> {
             let apart = UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
@@ -54,7 +55,7 @@ impl<'a> Container<'a> {
         Ok(Container { host, init, process })
     }
 
-    /// The host that it shares the network namespace with.
+    /// Returns the host whose network namespace it shares.
     pub fn host(&self) -> &'a Host {
         self.host
     }
@@ -108,20 +109,20 @@ fn prepare(name: &str, folders: impl Iterator<Item = String>) -> Result<()> {
     rustix::system::sethostname(name.as_bytes())?;
     let (exe, modules) = folder::links()?;
     for folder in folders {
-        own(Path::new(&folder)).with_context(|| folder.clone())?;
+        make_private(Path::new(&folder)).with_context(|| folder.clone())?;
     }
     folder::fill(&exe, modules.as_deref())
 }
 
 /// Mounts an empty folder over one, with the same sub-folders, owners and modes.
-fn own(folder: &Path) -> Result<()> {
+fn make_private(folder: &Path) -> Result<()> {
     let mut found = Vec::new();
     sub_folders(folder, &mut found)?;
     mount("tmpfs", folder, "tmpfs", MountFlags::empty(), None)?;
-    for (path, was) in found {
+    for (path, metadata) in found {
         fs::create_dir_all(&path)?;
-        std::os::unix::fs::chown(&path, Some(was.uid()), Some(was.gid()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(was.mode()))?;
+        std::os::unix::fs::chown(&path, Some(metadata.uid()), Some(metadata.gid()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(metadata.mode()))?;
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ impl Lab {
         })
     }
 
-    /// Takes the carrier from an interface of a host, as if its cable was pulled.
+    /// Removes the carrier of an interface, as if its cable was unplugged.
     pub fn unplug(&self, host: &Host, interface: &str) -> Result<()> {
         self.in_switches(|socket| socket.set_down(&cable(host, interface)))
     }
@@ -96,7 +96,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Returns the name that it was made with; its servers reply with that.
+    /// Returns its name, with which its servers reply.
     pub fn name(&self) -> &str {
         self.netns.name()
     }
@@ -141,25 +141,25 @@ impl Host {
         self.enter(|| netns::sysctl(path, value))
     }
 
-    /// Runs a line of words, without a shell and without quotes.
+    /// Runs a command line, split at blanks, without a shell.
     #[track_caller]
     pub fn run(&self, line: &str) -> Ran {
         self.enter(|| command::run(line))
     }
 
-    /// Runs a line of words that must succeed. Returns its standard output.
+    /// Runs a command line that must succeed. Returns its standard output.
     #[track_caller]
     pub fn ok(&self, line: &str) -> String {
         self.run(line).ok()
     }
 
-    /// Runs a line with the shell.
+    /// Runs a command line with the shell.
     #[track_caller]
     pub fn shell(&self, line: &str) -> Ran {
         self.enter(|| command::shell(line))
     }
 
-    /// Starts a line of words, such as a daemon in the foreground, and does not wait for it.
+    /// Starts a command line, such as a daemon in the foreground, and does not wait for it.
     #[track_caller]
     pub fn start(&self, line: &str) -> Running {
         self.enter(|| command::start(line))
@@ -237,7 +237,8 @@ impl Nat {
         Ok(nat)
     }
 
-    /// Takes the addresses of the client, of the director outside, and of director and servers inside.
+    /// Builds it. `outside` are the addresses of the director on the outer segment; `inside` are those of director,
+    /// web1 and web2 on the inner segment.
     fn build(client_addresses: &str, outside: &str, inside: [&str; 3]) -> Result<Nat> {
         let lab = Lab::new()?;
         let [client, director, web1, web2] = lab.hosts(["client", "director", "web1", "web2"])?;

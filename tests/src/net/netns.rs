@@ -36,9 +36,9 @@ impl Netns {
                 // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
                 unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
                 Socket::open()?.set_up("lo")?;
-                for who in ["all", "default"] {
+                for interfaces in ["all", "default"] {
                     // The maximum of `all` and the interface's own value applies.
-                    sysctl(&format!("net/ipv4/conf/{who}/rp_filter"), "0")?;
+                    sysctl(&format!("net/ipv4/conf/{interfaces}/rp_filter"), "0")?;
                 }
                 sysctl("net/ipv6/conf/default/accept_dad", "0")?;
                 fs::create_dir_all(FOLDER)?;
@@ -60,12 +60,12 @@ impl Netns {
         Ok(Netns { name: name.to_owned(), file: Arc::new(File::open(OWN)?) })
     }
 
-    /// Returns the name that it was made with.
+    /// Returns its name, as in /run/netns.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Runs a function inside and waits for it. A panic inside continues outside.
+    /// Runs a function inside and waits for it. A panic of the function is passed on.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let run = || {
@@ -77,7 +77,7 @@ impl Netns {
         })
     }
 
-    /// Returns its file, as system calls and rtnetlink take it.
+    /// Returns its file descriptor, for system calls and rtnetlink.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }

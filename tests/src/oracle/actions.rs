@@ -1,4 +1,4 @@
-//! The lines of a case that begin with `%`: the laboratory itself carries them out.
+//! Runs the lines of a case that begin with `%`.
 //!
 //! | | |
 //! |---|---|
@@ -11,12 +11,12 @@
 //! | `%udp FROM TO [size=N] [count=N] [reply=N] [mark=N] [file=PATH] [noread]` | sends datagrams |
 //! | `%sctp-init FROM TO` | sends an INIT chunk, the first of an SCTP association |
 //! | `%service ADDRESS:PORT protocol=N [flags=N]` | adds a service that ipvsadm cannot add |
-//! | `%server SERVICE SERVER method=N [tunnel=N port=N flags=N]` | adds a server, of a TCP service, that ipvsadm cannot add |
-//! | `%wait [conns=N] [inpkts=N]` | waits until the counters of all services add up to that; the kernel updates them every 2 s |
+//! | `%server SERVICE SERVER method=N [tunnel=N port=N flags=N]` | adds a server that ipvsadm cannot add to a TCP service |
+//! | `%wait [conns=N] [inpkts=N]` | waits until the sums of the counters of all services reach these numbers; the kernel updates them every 2 s |
 //! | `%sleep SECONDS` | waits |
 //!
 //! Everything is local: clients, virtual addresses and servers are addresses of lo, and IPVS handles packets on their
-//! way out. So one thread does everything in order, with the same result every time.
+//! way out. So one thread runs everything in order, and the result is the same in every run.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -36,7 +36,7 @@ use rustix::net::{
 
 use crate::net::rtnl;
 
-/// Time limit for what should happen at once.
+/// Time limit for operations that should finish at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time limit for counters: the kernel's estimator runs every 2 s.
 const ESTIMATOR: Duration = Duration::from_secs(12);
@@ -82,7 +82,7 @@ impl<'a> Words<'a> {
 }
 
 impl Traffic {
-    /// Carries out a line (without its `%`). Returns its output.
+    /// Runs a line (without its `%`). Returns its output.
     pub fn run(&mut self, line: &str) -> Result<String> {
         let words = Words::of(line);
         let addresses = || (1..words.places.len()).map(|at| words.address(at));
@@ -137,8 +137,8 @@ impl Traffic {
         let accepted = server.as_ref().map(TcpStream::local_addr).transpose()?;
         if let Some(server) = &mut server {
             server.set_read_timeout(Some(PATIENCE))?;
-            carry(&mut client, server, words.number("send")?.unwrap_or(0))?;
-            carry(server, &mut client, words.number("reply")?.unwrap_or(0))?;
+            transfer(&mut client, server, words.number("send")?.unwrap_or(0))?;
+            transfer(server, &mut client, words.number("reply")?.unwrap_or(0))?;
         }
         self.connections.insert(name, Ends { client: Some(client), server });
         Ok(accepted.map_or("accepted by nobody\n".to_owned(), |at| format!("accepted by {}\n", at.ip())))
@@ -185,8 +185,8 @@ impl Traffic {
                 }
             }
         }
-        let asked = words.names.contains_key("reply");
-        Ok(if asked { format!("{replies} replies\n") } else { String::new() })
+        let wants_reply = words.names.contains_key("reply");
+        Ok(if wants_reply { format!("{replies} replies\n") } else { String::new() })
     }
 }
 
@@ -227,7 +227,7 @@ fn ready<S: AsFd>(sockets: &[S]) -> Result<Option<&S>> {
 }
 
 /// Sends `bytes` bytes from one end to the other.
-fn carry(from: &mut TcpStream, to: &mut TcpStream, bytes: u32) -> Result<()> {
+fn transfer(from: &mut TcpStream, to: &mut TcpStream, bytes: u32) -> Result<()> {
     let mut left = bytes as usize;
     while left > 0 {
         let piece = left.min(32 << 10);
@@ -309,9 +309,9 @@ fn submit(command: Command, attributes: CommandAttrs) -> Result<()> {
 fn wait(words: &Words<'_>) -> Result<()> {
     let wanted = (u64::from(words.number("conns")?.unwrap_or(0)), u64::from(words.number("inpkts")?.unwrap_or(0)));
     let deadline = Instant::now() + ESTIMATOR;
-    let mut connection = Socket::open()?;
+    let mut socket = Socket::open()?;
     loop {
-        let seen = totals(&mut connection)?;
+        let seen = totals(&mut socket)?;
         if seen.0 >= wanted.0 && seen.1 >= wanted.1 {
             return Ok(());
         }
@@ -323,9 +323,9 @@ fn wait(words: &Words<'_>) -> Result<()> {
 }
 
 /// Returns the sums of connections and incoming packets of all services.
-fn totals(connection: &mut Socket) -> Result<(u64, u64)> {
+fn totals(socket: &mut Socket) -> Result<(u64, u64)> {
     let mut totals = (0, 0);
-    for service in connection.dump(&Request::new(Command::GetService))? {
+    for service in socket.dump(&Request::new(Command::GetService))? {
         let stats = service?.service.and_then(|service| service.stats64).unwrap_or_default();
         totals.0 += stats.conns.unwrap_or_default().0;
         totals.1 += stats.inpkts.unwrap_or_default().0;

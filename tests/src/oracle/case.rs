@@ -13,18 +13,19 @@
 //! ```
 //!
 //! Both programs run every line, through `/bin/sh` if the line needs a shell. Lines with `%` are actions of the
-//! laboratory ([`super::actions`]). A case has no expected text: the reference's output is expected. Directives:
+//! laboratory ([`super::actions`]). A case contains no expected output: the expected output is the reference's.
+//! Directives:
 //!
 //! | | |
 //! |---|---|
-//! | `@for NAME a "b c" d` | makes one case for each value, which replaces `{NAME}` in lines and title. Two of them: one case for each pair |
+//! | `@for NAME a "b c" d` | makes one case for each value, which replaces `{NAME}` in lines and title. Two `@for` make one case for each pair |
 //! | `@mask NAME…` | blanks a part of the outputs that differs in every run ([`super::mask`]) |
-//! | `@limit SECONDS` | the limit for each command [default: 5] |
+//! | `@limit SECONDS` | time limit for each command [default: 5] |
 //! | `@compat ROW` | the row of docs/compat.md that describes the difference of this case |
-//! | `@before 6.6` | the difference is a race: the reference runs until it loses; from that kernel on, only ours runs |
+//! | `@before 6.6` | the difference is a race, and the reference runs again until it loses; from that kernel on, only ours runs |
 //! | `@table differs` | the kernel's tables differ, too |
 //!
-//! Lines after a command describe how ours differs, to the letter. What they do not mention must be the same:
+//! Lines after a command specify exactly how ours differs. Everything else must be the same:
 //!
 //! ```text
 //! ipvsadm -Sn
@@ -62,15 +63,15 @@ pub struct Case {
 /// A line, and how ours differs on it from the reference.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
-    /// As typed.
+    /// The command line as typed, or the action with its `%`.
     pub typed: String,
-    /// Output and end of ours, if they differ from the reference's.
+    /// Output and exit status of ours, if they differ from the reference's.
     pub ours: Option<Different>,
-    /// Words on standard error of ours; the reference's is then not compared.
-    pub says: Vec<String>,
+    /// Texts that standard error of ours must contain. If there are any, it is not compared with the reference's.
+    pub stderr_contains: Vec<String>,
 }
 
-/// Output and end of a command.
+/// Output and exit status of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Different {
     /// The whole standard output.
@@ -164,7 +165,7 @@ fn difference(step: &mut Step, line: &str) -> Option<()> {
             text.push('\n');
         }
         b'[' => line[1..].strip_suffix(']')?.clone_into(&mut step.different().end),
-        _ => step.says.push(line[1..].trim().to_owned()),
+        _ => step.stderr_contains.push(line[1..].trim().to_owned()),
     }
     Some(())
 }
@@ -209,7 +210,7 @@ fn directive(case: &mut Case, variables: &mut Vec<Variable>, line: &str) -> Opti
     Some(())
 }
 
-/// Splits a line at blanks; a part in quotes is one word, even an empty one.
+/// Splits a line at blanks. A part in quotes is one word, even if it is empty.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (at, part) in line.split('"').enumerate() {
@@ -229,7 +230,7 @@ fn each_value(case: Case, variables: &[Variable]) -> Vec<Case> {
         let step = |step: &Step| Step {
             typed: fill(&step.typed),
             ours: step.ours.as_ref().map(|ours| Different { stdout: fill(&ours.stdout), end: fill(&ours.end) }),
-            says: step.says.iter().map(fill).collect(),
+            stderr_contains: step.stderr_contains.iter().map(fill).collect(),
         };
         let title = case.name.replace(&place, &value.replace(' ', "_"));
         let case = Case { name: title, steps: case.steps.iter().map(step).collect(), ..case.clone() };

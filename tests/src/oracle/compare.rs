@@ -14,20 +14,20 @@ pub fn report(case: &Case, reference: &Transcript, ours: &Transcript) -> Option<
     });
     let seen = side(case, ours, |_, outcome| (outcome.stdout.clone(), outcome.end.clone()));
     let tables = |transcript: &Transcript| mask::apply(only_of_tables(&case.masks), &transcript.table);
-    let (held, holds) = (tables(reference), tables(ours));
-    let table = match (case.table_differs, held == holds) {
-        (false, _) => diff(&held, &holds).map(|diff| format!("the kernel's tables:\n{diff}")),
+    let (reference_table, our_table) = (tables(reference), tables(ours));
+    let table = match (case.table_differs, reference_table == our_table) {
+        (false, _) => diff(&reference_table, &our_table).map(|diff| format!("the kernel's tables:\n{diff}")),
         (true, true) => Some("the tables are the same, but the case has `@table differs`\n".to_owned()),
         (true, false) => None,
     };
     let steps = case.steps.iter().zip(reference.outcomes.iter().zip(&ours.outcomes));
-    let words = steps.filter_map(|(step, (reference, ours))| words(step, reference, ours));
+    let messages = steps.filter_map(|(step, (reference, ours))| stderr_report(step, reference, ours));
     let outputs = diff(&expected, &seen).map(|diff| format!("the reference (-) and ours (+):\n{diff}"));
-    let parts: Vec<String> = outputs.into_iter().chain(table).chain(words).collect();
+    let parts: Vec<String> = outputs.into_iter().chain(table).chain(messages).collect();
     (!parts.is_empty()).then(|| format!("{}\n{}", case.name, parts.concat()))
 }
 
-/// Returns outputs, ends and the final table of one side.
+/// Returns outputs, exit statuses and the final table of one side.
 pub fn show(case: &Case, transcript: &Transcript) -> String {
     let shown =
         side(case, transcript, |_, outcome| (format!("{}{}", outcome.stdout, outcome.stderr), outcome.end.clone()));
@@ -49,32 +49,32 @@ fn only_of_tables(masks: &[Mask]) -> &[Mask] {
     if masks.contains(&Mask::Connections) { &[Mask::Connections] } else { &[] }
 }
 
-/// Whether standard error of ours contains every line of the reference's. More is allowed, unless the reference's is
-/// empty.
-fn in_other_words(reference: &Outcome, ours: &Outcome) -> bool {
+/// Returns whether standard error of ours contains every line of the reference's. More lines are allowed, unless the
+/// reference's is empty.
+fn has_reference_messages(reference: &Outcome, ours: &Outcome) -> bool {
     let sentences: Vec<&str> = reference.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let silence = sentences.is_empty() == ours.stderr.trim().is_empty();
-    silence && sentences.iter().all(|sentence| ours.stderr.contains(sentence))
+    let both_or_none = sentences.is_empty() == ours.stderr.trim().is_empty();
+    both_or_none && sentences.iter().all(|sentence| ours.stderr.contains(sentence))
 }
 
-/// Whether two programs had the same output and end.
+/// Returns whether two programs had the same output and exit status.
 pub fn same(reference: &Outcome, ours: &Outcome) -> bool {
-    (&reference.stdout, &reference.end) == (&ours.stdout, &ours.end) && in_other_words(reference, ours)
+    (&reference.stdout, &reference.end) == (&ours.stdout, &ours.end) && has_reference_messages(reference, ours)
 }
 
-/// Returns what is wrong with standard error of ours, or with a declared difference that does not exist.
-fn words(step: &Step, reference: &Outcome, ours: &Outcome) -> Option<String> {
+/// Returns a report if standard error of ours is wrong, or if a declared difference does not exist.
+fn stderr_report(step: &Step, reference: &Outcome, ours: &Outcome) -> Option<String> {
     if let Some(different) = &step.ours
         && (&different.stdout, &different.end) == (&reference.stdout, &reference.end)
     {
         return Some(format!("# {}\nthe reference does the same: this difference does not exist\n", step.typed));
     }
-    let said = if step.ours.is_none() && step.says.is_empty() {
-        in_other_words(reference, ours)
+    let as_expected = if step.ours.is_none() && step.stderr_contains.is_empty() {
+        has_reference_messages(reference, ours)
     } else {
-        step.says.iter().all(|words| ours.stderr.contains(words))
+        step.stderr_contains.iter().all(|words| ours.stderr.contains(words))
     };
-    (!said).then(|| {
+    (!as_expected).then(|| {
         let (typed, reference, ours) = (&step.typed, &reference.stderr, &ours.stderr);
         format!("# {typed}\nstandard error of the reference:\n{reference}and of ours:\n{ours}")
     })

@@ -1,4 +1,4 @@
-//! Two texts compared as `diff -u` does it.
+//! Compares two texts as `diff -u` does.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use similar::TextDiff;
 
 /// Unchanged lines that are shown around each change.
 const CONTEXT: usize = 4;
-/// Lines of a difference that are shown.
-const MOST: usize = 200;
-/// The search for the shortest difference ends after this time: without common lines it is quadratic.
+/// Maximum number of lines of a difference that are shown.
+const MAX_LINES: usize = 200;
+/// Time limit of the search for the shortest difference, which is quadratic if there are no common lines.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Returns the lines in which two texts differ, with some lines around them (at most 200 in all), or `None` if they are
@@ -19,5 +19,5 @@ pub fn diff(left: &str, right: &str) -> Option<String> {
     }
     let diff = TextDiff::configure().timeout(LIMIT).diff_lines(left, right);
     let text = diff.unified_diff().context_radius(CONTEXT).to_string();
-    Some(text.split_inclusive('\n').take(MOST).collect())
+    Some(text.split_inclusive('\n').take(MAX_LINES).collect())
 }

@@ -1,13 +1,13 @@
 //! Blanks the parts of outputs that differ in every run, before two outputs are compared.
 
-/// What is blanked or sorted.
+/// A part of an output that is blanked or sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mask {
     /// The time to live of a connection.
     Expire,
     /// The order of connections, which depends on a hash with a random key.
     SortConnections,
-    /// The order of services where it is the kernel's own: it depends on a hash with a random key, too.
+    /// The order of services in listings that keep the kernel's order. It also depends on a hash with a random key.
     SortServices,
     /// The counters of `--stats` and `--rate`; their widths are still compared.
     Counters,
@@ -21,7 +21,7 @@ pub enum Mask {
 }
 
 impl Mask {
-    /// Returns the mask of a name as cases use it.
+    /// Returns the mask with this name in case files.
     pub fn named(name: &str) -> Option<Mask> {
         Some(match name {
             "expire" => Mask::Expire,

@@ -51,12 +51,13 @@ pub fn tests(module: &str, files: &[(&str, &str)], install: fn()) -> Vec<Test> {
 
 /// Runs a case on both sides. Panics with the difference, if there is one.
 pub fn check(case: &Case, install: fn()) -> Result<()> {
-    /// Runs of the reference in a race that it nearly always loses; on a busy machine it may win some.
+    /// Maximum number of runs of the reference in a race that it nearly always loses. On a busy machine it may win
+    /// some.
     const RACES: usize = 10;
     case.check().map_err(anyhow::Error::msg)?;
     run::write_names()?;
-    let luck = case.before.is_some_and(|before| kernel::running() >= before);
-    let mut reference = if luck { None } else { Some(of_reference(case)?) };
+    let skip_reference = case.before.is_some_and(|before| kernel::running() >= before);
+    let mut reference = if skip_reference { None } else { Some(of_reference(case)?) };
     install();
     let ours = run::transcript("ours", case)?;
     let compare = |reference: &Option<Transcript>| match reference {
@@ -64,7 +65,7 @@ pub fn check(case: &Case, install: fn()) -> Result<()> {
         None => compare::report(case, &ours.unknown(), &ours),
     };
     // Only the reference runs again: ours must be right the first time.
-    let mut left = if case.before.is_some() && !luck { RACES } else { 0 };
+    let mut left = if case.before.is_some() && !skip_reference { RACES } else { 0 };
     let mut report = compare(&reference);
     while report.is_some() && left > 0 {
         reference = Some(of_reference(case)?);

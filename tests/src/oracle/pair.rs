@@ -17,7 +17,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::run;
 use super::shell::Outcome;
 use super::table::{dump, table};
-use crate::command::{holding, run_raw};
+use crate::command::{memory_file, run_raw};
 use crate::host::reference::Ipvsadm;
 use crate::net::netns::Netns;
 
@@ -25,7 +25,7 @@ use crate::net::netns::Netns;
 const FOLDER: &str = "/run/pair";
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Two programs, two namespaces.
+/// The two programs, each in its namespace.
 #[derive(Debug)]
 pub struct Pair {
     reference: Half,
@@ -38,21 +38,21 @@ struct Half {
     /// The folder of libraries that only this program needs.
     libraries: Option<PathBuf>,
     netns: Netns,
-    connection: Socket,
+    socket: Socket,
 }
 
 /// One of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum Side {
     /// Debian's 1.31.
     Reference,
     /// This project's.
     Ours,
 }
 
-/// The table of a namespace, as requests that restore it.
+/// The saved table of a namespace: the requests that restore it.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct SavedTable {
     requests: Vec<Request>,
     daemons: Vec<CommandAttrs>,
 }
@@ -78,82 +78,82 @@ impl Pair {
         Ok(Pair { reference: Half::new("reference", Some(libraries))?, ours: Half::new("ours", None)? })
     }
 
-    fn half(&mut self, who: Who) -> &mut Half {
-        match who {
-            Who::Reference => &mut self.reference,
-            Who::Ours => &mut self.ours,
+    fn half(&mut self, side: Side) -> &mut Half {
+        match side {
+            Side::Reference => &mut self.reference,
+            Side::Ours => &mut self.ours,
         }
     }
 
     /// Runs `ipvsadm` with these arguments and this standard input.
-    pub fn run<W: AsRef<[u8]>>(&mut self, who: Who, words: &[W], input: &[u8]) -> Result<Outcome> {
-        let half = self.half(who);
+    pub fn run<W: AsRef<[u8]>>(&mut self, side: Side, words: &[W], input: &[u8]) -> Result<Outcome> {
+        let half = self.half(side);
         half.enter()?;
         let mut command = Command::new(&half.program);
         command.arg0("ipvsadm").args(words.iter().map(|word| OsStr::from_bytes(word.as_ref())));
         if let Some(libraries) = &half.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }
-        let stdin = if input.is_empty() { Stdio::null() } else { holding(input)?.into() };
+        let stdin = if input.is_empty() { Stdio::null() } else { memory_file(input)?.into() };
         let outcome = Outcome::of(&run_raw(&mut command, stdin, None, LIMIT)?);
         if words.iter().any(|word| word.as_ref().starts_with(b"--start-daemon")) {
-            run::settled()?;
+            run::wait_for_sync_threads()?;
         }
         Ok(outcome)
     }
 
     /// Returns the table of one namespace as text.
-    pub fn table(&mut self, who: Who) -> Result<String> {
-        let half = self.half(who);
+    pub fn table(&mut self, side: Side) -> Result<String> {
+        let half = self.half(side);
         half.enter()?;
-        table(&mut half.connection)
+        table(&mut half.socket)
     }
 
-    /// Saves the table of one namespace, to be restored later or in the other.
-    pub fn held(&mut self, who: Who) -> Result<Held> {
-        let connection = &mut self.half(who).connection;
+    /// Saves the table of one namespace, to restore it later or in the other namespace.
+    pub fn save_table(&mut self, side: Side) -> Result<SavedTable> {
+        let socket = &mut self.half(side).socket;
         let mut requests = Vec::new();
-        for service in dump(connection, Ask::GetService, None)? {
+        for service in dump(socket, Ask::GetService, None)? {
             let mut service = service.service.context("a service without attributes")?;
             (service.stats, service.stats64) = (None, None);
             if let Some(flags) = &mut service.flags {
-                // Set by the kernel, which takes a new service with this flag for one that it already has:
+                // Set by the kernel, which does not add a new service with this flag to its hash table:
                 // `ip_vs_svc_hash` in https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c
                 flags.flags &= !IP_VS_SVC_F_HASHED;
                 flags.mask = u32::MAX;
             }
             requests.push(request(Ask::NewService, Some(service.clone()), CommandAttrs::default()));
             // The kernel lists the newest first.
-            for server in dump(connection, Ask::GetDest, Some(service.clone()))?.into_iter().rev() {
+            for server in dump(socket, Ask::GetDest, Some(service.clone()))?.into_iter().rev() {
                 requests.push(request(Ask::NewDest, Some(service.clone()), server));
             }
         }
-        let timeouts: CommandAttrs = connection.get(&Request::new(Ask::GetConfig))?;
+        let timeouts: CommandAttrs = socket.get(&Request::new(Ask::GetConfig))?;
         requests.push(request(Ask::SetConfig, None, timeouts));
-        Ok(Held { requests, daemons: dump(connection, Ask::GetDaemon, None)? })
+        Ok(SavedTable { requests, daemons: dump(socket, Ask::GetDaemon, None)? })
     }
 
     /// Restores a saved table in one namespace.
-    pub fn hold(&mut self, who: Who, held: &Held) -> Result<()> {
-        let connection = &mut self.half(who).connection;
-        submit(connection, [Request::new(Ask::Flush)])?;
-        submit(connection, held.requests.iter().cloned())?;
-        let running = dump(connection, Ask::GetDaemon, None)?;
-        if running == held.daemons {
+    pub fn restore_table(&mut self, side: Side, saved: &SavedTable) -> Result<()> {
+        let socket = &mut self.half(side).socket;
+        submit(socket, [Request::new(Ask::Flush)])?;
+        submit(socket, saved.requests.iter().cloned())?;
+        let running = dump(socket, Ask::GetDaemon, None)?;
+        if running == saved.daemons {
             return Ok(());
         }
         // Stopping a master takes up to a second.
-        submit(connection, running.into_iter().map(|daemon| request(Ask::DelDaemon, None, daemon)))?;
-        submit(connection, held.daemons.iter().map(|daemon| request(Ask::NewDaemon, None, daemon.clone())))?;
-        run::settled()
+        submit(socket, running.into_iter().map(|daemon| request(Ask::DelDaemon, None, daemon)))?;
+        submit(socket, saved.daemons.iter().map(|daemon| request(Ask::NewDaemon, None, daemon.clone())))?;
+        run::wait_for_sync_threads()
     }
 }
 
 impl Half {
     fn new(name: &str, libraries: Option<PathBuf>) -> Result<Half> {
         let netns = Netns::new(name)?;
-        let connection = netns.enter(Socket::open)?;
-        Ok(Half { program: Path::new(FOLDER).join(name).join("ipvsadm"), libraries, netns, connection })
+        let socket = netns.enter(Socket::open)?;
+        Ok(Half { program: Path::new(FOLDER).join(name).join("ipvsadm"), libraries, netns, socket })
     }
 
     /// Moves the calling thread into the namespace; programs it starts inherit it.
@@ -166,8 +166,8 @@ fn request(command: Ask, service: Option<ServiceAttrs>, rest: CommandAttrs) -> R
     Request { command, attributes: CommandAttrs { service, ..rest } }
 }
 
-fn submit(connection: &mut Socket, requests: impl IntoIterator<Item = Request>) -> Result<()> {
-    let refused = connection.submit(requests)?;
-    ensure!(refused.is_empty(), "the kernel refused what it had listed: {refused:?}");
+fn submit(socket: &mut Socket, requests: impl IntoIterator<Item = Request>) -> Result<()> {
+    let refused = socket.submit(requests)?;
+    ensure!(refused.is_empty(), "the kernel refused requests made from its own listing: {refused:?}");
     Ok(())
 }

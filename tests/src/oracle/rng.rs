@@ -1,6 +1,6 @@
 //! Random numbers that are the same for the same seed on every machine.
 //!
-//! Not by a crate: what a seed generates must not change with a new version, since seeds are part of test names.
+//! No crate is used, because its next version might generate other numbers, and seeds are part of test names.
 
 /// A generator: splitmix64.
 #[derive(Clone, Debug)]

@@ -22,7 +22,7 @@ const NAMES: [(&str, &str); 5] = [
     ("services", include_str!("../../names/services")),
     ("nsswitch.conf", include_str!("../../names/nsswitch.conf")),
     ("host.conf", "multi on\n"),
-    // No server. A static program queries DNS whatever nsswitch.conf says, and must give up soon.
+    // No server. A static program queries DNS in spite of nsswitch.conf, and must fail soon.
     ("resolv.conf", "options timeout:1 attempts:1\n"),
 ];
 
@@ -31,14 +31,14 @@ const NAMES: [(&str, &str); 5] = [
 pub struct Transcript {
     /// One for each step.
     pub outcomes: Vec<Outcome>,
-    /// The kernel's table in the end, as text.
+    /// The kernel's table at the end, as text.
     pub table: String,
 }
 
 impl Transcript {
-    /// Returns a copy that stands in for a reference that did not run: no end of a command is known.
+    /// Returns a copy to use instead of a reference that did not run. The exit status of each command is unknown.
     pub fn unknown(&self) -> Transcript {
-        let unknown = |outcome: &Outcome| Outcome { end: "not asked".to_owned(), ..outcome.clone() };
+        let unknown = |outcome: &Outcome| Outcome { end: "not run".to_owned(), ..outcome.clone() };
         Transcript { outcomes: self.outcomes.iter().map(unknown).collect(), table: self.table.clone() }
     }
 }
@@ -59,7 +59,7 @@ pub fn write_names() -> Result<()> {
 /// `netlink_rcv_skb` sends no acknowledgement for EINTR.
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c>
-pub fn settled() -> Result<()> {
+pub fn wait_for_sync_threads() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(2);
     while Instant::now() < deadline {
         let processes = fs::read_dir("/proc")?.flatten().map(|entry| entry.path().join("stat"));
@@ -93,7 +93,7 @@ pub fn transcript(side: &str, case: &Case) -> Result<Transcript> {
                 None => run(&step.typed, case.limit).with_context(|| format!("{side}: {}", step.typed))?,
             };
             if step.typed.contains("--start-daemon") {
-                settled()?;
+                wait_for_sync_threads()?;
             }
             outcomes.push(outcome);
         }

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::command::{Raw, holding, run_raw};
+use crate::command::{Raw, memory_file, run_raw};
 
-/// Outputs and end of a command.
+/// Output and exit status of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Its standard output; bytes that are not UTF-8 are written as `\xff`.
     pub stdout: String,
     /// Its standard error, in the same form.
     pub stderr: String,
-    /// `exit 2`, `signal 11`, `not done in time`
+    /// How it ended: `exit 2`, `signal 11`, or `not done in time`.
     pub end: String,
 }
 
@@ -50,12 +50,12 @@ pub fn run(line: &str, limit: Duration) -> Result<Outcome> {
         command = Command::new(&plain.words[0]);
         command.args(&plain.words[1..]);
         if let Some(text) = &plain.here {
-            stdin = holding(text.as_bytes())?.into();
+            stdin = memory_file(text.as_bytes())?.into();
         }
         match plain.from.map(File::open).transpose() {
             Ok(Some(file)) => stdin = file.into(),
             Ok(None) => {}
-            // The shell has its own message for that.
+            // The shell prints its own message for a missing file.
             Err(_) => command = shell(line),
         }
         stdout = plain.to.map(File::create).transpose()?.map(Stdio::from);

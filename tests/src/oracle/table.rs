@@ -10,7 +10,7 @@ use ipvs_sys::{Request, Socket};
 
 use super::mask::Mask;
 
-/// Returns the table. Services are sorted, since their order is random; counters are left out, since they change.
+/// Returns the table. Services are sorted, since their order is random. Counters are omitted, since they change.
 pub fn table(socket: &mut Socket) -> Result<String> {
     let mut services = Vec::new();
     for service in dump(socket, Command::GetService, None)? {
@@ -31,7 +31,7 @@ pub fn table(socket: &mut Socket) -> Result<String> {
     }
     let timeouts: CommandAttrs = socket.get(&Request::new(Command::GetConfig))?;
     writeln!(text, "{timeouts:?}")?;
-    Ok(text + &own_table().context("/proc/net/ip_vs")?)
+    Ok(text + &proc_table().context("/proc/net/ip_vs")?)
 }
 
 /// Returns /proc/net/ip_vs, or a fixed text if it is longer than a page.
@@ -39,7 +39,7 @@ pub fn table(socket: &mut Socket) -> Result<String> {
 /// The kernel returns a longer one in pieces. Up to Linux 7.0 a piece starts too late if other namespaces have
 /// services: `ip_vs_info_seq_next` counts theirs, `ip_vs_info_array` does not.
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>
-fn own_table() -> std::io::Result<String> {
+fn proc_table() -> std::io::Result<String> {
     let mut file = File::open("/proc/thread-self/net/ip_vs")?;
     let mut page = vec![0; 64 << 10];
     let length = file.read(&mut page)?;

@@ -28,39 +28,39 @@ pub struct Client<'a> {
 
 /// The replies of servers, in order. A connection without a reply counts as `refused`, `timeout`, `reset`, ….
 ///
-/// It prints as `web1=3 web2=3`.
+/// `Display` writes `web1=3 web2=3`.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub struct Replies {
     /// The names of the servers that replied.
-    pub who: Vec<String>,
+    pub servers: Vec<String>,
     /// The peer address as each server saw it.
     pub peers: Vec<String>,
     /// The connections; they stay open until this is dropped.
     pub open: Vec<TcpStream>,
 }
 
-impl fmt::Display for Answers {
+impl fmt::Display for Replies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut counts = BTreeMap::new();
-        self.who.iter().for_each(|name| *counts.entry(name.as_str()).or_insert(0) += 1);
+        self.servers.iter().for_each(|name| *counts.entry(name.as_str()).or_insert(0) += 1);
         let words: Vec<String> = counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
         f.write_str(&words.join(" "))
     }
 }
 
-impl Answers {
+impl Replies {
     /// Sends a line on every open connection. Returns the replies, normally of the servers that accepted the
     /// connections.
-    pub fn again(&self) -> Answers {
-        let mut answers = Answers::default();
-        self.open.iter().for_each(|stream| answers.note(say(stream, "still there?")));
-        answers
+    pub fn again(&self) -> Replies {
+        let mut replies = Replies::default();
+        self.open.iter().for_each(|stream| replies.note(send_line(stream, "still there?")));
+        replies
     }
 
-    fn note(&mut self, answer: std::io::Result<String>) {
-        let line = answer.unwrap_or_else(|error| word(&error));
+    fn note(&mut self, reply: std::io::Result<String>) {
+        let line = reply.unwrap_or_else(|error| word(&error));
         let (name, peer) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
-        self.who.push(name.to_owned());
+        self.servers.push(name.to_owned());
         self.peers.push(peer.to_owned());
     }
 }
@@ -89,7 +89,7 @@ impl<'a> Client<'a> {
     }
 
     /// Sets the text of datagrams [default: `who?`].
-    pub fn saying(self, text: impl Into<String>) -> Client<'a> {
+    pub fn with_text(self, text: impl Into<String>) -> Client<'a> {
         Client { datagram: text.into(), ..self }
     }
 
@@ -97,9 +97,9 @@ impl<'a> Client<'a> {
     pub fn get(&self, address: &str, path: &str) -> std::io::Result<String> {
         let mut stream = self.connection(address)?;
         stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply)?;
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap_or((&reply, ""));
         let status = head.lines().next().unwrap_or("nothing");
         if status.split(' ').nth(1) == Some("200") {
             Ok(body.to_owned())
@@ -109,57 +109,57 @@ impl<'a> Client<'a> {
     }
 
     /// Fetches the page `/` `count` times, one connection after the other.
-    pub fn pages(&self, count: usize, address: &str) -> Answers {
-        let mut answers = Answers::default();
-        (0..count).for_each(|_| answers.note(self.get(address, "/")));
-        answers
+    pub fn pages(&self, count: usize, address: &str) -> Replies {
+        let mut replies = Replies::default();
+        (0..count).for_each(|_| replies.note(self.get(address, "/")));
+        replies
     }
 
     /// Sends a line of `length` bytes to a server of [`Protocol::Tcp`](super::server::Protocol::Tcp). Returns the
     /// reply: `web1 20001` (the newline counts).
     pub fn upload(&self, length: usize, address: &str) -> std::io::Result<String> {
         let stream = self.connection(address)?;
-        hear(&stream)?;
-        say(&stream, &"x".repeat(length))
+        read_line_of(&stream)?;
+        send_line(&stream, &"x".repeat(length))
     }
 
     /// Opens `count` connections to a server of [`Protocol::Tcp`](super::server::Protocol::Tcp) or `Sctp` and keeps
     /// them open.
-    pub fn hold(&self, count: usize, address: &str) -> Answers {
-        let mut answers = Answers::default();
+    pub fn hold(&self, count: usize, address: &str) -> Replies {
+        let mut replies = Replies::default();
         for _ in 0..count {
             let opened = self.connection(address).and_then(|stream| {
-                let line = hear(&stream)?;
-                answers.open.push(stream);
+                let line = read_line_of(&stream)?;
+                replies.open.push(stream);
                 Ok(line)
             });
-            answers.note(opened);
+            replies.note(opened);
         }
-        answers
+        replies
     }
 
     /// Sends `count` datagrams, each from its own socket, and waits for each reply.
-    pub fn datagrams(&self, count: usize, address: &str) -> Answers {
-        let mut answers = Answers::default();
-        (0..count).for_each(|_| answers.note(self.udp(address).and_then(|socket| self.ask(&socket))));
-        answers
+    pub fn datagrams(&self, count: usize, address: &str) -> Replies {
+        let mut replies = Replies::default();
+        (0..count).for_each(|_| replies.note(self.udp(address).and_then(|socket| self.request(&socket))));
+        replies
     }
 
     /// Sends `count` datagrams from one socket and waits for each reply.
-    pub fn datagrams_of_one_socket(&self, count: usize, address: &str) -> Answers {
-        let mut answers = Answers::default();
+    pub fn datagrams_of_one_socket(&self, count: usize, address: &str) -> Replies {
+        let mut replies = Replies::default();
         match self.udp(address) {
-            Ok(socket) => (0..count).for_each(|_| answers.note(self.ask(&socket))),
-            Err(error) => answers.note(Err(error)),
+            Ok(socket) => (0..count).for_each(|_| replies.note(self.request(&socket))),
+            Err(error) => replies.note(Err(error)),
         }
-        answers
+        replies
     }
 
-    fn ask(&self, socket: &UdpSocket) -> std::io::Result<String> {
+    fn request(&self, socket: &UdpSocket) -> std::io::Result<String> {
         socket.send(self.datagram.as_bytes())?;
-        let mut answer = [0; 256];
-        let length = socket.recv(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+        let mut reply = [0; 256];
+        let length = socket.recv(&mut reply)?;
+        Ok(String::from_utf8_lossy(&reply[..length]).into_owned())
     }
 
     fn connection(&self, address: &str) -> std::io::Result<TcpStream> {
@@ -170,7 +170,7 @@ impl<'a> Client<'a> {
         Ok(self.socket(SocketType::DGRAM, None, address)?.into())
     }
 
-    /// Returns a connected socket. Not by std, which cannot set the source.
+    /// Returns a connected socket. std is not used, because it cannot set the source.
     fn socket(&self, kind: SocketType, protocol: Option<Protocol>, address: &str) -> std::io::Result<OwnedFd> {
         let to: SocketAddr = address.parse().unwrap_or_else(|_| panic!("{address} is not an address with a port"));
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -213,12 +213,12 @@ pub fn get_main() -> ExitCode {
 }
 
 /// Sends a line and returns the reply.
-fn say(mut stream: &TcpStream, line: &str) -> std::io::Result<String> {
+fn send_line(mut stream: &TcpStream, line: &str) -> std::io::Result<String> {
     stream.write_all(format!("{line}\n").as_bytes())?;
-    hear(stream)
+    read_line_of(stream)
 }
 
-fn hear(stream: &TcpStream) -> std::io::Result<String> {
+fn read_line_of(stream: &TcpStream) -> std::io::Result<String> {
     let mut line = String::new();
     match BufReader::new(stream).read_line(&mut line)? {
         0 => Err(std::io::Error::other("closed")),
@@ -226,7 +226,7 @@ fn hear(stream: &TcpStream) -> std::io::Result<String> {
     }
 }
 
-/// Returns an error in one word. A timeout of connect is EINPROGRESS, one of recv EAGAIN. socket(7)
+/// Returns one word for an error. A timeout of connect is EINPROGRESS, one of recv EAGAIN. socket(7)
 fn word(error: &std::io::Error) -> String {
     use rustix::io::Errno;
     match Errno::from_io_error(error) {

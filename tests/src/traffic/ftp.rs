@@ -97,7 +97,7 @@ fn converse(control: &TcpStream, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Opens a data connection from the server's port for that, 20.
+/// Opens a data connection from port 20, the server's port for data.
 fn from_port_20(own: IpAddr, to: SocketAddr) -> Result<TcpStream> {
     let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -112,20 +112,20 @@ pub fn fetch(host: &Netns, server: &str, mode: Mode) -> Result<(String, String)>
     let server: SocketAddr = server.parse().map_err(Error::other)?;
     host.enter(|| {
         let control = Control::open(server)?;
-        control.answer("220")?;
-        control.ask("USER anonymous", "230")?;
+        control.expect("220")?;
+        control.request("USER anonymous", "230")?;
         let own = control.stream.local_addr()?.ip();
         let listener = TcpListener::bind((own, 0))?;
         set_socket_timeout(listener.as_fd(), Timeout::Recv, Some(LIMIT))?;
         let listening = listener.local_addr()?;
         let family = if own.is_ipv4() { 1 } else { 2 };
         let agreed = match mode {
-            Mode::Passive => control.ask("PASV", "227")?,
-            Mode::ExtendedPassive => control.ask("EPSV", "229")?,
-            Mode::Active => control.ask(&format!("PORT {}", comma_words(listening)), "200")?,
-            Mode::ExtendedActive => control.ask(&format!("EPRT |{family}|{own}|{}|", listening.port()), "200")?,
+            Mode::Passive => control.request("PASV", "227")?,
+            Mode::ExtendedPassive => control.request("EPSV", "229")?,
+            Mode::Active => control.request(&format!("PORT {}", comma_words(listening)), "200")?,
+            Mode::ExtendedActive => control.request(&format!("EPRT |{family}|{own}|{}|", listening.port()), "200")?,
         };
-        control.ask("RETR file", "150")?;
+        control.request("RETR file", "150")?;
         let mut stream = match mode {
             Mode::Passive => TcpStream::connect_timeout(&read_comma_words(&agreed)?, LIMIT)?,
             Mode::ExtendedPassive => {
@@ -138,7 +138,7 @@ pub fn fetch(host: &Netns, server: &str, mode: Mode) -> Result<(String, String)>
         let mut file = String::new();
         stream.set_read_timeout(Some(LIMIT))?;
         stream.read_to_string(&mut file)?;
-        control.answer("226")?;
+        control.expect("226")?;
         Ok((file, agreed))
     })
 }
@@ -148,25 +148,25 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// The control connection of a client.
 struct Control {
     stream: TcpStream,
-    answers: RefCell<Lines<BufReader<TcpStream>>>,
+    replies: RefCell<Lines<BufReader<TcpStream>>>,
 }
 
 impl Control {
     fn open(server: SocketAddr) -> Result<Control> {
         let stream = TcpStream::connect_timeout(&server, LIMIT)?;
         stream.set_read_timeout(Some(LIMIT))?;
-        let answers = RefCell::new(BufReader::new(stream.try_clone()?).lines());
-        Ok(Control { stream, answers })
+        let replies = RefCell::new(BufReader::new(stream.try_clone()?).lines());
+        Ok(Control { stream, replies })
     }
 
-    fn ask(&self, line: &str, code: &str) -> Result<String> {
+    fn request(&self, line: &str, code: &str) -> Result<String> {
         { &self.stream }.write_all(format!("{line}\r\n").as_bytes())?;
-        self.answer(code)
+        self.expect(code)
     }
 
-    fn answer(&self, code: &str) -> Result<String> {
-        let answer = self.answers.borrow_mut().next().ok_or_else(|| Error::other("the server closed"))??;
-        if answer.starts_with(code) { Ok(answer) } else { Err(Error::other(answer)) }
+    fn expect(&self, code: &str) -> Result<String> {
+        let reply = self.replies.borrow_mut().next().ok_or_else(|| Error::other("the server closed"))??;
+        if reply.starts_with(code) { Ok(reply) } else { Err(Error::other(reply)) }
     }
 }
 

@@ -106,7 +106,7 @@ pub fn announce(link: &str, ip: Ipv4Addr) -> Result<()> {
     let arp = [&head[..], &mac, &ip.octets(), &[0; 6], &ip.octets()].concat();
     let interface = rtnl::Socket::open()?.index(link)?;
     let socket = packet_socket(SocketType::DGRAM, libc::ETH_P_ARP)?;
-    sendto(&socket, &arp, SendFlags::empty(), &Everybody { interface, protocol: libc::ETH_P_ARP })?;
+    sendto(&socket, &arp, SendFlags::empty(), &Broadcast { interface, protocol: libc::ETH_P_ARP })?;
     Ok(())
 }
 
@@ -122,13 +122,13 @@ fn packet_socket(kind: SocketType, protocol: i32) -> Result<OwnedFd> {
 }
 
 /// The broadcast address of an Ethernet segment.
-struct Everybody {
+struct Broadcast {
     interface: u32,
     protocol: i32,
 }
 
 // SAFETY: `f` gets a pointer to a sockaddr_ll that outlives the call, and its size.
-unsafe impl SocketAddrArg for Everybody {
+unsafe impl SocketAddrArg for Broadcast {
     unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
         let address = libc::sockaddr_ll {
             sll_family: libc::AF_PACKET as u16,

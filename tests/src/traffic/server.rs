@@ -38,17 +38,17 @@ impl Server {
         let healthy = Arc::new(AtomicBool::new(true));
         let running = Arc::new(AtomicBool::new(true));
         let shared = Shared { name: name.to_owned(), healthy: healthy.clone(), running: running.clone() };
-        let what = || format!("{name}: {protocol:?} {address}");
+        let description = || format!("{name}: {protocol:?} {address}");
         // A socket stays in its namespace, so the threads that use it need not be inside.
         let socket = match protocol {
             Protocol::Udp => {
-                let socket = UdpSocket::bind(address).with_context(what)?;
+                let socket = UdpSocket::bind(address).with_context(description)?;
                 let copy = socket.try_clone()?;
                 std::thread::spawn(move || shared.datagrams(&copy));
                 socket.into()
             }
             Protocol::Http | Protocol::Tcp | Protocol::Sctp => {
-                let listener = listener(protocol, address).with_context(what)?;
+                let listener = listener(protocol, address).with_context(description)?;
                 let copy = listener.try_clone()?;
                 std::thread::spawn(move || shared.connections(&copy, protocol));
                 listener.into()
@@ -70,7 +70,7 @@ impl Server {
     }
 }
 
-/// For SCTP it is a one-to-one socket, which accepts, reads and writes like one of TCP. RFC 6458
+/// Opens a listening socket. For SCTP it is a one-to-one socket, which works like a TCP socket. RFC 6458
 fn listener(protocol: Protocol, address: &str) -> Result<TcpListener> {
     if protocol != Protocol::Sctp {
         return Ok(TcpListener::bind(address)?);
@@ -131,13 +131,13 @@ impl Shared {
         while reader.read_line(&mut header)? > 0 && !header.trim().is_empty() {
             header.clear();
         }
-        let sick = request.split(' ').nth(1) == Some("/health") && !self.healthy.load(Ordering::Relaxed);
-        let status = if sick { "503 Service Unavailable" } else { "200 OK" };
+        let unhealthy = request.split(' ').nth(1) == Some("/health") && !self.healthy.load(Ordering::Relaxed);
+        let status = if unhealthy { "503 Service Unavailable" } else { "200 OK" };
         let page = format!("{}\n", self.name);
         let length = page.len();
         // In one write: tests count the packets of a page.
-        let answer = format!("HTTP/1.0 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}");
-        stream.write_all(answer.as_bytes())
+        let reply = format!("HTTP/1.0 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}");
+        stream.write_all(reply.as_bytes())
     }
 
     fn greeting(&self, peer: SocketAddr) -> String {

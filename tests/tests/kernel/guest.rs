@@ -124,9 +124,9 @@ fn module_is_unloaded_and_loaded_again() {
     lab.host("gone").unwrap().enter(|| reference("-A -t 192.0.2.1:80 -s wrr").ok());
     ok("umount /run/netns/gone");
     let before = modules::loaded().unwrap();
-    let away = modules::unload("ip_vs").unwrap();
+    let unloaded = modules::unload("ip_vs").unwrap();
     assert!(!modules::loaded().unwrap().iter().any(|name| name.starts_with("ip_vs")));
-    drop(away);
+    drop(unloaded);
     assert_eq!(modules::loaded().unwrap(), before);
 }
 

@@ -79,17 +79,17 @@ fn under_load(lab: &Nat, act: impl FnOnce()) -> Damage {
     let new = Mutex::new(BTreeMap::new());
     let connect = |target: &str| {
         while goes_on() {
-            let answers = lab.client.client().patience(Duration::from_secs(5)).hold(1, target);
-            *new.lock().unwrap().entry(answers.to_string()).or_insert(0) += 1;
+            let replies = lab.client.client().patience(Duration::from_secs(5)).hold(1, target);
+            *new.lock().unwrap().entry(replies.to_string()).or_insert(0) += 1;
         }
     };
     let talk = |target: &str| -> std::io::Result<()> {
         let held = lab.client.client().hold(1, target);
         let mut stream = &held.open[0];
-        let mut answers = BufReader::new(stream);
+        let mut replies = BufReader::new(stream);
         while goes_on() {
             stream.write_all(b"still there?\n")?;
-            if answers.read_line(&mut String::new())? == 0 {
+            if replies.read_line(&mut String::new())? == 0 {
                 return Err(std::io::ErrorKind::ConnectionAborted.into());
             }
             std::thread::sleep(Duration::from_millis(20));

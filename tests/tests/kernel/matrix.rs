@@ -8,8 +8,8 @@ use ipvs_tests::harness::Test;
 use ipvs_tests::oracle::compare::same;
 use ipvs_tests::oracle::diff::diff;
 use ipvs_tests::oracle::mask::Mask;
-use ipvs_tests::oracle::pair::Who::{Ours, Reference};
-use ipvs_tests::oracle::pair::{Held, Pair};
+use ipvs_tests::oracle::pair::Side::{Ours, Reference};
+use ipvs_tests::oracle::pair::{Pair, SavedTable};
 
 use crate::under_test;
 
@@ -238,7 +238,7 @@ fn example(long: &str) -> (&'static str, &'static str) {
 /// Two namespaces that hold [`TABLE`] before each line.
 struct Bench {
     pair: Pair,
-    before: Held,
+    before: SavedTable,
     table: String,
     /// Lines that have been run: each is run once.
     lines: BTreeSet<String>,
@@ -250,8 +250,8 @@ impl Bench {
         let mut pair = Pair::new(under_test::program()).unwrap();
         let made = pair.run(Reference, &["-R"], TABLE).unwrap();
         assert_eq!(made.end, "exit 0", "{made:?}");
-        let before = pair.held(Reference).unwrap();
-        pair.hold(Ours, &before).unwrap();
+        let before = pair.save_table(Reference).unwrap();
+        pair.restore_table(Ours, &before).unwrap();
         let table = pair.table(Reference).unwrap();
         assert_eq!(diff(&table, &pair.table(Ours).unwrap()), None);
         Bench { pair, before, table, lines: BTreeSet::new(), report: String::new() }
@@ -262,12 +262,12 @@ impl Bench {
         if !self.lines.insert(words.join(" ")) {
             return;
         }
-        let [(reference, held), (ours, holds)] = [Reference, Ours].map(|who| {
-            let mut outcome = self.pair.run(who, &words, b"").unwrap();
+        let [(reference, held), (ours, holds)] = [Reference, Ours].map(|side| {
+            let mut outcome = self.pair.run(side, &words, b"").unwrap();
             if line.contains("--nosort") {
                 outcome.stdout = Mask::SortServices.apply(&outcome.stdout);
             }
-            (outcome, self.pair.table(who).unwrap())
+            (outcome, self.pair.table(side).unwrap())
         });
         if !same(&reference, &ours) {
             writeln!(self.report, "# ipvsadm {line}\nthe reference: {reference:#?}\nours: {ours:#?}").unwrap();
@@ -275,9 +275,9 @@ impl Bench {
         if let Some(diff) = diff(&held, &holds) {
             writeln!(self.report, "# ipvsadm {line}\nthe table:\n{diff}").unwrap();
         }
-        for (who, now) in [(Reference, held), (Ours, holds)] {
+        for (side, now) in [(Reference, held), (Ours, holds)] {
             if now != self.table {
-                self.pair.hold(who, &self.before).unwrap();
+                self.pair.restore_table(side, &self.before).unwrap();
             }
         }
     }

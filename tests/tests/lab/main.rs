@@ -133,7 +133,7 @@ fn stray_process_is_killed() {
 fn dead_guest_is_reported_and_replaced() {
     assert_report_contains(
         "dies",
-        &["the guest died under this test", "Kernel panic - not syncing: sysrq triggered crash"],
+        &["the guest died during this test", "Kernel panic - not syncing: sysrq triggered crash"],
     );
     outcome("passes").unwrap();
 }
@@ -141,15 +141,15 @@ fn dead_guest_is_reported_and_replaced() {
 fn guest_stays_on_one_processor() {
     let processors = || sched_getaffinity(None).unwrap();
     let before = processors();
-    let meanwhile = Processor::take().unwrap().stay(processors).unwrap();
+    let meanwhile = Processor::take().unwrap().run(processors).unwrap();
     assert_eq!(meanwhile.count(), 1);
     assert_eq!(processors(), before);
 }
 
 fn missing_kernel_is_reported() {
-    let error = format!("{:#}", Kernel::wanted("/nonexistent/linux").unwrap_err());
+    let error = format!("{:#}", Kernel::select("/nonexistent/linux").unwrap_err());
     assert!(error.contains("IPVS_KERNEL=/nonexistent/linux"), "{error}");
-    let error = format!("{:#}", Kernel::wanted("2.4").unwrap_err());
+    let error = format!("{:#}", Kernel::select("2.4").unwrap_err());
     assert!(error.contains("6.1, 6.12, 7.2, host"), "{error}");
 }
 
@@ -163,7 +163,7 @@ fn kernel_that_does_not_boot_is_reported_once() {
     let kernel = Kernel::at_path(&program, Some(&folder.0)).unwrap();
     let pool = Pool::of_size(1).with_kernel(kernel);
     let first = pool.run(&jobs()[0]).unwrap_err();
-    for word in ["the guest did not come up", "no memory today", "exit status: 3"] {
+    for word in ["the guest did not boot", "no memory today", "exit status: 3"] {
         assert!(first.contains(word), "no {word:?} in:\n{first}");
     }
     assert!(pool.run(&jobs()[0]).unwrap_err().starts_with("no guest: the first test"));

@@ -17,7 +17,7 @@ pub fn with_own_library(suite: &str, program: &Path) -> Result<PathBuf> {
     let libc = super::unpacked(suite, "libc6", &["libc6"])?;
     super::complete(suite, "linux-with-library", |folder| {
         for file in [LOADER, "libc.so.6"] {
-            // In trixie they are in /usr, in older suites not.
+            // Trixie has them in /usr; older suites do not.
             let found = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
                 .map(|place| libc.join(place).join(file))
                 .into_iter()

@@ -1,7 +1,8 @@
 //! Fetches packages from Debian, without root and without changes to the installed packages.
 //!
 //! They are unpacked in `target/ipvs-lab` (or `IPVS_LAB`) and stay there; delete the folder to fetch them again. A lock
-//! prevents two test binaries from fetching the same. A folder gets its name when it is complete.
+//! prevents two test binaries from fetching the same package at the same time. A folder gets its name when it is
+//! complete.
 
 pub mod apt;
 pub mod loader;
@@ -23,13 +24,14 @@ pub fn unpacked(suite: &str, name: &str, packages: &[&str]) -> Result<PathBuf> {
     complete(suite, name, |folder| apt::fetch_and_unpack(suite, packages, folder))
 }
 
-/// Does the same for the dependency of a metapackage: `linux-image-cloud-amd64` is empty and depends on the newest
-/// kernel.
+/// Returns a folder with the dependency of a metapackage unpacked in it. Fetches it if the folder does not exist. For
+/// example, `linux-image-cloud-amd64` is empty and depends on the newest kernel.
 pub fn unpacked_dependency(suite: &str, package: &str) -> Result<PathBuf> {
     complete(suite, package, |folder| apt::fetch_and_unpack_dependency(suite, package, folder))
 }
 
-/// Returns the folder `SUITE/NAME`. If it does not exist, `fill` makes its contents; it then appears at once.
+/// Returns the folder `SUITE/NAME`. If it does not exist, `fill` makes its contents. The folder gets its name when it
+/// is complete.
 pub fn complete(suite: &str, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let parent = folder()?.join(suite);
     let done = parent.join(name);

@@ -1,11 +1,13 @@
 /*
- * ptrace(2) for user-mode-linux before 6.13 on a processor with AMX.
+ * Replaces ptrace(2) in user-mode-linux before 6.13, on a processor with AMX.
  *
- * Such a kernel passes PTRACE_SETREGSET the 2696 bytes of register state that processors before AMX had. The host
- * accepts nothing but a whole area, 11008 bytes with AMX, and answers EFAULT (xstateregs_set,
+ * Such a kernel passes 2696 bytes of register state to PTRACE_SETREGSET: the size on processors without AMX. With AMX,
+ * the host requires the complete state of 11008 bytes, and otherwise returns EFAULT (xstateregs_set,
  * https://elixir.bootlin.com/linux/v6.12/source/arch/x86/kernel/fpu/regset.c). The guest then panics with "ptrace set fp
- * regs failed". This function adds the missing bytes. They are zero: no process in the guest may use AMX, because
- * none asks the host for permission (ARCH_REQ_XCOMP_PERM).
+ * regs failed".
+ *
+ * This function appends the missing bytes. They are zero, because no process in the guest uses AMX: the host permits it
+ * only to a process that requests it (ARCH_REQ_XCOMP_PERM), and none does.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +22,7 @@
 
 extern int *__errno_location(void);
 
-static long call(long request, long pid, long address, void *data)
+static long ptrace_syscall(long request, long pid, long address, void *data)
 {
 	register void *fourth __asm__("r10") = data;
 	long result;
@@ -32,19 +34,19 @@ static long call(long request, long pid, long address, void *data)
 	return result;
 }
 
-/* Puts the process's whole register state into `area`, and returns its length. */
-static size_t read_whole(long pid, unsigned char *area, size_t room)
+/* Reads the complete register state of a process into `area`. Returns its length in bytes, or 0 on failure. */
+static size_t read_registers(long pid, unsigned char *area, size_t room)
 {
-	struct iovec whole = { area, room };
+	struct iovec complete = { area, room };
 
-	return call(GETREGSET, pid, NT_X86_XSTATE, &whole) < 0 ? 0 : whole.iov_len;
+	return ptrace_syscall(GETREGSET, pid, NT_X86_XSTATE, &complete) < 0 ? 0 : complete.iov_len;
 }
 
 long ptrace(int request, ...)
 {
 	static unsigned char area[64 * 1024] __attribute__((aligned(64)));
 	static size_t length;
-	struct iovec whole;
+	struct iovec complete;
 	va_list rest;
 	long pid, address, result, word;
 	void *data;
@@ -55,24 +57,25 @@ long ptrace(int request, ...)
 	data = va_arg(rest, void *);
 	va_end(rest);
 
-	/* As in the C library: the system call stores the word that PTRACE_PEEK… returns. */
+	/* As in the C library: for PTRACE_PEEK…, the system call stores the word, and this function returns it. */
 	if (request > 0 && request <= PEEKUSR)
 		data = &word;
 	if (request == SETREGSET && address == NT_X86_XSTATE) {
 		const struct iovec *part = data;
 
+		/* Only the length is used: it is the same for all processes. */
 		if (!length) {
-			length = read_whole(pid, area, sizeof(area));
+			length = read_registers(pid, area, sizeof(area));
 			memset(area, 0, sizeof(area));
 		}
 		if (part->iov_len < length) {
 			memcpy(area, part->iov_base, part->iov_len);
-			whole.iov_base = area;
-			whole.iov_len = length;
-			data = &whole;
+			complete.iov_base = area;
+			complete.iov_len = length;
+			data = &complete;
 		}
 	}
-	result = call(request, pid, address, data);
+	result = ptrace_syscall(request, pid, address, data);
 	if (result < 0) {
 		*__errno_location() = -result;
 		return -1;

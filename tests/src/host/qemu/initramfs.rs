@@ -3,7 +3,8 @@
 //! Its format is "newc":
 //! <https://elixir.bootlin.com/linux/v6.12/source/Documentation/driver-api/early-userspace/buffer-format.rst>
 //!
-//! Not by the crate `cpio`: only `Initramfs::entry` depends on the format, and calls of the crate would not be shorter.
+//! The crate `cpio` is not used: only `Initramfs::entry` depends on the format, and calls of the crate would not be
+//! shorter.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -68,7 +69,7 @@ impl Initramfs {
         Ok(())
     }
 
-    /// Adds a program of this machine with the libraries it wants, all under the same paths.
+    /// Adds a program of this machine and the libraries it needs, all under the same paths.
     pub fn program(&mut self, path: &Path) -> Result<()> {
         self.file(path)?;
         libraries(path)?.iter().try_for_each(|library| self.file(library))
@@ -85,7 +86,7 @@ impl Initramfs {
         if let Some(folder) = at.parent() {
             self.folders(folder);
         }
-        // All files are executable: the archive does not say which are programs.
+        // All files are executable, since this type does not distinguish programs from other files.
         self.entry(&at, PROGRAM, (0, 0), contents);
     }
 
@@ -133,7 +134,7 @@ fn inside(path: &Path) -> PathBuf {
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
     let ran = run_command(Command::new(LOADER).arg("--list").arg(program), Duration::from_secs(10))?;
-    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`; a static program has none, which it calls an error.
+    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`; for a static program, the loader reports an error.
     let paths = ran.stdout.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from);
     Ok(paths.collect())
 }

@@ -1,10 +1,10 @@
-//! A guest of another kind: Debian's cloud kernel under QEMU, which emulates the processor.
+//! Guests under QEMU: Debian's cloud kernel on an emulated processor.
 //!
-//! It boots in some seconds, and everything in it is slow. But its kernel has the configuration of a distribution
-//! (nftables with all its families), and it can have several processors. With [`Machine::counting`] its clock counts
-//! instructions, whatever the load of this machine. Its root file system is an initramfs with this executable, the
-//! requested programs with their libraries, and modules. Process 1 and the protocol are the same as in
-//! [`crate::host::uml`].
+//! Such a guest boots in some seconds, and everything in it is slow. But its kernel has the configuration of a
+//! distribution (nftables with all its families), and it can have several processors. With [`Machine::counting`] its
+//! clock counts instructions, so that times do not depend on the load of this machine. Its root file system is an
+//! initramfs with this executable, the requested programs with their libraries, and modules. Process 1 and the protocol
+//! are the same as in [`crate::host::uml`].
 
 pub mod depmod;
 pub mod initramfs;
@@ -184,8 +184,8 @@ impl Cloud {
     }
 }
 
-/// A pipe without data. [`keep_main`] notices when this end closes, at the latest when this process ends for any
-/// reason.
+/// A pipe without data. This end closes at the latest when this process ends for any reason. [`keep_main`] then kills
+/// QEMU.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
     inherited: OwnedFd,
@@ -195,7 +195,7 @@ pub(crate) struct Lifeline {
 impl Lifeline {
     fn new() -> Result<Lifeline> {
         let (inherited, own) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        // Other processes may inherit this end, too: only the other end counts.
+        // Other processes may also inherit this end: only the other end must close.
         rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty())?;
         Ok(Lifeline { inherited, _own: own })
     }

@@ -239,7 +239,7 @@ fn no_permission() {
 }
 
 fn module_not_loaded() {
-    let _away = modules::unload("ip_vs").unwrap().for_good().unwrap();
+    let _unloaded = modules::unload("ip_vs").unwrap().block_loading().unwrap();
     let mut client = Client::open().unwrap();
     let words = "the kernel has no IPVS: cannot load the module ip_vs";
     let error = client.submit(&[add(web())]).unwrap_err();

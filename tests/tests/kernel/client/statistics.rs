@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipvs::{Change, Client, Director, Namespace, Rates, Scheduler, Service, ServiceKey, ServiceState, Stats};
 use ipvs_tests::lab::topology::Nat;
-use ipvs_tests::traffic::client::Answers;
+use ipvs_tests::traffic::client::Replies;
 use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};
 use ipvs_tests::wait;
 
@@ -47,9 +47,9 @@ fn without_rates(stats: Stats) -> Stats {
 
 /// Returns the counters that these requests and replies must give: each has an IP header of 20 bytes and a UDP header
 /// of 8.
-fn expected(answers: &Answers) -> Stats {
-    let lines = answers.who.iter().zip(&answers.peers);
-    let count = answers.who.len() as u64;
+fn expected(replies: &Replies) -> Stats {
+    let lines = replies.servers.iter().zip(&replies.peers);
+    let count = replies.servers.len() as u64;
     Stats {
         connections: count,
         incoming_packets: count,
@@ -62,23 +62,23 @@ fn expected(answers: &Answers) -> Stats {
 
 fn counts_packets_and_bytes() {
     let (nat, mut client) = director();
-    let answers = nat.client.client().datagrams(5, "10.1.0.100:53");
-    assert_eq!(answers.to_string(), "web1=5");
+    let replies = nat.client.client().datagrams(5, "10.1.0.100:53");
+    assert_eq!(replies.to_string(), "web1=5");
     let stats = counted(&mut client, &dns(53), 5);
-    assert_eq!(without_rates(stats), expected(&answers));
+    assert_eq!(without_rates(stats), expected(&replies));
     // Every way to read them gives the same; the other service has no traffic.
     let state = client.state().unwrap();
     let find = |key| state.services.iter().find(|state: &&ServiceState| state.service.key == key).unwrap();
     let seen = find(dns(53));
-    assert_eq!(without_rates(seen.stats), expected(&answers));
-    assert_eq!(without_rates(seen.destinations[0].stats), expected(&answers));
+    assert_eq!(without_rates(seen.stats), expected(&replies));
+    assert_eq!(without_rates(seen.destinations[0].stats), expected(&replies));
     assert_eq!(find(dns(54)).stats, Stats::default());
 }
 
 fn rates() {
     let (nat, mut client) = director();
-    let answers = nat.client.client().datagrams(200, "10.1.0.100:53");
-    assert_eq!(answers.to_string(), "web1=200");
+    let replies = nat.client.client().datagrams(200, "10.1.0.100:53");
+    assert_eq!(replies.to_string(), "web1=200");
     let rates = counted(&mut client, &dns(53), 200).rates;
     let Rates { connections, incoming_packets, outgoing_packets, incoming_bytes, outgoing_bytes } = rates;
     assert!(connections > 0, "{rates:?}");

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use ipvs_tests::oracle::compare::same;
 use ipvs_tests::oracle::mask::Mask;
-use ipvs_tests::oracle::pair::Who::{Ours, Reference};
-use ipvs_tests::oracle::pair::{Held, Pair, Who};
+use ipvs_tests::oracle::pair::Side::{Ours, Reference};
+use ipvs_tests::oracle::pair::{Pair, SavedTable, Side};
 use ipvs_tests::oracle::rng::Rng;
 use ipvs_tests::oracle::shell::Outcome;
 
@@ -40,8 +40,8 @@ pub(super) fn agree(seed: u64, lines: u64) {
 
 pub(super) struct Bench {
     pair: Pair,
-    empty: Held,
-    before: Held,
+    empty: SavedTable,
+    before: SavedTable,
     /// Lines since the table was empty.
     typed: Vec<String>,
     lines: usize,
@@ -61,7 +61,7 @@ impl Bench {
     pub(super) fn new() -> Bench {
         let mut pair = Pair::new(under_test::program()).unwrap();
         super::plain_names();
-        let empty = pair.held(Reference).unwrap();
+        let empty = pair.save_table(Reference).unwrap();
         Bench {
             before: empty.clone(),
             empty,
@@ -76,14 +76,14 @@ impl Bench {
 
     pub(super) fn empty(&mut self) {
         self.typed.clear();
-        for who in [Reference, Ours] {
-            self.pair.hold(who, &self.empty).unwrap();
+        for side in [Reference, Ours] {
+            self.pair.restore_table(side, &self.empty).unwrap();
         }
     }
 
-    fn done(&mut self, who: Who, words: &Words) -> Done {
-        let outcome = self.pair.run(who, words, b"").unwrap();
-        Done { outcome, table: self.pair.table(who).unwrap() }
+    fn done(&mut self, side: Side, words: &Words) -> Done {
+        let outcome = self.pair.run(side, words, b"").unwrap();
+        Done { outcome, table: self.pair.table(side).unwrap() }
     }
 
     fn line(&mut self, words: &Words) {
@@ -93,7 +93,7 @@ impl Bench {
             *self.rows.entry("zero-of-any").or_default() += 1;
             return;
         }
-        self.before = self.pair.held(Reference).unwrap();
+        self.before = self.pair.save_table(Reference).unwrap();
         let mut ours = self.done(Ours, words);
         *self.ends.entry(ours.outcome.end.clone()).or_default() += 1;
         let (meant, rows) = translate::as_meant(words).unwrap_or_default();
@@ -111,7 +111,7 @@ impl Bench {
         let mut fine = agree_all(&reference, &ours) || rows.contains(&"any-order") && both_complain(&reference, &ours);
         if !fine && !rows.is_empty() {
             // Doing the same as the reference with the original line is also correct.
-            self.pair.hold(Reference, &self.before).unwrap();
+            self.pair.restore_table(Reference, &self.before).unwrap();
             fine = agree_all(&self.done(Reference, words), &ours);
         }
         if !fine {

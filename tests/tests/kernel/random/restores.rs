@@ -7,7 +7,7 @@ use ipvs::rules::{self, Command};
 use ipvs_tests::oracle::diff::diff;
 use ipvs_tests::oracle::mask::Mask;
 use ipvs_tests::oracle::pair::Pair;
-use ipvs_tests::oracle::pair::Who::{Ours, Reference};
+use ipvs_tests::oracle::pair::Side::{Ours, Reference};
 use ipvs_tests::oracle::rng::Rng;
 use ipvs_tests::oracle::shell::Outcome;
 
@@ -27,10 +27,10 @@ pub(super) fn agree(seed: u64) {
     let mut rng = Rng::new(seed ^ 0x9e5704e);
     let mut pair = Pair::new(under_test::program()).unwrap();
     super::plain_names();
-    let empty = pair.held(Reference).unwrap();
+    let empty = pair.save_table(Reference).unwrap();
     for _ in 0..FILES {
-        for who in [Reference, Ours] {
-            pair.hold(who, &empty).unwrap();
+        for side in [Reference, Ours] {
+            pair.restore_table(side, &empty).unwrap();
         }
         let odds = 1 + rng.below(12);
         let line = |rng: &mut Rng| if rng.once_in(odds) { generate::line(rng) } else { generate::change(rng) };

@@ -6,7 +6,7 @@ use ipvs::rules::{self, Command};
 use ipvs_tests::oracle::diff::diff;
 use ipvs_tests::oracle::mask::Mask;
 use ipvs_tests::oracle::pair::Pair;
-use ipvs_tests::oracle::pair::Who::{Ours, Reference};
+use ipvs_tests::oracle::pair::Side::{Ours, Reference};
 use ipvs_tests::oracle::rng::Rng;
 
 use super::generate::{self, Words};
@@ -43,10 +43,10 @@ pub(super) fn agree(seed: u64) {
     let mut rng = Rng::new(seed ^ 0x7ab1e5);
     let mut pair = Pair::new(under_test::program()).unwrap();
     super::plain_names();
-    let empty = pair.held(Reference).unwrap();
+    let empty = pair.save_table(Reference).unwrap();
     for _ in 0..TABLES {
-        for who in [Reference, Ours] {
-            pair.hold(who, &empty).unwrap();
+        for side in [Reference, Ours] {
+            pair.restore_table(side, &empty).unwrap();
         }
         let lines: Vec<Words> = (0..5 + rng.below(60)).map(|_| generate::change(&mut rng)).filter(is_fine).collect();
         let report = table(&mut pair, &lines);
@@ -80,12 +80,12 @@ fn table(pair: &mut Pair, lines: &[Words]) -> String {
     {
         writeln!(report, "restored by the reference: {reference:#?}\nand by ours: {ours:#?}").unwrap();
     }
-    let held = [Reference, Ours].map(|who| pair.table(who).unwrap());
+    let held = [Reference, Ours].map(|side| pair.table(side).unwrap());
     report += &diff(&held[0], &held[1]).unwrap_or_default();
     for listing in LISTINGS {
         let words: Vec<&str> = listing.split(' ').collect();
-        let [reference, ours] = [Reference, Ours].map(|who| {
-            let mut outcome = pair.run(who, &words, b"").unwrap();
+        let [reference, ours] = [Reference, Ours].map(|side| {
+            let mut outcome = pair.run(side, &words, b"").unwrap();
             if listing.contains("--nosort") {
                 outcome.stdout = Mask::SortServices.apply(&outcome.stdout);
             }
@@ -102,7 +102,7 @@ fn table(pair: &mut Pair, lines: &[Words]) -> String {
 /// Checks that each program restores what the other has saved.
 fn round_trip(pair: &mut Pair) -> String {
     let mut report = String::new();
-    let saved = [Reference, Ours].map(|who| pair.run(who, &["-Sn"], b"").unwrap());
+    let saved = [Reference, Ours].map(|side| pair.run(side, &["-Sn"], b"").unwrap());
     for (from, to) in [(0, Ours), (1, Reference)] {
         let cleared = pair.run(to, &["-C"], b"").unwrap();
         let restored = pair.run(to, &["-R"], saved[from].stdout.as_bytes()).unwrap();

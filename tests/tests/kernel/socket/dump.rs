@@ -65,7 +65,7 @@ fn servers_of_a_service() {
     submit(&mut socket, [dest(Command::NewDest, 2, 7)]);
     let servers = |socket: &mut Socket, port| -> Vec<[u8; 4]> {
         let dump = socket.dump(&about(Command::GetDest, port)).unwrap();
-        dump.map(|answer| answer.unwrap().dest.unwrap().addr.unwrap().v4().octets()).collect()
+        dump.map(|reply| reply.unwrap().dest.unwrap().addr.unwrap().v4().octets()).collect()
     };
     // The kernel lists the newest server first.
     let expected: Vec<[u8; 4]> = (1..=1000u16).rev().map(|number| [10, 0, (number >> 8) as u8, number as u8]).collect();
@@ -105,7 +105,7 @@ fn unread_list_is_discarded(mut socket: Socket) {
     for list in [Request::new(Command::GetService), about(Command::GetDest, 1)] {
         for read in [0, 1, 13, 200, 399, 400] {
             let mut dump = socket.dump(&list).unwrap();
-            assert!(dump.by_ref().take(read).all(|answer| answer.is_ok()));
+            assert!(dump.by_ref().take(read).all(|reply| reply.is_ok()));
             drop(dump);
             assert_eq!(socket.dump(&list).unwrap().count(), 400, "after {read} entries of the previous list");
         }

@@ -37,8 +37,8 @@ fn returns_timeouts() {
 fn returns_one_service() {
     let mut socket = Socket::open().unwrap();
     add_services(&mut socket, 3);
-    let answer: CommandAttrs = socket.get(&about(Command::GetService, 2)).unwrap();
-    let service = answer.service.unwrap();
+    let reply: CommandAttrs = socket.get(&about(Command::GetService, 2)).unwrap();
+    let service = reply.service.unwrap();
     assert_eq!(service.port.unwrap().0, 2);
     assert_eq!(service.sched_name.unwrap().as_bytes(), b"rr");
     // The library knows every attribute that the kernel sends.

@@ -122,7 +122,7 @@ fn settle(socket: &mut Socket) {
 #[track_caller]
 fn ports_as_they_come(socket: &mut Socket) -> Vec<u16> {
     let dump = socket.dump(&Request::new(Command::GetService)).unwrap();
-    dump.map(|answer| answer.unwrap().service.unwrap().port.unwrap().0).collect()
+    dump.map(|reply| reply.unwrap().service.unwrap().port.unwrap().0).collect()
 }
 
 /// Returns the ports of all services, sorted.

@@ -70,20 +70,20 @@ fn refused_batch_finds_the_new_family_id() {
 }
 
 fn kernel_loads_the_module_on_demand() {
-    let away = modules::unload("ip_vs").unwrap();
+    let unloaded = modules::unload("ip_vs").unwrap();
     assert!(!modules::loaded().unwrap().contains("ip_vs"));
     // Opening sends no request.
     let mut socket = Socket::open().unwrap();
     assert!(!modules::loaded().unwrap().contains("ip_vs"));
     works(&mut socket);
     assert!(modules::loaded().unwrap().contains("ip_vs"));
-    drop(away);
+    drop(unloaded);
 }
 
 fn module_that_cannot_be_loaded_is_an_error() {
     let mut known = Socket::open().unwrap();
     works(&mut known);
-    let away = modules::unload("ip_vs").unwrap().for_good().unwrap();
+    let unloaded = modules::unload("ip_vs").unwrap().block_loading().unwrap();
     let started = Instant::now();
     for socket in [&mut known, &mut Socket::open().unwrap()] {
         let error = socket.get::<InfoAttrs>(&Request::new(Command::GetInfo)).unwrap_err();
@@ -94,6 +94,6 @@ fn module_that_cannot_be_loaded_is_an_error() {
         assert!(matches!(listed, Err(Error::NoFamily)), "{listed:?}");
     }
     assert!(started.elapsed() < Duration::from_secs(4), "waited for a reply that never comes");
-    away.load().unwrap();
+    unloaded.load().unwrap();
     works(&mut known);
 }

@@ -53,14 +53,14 @@ fn check_replies_bypass(vip: &str, web: &str, servers: [&str; 2]) {
     // The director sees each packet of the client twice, incoming and outgoing, and no replies.
     let vip_is: IpAddr = vip.parse().unwrap();
     let requests = |watch: &Watch| tcp(watch).filter(|packet| packet.destination() == vip_is).count();
-    let answers = |watch: &Watch| tcp(watch).filter(|packet| packet.source() == vip_is).count();
+    let replies = |watch: &Watch| tcp(watch).filter(|packet| packet.source() == vip_is).count();
     wait::until(Duration::from_secs(5), || match (requests(&at_client), requests(&at_director)) {
         (sent, seen) if seen == 2 * sent => Ok(()),
         // The last packets may not have been captured yet.
         (sent, seen) => Err(format!("{sent} packets of the client, {seen} at the director")),
     });
-    assert_eq!(answers(&at_director), 0);
-    assert!(answers(&at_client) >= 6 * 3);
+    assert_eq!(replies(&at_director), 0);
+    assert!(replies(&at_client) >= 6 * 3);
 
     // The servers have sent ARP requests for the client, and not with the virtual address as the sender (arp_announce).
     let neighbour = client.ok(&format!("ip neigh show {vip}"));
@@ -131,6 +131,6 @@ fn check_one_packet_scheduling(vip: &str, dns: &str, servers: [&str; 2]) {
     assert!(!connections.contains(dns), "there must be no connection entry: {connections}");
     // Without one-packet scheduling all datagrams are one connection.
     director.ok(&format!("ipvsadm -E -u {dns} -s rr"));
-    let answers = client.client().datagrams_of_one_socket(4, dns).to_string();
-    assert!(["web1=4", "web2=4"].contains(&answers.as_str()), "{answers}");
+    let replies = client.client().datagrams_of_one_socket(4, dns).to_string();
+    assert!(["web1=4", "web2=4"].contains(&replies.as_str()), "{replies}");
 }

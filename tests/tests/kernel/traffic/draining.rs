@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ipvs_tests::lab::topology::{Host, Nat};
-use ipvs_tests::traffic::client::Answers;
+use ipvs_tests::traffic::client::Replies;
 use ipvs_tests::traffic::server::Protocol::Tcp;
 use ipvs_tests::wait;
 
@@ -34,15 +34,15 @@ fn nat(service_options: &str) -> Nat {
 }
 
 /// Opens connections with a short timeout, so that a later request without a reply ends soon.
-fn hold(client: &Host, count: usize) -> Answers {
+fn hold(client: &Host, count: usize) -> Replies {
     client.client().patience(Duration::from_secs(1)).hold(count, WEB)
 }
 
 /// Waits, since TCP repeats what was sent meanwhile at growing intervals.
-fn wait_for_replies(held: &Answers, wanted: &str) {
+fn wait_for_replies(held: &Replies, wanted: &str) {
     wait::until(Duration::from_secs(20), || {
-        let answers = held.again().to_string();
-        if answers == wanted { Ok(()) } else { Err(answers) }
+        let replies = held.again().to_string();
+        if replies == wanted { Ok(()) } else { Err(replies) }
     });
 }
 
@@ -79,7 +79,7 @@ fn expire_quiescent_template_moves_persistent_clients() {
 }
 
 fn persistent_server(client: &Host) -> (&'static str, String) {
-    let name = hold(client, 1).who.remove(0);
+    let name = hold(client, 1).servers.remove(0);
     (if name == "web1" { "10.2.0.11" } else { "10.2.0.12" }, name)
 }
 

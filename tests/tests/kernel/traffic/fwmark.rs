@@ -89,25 +89,25 @@ fn mark_by_iptables_joins_two_ports() {
 /// Checks that rr takes turns over all ports, and that with persistence a client has one server for all of them.
 fn assert_one_service(client: &Host, director: &Host, service: &str, sources: [&str; 2], [http, https]: [&str; 2]) {
     let one_each = || {
-        let answers = [http, https].map(|address| client.client().pages(1, address).to_string());
+        let replies = [http, https].map(|address| client.client().pages(1, address).to_string());
         assert_eq!(
             {
-                let mut answers = answers.clone();
-                answers.sort();
-                answers
+                let mut replies = replies.clone();
+                replies.sort();
+                replies
             },
             ["web1=1", "web2=1"]
         );
-        answers
+        replies
     };
     // With two servers and two ports each port gets the same server again.
     assert_eq!(one_each(), one_each());
 
     director.ok(&format!("ipvsadm -E {service} -s rr -p 60"));
     let mut servers = sources.map(|source| {
-        let answers = [http, https, https].map(|address| client.client().from(source).pages(2, address).to_string());
-        assert!(answers.iter().all(|who| *who == answers[0]), "{source}: {answers:?}");
-        answers[0].clone()
+        let replies = [http, https, https].map(|address| client.client().from(source).pages(2, address).to_string());
+        assert!(replies.iter().all(|who| *who == replies[0]), "{source}: {replies:?}");
+        replies[0].clone()
     });
     servers.sort();
     assert_eq!(servers, ["web1=2", "web2=2"]);

@@ -140,30 +140,30 @@ impl Farm {
     fn ask(&self, question: impl Fn(u32) -> (IpAddr, String)) -> Vec<String> {
         let (table, by_destination) = self.table();
         let port = self.port.replace(self.port.get() + 1);
-        let answer = |n: u32| {
+        let reply = |n: u32| {
             let (source, web) = question(n);
             let from = SocketAddr::new(source, port);
-            let who = self.client.client().from(&from.to_string()).datagrams(1, &web).who.remove(0);
+            let who = self.client.client().from(&from.to_string()).datagrams(1, &web).servers.remove(0);
             let hashed = if by_destination { web.parse::<SocketAddr>().unwrap().ip() } else { source };
             let computed = table.pick(hashed, port).map_or("refused".to_owned(), |server| name(server.address));
             assert_eq!(who, computed, "{from} to {web}");
             who
         };
-        (0..SOURCES).map(answer).collect()
+        (0..SOURCES).map(reply).collect()
     }
 
     /// Checks the library's picks before and after a change, and the reported share of remapped clients. Returns the
     /// servers before and after.
     fn proven(&self, question: impl Fn(u32) -> (IpAddr, String), before: &str, after: &str) -> [Vec<String>; 2] {
         self.apply(before);
-        let answers = self.ask(&question);
+        let replies = self.ask(&question);
         let announced = self.announced(after);
         self.apply(after);
         let now = self.ask(&question);
-        let moved = answers.iter().zip(&now).filter(|(before, now)| before != now).count() as f64 / f64::from(SOURCES);
+        let moved = replies.iter().zip(&now).filter(|(before, now)| before != now).count() as f64 / f64::from(SOURCES);
         // The reported share is that of all addresses; a sample of 200 differs a little.
         assert!((announced - moved).abs() < 0.15, "reported {announced}, observed {moved}");
-        [answers, now]
+        [replies, now]
     }
 }
 
@@ -173,8 +173,8 @@ fn name(address: IpAddr) -> String {
     format!("rs{}", text.chars().last().unwrap())
 }
 
-fn count(answers: &[String], name: &str) -> usize {
-    answers.iter().filter(|answer| *answer == name).count()
+fn count(replies: &[String], name: &str) -> usize {
+    replies.iter().filter(|reply| *reply == name).count()
 }
 
 const WEB: &str = "-u 10.8.0.1:80";

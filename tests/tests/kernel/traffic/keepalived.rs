@@ -206,8 +206,8 @@ fn failover_keeps_connections() {
         if has_address(first, "10.1.0.100") { Err(of_first.output()) } else { Ok(()) }
     });
     wait::until(Duration::from_secs(10), || {
-        let answers = held.again().to_string();
-        if answers == "web1=2 web2=2" { Ok(()) } else { Err(answers) }
+        let replies = held.again().to_string();
+        if replies == "web1=2 web2=2" { Ok(()) } else { Err(replies) }
     });
     assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
     let daemons = second.ok("ipvsadm -Ln --daemon");

@@ -41,8 +41,8 @@ fn tutorial() {
     director.ok("ipvsadm -A -t 10.1.0.100:80 -s rr");
     director.ok("ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.11 -m");
     director.ok("ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.12 -m");
-    let answers = client.client().pages(6, "10.1.0.100:80");
-    assert_eq!(answers.who, ["web2", "web1", "web2", "web1", "web2", "web1"]);
+    let replies = client.client().pages(6, "10.1.0.100:80");
+    assert_eq!(replies.servers, ["web2", "web1", "web2", "web1", "web2", "web1"]);
     assert_eq!(
         director.ok("ipvsadm -Sn"),
         "-A -t 10.1.0.100:80 -s rr\n\
@@ -69,7 +69,7 @@ fn tutorial_with_the_library() {
         Change::AddDestination(service.key, server(12)),
     ];
     assert!(ipvs.submit(&changes).unwrap().is_empty());
-    assert_eq!(client.client().pages(6, "10.1.0.100:80").who, ["web2", "web1", "web2", "web1", "web2", "web1"]);
+    assert_eq!(client.client().pages(6, "10.1.0.100:80").servers, ["web2", "web1", "web2", "web1", "web2", "web1"]);
     wait::until(Duration::from_secs(10), || {
         let services = ipvs.state().unwrap().services;
         if services[0].stats.connections == 6 { Ok(()) } else { Err(format!("{services:?}")) }
@@ -189,9 +189,9 @@ fn ipv6_is_balanced() {
     director.ok("ipvsadm -a -u [fd01::100]:53 -r [fd02::11]:53 -m");
     director.ok("ipvsadm -a -u [fd01::100]:53 -r [fd02::12]:53 -m");
     assert_eq!(client.client().pages(6, "[fd01::100]:80").to_string(), "web1=3 web2=3");
-    let answers = client.client().datagrams(4, "[fd01::100]:53");
-    assert_eq!(answers.to_string(), "web1=2 web2=2");
-    assert!(answers.peers.iter().all(|peer| peer.starts_with("[fd01::10]:")), "{answers:?}");
+    let replies = client.client().datagrams(4, "[fd01::100]:53");
+    assert_eq!(replies.to_string(), "web1=2 web2=2");
+    assert!(replies.peers.iter().all(|peer| peer.starts_with("[fd01::10]:")), "{replies:?}");
     let list = director.ok("ipvsadm -Lnc");
     assert_eq!(list.matches("[fd01::100]:80").count(), 6, "{list}");
 }

@@ -78,8 +78,8 @@ fn repairs_a_lost_table_and_replaces_a_failed_node() {
     fs::write("/etc/ipvsadm.rules", RULES).unwrap();
     let mut cluster = Cluster::start(&[(first, "10.1.0.1"), (second, "10.1.0.2")]).unwrap();
     cluster.add_resource(DIRECTOR);
-    cluster.runs_on("address", "first", Duration::from_secs(60));
-    assert_eq!(cluster.whereabouts("table"), ["first"]);
+    cluster.wait_until_runs_on("address", "first", Duration::from_secs(60));
+    assert_eq!(cluster.nodes_of("table"), ["first"]);
     assert_eq!((held(&cluster, "first").as_str(), held(&cluster, "second").as_str()), (RULES, ""));
     pages(client);
 
@@ -89,9 +89,9 @@ fn repairs_a_lost_table_and_replaces_a_failed_node() {
 
     cluster.fail("first");
     lab.unplug(first, "eth0").unwrap();
-    let time = cluster.runs_on("address", "second", Duration::from_secs(60));
+    let time = cluster.wait_until_runs_on("address", "second", Duration::from_secs(60));
     println!("the other node had the address after {time:.1?}");
-    assert_eq!(cluster.whereabouts("table"), ["second"]);
+    assert_eq!(cluster.nodes_of("table"), ["second"]);
     assert_eq!(held(&cluster, "second"), RULES);
     pages(client);
 }
@@ -132,7 +132,7 @@ fn reload(cluster: &Cluster<'_>) {
 /// Waits until both servers reply: the address is announced a moment after it was added.
 fn pages(client: &Host) {
     wait::until(Duration::from_secs(10), || {
-        let answers = client.client().patience(Duration::from_secs(1)).pages(2, "10.1.0.100:80").to_string();
-        if answers == "web1=1 web2=1" { Ok(()) } else { Err(answers) }
+        let replies = client.client().patience(Duration::from_secs(1)).pages(2, "10.1.0.100:80").to_string();
+        if replies == "web1=1 web2=1" { Ok(()) } else { Err(replies) }
     });
 }

@@ -70,7 +70,7 @@ impl Nets {
 
     /// Returns the server of a source; three requests must give the same.
     fn server_of(&self, source: &str, address: &str) -> String {
-        let mut who = self.client.client().from(source).hold(3, address).who;
+        let mut who = self.client.client().from(source).hold(3, address).servers;
         assert!(who.iter().all(|name| *name == who[0]), "{source}: {who:?}");
         who.remove(0)
     }

@@ -136,14 +136,15 @@ fn sip_by_call_id() {
         director.ok(&format!("ipvsadm -a -u 10.1.0.100:5060 -r {server} -m"));
     }
     let of_call = |id: &str| {
-        let from = |source| client.client().from(source).saying(call(id)).datagrams(2, "10.1.0.100:5060").to_string();
-        let answers = ["10.1.0.10", "10.1.0.11"].map(from);
-        assert_eq!(answers[0], answers[1], "call {id}");
-        answers[0].clone()
+        let from =
+            |source| client.client().from(source).with_text(call(id)).datagrams(2, "10.1.0.100:5060").to_string();
+        let replies = ["10.1.0.10", "10.1.0.11"].map(from);
+        assert_eq!(replies[0], replies[1], "call {id}");
+        replies[0].clone()
     };
-    let answers = ["a", "b", "c", "d"].map(of_call);
-    assert_eq!(answers.iter().filter(|who| *who == "web1=2").count(), 2, "{answers:?}");
-    assert_eq!(["a", "b", "c", "d"].map(of_call), answers);
+    let replies = ["a", "b", "c", "d"].map(of_call);
+    assert_eq!(replies.iter().filter(|who| *who == "web1=2").count(), 2, "{replies:?}");
+    assert_eq!(["a", "b", "c", "d"].map(of_call), replies);
     assert!(director.ok("ipvsadm -Ln").contains("UDP  10.1.0.100:5060 rr persistent 60 mask 255.255.255.0 pe sip\n"));
     let connections = director.ok("ipvsadm -Lnc --persistent-conn");
     assert!(connections.contains(" sip ") && connections.contains("c@example.com"), "{connections}");
@@ -162,10 +163,10 @@ fn sip_with_one_packet_scheduling() {
         director.ok(&format!("ipvsadm -a -u 10.1.0.100:5060 -r {server} -g"));
     }
     let of_call = |id: &str| {
-        let proxy = client.client().from("10.1.0.10:5060").saying(call(id));
+        let proxy = client.client().from("10.1.0.10:5060").with_text(call(id));
         proxy.datagrams_of_one_socket(2, "10.1.0.100:5060").to_string()
     };
-    let answers = ["a", "b", "c", "d"].map(of_call);
-    assert_eq!(answers.iter().filter(|who| *who == "web1=2").count(), 2, "{answers:?}");
-    assert_eq!(["a", "b", "c", "d"].map(of_call), answers);
+    let replies = ["a", "b", "c", "d"].map(of_call);
+    assert_eq!(replies.iter().filter(|who| *who == "web1=2").count(), 2, "{replies:?}");
+    assert_eq!(["a", "b", "c", "d"].map(of_call), replies);
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ipvs_tests::command::Ran;
 use ipvs_tests::lab::topology::{Host, Lab};
-use ipvs_tests::traffic::client::Answers;
+use ipvs_tests::traffic::client::Replies;
 use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};
 use ipvs_tests::wait;
 
@@ -100,27 +100,28 @@ impl Farm {
         self.director.run(&format!("ipvsadm -d {WEB} -r 10.2.0.1{number}"))
     }
 
-    fn hold(&self, count: usize) -> Answers {
+    fn hold(&self, count: usize) -> Replies {
         self.client.client().hold(count, "10.1.0.100:80")
     }
 
     /// Opens connections one after the other, each closed before the next. Returns the count for each server.
     fn visits(&self, count: usize) -> String {
-        let one = |_| self.hold(1).who.remove(0);
-        Answers { who: (0..count).map(one).collect(), ..Answers::default() }.to_string()
+        let one = |_| self.hold(1).servers.remove(0);
+        Replies { servers: (0..count).map(one).collect(), ..Replies::default() }.to_string()
     }
 
     /// Returns the server for each source, and checks that it is the same a second time.
     fn by_source(&self) -> [String; 8] {
-        let ask = || SOURCES.map(|source| self.client.client().from(source).hold(1, "10.1.0.100:80").who.remove(0));
-        let answers = ask();
-        assert_eq!(ask(), answers, "the second time");
-        answers
+        let ask = || SOURCES.map(|source| self.client.client().from(source).hold(1, "10.1.0.100:80").servers.remove(0));
+        let replies = ask();
+        assert_eq!(ask(), replies, "the second time");
+        replies
     }
 
     /// Returns the server for each of 24 ports of one source.
     fn by_port(&self) -> Vec<String> {
-        let ask = |port| self.client.client().from(&format!("10.1.0.10:{port}")).hold(1, "10.1.0.100:80").who.remove(0);
+        let ask =
+            |port| self.client.client().from(&format!("10.1.0.10:{port}")).hold(1, "10.1.0.100:80").servers.remove(0);
         (40_001..=40_024).map(ask).collect()
     }
 
@@ -192,9 +193,12 @@ fn sed_picks_the_shortest_expected_delay() {
     let farm = farm();
     farm.service(WEB, "-s sed", [1, 2, 4]);
     let held = farm.hold(2);
-    assert_eq!(held.who, ["rs3", "rs3"], "1/4, 2/4 against 1/2 and 1/1");
+    assert_eq!(held.servers, ["rs3", "rs3"], "1/4, 2/4 against 1/2 and 1/1");
     let more = farm.hold(5);
-    assert_eq!(Answers { who: [held.who, more.who].concat(), ..Answers::default() }.to_string(), "rs1=1 rs2=2 rs3=4");
+    assert_eq!(
+        Replies { servers: [held.servers, more.servers].concat(), ..Replies::default() }.to_string(),
+        "rs1=1 rs2=2 rs3=4"
+    );
 }
 
 fn nq_picks_an_idle_server_first() {
@@ -232,9 +236,9 @@ fn sh_port_spreads_one_source() {
     assert_eq!(different(&farm.by_port()), 1);
     farm.director.ok(&format!("ipvsadm -E {WEB} -s sh -b sh-port"));
     // Use other ports: existing connections stay with their server for a while.
-    let ask = |port| farm.client.client().from(&format!("10.1.0.10:{port}")).hold(1, "10.1.0.100:80").who.remove(0);
-    let answers: Vec<String> = (41_001..=41_024).map(ask).collect();
-    assert_eq!(different(&answers), 3, "{answers:?}");
+    let ask = |port| farm.client.client().from(&format!("10.1.0.10:{port}")).hold(1, "10.1.0.100:80").servers.remove(0);
+    let replies: Vec<String> = (41_001..=41_024).map(ask).collect();
+    assert_eq!(different(&replies), 3, "{replies:?}");
 }
 
 fn sh_fallback_replaces_a_drained_server() {
@@ -283,7 +287,7 @@ fn dh_picks_by_destination_hash() {
     let farm = farm();
     farm.mark_all();
     farm.service("-f 1", "-s dh", [1, 1, 1]);
-    let ask = || VIPS.map(|vip| farm.client.client().hold(1, &format!("{vip}:80")).who.remove(0));
+    let ask = || VIPS.map(|vip| farm.client.client().hold(1, &format!("{vip}:80")).servers.remove(0));
     let wanted = VIPS.map(|vip| owner(vip, ["rs3", "rs2", "rs1"]));
     assert!(different(&wanted) >= 2, "{wanted:?}");
     assert_eq!(ask(), wanted);
@@ -303,8 +307,8 @@ fn keeps_the_server_of_a_destination(scheduler: &str) {
     farm.mark_all();
     farm.service("-f 1", &format!("-s {scheduler}"), [1, 1, 1]);
     let ask = |vip: &str| farm.client.client().hold(1, &format!("{vip}:80"));
-    let held: Vec<Answers> = VIPS[..6].iter().map(|vip| ask(vip)).collect();
-    let who: Vec<String> = held.iter().map(Answers::to_string).collect();
+    let held: Vec<Replies> = VIPS[..6].iter().map(|vip| ask(vip)).collect();
+    let who: Vec<String> = held.iter().map(Replies::to_string).collect();
     for server in ["rs1=1", "rs2=1", "rs3=1"] {
         assert_eq!(who.iter().filter(|who| *who == server).count(), 2, "{who:?}");
     }
@@ -328,7 +332,7 @@ fn ovf_fills_the_heaviest_first() {
     let farm = farm();
     farm.service(WEB, "-s ovf", [1, 2, 3]);
     let held = farm.hold(10);
-    assert_eq!(held.who, ["rs3", "rs3", "rs3", "rs3", "rs2", "rs2", "rs2", "rs1", "rs1", "refused"]);
+    assert_eq!(held.servers, ["rs3", "rs3", "rs3", "rs3", "rs2", "rs2", "rs2", "rs1", "rs1", "refused"]);
 }
 
 /// Uses UDP, since the lifetime of its connections can be set.
@@ -341,7 +345,7 @@ fn thresholds_close_and_reopen_a_server() {
     };
     let ask = |port: &u16| {
         let client = farm.client.client().from(&format!("10.1.0.10:{port}"));
-        client.datagrams(1, "10.1.0.100:53").who.remove(0)
+        client.datagrams(1, "10.1.0.100:53").servers.remove(0)
     };
     let of_rs1 = |ports: std::ops::Range<u16>| ports.filter(|port| ask(port) == "rs1").collect::<Vec<_>>();
     let known = || farm.director.ok("ipvsadm -Lnc").matches("10.2.0.11:53").count();

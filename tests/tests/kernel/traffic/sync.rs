@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipvs_tests::lab::topology::{Host, Lab};
-use ipvs_tests::traffic::client::Answers;
+use ipvs_tests::traffic::client::Replies;
 use ipvs_tests::traffic::packets::Packet;
 use ipvs_tests::traffic::server::Protocol::Tcp;
 use ipvs_tests::wait;
@@ -110,7 +110,7 @@ impl Pair {
     }
 
     /// Opens connections and sends data on each: the kernel synchronises a connection from its third packet on.
-    fn hold(&self, count: usize, service: &str) -> Answers {
+    fn hold(&self, count: usize, service: &str) -> Replies {
         let held = self.client.client().hold(count, service);
         assert_eq!(held.to_string(), format!("web1={0} web2={0}", count / 2));
         assert_eq!(held.again().to_string(), held.to_string());

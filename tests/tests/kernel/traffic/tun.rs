@@ -84,7 +84,7 @@ const SERVERS_6: [&str; 2] = ["fd03::11", "fd03::12"];
 /// web1. `mode` is the mode for `rs-setup`, `options` are those of the tunnel for `ipvsadm -a`.
 fn through(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Packet> {
     // Unload the modules of earlier tests: the commands of `rs-setup` must load all that they need.
-    let _away = modules::unload_those(&["fou", "ip6_gre", "ip_gre", "ip6_tunnel", "ipip", "sit"]).unwrap();
+    let _unloaded = modules::unload_loaded(&["fou", "ip6_gre", "ip_gre", "ip6_tunnel", "ipip", "sit"]).unwrap();
     let Routed { client, director, web1, web2, .. } = &routed();
     let web = if vip.contains(':') { format!("[{vip}]:80") } else { format!("{vip}:80") };
     director.ok(&format!("ipvsadm -A -t {web} -s rr"));
@@ -100,8 +100,8 @@ fn through(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Pack
     assert_eq!(uploads, ["web2 20001", "web1 20001"]);
 
     let vip: IpAddr = vip.parse().unwrap();
-    let answer = |packet: &Packet| packet.source() == vip && packet.protocol() == libc::IPPROTO_TCP;
-    assert!(!at_director.packets().iter().any(answer), "a reply passed the director");
+    let reply = |packet: &Packet| packet.source() == vip && packet.protocol() == libc::IPPROTO_TCP;
+    assert!(!at_director.packets().iter().any(reply), "a reply passed the director");
     let too_big = |packet: &&Packet| match packet.protocol() {
         libc::IPPROTO_ICMP => packet.payload().starts_with(&[3, 4]),
         libc::IPPROTO_ICMPV6 => packet.payload().starts_with(&[2, 0]),

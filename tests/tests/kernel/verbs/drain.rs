@@ -18,7 +18,7 @@ ipvs_tests::tests! {
 }
 
 /// Sets up a service and opens one connection to each server.
-fn hold_connections(lab: &Nat) -> ipvs_tests::traffic::client::Answers {
+fn hold_connections(lab: &Nat) -> ipvs_tests::traffic::client::Replies {
     under_test::install();
     lab.web1.serve(Tcp, "10.2.0.11:9000").unwrap();
     lab.web2.serve(Tcp, "10.2.0.12:9000").unwrap();

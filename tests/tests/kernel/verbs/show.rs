@@ -78,7 +78,7 @@ fn hints_at_missing_permission() {
 
 fn hints_at_missing_module() {
     under_test::install();
-    let _away = modules::unload("ip_vs").unwrap().for_good().unwrap();
+    let _unloaded = modules::unload("ip_vs").unwrap().block_loading().unwrap();
     write("rules", "-A -t 192.0.2.1:80 -s rr\n");
     for verb in ["show", "plan rules", "apply rules", "set -t 192.0.2.1:80 --scheduler rr"] {
         let ran = run(&format!("ipvsadm-rs {verb}"));
