@@ -51,10 +51,11 @@ captured![
 fn captured_messages_match_the_kernel() {
     director();
     let socket = Socket::open();
-    let family = socket.ask(family::GENL_ID_CTRL, libc::NLM_F_REQUEST, family::CTRL_CMD_GETFAMILY, &family_request());
+    let family =
+        socket.request(family::GENL_ID_CTRL, libc::NLM_F_REQUEST, family::CTRL_CMD_GETFAMILY, &family_request());
     let id = family_id(&family);
-    let ask = |command: Command, flags: i32, attributes: &CommandAttrs| {
-        socket.ask(id, libc::NLM_F_REQUEST | flags, command.number(), attributes)
+    let request = |command: Command, flags: i32, attributes: &CommandAttrs| {
+        socket.request(id, libc::NLM_F_REQUEST | flags, command.number(), attributes)
     };
     let nothing = &CommandAttrs::default();
     let mut dns = about(Command::GetService, 53).attributes;
@@ -65,16 +66,16 @@ fn captured_messages_match_the_kernel() {
     too_long.daemon.as_mut().unwrap().mcast_ifn = Name::new(b"interface-name-x");
     let messages = [
         ("family", family.clone()),
-        ("info", ask(Command::GetInfo, 0, nothing)),
-        ("timeouts", ask(Command::GetConfig, 0, nothing)),
-        ("service", ask(Command::GetService, 0, &dns)),
-        ("services", ask(Command::GetService, libc::NLM_F_DUMP, nothing)),
-        ("servers", ask(Command::GetDest, libc::NLM_F_DUMP, web)),
-        ("daemons", ask(Command::GetDaemon, libc::NLM_F_DUMP, nothing)),
-        ("ack", ask(Command::Zero, libc::NLM_F_ACK, web)),
-        ("refused", ask(Command::DelService, 0, missing)),
-        ("explained", ask(Command::NewDaemon, 0, &too_long)),
-        ("echoed", Socket::open_uncapped().ask(id, libc::NLM_F_REQUEST, Command::NewDaemon.number(), &too_long)),
+        ("info", request(Command::GetInfo, 0, nothing)),
+        ("timeouts", request(Command::GetConfig, 0, nothing)),
+        ("service", request(Command::GetService, 0, &dns)),
+        ("services", request(Command::GetService, libc::NLM_F_DUMP, nothing)),
+        ("servers", request(Command::GetDest, libc::NLM_F_DUMP, web)),
+        ("daemons", request(Command::GetDaemon, libc::NLM_F_DUMP, nothing)),
+        ("ack", request(Command::Zero, libc::NLM_F_ACK, web)),
+        ("refused", request(Command::DelService, 0, missing)),
+        ("explained", request(Command::NewDaemon, 0, &too_long)),
+        ("echoed", Socket::open_uncapped().request(id, libc::NLM_F_REQUEST, Command::NewDaemon.number(), &too_long)),
     ];
     if let Ok(folder) = std::env::var("IPVS_CAPTURE") {
         return write(&folder, &messages);
@@ -86,7 +87,7 @@ fn captured_messages_match_the_kernel() {
     assert_eq!(messages.len(), CAPTURED.len());
 }
 
-/// Loads table.rules and sends three datagrams to a service, so that there are counters.
+/// Loads table.rules, and sends three datagrams to a service so that its counters are not 0.
 fn director() {
     ethernet();
     let rules = include_bytes!("../../../ipvs-sys/tests/captured/table.rules");
@@ -158,7 +159,7 @@ impl Socket {
     }
 
     /// Sends one request and returns the bytes of all replies.
-    fn ask(&self, family: u16, flags: i32, command: u8, attributes: &impl Attributes) -> Vec<u8> {
+    fn request(&self, family: u16, flags: i32, command: u8, attributes: &impl Attributes) -> Vec<u8> {
         let mut body = vec![command, 1, 0, 0];
         attributes.write(&mut body);
         let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();

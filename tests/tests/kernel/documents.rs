@@ -16,7 +16,7 @@ ipvs_tests::tests! {
 }
 
 /// Runs the lines after a prompt on a director with an empty table; each must succeed.
-fn type_all(text: &str) {
+fn run_all(text: &str) {
     under_test::install();
     let lines: Vec<&str> = text.lines().filter_map(|line| line.trim_start().strip_prefix("# ")).collect();
     let commands: Vec<&&str> = lines.iter().filter(|line| line.starts_with("ip") || line.starts_with("sed")).collect();
@@ -28,20 +28,20 @@ fn type_all(text: &str) {
 }
 
 fn readme_tour() {
-    type_all(include_str!("../../../README.md"));
+    run_all(include_str!("../../../README.md"));
 }
 
 fn ipvsadm_manual_examples() {
-    type_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm.md"));
+    run_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm.md"));
 }
 
 fn ipvsadm_restore_manual_examples() {
-    type_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm-restore.md"));
+    run_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm-restore.md"));
 }
 
 fn ipvsadm_rs_manual_examples() {
     // The plan in these examples has no changes, so it exits with status 0.
-    type_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm-rs.md"));
+    run_all(include_str!("../../../ipvsadm-rs/manual/ipvsadm-rs.md"));
 }
 
 fn manual_toml_example() {

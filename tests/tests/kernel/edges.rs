@@ -1,4 +1,4 @@
-//! Tables that are very long, or change while they are listed. Unusual files and streams are in
+//! Tables that are very long, and tables that change while they are listed. Unusual files and streams are in
 //! `tests/cases/edges.cases`.
 
 use std::fmt::Write;
@@ -16,7 +16,7 @@ use crate::under_test;
 
 ipvs_tests::tests! {
     ten_thousand_services, seconds = 300;
-    listing_while_services_come_and_go, seconds = 120;
+    listing_while_services_are_added_and_deleted, seconds = 120;
 }
 
 const SERVICES: u32 = 10_000;
@@ -53,7 +53,7 @@ fn ten_thousand_services() {
         // Restoring the same table changes nothing.
         let mut restore = Command::new("ipvsadm-restore");
         run_with_input(&mut restore, &shown[2], LIMIT).unwrap().ok();
-        assert!(ipvsadm("-Sn", "").ok() == shown[2], "not what was saved");
+        assert!(ipvsadm("-Sn", "").ok() == shown[2], "the restored table differs from the saved one");
         Ipvsadm::get().install().unwrap();
         for (listing, ours) in listings.into_iter().zip(&shown) {
             assert_eq!(diff(&ipvsadm(listing, "").ok(), ours), None, "{listing}: the reference (-) and ours (+)");
@@ -66,7 +66,7 @@ fn ten_thousand_services() {
 
 /// Another thread adds and deletes services all the time. Listings must be well-formed and contain only services that
 /// existed. A listing of one service must show it or report that it does not exist.
-fn listing_while_services_come_and_go() {
+fn listing_while_services_are_added_and_deleted() {
     const PORTS: u16 = 300;
     Netns::new("busy").unwrap().enter(|| {
         under_test::install();
@@ -89,17 +89,17 @@ fn listing_while_services_come_and_go() {
         std::thread::scope(|scope| {
             let busy = ipvs_tests::net::netns::Netns::own("busy").unwrap();
             let toggling = scope.spawn(move || busy.enter(toggle));
-            let looking = std::panic::catch_unwind(look);
+            let listing = std::panic::catch_unwind(list_repeatedly);
             stop.store(true, Ordering::Relaxed);
             let rounds = toggling.join().unwrap();
             assert!(rounds > 0);
-            println!("{rounds} rounds; {}", looking.unwrap());
+            println!("{rounds} rounds; {}", listing.unwrap());
         });
     });
 }
 
-fn look() -> String {
-    let (mut there, mut gone) = (0, 0);
+fn list_repeatedly() -> String {
+    let (mut found, mut missing) = (0, 0);
     for _ in 0..20 {
         for listing in ["-Ln", "-Ln --stats", "-Sn", "-L --thresholds --nosort"] {
             let text = ipvsadm(listing, "").ok();
@@ -111,13 +111,13 @@ fn look() -> String {
         match one.code {
             Some(0) => {
                 assert_eq!(one.stdout.lines().count(), 3, "{one}");
-                there += 1;
+                found += 1;
             }
             _ => {
                 assert_eq!((one.code, one.stdout.as_str(), one.stderr.as_str()), (Some(1), "", "No such service\n"));
-                gone += 1;
+                missing += 1;
             }
         }
     }
-    format!("there {there} times, gone {gone} times")
+    format!("found {found} times, missing {missing} times")
 }

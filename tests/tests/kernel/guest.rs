@@ -41,7 +41,7 @@ fn loopback_is_up() {
     std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", "127.0.0.1:9").unwrap();
 }
 
-/// Called by two tests: the second must see nothing of the first.
+/// Two tests call this. The second must not see any change of the first.
 fn namespace_is_fresh() {
     let interfaces: Vec<_> = fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!interfaces.iter().any(|name| name == "dummy7"), "{interfaces:?}");
@@ -156,7 +156,7 @@ fn program_runs_in_the_background() {
     let host = lab.host("aside").unwrap();
     let mut monitor = host.start("ip monitor link");
     wait::until(Duration::from_secs(10), || {
-        // The monitor misses changes from before it listens, so repeat them.
+        // Repeated, because the monitor misses changes that are made before it listens.
         host.run("ip link add dummy0 type dummy");
         host.run("ip link del dummy0");
         if monitor.output().contains("dummy0") { Ok(()) } else { Err(monitor.output()) }

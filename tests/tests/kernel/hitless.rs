@@ -68,17 +68,19 @@ struct Damage {
 
 impl Damage {
     fn lost(&self) -> usize {
-        self.new.iter().filter(|(who, _)| !who.starts_with("web")).map(|(_, count)| count).sum::<usize>() + self.cut
+        self.new.iter().filter(|(server, _)| !server.starts_with("web")).map(|(_, count)| count).sum::<usize>()
+            + self.cut
     }
 }
 
-/// Runs an action while clients open connections to each of the targets, and exchange data over one that stays open.
+/// Runs an action while clients open new connections to each target, and exchange data over one connection that stays
+/// open.
 fn under_load(lab: &Nat, act: impl FnOnce()) -> Damage {
     let stop = AtomicBool::new(false);
-    let goes_on = || !stop.load(Ordering::Relaxed);
+    let continues = || !stop.load(Ordering::Relaxed);
     let new = Mutex::new(BTreeMap::new());
     let connect = |target: &str| {
-        while goes_on() {
+        while continues() {
             let replies = lab.client.client().patience(Duration::from_secs(5)).hold(1, target);
             *new.lock().unwrap().entry(replies.to_string()).or_insert(0) += 1;
         }
@@ -87,7 +89,7 @@ fn under_load(lab: &Nat, act: impl FnOnce()) -> Damage {
         let held = lab.client.client().hold(1, target);
         let mut stream = &held.open[0];
         let mut replies = BufReader::new(stream);
-        while goes_on() {
+        while continues() {
             stream.write_all(b"still there?\n")?;
             if replies.read_line(&mut String::new())? == 0 {
                 return Err(std::io::ErrorKind::ConnectionAborted.into());
@@ -134,9 +136,9 @@ fn identical_restore_under_load_loses_nothing() {
     Ipvsadm::get().install().unwrap();
     let theirs = under_load(&lab, || drop(director.shell("ipvsadm-restore < saved")));
     println!("restoring the identical table of {SERVICES} services of {SERVERS} servers under load:");
-    for (who, damage) in [("ipvsadm-rs", &ours), ("ipvsadm 1.31", &theirs)] {
+    for (program, damage) in [("ipvsadm-rs", &ours), ("ipvsadm 1.31", &theirs)] {
         let Damage { new, cut, took } = damage;
-        println!("  {who:<12} {took:>4.1?}: {:>4} lost, {cut} of 3 held ones cut: {new:?}", damage.lost());
+        println!("  {program:<12} {took:>4.1?}: {:>4} lost, {cut} of 3 open ones cut: {new:?}", damage.lost());
     }
     assert!(theirs.lost() > 0, "the load is too small to show losses: {theirs:?}");
 }
@@ -158,16 +160,16 @@ fn restore_of_reference_save_remaps_no_client() {
         lab.director.ok(&format!("ipvsadm -a -t {service} -r 10.2.0.12:9000 -m"));
         lab.director.ok(&format!("ipvsadm -a -t {service} -r 10.2.0.11:9000 -m"));
     }
-    let who = || -> Vec<String> {
-        let ask = |(service, client): (&str, u8)| {
+    let servers = || -> Vec<String> {
+        let server = |(service, client): (&str, u8)| {
             lab.client.client().from(&format!("10.1.0.{}", 20 + client)).hold(1, service).to_string()
         };
-        services.iter().flat_map(|(_, service)| (0..40).map(|client| (*service, client))).map(ask).collect()
+        services.iter().flat_map(|(_, service)| (0..40).map(|client| (*service, client))).map(server).collect()
     };
-    let before = who();
+    let before = servers();
     assert!(before.contains(&"web1=1".into()) && before.contains(&"web2=1".into()), "{before:?}");
     fs::write("saved", lab.director.enter(|| Ipvsadm::get().run("-Sn")).ok()).unwrap();
     lab.director.shell("ipvsadm-restore < saved").ok();
-    assert_eq!(who(), before);
+    assert_eq!(servers(), before);
     assert_eq!(lab.director.ok("ipvsadm-rs apply saved"), "nothing to change\n");
 }

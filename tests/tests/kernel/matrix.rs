@@ -248,8 +248,8 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let mut pair = Pair::new(under_test::program()).unwrap();
-        let made = pair.run(Reference, &["-R"], TABLE).unwrap();
-        assert_eq!(made.end, "exit 0", "{made:?}");
+        let restored = pair.run(Reference, &["-R"], TABLE).unwrap();
+        assert_eq!(restored.end, "exit 0", "{restored:?}");
         let before = pair.save_table(Reference).unwrap();
         pair.restore_table(Ours, &before).unwrap();
         let table = pair.table(Reference).unwrap();
@@ -262,7 +262,7 @@ impl Bench {
         if !self.lines.insert(words.join(" ")) {
             return;
         }
-        let [(reference, held), (ours, holds)] = [Reference, Ours].map(|side| {
+        let [(reference, reference_table), (ours, our_table)] = [Reference, Ours].map(|side| {
             let mut outcome = self.pair.run(side, &words, b"").unwrap();
             if line.contains("--nosort") {
                 outcome.stdout = Mask::SortServices.apply(&outcome.stdout);
@@ -272,10 +272,10 @@ impl Bench {
         if !same(&reference, &ours) {
             writeln!(self.report, "# ipvsadm {line}\nthe reference: {reference:#?}\nours: {ours:#?}").unwrap();
         }
-        if let Some(diff) = diff(&held, &holds) {
+        if let Some(diff) = diff(&reference_table, &our_table) {
             writeln!(self.report, "# ipvsadm {line}\nthe table:\n{diff}").unwrap();
         }
-        for (side, now) in [(Reference, held), (Ours, holds)] {
+        for (side, now) in [(Reference, reference_table), (Ours, our_table)] {
             if now != self.table {
                 self.pair.restore_table(side, &self.before).unwrap();
             }

@@ -25,8 +25,8 @@ fn model_matches_kernel_for_random_changes() {
         let (mut kernel, mut model) = (empty(), Model::new());
         for batch in changes.chunks(8) {
             let (refused, predicted) = (kernel.submit(batch).unwrap(), model.submit(batch).unwrap());
-            prop_assert_eq!(words(&refused), words(&predicted));
-            let (kernel, model) = (held(&mut kernel), held(&mut model));
+            prop_assert_eq!(messages(&refused), messages(&predicted));
+            let (kernel, model) = (sorted_state(&mut kernel), sorted_state(&mut model));
             same_table(&Config::from(&model), &Config::from(&kernel), "kernel", PLACES)?;
             prop_assert_eq!(kernel, model);
         }
@@ -49,12 +49,12 @@ pub(crate) fn empty() -> Client {
 }
 
 /// Returns index and message of each refusal. The message has the change, the kind and the kernel's own text.
-fn words(refused: &[(usize, Error)]) -> Vec<(usize, String)> {
+fn messages(refused: &[(usize, Error)]) -> Vec<(usize, String)> {
     refused.iter().map(|(index, error)| (*index, error.to_string())).collect()
 }
 
 /// Returns the state, including the order of servers. The order of services has no meaning, so they are sorted.
-fn held(director: &mut impl Director) -> State {
+fn sorted_state(director: &mut impl Director) -> State {
     let mut state = director.state().unwrap();
     state.services.sort_by_key(|state| state.service.key);
     State { info: Info::default(), ..state }

@@ -18,7 +18,7 @@ ipvs_tests::tests! {
 fn promises_hold_after_each_change() {
     ethernet();
     holds(40, (random::two_tables(), random::options()), |((current, desired), options)| {
-        let mut kernel = holding(&current);
+        let mut kernel = kernel_with(&current);
         prop_assume!(is_possible(&kernel.state().unwrap(), &desired, &options));
         promises::kept(&mut kernel, &desired, &options)
     });
@@ -28,7 +28,7 @@ fn promises_hold_after_each_change() {
 fn apply_reaches_the_wanted_table() {
     ethernet();
     holds(100, (random::two_tables(), random::options()), |((current, desired), options)| {
-        let mut kernel = holding(&current);
+        let mut kernel = kernel_with(&current);
         prop_assume!(is_possible(&kernel.state().unwrap(), &desired, &options));
         match apply(&mut kernel, &desired, &options) {
             Ok(_) => Ok(()),
@@ -37,8 +37,8 @@ fn apply_reaches_the_wanted_table() {
     });
 }
 
-/// Returns a client whose kernel holds a table, without what the kernel refused.
-fn holding(config: &Config) -> Client {
+/// Returns a client of a kernel with this table, except for changes that the kernel refuses.
+fn kernel_with(config: &Config) -> Client {
     let mut kernel = empty();
     kernel.submit(&random::steps(config)).unwrap();
     kernel

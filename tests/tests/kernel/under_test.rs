@@ -17,7 +17,7 @@ pub(crate) fn program() -> PathBuf {
     named.filter(|program| program.exists()).unwrap_or_else(|| PROGRAM.into())
 }
 
-/// Installs it in /sbin, by each of its names. It acts as the program by whose name it is called.
+/// Installs it in /sbin under each of its names. The name selects which program it acts as.
 pub(crate) fn install() {
     let program = program();
     for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore", "ipvsadm-rs"] {

@@ -11,7 +11,7 @@ use ipvs_tests::oracle::compare::same;
 use ipvs_tests::oracle::diff::diff;
 use ipvs_tests::oracle::shell::{self, Outcome};
 
-use super::{Side, held};
+use super::{Side, table_of};
 
 ipvs_tests::tests! {
     debian_init_script, needs = "sysvinit-utils", seconds = 120;
@@ -31,17 +31,17 @@ const RULES: &str = "\
 -A -f 7 -6 -s wlc
 ";
 
-/// One side, in its own namespace.
+/// A host with the program of one side.
 struct Bench {
     host: Host,
     steps: Vec<Step>,
 }
 
-/// A line, its outcome, and the table after it.
+/// A command line, its outcome, and the table after it.
 struct Step {
     line: String,
     outcome: Outcome,
-    held: String,
+    table: String,
 }
 
 impl Bench {
@@ -53,9 +53,9 @@ impl Bench {
         Bench { host, steps: Vec::new() }
     }
 
-    fn types(&mut self, line: &str) {
+    fn run(&mut self, line: &str) {
         let outcome = self.host.enter(|| shell::run(line, Duration::from_secs(20))).unwrap();
-        self.steps.push(Step { line: line.to_owned(), outcome, held: held(&self.host) });
+        self.steps.push(Step { line: line.to_owned(), outcome, table: table_of(&self.host) });
     }
 }
 
@@ -67,15 +67,15 @@ fn assert_same_on_both_sides(act: impl Fn(&mut Bench)) {
         bench.steps
     });
     assert_eq!(reference.len(), ours.len());
-    for (one, other) in reference.iter().zip(&ours) {
-        let line = &one.line;
+    for (reference_step, our_step) in reference.iter().zip(&ours) {
+        let line = &reference_step.line;
         assert!(
-            same(&one.outcome, &other.outcome),
+            same(&reference_step.outcome, &our_step.outcome),
             "{line}\nreference: {:#?}\nours: {:#?}",
-            one.outcome,
-            other.outcome
+            reference_step.outcome,
+            our_step.outcome
         );
-        assert_eq!(diff(&one.held, &other.held), None, "{line}: the reference (-) and ours (+)");
+        assert_eq!(diff(&reference_step.table, &our_step.table), None, "{line}: the reference (-) and ours (+)");
     }
 }
 
@@ -103,26 +103,26 @@ fn debian_init_script() {
         let _ = fs::remove_file("/etc/ipvsadm.rules");
         fs::write("rules", RULES).unwrap();
         configure(true, "both");
-        bench.types("ipvsadm -R < rules");
+        bench.run("ipvsadm -R < rules");
         for verb in ["save", "stop", "start", "status", "rate", "restart"] {
-            bench.types(&format!("{script} {verb}"));
-            bench.types("cat /etc/ipvsadm.rules");
+            bench.run(&format!("{script} {verb}"));
+            bench.run("cat /etc/ipvsadm.rules");
         }
         // A reload undoes manual changes.
-        bench.types("ipvsadm -D -f 7");
-        bench.types(&format!("{script} reload"));
-        bench.types("ipvsadm -Sn");
+        bench.run("ipvsadm -D -f 7");
+        bench.run(&format!("{script} reload"));
+        bench.run("ipvsadm -Sn");
         // Errors: daemons that already run or do not run, and a rules file with an invalid line.
-        bench.types(&format!("{script} start"));
+        bench.run(&format!("{script} start"));
         configure(false, "backup");
-        bench.types(&format!("{script} stop"));
-        bench.types(&format!("{script} stop"));
-        bench.types(&format!("{script} reload"));
+        bench.run(&format!("{script} stop"));
+        bench.run(&format!("{script} stop"));
+        bench.run(&format!("{script} reload"));
         configure(true, "none");
-        bench.types("echo '-A -t nonsense' > /etc/ipvsadm.rules");
-        bench.types(&format!("{script} load"));
-        bench.types(&format!("{script} start"));
-        bench.types(&format!("{script} nonsense"));
+        bench.run("echo '-A -t nonsense' > /etc/ipvsadm.rules");
+        bench.run(&format!("{script} load"));
+        bench.run(&format!("{script} start"));
+        bench.run(&format!("{script} nonsense"));
     });
 }
 
@@ -132,28 +132,28 @@ fn red_hat_unit() {
     assert_same_on_both_sides(|bench| {
         fs::create_dir_all("/etc/sysconfig").unwrap();
         fs::write("/etc/sysconfig/ipvsadm", RULES).unwrap();
-        bench.types("/bin/bash -c 'exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm'");
-        bench.types("/sbin/ipvsadm -Ln");
-        bench.types("/sbin/ipvsadm -e -t 10.0.0.1:80 -r 10.1.0.2:8080 -m -w 5");
-        bench.types("/bin/bash -c 'exec /sbin/ipvsadm-save -n > /etc/sysconfig/ipvsadm'");
-        bench.types("cat /etc/sysconfig/ipvsadm");
-        bench.types("/sbin/ipvsadm -C");
-        bench.types("/bin/bash -c 'exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm'");
-        bench.types("/sbin/ipvsadm -Ln --stats");
+        bench.run("/bin/bash -c 'exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm'");
+        bench.run("/sbin/ipvsadm -Ln");
+        bench.run("/sbin/ipvsadm -e -t 10.0.0.1:80 -r 10.1.0.2:8080 -m -w 5");
+        bench.run("/bin/bash -c 'exec /sbin/ipvsadm-save -n > /etc/sysconfig/ipvsadm'");
+        bench.run("cat /etc/sysconfig/ipvsadm");
+        bench.run("/sbin/ipvsadm -C");
+        bench.run("/bin/bash -c 'exec /sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm'");
+        bench.run("/sbin/ipvsadm -Ln --stats");
     });
 }
 
 fn saved_into_restored() {
     assert_same_on_both_sides(|bench| {
         fs::write("rules", RULES).unwrap();
-        bench.types("ipvsadm -R < rules");
+        bench.run("ipvsadm -R < rules");
         for line in [
             "ipvsadm-save | ipvsadm-restore",
             "ipvsadm-save -n | ipvsadm-restore",
             "ipvsadm -S | ipvsadm -R",
             "ipvsadm -Sn > saved; ipvsadm -C; ipvsadm -R < saved",
         ] {
-            bench.types(line);
+            bench.run(line);
         }
     });
 }

@@ -1,4 +1,4 @@
-//! ldirectord, which checks servers, and for every change reads a listing and calls ipvsadm.
+//! ldirectord, which checks servers. For every change, it reads a listing and calls ipvsadm.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,13 +11,13 @@ use ipvs_tests::traffic::server::Protocol::{Http, Tcp};
 use ipvs_tests::traffic::server::Server;
 use ipvs_tests::wait;
 
-use super::{Side, held};
+use super::{Side, table_of};
 
 ipvs_tests::tests! {
     manages_a_farm, needs = "ldirectord", needs = "libnet-inet6glue-perl", seconds = 900;
 }
 
-/// A change costs it two listings, and a check of all servers most of a second.
+/// For every change, ldirectord reads two listings. A check of all servers takes most of a second.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const HEAD: &str = "\
@@ -78,7 +78,7 @@ virtual6 = [fd01::100]:80
 \tchecktype = negotiate
 ";
 
-/// The rules that ipvsadm saves for it.
+/// The rules that ipvsadm saves for [`FARM`].
 const TABLE: &str = "\
 -A -t 10.1.0.100:7 -s wlc -p 60 -M 255.255.255.0
 -a -t 10.1.0.100:7 -r 10.2.0.11:7 -m -w 5
@@ -121,38 +121,38 @@ fn farm(side: Side) -> Vec<(&'static str, String)> {
     side.install();
     let mut farm = Farm { side, director, daemon: start(director), reported: 0, phases: Vec::new() };
 
-    farm.holds("start", TABLE);
+    farm.wait_for_table("start", TABLE);
     assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
 
     http1.set_healthy(false);
     let without_web1 = without(TABLE, &["-a -t 10.1.0.100:80 -r 10.2.0.11:80 ", "-a -t [fd01::100]:80 -r [fd02::11]"]);
-    farm.holds("a check that fails", &without_web1);
+    farm.wait_for_table("a check that fails", &without_web1);
     assert_eq!(client.client().pages(2, "10.1.0.100:80").to_string(), "web2=2");
     http1.set_healthy(true);
-    farm.holds("recovery", TABLE);
+    farm.wait_for_table("recovery", TABLE);
     assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
 
     echo1.stop();
     let quiescent = TABLE.replace("-r 10.2.0.11:7 -m -w 5", "-r 10.2.0.11:7 -m -w 0");
-    farm.holds("quiescent", &quiescent);
+    farm.wait_for_table("quiescent", &quiescent);
     let _echo1 = web1.serve(Tcp, "0.0.0.0:7").unwrap();
-    farm.holds("recovery from quiescence", TABLE);
+    farm.wait_for_table("recovery from quiescence", TABLE);
 
     fallback(&mut farm, client, [&http1, &http2]);
     reload(&mut farm);
     farm.end()
 }
 
-/// All servers fail their checks.
+/// Makes all servers fail their checks.
 fn fallback(farm: &mut Farm<'_>, client: &Host, servers: [&Server; 2]) {
     servers.iter().for_each(|server| server.set_healthy(false));
     let none = without(TABLE, &["-a -t 10.1.0.100:80 ", "-a -t [fd01::100]:80 "]);
     let service = "-A -t 10.1.0.100:80 -s rr\n";
     let table = none.replace(service, &format!("{service}-a -t 10.1.0.100:80 -r 127.0.0.1:80 -g -w 1\n"));
-    farm.holds("fallback", &table);
+    farm.wait_for_table("fallback", &table);
     assert_eq!(client.client().pages(1, "10.1.0.100:80").to_string(), "director=1");
     servers.iter().for_each(|server| server.set_healthy(true));
-    farm.holds("recovery from fallback", TABLE);
+    farm.wait_for_table("recovery from fallback", TABLE);
     assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
 }
 
@@ -171,7 +171,7 @@ fn reload(farm: &mut Farm<'_>) {
         .replace("-i -w 2 --tun-type ipip", "-m -w 4")
         .replace("-p 60", "-p 90")
         .replace("[fd01::100]:80 ", "[fd01::100]:8080 ");
-    farm.holds("reload", &table);
+    farm.wait_for_table("reload", &table);
 }
 
 fn configure(farm: &str) {
@@ -187,7 +187,7 @@ fn start(director: &Host) -> Running {
     let _ = fs::remove_file("farm.cf");
     configure(FARM);
     let folder = std::env::current_dir().unwrap();
-    // In the foreground, and logs every command. The seed keeps the order of Perl's hashes.
+    // Option -d: in the foreground, with a log of every command. The seed fixes the order of Perl's hashes.
     director
         .start(&format!("env PERL_HASH_SEED=0 PERL_PERTURB_KEYS=0 ldirectord -d {}/farm.cf start", folder.display()))
 }
@@ -210,27 +210,27 @@ struct Farm<'a> {
 impl Farm<'_> {
     /// Waits until the director has this table, and ends the phase.
     #[track_caller]
-    fn holds(&mut self, phase: &'static str, wanted: &str) {
+    fn wait_for_table(&mut self, phase: &'static str, wanted: &str) {
         wait::until(PATIENCE, || {
             let saved = self.director.ok("ipvsadm -Sn");
             match diff(wanted, &saved) {
                 None => Ok(()),
                 Some(diff) => Err(format!(
-                    "{:?}, {phase}: wanted (-) and held (+):\n{diff}\noutput of ldirectord:\n{}",
+                    "{:?}, {phase}: expected (-) and actual (+):\n{diff}\noutput of ldirectord:\n{}",
                     self.side,
                     last_lines(&self.daemon.output()[self.reported..])
                 )),
             }
         });
         self.reported = self.daemon.output().len();
-        self.phases.push((phase, lines_held(self.director)));
+        self.phases.push((phase, sorted_lines(self.director)));
     }
 
     /// Stops ldirectord, which deletes its services.
     fn end(mut self) -> Vec<(&'static str, String)> {
         let output = self.daemon.stop(Duration::from_secs(30));
         assert_eq!(self.director.ok("ipvsadm -Sn"), "", "{:?}\n{}", self.side, log(&output));
-        self.phases.push(("end", lines_held(self.director)));
+        self.phases.push(("end", sorted_lines(self.director)));
         println!("{:?}\n{}", self.side, log(&output));
         // The whole log is compared at the end, since it may lag behind the table.
         self.phases.push(("log", log(&output)));
@@ -239,9 +239,9 @@ impl Farm<'_> {
 }
 
 /// Returns the sorted lines of the table: servers are in the order in which their checks succeeded, which varies.
-fn lines_held(director: &Host) -> String {
-    let held = held(director);
-    let mut lines: Vec<&str> = held.lines().collect();
+fn sorted_lines(director: &Host) -> String {
+    let table = table_of(director);
+    let mut lines: Vec<&str> = table.lines().collect();
     lines.sort_unstable();
     lines.join("\n")
 }
@@ -260,8 +260,8 @@ fn log(output: &str) -> String {
     lines.sort_unstable();
     lines.dedup();
     // Perl repeats its warnings at every listing.
-    let strange = output.lines().filter_map(|line| line.split_once(" at /usr/sbin/ldirectord line "));
-    let strange: BTreeSet<&str> = strange.map(|(what, _)| what).collect();
-    lines.extend(strange);
+    let warnings = output.lines().filter_map(|line| line.split_once(" at /usr/sbin/ldirectord line "));
+    let warnings: BTreeSet<&str> = warnings.map(|(warning, _)| warning).collect();
+    lines.extend(warnings);
     lines.iter().map(|line| format!("{line}\n")).collect()
 }

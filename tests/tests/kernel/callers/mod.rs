@@ -1,4 +1,4 @@
-//! Programs that call ipvsadm: they must behave the same with the reference and with ours in /sbin.
+//! Programs that call ipvsadm. They must behave the same with the reference in /sbin and with ours.
 
 mod files;
 mod ldirectord;
@@ -36,6 +36,6 @@ impl Side {
 }
 
 /// Returns the table of a host as the kernel reports it.
-fn held(host: &Host) -> String {
+fn table_of(host: &Host) -> String {
     host.enter(|| table::table(&mut Socket::open()?)).unwrap()
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use ipvs_tests::lab::topology::Lab;
 use ipvs_tests::oracle::diff::diff;
 
-use super::{Side, held};
+use super::{Side, table_of};
 
 ipvs_tests::tests! {
     lvs_module, needs = "python3", needs = "salt (PyPI, below 3008; see .ci/run)", seconds = 120;
@@ -26,7 +26,7 @@ fn lvs_module() {
         let mut python = Command::new("/usr/bin/python3");
         python.arg("-").arg(module());
         let output = host.run_with_input(&mut python, include_str!("salt.py")).unwrap().ok();
-        format!("{output}{}", held(&host))
+        format!("{output}{}", table_of(&host))
     });
     println!("{ours}");
     assert_eq!(diff(&reference, &ours), None, "the reference (-) and ours (+)");

@@ -64,7 +64,7 @@ fn to(text: &str) -> SocketAddr {
 }
 
 /// Returns protocol and state.
-fn words(entry: &ConnectionEntry) -> (&str, &str) {
+fn protocol_and_state(entry: &ConnectionEntry) -> (&str, &str) {
     let word = |bytes| std::str::from_utf8(bytes).unwrap();
     (word(entry.protocol.as_bytes()), word(entry.state.as_bytes()))
 }
@@ -81,7 +81,7 @@ fn tcp_connection() {
     submit(&mut client, [add(key), Change::AddDestination(key, server("10.2.0.11", 9000))]);
     let _held = nat.client.client().from("10.1.0.10:40001").hold(1, "10.1.0.100:80");
     let [entry] = &entries(&client)[..] else { panic!("{:?}", entries(&client)) };
-    assert_eq!(words(entry), ("TCP", "ESTABLISHED"));
+    assert_eq!(protocol_and_state(entry), ("TCP", "ESTABLISHED"));
     assert_eq!(
         (entry.client, entry.service, entry.destination),
         (to("10.1.0.10:40001"), to("10.1.0.100:80"), to("10.2.0.11:9000"))
@@ -96,7 +96,7 @@ fn udp_connection() {
     submit(&mut client, [add(key), Change::AddDestination(key, server("10.0.0.1", 5353))]);
     send(&director, "192.0.2.9:40001", "192.0.2.1:53", 0, b"?");
     let [entry] = &entries(&client)[..] else { panic!("{:?}", entries(&client)) };
-    assert_eq!(words(entry), ("UDP", "UDP"));
+    assert_eq!(protocol_and_state(entry), ("UDP", "UDP"));
     assert_eq!(
         (entry.client, entry.service, entry.destination),
         (to("192.0.2.9:40001"), to("192.0.2.1:53"), to("10.0.0.1:5353"))
@@ -104,7 +104,7 @@ fn udp_connection() {
     assert!((290..=300).contains(&entry.expires), "{entry:?}");
 }
 
-/// With servers of both families.
+/// The servers are of both families.
 fn ipv6_connections() {
     let (director, mut client) = director_that_is_its_own_client();
     for (port, address) in [(53, "2001:db8:1::1"), (54, "10.0.0.1")] {
@@ -123,7 +123,7 @@ fn ipv6_connections() {
             (to("[2001:db8::9]:40001"), to("[2001:db8::1]:54"), to("10.0.0.1:54")),
         ]
     );
-    assert!(entries.iter().all(|entry| entry.family() == Family::V6 && words(entry) == ("UDP", "UDP")));
+    assert!(entries.iter().all(|entry| entry.family() == Family::V6 && protocol_and_state(entry) == ("UDP", "UDP")));
 }
 
 fn persistent(key: ServiceKey) -> Service {
@@ -143,7 +143,7 @@ fn persistence_templates() {
     assert!(template.is_template() && !connection.is_template());
     assert_eq!(template.client, to("192.0.2.0:0"));
     assert_eq!((template.service, template.destination), (to("192.0.2.1:53"), to("10.0.0.1:53")));
-    assert!(["NONE", "ASSURED"].contains(&words(template).1), "{template:?}");
+    assert!(["NONE", "ASSURED"].contains(&protocol_and_state(template).1), "{template:?}");
     assert_eq!(connection.client, to("192.0.2.9:40001"));
 }
 
@@ -161,7 +161,7 @@ fn templates_of_a_mark() {
     let templates: Vec<_> = entries.iter().filter(|entry| entry.is_template()).collect();
     assert_eq!((entries.len(), templates.len()), (4, 2), "{entries:?}");
     for template in templates {
-        assert_eq!(words(template).0, "IP");
+        assert_eq!(protocol_and_state(template).0, "IP");
         assert_eq!(template.fwmark(), Some(MARK), "{template:?}");
     }
     // The connections of a template look like those of any other service.

@@ -34,10 +34,10 @@ fn by_default(role: Role) -> SyncDaemon {
 }
 
 #[track_caller]
-fn runs_as(client: &mut Client, asked: SyncDaemon, runs: SyncDaemon) {
-    submit(client, [Change::StartDaemon(asked)]);
-    assert_eq!(client.daemons().unwrap(), [runs]);
-    submit(client, [Change::StopDaemon(asked.role)]);
+fn starts_as(client: &mut Client, requested: SyncDaemon, expected: SyncDaemon) {
+    submit(client, [Change::StartDaemon(requested)]);
+    assert_eq!(client.daemons().unwrap(), [expected]);
+    submit(client, [Change::StopDaemon(requested.role)]);
     assert_eq!(client.daemons().unwrap(), []);
 }
 
@@ -58,7 +58,7 @@ fn every_setting() {
                 port: Some(12345),
                 ttl: Some(255),
             };
-            runs_as(&mut client, full, full);
+            starts_as(&mut client, full, full);
         }
     }
 }
@@ -66,7 +66,7 @@ fn every_setting() {
 fn kernel_defaults() {
     let mut client = director();
     for role in [Role::Master, Role::Backup] {
-        runs_as(&mut client, daemon(role), by_default(role));
+        starts_as(&mut client, daemon(role), by_default(role));
     }
 }
 
@@ -79,11 +79,15 @@ fn ipv6_multicast_group() {
         ttl: Some(8),
         ..daemon(Role::Master)
     };
-    runs_as(&mut client, full, full);
+    starts_as(&mut client, full, full);
     let backup = SyncDaemon { role: Role::Backup, ..full };
-    runs_as(&mut client, backup, backup);
-    let asked = SyncDaemon { group: full.group, ..daemon(Role::Master) };
-    runs_as(&mut client, asked, SyncDaemon { group: full.group, max_length: Some(1452), ..by_default(Role::Master) });
+    starts_as(&mut client, backup, backup);
+    let requested = SyncDaemon { group: full.group, ..daemon(Role::Master) };
+    starts_as(
+        &mut client,
+        requested,
+        SyncDaemon { group: full.group, max_length: Some(1452), ..by_default(Role::Master) },
+    );
 }
 
 /// The default length of a backup is the MTU of its interface. lo has 65536, of which the kernel uses 65507, the most
@@ -91,8 +95,8 @@ fn ipv6_multicast_group() {
 fn backup_on_loopback() {
     let mut client = Client::open().unwrap();
     let on_lo = |daemon| SyncDaemon { interface: Interface::new("lo").unwrap(), ..daemon };
-    let runs = SyncDaemon { max_length: Some(65507), ..by_default(Role::Backup) };
-    runs_as(&mut client, on_lo(daemon(Role::Backup)), on_lo(runs));
+    let expected = SyncDaemon { max_length: Some(65507), ..by_default(Role::Backup) };
+    starts_as(&mut client, on_lo(daemon(Role::Backup)), on_lo(expected));
 }
 
 /// The kernel adjusts lengths out of range instead of refusing them.
@@ -100,10 +104,10 @@ fn length_is_clamped() {
     let mut client = director();
     let long = |role| SyncDaemon { max_length: Some(u16::MAX), ..daemon(role) };
     for role in [Role::Master, Role::Backup] {
-        runs_as(&mut client, long(role), SyncDaemon { max_length: Some(65507), ..by_default(role) });
+        starts_as(&mut client, long(role), SyncDaemon { max_length: Some(65507), ..by_default(role) });
     }
     let short = |role| SyncDaemon { max_length: Some(100), ..daemon(role) };
-    runs_as(&mut client, short(Role::Backup), SyncDaemon { max_length: Some(1024), ..by_default(Role::Backup) });
+    starts_as(&mut client, short(Role::Backup), SyncDaemon { max_length: Some(1024), ..by_default(Role::Backup) });
 }
 
 fn master_and_backup_at_once() {
@@ -138,10 +142,10 @@ fn stop_without_start_is_refused() {
 }
 
 fn missing_interface_is_refused() {
-    let asked = SyncDaemon { interface: Interface::new("eth7").unwrap(), ..daemon(Role::Master) };
+    let requested = SyncDaemon { interface: Interface::new("eth7").unwrap(), ..daemon(Role::Master) };
     refused_with(
         &mut director(),
-        Change::StartDaemon(asked),
+        Change::StartDaemon(requested),
         "start the master sync daemon: no such interface (IPVS_CMD_NEW_DAEMON: No such device (os error 19))",
         |kind| matches!(kind, ErrorKind::NoSuchInterface),
     );

@@ -77,7 +77,7 @@ fn every_forwarding_method() {
 }
 
 fn every_tunnel() {
-    // Combinations that the library has no variant for are read unchanged, and can be written back.
+    // The library has no variant for these combinations. They are read unchanged, and can be written back.
     let strange = [
         Tunnel::Other { kind: 1, port: 6080, flags: 3 },
         Tunnel::Other { kind: 2, port: 6080, flags: 0 },

@@ -1,5 +1,5 @@
-//! Changes that the client refuses before it sends anything. For each reason: what the kernel does with the same
-//! request.
+//! Changes that the client refuses before it sends anything. For each reason, a test also sends the same request to the
+//! kernel and checks the result.
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -45,7 +45,7 @@ fn invalid(change: Change, why: Invalid) {
 }
 
 #[track_caller]
-fn answer(request: Request) -> Option<i32> {
+fn refusal_errno(request: Request) -> Option<i32> {
     let mut socket = Socket::open().unwrap();
     let refused = socket.submit([request]).unwrap();
     errnos(&refused).first().map(|(_, errno)| *errno)
@@ -54,13 +54,13 @@ fn answer(request: Request) -> Option<i32> {
 #[track_caller]
 fn kernel_refuses(request: Request, errno: i32) {
     let printed = format!("{request:?}");
-    assert_eq!(answer(request), Some(errno), "{printed}");
+    assert_eq!(refusal_errno(request), Some(errno), "{printed}");
 }
 
 #[track_caller]
-fn kernel_takes(request: Request) {
+fn kernel_accepts(request: Request) {
     let printed = format!("{request:?}");
-    assert_eq!(answer(request), None, "{printed}");
+    assert_eq!(refusal_errno(request), None, "{printed}");
 }
 
 /// Returns a request that adds TCP 192.0.2.1:1, its attributes changed by a function.
@@ -110,7 +110,7 @@ fn zero_persistence() {
         Change::AddService(Service { persistence: Some(0), ..Service::new(web(), Scheduler::RR) }),
         Invalid::Persistence(0),
     );
-    kernel_takes(persistent(0));
+    kernel_accepts(persistent(0));
     assert_eq!(services(&mut Client::open().unwrap())[0].persistence, Some(0));
 }
 
@@ -122,7 +122,7 @@ fn too_long_persistence() {
         Invalid::Persistence(too_much),
     );
     // Too long for every clock rate. The lowest invalid value depends on the rate.
-    kernel_takes(persistent(u32::MAX));
+    kernel_accepts(persistent(u32::MAX));
     assert_ne!(services(&mut Client::open().unwrap())[0].persistence, Some(u32::MAX));
 }
 
@@ -143,7 +143,7 @@ fn netmask_of_the_other_family() {
         Change::AddService(Service { netmask: six, ..Service::new(web(), Scheduler::RR) }),
         Invalid::NetmaskFamily { service: Family::V4, mask: Family::V6 },
     );
-    kernel_takes(new_service_with(|service| service.netmask = Some(64)));
+    kernel_accepts(new_service_with(|service| service.netmask = Some(64)));
     let mask = Netmask::V4(64u32.to_ne_bytes().into());
     assert_eq!(services(&mut Client::open().unwrap())[0].netmask, mask);
 }
@@ -162,7 +162,7 @@ fn invalid_prefix_length() {
 }
 
 fn too_large_weight() {
-    kernel_takes(new_service(1));
+    kernel_accepts(new_service(1));
     for weight in [Destination::MAX + 1, u32::MAX] {
         let heavy = Destination { weight, ..server("10.0.0.1", 80) };
         invalid(Change::AddDestination(web(), heavy), Invalid::Weight(weight));
@@ -173,14 +173,14 @@ fn too_large_weight() {
 
 /// Kernels up to 7.1 accept it, except the latest releases of some series. The server is then never full.
 fn too_large_threshold() {
-    kernel_takes(new_service(1));
+    kernel_accepts(new_service(1));
     for (port, upper) in [(1, Destination::MAX + 1), (2, u32::MAX)] {
         invalid(
             Change::AddDestination(web(), Destination { upper_threshold: upper, ..server("10.0.0.1", 80) }),
             Invalid::Threshold(upper),
         );
-        let answer = answer(new_dest_with(|dest| (dest.port, dest.u_thresh) = (Some(Be16(port)), Some(upper))));
-        assert!(answer == Some(libc::EINVAL) || (answer.is_none() && running() < (7, 2)), "{answer:?}");
+        let errno = refusal_errno(new_dest_with(|dest| (dest.port, dest.u_thresh) = (Some(Be16(port)), Some(upper))));
+        assert!(errno == Some(libc::EINVAL) || (errno.is_none() && running() < (7, 2)), "{errno:?}");
         kernel_refuses(new_dest_with(|dest| dest.l_thresh = Some(upper)), libc::ERANGE);
     }
     let both = Destination { lower_threshold: u32::MAX, upper_threshold: 5, ..server("10.0.0.1", 80) };
@@ -188,7 +188,7 @@ fn too_large_threshold() {
 }
 
 fn lower_threshold_without_upper() {
-    kernel_takes(new_service(1));
+    kernel_accepts(new_service(1));
     invalid(
         Change::AddDestination(web(), Destination { lower_threshold: 5, ..server("10.0.0.1", 80) }),
         Invalid::LowerAlone(5),
@@ -197,7 +197,7 @@ fn lower_threshold_without_upper() {
 }
 
 fn lower_threshold_above_upper() {
-    kernel_takes(new_service(1));
+    kernel_accepts(new_service(1));
     invalid(
         Change::AddDestination(web(), Destination { lower_threshold: 5, upper_threshold: 4, ..server("10.0.0.1", 80) }),
         Invalid::LowerAboveUpper { lower: 5, upper: 4 },
@@ -206,7 +206,7 @@ fn lower_threshold_above_upper() {
 }
 
 fn other_family_without_tunnel() {
-    kernel_takes(new_service(1));
+    kernel_accepts(new_service(1));
     let methods = [
         (0, Forwarding::Masquerade),
         (1, Forwarding::Local),
@@ -234,7 +234,7 @@ fn other_family_without_tunnel() {
 }
 
 fn gue_tunnel_without_port() {
-    kernel_takes(new_service(1));
+    kernel_accepts(new_service(1));
     let without = Tunnel::Other { kind: 1, port: 0, flags: 0 };
     invalid(
         Change::AddDestination(
@@ -251,12 +251,12 @@ fn gue_tunnel_without_port() {
 }
 
 fn server_address_not_unicast() {
-    kernel_takes(new_service(1));
+    kernel_accepts(new_service(1));
     for address in ["0.0.0.0", "224.0.0.1", "239.255.255.255", "255.255.255.255"] {
         invalid(Change::AddDestination(web(), server(address, 80)), Invalid::NotUnicast(ip(address)));
         kernel_refuses(new_dest_with(|dest| dest.addr = Some(wire(ip(address)))), libc::EINVAL);
     }
-    kernel_takes(new_service_with(|service| (service.af, service.netmask) = (Some(10), Some(128))));
+    kernel_accepts(new_service_with(|service| (service.af, service.netmask) = (Some(10), Some(128))));
     for address in ["::", "ff02::1"] {
         invalid(Change::AddDestination(web6(), server(address, 80)), Invalid::NotUnicast(ip(address)));
         let mut request = new_dest_with(|dest| (dest.addr, dest.addr_family) = (Some(wire(ip(address))), Some(10)));
@@ -279,7 +279,7 @@ fn daemon() -> SyncDaemon {
 /// messages.
 fn too_large_sync_id() {
     invalid(Change::StartDaemon(SyncDaemon { sync_id: 256, ..daemon() }), Invalid::SyncId(256));
-    kernel_takes(new_daemon_with(|daemon| daemon.sync_id = Some(256)));
+    kernel_accepts(new_daemon_with(|daemon| daemon.sync_id = Some(256)));
     assert_eq!(Client::open().unwrap().daemons().unwrap()[0].sync_id, 256);
 }
 

@@ -1,4 +1,4 @@
-//! `ipvs::Client`: the kernel holds what was submitted, and the client reads what the kernel holds.
+//! `ipvs::Client`: submitted changes reach the kernel, and the client reads the same values from the kernel.
 
 mod connections;
 mod daemons;
@@ -85,9 +85,9 @@ fn refused(client: &mut Client, change: Change) -> ipvs::Error {
 
 /// Checks that a change is refused with this message and kind.
 #[track_caller]
-fn refused_with(client: &mut Client, change: Change, words: &str, kind: impl FnOnce(&ErrorKind) -> bool) {
+fn refused_with(client: &mut Client, change: Change, message: &str, kind: impl FnOnce(&ErrorKind) -> bool) {
     let error = refused(client, change);
-    assert_eq!(error.to_string(), words);
+    assert_eq!(error.to_string(), message);
     assert!(kind(error.kind()), "{error:?}");
 }
 

@@ -52,7 +52,7 @@ fn service_exists() {
 
 fn no_such_service() {
     let mut client = Client::open().unwrap();
-    for (change, words) in [
+    for (change, message) in [
         (Change::EditService(Service::new(web(), Scheduler::RR)), "edit service TCP 192.0.2.1:80: no such service"),
         (Change::DeleteService(web()), "delete service TCP 192.0.2.1:80: no such service"),
         (
@@ -69,8 +69,8 @@ fn no_such_service() {
         ),
         (Change::Zero(Some(web())), "zero the counters of TCP 192.0.2.1:80: no such service"),
     ] {
-        let words = format!("{words} ({}: No such process (os error 3))", change.command_name());
-        refused_with(&mut client, change, &words, |kind| matches!(kind, ErrorKind::NoSuchService));
+        let message = format!("{message} ({}: No such process (os error 3))", change.command_name());
+        refused_with(&mut client, change, &message, |kind| matches!(kind, ErrorKind::NoSuchService));
     }
 }
 
@@ -202,9 +202,9 @@ fn several_refusals_by_index() {
         Change::EditDestination(web(), Destination { weight: 7, ..server("10.0.0.1", 80) }),
     ];
     let refused = client.submit(&changes).unwrap();
-    let said: Vec<(usize, &str)> = refused.iter().map(|(index, error)| (*index, error.operation())).collect();
+    let operations: Vec<(usize, &str)> = refused.iter().map(|(index, error)| (*index, error.operation())).collect();
     assert_eq!(
-        said,
+        operations,
         [
             (1, "add service TCP 192.0.2.1:80"),
             (3, "delete server 10.0.0.2:80 of TCP 192.0.2.1:80"),
@@ -217,16 +217,16 @@ fn several_refusals_by_index() {
 fn no_permission() {
     without_net_admin(|| {
         let mut client = Client::open().unwrap();
-        let words = "permission denied: IPVS requires CAP_NET_ADMIN in the initial user namespace";
+        let message = "permission denied: IPVS requires CAP_NET_ADMIN in the initial user namespace";
         assert_eq!(
             client.state().unwrap_err().to_string(),
-            format!("read version and table size: {words} (IPVS_CMD_GET_INFO: Operation not permitted (os error 1))")
+            format!("read version and table size: {message} (IPVS_CMD_GET_INFO: Operation not permitted (os error 1))")
         );
         refused_with(
             &mut client,
             add(web()),
             &format!(
-                "add service TCP 192.0.2.1:80: {words} (IPVS_CMD_NEW_SERVICE: Operation not permitted (os error 1))"
+                "add service TCP 192.0.2.1:80: {message} (IPVS_CMD_NEW_SERVICE: Operation not permitted (os error 1))"
             ),
             |kind| matches!(kind, ErrorKind::NoPermission),
         );
@@ -241,9 +241,9 @@ fn no_permission() {
 fn module_not_loaded() {
     let _unloaded = modules::unload("ip_vs").unwrap().block_loading().unwrap();
     let mut client = Client::open().unwrap();
-    let words = "the kernel has no IPVS: cannot load the module ip_vs";
+    let message = "the kernel has no IPVS: cannot load the module ip_vs";
     let error = client.submit(&[add(web())]).unwrap_err();
-    assert_eq!(error.to_string(), format!("submit 1 change: {words}"));
+    assert_eq!(error.to_string(), format!("submit 1 change: {message}"));
     for error in [client.state().unwrap_err(), error, client.connections().unwrap_err()] {
         assert!(matches!(error.kind(), ErrorKind::NotLoaded), "{error}");
     }

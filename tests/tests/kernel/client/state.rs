@@ -73,13 +73,13 @@ fn everything() -> Config {
 
 fn read_as_configured() {
     let mut client = Client::open().unwrap();
-    let asked = everything();
-    submit(&mut client, steps(&asked));
+    let configured = everything();
+    submit(&mut client, steps(&configured));
     let mut state = client.state().unwrap();
-    assert_eq!(Some(state.timeouts), asked.timeouts);
-    assert_eq!(Some(&state.daemons), asked.daemons.as_ref());
+    assert_eq!(Some(state.timeouts), configured.timeouts);
+    assert_eq!(Some(&state.daemons), configured.daemons.as_ref());
     state.services.sort_by_key(|state| state.service.key);
-    let mut expected = asked.services;
+    let mut expected = configured.services;
     expected.sort_by_key(|config| config.service.key);
     assert_eq!(state.services.len(), expected.len());
     for (state, config) in state.services.iter().zip(expected) {
@@ -98,11 +98,11 @@ fn read_as_configured() {
 fn converts_to_config() {
     let mut client = Client::open().unwrap();
     submit(&mut client, steps(&everything()));
-    let mut held = Config::from(&client.state().unwrap());
-    held.services.sort_by_key(|config| config.service.key);
-    let mut asked = everything();
-    asked.services.sort_by_key(|config| config.service.key);
-    assert_eq!(held, asked);
+    let mut read = Config::from(&client.state().unwrap());
+    read.services.sort_by_key(|config| config.service.key);
+    let mut configured = everything();
+    configured.services.sort_by_key(|config| config.service.key);
+    assert_eq!(read, configured);
 }
 
 fn namespaces_are_independent() {

@@ -34,7 +34,7 @@ fn dns(port: u16) -> ServiceKey {
 
 /// Waits until the kernel has counted `packets` incoming packets.
 #[track_caller]
-fn counted(client: &mut Client, key: &ServiceKey, packets: u64) -> Stats {
+fn wait_for_packets(client: &mut Client, key: &ServiceKey, packets: u64) -> Stats {
     wait::until(Duration::from_secs(10), || {
         let stats = client.service(key).unwrap().stats;
         if stats.incoming_packets == packets { Ok(stats) } else { Err(format!("{stats:?}")) }
@@ -45,8 +45,8 @@ fn without_rates(stats: Stats) -> Stats {
     Stats { rates: Rates::default(), ..stats }
 }
 
-/// Returns the counters that these requests and replies must give: each has an IP header of 20 bytes and a UDP header
-/// of 8.
+/// Returns the expected counters for these requests and replies. Each has an IP header of 20 bytes and a UDP header of
+/// 8.
 fn expected(replies: &Replies) -> Stats {
     let lines = replies.servers.iter().zip(&replies.peers);
     let count = replies.servers.len() as u64;
@@ -55,7 +55,7 @@ fn expected(replies: &Replies) -> Stats {
         incoming_packets: count,
         outgoing_packets: count,
         incoming_bytes: count * (28 + "who?".len() as u64),
-        outgoing_bytes: lines.map(|(who, peer)| 28 + format!("{who} {peer}\n").len() as u64).sum(),
+        outgoing_bytes: lines.map(|(server, peer)| 28 + format!("{server} {peer}\n").len() as u64).sum(),
         rates: Rates::default(),
     }
 }
@@ -64,9 +64,9 @@ fn counts_packets_and_bytes() {
     let (nat, mut client) = director();
     let replies = nat.client.client().datagrams(5, "10.1.0.100:53");
     assert_eq!(replies.to_string(), "web1=5");
-    let stats = counted(&mut client, &dns(53), 5);
+    let stats = wait_for_packets(&mut client, &dns(53), 5);
     assert_eq!(without_rates(stats), expected(&replies));
-    // Every way to read them gives the same; the other service has no traffic.
+    // All ways to read the counters return the same values. The other service has no traffic.
     let state = client.state().unwrap();
     let find = |key| state.services.iter().find(|state: &&ServiceState| state.service.key == key).unwrap();
     let seen = find(dns(53));
@@ -79,7 +79,7 @@ fn rates() {
     let (nat, mut client) = director();
     let replies = nat.client.client().datagrams(200, "10.1.0.100:53");
     assert_eq!(replies.to_string(), "web1=200");
-    let rates = counted(&mut client, &dns(53), 200).rates;
+    let rates = wait_for_packets(&mut client, &dns(53), 200).rates;
     let Rates { connections, incoming_packets, outgoing_packets, incoming_bytes, outgoing_bytes } = rates;
     assert!(connections > 0, "{rates:?}");
     assert_eq!((incoming_packets, outgoing_packets), (connections, connections), "{rates:?}");
@@ -93,8 +93,8 @@ fn zero_resets_counters() {
     for address in ["10.1.0.100:53", "10.1.0.100:54"] {
         assert_eq!(nat.client.client().datagrams(3, address).to_string(), "web1=3");
     }
-    counted(&mut client, &dns(53), 3);
-    counted(&mut client, &dns(54), 3);
+    wait_for_packets(&mut client, &dns(53), 3);
+    wait_for_packets(&mut client, &dns(54), 3);
     let connections = |client: &mut Client, port| -> (u64, u64) {
         let servers = client.destinations(&dns(port)).unwrap();
         (client.service(&dns(port)).unwrap().stats.connections, servers[0].stats.connections)
@@ -105,10 +105,10 @@ fn zero_resets_counters() {
     assert_eq!((connections(&mut client, 53), connections(&mut client, 54)), ((0, 0), (0, 0)));
     // Counting continues.
     assert_eq!(nat.client.client().datagrams(2, "10.1.0.100:53").to_string(), "web1=2");
-    assert_eq!(counted(&mut client, &dns(53), 2).connections, 2);
+    assert_eq!(wait_for_packets(&mut client, &dns(53), 2).connections, 2);
 }
 
-/// These are current numbers, without the delay of two seconds.
+/// Numbers of connections are current, without the delay of two seconds.
 fn connections_and_templates() {
     let (nat, mut client) = director();
     nat.web1.serve(Tcp, "10.2.0.11:9000").unwrap();

@@ -48,7 +48,7 @@ fn run(heading: &str, hosts: &[&Host]) {
     under_test::install();
     std::fs::create_dir_all("/usr/local/bin").unwrap();
     install(folder::path("exe"), format!("/usr/local/bin/{GET}")).unwrap();
-    // A curl that does what these pages need.
+    // A replacement for curl with the features that these pages need.
     install_script("/usr/local/bin/curl", format!("#!/bin/sh\nexec {GET} \"$1\"\n")).unwrap();
     let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();
     Page::of(OPERATIONS, heading, &names).run(|name, command| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipvs_tests::command::Ran;
 use ipvs_tests::wait;
 
-/// Matches any text: in a line, or as a line of its own any number of lines.
+/// Matches any text within a line. If it is the whole line, it matches any number of lines.
 const ANYTHING: &str = "…";
 
 /// The commands under one heading.
@@ -60,8 +60,8 @@ impl Page {
         for Step { host, command, printed } in &self.steps {
             let run = || {
                 let ran = shell(host, command);
-                let fine = ran.code == Some(0) && (printed.is_empty() || printed_by(&ran, printed));
-                if fine { Ok(()) } else { Err(format!("{host}{ran}")) }
+                let as_printed = ran.code == Some(0) && (printed.is_empty() || printed_by(&ran, printed));
+                if as_printed { Ok(()) } else { Err(format!("{host}{ran}")) }
             };
             // The kernel updates the counters that it reports every two seconds.
             let patience = if command.starts_with("ipvsadm -L") { Duration::from_secs(10) } else { Duration::ZERO };
@@ -101,7 +101,7 @@ fn fits(wanted: &[&str], lines: &[&str]) -> bool {
     }
 }
 
-/// Compares a line, without blanks at the end: they are invisible on a page.
+/// Compares a line without blanks at the end, which are invisible on a page.
 fn same(wanted: &str, line: &str) -> bool {
     match wanted.split_once(ANYTHING) {
         Some((start, end)) => line.starts_with(start) && line[start.len()..].ends_with(end),

@@ -174,7 +174,7 @@ enum Part {
 fn parts(rng: &mut Rng) -> Vec<Part> {
     let row = command(rng);
     let mut parts = fitting(rng, row, false);
-    // Sometimes other options, too.
+    // Sometimes also other options.
     while rng.once_in(5) {
         let row = rng.one_of(OPTIONS);
         if !row.beyond_1_31 {
@@ -188,7 +188,7 @@ fn parts(rng: &mut Rng) -> Vec<Part> {
     parts
 }
 
-/// Picks a command: those that change something more often.
+/// Picks a command, more often one that changes something.
 fn command(rng: &mut Rng) -> &'static CommandRow {
     let rest = COMMANDS.len();
     let at = match rng.below(4) {
@@ -198,18 +198,18 @@ fn command(rng: &mut Rng) -> &'static CommandRow {
     &COMMANDS[at]
 }
 
-/// Generates a command with its required options and some of the allowed ones. `sane` excludes missing options and
+/// Generates a command with its required options and some of the allowed ones. `valid` excludes missing options and
 /// invalid values.
-fn fitting(rng: &mut Rng, row: &'static CommandRow, sane: bool) -> Vec<Part> {
+fn fitting(rng: &mut Rng, row: &'static CommandRow, valid: bool) -> Vec<Part> {
     let role = if rng.once_in(2) { "master" } else { "backup" };
     let mut parts = vec![Part::Command(row, role.as_bytes().to_vec())];
     let needed = |option: &&OptionRow| option.required.contains(&row.verb) && option.name == "service-address";
     let services: Vec<&'static OptionRow> = OPTIONS.iter().filter(needed).collect();
     let add = |parts: &mut Vec<Part>, rng: &mut Rng, row: &'static OptionRow| {
-        let value = if sane { right(rng, row) } else { value(rng, row) };
+        let value = if valid { valid_value(rng, row) } else { value(rng, row) };
         parts.push(Part::Option(row, value));
     };
-    if !services.is_empty() && (sane || !rng.once_in(20)) {
+    if !services.is_empty() && (valid || !rng.once_in(20)) {
         let service = *rng.one_of(&[services[0], services[0], services[0], services[1], services[2], services[3]]);
         add(&mut parts, rng, service);
         if service.long == "fwmark-service" && rng.once_in(3) {
@@ -217,9 +217,9 @@ fn fitting(rng: &mut Rng, row: &'static CommandRow, sane: bool) -> Vec<Part> {
         }
     }
     for option in OPTIONS.iter().filter(|option| option.name != "service-address" && !option.beyond_1_31) {
-        let (needs, takes) = (option.required.contains(&row.verb), option.allowed.contains(&row.verb));
+        let (required, allowed) = (option.required.contains(&row.verb), option.allowed.contains(&row.verb));
         let alone = option.exclusive.contains(&row.verb);
-        if needs && (sane || !rng.once_in(20)) || takes && rng.once_in(4) || alone && rng.once_in(6) {
+        if required && (valid || !rng.once_in(20)) || allowed && rng.once_in(4) || alone && rng.once_in(6) {
             add(&mut parts, rng, option);
         }
     }
@@ -234,7 +234,7 @@ fn fitting(rng: &mut Rng, row: &'static CommandRow, sane: bool) -> Vec<Part> {
     parts.retain(|part| match part {
         Part::Option(row, _) if row.name == "forwarding-method" => {
             methods += 1;
-            methods == 1 || !sane && rng.once_in(10)
+            methods == 1 || !valid && rng.once_in(10)
         }
         _ => true,
     });
@@ -249,10 +249,10 @@ fn value(rng: &mut Rng, row: &OptionRow) -> Option<Vec<u8>> {
     if row.value != Value::None && rng.once_in(12) {
         return Some(rng.one_of(WRONG).as_bytes().to_vec());
     }
-    right(rng, row)
+    valid_value(rng, row)
 }
 
-fn right(rng: &mut Rng, row: &OptionRow) -> Option<Vec<u8>> {
+fn valid_value(rng: &mut Rng, row: &OptionRow) -> Option<Vec<u8>> {
     let optional = matches!(row.value, Value::Optional(_)) && rng.once_in(2);
     if row.value == Value::None || optional {
         return None;

@@ -15,21 +15,21 @@ use super::{translate, typed};
 
 use crate::under_test;
 
-/// The table is emptied after this number of lines, so that it stays short.
-const AGAIN: u64 = 40;
-/// Differences after which a test stops: one cause may give many.
-const REPORTED: usize = 5;
+/// Number of lines after which the table is emptied, so that it stays short.
+const LINES_PER_TABLE: u64 = 40;
+/// Number of differences after which a test stops, since one cause may lead to many.
+const MAX_REPORTS: usize = 5;
 
 /// Runs lines of a seed with both programs and compares them.
 pub(super) fn agree(seed: u64, lines: u64) {
     let mut rng = Rng::new(seed);
     let mut bench = Bench::new();
     for number in 0..lines {
-        if number % AGAIN == 0 {
+        if number % LINES_PER_TABLE == 0 {
             bench.empty();
         }
         bench.line(&generate::line(&mut rng));
-        if bench.reports.len() >= REPORTED {
+        if bench.reports.len() >= MAX_REPORTS {
             break;
         }
     }
@@ -96,35 +96,36 @@ impl Bench {
         self.before = self.pair.save_table(Reference).unwrap();
         let mut ours = self.done(Ours, words);
         *self.ends.entry(ours.outcome.end.clone()).or_default() += 1;
-        let (meant, rows) = translate::as_meant(words).unwrap_or_default();
+        let (translated, rows) = translate::for_reference(words).unwrap_or_default();
         for row in &rows {
             assert!(super::COMPAT.contains(&format!("| `{row}` |")), "no row {row} in docs/compat.md");
             *self.rows.entry(row).or_default() += 1;
         }
-        let mut reference = self.done(Reference, if rows.is_empty() { words } else { &meant });
+        let mut reference = self.done(Reference, if rows.is_empty() { words } else { &translated });
         if words.iter().any(|word| word.starts_with(b"--nosort")) {
             for done in [&mut reference, &mut ours] {
                 done.outcome.stdout = Mask::SortServices.apply(&done.outcome.stdout);
             }
         }
         reference.outcome.stderr = reference.outcome.stderr.replace(translate::ALIAS, "!#:+");
-        let mut fine = agree_all(&reference, &ours) || rows.contains(&"any-order") && both_complain(&reference, &ours);
-        if !fine && !rows.is_empty() {
-            // Doing the same as the reference with the original line is also correct.
+        let mut agrees_with_reference =
+            agree_all(&reference, &ours) || rows.contains(&"any-order") && both_report_errors(&reference, &ours);
+        if !agrees_with_reference && !rows.is_empty() {
+            // Ours may also do the same as the reference does for the original line.
             self.pair.restore_table(Reference, &self.before).unwrap();
-            fine = agree_all(&self.done(Reference, words), &ours);
+            agrees_with_reference = agree_all(&self.done(Reference, words), &ours);
         }
-        if !fine {
-            self.report((!rows.is_empty()).then_some(&meant), &reference, &ours);
+        if !agrees_with_reference {
+            self.report((!rows.is_empty()).then_some(&translated), &reference, &ours);
         }
     }
 
-    /// Reports a difference and empties the table. `meant` is the line for the reference if it is another one.
-    fn report(&mut self, meant: Option<&Words>, reference: &Done, ours: &Done) {
+    /// Reports a difference and empties the table. `translated` is the line for the reference if it is another one.
+    fn report(&mut self, translated: Option<&Words>, reference: &Done, ours: &Done) {
         let mut report = String::new();
         self.typed.iter().for_each(|line| writeln!(report, "# ipvsadm {line}").unwrap());
-        if let Some(meant) = meant {
-            writeln!(report, "translated for the reference: {}", typed(meant)).unwrap();
+        if let Some(translated) = translated {
+            writeln!(report, "translated for the reference: {}", typed(translated)).unwrap();
         }
         writeln!(report, "the reference: {:#?}\nours: {:#?}", reference.outcome, ours.outcome).unwrap();
         let tables = ipvs_tests::oracle::diff::diff(&reference.table, &ours.table);
@@ -136,10 +137,10 @@ impl Bench {
 
 /// Checks whether two outcomes on the same table agree.
 pub(super) fn agrees(table: &str, reference: &Outcome, ours: &Outcome) -> bool {
-    let [one, other] = [reference, ours].map(plain);
+    let [reference, ours] = [reference, ours].map(plain);
     // Rows order and large-marks: the reference sorts numbers that differ by 2^31 or more in an undefined order.
-    let lucky = || far_apart(table) && same(&sorted(&one), &sorted(&other));
-    same(&one, &other) || is_reported_early(&one, &other) || lucky()
+    let unordered = || far_apart(table) && same(&sorted(&reference), &sorted(&ours));
+    same(&reference, &ours) || is_reported_early(&reference, &ours) || unordered()
 }
 
 fn agree_all(reference: &Done, ours: &Done) -> bool {
@@ -147,7 +148,7 @@ fn agree_all(reference: &Done, ours: &Done) -> bool {
 }
 
 /// Row any-order: if a line has two errors, the programs may report different ones.
-fn both_complain(reference: &Done, ours: &Done) -> bool {
+fn both_report_errors(reference: &Done, ours: &Done) -> bool {
     let has_message = |done: &Done| {
         ["exit 2", "exit 255"].contains(&done.outcome.end.as_str()) && !done.outcome.stderr.trim().is_empty()
     };
@@ -169,7 +170,7 @@ fn sorted(outcome: &Outcome) -> Outcome {
     Outcome { stdout: lines.join("\n"), ..outcome.clone() }
 }
 
-/// Removes the differences that every output of a kind has on purpose.
+/// Removes intended differences that every output of a kind has.
 pub(super) fn plain(outcome: &Outcome) -> Outcome {
     // Rows version and help: both begin with the version.
     if outcome.stdout.starts_with("ipvsadm v") {

@@ -1,8 +1,8 @@
-//! Random lines and tables: ours must do the same as the reference.
+//! Random lines and tables, with which ours must do the same as the reference.
 //!
 //! `IPVS_LINES` is the number of lines (default 2,500; CI runs four times with other seeds), `IPVS_SEED` the first seed
-//! (default 1). A seed gives the same lines on every machine. It is in the name of each test, so that a failed test can
-//! be run again alone: `IPVS_SEED=7 cargo kernel random::500-lines-of-seed-7`.
+//! (default 1). A seed generates the same lines on every machine. It is in the name of each test, so that a failed test
+//! can be run again alone: `IPVS_SEED=7 cargo kernel random::500-lines-of-seed-7`.
 
 mod generate;
 mod lines;
@@ -15,7 +15,7 @@ use ipvs_tests::harness::Test;
 /// The intended differences. Each translation of a line for the reference names its row.
 const COMPAT: &str = include_str!("../../../../docs/compat.md");
 
-/// Lines in one test: few enough for some seconds.
+/// Lines in one test, which takes some seconds.
 const LINES: u64 = 500;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -46,7 +46,7 @@ fn plain_names() {
 }
 
 /// Checks whether a line means the same in a file as on a command line. A file has comments, and no quotes.
-fn can_stand_in_a_file(words: &generate::Words) -> bool {
+fn is_valid_in_a_file(words: &generate::Words) -> bool {
     let plain = |word: &Vec<u8>| {
         !word.is_empty() && !word.starts_with(b"#") && !word.iter().any(|byte| b" \t\r\n".contains(byte))
     };

@@ -1,5 +1,5 @@
-//! Restores of random files with some invalid lines. Ours executes all of a file or nothing, and reports the lines that
-//! the reference refuses when it is given each line alone.
+//! Restores of random files with some invalid lines. Ours executes all lines of a file or none. It must report the
+//! lines that the reference refuses if it runs each line alone.
 
 use std::fmt::Write;
 
@@ -51,15 +51,15 @@ fn is_comparable(words: &Words) -> bool {
             | Command::Restore { .. }
             | Command::Change(ipvs::Change::StartDaemon(_) | ipvs::Change::StopDaemon(_)))
     );
-    !is_other && super::can_stand_in_a_file(words) && !translate::zeroes_any(words)
+    !is_other && super::is_valid_in_a_file(words) && !translate::zeroes_any(words)
 }
 
 #[derive(PartialEq)]
 enum Kind {
-    Fine,
+    Valid,
     /// Refused by the kernel, or a listing of a missing service.
     Refused,
-    Bad,
+    Invalid,
 }
 
 fn kind(words: &Words, outcome: &Outcome) -> Kind {
@@ -67,41 +67,41 @@ fn kind(words: &Words, outcome: &Outcome) -> Kind {
     // A change that every kernel refuses counts as an invalid line.
     let invalid = matches!(rules::parse(&slices, &mut translate::Names), Ok(Command::Change(change)) if change.validate().is_err());
     match outcome.end.as_str() {
-        "exit 0" => Kind::Fine,
-        "exit 2" => Kind::Bad,
-        _ if invalid || SYNTAX.iter().any(|text| outcome.stderr.contains(text)) => Kind::Bad,
+        "exit 0" => Kind::Valid,
+        "exit 2" => Kind::Invalid,
+        _ if invalid || SYNTAX.iter().any(|text| outcome.stderr.contains(text)) => Kind::Invalid,
         _ => Kind::Refused,
     }
 }
 
 fn file(pair: &mut Pair, lines: &[Words]) -> String {
     let before = pair.table(Reference).unwrap();
-    let (mut stdout, mut bad, mut first) = (String::new(), Vec::new(), None);
-    let mut first_bad = None;
+    let (mut stdout, mut invalid_lines, mut first_refused_end) = (String::new(), Vec::new(), None);
+    let mut first_invalid_end = None;
     for (number, words) in (1..).zip(lines) {
-        let meant = translate::as_meant(words).map_or(words.clone(), |(meant, _)| meant);
-        let outcome = pair.run(Reference, &meant, b"").unwrap();
+        let translated = translate::for_reference(words).map_or(words.clone(), |(translated, _)| translated);
+        let outcome = pair.run(Reference, &translated, b"").unwrap();
         stdout += &outcome.stdout;
         match kind(words, &outcome) {
-            Kind::Fine => {}
-            Kind::Refused => drop(first.get_or_insert(outcome.end)),
-            Kind::Bad => {
-                bad.push(number);
-                first_bad.get_or_insert(outcome.end);
+            Kind::Valid => {}
+            Kind::Refused => drop(first_refused_end.get_or_insert(outcome.end)),
+            Kind::Invalid => {
+                invalid_lines.push(number);
+                first_invalid_end.get_or_insert(outcome.end);
             }
         }
     }
     let ours = pair.run(Ours, &["-R"], &super::file(lines)).unwrap();
-    let (expected, table, stdout) = match first_bad {
+    let (expected, table, stdout) = match first_invalid_end {
         Some(end) => (end, before, String::new()),
-        None => (first.unwrap_or_else(|| "exit 0".to_owned()), pair.table(Reference).unwrap(), stdout),
+        None => (first_refused_end.unwrap_or_else(|| "exit 0".to_owned()), pair.table(Reference).unwrap(), stdout),
     };
     let mut report = String::new();
-    let reported = bad.iter().all(|number| ours.stderr.contains(&format!("line {number}")));
-    let nothing = ours.stderr.contains("nothing was changed");
+    let reported = invalid_lines.iter().all(|number| ours.stderr.contains(&format!("line {number}")));
+    let reports_no_change = ours.stderr.contains("nothing was changed");
     let texts = [stdout, ours.stdout.clone()].map(|stdout| plain(&Outcome { stdout, ..Outcome::default() }).stdout);
-    if ours.end != expected || !reported || nothing == bad.is_empty() || texts[0] != texts[1] {
-        writeln!(report, "invalid lines {bad:?}, {expected}, but ours: {ours:#?}").unwrap();
+    if ours.end != expected || !reported || reports_no_change == invalid_lines.is_empty() || texts[0] != texts[1] {
+        writeln!(report, "invalid lines {invalid_lines:?}, {expected}, but ours: {ours:#?}").unwrap();
         report += &diff(&texts[0], &texts[1]).unwrap_or_default();
     }
     // New kernels create the connection table with the first service, which only the reference may have added.

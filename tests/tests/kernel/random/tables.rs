@@ -48,16 +48,16 @@ pub(super) fn agree(seed: u64) {
         for side in [Reference, Ours] {
             pair.restore_table(side, &empty).unwrap();
         }
-        let lines: Vec<Words> = (0..5 + rng.below(60)).map(|_| generate::change(&mut rng)).filter(is_fine).collect();
+        let lines: Vec<Words> = (0..5 + rng.below(60)).map(|_| generate::change(&mut rng)).filter(is_valid).collect();
         let report = table(&mut pair, &lines);
         assert!(report.is_empty(), "seed {seed}\n{}\n{report}", typed(&lines));
     }
 }
 
 /// Checks whether a line is valid, apart from conflicts with the table, and means the same in a file.
-fn is_fine(words: &Words) -> bool {
+fn is_valid(words: &Words) -> bool {
     let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-    super::can_stand_in_a_file(words)
+    super::is_valid_in_a_file(words)
         && match rules::parse(&slices, &mut translate::Names) {
             Ok(Command::Change(change)) => change.validate().is_ok(),
             _ => false,
@@ -70,9 +70,11 @@ fn typed(lines: &[Words]) -> String {
 
 fn table(pair: &mut Pair, lines: &[Words]) -> String {
     let mut report = String::new();
-    let meant: Vec<Words> =
-        lines.iter().map(|words| translate::as_meant(words).map_or(words.clone(), |(meant, _)| meant)).collect();
-    let reference = pair.run(Reference, &["-R"], &super::file(&meant)).unwrap();
+    let translated: Vec<Words> = lines
+        .iter()
+        .map(|words| translate::for_reference(words).map_or(words.clone(), |(translated, _)| translated))
+        .collect();
+    let reference = pair.run(Reference, &["-R"], &super::file(&translated)).unwrap();
     let ours = pair.run(Ours, &["-R"], &super::file(lines)).unwrap();
     // Both print a message for each refused line. The exit status of the reference is only that of the last line.
     if reference.stderr.lines().count() != ours.stderr.lines().count()
@@ -80,8 +82,8 @@ fn table(pair: &mut Pair, lines: &[Words]) -> String {
     {
         writeln!(report, "restored by the reference: {reference:#?}\nand by ours: {ours:#?}").unwrap();
     }
-    let held = [Reference, Ours].map(|side| pair.table(side).unwrap());
-    report += &diff(&held[0], &held[1]).unwrap_or_default();
+    let tables = [Reference, Ours].map(|side| pair.table(side).unwrap());
+    report += &diff(&tables[0], &tables[1]).unwrap_or_default();
     for listing in LISTINGS {
         let words: Vec<&str> = listing.split(' ').collect();
         let [reference, ours] = [Reference, Ours].map(|side| {
@@ -91,7 +93,7 @@ fn table(pair: &mut Pair, lines: &[Words]) -> String {
             }
             outcome
         });
-        if !agrees(&held[0], &reference, &ours) {
+        if !agrees(&tables[0], &reference, &ours) {
             let diff = diff(&reference.stdout, &ours.stdout).unwrap_or_default();
             writeln!(report, "# ipvsadm {listing}\n[{}] and [{}]\n{diff}", reference.end, ours.end).unwrap();
         }

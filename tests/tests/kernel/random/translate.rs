@@ -1,6 +1,7 @@
 //! Translates lines for the reference, so that it does what ours does on purpose.
 //!
-//! Each rule here is a row of docs/compat.md. A line that no rule changes must give the same with both.
+//! Each rule here is a row of docs/compat.md. A line that no rule changes must have the same outcome with both
+//! programs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,19 +19,19 @@ enum Token {
 }
 
 /// Returns the translated line and the rows that explain it, or `None` if the line needs no translation.
-pub(super) fn as_meant(words: &Words) -> Option<(Words, Vec<&'static str>)> {
+pub(super) fn for_reference(words: &Words) -> Option<(Words, Vec<&'static str>)> {
     let mut rows = Vec::new();
     let words = without_alias(words, &mut rows);
     let (mut tokens, rest) = tokens(&words);
     values(&mut tokens, &mut rows);
     order(&mut tokens, rest.is_empty(), &mut rows);
-    if too_early_in_a_bad_word(&tokens, rest) {
+    if has_early_6_in_unreadable_word(&tokens, rest) {
         rows.push("any-order");
     }
     (!rows.is_empty()).then(|| (written(tokens, rest), rows))
 }
 
-/// Checks whether the line resets the counters of a service without address and port: that cannot be translated.
+/// Checks whether the line resets the counters of a service without address and port, which cannot be translated.
 pub(super) fn zeroes_any(words: &Words) -> bool {
     let (tokens, _) = tokens(words);
     let any = |token: &Token| match token {
@@ -161,21 +162,21 @@ pub(super) const ALIAS: &str = "!#:-";
 
 /// Translates values that ours reads differently.
 fn values(tokens: &mut [Token], rows: &mut Vec<&'static str>) {
-    let mut six = false;
+    let mut is_ipv6 = false;
     for at in 0..tokens.len() {
         let Token::Named(long, Some(value)) = &tokens[at] else {
-            six |= tokens[at] == Token::Named("ipv6", None);
+            is_ipv6 |= tokens[at] == Token::Named("ipv6", None);
             continue;
         };
         let mut new = None;
         match *long {
             "tcp-service" | "udp-service" | "sctp-service" | "real-server" => {
                 new = new.or(address(value));
-                six = *long != "real-server" && is_v6(new.as_ref().map_or(value, |(new, _)| new))
-                    || six && *long == "real-server";
+                is_ipv6 = *long != "real-server" && is_v6(new.as_ref().map_or(value, |(new, _)| new))
+                    || is_ipv6 && *long == "real-server";
             }
-            "fwmark-service" => six = false,
-            "netmask" => new = new.or(netmask(value, six || will_be_v6(&tokens[at..]))),
+            "fwmark-service" => is_ipv6 = false,
+            "netmask" => new = new.or(netmask(value, is_ipv6 || will_be_v6(&tokens[at..]))),
             "sched-flags" if !value.is_empty() && value.iter().all(|byte| *byte == b',') => {
                 new = new.or(Some((Vec::new(), "lists-of-nothing")));
             }
@@ -263,10 +264,10 @@ fn junk(name: &str) -> bool {
     name.find([' ', '\t', '\n', '\x0b', '\x0c', '\r']).is_some_and(|at| at > 0)
 }
 
-fn netmask(value: &[u8], six: bool) -> Option<(Vec<u8>, &'static str)> {
+fn netmask(value: &[u8], is_ipv6: bool) -> Option<(Vec<u8>, &'static str)> {
     let text = std::str::from_utf8(value).ok()?;
     let number = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']).parse::<i64>();
-    match (six, number) {
+    match (is_ipv6, number) {
         (true, Err(_)) => Some((b"x".to_vec(), "junk")),
         (false, Ok(prefix @ 0..=32)) => {
             let mask = u32::MAX.checked_shl(32 - prefix as u32).unwrap_or(0);
@@ -279,7 +280,7 @@ fn netmask(value: &[u8], six: bool) -> Option<(Vec<u8>, &'static str)> {
 
 /// Checks whether `-6` comes before any mark in a word that cannot be read to the end. The reference reports the first
 /// error that it reads.
-fn too_early_in_a_bad_word(tokens: &[Token], rest: &[Vec<u8>]) -> bool {
+fn has_early_6_in_unreadable_word(tokens: &[Token], rest: &[Vec<u8>]) -> bool {
     let marked = tokens.iter().any(|token| matches!(token, Token::Named("fwmark-service", _)));
     let letters = rest.first().and_then(|word| word.strip_prefix(b"-")).unwrap_or_default();
     !marked && letters.iter().take_while(|letter| lettered(**letter).is_some()).any(|letter| *letter == b'6')
@@ -304,10 +305,10 @@ fn position(tokens: &[Token], names: &[&str]) -> Option<usize> {
 
 /// Moves `-6` to the place after the mark, or without a mark to the end, where ours reports it.
 fn move_six_after_mark(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
-    while let Some(six) = position(tokens, &["ipv6"])
-        && !tokens[..six].iter().any(|token| matches!(token, Token::Named("fwmark-service", _)))
+    while let Some(option) = position(tokens, &["ipv6"])
+        && !tokens[..option].iter().any(|token| matches!(token, Token::Named("fwmark-service", _)))
     {
-        let token = tokens.remove(six);
+        let token = tokens.remove(option);
         rows.push("any-order");
         match position(tokens, &["fwmark-service"]) {
             Some(mark) => tokens.insert(mark + 1, token),

@@ -52,30 +52,30 @@ impl Table {
     }
 
     #[track_caller]
-    fn gives(&self, action: &str, code: i32) {
+    fn exits_with(&self, action: &str, code: i32) {
         let ran = self.call(action, 0);
         assert_eq!(ran.code, Some(code), "{ran}");
     }
 
     #[track_caller]
-    fn looks_closely(&self, code: i32) {
+    fn deep_monitor_exits_with(&self, code: i32) {
         let ran = self.call("monitor", 10);
         assert_eq!(ran.code, Some(code), "{ran}");
     }
 }
 
-fn wanted(rules: &str) {
-    fs::write("/etc/ipvsadm.rules", rules).unwrap();
+fn write_rules(text: &str) {
+    fs::write("/etc/ipvsadm.rules", text).unwrap();
 }
 
-fn held() -> String {
+fn rules() -> String {
     ok("ipvsadm-save -n")
 }
 
 /// Runs `ocf-tester` of the resource-agents package. It validates meta-data against OCF 1.0, and ours are of OCF 1.1.
 fn passes_ocf_tester() {
     Table::new(&[]);
-    wanted(&format!("{WEB}{DNS}"));
+    write_rules(&format!("{WEB}{DNS}"));
     const DTD: &str = "/usr/share/resource-agents/ra-api-1.dtd";
     let old = fs::read_to_string(DTD).unwrap();
     let more = "\n<!ATTLIST parameter unique-group CDATA #IMPLIED reloadable (1|0) #IMPLIED>\n";
@@ -90,108 +90,108 @@ fn passes_ocf_tester() {
 fn leaves_other_services_alone() {
     let table = Table::new(&[]);
     shell("ipvsadm -A -t 198.51.100.1:80").ok();
-    wanted(&format!("--start-daemon backup --mcast-interface lo\n{WEB}{DNS}"));
-    table.gives("validate-all", SUCCESS);
-    table.gives("monitor", NOT_RUNNING);
-    table.gives("stop", SUCCESS);
+    write_rules(&format!("--start-daemon backup --mcast-interface lo\n{WEB}{DNS}"));
+    table.exits_with("validate-all", SUCCESS);
+    table.exits_with("monitor", NOT_RUNNING);
+    table.exits_with("stop", SUCCESS);
     for _ in 0..2 {
-        table.gives("start", SUCCESS);
-        assert_eq!(held(), format!("{WEB}{THEIRS}{DNS}"));
-        table.gives("monitor", SUCCESS);
-        table.looks_closely(SUCCESS);
+        table.exits_with("start", SUCCESS);
+        assert_eq!(rules(), format!("{WEB}{THEIRS}{DNS}"));
+        table.exits_with("monitor", SUCCESS);
+        table.deep_monitor_exits_with(SUCCESS);
     }
     assert!(ok("ipvsadm -L --daemon").starts_with("backup "));
     for _ in 0..2 {
-        table.gives("stop", SUCCESS);
-        assert_eq!((held().as_str(), ok("ipvsadm -L --daemon").as_str()), (THEIRS, ""));
-        table.gives("monitor", NOT_RUNNING);
+        table.exits_with("stop", SUCCESS);
+        assert_eq!((rules().as_str(), ok("ipvsadm -L --daemon").as_str()), (THEIRS, ""));
+        table.exits_with("monitor", NOT_RUNNING);
     }
 }
 
 fn monitor_detects_a_changed_table() {
     let table = Table::new(&[]);
-    wanted(&format!("{WEB}{DNS}"));
-    table.gives("start", SUCCESS);
+    write_rules(&format!("{WEB}{DNS}"));
+    table.exits_with("start", SUCCESS);
 
     ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 7");
-    table.gives("monitor", SUCCESS);
-    table.looks_closely(GENERIC);
-    Table::new(&[("keep_weights", "true")]).looks_closely(SUCCESS);
+    table.exits_with("monitor", SUCCESS);
+    table.deep_monitor_exits_with(GENERIC);
+    Table::new(&[("keep_weights", "true")]).deep_monitor_exits_with(SUCCESS);
 
     ok("ipvsadm -D -u 192.0.2.1:53");
-    table.gives("monitor", GENERIC);
+    table.exits_with("monitor", GENERIC);
     ok("ipvsadm -C");
-    table.gives("monitor", NOT_RUNNING);
-    table.gives("start", SUCCESS);
-    table.looks_closely(SUCCESS);
+    table.exits_with("monitor", NOT_RUNNING);
+    table.exits_with("start", SUCCESS);
+    table.deep_monitor_exits_with(SUCCESS);
 }
 
-/// The table is complete and then empty. The agent must not take that for a partial table, which is another failure.
+/// The table is complete and then empty. The agent must not report a partial table, which is another failure.
 fn monitor_detects_a_table_cleared_meanwhile() {
     let table = Table::new(&[]);
-    wanted(&format!("{WEB}{DNS}"));
-    table.gives("start", SUCCESS);
+    write_rules(&format!("{WEB}{DNS}"));
+    table.exits_with("start", SUCCESS);
     let clears = "/usr/sbin/clears";
     install_script(clears, "#!/bin/sh\nipvsadm-rs \"$@\"\ncode=$?\nipvsadm -C\nexit $code\n").unwrap();
-    Table::new(&[("binary", clears)]).gives("monitor", SUCCESS);
-    table.gives("monitor", NOT_RUNNING);
+    Table::new(&[("binary", clears)]).exits_with("monitor", SUCCESS);
+    table.exits_with("monitor", NOT_RUNNING);
 }
 
 fn reload_applies_an_edited_file() {
     let table = Table::new(&[]);
     shell("ipvsadm -A -t 198.51.100.1:80").ok();
-    wanted(&format!("{WEB}{DNS}"));
-    table.gives("start", SUCCESS);
-    wanted(WEB);
-    table.looks_closely(SUCCESS);
+    write_rules(&format!("{WEB}{DNS}"));
+    table.exits_with("start", SUCCESS);
+    write_rules(WEB);
+    table.deep_monitor_exits_with(SUCCESS);
     for action in ["reload", "reload-agent"] {
-        table.gives(action, SUCCESS);
-        assert_eq!(held(), format!("{WEB}{THEIRS}"));
-        table.looks_closely(SUCCESS);
+        table.exits_with(action, SUCCESS);
+        assert_eq!(rules(), format!("{WEB}{THEIRS}"));
+        table.deep_monitor_exits_with(SUCCESS);
     }
-    wanted(DNS);
-    table.gives("stop", SUCCESS);
-    assert_eq!(held(), THEIRS);
+    write_rules(DNS);
+    table.exits_with("stop", SUCCESS);
+    assert_eq!(rules(), THEIRS);
 
-    wanted(WEB);
-    table.gives("start", SUCCESS);
+    write_rules(WEB);
+    table.exits_with("start", SUCCESS);
     fs::remove_file("/etc/ipvsadm.rules").unwrap();
-    table.gives("monitor", SUCCESS);
-    table.gives("stop", SUCCESS);
-    assert_eq!(held(), THEIRS);
+    table.exits_with("monitor", SUCCESS);
+    table.exits_with("stop", SUCCESS);
+    assert_eq!(rules(), THEIRS);
 }
 
 fn owns_services_of_its_scope() {
     let table = Table::new(&[("only", "192.0.2.0/24 fwmark")]);
-    wanted(WEB);
+    write_rules(WEB);
     for service in ["-t 192.0.2.9:80", "-t 198.51.100.1:80", "-f 7"] {
         ok(&format!("ipvsadm -A {service}"));
     }
-    table.gives("start", SUCCESS);
-    assert_eq!(held(), format!("{WEB}{THEIRS}"));
-    table.looks_closely(SUCCESS);
+    table.exits_with("start", SUCCESS);
+    assert_eq!(rules(), format!("{WEB}{THEIRS}"));
+    table.deep_monitor_exits_with(SUCCESS);
     ok("ipvsadm -A -f 8");
-    table.looks_closely(GENERIC);
-    table.gives("stop", SUCCESS);
-    assert_eq!(held(), THEIRS);
+    table.deep_monitor_exits_with(GENERIC);
+    table.exits_with("stop", SUCCESS);
+    assert_eq!(rules(), THEIRS);
 
     let whole = Table::new(&[("exclusive", "yes")]);
-    whole.gives("start", SUCCESS);
-    assert_eq!(held(), WEB);
+    whole.exits_with("start", SUCCESS);
+    assert_eq!(rules(), WEB);
     ok("ipvsadm -A -f 8");
-    whole.looks_closely(GENERIC);
-    whole.gives("stop", SUCCESS);
-    assert_eq!(held(), "");
+    whole.deep_monitor_exits_with(GENERIC);
+    whole.exits_with("stop", SUCCESS);
+    assert_eq!(rules(), "");
 }
 
 fn stop_undoes_a_pending_plan() {
     let table = Table::new(&[]);
-    wanted(WEB);
-    table.gives("start", SUCCESS);
+    write_rules(WEB);
+    table.exits_with("start", SUCCESS);
     fs::write("other", format!("{}{DNS}", WEB.replace("rr", "wlc"))).unwrap();
     ok("ipvsadm-rs apply other --confirm-within 60s");
-    table.gives("stop", SUCCESS);
-    assert_eq!(held(), "");
+    table.exits_with("stop", SUCCESS);
+    assert_eq!(rules(), "");
     let list = ok("ipvsadm-rs undo --list");
     assert!(list.lines().nth(1).is_some_and(|line| line.contains("  undone  ")), "{list}");
 }
@@ -201,21 +201,21 @@ fn reports_errors() {
     // With IPVS_KERNEL=host, Debian's ipvsadm may have left a file.
     let _ = fs::remove_file("/etc/ipvsadm.rules");
     for action in ["start", "validate-all"] {
-        table.gives(action, INSTALLED);
+        table.exits_with(action, INSTALLED);
     }
-    table.gives("monitor", NOT_RUNNING);
-    table.gives("stop", SUCCESS);
-    wanted("-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r nowhere\n");
+    table.exits_with("monitor", NOT_RUNNING);
+    table.exits_with("stop", SUCCESS);
+    write_rules("-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r nowhere\n");
     for action in ["start", "validate-all"] {
-        table.gives(action, ARGS);
+        table.exits_with(action, ARGS);
     }
-    wanted(WEB);
-    Table::new(&[("binary", "/nonexistent")]).gives("start", INSTALLED);
-    Table::new(&[("only", "everything")]).gives("validate-all", CONFIGURED);
-    Table::new(&[("only", "tcp"), ("exclusive", "true")]).gives("validate-all", CONFIGURED);
-    table.gives("dance", 3);
+    write_rules(WEB);
+    Table::new(&[("binary", "/nonexistent")]).exits_with("start", INSTALLED);
+    Table::new(&[("only", "everything")]).exits_with("validate-all", CONFIGURED);
+    Table::new(&[("only", "tcp"), ("exclusive", "true")]).exits_with("validate-all", CONFIGURED);
+    table.exits_with("dance", 3);
     let nobody = "setpriv --reuid 65534 --clear-groups env OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=table";
     let ran = shell(&format!("{nobody} {} start", under_test::AGENT));
     assert_eq!(ran.code, Some(PERM), "{ran}");
-    assert_eq!(held(), "");
+    assert_eq!(rules(), "");
 }

@@ -102,10 +102,10 @@ fn installs_and_purges() {
     assert!(ok("env OCF_ROOT=/usr/lib/ocf /usr/lib/ocf/resource.d/ipvsadm-rs/ipvs meta-data").contains("reload-agent"));
     ok("/etc/init.d/ipvsadm save");
     shell("ipvsadm -C && ipvsadm-rs apply /etc/ipvsadm.rules").ok();
-    let held = fs::read_to_string("/proc/net/ip_vs").unwrap();
+    let table = fs::read_to_string("/proc/net/ip_vs").unwrap();
 
     dpkg(&["-r", "--force-depends", "ipvsadm-rs"]);
-    assert_eq!(fs::read_to_string("/proc/net/ip_vs").unwrap(), held, "removing the package keeps the table");
+    assert_eq!(fs::read_to_string("/proc/net/ip_vs").unwrap(), table, "removing the package keeps the table");
     let left: Vec<_> = files().difference(&before).cloned().collect();
     let kept = ["/etc/default/ipvsadm", "/etc/init.d/ipvsadm", "/etc/ipvsadm.rules", "/var/lib/ipvsadm-rs"];
     assert!(kept.iter().all(|path| left.contains(&path.into())), "{left:?}");

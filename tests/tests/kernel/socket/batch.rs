@@ -6,7 +6,7 @@ use ipvs_sys::uapi::{Command, ServiceAttrs};
 use ipvs_sys::wire::{Name, Wire, write_attribute};
 use ipvs_sys::{BATCH, Error, Namespace, Refusal, Request, Socket};
 
-use super::{about, add_services, dest, errnos, master, new_service, ports, settle, works};
+use super::{about, add_services, assert_no_reply_left, dest, errnos, master, new_service, ports, settle};
 
 ipvs_tests::tests! {
     empty_batch_does_nothing;
@@ -24,7 +24,7 @@ ipvs_tests::tests! {
 fn empty_batch_does_nothing() {
     let mut socket = Socket::open().unwrap();
     assert!(socket.submit([] as [Request; 0]).unwrap().is_empty());
-    works(&mut socket);
+    assert_no_reply_left(&mut socket);
 }
 
 fn requests_are_executed_in_order() {
@@ -72,7 +72,7 @@ fn refusals_have_indexes_across_batches() {
     assert_eq!(ports(&mut socket).len(), 1000 - expected.len());
 }
 
-/// Only the last request of a batch asks for a reply, so this tests lengths around the limit of a batch.
+/// Only the last request of a batch requests a reply, so this tests lengths around the limit of a batch.
 fn last_request_of_each_batch_length_is_refused() {
     let mut socket = Socket::open().unwrap();
     for count in [1, 2, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH, 3 * BATCH + 1] {
@@ -134,7 +134,7 @@ fn all_are_refused(count: usize) {
     let refused = socket.submit(std::iter::repeat_with(explained).take(count)).unwrap();
     assert_eq!(errnos(&refused), (0..count).map(|index| (index, libc::EINVAL)).collect::<Vec<_>>());
     assert!(refused.iter().all(|(_, error)| refusal(error).message.is_some()));
-    works(&mut socket);
+    assert_no_reply_left(&mut socket);
 }
 
 /// Without NETLINK_CAP_ACK the kernel would include each request in its reply, and overflow the receive buffer.
@@ -169,7 +169,7 @@ fn lost_replies_are_an_error() {
     settle(&mut other);
     assert_eq!(ports(&mut other).len(), 51);
     // The remaining replies are still in the socket; they must not be read as replies to the next request.
-    works(&mut socket);
+    assert_no_reply_left(&mut socket);
     let refused = socket.submit([new_service(200), new_service(200), new_service(201)]).unwrap();
     assert_eq!(errnos(&refused), [(1, libc::EEXIST)]);
     assert_eq!(ports(&mut socket).len(), 53);

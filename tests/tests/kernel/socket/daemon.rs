@@ -3,7 +3,7 @@
 use ipvs_sys::uapi::Command;
 use ipvs_sys::{Request, Socket};
 
-use super::{errnos, master, new_service, ports, submit, works};
+use super::{assert_no_reply_left, errnos, master, new_service, ports, submit};
 
 ipvs_tests::tests! {
     stop_in_the_same_batch;
@@ -13,7 +13,7 @@ ipvs_tests::tests! {
 }
 
 /// Number of attempts. In some of them the thread has already run, and the kernel replies.
-const OFTEN: usize = 50;
+const ATTEMPTS: usize = 50;
 
 #[track_caller]
 fn assert_none_runs(socket: &mut Socket) {
@@ -22,7 +22,7 @@ fn assert_none_runs(socket: &mut Socket) {
 
 fn stop_in_the_same_batch() {
     let mut socket = Socket::open().unwrap();
-    for _ in 0..OFTEN {
+    for _ in 0..ATTEMPTS {
         submit(&mut socket, [master(Command::NewDaemon), master(Command::DelDaemon)]);
         assert_none_runs(&mut socket);
     }
@@ -30,7 +30,7 @@ fn stop_in_the_same_batch() {
 
 fn stop_in_the_next_batch() {
     let mut socket = Socket::open().unwrap();
-    for _ in 0..OFTEN {
+    for _ in 0..ATTEMPTS {
         submit(&mut socket, [master(Command::NewDaemon)]);
         submit(&mut socket, [master(Command::DelDaemon)]);
         assert_none_runs(&mut socket);
@@ -39,7 +39,7 @@ fn stop_in_the_next_batch() {
 
 fn stop_within_a_longer_batch() {
     let mut socket = Socket::open().unwrap();
-    for _ in 0..OFTEN {
+    for _ in 0..ATTEMPTS {
         submit(
             &mut socket,
             [master(Command::NewDaemon), master(Command::DelDaemon), new_service(1), Request::new(Command::Flush)],
@@ -57,5 +57,5 @@ fn second_stop_is_refused() {
     assert_eq!(errnos(&refused), [(2, libc::ESRCH)]);
     let refused = socket.submit([stop(), new_service(1)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::ESRCH)]);
-    works(&mut socket);
+    assert_no_reply_left(&mut socket);
 }

@@ -110,7 +110,7 @@ fn settle(socket: &mut Socket) {
     let mut before = Vec::new();
     wait::until(Duration::from_secs(10), || {
         std::thread::sleep(Duration::from_millis(50));
-        let now = ports_as_they_come(socket);
+        let now = unsorted_ports(socket);
         if now == before {
             Ok(())
         } else {
@@ -120,7 +120,7 @@ fn settle(socket: &mut Socket) {
 }
 
 #[track_caller]
-fn ports_as_they_come(socket: &mut Socket) -> Vec<u16> {
+fn unsorted_ports(socket: &mut Socket) -> Vec<u16> {
     let dump = socket.dump(&Request::new(Command::GetService)).unwrap();
     dump.map(|reply| reply.unwrap().service.unwrap().port.unwrap().0).collect()
 }
@@ -128,14 +128,14 @@ fn ports_as_they_come(socket: &mut Socket) -> Vec<u16> {
 /// Returns the ports of all services, sorted.
 #[track_caller]
 fn ports(socket: &mut Socket) -> Vec<u16> {
-    let mut ports = ports_as_they_come(socket);
+    let mut ports = unsorted_ports(socket);
     ports.sort_unstable();
     ports
 }
 
 /// Checks with a request that no reply of an earlier one is left in the socket.
 #[track_caller]
-fn works(socket: &mut Socket) {
+fn assert_no_reply_left(socket: &mut Socket) {
     let info: InfoAttrs = socket.get(&Request::new(Command::GetInfo)).unwrap();
     assert_eq!(info.version, Some(0x01_02_01));
 }

@@ -1,11 +1,11 @@
-//! Connections to other network namespaces than the caller's.
+//! Sockets in other network namespaces than the caller's.
 
 use std::path::PathBuf;
 
 use ipvs_sys::{Error, Namespace, Socket};
 use ipvs_tests::lab::topology::Lab;
 
-use super::{add_services, ports, works};
+use super::{add_services, assert_no_reply_left, ports};
 
 ipvs_tests::tests! {
     opened_by_name;
@@ -57,7 +57,7 @@ fn cannot_be_entered(namespace: Namespace, why: &str) {
     assert!(matches!(error, Error::Namespace { .. }), "{error:?}");
     assert_eq!(error.to_string(), why);
     assert_eq!(own(), before);
-    works(&mut Socket::open().unwrap());
+    assert_no_reply_left(&mut Socket::open().unwrap());
 }
 
 fn missing_namespace_is_an_error() {
@@ -76,7 +76,7 @@ fn other_file_is_an_error() {
     cannot_be_entered(Namespace::Path("/etc/passwd".into()), &format!("network namespace /etc/passwd: {wrong}"));
 }
 
-/// A socket belongs to the namespace where it was opened, whichever thread uses it.
+/// A socket belongs to the namespace in which it was opened, and any thread may use it.
 fn socket_works_in_another_thread() {
     let blue = Lab::new().unwrap().host("blue").unwrap();
     let mut there = Socket::open_in(&Namespace::Name("blue".to_owned())).unwrap();

@@ -6,7 +6,7 @@ use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
 use ipvs_sys::{Error, Request, Socket};
 use ipvs_tests::guest::modules;
 
-use super::{about, add_services, errnos, new_service, ports, settle, submit, works};
+use super::{about, add_services, assert_no_reply_left, errnos, new_service, ports, settle, submit};
 
 ipvs_tests::tests! {
     get_finds_the_new_family_id, own_kernel = true;
@@ -20,7 +20,7 @@ ipvs_tests::tests! {
 /// Returns a socket with an outdated family id.
 fn stale() -> Socket {
     let mut socket = Socket::open().unwrap();
-    works(&mut socket);
+    assert_no_reply_left(&mut socket);
     let family = format!("{socket:?}");
     modules::unload("ip_vs").unwrap().load().unwrap();
     assert_eq!(format!("{socket:?}"), family);
@@ -29,8 +29,8 @@ fn stale() -> Socket {
 
 fn get_finds_the_new_family_id() {
     let mut socket = stale();
-    works(&mut socket);
-    works(&mut socket);
+    assert_no_reply_left(&mut socket);
+    assert_no_reply_left(&mut socket);
 }
 
 fn dump_finds_the_new_family_id() {
@@ -75,14 +75,14 @@ fn kernel_loads_the_module_on_demand() {
     // Opening sends no request.
     let mut socket = Socket::open().unwrap();
     assert!(!modules::loaded().unwrap().contains("ip_vs"));
-    works(&mut socket);
+    assert_no_reply_left(&mut socket);
     assert!(modules::loaded().unwrap().contains("ip_vs"));
     drop(unloaded);
 }
 
 fn module_that_cannot_be_loaded_is_an_error() {
     let mut known = Socket::open().unwrap();
-    works(&mut known);
+    assert_no_reply_left(&mut known);
     let unloaded = modules::unload("ip_vs").unwrap().block_loading().unwrap();
     let started = Instant::now();
     for socket in [&mut known, &mut Socket::open().unwrap()] {
@@ -95,5 +95,5 @@ fn module_that_cannot_be_loaded_is_an_error() {
     }
     assert!(started.elapsed() < Duration::from_secs(4), "waited for a reply that never comes");
     unloaded.load().unwrap();
-    works(&mut known);
+    assert_no_reply_left(&mut known);
 }

@@ -62,7 +62,7 @@ fn check_replies_bypass(vip: &str, web: &str, servers: [&str; 2]) {
     assert_eq!(replies(&at_director), 0);
     assert!(replies(&at_client) >= 6 * 3);
 
-    // The servers have sent ARP requests for the client, and not with the virtual address as the sender (arp_announce).
+    // The servers have sent ARP requests for the client. The virtual address was not the sender (arp_announce).
     let neighbour = client.ok(&format!("ip neigh show {vip}"));
     let of_director = director.ok("ip -brief link show eth0");
     let mac = of_director.split_whitespace().find(|word| word.matches(':').count() == 5).unwrap();
@@ -91,10 +91,10 @@ fn tcp(watch: &Watch) -> impl Iterator<Item = Packet> {
     watch.packets().into_iter().filter(|packet| packet.protocol() == libc::IPPROTO_TCP)
 }
 
-/// Shows the effect of arp_ignore.
+/// A server replies to ARP for an address on lo unless arp_ignore is set.
 fn server_without_sysctls_replies_to_arp() {
     let Lan { client, web1, web2, .. } = &lan();
-    let asks = |host: &Host| {
+    let neighbour_of = |host: &Host| {
         let seen = host.ok("ip neigh show 10.9.9.9");
         assert_eq!(seen, "", "the address is already resolved");
         // A datagram makes the client send an ARP request.
@@ -103,11 +103,11 @@ fn server_without_sysctls_replies_to_arp() {
     };
     client.with(|socket| socket.add_device_route("10.9.9.9/32", "eth0")).unwrap();
     web1.address("lo", "10.9.9.9/32").unwrap();
-    assert!(asks(client).contains("lladdr"), "the server replies to ARP for an address on lo");
+    assert!(neighbour_of(client).contains("lladdr"), "the server replies to ARP for an address on lo");
     client.ok("ip neigh flush all");
     web1.with(|socket| socket.delete_address("lo", "10.9.9.9/32")).unwrap();
     under_test::real_server(web2, "--mode dr --vip 10.9.9.9");
-    assert!(!asks(client).contains("lladdr"), "the server that is set up does not reply");
+    assert!(!neighbour_of(client).contains("lladdr"), "the server that is set up does not reply");
 }
 
 fn one_packet_scheduling_spreads_one_socket() {

@@ -1,4 +1,4 @@
-//! Servers that are drained or deleted, and added again: the effect on their connections.
+//! The effect on connections if a server is drained, or deleted and added again.
 //!
 //! The network is [`Nat::DRAWING`].
 

@@ -71,7 +71,7 @@ fn ready(lab: Lab, client: Host, director: Host, webs: [Host; 2]) -> Inside {
 }
 
 /// Checks that connections work with the commands of `ipvsadm-rs snat-rules`, and fail without either half of them.
-fn recipe(Inside { client, director, .. }: &Inside, firewall: &str, remove: &str) {
+fn check_snat_rules(Inside { client, director, .. }: &Inside, firewall: &str, remove: &str) {
     assert_timeouts(client);
     for service in ["-t 10.1.0.100:80", "-u 10.1.0.100:80"] {
         let printed = director.ok(&format!("ipvsadm-rs snat-rules {service} --to-source 10.2.0.1 --for {firewall}"));
@@ -123,7 +123,7 @@ fn iptables(inside: fn() -> Inside) {
     }
     // Debian has two variants. This kernel has only the modules of iptables-legacy.
     install("/usr/sbin/iptables-legacy", "/usr/local/sbin/iptables").unwrap();
-    recipe(&inside(), "iptables", "iptables -t nat -F POSTROUTING");
+    check_snat_rules(&inside(), "iptables", "iptables -t nat -F POSTROUTING");
 }
 
 const NFT: &[&str] = &[under_test::PROGRAM, "/usr/sbin/nft", "/usr/sbin/sysctl"];
@@ -137,5 +137,5 @@ fn snat_by_nft_on_one_segment() {
 }
 
 fn nft(inside: fn() -> Inside) {
-    recipe(&inside(), "nft", "nft flush chain ip ipvs-snat out");
+    check_snat_rules(&inside(), "nft", "nft flush chain ip ipvs-snat out");
 }

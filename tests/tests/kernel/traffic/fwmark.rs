@@ -34,7 +34,7 @@ fn nat() -> Nat {
     nat
 }
 
-/// Marks packets from outside to an address and some ports, with tc: all kernels of the guests have it.
+/// Marks packets from outside to an address and some ports. tc is used, because all kernels of the guests support it.
 fn mark(director: &Host, number: u32, family: &str, address: &str, protocol: &str, ports: &[u16]) {
     director.run("tc qdisc add dev eth0 clsact");
     for port in ports {
@@ -86,7 +86,7 @@ fn mark_by_iptables_joins_two_ports() {
     assert_one_service(client, director, "-f 7 -6", ["fd01::10", "fd01::11"], ["[fd01::100]:80", "[fd01::100]:443"]);
 }
 
-/// Checks that rr takes turns over all ports, and that with persistence a client has one server for all of them.
+/// Checks that rr alternates over all ports, and that with persistence a client has one server for all of them.
 fn assert_one_service(client: &Host, director: &Host, service: &str, sources: [&str; 2], [http, https]: [&str; 2]) {
     let one_each = || {
         let replies = [http, https].map(|address| client.client().pages(1, address).to_string());
@@ -100,13 +100,13 @@ fn assert_one_service(client: &Host, director: &Host, service: &str, sources: [&
         );
         replies
     };
-    // With two servers and two ports each port gets the same server again.
+    // With two servers and two ports, each port reaches the same server in the second round.
     assert_eq!(one_each(), one_each());
 
     director.ok(&format!("ipvsadm -E {service} -s rr -p 60"));
     let mut servers = sources.map(|source| {
         let replies = [http, https, https].map(|address| client.client().from(source).pages(2, address).to_string());
-        assert!(replies.iter().all(|who| *who == replies[0]), "{source}: {replies:?}");
+        assert!(replies.iter().all(|server| *server == replies[0]), "{source}: {replies:?}");
         replies[0].clone()
     });
     servers.sort();

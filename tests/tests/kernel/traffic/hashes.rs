@@ -109,13 +109,13 @@ impl Farm {
     }
 
     /// Returns the share of clients that get another server, as `ipvsadm-rs plan` reports it.
-    fn announced(&self, rules: &str) -> f64 {
+    fn reported_share(&self, rules: &str) -> f64 {
         std::fs::write("rules", rules).unwrap();
         let plan: Value = serde_json::from_str(&self.director.run("ipvsadm-rs plan --json rules").stdout).unwrap();
         plan["remapped_clients"]
             .as_array()
-            .and_then(|moved| moved.first())
-            .map_or(0.0, |moved| moved["share"].as_f64().unwrap())
+            .and_then(|services| services.first())
+            .map_or(0.0, |service| service["share"].as_f64().unwrap())
     }
 
     /// Returns the hash table that the library computes from the kernel's state, and whether it hashes destinations.
@@ -143,26 +143,27 @@ impl Farm {
         let reply = |n: u32| {
             let (source, web) = question(n);
             let from = SocketAddr::new(source, port);
-            let who = self.client.client().from(&from.to_string()).datagrams(1, &web).servers.remove(0);
+            let server = self.client.client().from(&from.to_string()).datagrams(1, &web).servers.remove(0);
             let hashed = if by_destination { web.parse::<SocketAddr>().unwrap().ip() } else { source };
             let computed = table.pick(hashed, port).map_or("refused".to_owned(), |server| name(server.address));
-            assert_eq!(who, computed, "{from} to {web}");
-            who
+            assert_eq!(server, computed, "{from} to {web}");
+            server
         };
         (0..SOURCES).map(reply).collect()
     }
 
     /// Checks the library's picks before and after a change, and the reported share of remapped clients. Returns the
     /// servers before and after.
-    fn proven(&self, question: impl Fn(u32) -> (IpAddr, String), before: &str, after: &str) -> [Vec<String>; 2] {
+    fn check(&self, question: impl Fn(u32) -> (IpAddr, String), before: &str, after: &str) -> [Vec<String>; 2] {
         self.apply(before);
         let replies = self.ask(&question);
-        let announced = self.announced(after);
+        let reported_share = self.reported_share(after);
         self.apply(after);
         let now = self.ask(&question);
-        let moved = replies.iter().zip(&now).filter(|(before, now)| before != now).count() as f64 / f64::from(SOURCES);
+        let remapped =
+            replies.iter().zip(&now).filter(|(before, now)| before != now).count() as f64 / f64::from(SOURCES);
         // The reported share is that of all addresses; a sample of 200 differs a little.
-        assert!((announced - moved).abs() < 0.15, "reported {announced}, observed {moved}");
+        assert!((reported_share - remapped).abs() < 0.15, "reported {reported_share}, observed {remapped}");
         [replies, now]
     }
 }
@@ -187,7 +188,7 @@ fn web(n: u32) -> (IpAddr, String) {
 }
 
 fn sh_by_address() {
-    let [before, after] = farm().proven(web, &rules(WEB, "-s sh", &THREE), &rules(WEB, "-s sh", &FOUR));
+    let [before, after] = farm().check(web, &rules(WEB, "-s sh", &THREE), &rules(WEB, "-s sh", &FOUR));
     // The server has half of the total weight.
     assert!((80..120).contains(&count(&before, "rs2")), "{before:?}");
     assert_ne!(count(&after, "rs4"), 0);
@@ -207,19 +208,19 @@ fn by_address_and_port(options: &str) {
 }
 
 fn sh_with_a_drained_server() {
-    let [_, after] = farm().proven(web, &rules(WEB, "-s sh", &FOUR), &rules(WEB, "-s sh", &DRAINED));
+    let [_, after] = farm().check(web, &rules(WEB, "-s sh", &FOUR), &rules(WEB, "-s sh", &DRAINED));
     // One of six slots has no server.
     assert_ne!(count(&after, "refused"), 0);
 }
 
 fn sh_with_fallback() {
     let fallback = "-s sh -b sh-fallback";
-    let [_, after] = farm().proven(web, &rules(WEB, fallback, &FOUR), &rules(WEB, fallback, &DRAINED));
+    let [_, after] = farm().check(web, &rules(WEB, fallback, &FOUR), &rules(WEB, fallback, &DRAINED));
     assert_eq!(count(&after, "refused"), 0);
 }
 
 fn mh_by_address() {
-    farm().proven(web, &rules(WEB, "-s mh", &THREE), &rules(WEB, "-s mh", &FOUR));
+    farm().check(web, &rules(WEB, "-s mh", &THREE), &rules(WEB, "-s mh", &FOUR));
 }
 
 fn mh_by_address_and_port() {
@@ -227,7 +228,7 @@ fn mh_by_address_and_port() {
 }
 
 fn mh_with_a_drained_server() {
-    let [_, after] = farm().proven(web, &rules(WEB, "-s mh", &FOUR), &rules(WEB, "-s mh", &DRAINED));
+    let [_, after] = farm().check(web, &rules(WEB, "-s mh", &FOUR), &rules(WEB, "-s mh", &DRAINED));
     // The drained server keeps its slots.
     assert_ne!(count(&after, "refused"), 0);
 }
@@ -235,14 +236,14 @@ fn mh_with_a_drained_server() {
 /// A server that is added with weight 0 gets no slots.
 fn mh_with_a_new_server_of_weight_0() {
     let with_new: Vec<_> = THREE.into_iter().chain([("10.2.0.14:80", 0)]).collect();
-    let [before, after] = farm().proven(web, &rules(WEB, "-s mh", &THREE), &rules(WEB, "-s mh", &with_new));
+    let [before, after] = farm().check(web, &rules(WEB, "-s mh", &THREE), &rules(WEB, "-s mh", &with_new));
     assert_eq!(before, after);
 }
 
 fn mh_with_fallback() {
     let fallback = "-s mh -b mh-fallback";
     let with_new: Vec<_> = THREE.into_iter().chain([("10.2.0.14:80", 0)]).collect();
-    let [_, after] = farm().proven(web, &rules(WEB, fallback, &THREE), &rules(WEB, fallback, &with_new));
+    let [_, after] = farm().check(web, &rules(WEB, fallback, &THREE), &rules(WEB, fallback, &with_new));
     assert_eq!(count(&after, "refused"), 0);
 }
 
@@ -256,11 +257,11 @@ fn web_6(n: u32) -> (IpAddr, String) {
 }
 
 fn sh_of_ipv6() {
-    farm().proven(web_6, &rules(WEB_6, "-s sh", &THREE_6), &rules(WEB_6, "-s sh", &FOUR_6));
+    farm().check(web_6, &rules(WEB_6, "-s sh", &THREE_6), &rules(WEB_6, "-s sh", &FOUR_6));
 }
 
 fn mh_of_ipv6() {
-    farm().proven(web_6, &rules(WEB_6, "-s mh", &THREE_6), &rules(WEB_6, "-s mh", &FOUR_6));
+    farm().check(web_6, &rules(WEB_6, "-s mh", &THREE_6), &rules(WEB_6, "-s mh", &FOUR_6));
 }
 
 fn dh_by_destination() {
@@ -272,5 +273,5 @@ fn dh_by_destination() {
         let [high, low] = nth(n);
         (source_4(n), format!("10.8.{high}.{low}:80"))
     };
-    farm.proven(question, &rules("-f 1", "-s dh", &THREE), &rules("-f 1", "-s dh", &FOUR));
+    farm.check(question, &rules("-f 1", "-s dh", &THREE), &rules("-f 1", "-s dh", &FOUR));
 }

@@ -1,4 +1,4 @@
-//! Together with keepalived, which moves addresses by VRRP and writes its own services into the kernel.
+//! ipvsadm together with keepalived, which moves addresses by VRRP and adds its own services to the kernel.
 //!
 //! ```text
 //!   client ──── outside ──┬── first ───┬── inside ──┬── web1  10.2.0.11
@@ -6,7 +6,7 @@
 //!
 //!            outside   inside
 //!   first   10.1.0.1  10.2.0.1     virtual, assigned by keepalived:
-//!  second   10.1.0.2  10.2.0.2     10.1.0.100 outside, 10.2.0.254 inside (the servers' way back)
+//!  second   10.1.0.2  10.2.0.2     10.1.0.100 outside, 10.2.0.254 inside (the servers' gateway)
 //! ```
 
 use std::fs;

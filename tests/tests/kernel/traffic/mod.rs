@@ -5,7 +5,7 @@
 //! |---|---|
 //! | the three forwarding methods, IPv4 and IPv6 | `nat`, `dr`, `tun` |
 //! | servers that need no route back | `fullnat` |
-//! | which server is chosen | `schedulers`, `hashes`, `persistence`, `fwmark` |
+//! | the choice of the server | `schedulers`, `hashes`, `persistence`, `fwmark` |
 //! | servers that are drained or deleted | `draining` |
 //! | SCTP, FTP, SIP | `protocols` |
 //! | two directors | `sync`, `keepalived`, `pacemaker` |

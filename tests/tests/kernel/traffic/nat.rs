@@ -139,33 +139,33 @@ fn counters_are_exact_and_can_be_reset() {
     }
     client.client().from("10.1.0.10:20001").datagrams(1, "10.1.0.100:54");
     // `who?`, and `web1 10.1.0.10:20001` with a newline, each with IP and UDP headers.
-    let (asked, answered) = (28 + 4, 28 + 21);
-    wait_for_counters(director, "10.1.0.100:53", [4, 8, 8, 8 * asked, 8 * answered]);
-    wait_for_counters(director, "10.2.0.11:53", [4, 8, 8, 8 * asked, 8 * answered]);
-    wait_for_counters(director, "10.1.0.100:54", [1, 1, 1, asked, answered]);
+    let (request, reply) = (28 + 4, 28 + 21);
+    wait_for_counters(director, "10.1.0.100:53", [4, 8, 8, 8 * request, 8 * reply]);
+    wait_for_counters(director, "10.2.0.11:53", [4, 8, 8, 8 * request, 8 * reply]);
+    wait_for_counters(director, "10.1.0.100:54", [1, 1, 1, request, reply]);
     let rate = director.ok("ipvsadm -Ln --rate -u 10.1.0.100:53");
     assert!(rate.contains("CPS    InPPS   OutPPS    InBPS   OutBPS"), "{rate}");
 
     director.ok("ipvsadm -Z -u 10.1.0.100:53");
     wait_for_counters(director, "10.1.0.100:53", [0; 5]);
     wait_for_counters(director, "10.2.0.11:53", [0; 5]);
-    wait_for_counters(director, "10.1.0.100:54", [1, 1, 1, asked, answered]);
+    wait_for_counters(director, "10.1.0.100:54", [1, 1, 1, request, reply]);
     director.ok("ipvsadm -Z");
     wait_for_counters(director, "10.1.0.100:54", [0; 5]);
     // After a reset counting starts from 0.
     client.client().from("10.1.0.10:20001").datagrams(1, "10.1.0.100:54");
-    wait_for_counters(director, "10.2.0.12:54", [0, 1, 1, asked, answered]);
+    wait_for_counters(director, "10.2.0.12:54", [0, 1, 1, request, reply]);
 }
 
 /// Waits for these counters: connections, packets in and out, bytes in and out.
 #[track_caller]
-fn wait_for_counters(director: &Host, what: &str, wanted: [u64; 5]) {
+fn wait_for_counters(director: &Host, name: &str, wanted: [u64; 5]) {
     let wanted = wanted.map(|number| number.to_string());
     wait::until(Duration::from_secs(10), || {
         let stats = director.ok("ipvsadm -Ln --stats --exact");
-        let line = stats.lines().find(|line| line.split_whitespace().nth(1) == Some(what)).unwrap_or_default();
+        let line = stats.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap_or_default();
         let counted: Vec<&str> = line.split_whitespace().skip(2).collect();
-        if counted == wanted { Ok(()) } else { Err(format!("{what} should say {wanted:?}:\n{stats}")) }
+        if counted == wanted { Ok(()) } else { Err(format!("expected {wanted:?} for {name}:\n{stats}")) }
     });
 }
 

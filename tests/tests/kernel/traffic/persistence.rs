@@ -68,11 +68,11 @@ impl Nets {
         }
     }
 
-    /// Returns the server of a source; three requests must give the same.
+    /// Returns the server of a source. Three requests must reach the same server.
     fn server_of(&self, source: &str, address: &str) -> String {
-        let mut who = self.client.client().from(source).hold(3, address).servers;
-        assert!(who.iter().all(|name| *name == who[0]), "{source}: {who:?}");
-        who.remove(0)
+        let mut servers = self.client.client().from(source).hold(3, address).servers;
+        assert!(servers.iter().all(|name| *name == servers[0]), "{source}: {servers:?}");
+        servers.remove(0)
     }
 }
 

@@ -25,7 +25,7 @@ fn nat() -> Nat {
     Nat::dual_stack().unwrap()
 }
 
-/// The servers have the virtual address, too.
+/// Builds the network. The servers also have the virtual address.
 fn lan() -> Lan {
     let lan = Lan::new().unwrap();
     for web in [&lan.web1, &lan.web2] {
@@ -127,7 +127,8 @@ fn call(id: &str) -> String {
     )
 }
 
-/// A call stays with its server, whatever address and port of the client's network its messages come from.
+/// A call stays with its server, even if its messages have different source addresses and ports of the client's
+/// network.
 fn sip_by_call_id() {
     let Nat { client, director, web1, web2, .. } = &nat();
     director.ok("ipvsadm -A -u 10.1.0.100:5060 -s rr -p 60 -M 255.255.255.0 --pe sip");
@@ -143,7 +144,7 @@ fn sip_by_call_id() {
         replies[0].clone()
     };
     let replies = ["a", "b", "c", "d"].map(of_call);
-    assert_eq!(replies.iter().filter(|who| *who == "web1=2").count(), 2, "{replies:?}");
+    assert_eq!(replies.iter().filter(|reply| *reply == "web1=2").count(), 2, "{replies:?}");
     assert_eq!(["a", "b", "c", "d"].map(of_call), replies);
     assert!(director.ok("ipvsadm -Ln").contains("UDP  10.1.0.100:5060 rr persistent 60 mask 255.255.255.0 pe sip\n"));
     let connections = director.ok("ipvsadm -Lnc --persistent-conn");
@@ -167,6 +168,6 @@ fn sip_with_one_packet_scheduling() {
         proxy.datagrams_of_one_socket(2, "10.1.0.100:5060").to_string()
     };
     let replies = ["a", "b", "c", "d"].map(of_call);
-    assert_eq!(replies.iter().filter(|who| *who == "web1=2").count(), 2, "{replies:?}");
+    assert_eq!(replies.iter().filter(|reply| *reply == "web1=2").count(), 2, "{replies:?}");
     assert_eq!(["a", "b", "c", "d"].map(of_call), replies);
 }

@@ -1,4 +1,4 @@
-//! Every scheduler and its flags: which server it picks.
+//! The server that each scheduler picks, with each of its flags.
 //!
 //! ```text
 //!     client ──── outside ──── director ──── inside ──┬── rs1  10.2.0.11
@@ -57,7 +57,10 @@ const WEB: &str = "-t 10.1.0.100:80";
 fn farm() -> Farm {
     let lab = Lab::new().unwrap();
     let [client, director, rs1, rs2, rs3] = lab.hosts(["client", "director", "rs1", "rs2", "rs3"]).unwrap();
-    let outside = [(&client, &*many(&SOURCES)), (&director, &*format!("10.1.0.1/24 {}", many(&VIPS)))];
+    let outside = [
+        (&client, &*with_prefix_length(&SOURCES)),
+        (&director, &*format!("10.1.0.1/24 {}", with_prefix_length(&VIPS))),
+    ];
     lab.segment("outside", outside).unwrap();
     let inside = [(&director, "10.2.0.1/24"), (&rs1, "10.2.0.11/24"), (&rs2, "10.2.0.12/24"), (&rs3, "10.2.0.13/24")];
     lab.segment("inside", inside).unwrap();
@@ -74,7 +77,7 @@ fn farm() -> Farm {
     Farm { _lab: lab, client, director }
 }
 
-fn many(addresses: &[&str]) -> String {
+fn with_prefix_length(addresses: &[&str]) -> String {
     addresses.iter().map(|address| format!("{address}/24 ")).collect()
 }
 
@@ -136,8 +139,8 @@ impl Farm {
 }
 
 /// Returns the number of different servers.
-fn different<T: Display>(who: &[T]) -> usize {
-    who.iter().map(T::to_string).collect::<std::collections::BTreeSet<_>>().len()
+fn different<T: Display>(servers: &[T]) -> usize {
+    servers.iter().map(T::to_string).collect::<std::collections::BTreeSet<_>>().len()
 }
 
 fn rr_ignores_weights() {
@@ -268,13 +271,13 @@ fn mh_keeps_sources_when_a_server_is_deleted() {
     farm.service(WEB, "-s mh", [1, 1, 1]);
     let before = farm.by_source();
     assert!(different(&before) >= 2, "{before:?}");
-    let gone = before[0].clone();
-    farm.remove(gone.trim_start_matches("rs").parse().unwrap()).ok();
+    let deleted = before[0].clone();
+    farm.remove(deleted.trim_start_matches("rs").parse().unwrap()).ok();
     let after = farm.by_source();
-    assert!(!after.contains(&gone), "{after:?}");
+    assert!(!after.contains(&deleted), "{after:?}");
     // Maglev hashing may also move some sources of the other servers: in theory up to a quarter of them.
-    let moved = after.iter().zip(&before).filter(|(now, was)| **was != gone && now != was).count();
-    assert!(moved <= 2, "{before:?} {after:?}");
+    let remapped = after.iter().zip(&before).filter(|(now, was)| **was != deleted && now != was).count();
+    assert!(remapped <= 2, "{before:?} {after:?}");
 }
 
 fn mh_port_spreads_one_source() {
@@ -308,11 +311,11 @@ fn keeps_the_server_of_a_destination(scheduler: &str) {
     farm.service("-f 1", &format!("-s {scheduler}"), [1, 1, 1]);
     let ask = |vip: &str| farm.client.client().hold(1, &format!("{vip}:80"));
     let held: Vec<Replies> = VIPS[..6].iter().map(|vip| ask(vip)).collect();
-    let who: Vec<String> = held.iter().map(Replies::to_string).collect();
+    let servers: Vec<String> = held.iter().map(Replies::to_string).collect();
     for server in ["rs1=1", "rs2=1", "rs3=1"] {
-        assert_eq!(who.iter().filter(|who| *who == server).count(), 2, "{who:?}");
+        assert_eq!(servers.iter().filter(|found| *found == server).count(), 2, "{servers:?}");
     }
-    assert_eq!(VIPS[..6].iter().map(|vip| ask(vip).to_string()).collect::<Vec<_>>(), who);
+    assert_eq!(VIPS[..6].iter().map(|vip| ask(vip).to_string()).collect::<Vec<_>>(), servers);
 }
 
 fn fo_picks_the_heaviest_available() {

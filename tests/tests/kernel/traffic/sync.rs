@@ -8,7 +8,7 @@
 //!
 //!            outside   inside     sync
 //!   first   10.1.0.1  10.2.0.1  10.9.0.1      virtual, on the active director:
-//!           fd01::1   fd02::1   fd09::1       10.1.0.100 outside, 10.2.0.254 inside (the servers' way back),
+//!           fd01::1   fd02::1   fd09::1       10.1.0.100 outside, 10.2.0.254 inside (the servers' gateway),
 //!  second   10.1.0.2  10.2.0.2  10.9.0.2      fd01::100 outside, fd02::254 inside
 //!           fd01::2   fd02::2   fd09::2
 //! ```
@@ -153,7 +153,7 @@ fn connections_appear_on_the_backup() {
     pair.sync("--syncid 5", "--syncid 5");
     let _held = pair.hold(10, "10.1.0.100:80");
     wait_for_synced_connections(&pair.second, &pair.first);
-    // They count on the backup, too, but as inactive.
+    // The backup also counts them, but as inactive.
     let list = pair.second.ok("ipvsadm -Ln");
     assert!(list.contains("  -> 10.2.0.11:80                 Masq    1      5          0 "), "{list}");
     let daemons = pair.first.ok("ipvsadm -Ln --daemon");
@@ -231,18 +231,18 @@ fn backup_ignores_other_sync_ids() {
 fn uses_group_port_ttl_and_length() {
     let options = "--syncid 9 --mcast-group 224.0.0.99 --mcast-port 8900 --mcast-ttl 3 --sync-maxlen 1100";
     let listed = "syncid=9, maxlen=1100, group=224.0.0.99, port=8900, ttl=3";
-    let lengths = by_options(options, listed, "224.0.0.99", 8900, 3);
+    let lengths = check_options(options, listed, "224.0.0.99", 8900, 3);
     // 40 connections of 36 bytes do not fit into one message.
     assert!(lengths.iter().all(|length| *length <= 1100) && lengths.iter().sum::<usize>() > 1440, "{lengths:?}");
 }
 
 fn uses_ipv6_group() {
     let options = "--mcast-group ff02::99 --mcast-port 8901 --mcast-ttl 2";
-    by_options(options, "group=ff02::99, port=8901, ttl=2", "ff02::99", 8901, 2);
+    check_options(options, "group=ff02::99, port=8901, ttl=2", "ff02::99", 8901, 2);
 }
 
 /// Starts the daemons with these options, checks the messages, and returns their lengths.
-fn by_options(options: &str, listed: &str, group: &str, port: u16, ttl: u8) -> Vec<usize> {
+fn check_options(options: &str, listed: &str, group: &str, port: u16, ttl: u8) -> Vec<usize> {
     let pair = pair();
     pair.masquerade();
     let watch = pair.second.watch().unwrap();

@@ -82,7 +82,7 @@ const SERVERS_6: [&str; 2] = ["fd03::11", "fd03::12"];
 
 /// Opens connections and uploads data in packets that are too large for the tunnel. Returns the packets that arrived at
 /// web1. `mode` is the mode for `rs-setup`, `options` are those of the tunnel for `ipvsadm -a`.
-fn through(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Packet> {
+fn send_through_tunnel(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Packet> {
     // Unload the modules of earlier tests: the commands of `rs-setup` must load all that they need.
     let _unloaded = modules::unload_loaded(&["fou", "ip6_gre", "ip_gre", "ip6_tunnel", "ipip", "sit"]).unwrap();
     let Routed { client, director, web1, web2, .. } = &routed();
@@ -144,96 +144,96 @@ fn is_gue(checksum: bool) -> impl Fn(&Packet) -> bool {
 /// Not all have it: for some of its own packets (acknowledgements in TIME_WAIT) the kernel computes the inner checksum
 /// at once.
 fn assert_gue_with_mostly_remote_checksums(packets: &[Packet]) {
-    all(packets, is_gue(true));
+    assert_all(packets, is_gue(true));
     let remote = |packet: &&Packet| packet.payload()[8] == 2 && packet.payload()[10..16] == [0, 1, 0x80, 0, 0, 0];
     let count = packets.iter().filter(remote).count();
     assert!(count * 4 > packets.len() * 3, "{count} of {}", packets.len());
 }
 
 #[track_caller]
-fn all(packets: &[Packet], right: impl Fn(&Packet) -> bool) {
+fn assert_all(packets: &[Packet], right: impl Fn(&Packet) -> bool) {
     let wrong: Vec<_> = packets.iter().filter(|packet| !right(packet)).collect();
     assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), packets.len(), wrong[0]);
 }
 
 fn ipip() {
-    all(&through("tun-ipip", "", V4, SERVERS_4), is(libc::IPPROTO_IPIP));
+    assert_all(&send_through_tunnel("tun-ipip", "", V4, SERVERS_4), is(libc::IPPROTO_IPIP));
 }
 
 fn gre() {
-    all(&through("tun-gre", "--tun-type gre", V4, SERVERS_4), is_gre(false));
+    assert_all(&send_through_tunnel("tun-gre", "--tun-type gre", V4, SERVERS_4), is_gre(false));
 }
 
 fn gre_with_checksum() {
-    all(&through("tun-gre --tun-csum", "--tun-type gre --tun-csum", V4, SERVERS_4), is_gre(true));
+    assert_all(&send_through_tunnel("tun-gre --tun-csum", "--tun-type gre --tun-csum", V4, SERVERS_4), is_gre(true));
 }
 
 const GUE: &str = "--tun-type gue --tun-port 6080";
 
 fn gue() {
-    all(&through("tun-gue", GUE, V4, SERVERS_4), is_gue(false));
+    assert_all(&send_through_tunnel("tun-gue", GUE, V4, SERVERS_4), is_gue(false));
 }
 
 fn gue_without_checksum() {
-    all(&through("tun-gue", &format!("{GUE} --tun-nocsum"), V4, SERVERS_4), is_gue(false));
+    assert_all(&send_through_tunnel("tun-gue", &format!("{GUE} --tun-nocsum"), V4, SERVERS_4), is_gue(false));
 }
 
 fn gue_with_checksum() {
-    all(&through("tun-gue --tun-csum", &format!("{GUE} --tun-csum"), V4, SERVERS_4), is_gue(true));
+    assert_all(&send_through_tunnel("tun-gue --tun-csum", &format!("{GUE} --tun-csum"), V4, SERVERS_4), is_gue(true));
 }
 
 fn gue_with_remote_checksum() {
-    let packets = through("tun-gue --tun-remcsum", &format!("{GUE} --tun-remcsum"), V4, SERVERS_4);
+    let packets = send_through_tunnel("tun-gue --tun-remcsum", &format!("{GUE} --tun-remcsum"), V4, SERVERS_4);
     assert_gue_with_mostly_remote_checksums(&packets);
 }
 
 fn ipip_of_ipv6() {
-    all(&through("tun-ipip", "", V6, SERVERS_6), is(libc::IPPROTO_IPV6));
+    assert_all(&send_through_tunnel("tun-ipip", "", V6, SERVERS_6), is(libc::IPPROTO_IPV6));
 }
 
 fn gre_of_ipv6() {
-    all(&through("tun-gre", "--tun-type gre", V6, SERVERS_6), is_gre(false));
+    assert_all(&send_through_tunnel("tun-gre", "--tun-type gre", V6, SERVERS_6), is_gre(false));
 }
 
 fn gre_with_checksum_of_ipv6() {
-    all(&through("tun-gre --tun-csum", "--tun-type gre --tun-csum", V6, SERVERS_6), is_gre(true));
+    assert_all(&send_through_tunnel("tun-gre --tun-csum", "--tun-type gre --tun-csum", V6, SERVERS_6), is_gre(true));
 }
 
 fn gue_of_ipv6() {
-    all(&through("tun-gue", GUE, V6, SERVERS_6), is_gue(false));
+    assert_all(&send_through_tunnel("tun-gue", GUE, V6, SERVERS_6), is_gue(false));
 }
 
 fn gue_with_checksum_of_ipv6() {
-    all(&through("tun-gue --tun-csum", &format!("{GUE} --tun-csum"), V6, SERVERS_6), is_gue(true));
+    assert_all(&send_through_tunnel("tun-gue --tun-csum", &format!("{GUE} --tun-csum"), V6, SERVERS_6), is_gue(true));
 }
 
 fn gue_with_remote_checksum_of_ipv6() {
-    let packets = through("tun-gue --tun-remcsum", &format!("{GUE} --tun-remcsum"), V6, SERVERS_6);
+    let packets = send_through_tunnel("tun-gue --tun-remcsum", &format!("{GUE} --tun-remcsum"), V6, SERVERS_6);
     assert_gue_with_mostly_remote_checksums(&packets);
 }
 
 fn ipv4_to_ipv6_servers_by_ipip() {
-    all(&through("tun-ipip", "", V4, SERVERS_6), is(libc::IPPROTO_IPIP));
+    assert_all(&send_through_tunnel("tun-ipip", "", V4, SERVERS_6), is(libc::IPPROTO_IPIP));
 }
 
 fn ipv4_to_ipv6_servers_by_gre() {
-    all(&through("tun-gre", "--tun-type gre", V4, SERVERS_6), is_gre(false));
+    assert_all(&send_through_tunnel("tun-gre", "--tun-type gre", V4, SERVERS_6), is_gre(false));
 }
 
 fn ipv4_to_ipv6_servers_by_gue() {
-    all(&through("tun-gue", GUE, V4, SERVERS_6), is_gue(false));
+    assert_all(&send_through_tunnel("tun-gue", GUE, V4, SERVERS_6), is_gue(false));
 }
 
 fn ipv6_to_ipv4_servers_by_ipip() {
-    all(&through("tun-ipip", "", V6, SERVERS_4), is(libc::IPPROTO_IPV6));
+    assert_all(&send_through_tunnel("tun-ipip", "", V6, SERVERS_4), is(libc::IPPROTO_IPV6));
 }
 
 fn ipv6_to_ipv4_servers_by_gre() {
-    all(&through("tun-gre", "--tun-type gre", V6, SERVERS_4), is_gre(false));
+    assert_all(&send_through_tunnel("tun-gre", "--tun-type gre", V6, SERVERS_4), is_gre(false));
 }
 
 fn ipv6_to_ipv4_servers_by_gue() {
-    all(&through("tun-gue", GUE, V6, SERVERS_4), is_gue(false));
+    assert_all(&send_through_tunnel("tun-gue", GUE, V6, SERVERS_4), is_gue(false));
 }
 
 fn families_mix_only_in_tunnels() {

@@ -46,9 +46,9 @@ fn warns_about_likely_mistakes() {
     );
     let ran = run("ipvsadm-rs check rules");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "rules: no errors, 4 warnings: 2 services, 1 server\n"));
-    let told: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("rules:")).collect();
+    let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("rules:")).collect();
     assert_eq!(
-        told,
+        warnings,
         [
             "rules:1:1: warning: all servers of TCP 192.0.2.1:80 have weight 0: every new connection is refused",
             "rules:3:1: warning: repeats line 1",

@@ -127,17 +127,17 @@ fn keeps_changes_if_the_watcher_is_killed() {
     write("first", &WEB.replace("wrr", "wlc"));
     write("second", &WEB.replace("wrr", "rr"));
     let note = "note: plan 1 was never confirmed, but its rollback process has died; keeping the changes\n";
-    for (stays, note) in [("first", ""), ("second", note)] {
-        let ran = run(&format!("ipvsadm-rs apply {stays} --confirm-within 60s"));
+    for (file, note) in [("first", ""), ("second", note)] {
+        let ran = run(&format!("ipvsadm-rs apply {file} --confirm-within 60s"));
         assert_eq!(ran.stderr, format!("{note}rolling back in 1m unless you run `ipvsadm-rs confirm`\n"));
         ok(&format!("kill -9 {}", watcher()));
         wait::until(Duration::from_secs(5), || {
             let list = ok("ipvsadm-rs undo --list");
-            let told = "not confirmed, kept      1 change: its rollback process has died\n";
-            if list.ends_with(told) { Ok(()) } else { Err(list) }
+            let status = "not confirmed, kept      1 change: its rollback process has died\n";
+            if list.ends_with(status) { Ok(()) } else { Err(list) }
         });
         assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing is pending");
-        assert_eq!(rules(), fs::read_to_string(stays).unwrap());
+        assert_eq!(rules(), fs::read_to_string(file).unwrap());
     }
     assert_eq!(ok("ipvsadm-rs confirm"), "plan 2 confirmed; its rollback process has died\n");
     assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing is pending");

@@ -56,7 +56,7 @@ fn closes_connections_at_the_timeout() {
     assert_eq!(ran.code, Some(0), "{ran}");
     assert!(start.elapsed() >= Duration::from_secs(2));
     assert!(ran.stderr.contains("drain timeout reached: 1 connection dropped"), "{ran}");
-    assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"), "gone all the same");
+    assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"), "deleted in spite of the open connection");
 }
 
 fn confirm_time_starts_after_the_drain() {

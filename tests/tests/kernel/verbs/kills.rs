@@ -41,7 +41,7 @@ fn apply_after_a_kill_reaches_the_wanted_table() {
     ok(&format!("{APPLY} first"));
     let begun = Instant::now();
     ok(&format!("{APPLY} second"));
-    // The load of the machine varies: if a kill came too late, later ones come earlier.
+    // The load of the machine varies: after a kill that was too late, later kills are earlier.
     let whole = Cell::new(begun.elapsed());
     let cut_off = Cell::new(0);
     let second = Cell::new(true);
@@ -55,12 +55,12 @@ fn apply_after_a_kill_reaches_the_wanted_table() {
         let in_time = left.code == Some(2);
         cut_off.set(cut_off.get() + i32::from(in_time));
         whole.set(whole.get().mul_f64(if in_time { 1.1 } else { 0.8 }));
-        assert!(rules().ends_with(THEIRS), "what is outside the scope is not touched");
+        assert!(rules().ends_with(THEIRS), "services outside the scope are unchanged");
         ok(&format!("{APPLY} {wanted}"));
         assert_eq!(run(&format!("{APPLY} --dry-run {wanted}")).code, Some(0));
-        assert!(rules().ends_with(THEIRS), "what is outside the scope is not touched");
+        assert!(rules().ends_with(THEIRS), "services outside the scope are unchanged");
         Ok(())
     });
     println!("of 50 applies that were killed, {} had something left to do", cut_off.get());
-    assert!(cut_off.get() >= 10, "too few kills came in the middle");
+    assert!(cut_off.get() >= 10, "too few applies were killed before their end");
 }

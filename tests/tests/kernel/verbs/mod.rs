@@ -1,4 +1,4 @@
-//! The verbs of `ipvsadm-rs`, as an operator types them.
+//! The verbs of `ipvsadm-rs`, run from the command line.
 
 mod apply;
 mod check;

@@ -54,7 +54,7 @@ fn changes_tunnels() {
 
 fn refuses_invalid_changes() {
     director(WEB);
-    for (line, told) in [
+    for (line, message) in [
         ("set", "name a service (-t, -u, --sctp-service, -f) or a server (-r)"),
         ("set -t 192.0.2.1:80 --weight 3", "weight, forwarding and thresholds are a server's: name it with -r"),
         ("set -t 192.0.2.1:80 -r 10.0.0.1 -s rr", "scheduler and persistence are a service's: leave -r out"),
@@ -72,7 +72,7 @@ fn refuses_invalid_changes() {
     ] {
         let ran = run(&format!("ipvsadm-rs {line}"));
         assert_eq!(ran.code, Some(1), "{ran}");
-        assert!(ran.stderr.contains(told), "{ran}");
+        assert!(ran.stderr.contains(message), "{ran}");
     }
     assert_eq!(rules(), WEB);
 }

@@ -46,7 +46,7 @@ fn undoes_down_to_a_number() {
     ok("ipvsadm-rs undo 2");
     assert_eq!(rules(), weight(4));
     ok("ipvsadm-rs undo");
-    assert_eq!(rules(), WEB, "from there on");
+    assert_eq!(rules(), WEB, "continues with plan 1");
     let list = ok("ipvsadm-rs undo --list");
     let status: Vec<&str> = list.lines().map(|line| line[30..54].trim()).collect();
     assert_eq!(status, ["undone", "undone", "undone", "undo of plan 2", "undo of plan 1"], "{list}");
