@@ -1,4 +1,4 @@
-//! Lists many connections. They are created as on a backup director: by messages of the sync protocol.
+//! Lists many connections. They are created by messages of the sync protocol, as on a backup director.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ fn without_expiry(text: &[u8]) -> Vec<Vec<u8>> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(without).collect()
 }
 
-/// Creates connections.
+/// Starts a backup daemon and creates connections through it.
 fn make(count: u32) -> Result<()> {
     let network = Socket::open()?;
     network.add_link(LINK, "dummy")?;
@@ -71,17 +71,17 @@ fn make(count: u32) -> Result<()> {
         socket.send_to(&message(first..count.min(first + PER_MESSAGE)), GROUP)?;
         // The socket of the backup holds only some messages; the daemon is a thread of its own.
         if number % 16 == 0 {
-            wait_until_taken()?;
+            wait_until_received()?;
         }
     }
-    wait_until_taken()?;
-    // The daemon may still be creating the last connections.
+    wait_until_received()?;
+    // The daemon may not have created the last connections yet.
     std::thread::sleep(Duration::from_millis(100));
     Ok(())
 }
 
 /// Waits until the backup's socket is empty.
-fn wait_until_taken() -> Result<()> {
+fn wait_until_received() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let sockets = std::fs::read_to_string("/proc/thread-self/net/udp")?;

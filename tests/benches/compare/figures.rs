@@ -31,7 +31,7 @@ impl Kind {
     ];
 }
 
-/// In the guest: prints a figure.
+/// Prints a figure, in the guest.
 pub(crate) fn print(kind: Kind, task: &str, program: Program, value: u64) {
     let name = Kind::NAMES.iter().find(|(known, _)| *known == kind).expect("all have names").1;
     println!("{name} {} {value} {task}", program.name());
@@ -46,7 +46,7 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// Adds a line of the guest.
-    pub(crate) fn take(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn add_line(&mut self, line: &str) -> Result<()> {
         let mut words = line.splitn(4, ' ');
         let mut word = || words.next().with_context(|| format!("not a figure: {line}"));
         let (kind, program, value, task) = (word()?, word()?, word()?, word()?);

@@ -39,7 +39,7 @@ impl Ruler {
         }
     }
 
-    /// In the guest: returns its ruler.
+    /// Returns the ruler of this guest.
     pub(crate) fn here() -> Ruler {
         let name = std::env::var(RULER).unwrap_or_default();
         Ruler::ALL.into_iter().find(|ruler| ruler.name() == name).expect("the host sets the ruler")
@@ -81,7 +81,7 @@ pub(crate) fn measure(
         ensure!(end == End::Exit(0), "{job}: {end}\n{output}");
         let (notes, lines): (Vec<_>, Vec<_>) = output.lines().partition(|line| line.starts_with('#'));
         notes.iter().for_each(|note| println!("{note}"));
-        lines.iter().try_for_each(|line| figures.take(line)).with_context(|| format!("{job}:\n{output}"))?;
+        lines.iter().try_for_each(|line| figures.add_line(line)).with_context(|| format!("{job}:\n{output}"))?;
     }
     Ok(())
 }

@@ -18,12 +18,12 @@ impl Program {
     pub(crate) const ALL: [Program; 3] = [Program::Reference, Program::Floor, Program::Ours];
 
     /// Runs a function for each program and returns the results in the order of `ALL`. Each round begins with another
-    /// program, since one profits from what the previous one has left in the kernel's caches.
-    pub(crate) fn each<T>(round: usize, mut by: impl FnMut(Program) -> T) -> [T; 3] {
+    /// program, because a program is faster if the previous one has filled the kernel's caches.
+    pub(crate) fn each<T>(round: usize, mut run: impl FnMut(Program) -> T) -> [T; 3] {
         let mut results: [Option<T>; 3] = Default::default();
         for turn in 0..3 {
             let at = (round + turn) % 3;
-            results[at] = Some(by(Program::ALL[at]));
+            results[at] = Some(run(Program::ALL[at]));
         }
         results.map(|result| result.expect("a result of each program"))
     }

@@ -37,7 +37,7 @@ pub(crate) fn check(figures: &Figures) -> Result<bool> {
     for line in text.lines() {
         let (recorded, task) = line.split_once(' ').with_context(|| line.to_owned())?;
         let recorded: f64 = recorded.parse().with_context(|| line.to_owned())?;
-        // A task that was not selected.
+        // Skips a task that was not selected.
         let Some(now) = ratio(figures, task) else { continue };
         if now < recorded * TOLERANCE {
             println!("{task}: {now:.2} times as fast as the reference, below the recorded {recorded:.2}");

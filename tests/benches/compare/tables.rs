@@ -44,36 +44,36 @@ fn measure(size: Size) -> Result<()> {
         Ruler::Instructions => 6,
     };
     for round in 0..rounds {
-        same(size, round, |program| lap(program, size, &text))?;
+        ensure_same_results(size, round, |program| run_steps(program, size, &text))?;
     }
     if Ruler::here() == Ruler::Time {
-        same(size, 0, |program| held(program, &text))?;
+        ensure_same_results(size, 0, |program| table_after_restore(program, &text))?;
     }
     for program in Program::ALL {
         // Tracing the million system calls of the reference would take minutes.
         if program != Program::Reference || lines < 2000 {
-            look(program, size, &text)?;
+            profile_steps(program, size, &text)?;
         }
     }
     Ok(())
 }
 
 /// Runs all steps with a program and returns the output of each.
-fn lap(program: Program, size: Size, text: &str) -> Result<Vec<Vec<u8>>> {
+fn run_steps(program: Program, size: Size, text: &str) -> Result<Vec<Vec<u8>>> {
     namespace::fresh(|| {
         STEPS.iter().map(|step| time::run(&name(step, size), program, step.1, input(step, text))).collect()
     })
 }
 
 /// Profiles each step.
-fn look(program: Program, size: Size, text: &str) -> Result<()> {
+fn profile_steps(program: Program, size: Size, text: &str) -> Result<()> {
     namespace::fresh(|| {
         STEPS.iter().try_for_each(|step| profile::run(&name(step, size), program, step.1, input(step, text)))
     })
 }
 
 /// Returns the table after a restore.
-fn held(program: Program, text: &str) -> Result<String> {
+fn table_after_restore(program: Program, text: &str) -> Result<String> {
     namespace::fresh(|| {
         time::take_time(program.command().arg("-R"), text)?;
         table(&mut Socket::open()?)
@@ -81,8 +81,8 @@ fn held(program: Program, text: &str) -> Result<String> {
 }
 
 /// Runs a function for each program and checks that all results are the same.
-fn same<T: PartialEq>(size: Size, round: usize, by: impl Fn(Program) -> Result<T>) -> Result<()> {
-    let [reference, floor, ours] = Program::each(round, by);
+fn ensure_same_results<T: PartialEq>(size: Size, round: usize, run: impl Fn(Program) -> Result<T>) -> Result<()> {
+    let [reference, floor, ours] = Program::each(round, run);
     let reference = reference?;
     ensure!(reference == floor?, "{size}: the result of the floor differs");
     ensure!(reference == ours?, "{size}: our result differs");

@@ -22,8 +22,8 @@ pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str)
 
 /// Runs a command, which must succeed, and returns duration and output.
 pub(crate) fn take_time(command: &mut Command, input: &str) -> Result<(Duration, Vec<u8>)> {
-    let mut output = holding("")?;
-    command.stdin(holding(input)?).stdout(output.try_clone()?).stderr(Stdio::inherit());
+    let mut output = memory_file("")?;
+    command.stdin(memory_file(input)?).stdout(output.try_clone()?).stderr(Stdio::inherit());
     let start = Instant::now();
     let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
     let status = child.wait()?;
@@ -36,7 +36,7 @@ pub(crate) fn take_time(command: &mut Command, input: &str) -> Result<(Duration,
 }
 
 /// Returns a file in memory with this content.
-pub(crate) fn holding(text: &str) -> Result<File> {
+pub(crate) fn memory_file(text: &str) -> Result<File> {
     let mut file = File::from(memfd_create("text", MemfdFlags::CLOEXEC)?);
     file.write_all(text.as_bytes())?;
     file.rewind()?;

@@ -26,16 +26,16 @@ fn measure() -> Result<()> {
     let changed = format!("{last} 99\n");
     namespace::fresh(|| {
         time::take_time(Program::Ours.command().arg("-R"), &text)?;
-        over("the same again", &text, 0)?;
-        over("one weight changed", &changed, 1)
+        restore_over("the same again", &text, 0)?;
+        restore_over("one weight changed", &changed, 1)
     })
 }
 
-/// Restores, and checks the number of changing requests.
-fn over(task: &str, text: &str, expected: u64) -> Result<()> {
+/// Restores rules over the loaded table, and checks the number of changing requests.
+fn restore_over(task: &str, text: &str, expected: u64) -> Result<()> {
     let task = format!("{task} {SIZE}");
     if Ruler::here() == Ruler::Time {
-        let seen = strace::look(&mut restore(), text)?;
+        let seen = strace::trace(&mut restore(), text)?;
         figures::print(Kind::Calls, &task, Program::Ours, seen.calls);
         figures::print(Kind::Writes, &task, Program::Ours, seen.writes);
         figures::print(Kind::Memory, &task, Program::Ours, seen.memory);

@@ -35,7 +35,7 @@ pub(crate) fn list() {
     write_all(&out);
 }
 
-/// Reads `0A000001 0050 ` or `2001:0db8:0000:0000:0000:0000:0000:0001 0050 `.
+/// Reads `0A000001 0050 ` or `2001:0db8:0000:0000:0000:0000:0000:0001 0050 `, and removes it from the text.
 #[inline]
 fn take_endpoint(rest: &mut &[u8]) -> (bool, [u8; 16], u16) {
     let mut address = [0; 16];

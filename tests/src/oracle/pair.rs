@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ipvs_sys::uapi::{Command as Ask, CommandAttrs, IP_VS_SVC_F_HASHED, ServiceAttrs};
+use ipvs_sys::uapi::{Command as NetlinkCommand, CommandAttrs, IP_VS_SVC_F_HASHED, ServiceAttrs};
 use ipvs_sys::{Request, Socket};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -113,7 +113,7 @@ impl Pair {
     pub fn save_table(&mut self, side: Side) -> Result<SavedTable> {
         let socket = &mut self.half(side).socket;
         let mut requests = Vec::new();
-        for service in dump(socket, Ask::GetService, None)? {
+        for service in dump(socket, NetlinkCommand::GetService, None)? {
             let mut service = service.service.context("a service without attributes")?;
             (service.stats, service.stats64) = (None, None);
             if let Some(flags) = &mut service.flags {
@@ -122,29 +122,29 @@ impl Pair {
                 flags.flags &= !IP_VS_SVC_F_HASHED;
                 flags.mask = u32::MAX;
             }
-            requests.push(request(Ask::NewService, Some(service.clone()), CommandAttrs::default()));
+            requests.push(request(NetlinkCommand::NewService, Some(service.clone()), CommandAttrs::default()));
             // The kernel lists the newest first.
-            for server in dump(socket, Ask::GetDest, Some(service.clone()))?.into_iter().rev() {
-                requests.push(request(Ask::NewDest, Some(service.clone()), server));
+            for server in dump(socket, NetlinkCommand::GetDest, Some(service.clone()))?.into_iter().rev() {
+                requests.push(request(NetlinkCommand::NewDest, Some(service.clone()), server));
             }
         }
-        let timeouts: CommandAttrs = socket.get(&Request::new(Ask::GetConfig))?;
-        requests.push(request(Ask::SetConfig, None, timeouts));
-        Ok(SavedTable { requests, daemons: dump(socket, Ask::GetDaemon, None)? })
+        let timeouts: CommandAttrs = socket.get(&Request::new(NetlinkCommand::GetConfig))?;
+        requests.push(request(NetlinkCommand::SetConfig, None, timeouts));
+        Ok(SavedTable { requests, daemons: dump(socket, NetlinkCommand::GetDaemon, None)? })
     }
 
     /// Restores a saved table in one namespace.
     pub fn restore_table(&mut self, side: Side, saved: &SavedTable) -> Result<()> {
         let socket = &mut self.half(side).socket;
-        submit(socket, [Request::new(Ask::Flush)])?;
+        submit(socket, [Request::new(NetlinkCommand::Flush)])?;
         submit(socket, saved.requests.iter().cloned())?;
-        let running = dump(socket, Ask::GetDaemon, None)?;
+        let running = dump(socket, NetlinkCommand::GetDaemon, None)?;
         if running == saved.daemons {
             return Ok(());
         }
         // Stopping a master takes up to a second.
-        submit(socket, running.into_iter().map(|daemon| request(Ask::DelDaemon, None, daemon)))?;
-        submit(socket, saved.daemons.iter().map(|daemon| request(Ask::NewDaemon, None, daemon.clone())))?;
+        submit(socket, running.into_iter().map(|daemon| request(NetlinkCommand::DelDaemon, None, daemon)))?;
+        submit(socket, saved.daemons.iter().map(|daemon| request(NetlinkCommand::NewDaemon, None, daemon.clone())))?;
         run::wait_for_sync_threads()
     }
 }
@@ -162,7 +162,7 @@ impl Half {
     }
 }
 
-fn request(command: Ask, service: Option<ServiceAttrs>, rest: CommandAttrs) -> Request {
+fn request(command: NetlinkCommand, service: Option<ServiceAttrs>, rest: CommandAttrs) -> Request {
     Request { command, attributes: CommandAttrs { service, ..rest } }
 }
 

@@ -1,4 +1,4 @@
-//! One run of a program under QEMU, sampled every 10,000 instructions: in the kernel or not, and in which function.
+//! Samples one run of a program under QEMU every 10,000 instructions: whether it is in the kernel, and the function.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,21 +9,21 @@ use anyhow::{Context, Result, ensure};
 
 use crate::figures::{self, Kind};
 use crate::programs::Program;
-use crate::time::holding;
+use crate::time::memory_file;
 
 /// The kernel accepts no shorter period (`perf_swevent_start_hrtimer`).
 const PERIOD: u64 = 10_000;
 const PAGE: usize = 4096;
 /// Room for 200,000 samples.
 const PAGES: usize = 1024;
-/// Number of functions to print: the rest is noise.
-const MOST: usize = 400;
+/// Maximum number of functions to print. The rest is noise.
+const MAX_FUNCTIONS: usize = 400;
 /// Variable that makes the guest print functions.
 pub(crate) const PROFILE: &str = "IPVS_BENCH_PROFILE";
 
 /// Runs a program, and prints the number of instructions outside the kernel.
 pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str) -> Result<()> {
-    let seen = look(program.command().args(arguments), input)?;
+    let seen = sample(program.command().args(arguments), input)?;
     let own = seen.iter().filter(|address| is_own(**address)).count() as u64;
     figures::print(Kind::User, task, program, own * PERIOD);
     if std::env::var_os(PROFILE).is_some() {
@@ -38,8 +38,8 @@ fn is_own(address: u64) -> bool {
 }
 
 /// Runs a command, which must succeed, and returns the sampled addresses.
-fn look(command: &mut Command, input: &str) -> Result<Vec<u64>> {
-    command.stdin(holding(input)?).stdout(Stdio::null()).stderr(Stdio::inherit());
+fn sample(command: &mut Command, input: &str) -> Result<Vec<u64>> {
+    command.stdin(memory_file(input)?).stdout(Stdio::null()).stderr(Stdio::inherit());
     let clock = Clock::start()?;
     let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
     let status = child.wait()?;
@@ -122,7 +122,7 @@ fn print(task: &str, program: Program, seen: &[u64]) -> Result<()> {
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     println!("# {} {task}: {} samples", program.name(), seen.len());
-    for (name, count) in counts.into_iter().take(MOST) {
+    for (name, count) in counts.into_iter().take(MAX_FUNCTIONS) {
         println!("# {count:6} {name}");
     }
     Ok(())

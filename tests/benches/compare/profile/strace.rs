@@ -1,4 +1,4 @@
-//! One run of a program, stopped at each system call.
+//! Counts the system calls of one run of a program, by stopping it at each.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,15 +7,15 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use ipvs_sys::uapi::Command as Asked;
+use ipvs_sys::uapi::Command as NetlinkCommand;
 
 use crate::figures::{self, Kind};
 use crate::programs::Program;
-use crate::time::holding;
+use crate::time::memory_file;
 
 /// Runs a program; prints the number of its system calls and its peak memory.
 pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str) -> Result<()> {
-    let seen = look(program.command().args(arguments), input)?;
+    let seen = trace(program.command().args(arguments), input)?;
     figures::print(Kind::Calls, task, program, seen.calls);
     figures::print(Kind::Memory, task, program, seen.memory);
     Ok(())
@@ -23,7 +23,7 @@ pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str)
 
 /// The counts of one run.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(crate) struct Counts {
     pub(crate) calls: u64,
     /// Requests to IPVS that change something.
     pub(crate) writes: u64,
@@ -31,24 +31,24 @@ pub(crate) struct Seen {
     pub(crate) memory: u64,
 }
 
-/// Runs a command, which must succeed, and counts.
-pub(crate) fn look(command: &mut Command, input: &str) -> Result<Seen> {
-    command.stdin(holding(input)?).stdout(Stdio::null()).stderr(Stdio::inherit());
+/// Runs a command, which must succeed, and returns its counts.
+pub(crate) fn trace(command: &mut Command, input: &str) -> Result<Counts> {
+    command.stdin(memory_file(input)?).stdout(Stdio::null()).stderr(Stdio::inherit());
     // SAFETY: the closure only makes a system call.
-    unsafe { command.pre_exec(|| ask(libc::PTRACE_TRACEME, 0, 0)) };
+    unsafe { command.pre_exec(|| ptrace(libc::PTRACE_TRACEME, 0, 0)) };
     let child = command.spawn().with_context(|| format!("{command:?}"))?;
     let process = child.id() as i32;
     // With PTRACE_TRACEME the child stops after execve.
-    stopped(process)?;
+    wait_for_stop(process)?;
     let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXIT | libc::PTRACE_O_EXITKILL;
-    ask(libc::PTRACE_SETOPTIONS, process, options as usize)?;
+    ptrace(libc::PTRACE_SETOPTIONS, process, options as usize)?;
     let memory = File::open(format!("/proc/{process}/mem"))?;
-    let mut seen = Seen::default();
+    let mut seen = Counts::default();
     let mut inside = false;
     let mut signal = 0;
     loop {
-        ask(libc::PTRACE_SYSCALL, process, signal)?;
-        let status = stopped(process)?;
+        ptrace(libc::PTRACE_SYSCALL, process, signal)?;
+        let status = wait_for_stop(process)?;
         signal = 0;
         if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
             ensure!(status == 0, "{command:?}: status {status}");
@@ -62,27 +62,27 @@ pub(crate) fn look(command: &mut Command, input: &str) -> Result<Seen> {
                     seen.writes += writes(process, &memory)?;
                 }
             }
-            (libc::SIGTRAP, libc::PTRACE_EVENT_EXIT) => seen.memory = most_memory(process)?,
+            (libc::SIGTRAP, libc::PTRACE_EVENT_EXIT) => seen.memory = peak_memory(process)?,
             (other, _) => signal = other as usize,
         }
     }
 }
 
-fn ask(request: libc::c_uint, process: i32, value: usize) -> std::io::Result<()> {
+fn ptrace(request: libc::c_uint, process: i32, value: usize) -> std::io::Result<()> {
     // SAFETY: none of the requests made here takes a pointer.
-    let answer = unsafe { libc::ptrace(request, process, 0, value) };
-    if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    let result = unsafe { libc::ptrace(request, process, 0, value) };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-fn stopped(process: i32) -> Result<i32> {
+fn wait_for_stop(process: i32) -> Result<i32> {
     let mut status = 0;
     // SAFETY: the pointer is to a live value.
-    let ended = unsafe { libc::waitpid(process, &raw mut status, 0) };
-    ensure!(ended == process, std::io::Error::last_os_error());
+    let stopped = unsafe { libc::waitpid(process, &raw mut status, 0) };
+    ensure!(stopped == process, std::io::Error::last_os_error());
     Ok(status)
 }
 
-fn most_memory(process: i32) -> Result<u64> {
+fn peak_memory(process: i32) -> Result<u64> {
     let mut text = String::new();
     File::open(format!("/proc/{process}/status"))?.read_to_string(&mut text)?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
@@ -95,8 +95,8 @@ fn writes(process: i32, memory: &File) -> Result<u64> {
     // SAFETY: plain numbers, for which all zeroes is a valid value.
     let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a live value of the type that this request fills.
-    let answer = unsafe { libc::ptrace(libc::PTRACE_GETREGS, process, 0, &raw mut registers) };
-    ensure!(answer == 0, std::io::Error::last_os_error());
+    let result = unsafe { libc::ptrace(libc::PTRACE_GETREGS, process, 0, &raw mut registers) };
+    ensure!(result == 0, std::io::Error::last_os_error());
     if registers.orig_rax != libc::SYS_sendto as u64 {
         return Ok(0);
     }
@@ -107,7 +107,13 @@ fn writes(process: i32, memory: &File) -> Result<u64> {
 
 /// Counts the messages to IPVS that change something.
 fn count(mut bytes: &[u8]) -> u64 {
-    const READING: [Asked; 5] = [Asked::GetService, Asked::GetDest, Asked::GetDaemon, Asked::GetConfig, Asked::GetInfo];
+    const READING: [NetlinkCommand; 5] = [
+        NetlinkCommand::GetService,
+        NetlinkCommand::GetDest,
+        NetlinkCommand::GetDaemon,
+        NetlinkCommand::GetConfig,
+        NetlinkCommand::GetInfo,
+    ];
     /// The id of the generic netlink controller. Greater ids are families.
     const CONTROLLER: u16 = 16;
     let mut found = 0;

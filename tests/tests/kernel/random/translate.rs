@@ -178,7 +178,7 @@ fn values(tokens: &mut [Token], rows: &mut Vec<&'static str>) {
             "fwmark-service" => is_ipv6 = false,
             "netmask" => new = new.or(netmask(value, is_ipv6 || will_be_v6(&tokens[at..]))),
             "sched-flags" if !value.is_empty() && value.iter().all(|byte| *byte == b',') => {
-                new = new.or(Some((Vec::new(), "lists-of-nothing")));
+                new = new.or(Some((Vec::new(), "empty-flag-lists")));
             }
             _ => {}
         }
