@@ -97,7 +97,7 @@ pub(crate) struct Raw {
 
 /// Runs a command. If `stdout` is given, standard output goes there and is not returned.
 pub(crate) fn run_raw(command: &mut Command, stdin: Stdio, stdout: Option<Stdio>, limit: Duration) -> Result<Raw> {
-    // Not pipes: files hold any amount, and a daemon that keeps them open does not delay us.
+    // Files instead of pipes: they have no size limit, and a daemon that keeps them open does not delay this function.
     let (mut out, mut err) = (memory_file(b"")?, memory_file(b"")?);
     let stdout = stdout.map_or_else(|| out.try_clone().map(Stdio::from), Ok)?;
     command.stdin(stdin).stdout(stdout).stderr(err.try_clone()?).process_group(0);
@@ -151,7 +151,7 @@ impl Running {
     /// Returns its output so far, standard output and standard error together.
     pub fn output(&self) -> String {
         let mut bytes = vec![0; self.output.metadata().map_or(0, |file| file.len() as usize)];
-        // Not read(2): the program shares the file offset.
+        // pread(2), because read(2) would change the file offset, which the program shares.
         let length = self.output.read_at(&mut bytes, 0).unwrap_or(0);
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     }

@@ -75,7 +75,7 @@ fn word<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     word
 }
 
-/// Whether it is IPv6, the address, and the port.
+/// An address and a port; the first value is true for IPv6.
 type Endpoint = (bool, [u8; 16], u16);
 
 /// The values of a line.
@@ -85,7 +85,7 @@ struct Line<'a> {
     mark: u32,
     service: Endpoint,
     scheduler: &'a [u8],
-    /// In seconds; 0: not persistent.
+    /// Persistence in seconds; 0 if the service is not persistent.
     timeout: u32,
     server: Endpoint,
     method: u32,

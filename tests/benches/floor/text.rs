@@ -35,7 +35,7 @@ fn start_of<const SIZE: usize>(out: &mut Vec<u8>, text: [u8; SIZE], length: usiz
 
 pub(crate) fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
     let end = out.len().max(start + width);
-    // At most 32 blanks are missing.
+    // Enough, because no caller needs more than 32 blanks.
     out.extend_from_slice(&[b' '; 32]);
     out.truncate(end);
 }

@@ -1,8 +1,8 @@
 //! `cargo demo`: a director, a client and two web servers in a kernel of their own.
 //!
-//! This one program is the host program, process 1 of the guest, and in the guest also `ipvsadm`, `ipvsadm-save` and
-//! `ipvsadm-restore`, as links with these names. `cargo run --bin demo` builds only this program, so the demo never
-//! runs an outdated `ipvsadm`.
+//! This one program is the host program and process 1 of the guest. Links in the guest make it also `ipvsadm`,
+//! `ipvsadm-save` and `ipvsadm-restore`. `cargo run --bin demo` builds only this program, so the demo never runs an
+//! outdated `ipvsadm`.
 
 mod guest;
 mod shell;

@@ -46,7 +46,7 @@ pub(super) fn walk() -> Result<()> {
     ensure!(alternate(&restored), "the servers did not alternate: {restored:?}");
 
     run_and_print(&lab, "ipvsadm -C")?;
-    println!("`cargo demo -- shell` gives you a prompt on this director.");
+    println!("`cargo demo -- shell` starts a prompt on this director.");
     Ok(())
 }
 

@@ -54,7 +54,7 @@ pub fn loaded() -> io::Result<HashSet<String>> {
 /// Unloaded modules. They are loaded again when this is dropped, for the next tests in the guest.
 #[derive(Debug)]
 pub struct Unloaded {
-    /// In the order in which they were unloaded.
+    /// The modules, in the order in which they were unloaded.
     names: Vec<String>,
     /// The value of [`SYSCTL`] to restore, if it is empty now.
     modprobe: Option<String>,

@@ -56,8 +56,8 @@ pub(super) fn enter() -> Result<()> {
     mount("sysfs", format!("{NEW_ROOT}/sys"), "sysfs", none(), None).context("mount /sys")?;
     mount("tmpfs", format!("{NEW_ROOT}/run"), "tmpfs", none(), None).context("mount /run")?;
 
-    // Not chroot: setns into this mount namespace enters its root. With `.` twice the old root is stacked on the new
-    // one and then unmounted. pivot_root(2), NOTES
+    // chroot is not used, because setns into this mount namespace enters its root. With `.` twice the old root is
+    // stacked on the new one and then unmounted. pivot_root(2), NOTES
     std::env::set_current_dir(NEW_ROOT)?;
     rustix::process::pivot_root(".", ".").context("pivot_root")?;
     unmount(".", UnmountFlags::DETACH).context("leave the old root")?;

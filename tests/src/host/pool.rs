@@ -1,9 +1,9 @@
 //! A few guests that many tests share.
 //!
 //! A guest is booted when a test needs one and none is idle, up to two (`IPVS_GUESTS`), and then used for test after
-//! test. If a guest dies, its test runs once more in another guest, because earlier tests occasionally leave a kernel
-//! in a state that makes it crash later. A test fails if two guests die during it. If a guest cannot be booted, the
-//! first test reports the reason, and all others refer to its report.
+//! test. If a guest dies, its test runs once more in another guest. Occasionally, earlier tests are the cause of the
+//! crash. A test fails if two guests die during it. If a guest cannot be booted, the first test reports the reason, and
+//! all others refer to its report.
 
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::Duration;

@@ -90,7 +90,8 @@ impl Guest {
         match guest.greet(kernel, boot, &exe) {
             Ok(release) => {
                 guest.release = release;
-                // The guest no longer needs the folder; removed now, it cannot be left behind.
+                // The guest no longer needs the folder. It is removed now, so that it does not remain if this process
+                // is killed.
                 drop(folder);
                 let _ = guest.log_since_last_job();
                 Ok(guest)
@@ -203,7 +204,7 @@ impl Drop for Guest {
 
 /// Returns the environment variables that are passed to the guest.
 fn environment(boot: &Boot) -> Vec<(String, String)> {
-    // Not RUST_BACKTRACE: resolving symbols takes 3 s in a guest, and a panic prints its location without it.
+    // RUST_BACKTRACE is not passed: resolving symbols takes 3 s in a guest, and a panic prints its location without it.
     let passed = |name: &str| name.starts_with("IPVS") || name.starts_with("PROPTEST_");
     let extra = boot.extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
     let reference = boot.reference.then(reference::variable);

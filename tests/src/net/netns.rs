@@ -1,7 +1,7 @@
 //! Named network namespaces, all used from one process.
 //!
-//! The kernel sets the namespace of each thread. [`Netns::enter`] runs a function on a new thread inside; sockets and
-//! programs that the function starts stay inside. Each namespace is also in /run/netns, for `ip netns`.
+//! The kernel sets the namespace of each thread. [`Netns::enter`] runs a function on a new thread inside. Sockets that
+//! it opens and programs that it starts stay inside. Each namespace is also in /run/netns, for `ip netns`.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd};

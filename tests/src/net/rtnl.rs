@@ -1,7 +1,8 @@
 //! Links, addresses and routes by rtnetlink, as far as a laboratory needs them.
 //!
-//! The program `ip` is not used, because a process takes 30 ms in a guest, and a request 1 ms. neli's `rtnl` is not
-//! used: its builders need as many lines for each request, and the other end of a veth link would also be raw bytes.
+//! The program `ip` is not used, because a process takes 30 ms in a guest, and a request 1 ms. The crate neli is not
+//! used, because its builders need as many lines for each request. With them, too, the other end of a veth link is raw
+//! bytes.
 
 use std::io;
 use std::net::IpAddr;
@@ -73,7 +74,7 @@ impl Socket {
             .nest(libc::IFLA_LINKINFO, |info| {
                 info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
                     data.nest(VETH_INFO_PEER, |end| {
-                        // Not up: `veth_open` refuses that without the other end.
+                        // This end is not set up: `veth_open` refuses that while there is no other end.
                         // https://elixir.bootlin.com/linux/v6.12/source/drivers/net/veth.c
                         end.raw(&link_header(0, 0))
                             .text(libc::IFLA_IFNAME, peer)

@@ -46,15 +46,15 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub struct Case {
     /// `services::persistent-60`
     pub name: String,
-    /// In the order in which they run.
+    /// The lines, in the order in which they run.
     pub steps: Vec<Step>,
     /// Blank parts of the outputs before they are compared.
     pub masks: Vec<Mask>,
-    /// The row of docs/compat.md that gives the reason for the difference.
+    /// The row of docs/compat.md with the reason for the difference.
     pub compat: Option<String>,
     /// From this kernel on (major, minor), only ours runs.
     pub before: Option<(u32, u32)>,
-    /// Whether the kernel's tables differ in the end.
+    /// Whether the kernel's tables differ at the end.
     pub table_differs: bool,
     /// Time limit for each command.
     pub limit: Duration,

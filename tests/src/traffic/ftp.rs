@@ -59,19 +59,19 @@ impl Data {
 
 /// Serves one client until it quits.
 fn converse(control: &TcpStream, name: &str) -> Result<()> {
-    let say = |text: &str| -> Result<()> { { control }.write_all(format!("{text}\r\n").as_bytes()) };
+    let send_reply = |text: &str| -> Result<()> { { control }.write_all(format!("{text}\r\n").as_bytes()) };
     let own = control.local_addr()?.ip().to_canonical();
     let mut data = None;
-    say("220 ready")?;
+    send_reply("220 ready")?;
     for line in BufReader::new(control).lines() {
         let line = line?;
         let (command, argument) = line.split_once(' ').unwrap_or((&line, ""));
         match command {
-            "USER" => say("230 logged in")?,
+            "USER" => send_reply("230 logged in")?,
             "PASV" | "EPSV" => {
                 let listener = TcpListener::bind((own, 0))?;
                 let at = listener.local_addr()?;
-                say(&match command {
+                send_reply(&match command {
                     "PASV" => format!("227 Entering Passive Mode ({})", comma_words(at)),
                     _ => format!("229 Entering Extended Passive Mode (|||{}|)", at.port()),
                 })?;
@@ -80,18 +80,18 @@ fn converse(control: &TcpStream, name: &str) -> Result<()> {
             "PORT" | "EPRT" => {
                 let address = if command == "PORT" { read_comma_words(argument) } else { read_bars(argument) };
                 data = Some(Data::Connect(address?));
-                say("200 noted")?;
+                send_reply("200 noted")?;
             }
             "RETR" => {
-                say("150 here it comes")?;
+                send_reply("150 here it comes")?;
                 let data = data.take().ok_or_else(|| Error::other("no command set up the data connection"))?;
                 let mut stream = data.open(own)?;
                 stream.write_all(format!("file of {name}\n").as_bytes())?;
                 drop(stream);
-                say("226 done")?;
+                send_reply("226 done")?;
             }
-            "QUIT" => return say("221 bye"),
-            _ => say("502 not known here")?,
+            "QUIT" => return send_reply("221 bye"),
+            _ => send_reply("502 not known here")?,
         }
     }
     Ok(())

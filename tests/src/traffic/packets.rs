@@ -28,7 +28,7 @@ pub struct Packet {
 impl Watch {
     /// Starts a capture in the network namespace of the calling thread.
     pub fn start() -> Result<Watch> {
-        // Not bound to an interface, it receives from all. packet(7)
+        // A socket that is not bound to an interface receives from all. packet(7)
         let socket = packet_socket(SocketType::DGRAM, libc::ETH_P_ALL)?;
         // The packets stay in this buffer until the test reads them.
         set_socket_recv_buffer_size_force(&socket, 16 << 20)?;

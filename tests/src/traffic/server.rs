@@ -135,7 +135,7 @@ impl Shared {
         let status = if unhealthy { "503 Service Unavailable" } else { "200 OK" };
         let page = format!("{}\n", self.name);
         let length = page.len();
-        // In one write: tests count the packets of a page.
+        // Sent with one write, because tests count the packets of a page.
         let reply = format!("HTTP/1.0 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}");
         stream.write_all(reply.as_bytes())
     }

@@ -78,7 +78,7 @@ fn files_are_gone_in_the_next_test() {
 fn reference_lists_an_empty_table() {
     let list = reference("-Ln").ok();
     let lines: Vec<&str> = list.lines().collect();
-    // Not compared: the size of the connection table is 4096 in 6.1, and 0 before the first service in 7.2.
+    // The size of the connection table is not compared: it is 4096 in 6.1, and 0 before the first service in 7.2.
     assert!(lines[0].starts_with("IP Virtual Server version 1.2.1 (size="), "{list}");
     assert_eq!(
         lines[1..],

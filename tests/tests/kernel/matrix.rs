@@ -149,7 +149,7 @@ fn no_cell_is_missing() {
     assert_eq!(of_matrix.len() * COMMANDS.len(), 476);
 }
 
-/// Commands that act as soon as they are read.
+/// Commands that act immediately when they are read.
 const AT_ONCE: [&str; 2] = ["help", "version"];
 
 fn same_option_twice() {
@@ -162,7 +162,7 @@ fn same_option_twice() {
     bench.conclude("twice");
 }
 
-/// Every pair of options with `-L`: some exclude each other, of others the first or last wins.
+/// Tests every pair of options with `-L`. Some exclude each other; of others, the first or the last one wins.
 fn two_options_of_a_listing() {
     const LIST: [&str; 13] = [
         "-n",
@@ -186,8 +186,8 @@ fn two_options_of_a_listing() {
     bench.conclude("list");
 }
 
-/// Every option and command as `--long VALUE`, `--long=VALUE`, `-s VALUE`, `-sVALUE` and `-s=VALUE`, and with a missing
-/// or superfluous value.
+/// Tests every option and command as `--long VALUE`, `--long=VALUE`, `-s VALUE`, `-sVALUE` and `-s=VALUE`, and with a
+/// missing or superfluous value.
 fn every_spelling() {
     use ipvs::rules::{COMMANDS, OPTIONS, Value};
     let mut bench = Bench::new();

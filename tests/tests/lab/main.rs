@@ -208,7 +208,7 @@ fn difference_is_shown_with_context() {
     assert_eq!(diff("a\nb\nc\n", "a\nb\nc\n"), None);
     assert_eq!(diff("a\nb\nc\n", "a\nB\nc\n").unwrap(), "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n");
     assert!(diff("a", "a\n").unwrap().contains("No newline"));
-    // No common lines, and far more than are shown.
+    // The texts have no common lines, and far more lines than are shown.
     let lines = |letter: &str| (0..20_000).map(|number| format!("{letter}{number}\n")).collect::<String>();
     assert_eq!(diff(&lines("a"), &lines("b")).unwrap().lines().count(), 200);
 }

@@ -97,7 +97,7 @@ fn unpack(archives: &[PathBuf], folder: &Path) -> Result<()> {
     for archive in archives {
         output(Command::new("dpkg").arg("-x").arg(archive).arg(folder))?;
     }
-    // Lists and archives are as big as the unpacked files, and soon outdated.
+    // Lists and archives are as big as the unpacked files, and not needed again.
     fs::remove_dir_all(folder.join("apt"))?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::{Side, table_of};
 ipvs_tests::tests! {
     debian_init_script, needs = "sysvinit-utils", seconds = 120;
     red_hat_unit;
-    saved_into_restored;
+    save_piped_into_restore;
 }
 
 const RULES: &str = "\
@@ -143,7 +143,7 @@ fn red_hat_unit() {
     });
 }
 
-fn saved_into_restored() {
+fn save_piped_into_restore() {
     assert_same_on_both_sides(|bench| {
         fs::write("rules", RULES).unwrap();
         bench.run("ipvsadm -R < rules");

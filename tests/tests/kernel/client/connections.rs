@@ -212,7 +212,7 @@ fn reads_the_namespace_of_the_client() {
     }
 }
 
-/// The client was opened in the namespace of a process that has ended since.
+/// The client was opened in the namespace of a process that has since ended.
 fn reads_the_namespace_of_an_ended_process() {
     let (director, _) = director_that_is_its_own_client();
     let process = director.start("sleep 60");

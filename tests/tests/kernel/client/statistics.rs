@@ -83,7 +83,7 @@ fn rates() {
     let Rates { connections, incoming_packets, outgoing_packets, incoming_bytes, outgoing_bytes } = rates;
     assert!(connections > 0, "{rates:?}");
     assert_eq!((incoming_packets, outgoing_packets), (connections, connections), "{rates:?}");
-    // In bytes, not bits: 32 for a request, and more for a reply.
+    // The rates are in bytes, not bits: 32 for a request, and more for a reply.
     assert!((30 * connections..34 * connections + 34).contains(&incoming_bytes), "{rates:?}");
     assert!(outgoing_bytes > incoming_bytes, "{rates:?}");
 }

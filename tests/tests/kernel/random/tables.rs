@@ -101,7 +101,7 @@ fn table(pair: &mut Pair, lines: &[Words]) -> String {
     if report.is_empty() { round_trip(pair) } else { report }
 }
 
-/// Checks that each program restores what the other has saved.
+/// Checks that each program restores the output of the other.
 fn round_trip(pair: &mut Pair) -> String {
     let mut report = String::new();
     let saved = [Reference, Ours].map(|side| pair.run(side, &["-Sn"], b"").unwrap());

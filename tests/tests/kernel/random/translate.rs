@@ -1,4 +1,4 @@
-//! Translates lines for the reference, so that it does what ours does on purpose.
+//! Translates lines for the reference, so that intended differences have no effect.
 //!
 //! Each rule here is a row of docs/compat.md. A line that no rule changes must have the same outcome with both
 //! programs.
@@ -278,7 +278,7 @@ fn netmask(value: &[u8], is_ipv6: bool) -> Option<(Vec<u8>, &'static str)> {
     }
 }
 
-/// Checks whether `-6` comes before any mark in a word that cannot be read to the end. The reference reports the first
+/// Checks whether `-6` precedes any mark in a word that cannot be read to its end. The reference reports the first
 /// error that it reads.
 fn has_early_6_in_unreadable_word(tokens: &[Token], rest: &[Vec<u8>]) -> bool {
     let marked = tokens.iter().any(|token| matches!(token, Token::Named("fwmark-service", _)));
@@ -286,7 +286,7 @@ fn has_early_6_in_unreadable_word(tokens: &[Token], rest: &[Vec<u8>]) -> bool {
     !marked && letters.iter().take_while(|letter| lettered(**letter).is_some()).any(|letter| *letter == b'6')
 }
 
-/// Moves options that come too early for the reference to a place where it understands them.
+/// Moves options that are too early for the reference to a place where it accepts them.
 ///
 /// `whole` means that the whole line could be read.
 fn order(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
@@ -321,8 +321,8 @@ fn move_six_after_mark(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'st
     }
 }
 
-/// Replaces a port name, or a missing port, of a server that comes before any service by a number. Ours waits for the
-/// service, which has the protocol.
+/// Replaces a port name, or a missing port, of a server that precedes any service by a number. Ours resolves the name
+/// after it has read the service, which specifies the protocol.
 fn replace_early_port_name(tokens: &mut [Token], whole: bool, rows: &mut Vec<&'static str>) {
     let service = position(tokens, &SERVICE);
     if let Some(server) = position(tokens, &["real-server"])

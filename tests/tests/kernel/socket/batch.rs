@@ -116,7 +116,7 @@ fn refusal_has_the_kernels_message() {
         explained.to_string(),
         "IPVS_CMD_NEW_DAEMON: Invalid argument (os error 22) (Attribute failed policy validation)"
     );
-    // The kernel gives no explanation for attributes of services.
+    // The kernel sends no message about attributes of services.
     assert_eq!(*refusal(exists), Refusal { errno: libc::EEXIST, message: None, offset: None });
 }
 

@@ -33,12 +33,12 @@ fn nat(service_options: &str) -> Nat {
     nat
 }
 
-/// Opens connections with a short timeout, so that a later request without a reply ends soon.
+/// Opens connections with a short timeout for replies, so that a later request without a reply fails after a second.
 fn hold(client: &Host, count: usize) -> Replies {
     client.client().patience(Duration::from_secs(1)).hold(count, WEB)
 }
 
-/// Waits, since TCP repeats what was sent meanwhile at growing intervals.
+/// Waits for these replies. TCP retransmits at growing intervals the data that was sent while there was no server.
 fn wait_for_replies(held: &Replies, wanted: &str) {
     wait::until(Duration::from_secs(20), || {
         let replies = held.again().to_string();

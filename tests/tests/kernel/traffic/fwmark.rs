@@ -63,7 +63,7 @@ fn mark_joins_two_ports_in_ipv6() {
     assert_one_service(client, director, "-f 7 -6", ["fd01::10", "fd01::11"], ["[fd01::100]:80", "[fd01::100]:443"]);
 }
 
-/// The most common setup. Debian's user-mode-linux has no iptables from Linux 7 on.
+/// The most common setup. Debian's user-mode-linux has no iptables since Linux 7.0.
 fn mark_by_iptables_joins_two_ports() {
     if let Err(error) = modules::load("iptable_mangle") {
         assert!(kernel::running() >= (7, 0), "{error:#}");

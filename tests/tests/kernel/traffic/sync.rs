@@ -217,7 +217,7 @@ fn backup_ignores_other_sync_ids() {
     pair.sync("--syncid 1", "--syncid 2");
     let _held = pair.hold(10, "10.1.0.100:80");
     let group: IpAddr = "224.0.0.81".parse().unwrap();
-    // The connections come after 8 bytes of UDP header and 8 bytes of message header.
+    // The connections follow 8 bytes of UDP header and 8 bytes of message header.
     let is_sync = |packet: &Packet| {
         packet.destination() == group && packet.protocol() == libc::IPPROTO_UDP && packet.payload().len() > 16
     };

@@ -137,12 +137,11 @@ fn is_gue(checksum: bool) -> impl Fn(&Packet) -> bool {
     }
 }
 
-/// Checks that all packets are GUE with a checksum, and that most have two words of options: the private flag, and the
-/// flag for remote checksum offload. With it, the receiver computes the inner checksum from the outer one
+/// Checks that all packets are GUE with a checksum. Most must have two words of options: the private flag, and the flag
+/// for remote checksum offload. With it, the receiver computes the inner checksum from the outer one
 /// (`include/net/gue.h`).
 ///
-/// Not all have it: for some of its own packets (acknowledgements in TIME_WAIT) the kernel computes the inner checksum
-/// at once.
+/// Some packets do not have them: the kernel computes the inner checksum of acknowledgements in TIME_WAIT at once.
 fn assert_gue_with_mostly_remote_checksums(packets: &[Packet]) {
     assert_all(packets, is_gue(true));
     let remote = |packet: &&Packet| packet.payload()[8] == 2 && packet.payload()[10..16] == [0, 1, 0x80, 0, 0, 0];

@@ -181,7 +181,7 @@ fn applies_in_another_namespace() {
     ok("ipvsadm-rs --netns blue apply wanted");
     assert_eq!(rules(), "");
     assert_eq!(ok("ip netns exec blue ipvsadm-save -n"), WEB);
-    // The journal belongs to the namespace, by whatever path it is reached.
+    // The journal belongs to the namespace. The path that names the namespace does not matter.
     assert_eq!(ok("ip netns exec blue ipvsadm-rs undo --list").lines().count(), 1);
     ok("ipvsadm-rs --netns /run/netns/blue undo");
     assert_eq!(ok("ip netns exec blue ipvsadm-save -n"), "");

@@ -89,8 +89,8 @@ fn assert_rolled_back(director: &Host, before: &str) {
     assert_eq!(director.ok("ipvsadm-save -n"), before);
 }
 
-/// The plan may have cut off the terminal itself: a blocked message must prevent neither the remaining changes nor the
-/// rollback.
+/// The plan itself may have disconnected the terminal. A blocked message must prevent neither the remaining changes nor
+/// the rollback.
 fn does_not_block_on_a_stopped_terminal() {
     let lab = Nat::new().unwrap();
     let _held = hold_connections(&lab);
