@@ -80,7 +80,7 @@ fn repairs_a_lost_table_and_replaces_a_failed_node() {
     cluster.add_resource(DIRECTOR);
     cluster.wait_until_runs_on("address", "first", Duration::from_secs(60));
     assert_eq!(cluster.nodes_of("table"), ["first"]);
-    assert_eq!((held(&cluster, "first").as_str(), held(&cluster, "second").as_str()), (RULES, ""));
+    assert_eq!((rules_of(&cluster, "first").as_str(), rules_of(&cluster, "second").as_str()), (RULES, ""));
     pages(client);
 
     lose_table(&cluster);
@@ -92,11 +92,11 @@ fn repairs_a_lost_table_and_replaces_a_failed_node() {
     let time = cluster.wait_until_runs_on("address", "second", Duration::from_secs(60));
     println!("the other node had the address after {time:.1?}");
     assert_eq!(cluster.nodes_of("table"), ["second"]);
-    assert_eq!(held(&cluster, "second"), RULES);
+    assert_eq!(rules_of(&cluster, "second"), RULES);
     pages(client);
 }
 
-fn held(cluster: &Cluster<'_>, node: &str) -> String {
+fn rules_of(cluster: &Cluster<'_>, node: &str) -> String {
     cluster.ok_on(node, "ipvsadm-save -n")
 }
 
@@ -108,7 +108,7 @@ fn lose_table(cluster: &Cluster<'_>) {
         let noticed = status.contains("table 2s-interval monitor on first returned 'not running'");
         if noticed && status.matches("Started first").count() == 2 { Ok(()) } else { Err(status) }
     });
-    assert_eq!(held(cluster, "first"), RULES);
+    assert_eq!(rules_of(cluster, "first"), RULES);
 }
 
 /// Changes a parameter: the agent must reload and not restart, so that counters continue.
@@ -125,7 +125,7 @@ fn reload(cluster: &Cluster<'_>) {
     cluster.ok_on("first", "ipvsadm -e -t 10.1.0.100:80 -r 10.1.0.11 -g -w 5");
     cluster.ok_on("first", "crm_resource --resource table --set-parameter keep_weights --parameter-value false");
     cluster.settle();
-    assert_eq!(held(cluster, "first"), RULES);
+    assert_eq!(rules_of(cluster, "first"), RULES);
     counts().unwrap();
 }
 
