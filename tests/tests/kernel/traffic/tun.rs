@@ -9,6 +9,7 @@
 //! ```
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipvs_tests::guest::modules;
 use ipvs_tests::lab::topology::{Host, Lab};
@@ -96,7 +97,9 @@ fn send_through_tunnel(mode: &str, options: &str, vip: &str, servers: [&str; 2])
     }
     let (at_client, at_director, at_web1) = (client.watch().unwrap(), director.watch().unwrap(), web1.watch().unwrap());
     assert_eq!(client.client().hold(6, &web).to_string(), "web1=3 web2=3");
-    let uploads = [0, 1].map(|_| client.client().upload(20_000, &web).unwrap());
+    // On a busy machine TCP may need several retransmissions to discover the smaller MTU.
+    let patient = client.client().patience(Duration::from_secs(15));
+    let uploads = [0, 1].map(|_| patient.upload(20_000, &web).unwrap());
     assert_eq!(uploads, ["web2 20001", "web1 20001"]);
 
     let vip: IpAddr = vip.parse().unwrap();
