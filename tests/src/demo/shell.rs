@@ -26,11 +26,13 @@ const TERM: &str = "IPVS_DEMO_TERM";
 const SIZE: &str = "IPVS_DEMO_SIZE";
 
 const WELCOME: &str = "
-You are root on the director. On web1 and web2, web servers reply with their names.
+You are root on the director. The web servers on web1 and web2 reply with their
+names.
   ipvsadm -A -t 10.1.0.100:80 -s rr
   ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.11 -m
   ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.12 -m
-  on client get http://10.1.0.100/           on HOST COMMAND: runs a command on a host
+  on client get http://10.1.0.100/
+`on HOST COMMAND` runs a command on a host.
 Nothing that you change here affects your machine. `exit` ends the demo.
 
 ";
