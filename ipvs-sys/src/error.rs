@@ -28,15 +28,15 @@ pub enum Error {
     Decode {
         /// The command of the request.
         command: Command,
-        /// The part of the reply that could not be decoded.
+        /// The reason, and the attribute that could not be decoded.
         error: DecodeError,
     },
     /// The kernel did not reply within 5 seconds. The request may have been carried out.
     #[doc(alias = "EAGAIN")]
     #[error("{command}: no reply from the kernel within 5 seconds", command = .0.name())]
     Timeout(Command),
-    /// The receive buffer of the socket overflowed. The requests were carried out, but it is unknown which of them the
-    /// kernel refused; read the table again to find out.
+    /// The receive buffer of the socket overflowed. The kernel processed the requests, but it is unknown which of them
+    /// it refused. Read the table again to find out.
     #[doc(alias = "ENOBUFS")]
     #[error("{command}: replies were lost; read the table again to see which changes were made", command = .0.name())]
     RepliesLost(Command),
@@ -48,7 +48,7 @@ pub enum Error {
     Namespace {
         /// The name, path or process id that was passed.
         name: String,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -63,7 +63,7 @@ impl Error {
     }
 }
 
-/// The kernel's reply to a request that it does not carry out (`NLMSG_ERROR`).
+/// The kernel's reply to a request that it refused (`NLMSG_ERROR`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The error number, positive: 3 for `ESRCH`.
@@ -77,7 +77,7 @@ pub struct Refusal {
     /// | `EINVAL`, `ERANGE` | a value is missing or out of range |
     /// | `EAFNOSUPPORT` | an unknown address family, or no IPv6 in the kernel |
     /// | `ENODEV` | no such multicast interface |
-    /// | `EOPNOTSUPP` | the command cannot be used like this (get or dump) |
+    /// | `EOPNOTSUPP` | the command does not support this operation (get or dump) |
     ///
     /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c> (`ip_vs_genl_set_cmd`)
     #[doc(alias = "EPERM")]
@@ -90,10 +90,10 @@ pub struct Refusal {
     #[doc(alias = "ENODEV")]
     #[doc(alias = "EOPNOTSUPP")]
     pub errno: i32,
-    /// The kernel's message (extended ACK). IPVS has one for few mistakes only.
+    /// The kernel's message (extended ACK). Few refusals have one, such as an attribute that fails validation.
     #[doc(alias = "NLMSGERR_ATTR_MSG")]
     pub message: Option<String>,
-    /// The offset in the request of the attribute that is refused, in bytes (extended ACK).
+    /// The offset of the refused attribute in the request, in bytes (extended ACK).
     #[doc(alias = "NLMSGERR_ATTR_OFFS")]
     pub offset: Option<u32>,
 }

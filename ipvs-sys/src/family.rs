@@ -1,4 +1,5 @@
-//! The lookup of the family at the generic netlink controller. The number of a family differs between kernels.
+//! The lookup of the family at the generic netlink controller. The kernel assigns the number of a family when the
+//! module is loaded.
 //!
 //! <https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/genetlink.h>
 
@@ -9,7 +10,7 @@ use crate::wire::Name;
 pub const GENL_ID_CTRL: u16 = 16;
 /// The command that looks up a family.
 pub const CTRL_CMD_GETFAMILY: u8 = 3;
-/// The version of the controller, in requests.
+/// The version of the controller's commands, in requests.
 pub const CTRL_VERSION: u8 = 2;
 
 attributes! {

@@ -7,14 +7,14 @@ use crate::error::DecodeError;
 use crate::message::{Frame, Reply};
 use crate::sys::{self, AT_ONCE, Datagram, Wait};
 
-/// The largest datagram of a dump, however large the receive buffer is.
+/// The maximum size of a datagram of a dump in bytes, whatever the size of the receive buffer.
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_recvmsg`)
 const LARGEST: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    /// Has room for the largest datagrams from the start. The allocator maps a buffer of this size, and its pages cost
-    /// nothing until they are used; a smaller one would have to be cleared.
+    /// Has room for the largest datagrams from the start. The allocator maps a buffer of this size, so its pages cost
+    /// nothing until they are used. A smaller buffer would have to be cleared.
     buffer: Vec<u8>,
     /// Bytes of the buffer for one datagram.
     slot: usize,
@@ -39,7 +39,7 @@ impl Inbox {
         }
     }
 
-    /// Returns whether everything has been read, so that the next reply has to be received.
+    /// Returns whether all received replies have been read.
     pub(crate) fn is_empty(&mut self) -> bool {
         while let Some(datagram) = self.datagrams[..self.filled].get(self.current) {
             if self.offset < datagram.len {
@@ -62,14 +62,14 @@ impl Inbox {
         self.fill(socket, Wait::Yes)
     }
 
-    /// Returns whether there is room for the largest datagrams. From then on the kernel allocates and clears as much
-    /// memory for each datagram of a dump.
+    /// Returns whether there is room for the largest datagrams. If so, the kernel allocates and clears 32 KiB for each
+    /// datagram of a dump.
     pub(crate) fn is_large(&self) -> bool {
         self.slot >= LARGEST
     }
 
-    /// Discards all datagrams in the socket. After replies were lost the others fill it, and there is no room for new
-    /// ones.
+    /// Discards all datagrams in the socket. After a loss, the remaining replies fill the receive buffer and leave no
+    /// room for new ones.
     pub(crate) fn drain(&mut self, socket: BorrowedFd<'_>) {
         loop {
             match self.fill(socket, Wait::No).map_err(|error| error.raw_os_error()) {
@@ -85,12 +85,12 @@ impl Inbox {
         Ok(())
     }
 
-    /// Returns whether the next reply is to the request with that sequence number, or cannot be decoded.
+    /// Returns whether the next reply belongs to the request with that sequence number, or cannot be decoded.
     pub(crate) fn is_next_for(&self, sequence: u32) -> bool {
         Frame::split(self.unread()).map_or(true, |frame| frame.sequence == sequence)
     }
 
-    /// Takes the next of the received replies.
+    /// Removes the next received reply and returns it.
     pub(crate) fn next_reply(&mut self) -> Result<Reply<'_>, DecodeError> {
         let Datagram { len, truncated } = self.datagrams[self.current];
         let start = self.current * self.slot;
@@ -166,7 +166,7 @@ mod tests {
         // The next one is complete.
         assert!(!inbox.is_empty());
         assert_eq!(inbox.next_reply().expect("a reply").sequence, 2);
-        // From now on there is room.
+        // The next call makes room for it.
         assert!(inbox.is_empty() && !inbox.is_large());
         send(&there, &long, SendFlags::empty()).expect("sent");
         inbox.receive(here.as_fd()).expect("received");
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn draining_discards_all_datagrams() {
         let (mut inbox, here, there) = inbox();
-        // More than are received with one call.
+        // More datagrams than one call receives.
         for sequence in 0..=AT_ONCE as u32 {
             send(&there, &ack(sequence, 20), SendFlags::empty()).expect("sent");
         }

@@ -1,14 +1,14 @@
-//! Bindings to IPVS, the load balancer of the Linux kernel: its generic netlink family `IPVS`, in the kernel's own
-//! words.
+//! Bindings to IPVS, the load balancer of the Linux kernel: its generic netlink family `IPVS`, with the kernel's own
+//! names.
 //!
-//! - [`Socket`] — a netlink socket that gets one thing, dumps a list, or submits many changes at once.
+//! - [`Socket`] — a netlink socket that gets one item, dumps a list, or submits many changes at once.
 //! - [`uapi`] — the tables of all commands, attributes and flags of `linux/ip_vs.h`.
 //! - [`wire`] — the types of attribute values.
 //! - [`message`] — requests.
 //! - [`Namespace`] — the network namespace to work in.
 //!
 //! The crate does not check or interpret values: every request can be sent, and every reply can be read. Attributes
-//! that a newer kernel adds are kept. For services, servers and plans in an operator's words, use the crate `ipvs`.
+//! that a newer kernel adds are kept. For a higher-level API with services, servers and plans, use the crate `ipvs`.
 //!
 //! # Example
 //!
@@ -24,7 +24,7 @@
 //! # fn main() -> Result<(), ipvs_sys::Error> {
 //! let mut socket = Socket::open()?;
 //!
-//! // Each attribute of the kernel is a field that is present or not.
+//! // Each attribute of the kernel is an optional field.
 //! let mut request = Request::new(Command::NewService);
 //! request.attributes.service = Some(ServiceAttrs {
 //!     af: Some(2), // AF_INET

@@ -114,16 +114,16 @@ pub enum Content<'a> {
     End(Option<Refusal>),
     /// The data that was requested.
     Data {
-        /// The command number of the reply, which tells the table of its attributes.
+        /// The command number of the reply, which determines the table of its attributes.
         command: u8,
         /// The bytes of the attributes.
         attributes: &'a [u8],
     },
-    /// A message without meaning here (`NLMSG_NOOP`, `NLMSG_OVERRUN`).
+    /// A message that is ignored (`NLMSG_NOOP`, `NLMSG_OVERRUN`).
     Other,
 }
 
-/// Iterates over the replies in a datagram. A wrong length is an error and the last item.
+/// Iterates over the replies in a datagram. After an invalid length it returns an error and ends.
 #[doc(hidden)]
 pub fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Result<Reply<'_>, DecodeError>> {
     std::iter::from_fn(move || {
@@ -137,7 +137,7 @@ pub fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Result<Reply<'_>, Decod
 }
 
 /// A netlink message, split off the front of a datagram.
-// neli's `Nlmsghdr::from_bytes` is not used: it expects the echo of the request, which NETLINK_CAP_ACK leaves out of a
+// neli's `Nlmsghdr::from_bytes` is not used: it expects the echo of the request, which NETLINK_CAP_ACK omits from a
 // refusal, and it subtracts lengths unchecked.
 #[derive(Debug)]
 pub(crate) struct Frame<'a> {
@@ -156,7 +156,7 @@ impl<'a> Frame<'a> {
             message_type: u16::from_ne_bytes([header[4], header[5]]),
             flags: NlmF::from_bits_truncate(u16::from_ne_bytes([header[6], header[7]])),
             sequence: u32_at(header, 8),
-            body: bytes.get(NETLINK_HEADER..len).ok_or(DecodeError::new("netlink message length"))?,
+            body: bytes.get(NETLINK_HEADER..len).ok_or(DecodeError::new("invalid netlink message length"))?,
             rest: bytes.get(len.next_multiple_of(4)..).unwrap_or(&[]),
         })
     }
@@ -200,7 +200,7 @@ impl<'a> Frame<'a> {
         const OFFSET: u16 = 2;
         let mut refusal = Refusal { errno: errno.saturating_neg(), message: None, offset: None };
         if self.flags.contains(NlmF::ACK_TLVS) {
-            // It only explains the refusal: an explanation that cannot be decoded is left out.
+            // The explanation is optional, so one that cannot be decoded is ignored.
             let _ = each_attribute(extended, |number, value| {
                 match number {
                     MESSAGE => {

@@ -61,8 +61,8 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// Fails with [`Error::Namespace`] if the namespace does not exist or cannot be entered, which needs
-    /// `CAP_SYS_ADMIN`, or if no thread can be started.
+    /// Fails with [`Error::Namespace`] if the namespace does not exist or cannot be entered, or if no thread can be
+    /// started. Entering a namespace requires `CAP_SYS_ADMIN`.
     ///
     /// # Panics
     ///

@@ -22,8 +22,8 @@ use crate::wire::{Attributes, Name, Wire};
 
 /// The maximum number of requests that one system call sends.
 ///
-/// The default receive buffer holds 237 replies on Linux 7.2 and 277 on 6.1. So no reply is lost if all requests of a
-/// batch are refused.
+/// The default receive buffer has room for 237 replies on Linux 7.2 and 277 on 6.1. So no reply is lost even if all
+/// requests of a batch are refused.
 pub const BATCH: usize = 128;
 
 /// The initial size of the buffer for a datagram.
@@ -37,15 +37,15 @@ const PAGE: usize = 4096;
 /// The initial size on other machines: the largest `NLMSG_GOODSIZE` of any kernel.
 const DATAGRAM_ELSEWHERE: usize = 8192;
 
-/// How long to wait for a reply. The kernel replies within the system call that sends the request, so a reply that is
-/// missing after this time is lost.
+/// The maximum time to wait for a reply. The kernel replies within the system call that sends the request, so a reply
+/// that is missing after this time is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A netlink socket for IPVS, in the network namespace in which it was opened.
 ///
 /// Requests need `CAP_NET_ADMIN` in the initial user namespace; otherwise the kernel refuses them with `EPERM`.
 ///
-/// A socket is `Send`. For several threads open a socket in each.
+/// A socket is `Send`. To use several threads, open a socket in each of them.
 #[doc(alias = "NETLINK_GENERIC")]
 pub struct Socket {
     netlink: NlSocket,
@@ -124,7 +124,7 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Fails with `EPERM` without `CAP_NET_ADMIN` in the user namespace that owns the network namespace, and before
+    /// Fails with `EPERM` without `CAP_NET_ADMIN` in the user namespace that owns the network namespace, or before
     /// Linux 4.10.
     #[doc(alias = "SIOCGSKNS")]
     pub fn namespace(&self) -> io::Result<OwnedFd> {
@@ -137,8 +137,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Fails with [`Error::Refused`] if the kernel refuses the request: `ESRCH` if the service does not exist. Other
-    /// variants of [`Error`] are for the module, the socket and the reply.
+    /// Fails with [`Error::Refused`] if the kernel refuses the request: `ESRCH` if the service does not exist. The
+    /// other variants of [`Error`] report problems with the module, the socket or the reply.
     pub fn get<A: Attributes>(&mut self, request: &Request) -> Result<A, Error> {
         self.get_with(request, A::read)
     }
@@ -181,23 +181,23 @@ impl Socket {
     /// not change, shortly after others were added or deleted: the kernel resizes its table. If two dumps have the same
     /// order, the list is complete.
     ///
-    /// If the [`Dump`] is dropped early, the rest is received and discarded: the kernel allows one dump at a time for
-    /// each socket.
+    /// If the [`Dump`] is dropped early, the remaining replies are received and discarded, because the kernel allows
+    /// one dump at a time for each socket.
     ///
     /// # Errors
     ///
-    /// Fails if the request cannot be sent, or if there is no IPVS. The iterator returns later errors. The destinations
-    /// of a service that does not exist are an empty list, not an error.
+    /// Fails if the request cannot be sent, or if the kernel has no IPVS ([`Error::NoFamily`]). The iterator returns
+    /// later errors. The destinations of a service that does not exist are an empty list, not an error.
     #[doc(alias = "NLM_F_DUMP")]
     pub fn dump(&mut self, request: &Request) -> Result<Dump<'_>, Error> {
         let sequence = self.send_alone(request, NlmF::DUMP)?;
         Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, socket: self })
     }
 
-    /// Sends requests that change something, in order and in batches of 128, and returns those that the kernel refused,
-    /// with their index.
+    /// Sends requests that change something, in order and in batches of 128. Returns the index and the error of each
+    /// request that the kernel refused.
     ///
-    /// The requests after a refused one are carried out nevertheless.
+    /// The requests after a refused one are still carried out.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl Socket {
         requests: impl Iterator<Item = impl ToRequest>,
         commands: &mut Vec<Command>,
     ) -> Result<u32, Error> {
-        /// More bytes than most requests have.
+        /// The bytes to reserve for a request; most requests are smaller.
         const REQUEST: usize = 160;
         self.outbox.clear();
         self.outbox.reserve(requests.size_hint().0 * REQUEST);
@@ -249,7 +249,7 @@ impl Socket {
         for request in requests {
             let command = request.command();
             if commands.is_empty() {
-                // The lookup uses up a sequence number, so it comes before `first`.
+                // The lookup uses a sequence number, so `first` is computed after it.
                 self.family(command)?;
                 first = self.sequence.wrapping_add(1);
             }
@@ -258,8 +258,8 @@ impl Socket {
             self.write(&request, NlmF::empty())?;
         }
         match commands.last() {
-            // Cannot be the fence: if the daemon's thread has not run yet, it is stopped, but the handler fails with
-            // EINTR, for which netlink_rcv_skb sends no reply.
+            // This request cannot be the fence. If the daemon's thread has not run yet, the kernel stops it, but the
+            // handler fails with EINTR. For this error netlink_rcv_skb sends no reply.
             Some(Command::DelDaemon) => drop(self.write(&Request::new(Command::GetInfo), NlmF::ACK)?),
             Some(_) => request_ack(&mut self.outbox[last..]),
             None => {}
@@ -277,7 +277,7 @@ impl Socket {
             let reply = self.inbox.next_reply().map_err(|error| Error::Decode { command: last, error })?;
             let index = reply.sequence.wrapping_sub(first) as usize;
             match reply.content {
-                // A reply to an older request that was given up.
+                // A late reply to an earlier request that timed out.
                 _ if index > fence => {}
                 Content::Refused(refusal) => {
                     if index < commands.len() {
@@ -375,7 +375,7 @@ impl Socket {
             if self.inbox.is_next_for(sequence) {
                 break;
             }
-            // A reply to a request that was given up.
+            // A late reply to a request that timed out.
             let _ = self.inbox.next_reply();
         }
         let reply = self.inbox.next_reply().map_err(|error| Error::Decode { command, error })?;
@@ -422,7 +422,7 @@ pub struct Dump<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum DumpState {
-    /// No reply yet: it may still turn out that the number of the family has changed.
+    /// No reply yet. The first reply can show that the number of the family has changed.
     Fresh,
     Running,
     /// A reply could not be decoded. The rest is received on drop, but not returned.
@@ -482,7 +482,8 @@ impl Iterator for Dump<'_> {
     }
 }
 
-/// Receives the rest. The kernel refuses the next dump on the socket with `EBUSY` until this one has ended.
+/// Receives the remaining replies. The kernel refuses the next dump on the socket with `EBUSY` until this one has
+/// ended.
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`__netlink_dump_start`)
 impl Drop for Dump<'_> {
     fn drop(&mut self) {

@@ -3,12 +3,13 @@
 //! This has nothing to do with IPVS. It is in this crate because it needs `unsafe`, which the crates `ipvs` and
 //! `ipvsadm-rs` forbid, and a link section is the only way to run before `main`.
 //!
-//! Where a standard stream is closed, std opens `/dev/null` in its place before `main`, and writes to it seem to
+//! If a standard stream is closed, std opens `/dev/null` in its place before `main`, so that writes to it seem to
 //! succeed.
 //! <https://github.com/rust-lang/rust/blob/1.88.0/library/std/src/sys/pal/unix/mod.rs> (`sanitize_standard_fds`)
 //!
-//! Afterwards this cannot be found out. std opens `/dev/null` with `O_RDWR`, but so do others who discard the output on
-//! purpose: `daemon(3)` and Python's `subprocess.DEVNULL`. Their calls would fail if `O_RDWR` were taken for closed.
+//! After that, a closed stream cannot be detected. std opens `/dev/null` with `O_RDWR`, but so do programs that discard
+//! the output on purpose: `daemon(3)` and Python's `subprocess.DEVNULL`. They would fail if `O_RDWR` were interpreted
+//! as a closed stream.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +20,7 @@ pub fn stdout_was_closed() -> bool {
     STDOUT_CLOSED.load(Ordering::Relaxed)
 }
 
-/// Called by the C library (glibc or musl) before it calls the program's `main`, which is where std starts.
+/// The function that the C library (glibc or musl) calls before the program's `main`, where std starts.
 // SAFETY: the linker collects pointers to functions of this type in this section. The function ignores the arguments
 // that glibc passes, which the calling convention allows, and it needs no runtime.
 #[used]

@@ -1,5 +1,5 @@
-//! System calls that neither std nor a safe crate has, and the borrow of neli's socket that they need. All `unsafe` of
-//! this crate is here, except for `start`.
+//! System calls that neither std nor a safe crate provides, and the borrow of neli's socket that they need. All
+//! `unsafe` of this crate is here, except for `start`.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -38,11 +38,11 @@ pub(crate) fn namespace(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just returned this descriptor, and nobody else has it.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
 
-/// Returns the size of a page of memory. (rustix can open a file for it.)
+/// Returns the size of a memory page in bytes. `page_size` of rustix is not used, because it can open a file.
 pub(crate) fn page_size() -> usize {
     // SAFETY: the call has only numbers as argument and result.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }

@@ -4,7 +4,8 @@
 /// Defines a list of netlink attributes, with one row `number KERNEL_NAME => Variant, field: wire type;` for each.
 ///
 /// Makes a struct with an `Option` for each row, since an attribute may be absent, and an enum with a variant for each
-/// row. Attributes that are not in the table are kept in `unknown`. Rows with `skip` are for padding, which is ignored.
+/// row. Attributes that are not in the table are kept in `unknown`. Rows with `skip` are ignored in replies: padding,
+/// and values that this crate does not need.
 macro_rules! attributes {
     (
         $(#[$meta:meta])*
@@ -15,7 +16,7 @@ macro_rules! attributes {
     ) => {
         $( $(#[$row])* pub const $kernel: u16 = $number; )*
         $(
-            #[doc = "Padding before a 64-bit value, without a value of its own."]
+            #[doc = "Ignored in replies: padding, or a value that this crate does not need."]
             pub const $skipped_kernel: u16 = $skipped_number;
         )*
 
@@ -33,7 +34,7 @@ macro_rules! attributes {
                 $( ($skipped_number, stringify!($skipped_kernel)), )*
             ];
 
-            // Inlined into the place where the list is made, this costs nothing for absent attributes.
+            // If this is inlined where the list is built, absent attributes cost nothing.
             #[inline(always)]
             fn write(&self, out: &mut Vec<u8>) {
                 $( if let Some(value) = &self.$field {

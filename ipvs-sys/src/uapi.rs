@@ -92,8 +92,8 @@ attributes! {
         3 IPVS_SVC_ATTR_ADDR => Addr, addr: Address;
         /// Virtual port; 0 is every port, and needs persistence. Absent with a mark.
         4 IPVS_SVC_ATTR_PORT => Port, port: Be16;
-        /// Firewall mark, from 1. Protocol, address and port are ignored then. With 0 the service becomes TCP
-        /// 0.0.0.0:0.
+        /// Firewall mark, 1 to 4294967295. If it is present, protocol, address and port are ignored. With 0 the service
+        /// becomes TCP 0.0.0.0:0.
         5 IPVS_SVC_ATTR_FWMARK => Fwmark, fwmark: u32;
         /// Name of the scheduler, at most 15 bytes. `none` schedules no connections.
         6 IPVS_SVC_ATTR_SCHED_NAME => SchedName, sched_name: Name;
@@ -104,7 +104,7 @@ attributes! {
         /// Persistence treats clients with equal addresses under this mask as one. For IPv4 a mask in network byte
         /// order, for IPv6 a prefix length of 1 to 128.
         9 IPVS_SVC_ATTR_NETMASK => Netmask, netmask: u32;
-        /// Counters. Only bytes have 64 bits; the others wrap at 32 bits.
+        /// Counters. Only the byte counters have 64 bits; the others wrap at 32 bits.
         10 IPVS_SVC_ATTR_STATS => Stats, stats: StatsAttrs;
         /// Name of the persistence engine, at most 16 bytes. Absent or empty is none.
         11 IPVS_SVC_ATTR_PE_NAME => PeName, pe_name: Name;
@@ -124,9 +124,9 @@ attributes! {
         3 IPVS_DEST_ATTR_FWD_METHOD => FwdMethod, fwd_method: u32;
         /// Weight, 0 to 2147483647. With 0 the server receives no new connections.
         4 IPVS_DEST_ATTR_WEIGHT => Weight, weight: u32;
-        /// Upper threshold: no new connections while the server has this number or more. 0 is no limit.
+        /// Upper threshold: the server receives no new connections while it has this number or more. 0 is no limit.
         5 IPVS_DEST_ATTR_U_THRESH => UThresh, u_thresh: u32;
-        /// Lower threshold: new connections again when the server has fewer. 0 is ¾ of the upper threshold.
+        /// Lower threshold: the server receives new connections again when it has fewer. 0 is ¾ of the upper threshold.
         6 IPVS_DEST_ATTR_L_THRESH => LThresh, l_thresh: u32;
         /// Number of active (established) connections. Only in replies.
         7 IPVS_DEST_ATTR_ACTIVE_CONNS => ActiveConns, active_conns: u32;
@@ -134,7 +134,7 @@ attributes! {
         8 IPVS_DEST_ATTR_INACT_CONNS => InactConns, inact_conns: u32;
         /// Number of persistence templates. Only in replies.
         9 IPVS_DEST_ATTR_PERSIST_CONNS => PersistConns, persist_conns: u32;
-        /// Counters. Only bytes have 64 bits; the others wrap at 32 bits.
+        /// Counters. Only the byte counters have 64 bits; the others wrap at 32 bits.
         10 IPVS_DEST_ATTR_STATS => Stats, stats: StatsAttrs;
         /// Address family. Absent or 0 is the family of the service. Since Linux 3.18.
         11 IPVS_DEST_ATTR_ADDR_FAMILY => AddrFamily, addr_family: u16;
@@ -158,15 +158,16 @@ attributes! {
         2 IPVS_DAEMON_ATTR_MCAST_IFN => McastIfn, mcast_ifn: Name;
         /// Sync id, 0 to 255: packets have 8 bits for it. A backup with 0 accepts all ids.
         3 IPVS_DAEMON_ATTR_SYNC_ID => SyncId, sync_id: u32;
-        /// Largest UDP payload of a sync packet, in bytes. This and the following attributes: since Linux 4.3.
+        /// Largest UDP payload of a sync packet, in bytes. 0 or absent is the kernel's default. This and the following
+        /// attributes: since Linux 4.3.
         4 IPVS_DAEMON_ATTR_SYNC_MAXLEN => SyncMaxlen, sync_maxlen: u16;
-        /// IPv4 multicast group.
+        /// IPv4 multicast group. If no group is present: 224.0.0.81.
         5 IPVS_DAEMON_ATTR_MCAST_GROUP => McastGroup, mcast_group: Ipv4Addr;
         /// IPv6 multicast group.
         6 IPVS_DAEMON_ATTR_MCAST_GROUP6 => McastGroup6, mcast_group6: Ipv6Addr;
-        /// Multicast UDP port. In the byte order of the machine, unlike all other ports.
+        /// Multicast UDP port; 0 is 8848. In the byte order of the machine, unlike all other ports.
         7 IPVS_DAEMON_ATTR_MCAST_PORT => McastPort, mcast_port: u16;
-        /// Time to live of sync packets, in hops.
+        /// Time to live of sync packets, in hops; 0 is 1.
         8 IPVS_DAEMON_ATTR_MCAST_TTL => McastTtl, mcast_ttl: u8;
     }
 }

@@ -98,7 +98,7 @@ pub(crate) fn open_attribute(out: &mut Vec<u8>, number: u16) -> usize {
 #[inline]
 pub(crate) fn close_attribute(out: &mut Vec<u8>, start: usize) {
     let len = out.len() - start;
-    // The tables cannot make a list of 64 KiB. One that is put together by hand becomes an invalid message, not a
+    // The tables cannot produce a list of 64 KiB. A list of that size, built by hand, becomes an invalid message, not a
     // panic.
     out[start..start + 2].copy_from_slice(&(len as u16).to_ne_bytes());
     if !len.is_multiple_of(4) {
@@ -108,8 +108,8 @@ pub(crate) fn close_attribute(out: &mut Vec<u8>, start: usize) {
 
 /// Appends an attribute whose value is short and has a fixed length.
 ///
-/// The attribute is put together on the stack first. So the capacity of `out` is checked once, and no length has to be
-/// filled in later.
+/// The attribute is built on the stack first. So the capacity of `out` is checked once, and no length has to be filled
+/// in later.
 #[inline]
 fn write_fixed<const LEN: usize>(out: &mut Vec<u8>, number: u16, value: [u8; LEN]) {
     const LONGEST: usize = 16;
@@ -129,7 +129,7 @@ pub(crate) fn each_attribute<'a>(
 ) -> Result<(), DecodeError> {
     while let [len0, len1, type0, type1, ..] = *bytes {
         let len = usize::from(u16::from_ne_bytes([len0, len1]));
-        let Some(value) = bytes.get(HEADER..len) else { return Err(DecodeError::new("attribute length")) };
+        let Some(value) = bytes.get(HEADER..len) else { return Err(DecodeError::new("invalid attribute length")) };
         each(u16::from_ne_bytes([type0, type1]) & TYPE_MASK, value)?;
         // The padding after the last attribute may be missing.
         bytes = &bytes[padded(len).min(bytes.len())..];
@@ -166,7 +166,8 @@ impl Wire for Be16 {
     }
 }
 
-/// A counter of 32 or 64 bits. In `IPVS_*_ATTR_STATS` only bytes have 64 bits, in `IPVS_*_ATTR_STATS64` all counters.
+/// A counter of 32 or 64 bits. In `IPVS_*_ATTR_STATS` only the byte counters have 64 bits, in `IPVS_*_ATTR_STATS64` all
+/// counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counter(pub u64);
 
@@ -202,13 +203,13 @@ impl From<Ipv6Addr> for Address {
 }
 
 impl Address {
-    /// Returns the address of family IPv4: the first four bytes.
+    /// Returns the first four bytes as an IPv4 address.
     pub fn v4(&self) -> Ipv4Addr {
         let [a, b, c, d, ..] = self.0;
         Ipv4Addr::new(a, b, c, d)
     }
 
-    /// Returns the address of family IPv6.
+    /// Returns all 16 bytes as an IPv6 address.
     pub fn v6(&self) -> Ipv6Addr {
         Ipv6Addr::from(self.0)
     }
@@ -315,7 +316,7 @@ impl Name {
         &self.bytes
     }
 
-    /// Returns whether the name is empty: no scheduler, or no persistence engine.
+    /// Returns whether the name is empty, which means no scheduler or no persistence engine.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

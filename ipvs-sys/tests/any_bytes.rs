@@ -1,4 +1,4 @@
-//! No bytes make decoding panic, and a list that was written reads back the same.
+//! Decoding never panics, and a list that was written is read back unchanged.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -26,7 +26,7 @@ fn read_lists(bytes: &[u8]) {
     let _ = format!("{:?}", InfoAttrs::read(bytes));
 }
 
-/// Random numbers to make values of. After the last come zeros.
+/// Random numbers from which values are made, followed by zeros.
 struct Numbers(std::vec::IntoIter<u64>);
 
 impl Numbers {
@@ -34,7 +34,7 @@ impl Numbers {
         self.0.next().unwrap_or(0)
     }
 
-    /// Returns a value, or `None` for every fourth number.
+    /// Returns a value, or `None` if the next number is a multiple of 4.
     fn any<T: FromNumbers>(&mut self) -> Option<T> {
         (!self.next().is_multiple_of(4)).then(|| T::from_numbers(self))
     }
@@ -118,13 +118,13 @@ fn bytes_of(list: &impl Attributes) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn garbage(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn random_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         read_everything(&bytes);
     }
 
     /// A valid header, followed by random bytes.
     #[test]
-    fn framed_garbage(
+    fn random_bytes_after_a_header(
         message_type in prop_oneof![Just(2u16), Just(3), Just(28)],
         flags in any::<u16>(),
         off in -3i32..3,
@@ -157,14 +157,14 @@ proptest! {
     }
 
     #[test]
-    fn reads_back_what_was_written(attributes in random::<CommandAttrs>(), info in random::<InfoAttrs>()) {
+    fn written_lists_are_read_back(attributes in random::<CommandAttrs>(), info in random::<InfoAttrs>()) {
         prop_assert_eq!(CommandAttrs::read(&bytes_of(&attributes)), Ok(attributes));
         prop_assert_eq!(InfoAttrs::read(&bytes_of(&info)), Ok(info));
     }
 
     /// The visitor passes each attribute once, and with its value.
     #[test]
-    fn visits_what_was_written(written in random::<DaemonAttrs>()) {
+    fn written_attributes_are_visited(written in random::<DaemonAttrs>()) {
         let mut read = DaemonAttrs::default();
         let visited = DaemonAttr::visit(&bytes_of(&written), |attribute| {
             match attribute {
@@ -208,7 +208,7 @@ fn padding_is_skipped() {
     assert_eq!(stats, StatsAttrs { inbytes: Some(Counter(7)), ..StatsAttrs::default() });
 }
 
-/// `NLMSG_DONE` with an error number.
+/// The last message, `NLMSG_DONE`, has an error number.
 #[test]
 fn a_dump_that_ends_with_an_error() {
     let mut bytes = 20u32.to_ne_bytes().to_vec();

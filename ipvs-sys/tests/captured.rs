@@ -1,5 +1,5 @@
-//! Decodes messages of Linux 6.1 and 7.2, which have the same content. Only 6.1 has padding before 64-bit values: it is
-//! built for user-mode-linux. `captured/README` describes how the files were made.
+//! Decodes messages of Linux 6.1 and 7.2, which have the same content. Only 6.1 has padding before 64-bit values,
+//! because it is built for User-mode Linux. `captured/README` describes how the files were made.
 
 use std::fs;
 use std::net::Ipv6Addr;
@@ -207,7 +207,7 @@ fn services() {
     ];
     for series in SERIES {
         let replies = the_list(series, "services", Command::GetService);
-        // In any order.
+        // The kernel returns services in no particular order.
         assert_eq!(replies.len(), expected.len());
         for reply in replies.into_iter().map(without_rates) {
             assert!(expected.contains(&reply), "{series}: {reply:?}");
@@ -293,7 +293,7 @@ fn ack_and_refusal() {
     }
 }
 
-/// The kernel's message follows the echo of the request: of its header, or of all of it.
+/// The kernel's message follows the echo of the request's header, or of the whole request.
 #[test]
 fn refusal_with_a_message() {
     for series in SERIES {

@@ -1,5 +1,5 @@
-//! The tables of `uapi` agree with the installed `linux/ip_vs.h`: every name of the header is a row with that number. A
-//! row that the header does not have yet comes after the last number that it has.
+//! The tables of `uapi` agree with the installed `linux/ip_vs.h`: every name of the header is a row with that number.
+//! The number of a row that is newer than the header is above the header's last number.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use ipvs_sys::wire::Attributes;
 
 const HEADER: &str = "/usr/include/linux/ip_vs.h";
 
-/// The lists of numbers: what the names begin with, and the rows of the table.
+/// Returns the lists of numbers: the prefix of the names, and the rows of the table.
 fn lists() -> [(&'static str, Vec<Row>); 7] {
     fn attributes<A: Attributes>() -> Vec<Row> {
         A::TABLE.iter().map(|(number, name)| (*name, i64::from(*number))).collect()
@@ -22,14 +22,14 @@ fn lists() -> [(&'static str, Vec<Row>); 7] {
         ("IPVS_DAEMON_ATTR_", attributes::<uapi::DaemonAttrs>()),
         ("IPVS_STATS_ATTR_", attributes::<uapi::StatsAttrs>()),
         ("IPVS_INFO_ATTR_", attributes::<uapi::InfoAttrs>()),
-        // After the attributes of commands, whose names begin like this, too.
+        // After the attributes of commands, whose names begin with this prefix, too.
         ("IPVS_CMD_", uapi::Command::TABLE.iter().map(|(number, name)| (*name, i64::from(*number))).collect()),
     ]
 }
 
 type Row = (&'static str, i64);
 
-/// The names that the header defines with a number: `#define NAME …` and members of enumerations.
+/// Returns the names that the header defines with a number: `#define NAME …` and members of enumerations.
 fn names(header: &str) -> Vec<&str> {
     let mut in_enum = false;
     let mut names = Vec::new();
@@ -47,7 +47,7 @@ fn names(header: &str) -> Vec<&str> {
     names
 }
 
-/// The numbers, by the C compiler, which was needed to link this test, too.
+/// Returns the numbers as the C compiler evaluates them. Linking this test requires a C compiler anyway.
 fn values(names: &[&str]) -> BTreeMap<String, i64> {
     let mut source = String::from("#include <stdio.h>\n#include <linux/ip_vs.h>\nint main(void) {\n");
     for name in names {
@@ -78,7 +78,7 @@ fn installed_header() -> BTreeMap<String, i64> {
     values(&names)
 }
 
-/// What is wrong with the rows of one list. `header` has the names of that list only, without the prefix.
+/// Returns the mistakes in the rows of one list. `header` has the names of that list only, without the prefix.
 fn mistakes(prefix: &str, rows: &[Row], header: &BTreeMap<&str, i64>) -> Vec<String> {
     let last = *header.get("MAX").unwrap_or_else(|| panic!("{prefix}MAX is not in {HEADER}"));
     let mut mistakes = Vec::new();
@@ -105,7 +105,7 @@ fn mistakes(prefix: &str, rows: &[Row], header: &BTreeMap<&str, i64>) -> Vec<Str
 #[test]
 fn tables_agree_with_the_installed_header() {
     let mut header = installed_header();
-    // One more than the last number: `…_MAX` has the last.
+    // `__…_MAX` is one more than the last number, which is `…_MAX`.
     header.retain(|name, _| !name.starts_with("__IPVS_"));
     let mut wrong = Vec::new();
     for (prefix, rows) in lists() {
@@ -131,7 +131,7 @@ fn tables_agree_with_the_installed_header() {
     assert!(wrong.is_empty(), "src/uapi.rs disagrees with the header:\n{}", wrong.join("\n"));
 }
 
-/// Without a header at hand, a wrong number still leaves a gap or a number that is there twice.
+/// This test needs no header: a wrong number leaves a gap or a duplicate.
 #[test]
 fn numbers_of_a_list_have_no_gaps() {
     for (prefix, rows) in lists() {
