@@ -29,8 +29,8 @@ pub const BATCH: usize = 128;
 /// The initial size of the buffer for a datagram.
 ///
 /// The kernel makes the datagrams of a dump as large as the largest buffer that the socket has received into, and at
-/// least `NLMSG_GOODSIZE`: together with `struct skb_shared_info`, which has 320 bytes or more on 64-bit machines, such
-/// a datagram fills a page. For one byte more the kernel allocates and clears two pages.
+/// least `NLMSG_GOODSIZE`. Together with `struct skb_shared_info`, a datagram of `NLMSG_GOODSIZE` fills a page. That
+/// structure has 320 bytes or more on 64-bit machines. For one byte more, the kernel allocates and clears two pages.
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_dump`)
 const DATAGRAM: usize = PAGE - 320;
 const PAGE: usize = 4096;
@@ -87,8 +87,8 @@ impl Socket {
 
     /// Opens a socket that first receives datagrams of at most `bytes` bytes.
     ///
-    /// A larger datagram is truncated, which is an [`Error::Decode`]. After it, and after a dump of many datagrams,
-    /// there is room for the largest datagrams of the kernel (32 KiB).
+    /// A larger datagram is truncated, which is an [`Error::Decode`]. After it, and after a dump of many datagrams, the
+    /// socket has room for the largest datagrams of the kernel (32 KiB).
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Detects a standard output that was closed when the program started.
 //!
 //! This has nothing to do with IPVS. It is in this crate because it needs `unsafe`, which the crates `ipvs` and
-//! `ipvsadm-rs` forbid, and a link section is the only way to run before `main`.
+//! `ipvsadm-rs` forbid. A link section is the only way to run before `main`.
 //!
 //! If a standard stream is closed, std opens `/dev/null` in its place before `main`, so that writes to it seem to
 //! succeed.

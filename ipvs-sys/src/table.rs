@@ -1,5 +1,5 @@
-//! The macros for the tables of [`crate::uapi`]. A row of a table becomes a constant, a field with its encoding and
-//! decoding, a variant for the visitor, and a part of the debug output.
+//! The macros for the tables of [`crate::uapi`]. A row of a table defines a constant, a field with its encoding and
+//! decoding, a variant for the visitor, and the debug output.
 
 /// Defines a list of netlink attributes, with one row `number KERNEL_NAME => Variant, field: wire type;` for each.
 ///
