@@ -2,9 +2,9 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `current.rules` | the table as it is |
+//! | `current.rules` | the current table |
 //! | `desired.rules` | the desired table |
-//! | `options` | options of the program, if there are any |
+//! | `options` | options of the program, if any |
 //! | `previous.rules` | the file of `--previous` |
 //! | `changes.rules` | the expected plan |
 
@@ -53,7 +53,7 @@ fn options(file: &Path) -> Options {
     options
 }
 
-/// Returns a director with this table.
+/// Returns a director in memory with this table.
 fn director(config: &Config) -> Model {
     let mut director = Model::new();
     let build = plan(config, &director.state().expect("a model"), &Options::default());
@@ -64,7 +64,7 @@ fn director(config: &Config) -> Model {
 
 fn written(plan: &Plan) -> String {
     let changes = plan.changes.iter().map(|change| format!("{change}\n"));
-    let kept = plan.order_kept.iter().map(|key| format!("# the order stays: {key}\n"));
+    let kept = plan.order_kept.iter().map(|key| format!("# order unchanged: {key}\n"));
     let written: String = changes.chain(kept).collect();
     if written.is_empty() { "# nothing to do\n".to_owned() } else { written }
 }
@@ -76,7 +76,7 @@ fn every_example() {
         let mut director = director(&config(&example.join("current.rules")));
         let (desired, options) = (config(&example.join("desired.rules")), options(&example.join("options")));
         let found = plan(&desired, &director.state().expect("a model"), &options);
-        let expected = fs::read_to_string(example.join("changes.rules")).expect("what is expected");
+        let expected = fs::read_to_string(example.join("changes.rules")).expect("the expected plan");
         if written(&found) != expected {
             wrong.push(format!("{}\nexpected:\n{expected}found:\n{}", example.display(), written(&found)));
             continue;
@@ -89,8 +89,8 @@ fn every_example() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Takes tens of milliseconds, most of them for making the tables:
-/// `cargo test --release -p ipvs --test plan -- --ignored --nocapture`
+/// Runs for tens of milliseconds, mostly to build the tables: `cargo test --release -p ipvs --test plan -- --ignored
+/// --nocapture`
 #[test]
 #[ignore = "a measurement, not a test"]
 fn fifty_thousand_servers() {
