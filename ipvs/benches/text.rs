@@ -16,7 +16,7 @@ fn main() {
     divan::main();
 }
 
-/// A service with servers.
+/// Returns a rules file of 1000 lines: a service with 999 servers.
 fn rules() -> String {
     let mut text = "-A -t 192.0.2.1:80 -s wlc -p 300\n".to_owned();
     for number in 1..LINES {

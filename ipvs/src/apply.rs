@@ -11,21 +11,21 @@ use crate::state::{Config, State};
 pub struct Applied {
     /// The plan.
     pub plan: Plan,
-    /// The table after it.
+    /// The table after the plan.
     pub after: State,
 }
 
-/// The reason why a director does not hold the desired table.
+/// The reason why the desired table was not reached.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
     /// The director could not be read or written, or a change is invalid.
     #[error(transparent)]
     Director(#[from] Error),
-    /// No director can hold the desired table. Nothing was sent.
+    /// The desired table has duplicate keys or roles ([`Config::validate`]). Nothing was sent.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// Changes were refused, or another program has changed the table meanwhile.
+    /// Changes were refused, or another program has changed the table in the meantime.
     #[error("{}", not_reached(refused, remaining))]
     NotReached {
         /// The refused changes, each with the reason.
@@ -48,15 +48,16 @@ fn not_reached(refused: &[(Change, Error)], remaining: &[Change]) -> String {
     }
 }
 
-/// Makes a director hold `desired`.
+/// Applies the desired table to a director.
 ///
 /// Plans the changes with [`plan()`], submits them, reads the table again and plans again. The second plan must be
 /// empty.
 ///
 /// # Errors
 ///
-/// [`ApplyError::Invalid`] if [`Config::validate`] fails: nothing is sent. [`ApplyError::Director`] if the director
-/// cannot be read or written, or a change is invalid. [`ApplyError::NotReached`] if the second plan is not empty.
+/// Fails with [`ApplyError::Invalid`] if [`Config::validate`] fails; then nothing is sent. Fails with
+/// [`ApplyError::Director`] if the director cannot be read or written, or if a change is invalid. Fails with
+/// [`ApplyError::NotReached`] if the second plan is not empty.
 pub fn apply<D: Director + ?Sized>(
     director: &mut D,
     desired: &Config,
@@ -68,11 +69,11 @@ pub fn apply<D: Director + ?Sized>(
     apply_plan(director, desired, options, before, plan)
 }
 
-/// Applies a plan that was made from `before`: [`apply`] for a caller that has looked at the plan first.
+/// Applies a plan that was computed from `before`. Unlike [`apply`], it lets the caller inspect the plan first.
 ///
 /// # Errors
 ///
-/// As [`apply`].
+/// Fails as [`apply`] does.
 pub fn apply_plan<D: Director + ?Sized>(
     director: &mut D,
     desired: &Config,
@@ -84,7 +85,7 @@ pub fn apply_plan<D: Director + ?Sized>(
     if plan.changes.is_empty() {
         return Ok(Applied { plan, after: before });
     }
-    // It can be large, and the next one is read while it would still be there.
+    // Frees the memory before the next state is read: a state can be large.
     drop(before);
     let refused = director.submit(&plan.changes)?;
     let after = director.state()?;

@@ -15,10 +15,9 @@ use crate::timeouts::Timeouts;
 
 /// One write to a director.
 ///
-/// `Display` prints the ipvsadm line that does the same. ipvsadm's language cannot express every change. A change of a
-/// service that it cannot name (of a protocol other than TCP, UDP and SCTP) is printed as a comment. Scheduler flags
-/// without a name are left out, and a forwarding method that ipvsadm does not have is printed as `-g`.
-/// [`describe`](Self::describe) prints a change in English.
+/// `Display` prints the equivalent ipvsadm line. ipvsadm's language cannot express every change: if it cannot name the
+/// service, the change is printed as a comment. Scheduler flags without a name are omitted, and a forwarding method
+/// that ipvsadm does not have is printed as `-g`. [`describe`](Self::describe) returns the change in English.
 ///
 /// ```
 /// use ipvs::{Change, Destination, Forwarding, ServiceKey};
@@ -67,7 +66,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Returns the kernel's name of the command: `IPVS_CMD_NEW_SERVICE`.
+    /// Returns the kernel's name of the command, such as `IPVS_CMD_NEW_SERVICE`.
     pub fn command_name(&self) -> &'static str {
         self.command().name()
     }
@@ -88,7 +87,7 @@ impl Change {
         }
     }
 
-    /// Returns the key of the service that is changed, or `None` if the change is not about one service.
+    /// Returns the key of the service that is changed, or `None` if the change does not concern a single service.
     pub fn service(&self) -> Option<ServiceKey> {
         match self {
             Self::AddService(service) | Self::EditService(service) => Some(service.key),
@@ -103,12 +102,12 @@ impl Change {
 
     /// Checks the change for values that every kernel refuses or misinterprets.
     ///
-    /// The kernel returns `EINVAL` or `ERANGE` without a reason, or stores another value. What depends on the table or
-    /// on the kernel's version is not checked.
+    /// The kernel returns `EINVAL` or `ERANGE` without a reason, or stores another value. Rules that depend on the
+    /// table or on the kernel's version are not checked.
     ///
     /// # Errors
     ///
-    /// The first such value.
+    /// Returns the first such value.
     pub fn validate(&self) -> Result<(), Invalid> {
         match self {
             Self::AddService(service) | Self::EditService(service) => {
@@ -136,7 +135,7 @@ impl Change {
         }
     }
 
-    /// Returns the change in English: `add server 10.0.0.1:80 to TCP 192.0.2.1:80`.
+    /// Returns the change in English, such as `add server 10.0.0.1:80 to TCP 192.0.2.1:80`.
     pub fn describe(&self) -> impl fmt::Display + use<> {
         Description(*self)
     }
@@ -165,14 +164,14 @@ impl fmt::Display for Description {
 
 /// The reason why a change or a table is invalid.
 ///
-/// Each is a value that every kernel refuses, or accepts and then treats as another value. Sources:
+/// Each variant is a value that every kernel refuses, or accepts and then treats as another value. Sources:
 /// `ip_vs_genl_parse_service`, `ip_vs_genl_set_cmd`, `ip_vs_add_service` and `ip_vs_add_dest` in
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Invalid {
     /// `Service::persistence` out of range.
-    #[error("a persistence timeout is 1 to {max} seconds, not {0}", max = Service::MAX_PERSISTENCE)]
+    #[error("a persistence timeout must be 1 to {max} seconds, not {0}", max = Service::MAX_PERSISTENCE)]
     Persistence(u32),
     /// `Service::netmask` is of the other family.
     #[error("an {service} service cannot have an {mask} netmask")]
@@ -183,13 +182,13 @@ pub enum Invalid {
         mask: Family,
     },
     /// An IPv6 prefix length out of range.
-    #[error("an IPv6 prefix length is 1 to 128, not {0}")]
+    #[error("an IPv6 prefix length must be 1 to 128, not {0}")]
     Prefix(u8),
     /// `Destination::weight` out of range.
-    #[error("a weight is 0 to {max}, not {0}", max = Destination::MAX)]
+    #[error("a weight must be 0 to {max}, not {0}", max = Destination::MAX)]
     Weight(u32),
     /// A threshold out of range.
-    #[error("a threshold is 0 to {max}, not {0}", max = Destination::MAX)]
+    #[error("a threshold must be 0 to {max}, not {0}", max = Destination::MAX)]
     Threshold(u32),
     /// `Destination::lower_threshold` without an upper threshold.
     #[error("a lower threshold ({0}) needs an upper threshold")]
@@ -202,7 +201,7 @@ pub enum Invalid {
         /// `Destination::upper_threshold`.
         upper: u32,
     },
-    /// A server of the other family without a tunnel: the kernel supports no other forwarding method for it.
+    /// A server of the other family that is not tunnelled. The kernel supports no other forwarding method for it.
     #[error("an {server} server of an {service} service must be tunnelled")]
     MixedFamily {
         /// The service's family.
@@ -216,8 +215,8 @@ pub enum Invalid {
     /// `DestinationKey::address` is a multicast, broadcast or unspecified address.
     #[error("{0} is not a unicast address")]
     NotUnicast(IpAddr),
-    /// `Protocol::Other` with the number of a protocol that has a variant. The key that is read back would differ from
-    /// this one, and a plan would never end.
+    /// `Protocol::Other` with the number of a protocol that has a variant. ipvsadm's language cannot express
+    /// `Protocol::Other`.
     #[error("use `Protocol::{name}` instead of protocol number {0}", name = named_protocol(*.0))]
     Protocol(u16),
     /// `Forwarding::Other` with a number that has a variant, or that the kernel does not store.
@@ -237,7 +236,7 @@ pub enum Invalid {
     #[error("{0:#x} is not a scheduler flag: use the settings for persistence and one-packet scheduling")]
     SchedulerFlags(u32),
     /// `SyncDaemon::sync_id` out of range.
-    #[error("a sync id is 0 to {max}, not {0}", max = SyncDaemon::MAX_SYNC_ID)]
+    #[error("a sync id must be 0 to {max}, not {0}", max = SyncDaemon::MAX_SYNC_ID)]
     SyncId(u32),
     /// `SyncDaemon::group` is not a multicast address.
     #[error("{0} is not a multicast address")]
@@ -347,19 +346,19 @@ pub enum Warning {
     #[error("IPVS never schedules packets of protocol {0}")]
     UnknownProtocol(u16),
     /// One-packet scheduling of a protocol other than UDP.
-    #[error("one-packet scheduling does nothing for {0}")]
+    #[error("one-packet scheduling has no effect for {0}")]
     OnePacketNotUdp(&'static str),
     /// A persistence engine without persistence.
-    #[error("a persistence engine does nothing without persistence")]
+    #[error("a persistence engine has no effect without persistence")]
     EngineNotPersistent,
     /// A netmask without persistence.
-    #[error("a netmask does nothing without persistence")]
+    #[error("a netmask has no effect without persistence")]
     NetmaskNotPersistent,
     /// A scheduler that is not in [`Scheduler::KNOWN`].
     #[error("scheduler {0} is not one of the kernel's own")]
     UnknownScheduler(Scheduler),
-    /// Direct routing or a tunnel to another port than the service's: neither changes ports.
-    #[error("port {server} does nothing: {how} delivers to the service's port {service}")]
+    /// Direct routing or a tunnel to a port other than the service's. Neither changes the port.
+    #[error("port {server} has no effect: {how} delivers to the service's port {service}")]
     PortNotChanged {
         /// The server's port.
         server: u16,
@@ -441,7 +440,10 @@ mod tests {
             add(Destination { lower_threshold: 5, upper_threshold: 3, ..server() }),
             "the lower threshold (5) is above the upper threshold (3)"
         );
-        assert_eq!(add(Destination { weight: 1 << 31, ..server() }), "a weight is 0 to 2147483647, not 2147483648");
+        assert_eq!(
+            add(Destination { weight: 1 << 31, ..server() }),
+            "a weight must be 0 to 2147483647, not 2147483648"
+        );
         let v6: std::net::Ipv6Addr = "2001:db8::1".parse().expect("an address");
         assert_eq!(
             add(Destination { key: (v6, 80).into(), ..server() }),
@@ -459,11 +461,11 @@ mod tests {
         );
         assert_eq!(
             why(Change::AddService(Service { persistence: Some(0), ..service() })),
-            "a persistence timeout is 1 to 4294967 seconds, not 0"
+            "a persistence timeout must be 1 to 4294967 seconds, not 0"
         );
     }
 
-    /// The kernel would return another value, so that a plan would never end.
+    /// For forwarding methods and tunnels, the kernel would return another value, so that a plan would never end.
     #[test]
     fn numbers_with_a_name_are_errors() {
         let other = ServiceKey::new(Protocol::Other(6), [192, 0, 2, 1], 80);
@@ -506,7 +508,7 @@ mod tests {
         let direct = Destination { forwarding: Forwarding::DirectRoute, ..server };
         assert_eq!(
             Change::AddDestination(service().key, direct).warnings()[0].to_string(),
-            "port 8080 does nothing: direct routing delivers to the service's port 80"
+            "port 8080 has no effect: direct routing delivers to the service's port 80"
         );
     }
 }

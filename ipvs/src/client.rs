@@ -1,4 +1,4 @@
-//! The kernel's table.
+//! The kernel's table, over netlink and `/proc`.
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
@@ -21,7 +21,7 @@ use crate::state::{DestinationState, ServiceState, State};
 use crate::stats::Counters;
 use crate::timeouts::Timeouts;
 
-/// A socket to the kernel's IPVS in one network namespace. One per thread.
+/// The kernel's table in one network namespace, over a netlink socket. Open one for each thread.
 ///
 /// ```no_run
 /// use ipvs::{Change, Client, Destination, Director, Forwarding, Scheduler, Service, ServiceKey};
@@ -41,18 +41,19 @@ use crate::timeouts::Timeouts;
 /// # Errors
 ///
 /// Every read can fail with [`ErrorKind::NotLoaded`](crate::ErrorKind::NotLoaded),
-/// [`ErrorKind::NoPermission`](crate::ErrorKind::NoPermission) and [`ErrorKind::NoAnswer`](crate::ErrorKind::NoAnswer).
+/// [`ErrorKind::NoPermission`](crate::ErrorKind::NoPermission) or [`ErrorKind::NoAnswer`](crate::ErrorKind::NoAnswer).
 #[derive(Debug)]
 pub struct Client {
     socket: Socket,
-    /// A second socket for the dumps of destinations. After a long dump of services the kernel allocates and clears 32
-    /// KiB for each datagram to the first socket, also for the few destinations of a service.
+    /// A second socket for the dumps of destinations. After a long dump of services, the kernel allocates and clears 32
+    /// KiB for each datagram to the first socket, even for a service with few destinations.
     ///
-    /// With one socket `-Ln` of 100 services takes 13.8 million instructions instead of 7.9 (`cargo bench -p ipvs-tests
-    /// --bench compare -- --quick`). That is one for each byte of 2 × 28 KiB that the kernel clears for a service: QEMU
-    /// counts each step of `rep stosb`, which hardware does not. By time the difference was below the noise.
+    /// With one socket, `-Ln` of 100 services executes 13.8 million instructions instead of 7.9 million (`cargo bench
+    /// -p ipvs-tests --bench compare -- --quick`). The difference is one instruction for each byte of 2 × 28 KiB that
+    /// the kernel clears for a service. Unlike hardware, QEMU counts each step of `rep stosb`. The difference in time
+    /// was below the noise.
     details: Option<Socket>,
-    /// The namespace that was asked for, if one was.
+    /// The namespace passed to [`open_in`](Self::open_in), if any.
     namespace: Option<File>,
     counters: Counters,
 }
@@ -64,7 +65,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If no netlink socket can be opened.
+    /// Fails if no netlink socket can be opened.
     pub fn open() -> Result<Self, Error> {
         Self::connect(None)
     }
@@ -73,8 +74,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the namespace does not exist or cannot be entered (`EPERM` without `CAP_SYS_ADMIN`), or no netlink socket can
-    /// be opened.
+    /// Fails if the namespace does not exist or cannot be entered (`EPERM` without `CAP_SYS_ADMIN`), or if no netlink
+    /// socket can be opened.
     pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
         Self::connect(Some(namespace))
     }
@@ -93,9 +94,9 @@ impl Client {
         opened.map_err(|error| Error::asking("open the director", error))
     }
 
-    /// Stops decoding counters: services and destinations are returned with all counters 0.
+    /// Stops decoding counters. From then on, all counters of services and destinations are 0.
     ///
-    /// It speeds up the reading of large tables, which have ten counters for each destination.
+    /// This makes reading large tables faster: the kernel sends ten counters for each destination.
     pub fn skip_counters(&mut self) {
         self.counters = Counters::Leave;
     }
@@ -104,7 +105,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for every [read](Self#errors).
+    /// Fails as every [read](Self#errors) does.
+    #[doc(alias = "IPVS_CMD_GET_INFO")]
     pub fn info(&mut self) -> Result<Info, Error> {
         self.socket
             .get::<InfoAttrs>(&Request::new(Command::GetInfo))
@@ -116,7 +118,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for every [read](Self#errors).
+    /// Fails as every [read](Self#errors) does.
+    #[doc(alias = "IPVS_CMD_GET_CONFIG")]
     pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
         self.socket
             .get::<CommandAttrs>(&Request::new(Command::GetConfig))
@@ -124,11 +127,12 @@ impl Client {
             .map_err(|error| Error::asking("read the timeouts", error))
     }
 
-    /// Reads the sync daemons that run, the master first.
+    /// Reads the running sync daemons, the master first.
     ///
     /// # Errors
     ///
-    /// As for every [read](Self#errors).
+    /// Fails as every [read](Self#errors) does.
+    #[doc(alias = "IPVS_CMD_GET_DAEMON")]
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
         let read = |bytes: &[u8]| Ok(CommandAttrs::read(bytes)?.daemon.and_then(SyncDaemon::from_attributes));
         let mut daemons = Vec::new();
@@ -141,13 +145,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for every [read](Self#errors).
+    /// Fails as every [read](Self#errors) does.
+    #[doc(alias = "IPVS_CMD_GET_SERVICE")]
     pub fn services(&mut self) -> Result<Vec<ServiceState>, Error> {
-        /// Another program may add services all the time.
+        /// Limits the readings, because another program may add services all the time.
         const MOST_READINGS: usize = 10;
         // Since 7.1 the kernel resizes its table a moment after services were added or deleted. A list that is read
-        // meanwhile lacks some services and repeats others, without a sign. But its order changes as well: a list that
-        // is read twice in the same order is complete.
+        // during the resize lacks some services and repeats others, and the kernel does not report it. Its order
+        // changes, too. So a list that is read twice in the same order is complete.
         let readings = if ipvs_sys::kernel_version() < (7, 1) { 1 } else { MOST_READINGS };
         whole(readings, || self.read_services(), |state| state.service.key)
     }
@@ -165,38 +170,40 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoSuchService`](crate::ErrorKind::NoSuchService) if it does not exist; others as for
-    /// every [read](Self#errors).
+    /// Fails with [`ErrorKind::NoSuchService`](crate::ErrorKind::NoSuchService) if the service does not exist, and
+    /// otherwise as every [read](Self#errors) does.
+    #[doc(alias = "IPVS_CMD_GET_SERVICE")]
     pub fn service(&mut self, key: &ServiceKey) -> Result<ServiceState, Error> {
         let mut request = Request::new(Command::GetService);
         request.attributes.service = Some(key.to_attributes());
         let counters = self.counters;
         let read = |bytes: &[u8]| {
             read_one(bytes, IPVS_CMD_ATTR_SERVICE, |bytes| ServiceState::read(bytes, counters))?
-                .ok_or(DecodeError::new("there is no service in it"))
+                .ok_or(DecodeError::new("no service"))
         };
         self.socket.get_with(&request, read).map_err(|error| Error::asking(format_args!("read service {key}"), error))
     }
 
-    /// Reads the destinations of a service, the newest first. A service that does not exist has none: the kernel does
-    /// not report it as an error.
+    /// Reads the destinations of a service, the newest first. For a service that does not exist, the result is empty:
+    /// the kernel does not report an error.
     ///
     /// # Errors
     ///
-    /// As for every [read](Self#errors).
+    /// Fails as every [read](Self#errors) does.
+    #[doc(alias = "IPVS_CMD_GET_DEST")]
     pub fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<DestinationState>, Error> {
         let mut destinations = Vec::new();
         self.destinations_into(key, &mut destinations)?;
         Ok(destinations)
     }
 
-    /// Reads the destinations of a service into `destinations`, in place of its contents.
+    /// Reads the destinations of a service into `destinations`, and replaces its contents.
     ///
-    /// Like [`destinations`](Self::destinations), without a new allocation for each of many services.
+    /// Works like [`destinations`](Self::destinations), but reuses the allocation for several services.
     ///
     /// # Errors
     ///
-    /// As for every [read](Self#errors).
+    /// Fails as every [read](Self#errors) does.
     pub fn destinations_into(
         &mut self,
         key: &ServiceKey,
@@ -227,7 +234,7 @@ impl Client {
         Ok(self.details.insert(details))
     }
 
-    /// Runs `act` in the namespace of this client, also if the calling thread has moved to another one.
+    /// Runs `act` in the namespace of this client, even if the calling thread has moved to another one.
     ///
     /// A socket reports its namespace since Linux 4.10 (`SIOCGSKNS`), to callers with `CAP_NET_ADMIN` in it. For other
     /// callers `act` runs in their own namespace.
@@ -251,8 +258,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotLoaded`](crate::ErrorKind::NotLoaded) if the module `ip_vs` is not loaded; others if the file
-    /// `/proc/net/ip_vs_conn` cannot be opened or has another format.
+    /// Fails with [`ErrorKind::NotLoaded`](crate::ErrorKind::NotLoaded) if the module `ip_vs` is not loaded. Also fails
+    /// if the file `/proc/net/ip_vs_conn` cannot be opened or has another format.
+    #[doc(alias = "ip_vs_conn")]
     pub fn connections(&self) -> Result<Connections<File>, Error> {
         // Not /proc/self: each thread has a namespace of its own.
         const PATH: &str = "/proc/thread-self/net/ip_vs_conn";
@@ -302,8 +310,8 @@ impl Director for Client {
     }
 }
 
-/// Reads until two readings in a row have the same keys. If no two do, returns the items of all readings: nothing is
-/// missing then, but deleted items may be among them.
+/// Reads until two consecutive readings have the same keys. If no two do, returns the items of all readings. Then no
+/// item is missing, but deleted items may be included.
 fn whole<T, K: Copy + Ord + Hash, E>(
     readings: usize,
     mut read: impl FnMut() -> Result<Vec<T>, E>,
@@ -318,7 +326,7 @@ fn whole<T, K: Copy + Ord + Hash, E>(
         }
         earlier.push(before);
         if reading == readings - 1 {
-            // The newest first: it is kept of items that were read several times.
+            // The newest reading first: its version of a repeated item is kept.
             items.extend(earlier.drain(..).rev().flatten());
         }
     }
@@ -365,13 +373,14 @@ fn dump<T>(
         Ok(())
     };
     match once() {
-        // The datagram was truncated: this kernel sends larger ones than any known kernel. The buffer is larger now.
+        // The datagram was truncated: this kernel sends larger datagrams than any known kernel. The buffer is larger
+        // now.
         Err(ipvs_sys::Error::Decode { .. }) if !had_room => once(),
         result => result,
     }
 }
 
-/// Removes repeated items: a dump of several datagrams repeats items if others are added meanwhile.
+/// Removes repeated items: a dump of several datagrams repeats items if others are added during the dump.
 fn keep_first<T, K: Ord + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
     /// Up to this number of items, comparing each pair is faster than hashing.
     const FEW: usize = 16;
@@ -390,7 +399,7 @@ fn keep_first<T, K: Ord + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
 mod tests {
     use super::*;
 
-    /// Returns the result for these readings, or panics if more are needed.
+    /// Returns the result for these readings. Panics if more are needed.
     fn whole_of(readings: &[&[(u8, char)]]) -> Vec<(u8, char)> {
         let mut next = readings.iter();
         let read = || next.next().map(|items| items.to_vec()).ok_or("one more was read");

@@ -1,4 +1,4 @@
-//! The connection table, read as a stream from `/proc/net/ip_vs_conn`: netlink has no command for it.
+//! The connection table, read as a stream from `/proc/net/ip_vs_conn`. The netlink family has no command for it.
 
 mod line;
 
@@ -13,15 +13,15 @@ use crate::family::Family;
 
 /// One entry of the connection table: a connection, or a persistence template (client port 0).
 ///
-/// The file has no forwarding method, flags and counters. Its format is in `ip_vs_conn_seq_show` in
+/// The file has no forwarding method, flags or counters. Its format is that of `ip_vs_conn_seq_show` in
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_conn.c>.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionEntry {
     /// `TCP`, `UDP` or `SCTP`. `IP`: the template of a service by mark.
     pub protocol: Name,
-    /// The client. Port 0: a persistence template; the address is that of the client's network.
+    /// The client. Port 0: the entry is a persistence template, and the address is that of the client's network.
     pub client: SocketAddr,
-    /// The address of the virtual service. For the template of a service by mark it is the mark: see
+    /// The address of the virtual service. In the template of a service by mark, the address has the mark: see
     /// [`fwmark`](ConnectionEntry::fwmark).
     pub service: SocketAddr,
     /// The real server. With a tunnel it can be of another family than the client.
@@ -35,7 +35,7 @@ pub struct ConnectionEntry {
 }
 
 impl ConnectionEntry {
-    /// Returns whether the entry is a persistence template: not a connection, but a record of the server of a client.
+    /// Returns whether the entry is a persistence template: not a connection, but the server to which a client is sent.
     pub fn is_template(&self) -> bool {
         self.client.port() == 0
     }
@@ -65,8 +65,8 @@ pub struct Connections<R> {
     line: Vec<u8>,
 }
 
-/// The kernel returns at most a page for each read, and up to Linux 6.13 starts from the first entry again. So smaller
-/// reads take a multiple of the time.
+/// The kernel returns at most a page for each read. Up to Linux 6.13 each read searches its position from the first
+/// entry (`ip_vs_conn_array`). So smaller reads take a multiple of the time.
 const BUFFER: usize = 8192;
 
 impl<R: Read> Connections<R> {
@@ -74,7 +74,7 @@ impl<R: Read> Connections<R> {
     ///
     /// # Errors
     ///
-    /// If the source cannot be read, or does not start with the title line. An empty source is an empty table.
+    /// Fails if the source cannot be read, or does not start with the title line. An empty source is an empty table.
     pub fn new(source: R) -> io::Result<Self> {
         let mut connections = Self { lines: BufReader::with_capacity(BUFFER, source), line: Vec::new() };
         connections.read_line()?;
@@ -84,7 +84,7 @@ impl<R: Read> Connections<R> {
         Err(unexpected("no title line"))
     }
 
-    /// Reads the next line. The last one gets a line end if it has none.
+    /// Reads the next line, and adds a line end if the last line has none. Returns false at the end.
     fn read_line(&mut self) -> io::Result<bool> {
         self.line.clear();
         let read = self.lines.read_until(b'\n', &mut self.line)?;
@@ -94,7 +94,8 @@ impl<R: Read> Connections<R> {
         Ok(read > 0)
     }
 
-    /// Returns the next entry, or an error if its line is malformed. The line is copied, wherever it is.
+    /// Returns the next entry, or an error if its line is malformed. The line is copied, so it need not be in the
+    /// buffer as a whole.
     #[cold]
     fn next_by_copy(&mut self) -> Option<io::Result<ConnectionEntry>> {
         match self.read_line() {
@@ -195,7 +196,7 @@ mod tests {
         }
     }
 
-    /// For every size of a read, and with and without the last line end.
+    /// Reads of every size, with and without the last line end.
     #[test]
     fn lines_are_read_in_pieces_of_any_size() {
         struct Pieces<'a>(&'a [u8], usize);

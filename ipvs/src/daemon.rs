@@ -1,4 +1,4 @@
-//! Sync daemons: they copy connections from one director to another.
+//! Sync daemons, which copy connections from one director to another.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -39,13 +39,13 @@ impl fmt::Display for Role {
     }
 }
 
-/// A sync daemon, as it should run or as it runs.
+/// A sync daemon, desired or running.
 ///
 /// The kernel fills in `max_length`, `group`, `port` and `ttl` if they are `None` or 0. A daemon that was read has all
 /// of them. See `start_sync_thread` in <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SyncDaemon {
-    /// Whether it sends or receives.
+    /// Master (sends) or backup (receives).
     #[doc(alias = "IPVS_DAEMON_ATTR_STATE")]
     pub role: Role,
     /// The interface for multicast packets.
@@ -56,8 +56,8 @@ pub struct SyncDaemon {
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
     pub sync_id: u32,
     /// The largest payload of a sync packet in bytes. `None` or 0: 1472 for a master (1452 with an IPv6 group), and the
-    /// interface's MTU without the headers for a backup. A value out of range is clamped: to 1 to 65507 for a master,
-    /// 1024 to 65507 for a backup (65487 with an IPv6 group).
+    /// interface's MTU without the headers for a backup. A value out of range is clamped. The range is 1 to 65507 for a
+    /// master and 1024 to 65507 for a backup; with an IPv6 group it ends at 65487.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
     pub max_length: Option<u16>,
     /// The multicast group. `None`: 224.0.0.81.
@@ -81,7 +81,8 @@ impl SyncDaemon {
         Self { role, interface, sync_id, max_length: None, group: None, port: None, ttl: None }
     }
 
-    /// Returns whether a daemon that runs as `other` satisfies this one: every value that is not `None` or 0 is equal.
+    /// Returns whether the running daemon `other` satisfies this one. Values of this one that are `None` or 0 match
+    /// every value, and its length is clamped first.
     pub fn is_met_by(&self, other: &Self) -> bool {
         fn met<T: PartialEq>(asked: Option<T>, running: Option<T>) -> bool {
             asked.is_none() || asked == running
@@ -94,7 +95,7 @@ impl SyncDaemon {
             && met(ttl, other.ttl)
     }
 
-    /// Returns the daemon as the kernel stores it, with `None` for its defaults: 0 is a default, and the length is
+    /// Returns the daemon as the kernel stores it: 0 becomes `None`, which is the kernel's default, and the length is
     /// clamped. See `start_sync_thread` in
     /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
     pub(crate) fn fitted(self) -> Self {
@@ -136,7 +137,7 @@ impl SyncDaemon {
         }
     }
 
-    /// Reads the attributes of a daemon. `None` if it is neither master nor backup.
+    /// Reads the attributes of a daemon. Returns `None` if it is neither master nor backup.
     pub(crate) fn from_attributes(attributes: DaemonAttrs) -> Option<Self> {
         let DaemonAttrs {
             state,

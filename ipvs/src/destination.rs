@@ -31,7 +31,7 @@ pub enum GueChecksum {
 /// The encapsulation of packets to a tunnelled server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tunnel {
-    /// IP in IP, also of one family in the other.
+    /// IP in IP, including IPv4 in IPv6 and IPv6 in IPv4.
     #[default]
     #[doc(alias = "IP_VS_CONN_F_TUNNEL_TYPE_IPIP")]
     Ipip,
@@ -52,7 +52,7 @@ pub enum Tunnel {
         /// Whether packets have a GRE checksum.
         checksum: bool,
     },
-    /// Any other combination, as numbers: from another program or a newer kernel.
+    /// Any other combination, set by another program or for a newer kernel.
     Other {
         /// `IPVS_DEST_ATTR_TUN_TYPE`.
         kind: u8,
@@ -102,11 +102,11 @@ impl Tunnel {
     }
 }
 
-/// The forwarding method: how packets get to a server.
+/// The forwarding method, by which packets are sent to a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Forwarding {
-    /// LVS-NAT: the director rewrites the destination address, and the source address of replies. Replies must pass the
-    /// director.
+    /// LVS-NAT: the director rewrites the destination address, and the source address of replies. Replies must pass
+    /// through the director.
     #[doc(alias = "IP_VS_CONN_F_MASQ")]
     Masquerade,
     /// The packet is delivered on the director itself.
@@ -120,10 +120,10 @@ pub enum Forwarding {
     #[default]
     #[doc(alias = "IP_VS_CONN_F_DROUTE")]
     DirectRoute,
-    /// The packet is sent to its own destination. The kernel uses it by itself, for transparent caches.
+    /// The packet is sent to its original destination. The kernel also uses it on its own, for transparent caches.
     #[doc(alias = "IP_VS_CONN_F_BYPASS")]
     Bypass,
-    /// 5, 6 or 7: the kernel stores them, and drops every packet.
+    /// Method 5, 6 or 7. The kernel stores it, and drops every packet.
     Other(u8),
 }
 
@@ -179,17 +179,17 @@ impl Forwarding {
 pub struct Destination {
     /// The identity of the destination.
     pub key: DestinationKey,
-    /// How packets get to the server.
+    /// The method by which packets are sent to the server.
     #[doc(alias = "IPVS_DEST_ATTR_FWD_METHOD")]
     pub forwarding: Forwarding,
     /// The share of new connections, in proportion to the other weights. 0 to [`Destination::MAX`]. 0: no new
     /// connections, except those of clients with a persistence template.
     #[doc(alias = "IPVS_DEST_ATTR_WEIGHT")]
     pub weight: u32,
-    /// The number of connections at which the server gets no new ones. 0 to [`Destination::MAX`]. 0: no limit.
+    /// The number of connections at which the server receives no new ones. 0 to [`Destination::MAX`]. 0: no limit.
     #[doc(alias = "IPVS_DEST_ATTR_U_THRESH")]
     pub upper_threshold: u32,
-    /// The number of connections below which the server gets new ones again. 0 to
+    /// The number of connections below which the server receives new ones again. 0 to
     /// [`upper_threshold`](Self::upper_threshold). 0: three quarters of the upper threshold. See `ip_vs_unbind_dest` in
     /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_conn.c>.
     #[doc(alias = "IPVS_DEST_ATTR_L_THRESH")]
@@ -230,8 +230,8 @@ impl Destination {
         }
     }
 
-    /// Reads the attributes of a destination: its settings, and the rest. `service` is the family of its service. An
-    /// absent attribute has its default, and no value is refused.
+    /// Reads the settings and the observed values of a destination. `service` is the family of its service. Absent
+    /// attributes have their defaults, and every value is accepted.
     #[inline]
     pub(crate) fn read(bytes: &[u8], service: Family) -> Result<(Self, Observed<'_>), DecodeError> {
         let (mut address, mut port, mut family) = (Address::default(), Be16(0), 0);
@@ -259,7 +259,7 @@ impl Destination {
             }
             Ok(())
         })?;
-        // A kernel before 3.18 does not say the family.
+        // Kernels before 3.18 do not send the family.
         let family = if family == 0 { service } else { Family::from_number(family) };
         let tunnel = Tunnel::from_numbers(tunnel_type, tunnel_port.0, tunnel_flags);
         let destination = Self {

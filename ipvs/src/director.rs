@@ -11,20 +11,20 @@ pub trait Director {
     ///
     /// # Errors
     ///
-    /// If the director cannot be read: IPVS is not available, the caller has no permission, or a reply was lost.
+    /// Fails if the director cannot be read: IPVS is not available, the caller has no permission, or a reply was lost.
     fn state(&mut self) -> Result<State, Error>;
 
-    /// Makes changes, in order. Returns the refused ones, each with its index in `changes`. After a refusal the
-    /// remaining changes are still made.
+    /// Makes changes, in order. Returns the index and the error of each refused change. After a refusal, the remaining
+    /// changes are still made.
     ///
     /// # Errors
     ///
-    /// If one of the changes is invalid ([`Change::validate`]): then nothing is sent. Also if IPVS is not available, or
-    /// if it is unknown which changes were made ([`ErrorKind::NoAnswer`](crate::ErrorKind::NoAnswer)).
+    /// Fails if one of the changes is invalid ([`Change::validate`]); then nothing is sent. Also fails if IPVS is not
+    /// available, or if it is unknown which changes were made ([`ErrorKind::NoAnswer`](crate::ErrorKind::NoAnswer)).
     fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error>;
 }
 
-/// A borrowed director is a director, too.
+/// Forwards to the borrowed director.
 impl<D: Director + ?Sized> Director for &mut D {
     fn state(&mut self) -> Result<State, Error> {
         (**self).state()

@@ -1,4 +1,4 @@
-//! Errors, in the words of an operator.
+//! Errors, described for operators.
 
 use std::fmt;
 use std::io;
@@ -54,11 +54,11 @@ pub enum ErrorKind {
         /// The persistence engine of the service.
         engine: Option<Engine>,
     },
-    /// A sync daemon of this role runs.
+    /// A sync daemon of this role is already running.
     #[doc(alias = "EEXIST")]
     #[error("already running")]
     DaemonRuns,
-    /// No sync daemon of this role runs.
+    /// No sync daemon of this role is running.
     #[doc(alias = "ESRCH")]
     #[error("not running")]
     NoDaemon,
@@ -79,8 +79,7 @@ pub enum ErrorKind {
     /// The change is invalid. Nothing was sent.
     #[error("{0}")]
     Invalid(#[from] Invalid),
-    /// The kernel did not reply, or with a message that cannot be decoded. The change may have been made: read the
-    /// table again.
+    /// The kernel did not reply, or its reply cannot be decoded. The change may have been made: read the table again.
     #[error("no usable reply from the kernel")]
     NoAnswer,
     /// Any other error of the operating system.
@@ -105,7 +104,7 @@ impl InvalidValue {
     }
 }
 
-/// Likely reasons of `EINVAL`, for which the kernel has no text.
+/// Returns the likely reasons of `EINVAL`, for which the kernel has no text.
 ///
 /// Sources: `ip_vs_new_dest`, `ip_vs_genl_set_cmd`, `ip_vs_genl_new_daemon` and `ip_vs_set_timeout` in
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
@@ -130,7 +129,7 @@ fn or_engine(engine: &Option<Engine>) -> String {
 }
 
 impl Error {
-    /// Returns the operation that failed: `add server 10.0.0.1:80 to TCP 192.0.2.1:80`.
+    /// Returns the operation that failed, such as `add server 10.0.0.1:80 to TCP 192.0.2.1:80`.
     pub fn operation(&self) -> &str {
         &self.operation
     }
@@ -149,10 +148,10 @@ impl Error {
         }
     }
 
-    /// Returns the error of the netlink layer, if there is one.
+    /// Returns the error of the netlink layer, if it caused this one.
     ///
-    /// It is part of the text of this error. So it is not its [`source`](std::error::Error::source): programs that
-    /// print all sources would print it twice.
+    /// It is part of the text of this error. Therefore it is not its [`source`](std::error::Error::source): programs
+    /// that print all sources would print it twice.
     pub fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.cause.as_ref().map(|cause| cause as _)
     }
@@ -201,7 +200,7 @@ impl Error {
         Self { operation: operation.to_string(), kind, cause: None }
     }
 
-    /// Returns the error that a kernel would return: for directors that are not the kernel.
+    /// Returns the error that a kernel would return, for directors that are not a kernel.
     pub(crate) fn as_kernel(change: &Change, errno: i32) -> Self {
         let refusal = Refusal { errno, message: None, offset: None };
         Self::refused(change, ipvs_sys::Error::Refused { command: change.command(), refusal })
@@ -236,7 +235,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { operation, kind, cause } = self;
         match (kind, cause) {
-            // Both have the same text.
+            // Kind and cause have the same text.
             (ErrorKind::System(_), Some(cause)) => write!(f, "{operation}: {cause}"),
             (_, None | Some(ipvs_sys::Error::NoFamily)) => write!(f, "{operation}: {kind}"),
             (_, Some(cause)) => write!(f, "{operation}: {kind} ({cause})"),

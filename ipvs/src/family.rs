@@ -11,9 +11,11 @@ use ipvs_sys::wire::Address;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
+    #[doc(alias = "AF_INET")]
     #[default]
     V4,
     /// IPv6.
+    #[doc(alias = "AF_INET6")]
     V6,
 }
 
@@ -66,10 +68,13 @@ impl fmt::Display for Family {
 #[derive(Clone, Copy, Debug)]
 pub enum Protocol {
     /// TCP, number 6.
+    #[doc(alias = "IPPROTO_TCP")]
     Tcp,
     /// UDP, number 17.
+    #[doc(alias = "IPPROTO_UDP")]
     Udp,
     /// SCTP, number 132.
+    #[doc(alias = "IPPROTO_SCTP")]
     Sctp,
     /// Any other protocol, by number. The kernel accepts such a service but never schedules a packet for it.
     Other(u16),
@@ -96,7 +101,7 @@ impl Protocol {
         }
     }
 
-    /// Returns the name in capitals, or "?" for a protocol that IPVS does not schedule.
+    /// Returns the name in capitals, or "?" for [`Other`](Self::Other).
     pub fn name(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",

@@ -1,8 +1,8 @@
 //! Computes which server a hashing scheduler (sh, dh, mh) selects, as the kernel does.
 //!
 //! The hashes have no secret key: the same servers in the same order give the same result on every director. Sources:
-//! [ip_vs_sh.c], [ip_vs_dh.c] and [ip_vs_mh.c].
-//! Their behaviour is the same from Linux 6.1 to 7.3 on 64-bit little-endian machines.
+//! [ip_vs_sh.c], [ip_vs_dh.c] and [ip_vs_mh.c]. Their behaviour is the same from Linux 6.1 to 7.3 on 64-bit
+//! little-endian machines.
 //!
 //! [ip_vs_sh.c]: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sh.c
 //! [ip_vs_dh.c]: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_dh.c
@@ -85,21 +85,21 @@ struct Server {
 }
 
 impl LookupTable {
-    /// Returns the table that the kernel makes for a service with these servers, the oldest first. `None` if the
-    /// scheduler does not hash.
+    /// Returns the table that the kernel builds for a service with these servers, the oldest first. Returns `None` if
+    /// the scheduler does not hash.
     ///
-    /// The kernel does not report everything. This function assumes that no server is above its threshold, and that a
+    /// The kernel does not report all inputs. This function assumes that no server is above its threshold, and that a
     /// server with weight 0 had weight 1 before. If you know the last weights, use [`LookupTable::with_last_weights`].
     pub fn new(service: &Service, oldest_first: &[Destination], sizes: TableSizes) -> Option<Self> {
         let servers: Vec<_> = oldest_first.iter().map(|server| (*server, server.weight.max(1))).collect();
         Self::with_last_weights(service, &servers, sizes)
     }
 
-    /// Like [`LookupTable::new`], with the last weight of each server: the last one other than 0 since it was added, or
-    /// 0.
+    /// Works like [`LookupTable::new`], with the last weight of each server. This is the last weight other than 0 since
+    /// the server was added, or 0.
     ///
     /// mh keeps the slots of a server when its weight is set to 0. A server that was added with weight 0 has no slots.
-    /// The kernel calls it `last_weight` and does not report it.
+    /// The kernel calls this weight `last_weight` and does not report it.
     pub fn with_last_weights(
         service: &Service,
         oldest_first: &[(Destination, u32)],
@@ -131,8 +131,8 @@ impl LookupTable {
         })
     }
 
-    /// Returns the server of a new connection from this address (dh: to this address) and port. `None`: the connection
-    /// is refused.
+    /// Returns the server of a new connection from this address (dh: to this address) and port. Returns `None` if the
+    /// connection is refused.
     ///
     /// The port is used only with [`SchedulerFlags::PORT`]. Persistence is not considered: a client with a template is
     /// sent to the server of the template.
@@ -141,8 +141,8 @@ impl LookupTable {
         self.pick_value(fold(address, self.family).wrapping_add(port.into()))
     }
 
-    /// Returns the share of clients, 0 to 1, for which the two tables differ in the server, or in whether there is one.
-    /// It assumes that the clients' addresses are evenly distributed.
+    /// Returns the share of clients, 0 to 1, for which the two tables select different servers, or only one table
+    /// selects a server. It assumes that the clients' addresses are evenly distributed.
     pub fn share_moved(&self, other: &Self) -> f64 {
         // The fallback of mh depends on the client's hash, not only on its slot (ip_vs_mh_get_fallback).
         let by_value = [self, other].iter().any(|table| table.kind == Kind::Mh && table.fallback);
@@ -173,7 +173,7 @@ impl LookupTable {
         if self.kind != Kind::Mh || !self.fallback || self.is_served(slot) {
             return self.pick_slot(slot);
         }
-        // ip_vs_mh_get_fallback: another hash for each attempt; an empty slot ends the search.
+        // ip_vs_mh_get_fallback: each attempt uses another hash, and an empty slot ends the search.
         for offset in 0..slots {
             let shift = (slot + offset) % slots;
             let next = mh_hash(value.wrapping_add(shift as u32), MH_KEY_1) as usize % slots;
@@ -207,7 +207,7 @@ impl LookupTable {
 }
 
 /// Returns an address as one number: an IPv4 address itself, or the exclusive or of the four words of an IPv6 address.
-/// The service's family decides which, also for a server of the other family.
+/// The family is the service's, also for a server of the other family.
 fn fold(address: IpAddr, family: Family) -> u32 {
     let bytes = match address {
         IpAddr::V4(address) => {
@@ -231,7 +231,7 @@ fn mh_hash(value: u32, key: u64) -> u32 {
     hasher.finish() as u32
 }
 
-/// Returns the slots of sh: the servers in turn, each as many times as its weight, at least once.
+/// Returns the slots of sh: the servers in turn, each as many times as its weight, but at least once.
 fn sh_slots(list: &[&Destination], size: usize) -> Vec<Option<u32>> {
     if list.is_empty() {
         return vec![None; size];
@@ -246,8 +246,8 @@ fn dh_slots(list: &[&Destination], size: usize) -> Vec<Option<u32>> {
     (0..size).map(|slot| slot.checked_rem(list.len()).map(|server| server as u32)).collect()
 }
 
-/// Returns the slots of mh (Maglev). Each server walks through the slots in an order of its own, and in each turn takes
-/// the next free slot as many times as its weight. See `ip_vs_mh_permutate` and `ip_vs_mh_populate`.
+/// Returns the slots of mh (Maglev). Each server visits the slots in an order of its own. In each turn, it occupies as
+/// many free slots as its weight. See `ip_vs_mh_permutate` and `ip_vs_mh_populate`.
 fn mh_slots(list: &[&Destination], weights: &[u32], family: Family, index: u8) -> Vec<Option<u32>> {
     let size = MH_PRIMES[usize::from(index) - 8];
     let divisor = weights.iter().copied().fold(0, greatest_common_divisor);

@@ -23,14 +23,14 @@ pub enum ServiceKey {
         /// The virtual address (VIP).
         #[doc(alias = "IPVS_SVC_ATTR_ADDR")]
         address: IpAddr,
-        /// The port, 0 to 65535. 0: every port of the address that has no service of its own. The kernel supports this
-        /// for persistent services only.
+        /// The port, 0 to 65535. 0: every port of the address that has no service of its own, for persistent services
+        /// only.
         #[doc(alias = "IPVS_SVC_ATTR_PORT")]
         port: u16,
     },
     /// A service for packets with a firewall mark, of any protocol, address and port.
     Fwmark {
-        /// The mark that the firewall sets, from 1: a packet without a mark has mark 0.
+        /// The mark that the firewall sets, 1 to 4294967295. A packet without a mark has mark 0.
         #[doc(alias = "IPVS_SVC_ATTR_FWMARK")]
         mark: NonZeroU32,
         /// The family of the packets. The same mark can be one service of each family.
@@ -117,7 +117,7 @@ impl PartialOrd for ServiceKey {
     }
 }
 
-/// As ipvsadm lists it: `TCP 10.0.0.1:80`, `UDP [2001:db8::1]:53`, `FWM 7`, `FWM 7 IPv6`.
+/// Prints the key as ipvsadm lists it: `TCP 10.0.0.1:80`, `UDP [2001:db8::1]:53`, `FWM 7`, `FWM 7 IPv6`.
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

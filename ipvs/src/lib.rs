@@ -1,21 +1,21 @@
 //! Manage LVS/IPVS directors from Rust.
 //!
-//! A *director* is a machine, or a network namespace, whose kernel balances connections. Its table holds *virtual
-//! services*, each a protocol with address and port, or a firewall mark. The kernel forwards each connection to one of
-//! the service's *destinations* (real servers).
+//! A *director* is a machine, or a network namespace, whose kernel balances connections. Its table contains *virtual
+//! services*: each is a protocol with address and port, or a firewall mark. The kernel forwards each connection to one
+//! of the service's *destinations* (real servers).
 //!
-//! | type | what it is |
+//! | type | meaning |
 //! |---|---|
-//! | [`Config`] | a table as it should be |
-//! | [`State`] | a table as it is, with counters |
+//! | [`Config`] | the desired table |
+//! | [`State`] | the current table, with counters |
 //! | [`Change`] | one write to the kernel, as a value |
 //! | [`Client`] | the kernel's table |
 //! | [`Model`] | a table in memory, for tests |
-//! | [`Director`] | the trait of both |
+//! | [`Director`] | the trait that `Client` and `Model` implement |
 //!
 //! # Apply a table
 //!
-//! [`apply()`] makes a director hold a [`Config`] with as few changes as possible. It fails if the kernel refuses one of
+//! [`apply()`] applies a [`Config`] to a director with as few changes as possible. It fails if the kernel refuses one of
 //! them.
 //!
 //! ```
@@ -62,7 +62,7 @@
 //!
 //! # Modules
 //!
-//! - [`plan`](mod@plan) computes the changes from one table to another, without a connection lost where that is possible.
+//! - [`plan`](mod@plan) computes the changes from one table to another, with as few lost connections as possible.
 //! - [`rules`] reads and writes ipvsadm's language: save files and command lines.
 //! - `document` (feature `serde`) reads and writes tables as JSON, TOML and other formats of serde.
 //! - [`hash`] computes which server a hashing scheduler selects.
@@ -73,9 +73,9 @@
 //!
 //! Errors, warnings and their kinds are `#[non_exhaustive]`: match them with a `_` arm. Structs of settings
 //! ([`Service`], [`Destination`], [`SyncDaemon`], [`Timeouts`], [`Config`]) are not, so that they can be written as
-//! literals and taken apart. They gain a field when the kernel gains an attribute, which happens in a minor release.
-//! Build them with `..Service::new(…)` or `..Config::default()`, and match them with `..`: then such a release needs no
-//! edit. The module behind the feature `testing` has no stability at all.
+//! literals and destructured. They gain a field when the kernel gains an attribute, which happens in a minor release.
+//! Build them with `..Service::new(…)` or `..Config::default()`, and match them with `..`. Then such a release requires
+//! no edits. The module behind the feature `testing` has no stability guarantee.
 
 #![forbid(unsafe_code)]
 

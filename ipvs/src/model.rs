@@ -18,10 +18,10 @@ use crate::state::{DestinationState, ServiceState, State};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
 
-/// A director in memory, without traffic. It stores and refuses the same changes as the kernel.
+/// A director in memory, without traffic. It accepts and refuses the same changes as the kernel.
 ///
-/// Tests compare it with real kernels. Like Debian's kernels up to 7.2 it has no scheduler `twos`. Any interface
-/// exists.
+/// Tests compare it with real kernels. Like Debian's kernels up to 7.2, it has no scheduler `twos`. It accepts every
+/// interface name.
 ///
 /// ```
 /// use ipvs::{Change, Director, Model, Scheduler, Service, ServiceKey};
@@ -49,13 +49,13 @@ impl Default for Model {
 }
 
 impl Model {
-    /// Returns a director with an empty table and the kernel's timeouts.
+    /// Returns a director with an empty table and the kernel's default timeouts.
     pub fn new() -> Self {
         let info = Info { version: Version(1, 2, 1), connection_table_size: 4096 };
         Self { state: State { info, timeouts: Timeouts::KERNEL_DEFAULT, ..State::default() } }
     }
 
-    /// Returns a director that holds this table.
+    /// Returns a director with this table.
     pub fn holding(state: State) -> Self {
         Self { state }
     }
@@ -81,8 +81,8 @@ impl Model {
                 if state.destinations.iter().any(|state| state.destination.key == destination.key) {
                     return Err(libc::EEXIST);
                 }
-                // The kernel adds to the head: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c
-                // (__ip_vs_update_dest)
+                // The kernel adds to the head:
+                // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c (__ip_vs_update_dest)
                 state.destinations.insert(0, DestinationState::new(*destination));
             }
             Change::EditDestination(key, destination) => {
@@ -123,7 +123,8 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the service of a destination, unless the destination is of the other family and a sync daemon runs.
+    /// Returns the service of a destination. Fails if the destination is of the other family and a sync daemon is
+    /// running.
     fn find_for(&mut self, key: &ServiceKey, destination: &Destination) -> Result<&mut ServiceState, i32> {
         let sync = !self.state.daemons.is_empty();
         let state = self.find(key)?;
@@ -180,7 +181,7 @@ impl DestinationState {
 }
 
 fn known_names(service: &Service) -> Result<(), i32> {
-    // Debian does not build it up to 7.2.
+    // Debian's kernels up to 7.2 do not have it.
     const NOT_BUILT: Scheduler = Scheduler::TWOS;
     let scheduler = service.scheduler.help().is_some() && service.scheduler != NOT_BUILT;
     let engine = service.engine.is_none_or(|engine| engine.as_bytes() == b"sip");

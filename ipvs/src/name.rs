@@ -16,11 +16,11 @@ macro_rules! names {
             /// The maximum length in bytes, without the NUL that the kernel adds.
             pub const MAX: usize = $max;
 
-            /// Makes a name. Whether the kernel knows it is not checked.
+            /// Returns a name. Does not check whether the kernel knows it.
             ///
             /// # Errors
             ///
-            /// If the name is empty, has a NUL byte, or is longer than [`MAX`](Self::MAX).
+            /// Fails if the name is empty, contains a NUL byte, or is longer than [`MAX`](Self::MAX).
             pub fn new(name: impl AsRef<[u8]>) -> Result<Self, InvalidValue> {
                 let name = name.as_ref();
                 if name.is_empty() {
@@ -62,12 +62,13 @@ macro_rules! names {
 }
 
 names! {
-    /// A scheduler: how a service selects the server of a new connection.
+    /// A scheduler, which selects the server of a new connection.
     ///
-    /// Any name is valid. The kernel loads the module `ip_vs_NAME` when a service first uses it.
+    /// Every name of 1 to 15 bytes is valid. The kernel loads the module `ip_vs_NAME` when a service first uses it.
     Scheduler, "scheduler", 15;
 
-    /// A persistence engine: distinguishes clients by more than their address. The kernel has `sip` (SIP Call-ID).
+    /// A persistence engine, which distinguishes clients by more than their address. The kernel has `sip` (SIP
+    /// Call-ID).
     Engine, "persistence engine", 16;
 
     /// A network interface, by name.

@@ -1,4 +1,4 @@
-//! `FromStr` of keys and their parts: reads what `Display` prints.
+//! `FromStr` of keys and their parts: reads the text that `Display` prints.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_is_printed() {
+    fn printed_text_is_read() {
         for text in
             ["TCP 192.0.2.1:80", "UDP [2001:db8::1]:53", "protocol 99 192.0.2.1:0", "FWM 7", "FWM 4294967295 IPv6"]
         {

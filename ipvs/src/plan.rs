@@ -1,4 +1,4 @@
-//! Plans: the changes from the table as it is to the desired table, with as few lost connections as possible.
+//! Plans: the changes from the current table to the desired table, with as few lost connections as possible.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,21 +24,22 @@ pub struct Options {
     pub reorder: bool,
 }
 
-/// A plan.
+/// The result of [`plan()`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The changes. Their order never leaves a service without servers in between.
+    /// The changes, in order. No service is without servers in between, unless [`Options::reorder`] moves its only
+    /// server.
     pub changes: Vec<Change>,
-    /// Services whose servers keep an order other than the desired one. See [`Options::reorder`].
+    /// Services whose servers stay in an order other than the desired one. See [`Options::reorder`].
     pub order_kept: Vec<ServiceKey>,
 }
 
 /// Returns the changes that turn the table `current` into `desired`.
 ///
 /// - A service or server that already matches is not changed. It keeps its counters and connections.
-/// - An edit is preferred to a deletion and an addition.
-/// - Additions come before deletions. So no service is without servers in between, and no family without services: with
-///   its last service the kernel cuts the connections of a family.
+/// - A service or server is edited rather than deleted and added again.
+/// - Additions come before deletions. So no service is without servers in between, and no family without services:
+///   when the last service of a family is deleted, the kernel cuts the family's connections.
 ///
 /// ```
 /// use ipvs::rules::{self, Numeric};
@@ -68,13 +69,13 @@ pub fn plan(desired: &Config, current: &State, options: &Options) -> Plan {
 /// Changes in the order in which they are made.
 #[derive(Default)]
 struct Stages {
-    /// Timeouts, and daemons that are stopped: servers of the other family cannot be added while one runs.
+    /// Timeouts, and daemons that are stopped. Servers of the other family cannot be added while a daemon runs.
     first: Vec<Change>,
     /// Additions and edits.
     build: Vec<Change>,
     /// Deletions of servers, and edits to weight 0.
     server_deletions: Vec<Change>,
-    /// Deletions of services, when all others exist.
+    /// Deletions of services, after all others were added.
     service_deletions: Vec<Change>,
     /// Daemons that are started, or restarted with other settings.
     last: Vec<Change>,
@@ -172,7 +173,7 @@ impl Planner<'_> {
                         server.weight = held.weight;
                     }
                     if server != held {
-                        // Servers that get new connections come before servers that no longer do.
+                        // Servers that receive new connections come before servers that no longer do.
                         let stages = &mut self.stages;
                         let stage = if server.weight > 0 { &mut stages.build } else { &mut stages.server_deletions };
                         stage.push(Change::EditDestination(key, *server));
@@ -199,8 +200,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the order of servers. The kernel has the existing ones in their order, then the added ones. A server that
-    /// is added again comes last: so those that stay must be the first ones in `asked`, and all others are added again.
+    /// Plans the order of servers. The kernel has the existing servers in their order, then the added ones. A server
+    /// that is added again becomes the last. So the servers that stay must be the first ones in `asked`, and all others
+    /// are added again.
     fn order(&mut self, key: &ServiceKey, asked: &[Destination], state: &ServiceState) {
         let held = state.destinations.iter().rev().map(|state| state.destination.key);
         let is_held: HashSet<DestinationKey> = held.clone().collect();

@@ -42,7 +42,7 @@ impl ToRequest for Change {
     }
 }
 
-/// Appends a list of attributes. The list of a change owns no memory, so it need not be dropped. Without the drop the
+/// Appends a list of attributes. The list of a change owns no memory, so it need not be dropped. Without the drop, the
 /// compiler need not build the list in memory.
 #[inline]
 fn write_list(list: impl Attributes, number: u16, out: &mut Vec<u8>) {

@@ -69,17 +69,18 @@ impl fmt::Display for Selector {
     }
 }
 
-/// The services that a plan may change. The default: all services. Those that are not in the desired table are deleted.
+/// The services that a plan may change. By default these are all services, and those that are not in the desired table
+/// are deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Changes only these services; empty: all. If it is not empty, timeouts and sync daemons are not changed.
+    /// Changes only these services. Empty: all services. If it is not empty, timeouts and sync daemons are not changed.
     pub only: Vec<Selector>,
     /// Never changes these services. It takes precedence over all other fields.
     pub protect: Vec<Selector>,
     /// Keeps services that are not in the desired table, instead of deleting them.
     pub listed: bool,
-    /// With `listed`: deletes these nevertheless, if they are not in the desired table. For example those of the
-    /// desired table that was applied before.
+    /// With `listed`: still deletes these services if they are not in the desired table. Intended for the services of
+    /// the table that was applied before.
     pub former: HashSet<ServiceKey>,
 }
 

@@ -49,14 +49,14 @@ impl SchedulerFlags {
 /// The network that persistence treats as one client: all addresses that are equal under the mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Netmask {
-    /// An IPv4 mask. The kernel accepts any, also one with holes.
+    /// An IPv4 mask. The kernel accepts any mask, even one with gaps.
     V4(Ipv4Addr),
     /// An IPv6 prefix length, 1 to 128.
     V6(u8),
 }
 
 impl Netmask {
-    /// Returns the mask under which every address is a client of its own.
+    /// Returns the mask that treats every address as a separate client.
     pub const fn host(family: Family) -> Self {
         match family {
             Family::V4 => Self::V4(Ipv4Addr::BROADCAST),
@@ -64,7 +64,7 @@ impl Netmask {
         }
     }
 
-    /// Returns the mask of a prefix length: 0 to 32 for IPv4, 1 to 128 for IPv6. `None` for other lengths.
+    /// Returns the mask of a prefix length: 0 to 32 for IPv4, 1 to 128 for IPv6. Returns `None` for other lengths.
     pub fn from_prefix(family: Family, prefix: u8) -> Option<Self> {
         match family {
             Family::V4 => ipnet::Ipv4Net::new(Ipv4Addr::UNSPECIFIED, prefix).ok().map(|net| Self::V4(net.netmask())),
@@ -80,7 +80,7 @@ impl Netmask {
         }
     }
 
-    // IPv4: the mask in network byte order. IPv6: the prefix length as a number.
+    // Returns the kernel's number. IPv4: the mask in network byte order. IPv6: the prefix length.
     fn to_number(self) -> u32 {
         match self {
             Self::V4(mask) => u32::from_ne_bytes(mask.octets()),
@@ -119,21 +119,22 @@ impl fmt::Display for Netmask {
 pub struct Service {
     /// The identity of the service.
     pub key: ServiceKey,
-    /// How a server is selected for a new connection.
+    /// The scheduler, which selects the server of a new connection.
     #[doc(alias = "IPVS_SVC_ATTR_SCHED_NAME")]
     pub scheduler: Scheduler,
-    /// Flags of the scheduler.
+    /// Flags of the scheduler. Empty by default.
     #[doc(alias = "IPVS_SVC_ATTR_FLAGS")]
     pub flags: SchedulerFlags,
-    /// Persistence timeout in seconds: how long after its last connection a client is sent to the same server. 1 to
-    /// [`Service::MAX_PERSISTENCE`]. `None`: no persistence.
+    /// Persistence timeout in seconds, 1 to [`Service::MAX_PERSISTENCE`]. A client is sent to the same server until
+    /// this time has passed since its last connection. `None`: no persistence.
     #[doc(alias = "IPVS_SVC_ATTR_TIMEOUT")]
     #[doc(alias = "IP_VS_SVC_F_PERSISTENT")]
     pub persistence: Option<u32>,
     /// The network that persistence treats as one client. It has no effect without persistence.
     #[doc(alias = "IPVS_SVC_ATTR_NETMASK")]
     pub netmask: Netmask,
-    /// What distinguishes clients beyond their address. `None`: nothing. It has no effect without persistence.
+    /// The persistence engine, which distinguishes clients by more than their address. `None`: by address only. It has
+    /// no effect without persistence.
     #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
     pub engine: Option<Engine>,
     /// Schedules every UDP packet separately and keeps no connection entry. It has no effect for other protocols.
@@ -143,11 +144,11 @@ pub struct Service {
 
 impl Service {
     /// The longest persistence timeout, 4294967 seconds (49 days). The kernel multiplies it by its clock rate (`HZ`, at
-    /// most 1000) in 32 bits: a longer one wraps around. See `ip_vs_add_service` in
+    /// most 1000) in 32 bits, so a longer timeout wraps around. See `ip_vs_add_service` in
     /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
     pub const MAX_PERSISTENCE: u32 = u32::MAX / 1000;
 
-    /// Returns a service without flags, persistence, engine and one-packet scheduling.
+    /// Returns a service without flags, persistence, engine or one-packet scheduling.
     pub fn new(key: ServiceKey, scheduler: Scheduler) -> Self {
         Self {
             key,
@@ -177,7 +178,7 @@ impl Service {
             port,
             fwmark,
             sched_name: Some(scheduler.0),
-            // All bits are in the mask: those that are not set are cleared.
+            // All bits are in the mask, so bits that are not set are cleared.
             flags: Some(FlagsMask { flags: bits, mask: u32::MAX }),
             timeout: Some(persistence.unwrap_or(0)),
             netmask: Some(netmask.to_number()),
@@ -189,8 +190,8 @@ impl Service {
         }
     }
 
-    /// Reads the attributes of a service: its settings, and the rest. An absent attribute has its default, and no value
-    /// is refused.
+    /// Reads the settings and the observed values of a service. Absent attributes have their defaults, and every value
+    /// is accepted.
     #[inline]
     pub(crate) fn read(bytes: &[u8]) -> Result<(Self, Observed<'_>), DecodeError> {
         let (mut af, mut protocol, mut address, mut port, mut mark) = (AF_INET, 0, Address::default(), Be16(0), 0);

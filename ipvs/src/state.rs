@@ -1,4 +1,4 @@
-//! Tables: as they should be ([`Config`]) and as they are ([`State`]).
+//! Tables: the desired table ([`Config`]) and the current table ([`State`]).
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -15,11 +15,11 @@ use crate::service::{self, Service};
 use crate::stats::{Counters, Stats};
 use crate::timeouts::Timeouts;
 
-/// A table as it should be: the desired table.
+/// The desired table.
 ///
 /// The keys of services, the keys of destinations within a service, and the roles of sync daemons must be unique.
-/// [`validate`](Self::validate) checks it; so do [`apply`](crate::apply()) and everything that reads a file.
-/// [`plan`](crate::plan()) does not: with duplicates no plan reaches the desired table.
+/// [`validate`](Self::validate) checks this, and so do [`apply`](crate::apply()) and all functions that read files.
+/// [`plan`](crate::plan()) does not: with duplicates, no plan reaches the desired table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The connection timeouts. `None`: not changed. A timeout of 0 is not changed either.
@@ -46,7 +46,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first duplicate: [`Invalid::DuplicateService`], [`Invalid::DuplicateDestination`] or
+    /// Returns the first duplicate: [`Invalid::DuplicateService`], [`Invalid::DuplicateDestination`] or
     /// [`Invalid::DuplicateDaemon`].
     pub fn validate(&self) -> Result<(), Invalid> {
         /// Returns the first key that occurs a second time.
@@ -68,8 +68,8 @@ impl Config {
     }
 }
 
-/// Whether the order of destinations matters. Hashing schedulers (sh, dh, mh) fill their tables in the kernel's order:
-/// it decides which client is sent to which server.
+/// Whether the order of destinations matters. Hashing schedulers (sh, dh, mh) fill their tables in the kernel's order,
+/// so the order determines the server of each client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// The order does not matter. New destinations are added in this order; existing ones are not moved.
@@ -79,14 +79,14 @@ pub enum Order {
     Kernel,
 }
 
-/// A table as it is.
+/// The current table of a director.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// Version and connection-table size.
+    /// The version of IPVS and the size of the connection table.
     pub info: Info,
     /// The connection timeouts.
     pub timeouts: Timeouts,
-    /// The sync daemons that run, the master first.
+    /// The running sync daemons, the master first.
     pub daemons: Vec<SyncDaemon>,
     /// The virtual services, in the kernel's order, which has no meaning.
     pub services: Vec<ServiceState>,
@@ -126,7 +126,7 @@ pub struct DestinationState {
 }
 
 impl ServiceState {
-    /// Reads the attributes of a service; its destinations are read separately.
+    /// Reads the attributes of a service, without its destinations.
     pub(crate) fn read(bytes: &[u8], counters: Counters) -> Result<Self, DecodeError> {
         let (service, service::Observed { stats, unknown }) = Service::read(bytes)?;
         Ok(Self { service, stats: stats.read(counters)?, destinations: Vec::new(), unknown })
@@ -145,7 +145,7 @@ impl DestinationState {
     }
 }
 
-/// The same table as a desired one, with the order of its destinations.
+/// Returns the same table as a desired table, including the order of the destinations.
 impl From<&State> for Config {
     fn from(state: &State) -> Self {
         Self {

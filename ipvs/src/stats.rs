@@ -6,8 +6,7 @@ use ipvs_sys::wire::Counter;
 
 /// Counters of a service or a destination.
 ///
-/// The kernel updates them every 2 seconds. With the sysctl `net.ipv4.vs.run_estimation` set to 0 they do not change.
-/// See
+/// The kernel updates them every 2 seconds. If the sysctl `net.ipv4.vs.run_estimation` is 0, they do not change. See
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_est.c>.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -19,20 +18,20 @@ pub struct Stats {
     /// Packets from clients.
     #[doc(alias = "IPVS_STATS_ATTR_INPKTS")]
     pub incoming_packets: u64,
-    /// Packets to clients that passed the director (masquerading).
+    /// Packets to clients that passed through the director (masquerading).
     #[doc(alias = "IPVS_STATS_ATTR_OUTPKTS")]
     pub outgoing_packets: u64,
     /// Bytes from clients.
     #[doc(alias = "IPVS_STATS_ATTR_INBYTES")]
     pub incoming_bytes: u64,
-    /// Bytes to clients that passed the director.
+    /// Bytes to clients that passed through the director.
     #[doc(alias = "IPVS_STATS_ATTR_OUTBYTES")]
     pub outgoing_bytes: u64,
-    /// The same counters per second.
+    /// The increase of these counters per second.
     pub rates: Rates,
 }
 
-/// Rates: exponential means, in which the last 2 seconds have a weight of one quarter.
+/// Rates: exponential moving averages, in which the last 2 seconds have a weight of one quarter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -62,7 +61,8 @@ pub(crate) enum Counters {
     Leave,
 }
 
-/// The two lists of counters that the kernel sends: 64 bits (since Linux 4.1), and their low 32 bits. Empty if absent.
+/// The two lists of counters that the kernel sends: with 64 bits (since Linux 4.1), and with the low 32 bits. A list
+/// that is absent is empty.
 #[derive(Default)]
 pub(crate) struct Seen<'a> {
     pub(crate) whole: &'a [u8],

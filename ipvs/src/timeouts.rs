@@ -4,20 +4,20 @@ use ipvs_sys::uapi::CommandAttrs;
 
 /// Timeouts of idle connections, in seconds. The kernel has fixed timeouts for all other states.
 ///
-/// When written, 0 leaves a timeout unchanged.
+/// A write with 0 leaves a timeout unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Timeouts {
-    /// The timeout of established TCP connections; 900 at start. 0: not changed.
+    /// The timeout of established TCP connections, 900 by default. 0: not changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP")]
     #[cfg_attr(feature = "serde", serde(default))]
     pub tcp: u32,
-    /// The timeout of TCP connections after a FIN; 120 at start. 0: not changed.
+    /// The timeout of TCP connections after a FIN, 120 by default. 0: not changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")]
     #[cfg_attr(feature = "serde", serde(default))]
     pub tcp_fin: u32,
-    /// The timeout of UDP flows; 300 at start. 0: not changed.
+    /// The timeout of UDP flows, 300 by default. 0: not changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_UDP")]
     #[cfg_attr(feature = "serde", serde(default))]
     pub udp: u32,
@@ -32,7 +32,7 @@ impl Timeouts {
     /// The timeouts of a new network namespace.
     pub const KERNEL_DEFAULT: Self = Self { tcp: 900, tcp_fin: 120, udp: 300 };
 
-    /// Returns the timeouts that the kernel has after these are set over `current`: 0 leaves a timeout unchanged.
+    /// Returns the timeouts that the kernel has after these are applied to `current`. 0 leaves a timeout unchanged.
     pub fn over(self, current: Self) -> Self {
         let set = |new, old| if new == 0 { old } else { new };
         Self {

@@ -1,4 +1,4 @@
-//! Tables as documents: round trips, written by hand, with errors, and checked against the shipped schema.
+//! Tables as documents: round trips, hand-written documents, errors, and the shipped schema.
 
 use std::sync::OnceLock;
 
@@ -123,7 +123,7 @@ fn names_and_numbers() {
     }
 }
 
-/// A number of something that has a name is read as the name.
+/// A number that has a name is read as the name.
 #[test]
 fn numbers_become_names() {
     let text = |protocol: &str, tunnel: &str| {
@@ -145,9 +145,9 @@ fn errors_have_their_place() {
     for (text, expected) in [
         (
             "[[services]]\nprotocol = \"tcp\"\n",
-            "services[0]: a service has either protocol, address and port, or a fwmark",
+            "services[0]: a service must have either protocol, address and port, or a fwmark",
         ),
-        ("[[services]]\nfwmark = 0\n", "services[0]: a service has either"),
+        ("[[services]]\nfwmark = 0\n", "services[0]: a service must have either"),
         (&format!("{service}shedule = \"rr\"\n"), "unknown field `shedule`"),
         (&format!("{service}flags = [\"sh-port\"]\n"), "services[0]: incompatible scheduler flag `sh-port'"),
         (&format!("{service}flags = [\"0x1\"]\n"), "services[0]: 0x1 is not a scheduler flag"),
@@ -181,10 +181,10 @@ fn all_errors_are_reported_at_once() {
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/table.schema.json");
 
-/// The command that accepts a changed schema.
+/// The command that writes the current schema to the file.
 const ACCEPT: &str = "IPVS_WRITE_SCHEMA=1 cargo test -p ipvs --features schema --test document";
 
-/// Returns the schema of [`Document`], as it is shipped. With `IPVS_WRITE_SCHEMA` it is written to the file first.
+/// Returns the schema of [`Document`]. If `IPVS_WRITE_SCHEMA` is set, writes it to the file that is shipped.
 fn schema() -> String {
     static WRITTEN: OnceLock<String> = OnceLock::new();
     let schema = || {

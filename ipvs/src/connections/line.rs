@@ -10,10 +10,11 @@ use ipvs_sys::wire::Name;
 
 use super::ConnectionEntry;
 
-/// Decodes the first line of `rest` and removes it with its end. Returns `None` if it is not an entry; `rest` is then
-/// unspecified.
+/// Decodes the first line of `rest`, and removes it with its line end. Returns `None` if it is not an entry; then
+/// `rest` is unspecified.
 ///
-/// It is not inlined and returns the iterator's item: so an entry, which is large, is built in place and never copied.
+/// The function is not inlined and returns the iterator's item, so that an entry, which is large, is built in place and
+/// never copied.
 #[inline(never)]
 pub(super) fn take_line(rest: &mut &[u8]) -> Option<io::Result<ConnectionEntry>> {
     let protocol = Name::new(word(rest)?)?;
@@ -31,7 +32,7 @@ pub(super) fn take_line(rest: &mut &[u8]) -> Option<io::Result<ConnectionEntry>>
     Some(Ok(ConnectionEntry { protocol, client, service, destination, state, expires, engine }))
 }
 
-/// Removes the engine: its name, one blank, and data up to the end of the line.
+/// Removes the engine and returns it: its name, one blank, and data up to the end of the line.
 fn engine(rest: &mut &[u8]) -> Option<Option<(Name, Box<[u8]>)>> {
     let Some(name) = word(rest) else { return Some(None) };
     let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
@@ -40,7 +41,7 @@ fn engine(rest: &mut &[u8]) -> Option<Option<(Name, Box<[u8]>)>> {
     Some(Some((Name::new(name)?, data.get(1..).unwrap_or(&[]).into())))
 }
 
-/// Removes the next word of the line and the blanks before it.
+/// Removes the next word of the line and the blanks before it, and returns the word.
 fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     skip_blanks(rest);
     // A blank or the end of the line; no word has other control characters.
@@ -60,12 +61,12 @@ fn skip_blanks(rest: &mut &[u8]) {
     *rest = &rest[blanks..];
 }
 
-/// Removes an address and a port, and the blanks before them.
+/// Removes an address and a port with the blanks before them, and returns both.
 fn endpoint(rest: &mut &[u8]) -> Option<SocketAddr> {
     wide(rest, v4_endpoint).or_else(|| wide(rest, v6_endpoint)).or_else(|| any_endpoint(rest))
 }
 
-/// Removes a field of fixed width, if `read` accepts it and a word ends after it.
+/// Removes a field of fixed width and returns it, if `read` accepts it and a word ends after it.
 fn wide<const WIDTH: usize, T>(rest: &mut &[u8], read: impl Fn(&[u8; WIDTH]) -> Option<T>) -> Option<T> {
     let (text, after) = rest.split_first_chunk()?;
     if !ends_word(after) {
@@ -91,7 +92,7 @@ fn v4_endpoint(text: &[u8; 14]) -> Option<SocketAddr> {
 
 /// Reads ` 2001:0db8:0000:0000:0000:0000:0000:0001 0050`.
 ///
-/// It is not inlined: its caller would save more registers for every IPv4 line.
+/// It is not inlined, because its caller would have to save more registers for every IPv4 line.
 #[inline(never)]
 fn v6_endpoint(text: &[u8; 45]) -> Option<SocketAddr> {
     let mut numbers = [0; 9];
@@ -107,7 +108,7 @@ fn v6_endpoint(text: &[u8; 45]) -> Option<SocketAddr> {
     Some(SocketAddr::new(Ipv6Addr::from(segments).into(), port))
 }
 
-/// Removes an address and a port in any notation.
+/// Removes an address and a port in any notation, and returns both.
 #[cold]
 fn any_endpoint(rest: &mut &[u8]) -> Option<SocketAddr> {
     let text = word(rest)?;
@@ -136,8 +137,8 @@ static DIGITS: [u64; 256] = {
     }
     values
 };
-/// The value of any other byte: more than eight digits can have, and shifting keeps it so. So one check at the end is
-/// enough.
+/// The value of any other byte. It exceeds every number of eight digits, and stays above them when it is shifted. So
+/// one check at the end is enough.
 const NO_DIGIT: u64 = 1 << 32;
 
 #[inline]
@@ -149,7 +150,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u32> {
     number.try_into().ok()
 }
 
-/// Removes a decimal number and the blanks before it.
+/// Removes a decimal number with the blanks before it, and returns the number.
 fn decimal(rest: &mut &[u8]) -> Option<u32> {
     skip_blanks(rest);
     let (mut number, mut after) = (0, *rest);
@@ -249,13 +250,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_what_the_kernel_writes(v4: u32, v6: u128, port: u16) {
+        fn endpoints_as_the_kernel_writes_them(v4: u32, v6: u128, port: u16) {
             prop_assert_eq!(read(&format!(" {v4:08X} {port:04X}")), Some((Ipv4Addr::from_bits(v4), port).into()));
             let segments = Ipv6Addr::from_bits(v6).segments().map(|segment| format!("{segment:04x}")).join(":");
             prop_assert_eq!(read(&format!(" {segments} {port:04X}")), Some((Ipv6Addr::from_bits(v6), port).into()));
         }
 
-        /// In one piece and word by word.
+        /// Decoding in one piece, and decoding word by word.
         #[test]
         fn both_ways_have_the_same_result(text in "( |  )[0-9A-Fg :]{6,9} {1,2}[0-9A-Fg]{3,5}") {
             let (mut one, mut other) = (text.as_bytes(), text.as_bytes());

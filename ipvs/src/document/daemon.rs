@@ -1,4 +1,4 @@
-//! Sync daemons in a document: the format, and both directions.
+//! Sync daemons in a document: the format, and the conversion in both directions.
 
 use std::net::IpAddr;
 
@@ -43,7 +43,7 @@ impl From<&SyncDaemon> for Daemon {
 }
 
 impl Daemon {
-    /// Returns the daemon, or `None` if an error kept it from being read.
+    /// Returns the daemon, or `None` after an error that prevents reading it.
     fn read(&self, reader: &mut Reader, path: &str) -> Option<SyncDaemon> {
         let Self { role, interface, sync_id, max_length, group, port, ttl } = self;
         let interface = reader.keep(path, interface.parse())?;

@@ -1,4 +1,4 @@
-//! Real servers in a document: the format, and both directions.
+//! Real servers in a document: the format, and the conversion in both directions.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -30,13 +30,15 @@ pub struct RealServer {
     /// The encapsulation, if `forwarding` is `tunnel`. Absent: `ipip`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<TunnelSettings>,
-    /// The share of new connections, in proportion to the other weights. 0: no new connections. Absent: 1.
+    /// The share of new connections, in proportion to the other weights, 0 to 2147483647. 0: no new connections.
+    /// Absent: 1.
     #[serde(default = "default_weight")]
     pub weight: u32,
-    /// The number of connections at which the server gets no new ones. 0: no limit.
+    /// The number of connections at which the server receives no new ones, 0 to 2147483647. 0: no limit.
     #[serde(default)]
     pub upper_threshold: u32,
-    /// The number of connections below which the server gets new ones again. 0: three quarters of `upper_threshold`.
+    /// The number of connections below which the server receives new ones again, 0 to `upper_threshold`. 0: three
+    /// quarters of `upper_threshold`.
     #[serde(default)]
     pub lower_threshold: u32,
     /// Observed: the number of established connections.
@@ -65,7 +67,7 @@ fn default_weight() -> u32 {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardingMethod {
-    /// LVS-NAT: the director rewrites addresses, and replies pass the director.
+    /// LVS-NAT: the director rewrites addresses, and replies must pass through the director.
     Masquerade,
     /// The packet is delivered on the director itself.
     Local,
@@ -74,7 +76,7 @@ pub enum ForwardingMethod {
     /// LVS-DR: the packet is sent unchanged, and the server replies to the client directly.
     #[default]
     DirectRoute,
-    /// The packet is sent to its own destination.
+    /// The packet is sent to its original destination.
     Bypass,
     /// Method 5: the kernel drops the packets.
     Unknown5,
@@ -105,7 +107,7 @@ pub enum TunnelSettings {
         #[serde(default)]
         checksum: TunnelChecksum,
     },
-    /// Any other combination, as the kernel's numbers.
+    /// Any other combination, by the kernel's numbers.
     Other {
         /// The number of the tunnel type.
         kind: u8,
@@ -172,7 +174,7 @@ impl From<&Destination> for RealServer {
 }
 
 impl RealServer {
-    /// Returns the server, or `None` if an error kept it from being read.
+    /// Returns the server, or `None` after an error that prevents reading it.
     fn read(&self, reader: &mut Reader, path: &str, service: &ServiceKey) -> Option<Destination> {
         let Self {
             address,

@@ -1,7 +1,7 @@
 //! A director's table as a document: JSON, TOML, or any other format of serde.
 //!
-//! [`State`] and [`Config`] have the same format: a state that was written can be read as a desired table. Observed values
-//! (counters, connections, versions) are then skipped. Unknown keys are errors, so that a misspelt key is reported.
+//! [`State`] and [`Config`] have the same format: a state that was written can be read as a desired table. Reading skips
+//! observed values (counters, connections, versions). Unknown keys are errors, so that a misspelt key is reported.
 
 mod daemon;
 mod destination;
@@ -72,7 +72,7 @@ pub struct Ipvs {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OrderName {
-    /// The oldest destination comes first. With a hashing scheduler the order decides which client gets which server.
+    /// The oldest destination comes first. With a hashing scheduler, the order determines the server of each client.
     Kernel,
 }
 
@@ -112,7 +112,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// All values that are invalid, each with its place.
+    /// Returns all invalid values, each with its place.
     pub fn to_config(&self) -> Result<ReadDocument, Vec<DocumentError>> {
         let mut reader = Reader::default();
         // Observed: `ipvs`.
@@ -153,7 +153,7 @@ impl Serialize for Config {
     }
 }
 
-/// Reads a [`Document`]. Of several errors the first is returned.
+/// Reads a [`Document`]. Returns the first of several errors.
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = Document::deserialize(deserializer)?;

@@ -26,7 +26,7 @@ impl std::error::Error for DocumentError {}
 /// The desired table, and its warnings, each with the path of its value.
 pub type ReadDocument = (Config, Vec<(String, ConfigWarning)>);
 
-/// Collects everything that is wrong or doubtful, so that all of it can be reported at once.
+/// Collects all errors and warnings, so that they can be reported together.
 #[derive(Default)]
 pub(super) struct Reader {
     pub(super) errors: Vec<DocumentError>,
@@ -42,12 +42,12 @@ impl Reader {
         self.doubts.push((path.to_owned(), doubt));
     }
 
-    /// Returns the value, or keeps the error.
+    /// Returns the value, or records the error.
     pub(super) fn keep<T, E: fmt::Display>(&mut self, path: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|what| self.error(path, what)).ok()
     }
 
-    /// Keeps everything that is wrong or doubtful about the change that makes a value.
+    /// Records the errors and warnings of the change that would make a value.
     pub(super) fn check(&mut self, path: &str, change: &Change) {
         self.keep(path, change.validate());
         for warning in change.warnings() {

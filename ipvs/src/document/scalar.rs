@@ -1,5 +1,5 @@
-//! Values of documents that are a name or a number. They are read by hand: the error of an untagged enum of serde does
-//! not name the value.
+//! Values of documents that are a name or a number. The decoding is written by hand, because the error of an untagged
+//! enum of serde does not name the value.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Virtual services in a document: the format, and both directions.
+//! Virtual services in a document: the format, and the conversion in both directions.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -32,7 +32,7 @@ pub struct VirtualService {
     /// The port. 0: every port of the address that has no service of its own; it requires `persistence`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// The firewall mark, from 1.
+    /// The firewall mark, 1 to 4294967295.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fwmark: Option<u32>,
     /// The family of the marked packets. Absent: `ipv4`.
@@ -44,18 +44,18 @@ pub struct VirtualService {
     /// The scheduler's flags: `sh-port`, `flag-1`, …, or `0x40` for bits without a name.
     #[serde(default)]
     pub flags: Vec<String>,
-    /// Persistence timeout in seconds, 1 to 4294967: how long after its last connection a client is sent to the same
-    /// server. `null` or absent: no persistence.
+    /// Persistence timeout in seconds, 1 to 4294967. A client is sent to the same server until this time has passed
+    /// since its last connection. `null` or absent: no persistence.
     #[serde(default)]
     pub persistence: Option<u32>,
     /// The network that persistence treats as one client: an IPv4 mask or a prefix length. Absent: each address is a
-    /// client.
+    /// separate client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netmask: Option<Mask>,
     /// The persistence engine: `sip`. `null` or absent: none.
     #[serde(default)]
     pub engine: Option<String>,
-    /// Schedules every UDP packet separately.
+    /// Schedules every UDP packet separately. It has no effect for other protocols.
     #[serde(default)]
     pub one_packet: bool,
     /// Observed: its counters.
@@ -73,12 +73,12 @@ fn default_scheduler() -> String {
     crate::name::Scheduler::default().to_string()
 }
 
-// The scalars below are read in scalar.rs, also in capitals.
+// The scalars below are decoded in scalar.rs, which also accepts capitals.
 /// A protocol by name or number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names explain themselves")]
 pub enum ProtocolName {
     Known(KnownProtocol),
     Number(u16),
@@ -88,7 +88,7 @@ pub enum ProtocolName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names explain themselves")]
 pub enum KnownProtocol {
     Tcp,
     Udp,
@@ -99,7 +99,7 @@ pub enum KnownProtocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names explain themselves")]
 pub enum FamilyName {
     Ipv4,
     Ipv6,
@@ -110,7 +110,7 @@ pub enum FamilyName {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Mask {
-    /// A prefix length.
+    /// A prefix length, 0 to 32 (IPv4) or 1 to 128 (IPv6).
     Prefix(u8),
     /// An IPv4 mask.
     V4(std::net::Ipv4Addr),
@@ -165,7 +165,7 @@ impl From<ServiceKey> for VirtualService {
 }
 
 impl VirtualService {
-    /// Returns the service with its servers, or `None` if an error kept it from being read.
+    /// Returns the service with its servers, or `None` after an error that prevents reading it.
     fn read(&self, reader: &mut Reader, path: &str) -> Option<ServiceConfig> {
         let Self {
             // Read by `key`.
@@ -186,7 +186,7 @@ impl VirtualService {
             destinations,
         } = self;
         let Some(key) = self.key() else {
-            reader.error(path, "a service has either protocol, address and port, or a fwmark greater than 0");
+            reader.error(path, "a service must have either protocol, address and port, or a fwmark greater than 0");
             return None;
         };
         let scheduler = reader.keep(path, scheduler.parse())?;
@@ -297,7 +297,7 @@ impl Mask {
     }
 }
 
-/// Returns the names of flags; bits without a name in hexadecimal.
+/// Returns the names of flags, and the bits without a name in hexadecimal.
 fn flag_names(scheduler: Scheduler, flags: SchedulerFlags) -> Vec<String> {
     let nameless = flags.bits() & !SchedulerFlags::NAMED.bits();
     let nameless = (nameless != 0).then(|| format!("{nameless:#x}"));

@@ -8,7 +8,7 @@ use super::resolver::Resolver;
 use crate::family::{Family, Protocol};
 use crate::service::Netmask;
 
-/// An address, with a port if one was given.
+/// An address, with a port if the text has one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Endpoint {
     pub(crate) address: IpAddr,

@@ -1,5 +1,5 @@
-//! The words of a line → a command: legality, cross-checks, defaults. In ipvsadm's order, so that of several mistakes
-//! the same one is reported.
+//! The words of a line → a command: legality, cross-checks, defaults. The checks are in ipvsadm's order, so that both
+//! report the same one of several mistakes.
 
 use super::address::{self, Endpoint};
 use super::command::{Columns, Command, Listing, Subject};
@@ -20,7 +20,7 @@ use crate::timeouts::Timeouts;
 
 /// `-p` without a value. ipvsadm's manual says 300; this is its real default.
 const DEFAULT_PERSISTENCE: &[u8] = b"360";
-/// The bytes that ipvsadm reads of a list of flags.
+/// The maximum number of bytes that ipvsadm reads of a list of flags. It ignores the rest.
 const LONGEST_FLAGS: usize = 127;
 
 /// Reads the words of one line.
@@ -41,7 +41,7 @@ pub(super) fn parse<'a>(
             }
             (Ok(Some(Token::Word(Word::Command(row), value))), None) => {
                 match row.verb {
-                    // These act at once: the words after them are not read.
+                    // These take effect at once; the words after them are not read.
                     Verb::Help => return Ok(Command::Help),
                     Verb::Version => return Ok(Command::Version),
                     _ => command = Some(row),
@@ -50,7 +50,7 @@ pub(super) fn parse<'a>(
                     draft.daemon.role = read_role(row, value, scanner.last())?;
                 }
             }
-            // The first option must be the command. Words may stand before it.
+            // The first option must be the command. Other words may precede it.
             (_, None) => return Err(Problem { error: ParseError::NoCommand, word: scanner.last() }),
             (Ok(Some(Token::Word(Word::Command(_), _))), Some(_)) => {
                 let error = ParseError::SecondCommand(text(scanner.last_word()));
@@ -98,7 +98,7 @@ impl<'a> Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// Returns the command that the line makes, when all its `words` have been read.
+    /// Returns the command of the line, after all its `words` were read.
     fn into_command(
         self,
         row: &'static CommandRow,
@@ -134,7 +134,7 @@ impl Draft<'_> {
         let key = self.service_key()?;
         let flags = self.scheduler_flags()?;
         self.legality(row)?;
-        // The options that a command needs are there, since the line is legal.
+        // The options that a command requires are present, since the line is legal.
         let named = || key.ok_or(ParseError::NoCommand);
         Ok(Command::Change(match row.verb {
             Verb::AddService => Change::AddService(self.new_service(named()?, flags, resolver)?),
@@ -156,7 +156,7 @@ impl Draft<'_> {
         }))
     }
 
-    /// Returns the service that was named, and checks that `-6` fits it.
+    /// Returns the specified service, and checks that `-6` is valid for it.
     fn service_key(&self) -> Result<Option<ServiceKey>, ParseError> {
         match (self.key, self.ipv6) {
             (key, false) => Ok(key),
@@ -172,7 +172,7 @@ impl Draft<'_> {
         read_flags(names, self.service.scheduler).map_err(|error| bad("sched-flags", list, error))
     }
 
-    /// Checks that the command takes all options that were given, and that it was given all that it needs.
+    /// Checks that the command accepts all given options, and that all required options are given.
     fn legality(&self, row: &CommandRow) -> Result<(), ParseError> {
         let legal = LEGAL[row.verb as usize];
         let given = self.given;
@@ -229,7 +229,7 @@ impl Draft<'_> {
         Ok(Service { key, flags, netmask, ..self.service })
     }
 
-    /// Returns the server that was named. A missing port is that of the service.
+    /// Returns the specified server. A missing port is that of the service.
     #[inline]
     fn server_key(&self, key: &ServiceKey, resolver: &mut dyn Resolver) -> Result<DestinationKey, ParseError> {
         let Endpoint { address, port } = match self.server {

@@ -29,9 +29,9 @@ pub enum Command {
 /// The options of `--list`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// The subject.
+    /// The items to list.
     pub subject: Subject,
-    /// The columns.
+    /// The columns to print.
     pub columns: Columns,
     /// Print addresses and ports as numbers.
     pub numeric: bool,
@@ -56,16 +56,16 @@ pub enum Subject {
     Daemons,
 }
 
-/// The columns of a listing. If several are asked for, the first in this order is listed.
+/// The columns of a listing. If several are requested, the first in this order is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Columns {
     /// Counters.
     Stats,
-    /// Counters per second.
+    /// Rates: counters per second.
     Rates,
     /// Thresholds and connections.
     Thresholds,
-    /// Weight, persistent and other connections; for connections, persistence engines.
+    /// Weight, persistent and other connections. In a listing of connections: persistence engines.
     PersistentConnections,
     /// Forwarding method, weight, connections and tunnel.
     Tunnels,
@@ -75,7 +75,7 @@ pub enum Columns {
 }
 
 impl Listing {
-    /// Asks for columns.
+    /// Requests columns.
     pub(super) fn show(&mut self, columns: Columns) {
         self.columns = self.columns.min(columns);
     }

@@ -16,28 +16,28 @@ use crate::service::Service;
 use crate::state::{Config, Order, ServiceConfig};
 use crate::timeouts::Timeouts;
 
-/// The first line of a rules file in which the order of the servers counts.
+/// The first line of a rules file in which the order of the servers matters.
 const ORDER_LINE: &str = "# ipvsadm-rs: order=kernel";
 
-/// A table, as read from a rules file.
+/// A table that was read from a rules file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadConfig {
     /// The table that the lines describe.
     pub config: Config,
-    /// Lines that are legal and probably unintended, with their numbers; the first is 1.
+    /// Warnings about lines that are valid but probably unintended, each with its line number, from 1.
     pub warnings: Vec<(usize, ConfigWarning)>,
     /// The number of lines that are neither empty nor comments.
     pub lines: usize,
 }
 
-/// Something in a description of a table that is legal and probably unintended.
+/// A part of a table's description that is valid but probably unintended.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigWarning {
-    /// A service, server or sync daemon by itself.
+    /// A warning about one service, server or sync daemon.
     #[error("{0}")]
     Change(Warning),
-    /// The same as an earlier line, which has this number.
+    /// A line that repeats an earlier one, which has this number.
     #[error("repeats line {0}")]
     Repeated(usize),
     /// A service without servers.
@@ -49,7 +49,7 @@ pub enum ConfigWarning {
 }
 
 impl ConfigWarning {
-    /// Returns a warning about all servers of a service together.
+    /// Returns the warning about the servers of a service as a whole, if there is one.
     pub(crate) fn of_servers(key: ServiceKey, servers: &[Destination]) -> Option<Self> {
         match servers {
             [] => Some(Self::NoServers(key)),
@@ -62,13 +62,13 @@ impl ConfigWarning {
 /// Reads a rules file as the table that results when its lines are applied to an empty table.
 ///
 /// A line that repeats an earlier one is a warning, not an error. If the first line is `# ipvsadm-rs: order=kernel`,
-/// the order of the servers counts ([`Order::Kernel`]).
+/// the order of the servers matters ([`Order::Kernel`]).
 ///
 /// # Errors
 ///
-/// Returns an error for each line that [`Lines`] cannot read, that no kernel accepts
-/// ([`Change::validate`](crate::Change::validate)), that does not change the table, or that contradicts an earlier
-/// line.
+/// Returns an error for each line that [`Lines`] cannot read or that no kernel accepts
+/// ([`Change::validate`](crate::Change::validate)). Lines that do not change the table, or that contradict an earlier
+/// line, are errors, too.
 pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfig, Vec<LineError>> {
     let mut builder = Builder::default();
     let mut errors = Vec::new();
@@ -236,8 +236,7 @@ impl Builder {
 
 /// Appends the rules file that describes a table.
 ///
-/// ipvsadm-restore of 1.31 can read it, too. Timeouts and daemons come first, so that its exit code, which is that of
-/// the last line, is about services.
+/// ipvsadm-restore 1.31 can read it, too. Its exit code is that of the last line, so timeouts and daemons come first.
 pub fn write_config(out: &mut Vec<u8>, config: &Config) {
     let Config { timeouts, daemons, services, order } = config;
     if *order == Order::Kernel {

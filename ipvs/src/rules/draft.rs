@@ -30,28 +30,28 @@ impl Limits {
     const CLASSIC: u32 = 31 * 24 * 60 * 60;
     /// The limits of ipvsadm 1.31.
     pub(super) const OF_IPVSADM: Self = Self { persistence: Self::CLASSIC, timeout: Self::CLASSIC };
-    /// The limits of the kernel, so that everything it holds can be read again.
+    /// The limits of the kernel, so that every table it has can be read again.
     pub(super) const OF_THE_KERNEL: Self = Self { persistence: Service::MAX_PERSISTENCE, timeout: Timeouts::MAX };
 }
 
 /// The options of a line that have been read so far.
 ///
 /// Options write straight into `service`, `destination`, `daemon` and `listing`, which begin with ipvsadm's defaults.
-/// Everything that makes sense only together with other options has a field of its own.
+/// Options whose meaning depends on other options have fields of their own.
 pub(crate) struct Draft<'a> {
     pub(super) limits: Limits,
     /// Bit `i`: row `i` of the options, or another of the same name, was given.
     pub(super) given: u64,
-    /// The service that was named. Its family is that of IPv4 while `-6` may still follow.
+    /// The specified service. A firewall mark has the family IPv4 here, because `-6` may still follow.
     pub(super) key: Option<ServiceKey>,
     pub(super) ipv6: bool,
     /// Settings of the service. Its key is not used.
     pub(super) service: Service,
-    /// Read when the family is known.
+    /// Not parsed until the family is known.
     pub(super) netmask: Option<&'a [u8]>,
-    /// Read when the scheduler is known.
+    /// Not parsed until the scheduler is known.
     pub(super) scheduler_flags: Option<&'a [u8]>,
-    /// The server that was named.
+    /// The specified server.
     pub(super) server: Option<Server<'a>>,
     /// Settings of the server. Its key is not used.
     pub(super) destination: Destination,
@@ -60,7 +60,7 @@ pub(crate) struct Draft<'a> {
     pub(super) listing: Listing,
     pub(super) daemon: SyncDaemon,
     pub(super) stream: bool,
-    /// Words that belong to no option, each with its number. Only `--set` takes any.
+    /// Words that belong to no option, each with its number. Only `--set` accepts such words.
     pub(super) loose: Vec<(&'a [u8], usize)>,
 }
 
@@ -87,12 +87,12 @@ impl Draft<'_> {
     }
 }
 
-/// The server that was named.
+/// The specified server.
 #[derive(Clone, Copy)]
 pub(super) enum Server<'a> {
-    /// An address. A missing port will be that of the service.
+    /// An address. A missing port defaults to that of the service.
     Read(Endpoint),
-    /// A text to be read when the service is known.
+    /// A text that is parsed when the service is known.
     Later(&'a [u8]),
 }
 
@@ -103,7 +103,7 @@ pub(super) enum Method {
     Masquerade,
 }
 
-/// Returns the protocol whose port names the servers of a service have.
+/// Returns the protocol whose port names are valid for the servers of a service.
 pub(super) fn protocol_of_ports(service: &ServiceKey) -> Protocol {
     match service {
         ServiceKey::Address { protocol, .. } => *protocol,

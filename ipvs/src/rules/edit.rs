@@ -1,4 +1,4 @@
-//! Edits of single settings, by the options of the language.
+//! Edits of single settings, with the options of the language.
 
 use super::check;
 use super::draft::{Draft, Limits};
@@ -10,15 +10,15 @@ use crate::family::Family;
 use crate::key::ServiceKey;
 use crate::service::Service;
 
-/// Returns `held` with the settings that `options` name, and everything else as it is.
+/// Returns `held` with the settings in `options`, and all other settings unchanged.
 ///
-/// An option is the long spelling of one that `--edit-service` takes, and its value; flags have the value `on`. Where
-/// [`OptionRow::has_off`](super::OptionRow::has_off), the value `off` switches the setting off.
+/// Each option is a long spelling that `--edit-service` accepts, without the dashes, with its value. Flags have the
+/// value `on`. If [`OptionRow::has_off`](super::OptionRow::has_off) returns true, the value `off` disables the setting.
 ///
 /// # Errors
 ///
-/// Fails as [`parse`](super::parse) does: for options that `--edit-service` does not take, for values out of range, and
-/// for settings that exclude each other.
+/// Fails as [`parse`](super::parse) does: for options that `--edit-service` does not accept, for values out of range,
+/// and for settings that exclude each other.
 ///
 /// ```
 /// use ipvs::rules::{self, Numeric};
@@ -39,22 +39,22 @@ pub fn edit_service(
     let flags = draft.scheduler_flags()?;
     let edited = draft.service_settings(held.key, flags, resolver)?;
     match check::validate_service(&edited) {
-        // Another program may have set what ipvsadm refuses; that is no reason to refuse this edit.
+        // Another program may have set values that ipvsadm refuses. They are no reason to refuse this edit.
         Err(problem) if check::validate_service(held).is_ok() => Err(problem),
         _ => Ok(edited),
     }
 }
 
-/// Returns `held`, a destination of the service `key`, with the settings that `options` name, and everything else as it
-/// is.
+/// Returns `held`, a destination of the service `key`, with the settings in `options`, and all other settings
+/// unchanged.
 ///
-/// An option is the long spelling of one that `--edit-server` takes, and its value; flags have the value `on`. A tunnel
-/// keeps its port and checksum if it stays of the same type.
+/// Each option is a long spelling that `--edit-server` accepts, without the dashes, with its value. Flags have the
+/// value `on`. A tunnel keeps its port and checksum if its type does not change.
 ///
 /// # Errors
 ///
-/// Fails as [`parse`](super::parse) does: for options that `--edit-server` does not take, for values out of range, and
-/// for options that the forwarding method or the tunnel does not take.
+/// Fails as [`parse`](super::parse) does: for options that `--edit-server`, the forwarding method or the tunnel does
+/// not accept, and for values out of range.
 ///
 /// ```
 /// use ipvs::rules::{self, Numeric};
@@ -89,7 +89,7 @@ impl<'a> Draft<'a> {
             let (option, bit) = (&OPTIONS[row], 1 << first_of_name(row));
             match (option.off, value) {
                 (Some(off), "off") => off(self),
-                // ipvsadm takes an empty name as the default. Only a list of flags may be empty here.
+                // ipvsadm interprets an empty name as the default. Here only a list of flags may be empty.
                 (_, "") if option.long != "sched-flags" => {
                     return Err(ParseError::MissingValue(format!("--{long}").into()));
                 }
@@ -135,9 +135,9 @@ mod tests {
         }
     }
 
-    /// Another program has set what ipvsadm refuses.
+    /// Another program has set values that ipvsadm refuses.
     #[test]
-    fn a_mistake_that_is_held_stays_editable() {
+    fn settings_that_ipvsadm_refuses_stay_editable() {
         let held = Service::new(ServiceKey::tcp([192, 0, 2, 1], 0), Scheduler::WLC);
         let edited = Service { scheduler: Scheduler::RR, ..held };
         assert_eq!(edit_service(&held, &[("scheduler", "rr")], &mut Numeric), Ok(edited));

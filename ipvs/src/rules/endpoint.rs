@@ -1,6 +1,6 @@
 //! Addresses and ports → text.
 //!
-//! A listing of many connections spends most of its time here and in reading them, hence the effort.
+//! This code is optimised, because a listing of many connections spends most of its time here and in reading them.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
@@ -8,9 +8,10 @@ use std::ops::Range;
 use super::resolver::Namer;
 use crate::family::Protocol;
 
-/// Appends `A.B.C.D:P` or `[IPv6]:P`, with the names that `names` knows ([`Numeric`](super::Numeric) knows none).
+/// Appends `A.B.C.D:P` or `[IPv6]:P`, with names instead of numbers where `names` has them ([`Numeric`](super::Numeric)
+/// has none).
 ///
-/// Without a protocol, ports have no names.
+/// Without a protocol, ports are written as numbers.
 pub fn write_endpoint(
     out: &mut Vec<u8>,
     address: IpAddr,
@@ -130,8 +131,8 @@ fn write_segments(out: &mut Vec<u8>, segments: &[u16]) {
     }
 }
 
-/// Appends the first bytes of a text. The whole text is copied: a copy of a fixed length is one or two instructions, a
-/// copy of a variable length is a call of `memcpy`, which is expensive for a few bytes.
+/// Appends the first bytes of a text. The whole text is copied, because a copy of a fixed length is one or two
+/// instructions. A copy of a variable length is a call of `memcpy`, which is expensive for a few bytes.
 fn write_start<const SIZE: usize>(out: &mut Vec<u8>, text: [u8; SIZE], length: usize) {
     let end = out.len() + length;
     out.extend_from_slice(&text);
@@ -193,7 +194,7 @@ mod tests {
     }
 
     proptest! {
-        /// Few different segments, so that there are rows of zeros.
+        /// Few different segments, so that there are runs of zeros.
         #[test]
         fn ipv6_as_std_writes_it(segments in prop::array::uniform8(prop_oneof![Just(0), Just(0xF), any::<u16>()])) {
             let ip = Ipv6Addr::from(segments);

@@ -3,30 +3,30 @@
 use super::options::OptionRow;
 use crate::change::Invalid;
 
-/// An error, and the word of the line at which it shows.
+/// An error, with the number of the word that causes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Problem {
     pub(crate) error: ParseError,
-    /// The number of the word. After the last word, something is missing.
+    /// The number of the word, from 0. The number after that of the last word means that something is missing.
     pub(crate) word: usize,
 }
 
-/// Why a line of ipvsadm's language cannot be read, or has no place in a rules file.
+/// The reason why a line of ipvsadm's language cannot be read, or is not allowed in a rules file.
 ///
-/// It is printed in ipvsadm's sentences.
+/// `Display` prints the message of ipvsadm 1.31, if it has one.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseError {
     /// The first option is not a command, or there is none.
-    #[error("a line begins with a command")]
+    #[error("a line must begin with a command")]
     NoCommand,
-    /// An unknown option; the text is the word that has it.
+    /// An unknown option. The text is the word that contains it.
     #[error("{0}: unknown option")]
     UnknownOption(Box<str>),
-    /// An option without the value that it needs.
+    /// An option without the value that it requires.
     #[error("{0}: missing argument")]
     MissingValue(Box<str>),
-    /// A value for an option that takes none.
+    /// A value for an option that accepts none.
     #[error("{0}: option does not take an argument")]
     UnwantedValue(Box<str>),
     /// A second command.
@@ -35,14 +35,14 @@ pub enum ParseError {
     /// The option, or another of its spellings, was given before.
     #[error("multiple '{0}' options specified")]
     Repeated(&'static str),
-    /// A bad value.
+    /// An invalid value.
     #[error("{}", bad_value(option, value, error))]
     BadValue {
         /// The option.
         option: &'static OptionRow,
         /// The value.
         value: Box<str>,
-        /// Why it is bad.
+        /// The reason why the value is invalid.
         error: ValueError,
     },
     /// Neither `master` nor `backup`.
@@ -65,7 +65,7 @@ pub enum ParseError {
     /// `-6` without a firewall mark.
     #[error("-6 used before -f")]
     Ipv6WithoutMark,
-    /// A missing option that the command needs.
+    /// A missing option that the command requires.
     #[error("You need to supply the '{option}' option for the '{command}' command")]
     Missing {
         /// The option's name.
@@ -73,7 +73,7 @@ pub enum ParseError {
         /// The command's name.
         command: &'static str,
     },
-    /// An option that the command does not take.
+    /// An option that the command does not accept.
     #[error("Illegal '{option}' option with the '{command}' command")]
     Illegal {
         /// The option's name.
@@ -91,7 +91,7 @@ pub enum ParseError {
         /// The command's name.
         command: &'static str,
     },
-    /// A missing option that the tunnel type needs.
+    /// A missing option that the tunnel type requires.
     #[error("You need to supply the '{option}' option for the '{tunnel}' tunnel type")]
     MissingForTunnel {
         /// The option's name.
@@ -99,7 +99,7 @@ pub enum ParseError {
         /// The tunnel type.
         tunnel: &'static str,
     },
-    /// An option that the tunnel type does not take.
+    /// An option that the tunnel type does not accept.
     #[error("Illegal '{option}' option with the '{tunnel}' tunnel type")]
     IllegalForTunnel {
         /// The option's name.
@@ -129,7 +129,7 @@ pub enum ParseError {
     /// A server of the other address family, not forwarded through a tunnel.
     #[error("Different address family is allowed only for tunneling servers")]
     MixedFamily,
-    /// Counters, rates or thresholds in a listing that has none.
+    /// Counters, rates or thresholds, requested from a listing that has none.
     #[error("options conflicts in the list command")]
     ListingConflict,
     /// Values that no kernel accepts.
@@ -161,7 +161,7 @@ pub enum ParseError {
 fn bad_value(option: &OptionRow, value: &str, error: &ValueError) -> String {
     let complaint = match error {
         ValueError::Prefix => "illegal ipv6 netmask specified",
-        // The error has ipvsadm's sentence.
+        // The error itself has ipvsadm's message.
         _ if option.complaint.is_empty() => return error.to_string(),
         _ => option.complaint,
     };
@@ -207,7 +207,7 @@ impl ParseError {
     }
 }
 
-/// Returns the option that the values come from.
+/// Returns the long spelling of the option that set the invalid value.
 fn option_of(why: &Invalid) -> Option<&'static str> {
     Some(match why {
         Invalid::Persistence(_) => "persistent",
@@ -226,7 +226,7 @@ pub(crate) fn text(word: &[u8]) -> Box<str> {
     String::from_utf8_lossy(word).into()
 }
 
-/// Why a value is bad.
+/// The reason why a value is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
@@ -254,19 +254,19 @@ pub enum ValueError {
     /// Not an IPv6 prefix length.
     #[error("not a prefix length from 1 to 128")]
     Prefix,
-    /// Not one of these words.
+    /// None of these words.
     #[error("not one of {0}")]
     NotOneOf(&'static str),
     /// Not a multicast address.
     #[error("not a multicast address")]
     NotMulticast,
     /// A name with a NUL byte.
-    #[error("a name has no NUL byte")]
+    #[error("a name cannot contain a NUL byte")]
     Name,
     /// A scheduler flag that no scheduler has.
     #[error("invalid scheduler flag `{0}'")]
     UnknownFlag(Box<str>),
-    /// A scheduler flag of another scheduler.
+    /// A flag that belongs to another scheduler.
     #[error("incompatible scheduler flag `{0}'")]
     ForeignFlag(Box<str>),
 }

@@ -1,5 +1,5 @@
-//! The usual line of a save file, read at once: `-a -t VIP:PORT -r SERVER:PORT -m -w WEIGHT` in numbers, with one blank
-//! between words. About nine of ten lines have this form.
+//! The usual line of a save file, parsed in one step: `-a -t VIP:PORT -r SERVER:PORT -m -w WEIGHT` in numbers, with one
+//! blank between words. About nine in ten lines have this form.
 //!
 //! Reading such a line word by word takes more than twice as long. For every other line these functions return `None`.
 //! The grammar is in [`check`](super::check) alone; the tests below compare the two.
@@ -25,7 +25,7 @@ pub(super) fn added_server(line: &[u8]) -> Option<Change> {
         _ => return None,
     };
     let (weight, line) = decimal(line.strip_prefix(b" -w ")?, Destination::MAX)?;
-    // Mixed families and changed ports need the checks of the general path.
+    // Mixed families and changed ports require the checks of the general path.
     let is_plain = line.is_empty()
         && Family::of(address) == service.family()
         && (forwarding == Forwarding::Masquerade || service.port().is_none_or(|of_service| of_service == port));
@@ -33,7 +33,7 @@ pub(super) fn added_server(line: &[u8]) -> Option<Change> {
     is_plain.then_some(Change::AddDestination(service, Destination { weight, ..Destination::new(key, forwarding) }))
 }
 
-/// Reads the option of a service after its dash; also returns the rest of the text.
+/// Reads the option of a service after its dash. Returns the service and the rest of the text.
 fn service(text: &[u8]) -> Option<(ServiceKey, &[u8])> {
     let (protocol, text) = match text {
         [b't', b' ', text @ ..] => (Protocol::Tcp, text),
@@ -49,7 +49,7 @@ fn service(text: &[u8]) -> Option<(ServiceKey, &[u8])> {
     Some((ServiceKey::new(protocol, address, port), text))
 }
 
-/// Reads `A.B.C.D` or `[IPv6]`.
+/// Reads `A.B.C.D` or `[IPv6]`. Returns the address and the rest of the text.
 fn address(text: &[u8]) -> Option<(IpAddr, &[u8])> {
     let [b'[', inside @ ..] = text else {
         return decimal_ipv4(text).map(|(address, text)| (address.into(), text));

@@ -25,11 +25,11 @@ pub(crate) fn read_flags<'n>(
 struct FlagRow {
     name: &'static str,
     flag: SchedulerFlags,
-    /// The only scheduler that has the name, if it is not for all.
+    /// The scheduler that the name is for, or `None` if it is for all schedulers.
     scheduler: Option<Scheduler>,
 }
 
-/// The names of scheduler flags. The first that fits is written.
+/// The names of scheduler flags. The first matching name is written.
 const FLAGS: &[FlagRow] = &[
     FlagRow { name: "sh-fallback", flag: SchedulerFlags::FALLBACK, scheduler: Some(Scheduler::SH) },
     FlagRow { name: "sh-port", flag: SchedulerFlags::PORT, scheduler: Some(Scheduler::SH) },
@@ -40,7 +40,7 @@ const FLAGS: &[FlagRow] = &[
     FlagRow { name: "flag-3", flag: SchedulerFlags::FLAG_3, scheduler: None },
 ];
 
-/// Returns the names that a scheduler has for its flags. Bits without a name are skipped.
+/// Returns the names of a scheduler's flags. Bits without a name are skipped.
 pub fn flag_names(scheduler: Scheduler, flags: SchedulerFlags) -> impl Iterator<Item = &'static str> {
     let named = move |flag, scheduler| FLAGS.iter().find(|row| row.flag == flag && row.scheduler == scheduler);
     [SchedulerFlags::FLAG_1, SchedulerFlags::FLAG_2, SchedulerFlags::FLAG_3]

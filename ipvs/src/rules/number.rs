@@ -1,10 +1,10 @@
-//! Text → numbers: as the C library reads them, since scripts rely on it, and plain decimal numbers, for speed.
+//! Text → numbers, as the C library reads them, because scripts rely on it. Plain decimal numbers have a faster path.
 
 use std::net::Ipv4Addr;
 
 use super::error::ValueError;
 
-/// Reads a decimal number with optional blanks and a sign before it, like `strtol`, from `least` to `most`.
+/// Reads a decimal number from `least` to `most`, like `strtol`: blanks and a sign may precede it.
 pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, ValueError> {
     // The blanks of C's `isspace`. Rust's `is_ascii_whitespace` lacks the vertical tab.
     let start = text.iter().position(|byte| !matches!(byte, b' ' | b'\t'..=b'\r')).unwrap_or(text.len());
@@ -17,7 +17,7 @@ pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, ValueErr
     if digits.is_empty() {
         return Err(out_of_range);
     }
-    /// Outside every range. Larger values stay at it, so that they cannot overflow.
+    /// Above every range. Larger values are reduced to it, so that they cannot overflow.
     const TOO_LARGE: u64 = u64::MAX / 16;
     let mut value = 0u64;
     for &digit in digits {
@@ -68,10 +68,10 @@ fn c_number(text: &[u8]) -> Option<u32> {
     Some(value)
 }
 
-// Decimal numbers at the start of a text, with the rest of it. For everything else that ipvsadm accepts they return
-// `None`, and the caller reads the text the general way.
+// The functions below read decimal numbers at the start of a text, and return the rest of the text, too. For all other
+// forms that ipvsadm accepts they return `None`, and the caller reads the text the general way.
 
-/// Reads a number of at most ten digits.
+/// Reads a number of at most ten digits, up to `most`.
 #[inline]
 pub(super) fn decimal(text: &[u8], most: u32) -> Option<(u32, &[u8])> {
     let (mut number, mut digits) = (0u64, 0);

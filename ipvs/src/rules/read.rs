@@ -16,8 +16,8 @@ use super::words::Words;
 ///
 /// # Errors
 ///
-/// Fails for words that ipvsadm 1.31 refuses, with its sentence. Names of hosts and ports that `resolver` does not know
-/// are such words.
+/// Fails for words that ipvsadm 1.31 refuses, with the message of ipvsadm. This includes names of hosts and ports that
+/// `resolver` does not know.
 ///
 /// ```
 /// use ipvs::rules::{self, Command, Numeric};
@@ -30,8 +30,8 @@ pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Pa
     check::parse(words.iter().copied(), false, Limits::OF_IPVSADM, resolver).map_err(|problem| problem.error)
 }
 
-/// Reads the words of a command line as [`parse`] does, except that the first word that is not an option ends the
-/// options, as with `POSIXLY_CORRECT`. Only ipvsadm itself needs it.
+/// Reads the words of a command line as [`parse`] does, but the first word that is not an option ends the options
+/// (`POSIXLY_CORRECT`). Only the program `ipvsadm` needs it.
 #[doc(hidden)]
 pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, ParseError> {
     check::parse(words.iter().copied(), true, Limits::OF_IPVSADM, resolver).map_err(|problem| problem.error)
@@ -39,8 +39,8 @@ pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Comma
 
 /// Iterates over the commands of a text, line by line.
 ///
-/// Empty lines and comments are skipped. A comment is a word that begins with `#`, and the rest of its line. The word
-/// `ipvsadm` is skipped too, so that a line may be copied from a script.
+/// Empty lines and comments are skipped. A comment extends from a word that begins with `#` to the end of the line. The
+/// word `ipvsadm` is skipped, too, so that lines can be copied from a script.
 ///
 /// ```
 /// use ipvs::rules::{Lines, Numeric};
@@ -75,7 +75,7 @@ pub struct Line {
 pub struct LineError {
     /// The number of the line; the first is 1.
     pub number: usize,
-    /// The place in the line, in bytes; the first is 1.
+    /// The column of the error, in bytes from 1.
     pub column: usize,
     /// The line. Bytes that are not UTF-8 are replaced.
     pub text: String,
@@ -110,8 +110,8 @@ impl<'t, 'r> Lines<'t, 'r> {
         self.number += 1;
     }
 
-    /// Returns an error about the line that was read last. It points at the option that the error is about, or at the
-    /// value of that option; without one on the line, at the word `otherwise`.
+    /// Returns an error about the line that was read last. It points at the option that the error is about, or at its
+    /// value. If the line does not have the option, it points at the word `otherwise`.
     #[cold]
     fn error(&self, error: ParseError, otherwise: usize) -> LineError {
         let word = error.option().and_then(|option| {
@@ -128,7 +128,8 @@ impl<'t, 'r> Lines<'t, 'r> {
         }
     }
 
-    /// Returns an error about the line that was read last, which points at its option or at its command.
+    /// Returns an error about the line that was read last. It points at the option that the error is about, or at the
+    /// command.
     #[cold]
     pub(super) fn error_of_command(&self, error: ParseError) -> LineError {
         let command = find_word(self.line, false, |word| matches!(word, Word::Command(_)));
@@ -162,7 +163,8 @@ impl Iterator for Lines<'_, '_> {
     }
 }
 
-/// Returns the number of the first word of the line that `is_it`, or that of its value.
+/// Returns the number of the first word of the line for which `is_it` is true. With `or_value`, returns the number of
+/// its value instead, if that is a separate word.
 fn find_word(line: &[u8], or_value: bool, is_it: impl Fn(Word) -> bool) -> Option<usize> {
     let mut scanner = Scanner::new(Words::of(line), false);
     while let Ok(Some(token)) = scanner.next() {
@@ -190,9 +192,9 @@ mod tests {
     use super::*;
     use crate::rules::{Numeric, read_config};
 
-    /// 35 days and more: kernels accept them, ipvsadm does not.
+    /// Kernels accept timeouts of 35 days and more, ipvsadm does not.
     #[test]
-    fn files_may_have_timeouts_of_the_kernel() {
+    fn files_may_have_timeouts_up_to_the_kernels_limit() {
         let text = b"--set 3000000 1 1\n-A -t 192.0.2.1:80 -s rr -p 3000000\n";
         assert!(Lines::new(text, &mut Numeric).all(|line| line.is_ok()));
         assert!(Lines::classic(text, &mut Numeric).all(|line| line.is_err()));

@@ -8,7 +8,7 @@ use super::options::{Value, Word};
 pub(crate) enum Token<'a> {
     /// A command or option with its value.
     Word(Word, Option<&'a [u8]>),
-    /// A word that is neither, nor a value.
+    /// A word that is not a command, an option or a value.
     Loose(&'a [u8]),
 }
 
@@ -21,9 +21,9 @@ pub(crate) struct Scanner<'a, W> {
     last: &'a [u8],
     /// The rest of a bundle such as `-Lnc`.
     bundle: &'a [u8],
-    /// The options have ended: all further words are loose.
+    /// Whether the options have ended, so that all further words are loose.
     words_only: bool,
-    /// The first loose word ends the options, as in POSIX.
+    /// Whether the first loose word ends the options, as in POSIX.
     posix: bool,
 }
 
@@ -122,7 +122,7 @@ fn name_and_value(long: &[u8]) -> (Option<Word>, Option<&[u8]>) {
     }
 }
 
-// Boxed: it keeps the result of `next` small, which is nearly always without an error.
+// The problem is boxed to keep the result of `next` small: errors are rare.
 #[cold]
 fn problem(kind: fn(Box<str>) -> ParseError, word: &[u8], number: usize) -> Box<Problem> {
     Box::new(Problem { error: kind(text(word)), word: number })

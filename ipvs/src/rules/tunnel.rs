@@ -1,11 +1,11 @@
-//! TABLE: the options that each kind of tunnel takes.
+//! TABLE: the options that each kind of tunnel accepts.
 
 use std::num::NonZeroU16;
 
 use super::error::ParseError;
 use crate::destination::{GueChecksum, Tunnel};
 
-/// A kind of tunnel that the language has a name for.
+/// A kind of tunnel that has a name in the language.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
     Ipip,
@@ -93,7 +93,7 @@ impl TunnelOptions {
         })
     }
 
-    /// Returns the one checksum option that is given, if any.
+    /// Returns the checksum option, if one is given.
     fn checksum(&self, tunnel: &'static str, takes: &[&str]) -> Result<Option<Checksum>, ParseError> {
         let mut earlier = None;
         let given = CHECKSUMS.iter().zip(self.checksums).filter(|(_, given)| *given);

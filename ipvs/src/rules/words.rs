@@ -1,6 +1,6 @@
 //! A line → its words.
 
-/// Iterates over the words of a line, without comments and the word `ipvsadm`. Blanks, tabs, CR and LF separate words;
+/// Iterates over the words of a line. Skips comments and the word `ipvsadm`. Blanks, tabs, CR and LF separate words;
 /// there are no quotes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words<'t> {
@@ -34,7 +34,7 @@ impl<'t> Iterator for Words<'t> {
 
 fn end_of_word(text: &[u8]) -> usize {
     let mut end = 0;
-    // Eight bytes at once, as long as all are above the blank, as nearly all bytes of a text are.
+    // Checks eight bytes at once while all are greater than a blank, as nearly all bytes of a text are.
     for eight in text.as_chunks().0 {
         match leading_above_blank(u64::from_le_bytes(*eight)) {
             8 => end += 8,
@@ -47,7 +47,7 @@ fn end_of_word(text: &[u8]) -> usize {
     end + text[end..].iter().position(|byte| separates_words(*byte)).unwrap_or(text.len() - end)
 }
 
-/// Returns how many of eight bytes, from the lowest, are above the blank.
+/// Returns the number of consecutive bytes, from the lowest, that are greater than a blank: 0 to 8.
 fn leading_above_blank(bytes: u64) -> usize {
     let all = |byte: u8| u64::from_ne_bytes([byte; 8]);
     // The top bit of a byte becomes set where the subtraction borrows. A borrow changes only higher bytes, which do not
@@ -68,7 +68,7 @@ mod tests {
         Words::of(line.as_bytes()).map(|word| std::str::from_utf8(word).expect("text")).collect()
     }
 
-    /// At every length, with every byte in the word and after it.
+    /// Words of every length, with every byte in the word, and with different bytes after it.
     #[test]
     fn ends_of_words() {
         for end in 0..40 {

@@ -97,7 +97,7 @@ fn write_line(out: &mut Vec<u8>, verb: Verb, values: &Values<'_>, names: &mut dy
     }
 }
 
-/// The rows that are written, about a third of all: picked at compile time for all lines.
+/// The writers of all options that have one, about a third. They are collected at compile time.
 static WRITES: [Write; COUNT] = {
     let mut writes = [Write::Service(|_, _| ()); COUNT];
     let (mut row, mut next) = (0, 0);
@@ -119,14 +119,14 @@ const COUNT: usize = {
     count
 };
 
-/// Returns whether ipvsadm's language can name a service: protocols other than TCP, UDP and SCTP have no option.
+/// Returns whether ipvsadm's language can name a service. It has no option for protocols other than TCP, UDP and SCTP.
 fn has_words(key: &ServiceKey) -> bool {
     !matches!(key, ServiceKey::Address { protocol: Protocol::Other(_), .. })
 }
 
 /// Appends the line that adds a service, without a line end.
 ///
-/// For a service that the language cannot name (a protocol other than TCP, UDP and SCTP) it is a comment.
+/// If the language cannot name the service (a protocol other than TCP, UDP and SCTP), the line is a comment.
 pub fn write_service(out: &mut Vec<u8>, service: &Service, names: &mut dyn Namer) {
     if !has_words(&service.key) {
         return write_comment(out, &service.key);
@@ -137,14 +137,14 @@ pub fn write_service(out: &mut Vec<u8>, service: &Service, names: &mut dyn Namer
 
 fn write_comment(out: &mut Vec<u8>, what: &dyn fmt::Display) {
     // Writing to memory does not fail.
-    let _ = write!(out, "# no words of ipvsadm's for {what}");
+    let _ = write!(out, "# ipvsadm cannot express: {what}");
 }
 
 /// Appends the line that adds a destination to the service `key`, without a line end.
 ///
-/// If the language cannot name the service, it is a comment.
+/// If the language cannot name the service, the line is a comment.
 pub fn write_destination(out: &mut Vec<u8>, key: &ServiceKey, destination: &Destination, names: &mut dyn Namer) {
-    // Without the service the line would mean another one.
+    // Otherwise the line would name a TCP service.
     if !has_words(key) {
         return write_comment(out, &Change::AddDestination(*key, *destination).describe());
     }
@@ -155,7 +155,7 @@ pub fn write_destination(out: &mut Vec<u8>, key: &ServiceKey, destination: &Dest
 
 /// Appends the line that makes a change, without a line end.
 ///
-/// If the language cannot name the service, it is a comment.
+/// If the language cannot name the service, the line is a comment.
 pub fn write_change(out: &mut Vec<u8>, change: &Change) {
     if change.service().is_some_and(|key| !has_words(&key)) {
         return write_comment(out, &change.describe());
@@ -218,7 +218,7 @@ fn write_daemon(out: &mut Vec<u8>, daemon: &SyncDaemon) {
     }
 }
 
-/// The ipvsadm line that makes the change.
+/// Prints the ipvsadm line that makes the change.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = Vec::new();
@@ -227,19 +227,19 @@ impl fmt::Display for Change {
     }
 }
 
-/// The server and its settings as ipvsadm's options: `-r 10.0.0.1:80 -m -w 1`.
+/// Prints the server and its settings as ipvsadm's options: `-r 10.0.0.1:80 -m -w 1`.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let values = Values { server: Some(self.key), destination: Some(self), ..Values::default() };
         let mut line = Vec::new();
         write_line(&mut line, Verb::AddServer, &values, &mut Numeric);
         let line = String::from_utf8_lossy(&line);
-        // Without the command, which belongs to a change.
+        // The command is removed, because it belongs to a change.
         f.write_str(line.split_once(' ').map_or("", |(_, options)| options))
     }
 }
 
-/// The ipvsadm line that adds the service.
+/// Prints the ipvsadm line that adds the service.
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Change::AddService(*self).fmt(f)
@@ -255,7 +255,7 @@ mod tests {
     use crate::state::{Config, ServiceConfig};
 
     #[test]
-    fn services_without_words_are_comments() {
+    fn inexpressible_services_are_comments() {
         let service = |protocol| ServiceConfig {
             service: Service::new(ServiceKey::new(protocol, [192, 0, 2, 1], 80), Scheduler::RR),
             destinations: vec![Destination::new(([10, 0, 0, 1], 80), Forwarding::Masquerade)],
@@ -267,8 +267,8 @@ mod tests {
         assert_eq!(
             String::from_utf8_lossy(&text),
             "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n\
-             # no words of ipvsadm's for protocol 99 192.0.2.1:80\n\
-             # no words of ipvsadm's for add server 10.0.0.1:80 to protocol 99 192.0.2.1:80\n"
+             # ipvsadm cannot express: protocol 99 192.0.2.1:80\n\
+             # ipvsadm cannot express: add server 10.0.0.1:80 to protocol 99 192.0.2.1:80\n"
         );
         let read = read_config(&text, &mut Numeric).expect("reads").config;
         assert_eq!(read.services, config.services[..1]);

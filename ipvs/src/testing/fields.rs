@@ -1,4 +1,4 @@
-//! Fields of values by name, for tests that every field has to pass.
+//! Fields of values by name, for tests that check every field.
 
 use std::fmt::Debug;
 
@@ -13,11 +13,11 @@ pub trait Fields {
     /// The name of the type.
     const NAME: &'static str;
 
-    /// Returns each field's name and value, printed. A new field does not compile until it is here.
+    /// Returns each field's name and printed value. A new field is a compile error until it is added here.
     fn fields(&self) -> Vec<(&'static str, String)>;
 }
 
-// The patterns are not in the macro: in a macro's pattern the compiler does not name a missing field.
+// The patterns are not in the macro, because the compiler does not name a missing field in a macro's pattern.
 macro_rules! printed {
     ($($field:ident),*) => { vec![$( (stringify!($field), print($field)) ),*] };
 }
@@ -98,11 +98,12 @@ impl Fields for Scope {
     }
 }
 
-/// Compares a value with the one that came back, field by field. `way` is the way between them, `places` where to look.
+/// Compares a value with the result of a round trip, field by field. `way` describes the round trip, and `places` the
+/// code to check.
 ///
 /// # Errors
 ///
-/// The first field that differs.
+/// Returns the first field that differs.
 pub fn same<T: Fields>(before: &T, after: &T, way: &str, places: &str) -> Result<(), TestCaseError> {
     for ((name, before), (_, after)) in before.fields().into_iter().zip(after.fields()) {
         let name = format!("{}::{name}", T::NAME);
@@ -115,7 +116,7 @@ pub fn same<T: Fields>(before: &T, after: &T, way: &str, places: &str) -> Result
 ///
 /// # Errors
 ///
-/// The first field that differs.
+/// Returns the first field that differs.
 pub fn same_table(before: &Config, after: &Config, way: &str, places: &str) -> Result<(), TestCaseError> {
     for (before, after) in before.services.iter().zip(&after.services) {
         same(&before.service, &after.service, way, places)?;
@@ -136,7 +137,7 @@ pub fn same_table(before: &Config, after: &Config, way: &str, places: &str) -> R
 ///
 /// # Errors
 ///
-/// The first field that differs, or that they are different kinds of changes.
+/// Returns the first field that differs, or that the kinds of the changes differ.
 pub fn same_change(before: &Change, after: &Change, way: &str, places: &str) -> Result<(), TestCaseError> {
     match (before, after) {
         (Change::AddService(before), Change::AddService(after))
@@ -217,8 +218,8 @@ mod tests {
         }
     }
 
-    /// Fails if a field of 1000 random values always has the same value: no property test would notice then that the
-    /// field is lost somewhere.
+    /// Fails if a field of 1000 random values always has the same value. Otherwise no property test would notice that
+    /// the field is lost somewhere.
     fn every_field_varies<T: Fields>(values: impl Strategy<Value = T>, constant: &[&str]) {
         let mut runner = TestRunner::deterministic();
         let mut seen: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();

@@ -1,6 +1,7 @@
-//! Random values and the properties of plans, for tests. Unstable: it changes with every release.
+//! Random values and the properties of plans, for tests. Unstable: this module may change with every release.
 //!
-//! The library's own property tests use them on a [`Model`](crate::Model), the crate `ipvs-tests` on real kernels.
+//! The library's own property tests use them on a [`Model`](crate::Model), and the crate `ipvs-tests` uses them on real
+//! kernels.
 
 pub mod fields;
 pub mod promises;

@@ -11,7 +11,7 @@ use crate::{
     State, SyncDaemon, Timeouts, plan,
 };
 
-/// A table without order, and with the host netmask where persistence is off.
+/// A table without the order of services and servers, and with the host netmask where persistence is off.
 #[derive(Clone, Debug, PartialEq)]
 struct Table {
     timeouts: Timeouts,
@@ -76,12 +76,12 @@ impl Table {
         table
     }
 
-    /// Returns whether a server of the service gets new connections.
+    /// Returns whether a server of the service receives new connections.
     fn serves(&self, key: &ServiceKey) -> bool {
         self.weighty(key) > 0
     }
 
-    /// Returns the number of servers of the service that get new connections.
+    /// Returns the number of servers of the service that receive new connections.
     fn weighty(&self, key: &ServiceKey) -> usize {
         let servers = self.services.get(key).map(|(_, servers)| servers.values());
         servers.map_or(0, |servers| servers.filter(|server| server.weight > 0).count())
@@ -111,11 +111,11 @@ pub fn is_possible(before: &State, desired: &Config, options: &Options) -> bool 
     !Table::wanted(before, desired, options).mixes_families() || wanted_roles(before, desired, options).is_empty()
 }
 
-/// Submits the plan one change at a time, and checks all properties.
+/// Submits the plan from the director's table to `desired`, one change at a time, and checks all properties.
 ///
 /// # Errors
 ///
-/// The first property that does not hold.
+/// Returns the first property that is violated.
 pub fn kept(director: &mut impl Director, desired: &Config, options: &Options) -> Result<(), TestCaseError> {
     let before = director.state().expect("read");
     let wanted = Table::wanted(&before, desired, options);
@@ -143,8 +143,8 @@ fn lines(plan: &Plan) -> Vec<String> {
     plan.changes.iter().map(Change::to_string).collect()
 }
 
-/// No change repeats the present state, none is made twice, and nothing is deleted and added again except for the
-/// order.
+/// Checks that no change repeats the current state or is made twice, and that nothing is deleted and added again except
+/// for the order.
 fn no_change_is_superfluous(plan: &Plan, before: &State, options: &Options) -> Result<(), TestCaseError> {
     let held = Table::of(before);
     let server = |service: &ServiceKey, server: &DestinationKey| {
@@ -195,11 +195,12 @@ fn no_change_is_outside_the_scope(plan: &Plan, options: &Options) -> Result<(), 
     Ok(())
 }
 
-/// A service that gets connections before and after the plan gets them all the time. A family with services keeps at
-/// least one: with its last service the kernel cuts the connections of the family.
+/// Checks that a service that receives connections before and after the plan receives them all the time. Also checks
+/// that a family with services keeps at least one: when the last one is deleted, the kernel cuts the family's
+/// connections.
 fn no_service_is_interrupted(plan: &Plan, before: &Table, now: &Table, wanted: &Table) -> Result<(), TestCaseError> {
     for key in before.services.keys().filter(|key| before.serves(key) && wanted.serves(key)) {
-        // The only server that gets connections cannot be moved without an interruption.
+        // The only server that receives connections cannot be moved without an interruption.
         let excused = wanted.weighty(key) == 1 && !moved(plan, key).is_empty();
         prop_assert!(now.serves(key) || excused, "{} in {:#?}", key, lines(plan));
     }
@@ -222,7 +223,8 @@ fn moved(plan: &Plan, key: &ServiceKey) -> Vec<DestinationKey> {
     added.into_iter().collect()
 }
 
-/// The moved servers are the last of the desired order, and the first of them was before one that stays.
+/// Checks that the moved servers are the last of the desired order, and that the first of them was before one that
+/// stays.
 fn no_more_are_moved_than_must_be(
     plan: &Plan,
     key: &ServiceKey,

@@ -1,7 +1,7 @@
 //! Random services, servers, changes and tables.
 //!
-//! There are few keys, so that changes collide: a service that is added may exist, one that is edited may be deleted.
-//! Settings are any that a kernel accepts.
+//! There are few keys, so that changes collide: a service that is added may exist, and one that is edited may not. The
+//! settings are any that a kernel accepts.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,7 +23,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// One of 22 services.
+/// Generates one of 22 keys of services.
 pub fn service_key() -> impl Strategy<Value = ServiceKey> {
     let addresses = select(vec![ip("192.0.2.1"), ip("192.0.2.2"), ip("2001:db8::1")]);
     let protocols = select(vec![Protocol::Tcp, Protocol::Udp]);
@@ -38,7 +38,7 @@ fn family() -> impl Strategy<Value = Family> {
     select(vec![Family::V4, Family::V6])
 }
 
-/// One of 16 servers, 8 of each family.
+/// Generates one of 16 keys of servers, 8 of each family.
 pub fn server_key() -> impl Strategy<Value = DestinationKey> {
     prop_oneof![server_key_of(Family::V4), server_key_of(Family::V6)]
 }
@@ -50,7 +50,7 @@ fn server_key_of(family: Family) -> impl Strategy<Value = DestinationKey> {
     })
 }
 
-/// A scheduler that Debian's kernels have.
+/// Generates a scheduler that Debian's kernels have.
 pub fn scheduler() -> impl Strategy<Value = Scheduler> {
     let built = Scheduler::KNOWN.iter().map(|(scheduler, _)| *scheduler).filter(|it| *it != Scheduler::TWOS);
     select(built.collect::<Vec<_>>())
@@ -68,12 +68,12 @@ fn netmask(family: Family) -> BoxedStrategy<Netmask> {
     }
 }
 
-/// A service with any settings that a kernel accepts.
+/// Generates a service with any settings that a kernel accepts.
 pub fn service() -> impl Strategy<Value = Service> {
     service_key().prop_flat_map(service_with)
 }
 
-/// The service `key` with any settings that a kernel accepts.
+/// Generates the service `key` with any settings that a kernel accepts.
 pub fn service_with(key: ServiceKey) -> impl Strategy<Value = Service> {
     let flags = prop_oneof![3 => Just(0), 2 => (0..8u32).prop_map(|bits| bits << 3), 1 => any::<u32>()]
         // Three bits of the word are not flags of the scheduler.
@@ -97,7 +97,7 @@ fn port() -> impl Strategy<Value = NonZeroU16> {
     (1..=u16::MAX).prop_map(|port| NonZeroU16::new(port).expect("not 0"))
 }
 
-/// A tunnel.
+/// Generates a tunnel of any type that has a name.
 pub fn tunnel() -> impl Strategy<Value = Tunnel> {
     let checksums = select(vec![GueChecksum::None, GueChecksum::Full, GueChecksum::Remote]);
     prop_oneof![
@@ -120,8 +120,8 @@ fn weight() -> impl Strategy<Value = u32> {
     prop_oneof![2 => Just(0), 4 => 1..=3u32, 1 => 0..=Destination::MAX]
 }
 
-/// A server with any settings that a kernel accepts in a service of that family. Most are of the same family; the
-/// others are tunnelled.
+/// Generates a server with any settings that a kernel accepts in a service of that family. Most are of the same family;
+/// the others are tunnelled.
 pub fn server(service: Family) -> impl Strategy<Value = Destination> {
     let other = if service == Family::V4 { Family::V6 } else { Family::V4 };
     let same = (server_key_of(service), forwarding());
@@ -129,7 +129,7 @@ pub fn server(service: Family) -> impl Strategy<Value = Destination> {
     server_by(prop_oneof![6 => same.boxed(), 1 => crossing.boxed()])
 }
 
-/// A server of the service's family, with any settings that a kernel accepts.
+/// Generates a server of the service's family, with any settings that a kernel accepts.
 pub fn server_of_the_same_family(service: Family) -> impl Strategy<Value = Destination> {
     server_by((server_key_of(service), forwarding()))
 }
@@ -144,7 +144,7 @@ fn server_by(how: impl Strategy<Value = (DestinationKey, Forwarding)>) -> impl S
     })
 }
 
-/// Timeouts, some of them 0.
+/// Generates timeouts in seconds, some of them 0.
 pub fn timeouts() -> impl Strategy<Value = Timeouts> {
     let seconds = || prop_oneof![Just(0), 1..100_000u32];
     (seconds(), seconds(), seconds()).prop_map(|(tcp, tcp_fin, udp)| Timeouts { tcp, tcp_fin, udp })
@@ -153,7 +153,7 @@ pub fn timeouts() -> impl Strategy<Value = Timeouts> {
 /// The interface of [`daemon`].
 pub const INTERFACE: &str = "eth0";
 
-/// A sync daemon on [`INTERFACE`].
+/// Generates a sync daemon on [`INTERFACE`].
 pub fn daemon(role: Role) -> impl Strategy<Value = SyncDaemon> {
     let group = option::of(select(vec![ip("224.0.0.81"), ip("239.1.2.3"), ip("ff02::5")]));
     let max_length = option::of(prop_oneof![0..3000u16, 0..=u16::MAX]);
@@ -172,12 +172,12 @@ pub fn daemon(role: Role) -> impl Strategy<Value = SyncDaemon> {
     )
 }
 
-/// Any role.
+/// Generates one of the two roles.
 pub fn role() -> impl Strategy<Value = Role> {
     select(vec![Role::Master, Role::Backup])
 }
 
-/// Any change, also with schedulers and engines that the kernel does not have.
+/// Generates any change, including those with schedulers and engines that the kernel does not have.
 pub fn change() -> impl Strategy<Value = Change> {
     let unknown = || (service(), any::<bool>()).prop_map(|(service, scheduler)| unknown(service, scheduler)).boxed();
     let services = || service().boxed();
@@ -200,8 +200,8 @@ pub fn change() -> impl Strategy<Value = Change> {
     ])
 }
 
-/// Returns the service with a scheduler or engine that no kernel has. They are rare, because the kernel runs `modprobe`
-/// for each.
+/// Returns the service with a scheduler or engine that no kernel has. Such services are rare, because the kernel runs
+/// `modprobe` for each.
 fn unknown(service: Service, scheduler: bool) -> Service {
     if scheduler {
         Service { scheduler: Scheduler::new("nonesuch").expect("a name"), ..service }
@@ -210,7 +210,7 @@ fn unknown(service: Service, scheduler: bool) -> Service {
     }
 }
 
-/// A table: services with servers, and perhaps timeouts and daemons.
+/// Generates a table: services with servers, and sometimes timeouts and daemons.
 pub fn config() -> impl Strategy<Value = Config> {
     let service = service_key().prop_flat_map(|key| {
         let servers = prop_oneof![
@@ -234,7 +234,7 @@ pub fn config() -> impl Strategy<Value = Config> {
     )
 }
 
-/// Two tables; the second shares services and servers with the first.
+/// Generates two tables. The second shares services and servers with the first.
 pub fn two_tables() -> impl Strategy<Value = (Config, Config)> {
     (config(), config(), vec(0..6u8, 8)).prop_map(|(one, mut other, choices)| {
         for (wanted, choice) in other.services.iter_mut().zip(choices) {
@@ -258,7 +258,7 @@ fn one_of_each<T, K: Ord>(items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
     items.into_iter().filter(|item| seen.insert(key(item))).collect()
 }
 
-/// Options of a plan.
+/// Generates options of a plan.
 pub fn options() -> impl Strategy<Value = plan::Options> {
     let rarely = || proptest::bool::weighted(0.2);
     (scope(), rarely(), rarely(), rarely()).prop_map(|(scope, keep_weights, drain, reorder)| plan::Options {

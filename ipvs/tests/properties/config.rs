@@ -30,7 +30,7 @@ proptest! {
         same_table(&config, &read.expect("checked"), "rules", RULES)?;
     }
 
-    /// If every line comes twice, the table is the same, and every second line has a warning.
+    /// If every line occurs twice, the table is the same, and each repeated line has a warning.
     #[test]
     fn repeated_lines_are_warnings(config in expressible::config()) {
         let text = write(&Config { order: ipvs::Order::Any, ..config.clone() });
@@ -44,8 +44,8 @@ proptest! {
         prop_assert_eq!(repeated, expected);
     }
 
-    /// A kernel's table can have values that the language cannot express. They are written approximately, and can be
-    /// read.
+    /// A kernel's table can have values that the language cannot express. Such values are written approximately, and
+    /// the lines can be read.
     #[test]
     fn inexpressible_tables_are_written_approximately(config in random::config()) {
         let once = rules::read_config(&write(&config), &mut Numeric);
@@ -65,7 +65,7 @@ proptest! {
         same_table(&config, &read, "JSON", "`From` and `read` in ipvs/src/document/{service,destination,daemon}.rs")?;
     }
 
-    /// A document with changed characters is read or explained, and what is read can be written.
+    /// A document with changed characters is read, or has errors with a message. If it is read, it can be written.
     #[test]
     fn damaged_json_is_read_or_explained(config in random::config(), changes in vec((any::<Index>(), "[0-9a-z\"{}:,. -]"), 1..6)) {
         let mut json: Vec<char> = serde_json::to_string(&config).expect("writes").chars().collect();

@@ -1,4 +1,4 @@
-//! The connection table. A client chooses some of its bytes (data of a persistence engine).
+//! The connection table. Clients choose some of its bytes (the data of a persistence engine).
 
 use ipvs::Connections;
 use proptest::collection::vec;

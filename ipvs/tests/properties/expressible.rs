@@ -9,7 +9,7 @@ use ipvs::{
 };
 use proptest::prelude::*;
 
-/// Any change that can be expressed.
+/// Generates any change that the language can express.
 pub(crate) fn change() -> impl Strategy<Value = Change> {
     random::change().prop_map(|change| match change {
         Change::AddService(it) => Change::AddService(service(it)),
@@ -21,11 +21,11 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
     })
 }
 
-/// Any table that can be expressed.
+/// Generates any table that the language can express.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
     random::config().prop_map(|config| Config {
         timeouts: config.timeouts,
-        // No line says that no daemon should run.
+        // The language cannot express that no daemon should run.
         daemons: config.daemons.filter(|all| !all.is_empty()).map(|all| all.into_iter().map(daemon).collect()),
         services: config.services.into_iter().map(service_with_servers).collect(),
         order: config.order,
@@ -40,7 +40,7 @@ fn service_with_servers(config: ServiceConfig) -> ServiceConfig {
 }
 
 fn service(it: Service) -> Service {
-    // Port 0 without persistence is refused.
+    // ipvsadm refuses port 0 without persistence.
     let persistence = it.persistence.or((it.key.port() == Some(0)).then_some(360));
     let is_udp = !matches!(it.key, ServiceKey::Address { protocol, .. } if protocol != Protocol::Udp);
     Service {

@@ -41,7 +41,7 @@ proptest! {
         }
     }
 
-    /// A change that the language cannot fully express is a line, too, and is not read as another kind of change.
+    /// A change that the language cannot fully express is one line, too. It is not read as another kind of change.
     #[test]
     fn each_change_is_one_line(changes in vec(random::change(), 0..20)) {
         let text: String = changes.iter().map(|change| format!("{change}\n")).collect();
@@ -61,7 +61,7 @@ proptest! {
         prop_assert!(read(&text).len() <= lines);
     }
 
-    /// The words of a command line can have any bytes, also blanks.
+    /// The words of a command line can have any bytes, including blanks.
     #[test]
     fn any_arguments_are_read_or_explained(words in vec(prop_oneof![word().prop_map(String::into_bytes), vec(any::<u8>(), 0..12)], 0..8)) {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
@@ -99,8 +99,8 @@ proptest! {
     }
 }
 
-/// A line that is read can be written and read again, perhaps in other words. A line that is not has an error with its
-/// place.
+/// Checks that a line that can be read can be written and read again, possibly with other words. Otherwise the line
+/// must have an error with its column.
 fn read_or_explained(line: &str) -> Result<(), TestCaseError> {
     for read in Lines::new(line.as_bytes(), &mut Numeric) {
         match read {
@@ -124,7 +124,8 @@ fn read_or_explained(line: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Without persistence a netmask has no effect and is not written.
+/// Returns the change with the default netmask if persistence is off: the netmask then has no effect and is not
+/// written.
 fn effective(change: Change) -> Change {
     match change {
         Change::AddService(service) => Change::AddService(promises::effective(service)),
@@ -139,7 +140,7 @@ fn an_inexpressible_change_is_a_comment() {
     assert!(read(Change::DeleteService(strange).to_string().as_bytes()).is_empty());
 }
 
-/// The kernel accepts such a name of an interface.
+/// The kernel accepts such names of interfaces.
 #[test]
 fn names_can_have_bytes_that_are_not_utf_8() {
     let interface = ipvs::Interface::new(b"lan\xe9").expect("a name");

@@ -1,7 +1,7 @@
-//! Properties of every value: of any change, text and pair of tables. They need no kernel; the crate `ipvs-tests` runs
-//! those of plans on real kernels.
+//! Properties of all values: changes, texts and pairs of tables. These tests need no kernel. The crate `ipvs-tests`
+//! checks the properties of plans on real kernels.
 
-/// Where a field is read from ipvsadm's language and written to it.
+/// The code that reads a field from ipvsadm's language and writes it.
 const RULES: &str = "the rows of options in ipvs/src/rules/options";
 
 mod config;

@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(
             errors("[[services]]\nfwmark = 0\n", Format::Toml),
             [
-                "f:1:1: error: services[0]: a service has either protocol, address and port, or a fwmark greater than 0\n    \
+                "f:1:1: error: services[0]: a service must have either protocol, address and port, or a fwmark greater than 0\n    \
               [[services]]\n    ^"
             ]
         );

@@ -2,7 +2,7 @@
 
 use super::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 
-/// The options that a command takes. Bit `i` stands for the first row of that name.
+/// The options that a command accepts. Bit `i` stands for all rows that have the name of row `i`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Legal {
     pub(crate) required: u64,
@@ -49,7 +49,7 @@ const VERBS: usize = Verb::Version as usize + 1;
 
 /// The legality of every option with every command.
 pub(crate) const LEGAL: [Legal; VERBS] = {
-    assert!(OPTIONS.len() <= 64, "one bit a row");
+    assert!(OPTIONS.len() <= 64, "each row needs one of 64 bits");
     let mut legal = [Legal { required: 0, allowed: 0, exclusive: 0 }; VERBS];
     let mut verb = 0;
     while verb < VERBS {
@@ -81,7 +81,7 @@ pub(crate) const LEGAL: [Legal; VERBS] = {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Word {
     Command(&'static CommandRow),
-    /// The row, and the bit of all its spellings.
+    /// The row, and the bit that stands for all its spellings.
     Option(&'static OptionRow, u64),
 }
 
@@ -101,7 +101,7 @@ impl Word {
         *LETTERS.get(usize::from(letter))?
     }
 
-    /// Finds a long spelling, which must be complete.
+    /// Finds a long spelling. Abbreviations are not accepted.
     pub(crate) fn from_long(long: &[u8]) -> Option<Self> {
         if let Some(row) = OPTIONS.iter().position(|row| row.long.as_bytes() == long) {
             return Some(Self::option(row));
@@ -130,7 +130,7 @@ const fn assign(letters: &mut [Option<Word>; 128], shorts: &str, word: Word) {
     let mut i = 0;
     while i < shorts.len() {
         let letter = &mut letters[shorts.as_bytes()[i] as usize];
-        assert!(letter.is_none(), "a letter means one thing");
+        assert!(letter.is_none(), "a letter is used twice");
         *letter = Some(word);
         i += 1;
     }
@@ -144,7 +144,7 @@ mod tests {
     fn every_row_has_help() {
         for row in OPTIONS {
             assert!(!row.help.is_empty(), "--{} has no help", row.long);
-            // The scheduler decides about its flags, and ipvsadm has a sentence for each mistake.
+            // The valid flags depend on the scheduler, and ipvsadm has a message for each mistake.
             let has_complaint = row.value == Value::None || row.long == "sched-flags" || !row.complaint.is_empty();
             assert!(has_complaint, "--{} has no complaint about bad values", row.long);
             let of_edits = [Verb::EditService, Verb::EditServer];

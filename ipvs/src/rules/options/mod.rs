@@ -1,10 +1,10 @@
 //! TABLE: the commands and options of ipvsadm's language.
 //!
-//! One row has all of an option: its spelling and value, the commands that take it, help, how it is read and written,
-//! whether ipvsadm 1.31 has it, and whether `ipvsadm-rs set` has it.
+//! One row defines an option completely: its spelling and value, the commands that accept it, its help, and the
+//! functions that read and write it. It also states whether ipvsadm 1.31 and `ipvsadm-rs set` have the option.
 //!
-//! The order is that of ipvsadm's complaints when several options of a line are wrong, and that of the options in saved
-//! lines.
+//! The order of the rows determines which of several invalid options of a line is reported, as in ipvsadm. It is also
+//! the order of the options in saved lines.
 
 mod lookup;
 mod row;
@@ -140,7 +140,7 @@ pub const OPTIONS: &[OptionRow] = &[
         .default("255.255.255.255 or 128")
         .on(SETS_A_SERVICE)
         .write_service(|line, service| {
-            // Without persistence a netmask does nothing, and ipvsadm does not save it.
+            // Without persistence a netmask has no effect, and ipvsadm does not save it.
             if service.persistence.is_some() && service.netmask != Netmask::host(service.key.family()) {
                 line.display("-M", service.netmask);
             }
@@ -226,7 +226,7 @@ pub const OPTIONS: &[OptionRow] = &[
         .on(LIST),
     OptionRow::flag("nosort", "", |draft| draft.listing.sorted = false).help("List in the kernel's order").on(LIST),
     OptionRow::flag("sort", "", |_| ()).help("List in the order of addresses; the default").called(""),
-    // Legal with --list and --stop-daemon, where it does nothing.
+    // Legal with --list and --stop-daemon, where it has no effect.
     OptionRow::value("syncid", "", Value::Required("id"), |draft, value, _| {
         draft.daemon.sync_id = strtol(value, 0, SyncDaemon::MAX_SYNC_ID)?;
         Ok(())
@@ -367,7 +367,7 @@ fn write_service_key(line: &mut Line<'_>, key: &ServiceKey) {
     }
 }
 
-/// Checks a netmask. It is read at the end of the line, when the family is known.
+/// Checks a netmask and stores its text. It is parsed at the end of the line, when the family is known.
 fn read_netmask<'a>(draft: &mut Draft<'a>, value: &'a [u8], resolver: &mut dyn Resolver) -> Result<(), ValueError> {
     match draft.key {
         Some(ServiceKey::Address { address, .. }) => address::netmask(value, Family::of(address), resolver),
@@ -418,12 +418,13 @@ fn write_tunnel(line: &mut Line<'_>, server: &Destination) {
             line.word(b"--tun-type gre");
             line.word(if checksum { b"--tun-csum" } else { b"--tun-nocsum" });
         }
-        // The language has no words for it.
+        // The language cannot express it.
         Some(Tunnel::Other { .. }) | None => {}
     }
 }
 
-/// Reads a name, of which ipvsadm takes as much as the kernel has room for. An empty one is `None`, the default.
+/// Reads a name, which is truncated to the kernel's maximum length, as in ipvsadm. Returns `None`, the default, for an
+/// empty name.
 fn cut<T>(
     value: &[u8],
     longest: usize,

@@ -10,7 +10,7 @@ use crate::rules::resolver::Resolver;
 use crate::rules::write::Line;
 use crate::service::Service;
 
-/// The action of a command.
+/// The action of a command. [`COMMANDS`](super::COMMANDS) describes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the commands, described in COMMANDS")]
 pub enum Verb {
@@ -37,9 +37,9 @@ pub enum Verb {
 pub enum Value {
     /// No value.
     None,
-    /// The next word, even if it begins with `-`. The name is for help.
+    /// The next word, even if it begins with `-`. The text is the name of the value in help.
     Required(&'static str),
-    /// The next word, unless it begins with `-`. The name is for help.
+    /// The next word, unless it begins with `-`. The text is the name of the value in help.
     Optional(&'static str),
 }
 
@@ -52,7 +52,7 @@ pub struct CommandRow {
     pub name: &'static str,
     /// The long spelling, without the dashes.
     pub long: &'static str,
-    /// The letters after one dash: none to two.
+    /// The letters of the short spellings, at most two.
     pub shorts: &'static str,
     /// The value.
     pub value: Value,
@@ -86,25 +86,25 @@ impl CommandRow {
 /// An option.
 pub struct OptionRow {
     /// Its name in messages. Spellings with the same name exclude each other. An option with the name "" may be
-    /// repeated, and every command takes it.
+    /// repeated, and every command accepts it.
     pub name: &'static str,
     /// The long spelling, without the dashes.
     pub long: &'static str,
-    /// A letter after one dash, or none.
+    /// The letter of the short spelling, or "" if there is none.
     pub shorts: &'static str,
     /// The value.
     pub value: Value,
-    /// The commands that need the option.
+    /// The commands that require the option.
     pub required: &'static [Verb],
-    /// The commands that take the option.
+    /// The commands that accept the option.
     pub allowed: &'static [Verb],
-    /// The commands that take only one of the options that name them here.
+    /// The commands that accept at most one of the options that list them here.
     pub exclusive: &'static [Verb],
-    /// ipvsadm's complaint about a bad value. `{}` is replaced by the value.
+    /// ipvsadm's message about an invalid value. `{}` is replaced with the value.
     pub complaint: &'static str,
     /// One line of help, without the default.
     pub help: &'static str,
-    /// The default for help, "" if there is none to mention.
+    /// The default in help, or "" if help shows none.
     pub default: &'static str,
     /// Whether `ipvsadm-rs set` has the option.
     pub settable: bool,
@@ -115,7 +115,7 @@ pub struct OptionRow {
     pub(crate) write: Option<Write>,
 }
 
-/// How an option is read.
+/// The function that reads an option.
 #[derive(Clone, Copy)]
 pub(crate) enum Read {
     Flag(fn(&mut Draft<'_>)),
@@ -124,7 +124,7 @@ pub(crate) enum Read {
 
 pub(crate) type ReadValue = for<'a> fn(&mut Draft<'a>, &'a [u8], &mut dyn Resolver) -> Result<(), ValueError>;
 
-/// How an option is written in a saved line, and from which value.
+/// The function that writes an option in a saved line, by the type of its value.
 #[derive(Clone, Copy)]
 pub(crate) enum Write {
     ServiceKey(fn(&mut Line<'_>, &ServiceKey)),
@@ -140,7 +140,7 @@ impl fmt::Debug for OptionRow {
     }
 }
 
-/// Two rows are equal if they are the same row.
+/// Compares the long spellings, which are unique.
 impl PartialEq for OptionRow {
     fn eq(&self, other: &Self) -> bool {
         self.long == other.long
@@ -148,7 +148,7 @@ impl PartialEq for OptionRow {
 }
 
 impl OptionRow {
-    /// Whether `ipvsadm-rs set` takes `off` as the value.
+    /// Returns whether `ipvsadm-rs set` accepts the value `off`.
     pub fn has_off(&self) -> bool {
         self.off.is_some()
     }
@@ -177,7 +177,7 @@ impl OptionRow {
         Self { value, read: Read::Value(read), ..Self::flag(long, shorts, |_| ()) }
     }
 
-    /// A spelling of the service's address: one of them is needed.
+    /// Returns a row for a spelling of the service's address. One of these rows is required.
     pub(super) const fn service(long: &'static str, shorts: &'static str, read: ReadValue) -> Self {
         Self {
             name: "service-address",

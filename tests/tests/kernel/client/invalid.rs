@@ -98,7 +98,7 @@ fn sends_nothing() {
     let error = client.submit(&changes).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "add server 10.0.0.1:80 to TCP 192.0.2.1:80: a weight is 0 to 2147483647, not 4294967295"
+        "add server 10.0.0.1:80 to TCP 192.0.2.1:80: a weight must be 0 to 2147483647, not 4294967295"
     );
     assert_eq!(error.errno(), None);
     assert_eq!(services(&mut client), []);

@@ -101,7 +101,7 @@ fn warns_if_rules_cannot_express_a_service() {
     assert!(ran.stderr.contains("protocol 99 192.0.2.1:80"), "{ran}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
     assert!(!ran.stdout.contains("-r 10.0.0.9"), "{ran}");
-    assert!(ran.stdout.contains("# no words of ipvsadm's for protocol 99 192.0.2.1:80\n"), "{ran}");
+    assert!(ran.stdout.contains("# ipvsadm cannot express: protocol 99 192.0.2.1:80\n"), "{ran}");
     shell("ipvsadm-rs save --format json > all && ipvsadm -C && ipvsadm-rs apply all").ok();
     assert_eq!(run("ipvsadm-rs save").stdout, ran.stdout);
 }
