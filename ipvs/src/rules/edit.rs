@@ -10,7 +10,7 @@ use crate::family::Family;
 use crate::key::ServiceKey;
 use crate::service::Service;
 
-/// Returns `held` with the settings in `options`, and all other settings unchanged.
+/// Returns `current` with the settings in `options`, and all other settings unchanged.
 ///
 /// Each option is a long spelling that `--edit-service` accepts, without the dashes, with its value. Flags have the
 /// value `on`. If [`OptionRow::has_off`](super::OptionRow::has_off) returns true, the value `off` disables the setting.
@@ -24,28 +24,28 @@ use crate::service::Service;
 /// use ipvs::rules::{self, Numeric};
 /// use ipvs::{Scheduler, Service, ServiceKey};
 ///
-/// let held = Service { persistence: Some(60), ..Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::WLC) };
-/// let edited = rules::edit_service(&held, &[("scheduler", "rr"), ("persistent", "off")], &mut Numeric).unwrap();
-/// assert_eq!(edited, Service::new(held.key, Scheduler::RR));
+/// let current = Service { persistence: Some(60), ..Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::WLC) };
+/// let edited = rules::edit_service(&current, &[("scheduler", "rr"), ("persistent", "off")], &mut Numeric).unwrap();
+/// assert_eq!(edited, Service::new(current.key, Scheduler::RR));
 /// ```
 pub fn edit_service(
-    held: &Service,
+    current: &Service,
     options: &[(&str, &str)],
     resolver: &mut dyn Resolver,
 ) -> Result<Service, ParseError> {
-    let mut draft = Draft { key: Some(held.key), service: *held, ..Draft::new(Limits::OF_THE_KERNEL) };
-    draft.ipv6 = matches!(held.key, ServiceKey::Fwmark { family: Family::V6, .. });
+    let mut draft = Draft { key: Some(current.key), service: *current, ..Draft::new(Limits::OF_THE_KERNEL) };
+    draft.ipv6 = matches!(current.key, ServiceKey::Fwmark { family: Family::V6, .. });
     draft.take_all(Verb::EditService, options, resolver)?;
     let flags = draft.scheduler_flags()?;
-    let edited = draft.service_settings(held.key, flags, resolver)?;
+    let edited = draft.service_settings(current.key, flags, resolver)?;
     match check::validate_service(&edited) {
         // Another program may have set values that ipvsadm refuses. They are no reason to refuse this edit.
-        Err(problem) if check::validate_service(held).is_ok() => Err(problem),
+        Err(problem) if check::validate_service(current).is_ok() => Err(problem),
         _ => Ok(edited),
     }
 }
 
-/// Returns `held`, a destination of the service `key`, with the settings in `options`, and all other settings
+/// Returns `current`, a destination of the service `key`, with the settings in `options`, and all other settings
 /// unchanged.
 ///
 /// Each option is a long spelling that `--edit-server` accepts, without the dashes, with its value. Flags have the
@@ -60,20 +60,20 @@ pub fn edit_service(
 /// use ipvs::rules::{self, Numeric};
 /// use ipvs::{Destination, Forwarding, ServiceKey};
 ///
-/// let held = Destination::new(([10, 0, 0, 1], 80), Forwarding::DirectRoute);
+/// let current = Destination::new(([10, 0, 0, 1], 80), Forwarding::DirectRoute);
 /// let key = ServiceKey::tcp([192, 0, 2, 1], 80);
-/// let edited = rules::edit_destination(&key, &held, &[("weight", "0")], &mut Numeric).unwrap();
-/// assert_eq!(edited, Destination { weight: 0, ..held });
+/// let edited = rules::edit_destination(&key, &current, &[("weight", "0")], &mut Numeric).unwrap();
+/// assert_eq!(edited, Destination { weight: 0, ..current });
 /// ```
 pub fn edit_destination(
     key: &ServiceKey,
-    held: &Destination,
+    current: &Destination,
     options: &[(&str, &str)],
     resolver: &mut dyn Resolver,
 ) -> Result<Destination, ParseError> {
-    let mut draft = Draft { key: Some(*key), destination: *held, ..Draft::new(Limits::OF_THE_KERNEL) };
+    let mut draft = Draft { key: Some(*key), destination: *current, ..Draft::new(Limits::OF_THE_KERNEL) };
     draft.take_all(Verb::EditServer, options, resolver)?;
-    draft.server_settings(key, held.key)
+    draft.server_settings(key, current.key)
 }
 
 impl<'a> Draft<'a> {
@@ -116,48 +116,48 @@ mod tests {
         Service::new(ServiceKey::udp([192, 0, 2, 1], 53), Scheduler::WLC)
     }
 
-    fn edit(held: Forwarding, options: &[(&str, &str)]) -> Result<Forwarding, String> {
-        let held = Destination { weight: 7, ..Destination::new(([10, 0, 0, 1], 53), held) };
+    fn edit(current: Forwarding, options: &[(&str, &str)]) -> Result<Forwarding, String> {
+        let current = Destination { weight: 7, ..Destination::new(([10, 0, 0, 1], 53), current) };
         let edited =
-            edit_destination(&service().key, &held, options, &mut Numeric).map_err(|error| error.to_string())?;
-        assert_eq!(edited, Destination { forwarding: edited.forwarding, ..held });
+            edit_destination(&service().key, &current, options, &mut Numeric).map_err(|error| error.to_string())?;
+        assert_eq!(edited, Destination { forwarding: edited.forwarding, ..current });
         Ok(edited.forwarding)
     }
 
     #[test]
     fn settings_are_switched_off() {
-        let held = Service { one_packet: true, engine: "sip".parse().ok(), persistence: Some(60), ..service() };
+        let current = Service { one_packet: true, engine: "sip".parse().ok(), persistence: Some(60), ..service() };
         let options = [("ops", "off"), ("pe", "off"), ("persistent", "off")];
-        assert_eq!(edit_service(&held, &options, &mut Numeric), Ok(service()));
-        assert_eq!(edit_service(&held, &[], &mut Numeric), Ok(held));
+        assert_eq!(edit_service(&current, &options, &mut Numeric), Ok(service()));
+        assert_eq!(edit_service(&current, &[], &mut Numeric), Ok(current));
         for options in [("weight", "1"), ("nosuch", "1"), ("scheduler", ""), ("ops", "maybe"), ("tcp-service", "::1")] {
-            assert!(edit_service(&held, &[options], &mut Numeric).is_err(), "{options:?}");
+            assert!(edit_service(&current, &[options], &mut Numeric).is_err(), "{options:?}");
         }
     }
 
     /// Another program has set values that ipvsadm refuses.
     #[test]
     fn settings_that_ipvsadm_refuses_stay_editable() {
-        let held = Service::new(ServiceKey::tcp([192, 0, 2, 1], 0), Scheduler::WLC);
-        let edited = Service { scheduler: Scheduler::RR, ..held };
-        assert_eq!(edit_service(&held, &[("scheduler", "rr")], &mut Numeric), Ok(edited));
-        let persistent = Service { persistence: Some(60), ..held };
+        let current = Service::new(ServiceKey::tcp([192, 0, 2, 1], 0), Scheduler::WLC);
+        let edited = Service { scheduler: Scheduler::RR, ..current };
+        assert_eq!(edit_service(&current, &[("scheduler", "rr")], &mut Numeric), Ok(edited));
+        let persistent = Service { persistence: Some(60), ..current };
         assert_eq!(edit_service(&persistent, &[("persistent", "off")], &mut Numeric), Err(ParseError::ZeroPort));
     }
 
     #[test]
     fn a_tunnel_of_the_same_type_keeps_the_rest() {
         let gue = |checksum| Forwarding::Tunnel(Tunnel::Gue { port: PORT, checksum });
-        let held = gue(GueChecksum::Remote);
-        assert_eq!(edit(held, &[]), Ok(held));
-        assert_eq!(edit(held, &[("ipip", "on"), ("tun-type", "gue")]), Ok(held));
-        assert_eq!(edit(held, &[("tun-csum", "on")]), Ok(gue(GueChecksum::Full)));
-        assert_eq!(edit(held, &[("tun-nocsum", "on")]), Ok(gue(GueChecksum::None)));
-        assert_eq!(edit(held, &[("tun-type", "ipip")]), Ok(Forwarding::IPIP));
+        let current = gue(GueChecksum::Remote);
+        assert_eq!(edit(current, &[]), Ok(current));
+        assert_eq!(edit(current, &[("ipip", "on"), ("tun-type", "gue")]), Ok(current));
+        assert_eq!(edit(current, &[("tun-csum", "on")]), Ok(gue(GueChecksum::Full)));
+        assert_eq!(edit(current, &[("tun-nocsum", "on")]), Ok(gue(GueChecksum::None)));
+        assert_eq!(edit(current, &[("tun-type", "ipip")]), Ok(Forwarding::IPIP));
         let gre = |checksum| Forwarding::Tunnel(Tunnel::Gre { checksum });
-        assert_eq!(edit(held, &[("tun-type", "gre")]), Ok(gre(false)));
+        assert_eq!(edit(current, &[("tun-type", "gre")]), Ok(gre(false)));
         assert_eq!(edit(gre(true), &[("ipip", "on")]), Ok(gre(true)));
-        assert_eq!(edit(held, &[("masquerading", "on")]), Ok(Forwarding::Masquerade));
+        assert_eq!(edit(current, &[("masquerading", "on")]), Ok(Forwarding::Masquerade));
         let strange = Forwarding::Tunnel(Tunnel::Other { kind: 9, port: 1, flags: 1 });
         for other in [Forwarding::Local, Forwarding::Bypass, Forwarding::Other(5), strange] {
             assert_eq!(edit(other, &[]), Ok(other));
