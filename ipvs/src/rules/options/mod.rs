@@ -124,7 +124,9 @@ pub const OPTIONS: &[OptionRow] = &[
         draft.service.persistence = Some(strtol(value, 1, draft.limits.persistence)?);
         Ok(())
     })
-    .help("Send a client to the same server until this many seconds after its last connection, 1 to 2678400")
+    .help(
+        "Send a client to the same server until this many seconds have passed since its last connection, 1 to 2678400",
+    )
     .complaint("invalid timeout value `{}' specified")
     .default("off; without a value: 360")
     .on(SETS_A_SERVICE)
@@ -231,7 +233,7 @@ pub const OPTIONS: &[OptionRow] = &[
         draft.daemon.sync_id = strtol(value, 0, SyncDaemon::MAX_SYNC_ID)?;
         Ok(())
     })
-    .help("Sync: id of the packets, 0 to 255; a backup accepts its own id only, or with 0 every id")
+    .help("Sync: id of the packets, 0 to 255; a backup accepts only its own id, or every id if it is 0")
     .complaint("illegal syncid specified")
     .default("0")
     .on(&[Verb::StartDaemon, Verb::StopDaemon, Verb::List]),
@@ -253,7 +255,7 @@ pub const OPTIONS: &[OptionRow] = &[
     })
     .settable_or_off(|draft| draft.service.engine = None),
     OptionRow::flag("ops", "o", |draft| draft.service.one_packet = true)
-        .help("Schedule every UDP packet by itself, without connections")
+        .help("Schedule every UDP packet separately, without connections")
         .on(SETS_A_SERVICE)
         .write_service(|line, service| {
             if service.one_packet {
@@ -317,18 +319,18 @@ pub const OPTIONS: &[OptionRow] = &[
         draft.tunnel.port = NonZeroU16::new(strtol(value, 1, u16::MAX.into())? as u16);
         Ok(())
     })
-    .help("UDP port of a gue tunnel on the server, 1 to 65535; gue needs it")
+    .help("UDP port of a gue tunnel on the server, 1 to 65535; required for gue")
     .complaint("illegal tunnel port specified")
     .on(SETS_A_SERVER)
     .settable(),
     OptionRow::flag("tun-nocsum", "", |draft| draft.tunnel.add(Checksum::None))
-        .help("Gue or gre tunnel: send no checksums; the default")
+        .help("With --tun-type gue or gre: send no checksums; the default")
         .on(SETS_A_SERVER),
     OptionRow::flag("tun-csum", "", |draft| draft.tunnel.add(Checksum::Full))
-        .help("Gue or gre tunnel: send checksums")
+        .help("With --tun-type gue or gre: send checksums")
         .on(SETS_A_SERVER),
     OptionRow::flag("tun-remcsum", "", |draft| draft.tunnel.add(Checksum::Remote))
-        .help("Gue tunnel: use remote checksum offload")
+        .help("With --tun-type gue: use remote checksum offload")
         .on(SETS_A_SERVER),
     OptionRow::flag("stream", "", |draft| draft.stream = true)
         .help("Run each line as it arrives, instead of checking all lines first")
