@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::decode_error::DecodeError;
 use crate::uapi::Command;
 
 /// The reason why a request failed.
@@ -107,34 +108,3 @@ impl fmt::Display for Refusal {
         }
     }
 }
-
-/// Bytes from the kernel that could not be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecodeError {
-    reason: &'static str,
-    attribute: Option<&'static str>,
-}
-
-impl DecodeError {
-    /// Returns an error with a reason such as "value too short".
-    pub const fn new(reason: &'static str) -> Self {
-        Self { reason, attribute: None }
-    }
-
-    /// Adds the attribute in which the error occurred, unless an inner one is named already.
-    pub(crate) fn inside(mut self, attribute: &'static str) -> Self {
-        self.attribute.get_or_insert(attribute);
-        self
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.attribute {
-            Some(attribute) => write!(f, "{} in {attribute}", self.reason),
-            None => f.write_str(self.reason),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::error::DecodeError;
+use crate::decode_error::DecodeError;
 use crate::message::{Frame, Reply};
 use crate::sys::{self, AT_ONCE, Datagram, Wait};
 

@@ -50,6 +50,7 @@
 //! # }
 //! ```
 
+mod decode_error;
 mod error;
 #[doc(hidden)]
 pub mod family;
@@ -66,7 +67,8 @@ mod table;
 pub mod uapi;
 pub mod wire;
 
-pub use error::{DecodeError, Error, Refusal};
+pub use decode_error::DecodeError;
+pub use error::{Error, Refusal};
 #[doc(hidden)]
 pub use kernel_version::kernel_version;
 pub use message::{Request, ToRequest};

@@ -2,7 +2,8 @@
 
 use neli::consts::nl::{NlmF, Nlmsg};
 
-use crate::error::{DecodeError, Refusal};
+use crate::decode_error::DecodeError;
+use crate::error::Refusal;
 
 use crate::uapi::{Command, CommandAttrs};
 use crate::wire::{Attributes, Wire, each_attribute};

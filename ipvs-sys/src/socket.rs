@@ -10,7 +10,8 @@ use neli::consts::socket::{Msg, NlFamily};
 use neli::socket::NlSocket;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use crate::error::{DecodeError, Error, Refusal};
+use crate::decode_error::DecodeError;
+use crate::error::{Error, Refusal};
 use crate::family::{self, FamilyAttrs};
 use crate::inbox::Inbox;
 

@@ -54,11 +54,11 @@ macro_rules! attributes {
 
             type View<'a> = &'a [u8];
 
-            fn view(bytes: &[u8]) -> Result<&[u8], $crate::error::DecodeError> {
+            fn view(bytes: &[u8]) -> Result<&[u8], $crate::decode_error::DecodeError> {
                 Ok(bytes)
             }
 
-            fn read(bytes: &[u8]) -> Result<Self, $crate::error::DecodeError> {
+            fn read(bytes: &[u8]) -> Result<Self, $crate::decode_error::DecodeError> {
                 let mut list = Self::default();
                 <Self as $crate::wire::Attributes>::each(bytes, |number, value| {
                     match number {
@@ -94,8 +94,8 @@ macro_rules! attributes {
             #[inline]
             pub fn visit(
                 bytes: &'a [u8],
-                mut visit: impl FnMut(Self) -> Result<(), $crate::error::DecodeError>,
-            ) -> Result<(), $crate::error::DecodeError> {
+                mut visit: impl FnMut(Self) -> Result<(), $crate::decode_error::DecodeError>,
+            ) -> Result<(), $crate::decode_error::DecodeError> {
                 <$name as $crate::wire::Attributes>::each(bytes, |number, value| {
                     visit(match number {
                         $( $number => Self::$variant(<$wire as $crate::wire::Wire>::view(value)?), )*

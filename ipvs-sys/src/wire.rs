@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::error::DecodeError;
+use crate::decode_error::DecodeError;
 
 /// A value that a netlink attribute can carry.
 pub trait Wire: Sized {

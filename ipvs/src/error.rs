@@ -87,23 +87,6 @@ pub enum ErrorKind {
     System(io::Error),
 }
 
-/// A text or name that is not a valid value of its type.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidValue(String);
-
-impl InvalidValue {
-    /// Returns the error of a text that is not `expected`.
-    pub(crate) fn new(text: &str, expected: impl fmt::Display) -> Self {
-        Self(format!("`{text}' is not {expected}"))
-    }
-
-    /// Returns the error of a name. `why` is the whole text.
-    pub(crate) fn name(why: impl fmt::Display) -> Self {
-        Self(why.to_string())
-    }
-}
-
 /// Returns the likely reasons of `EINVAL`, for which the kernel has no text.
 ///
 /// Sources: `ip_vs_new_dest`, `ip_vs_genl_set_cmd`, `ip_vs_genl_new_daemon` and `ip_vs_set_timeout` in

@@ -4,7 +4,7 @@ use std::fmt;
 
 use ipvs_sys::wire::Name;
 
-use crate::error::InvalidValue;
+use crate::invalid_value::InvalidValue;
 
 macro_rules! names {
     ($( $(#[$meta:meta])* $name:ident, $what:literal, $max:literal; )*) => { $(

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use crate::error::InvalidValue;
 use crate::family::{Family, Protocol};
+use crate::invalid_value::InvalidValue;
 use crate::key::{DestinationKey, ServiceKey};
 use crate::service::Netmask;
 

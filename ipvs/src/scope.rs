@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::error::InvalidValue;
 use crate::family::Protocol;
+use crate::invalid_value::InvalidValue;
 use crate::key::ServiceKey;
 
 /// Selects services: `tcp`, `udp`, `sctp`, `protocol:99`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`.

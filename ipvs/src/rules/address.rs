@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::error::ValueError;
 use super::number::{decimal_ipv4, decimal_port, inet_aton, strtol};
 use super::resolver::Resolver;
+use super::value_error::ValueError;
 use crate::family::{Family, Protocol};
 use crate::service::Netmask;
 

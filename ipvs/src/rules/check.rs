@@ -4,12 +4,13 @@
 use super::address::{self, Endpoint};
 use super::command::{Columns, Command, Listing, Subject};
 use super::draft::{Draft, Limits, Method, Server, protocol_of_ports};
-use super::error::{ParseError, Problem, ValueError, text};
+use super::error::{ParseError, Problem};
 use super::flags::read_flags;
 use super::number::strtol;
 use super::options::{CommandRow, LEGAL, OPTIONS, OptionRow, Read, Verb, Word};
 use super::resolver::Resolver;
 use super::scan::{Scanner, Token};
+use super::value_error::{ValueError, text};
 use crate::change::Change;
 use crate::daemon::Role;
 use crate::destination::{Destination, Forwarding, Tunnel};
@@ -304,7 +305,7 @@ pub(super) fn validate_service(service: &Service) -> Result<(), ParseError> {
 }
 
 fn bad_value(option: &'static OptionRow, value: &[u8], error: ValueError) -> ParseError {
-    ParseError::BadValue { option, value: text(value), error }
+    ParseError::BadValue { option: option.long, complaint: option.complaint, value: text(value), error }
 }
 
 fn bad(long: &str, value: &[u8], error: ValueError) -> ParseError {

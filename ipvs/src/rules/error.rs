@@ -1,6 +1,6 @@
 //! Errors in lines of ipvsadm's language.
 
-use super::options::OptionRow;
+use super::value_error::ValueError;
 use crate::change::Invalid;
 
 /// An error, with the number of the word that causes it.
@@ -36,10 +36,12 @@ pub enum ParseError {
     #[error("multiple '{0}' options specified")]
     Repeated(&'static str),
     /// An invalid value.
-    #[error("{}", bad_value(option, value, error))]
+    #[error("{}", bad_value(complaint, value, error))]
     BadValue {
-        /// The option.
-        option: &'static OptionRow,
+        /// The long spelling of the option.
+        option: &'static str,
+        /// ipvsadm's complaint. `{}` is replaced by the value.
+        complaint: &'static str,
         /// The value.
         value: Box<str>,
         /// The reason why the value is invalid.
@@ -158,12 +160,12 @@ pub enum ParseError {
     NotAChange,
 }
 
-fn bad_value(option: &OptionRow, value: &str, error: &ValueError) -> String {
+fn bad_value(complaint: &str, value: &str, error: &ValueError) -> String {
     let complaint = match error {
         ValueError::Prefix => "illegal ipv6 netmask specified",
         // The error itself has ipvsadm's message.
-        _ if option.complaint.is_empty() => return error.to_string(),
-        _ => option.complaint,
+        _ if complaint.is_empty() => return error.to_string(),
+        _ => complaint,
     };
     let family = if value.contains(':') { "IPv6" } else { "IPv4" };
     format!("{}: {error}", complaint.replace("{}", value).replace("{family}", family))
@@ -192,8 +194,8 @@ impl ParseError {
     /// Returns the option that the error is about, by its name or its long spelling.
     pub(crate) fn option(&self) -> Option<&'static str> {
         Some(match self {
-            Self::BadValue { option, .. } => option.long,
-            Self::Illegal { option, .. }
+            Self::BadValue { option, .. }
+            | Self::Illegal { option, .. }
             | Self::Conflict { option, .. }
             | Self::IllegalForTunnel { option, .. }
             | Self::ConflictInTunnel { option, .. } => option,
@@ -219,54 +221,4 @@ fn option_of(why: &Invalid) -> Option<&'static str> {
         Invalid::NotMulticast(_) => "mcast-group",
         _ => return None,
     })
-}
-
-/// Returns a word for a message. Bytes that are not UTF-8 are replaced.
-pub(crate) fn text(word: &[u8]) -> Box<str> {
-    String::from_utf8_lossy(word).into()
-}
-
-/// The reason why a value is invalid.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ValueError {
-    /// Not a number in that range.
-    #[error("not a number from {0} to {1}")]
-    Number(u32, u32),
-    /// An empty text, or a number alone.
-    #[error("not an address")]
-    NoAddress,
-    /// A bracket that is not closed, or not followed by a port.
-    #[error("`[` without `]` or `]:port`")]
-    Brackets,
-    /// Brackets around an IPv4 address.
-    #[error("brackets are for IPv6 addresses")]
-    BracketsAroundV4,
-    /// A name without an address.
-    #[error("no such host")]
-    UnknownHost,
-    /// A port that is neither a number nor a known service.
-    #[error("no such port")]
-    UnknownPort,
-    /// Neither a mask nor a name with an address.
-    #[error("not a netmask")]
-    Netmask,
-    /// Not an IPv6 prefix length.
-    #[error("not a prefix length from 1 to 128")]
-    Prefix,
-    /// None of these words.
-    #[error("not one of {0}")]
-    NotOneOf(&'static str),
-    /// Not a multicast address.
-    #[error("not a multicast address")]
-    NotMulticast,
-    /// A name with a NUL byte.
-    #[error("a name cannot contain a NUL byte")]
-    Name,
-    /// A scheduler flag that no scheduler has.
-    #[error("invalid scheduler flag `{0}'")]
-    UnknownFlag(Box<str>),
-    /// A flag that belongs to another scheduler.
-    #[error("incompatible scheduler flag `{0}'")]
-    ForeignFlag(Box<str>),
 }

@@ -1,6 +1,6 @@
 //! TABLE: the names of scheduler flags.
 
-use super::error::{ValueError, text};
+use super::value_error::{ValueError, text};
 use crate::name::Scheduler;
 use crate::service::SchedulerFlags;
 

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::error::ValueError;
+use super::value_error::ValueError;
 
 /// Reads a decimal number from `least` to `most`, like `strtol`: blanks and a sign may precede it.
 pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, ValueError> {

@@ -1,7 +1,8 @@
 //! Words → commands and options, as popt reads them: bundles of letters, attached values, an optional value.
 
-use super::error::{ParseError, Problem, text};
+use super::error::{ParseError, Problem};
 use super::options::{Value, Word};
+use super::value_error::text;
 
 /// The next piece of a line.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::io::Write as _;
-use std::net::IpAddr;
 
-use super::endpoint::write_endpoint;
+use super::line_writer::LineWriter;
 use super::options::{COMMANDS, OPTIONS, Verb, Write};
 use super::resolver::{Namer, Numeric};
 use crate::change::Change;
@@ -13,57 +12,6 @@ use crate::destination::Destination;
 use crate::family::Protocol;
 use crate::key::{DestinationKey, ServiceKey};
 use crate::service::Service;
-
-/// A line that is being written.
-pub(crate) struct Line<'a> {
-    out: &'a mut Vec<u8>,
-    names: &'a mut dyn Namer,
-}
-
-impl Line<'_> {
-    pub(super) fn word(&mut self, word: &[u8]) {
-        self.out.push(b' ');
-        self.out.extend_from_slice(word);
-    }
-
-    pub(super) fn bytes(&mut self, option: &str, value: &[u8]) {
-        self.word(option.as_bytes());
-        self.word(value);
-    }
-
-    pub(super) fn number(&mut self, option: &str, number: u32) {
-        self.bytes(option, itoa::Buffer::new().format(number).as_bytes());
-    }
-
-    pub(super) fn number_unless_zero(&mut self, option: &str, number: u32) {
-        if number != 0 {
-            self.number(option, number);
-        }
-    }
-
-    pub(super) fn display(&mut self, option: &str, value: impl fmt::Display) {
-        self.word(option.as_bytes());
-        // Writing to memory does not fail.
-        let _ = write!(self.out, " {value}");
-    }
-
-    /// Writes the option with a list, or nothing if the list is empty.
-    pub(super) fn list(&mut self, option: &str, mut items: impl Iterator<Item = &'static str>) {
-        if let Some(first) = items.next() {
-            self.bytes(option, first.as_bytes());
-            for item in items {
-                self.out.push(b',');
-                self.out.extend_from_slice(item.as_bytes());
-            }
-        }
-    }
-
-    pub(super) fn endpoint(&mut self, option: &str, address: IpAddr, port: u16, protocol: Option<Protocol>) {
-        self.word(option.as_bytes());
-        self.out.push(b' ');
-        write_endpoint(self.out, address, port, protocol, self.names);
-    }
-}
 
 /// The values from which the options of a line are written.
 #[derive(Default)]
@@ -83,7 +31,7 @@ fn write_line(out: &mut Vec<u8>, verb: Verb, values: &Values<'_>, names: &mut dy
             out.extend_from_slice(command.long.as_bytes());
         }
     }
-    let mut line = Line { out, names };
+    let mut line = LineWriter { out, names };
     for write in &WRITES {
         match (write, values) {
             (Write::ServiceKey(write), Values { key: Some(key), .. }) => write(&mut line, key),
@@ -203,7 +151,7 @@ fn write_daemon(out: &mut Vec<u8>, daemon: &SyncDaemon) {
     // The kernel accepts any bytes in a name.
     out.extend_from_slice(interface.as_bytes());
     let _ = write!(out, " --syncid {sync_id}");
-    let mut line = Line { out, names: &mut Numeric };
+    let mut line = LineWriter { out, names: &mut Numeric };
     if let Some(bytes) = max_length {
         line.display("--sync-maxlen", bytes);
     }

@@ -19,16 +19,16 @@ pub(crate) use row::{Read, Write};
 use super::address;
 use super::command::{Columns, Subject};
 use super::draft::{DEFAULT_INTERFACE, Draft, Method, Server, protocol_of_ports};
-use super::error::ValueError;
 use super::flags::flag_names;
+use super::line_writer::LineWriter;
 use super::number::strtol;
 use super::resolver::Resolver;
 use super::tunnel::{Checksum, Kind};
-use super::write::Line;
+use super::value_error::ValueError;
 use crate::daemon::SyncDaemon;
 use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
-use crate::error::InvalidValue;
 use crate::family::{Family, Protocol};
+use crate::invalid_value::InvalidValue;
 use crate::key::{DestinationKey, ServiceKey};
 use crate::name::{Engine, Interface, Scheduler};
 use crate::service::Netmask;
@@ -350,7 +350,7 @@ fn read_service(
     Ok(())
 }
 
-fn write_service_key(line: &mut Line<'_>, key: &ServiceKey) {
+fn write_service_key(line: &mut LineWriter<'_>, key: &ServiceKey) {
     match *key {
         ServiceKey::Address { protocol, address, port } => {
             let option = match protocol {
@@ -394,7 +394,7 @@ fn read_server<'a>(draft: &mut Draft<'a>, value: &'a [u8], resolver: &mut dyn Re
     Ok(())
 }
 
-fn write_server_key(line: &mut Line<'_>, service: Option<&ServiceKey>, server: DestinationKey) {
+fn write_server_key(line: &mut LineWriter<'_>, service: Option<&ServiceKey>, server: DestinationKey) {
     // A firewall mark has no protocol, so the ports of its servers have no names.
     let protocol = match service {
         Some(ServiceKey::Address { protocol, .. }) => Some(*protocol),
@@ -404,7 +404,7 @@ fn write_server_key(line: &mut Line<'_>, service: Option<&ServiceKey>, server: D
 }
 
 /// Writes type, port and checksum, as ipvsadm does for every tunnel.
-fn write_tunnel(line: &mut Line<'_>, server: &Destination) {
+fn write_tunnel(line: &mut LineWriter<'_>, server: &Destination) {
     match server.forwarding.tunnel() {
         Some(Tunnel::Ipip) => line.word(b"--tun-type ipip"),
         Some(Tunnel::Gue { port, checksum }) => {

@@ -5,9 +5,9 @@ use std::fmt;
 use crate::destination::Destination;
 use crate::key::{DestinationKey, ServiceKey};
 use crate::rules::draft::Draft;
-use crate::rules::error::ValueError;
+use crate::rules::line_writer::LineWriter;
 use crate::rules::resolver::Resolver;
-use crate::rules::write::Line;
+use crate::rules::value_error::ValueError;
 use crate::service::Service;
 
 /// The action of a command. [`COMMANDS`](super::COMMANDS) describes each.
@@ -127,11 +127,11 @@ pub(crate) type ReadValue = for<'a> fn(&mut Draft<'a>, &'a [u8], &mut dyn Resolv
 /// The function that writes an option in a saved line, by the type of its value.
 #[derive(Clone, Copy)]
 pub(crate) enum Write {
-    ServiceKey(fn(&mut Line<'_>, &ServiceKey)),
-    Service(fn(&mut Line<'_>, &Service)),
+    ServiceKey(fn(&mut LineWriter<'_>, &ServiceKey)),
+    Service(fn(&mut LineWriter<'_>, &Service)),
     /// `None`: the service is not known.
-    DestinationKey(fn(&mut Line<'_>, Option<&ServiceKey>, DestinationKey)),
-    Destination(fn(&mut Line<'_>, &Destination)),
+    DestinationKey(fn(&mut LineWriter<'_>, Option<&ServiceKey>, DestinationKey)),
+    Destination(fn(&mut LineWriter<'_>, &Destination)),
 }
 
 impl fmt::Debug for OptionRow {
@@ -239,25 +239,25 @@ impl OptionRow {
         self
     }
 
-    pub(super) const fn write_service_key(mut self, write: fn(&mut Line<'_>, &ServiceKey)) -> Self {
+    pub(super) const fn write_service_key(mut self, write: fn(&mut LineWriter<'_>, &ServiceKey)) -> Self {
         self.write = Some(Write::ServiceKey(write));
         self
     }
 
-    pub(super) const fn write_service(mut self, write: fn(&mut Line<'_>, &Service)) -> Self {
+    pub(super) const fn write_service(mut self, write: fn(&mut LineWriter<'_>, &Service)) -> Self {
         self.write = Some(Write::Service(write));
         self
     }
 
     pub(super) const fn write_server_key(
         mut self,
-        write: fn(&mut Line<'_>, Option<&ServiceKey>, DestinationKey),
+        write: fn(&mut LineWriter<'_>, Option<&ServiceKey>, DestinationKey),
     ) -> Self {
         self.write = Some(Write::DestinationKey(write));
         self
     }
 
-    pub(super) const fn write_server(mut self, write: fn(&mut Line<'_>, &Destination)) -> Self {
+    pub(super) const fn write_server(mut self, write: fn(&mut LineWriter<'_>, &Destination)) -> Self {
         self.write = Some(Write::Destination(write));
         self
     }
