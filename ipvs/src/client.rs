@@ -41,7 +41,7 @@ use crate::timeouts::Timeouts;
 /// # Errors
 ///
 /// Every read can fail with [`ErrorKind::NotLoaded`](crate::ErrorKind::NotLoaded),
-/// [`ErrorKind::NoPermission`](crate::ErrorKind::NoPermission) or [`ErrorKind::NoAnswer`](crate::ErrorKind::NoAnswer).
+/// [`ErrorKind::NoPermission`](crate::ErrorKind::NoPermission) or [`ErrorKind::NoReply`](crate::ErrorKind::NoReply).
 #[derive(Debug)]
 pub struct Client {
     socket: Socket,

@@ -20,7 +20,7 @@ pub trait Director {
     /// # Errors
     ///
     /// Fails if one of the changes is invalid ([`Change::validate`]); then nothing is sent. Also fails if IPVS is not
-    /// available, or if it is unknown which changes were made ([`ErrorKind::NoAnswer`](crate::ErrorKind::NoAnswer)).
+    /// available, or if it is unknown which changes were made ([`ErrorKind::NoReply`](crate::ErrorKind::NoReply)).
     fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error>;
 }
 

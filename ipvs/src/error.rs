@@ -81,7 +81,7 @@ pub enum ErrorKind {
     Invalid(#[from] Invalid),
     /// The kernel did not reply, or its reply cannot be decoded. The change may have been made: read the table again.
     #[error("no usable reply from the kernel")]
-    NoAnswer,
+    NoReply,
     /// Any other error of the operating system.
     #[error("{0}")]
     System(io::Error),
@@ -194,7 +194,7 @@ fn general(cause: &ipvs_sys::Error) -> ErrorKind {
     match cause {
         ipvs_sys::Error::NoFamily => ErrorKind::NotLoaded,
         ipvs_sys::Error::Decode { .. } | ipvs_sys::Error::Timeout(_) | ipvs_sys::Error::RepliesLost(_) => {
-            ErrorKind::NoAnswer
+            ErrorKind::NoReply
         }
         ipvs_sys::Error::Refused { refusal, .. } => match refusal.errno {
             libc::EPERM => ErrorKind::NoPermission,

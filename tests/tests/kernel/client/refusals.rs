@@ -268,6 +268,6 @@ fn lost_replies() {
         "submit 100 changes: no usable reply from the kernel (IPVS_CMD_NEW_SERVICE: replies were lost; read the \
          table again to see which changes were made)"
     );
-    assert!(matches!(error.kind(), ErrorKind::NoAnswer));
+    assert!(matches!(error.kind(), ErrorKind::NoReply));
     assert_eq!(client.state().unwrap().services.len(), 1);
 }
