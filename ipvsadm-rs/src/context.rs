@@ -1,4 +1,4 @@
-//! The options that all verbs have, and what follows from them: the client, the journal and the output.
+//! The options common to all verbs, and the client, the journal and the output that they select.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Decides which program this is: by its name and by its first argument.
+//! Selects the program to run, by the name under which it was called and by its first argument.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use crate::classic;
 use crate::classic::scripts;
 use crate::verbs;
 
-/// The programs that this one can be, by the name it is called by.
+/// The programs in this executable. The name under which it is called selects one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Role {
     Ipvsadm,
@@ -43,9 +43,9 @@ fn role(program: &OsString) -> Role {
     }
 }
 
-/// Returns whether `ipvsadm-rs` was called with the options of ipvsadm instead of a verb. That is so without arguments,
-/// and if the first argument is an option. Exceptions are options that only the verbs have, and `--help` and
-/// `--version`.
+/// Returns whether `ipvsadm-rs` was called with the options of ipvsadm instead of a verb. This is the case if there are
+/// no arguments, or if the first argument is an option. Exceptions are `--help`, `--version`, and the options that only
+/// the verbs have.
 fn is_classic(arguments: &Arguments) -> bool {
     let Some(first) = arguments.words.first().map(|word| word.as_bytes()) else { return true };
     let name = first.split(|&byte| byte == b'=').next().unwrap_or(first);

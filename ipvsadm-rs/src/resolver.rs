@@ -1,4 +1,4 @@
-//! Names of hosts and ports from the system. No other module asks for names.
+//! Names of hosts and ports, from the name services of the system. No other module resolves names.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use ipvs::{Family, Protocol};
 use libc::{AF_INET, AF_INET6, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, SOCK_DGRAM, SOCK_STREAM};
 
 /// The name services of the system: `/etc/hosts`, DNS, `/etc/services` and others that nsswitch.conf lists. Results are
-/// cached, because listings and files ask for the same names repeatedly. The caches are `BTreeMap`s, because the first
+/// cached, because listings and files contain the same names repeatedly. The caches are `BTreeMap`s, because the first
 /// `HashMap` of a process costs a `getrandom` call, which a command line without names does not need.
 #[derive(Debug, Default)]
 pub(crate) struct System {
@@ -82,8 +82,8 @@ impl Namer for System {
     }
 }
 
-/// Returns whether getaddrinfo would read this as a port number and cut it to 16 bits. Valid numbers are parsed before
-/// names are looked up, so a number here is out of range.
+/// Returns whether getaddrinfo would read this as a port number and truncate it to 16 bits. Valid numbers are parsed
+/// before names are looked up, so a number here is out of range.
 fn is_number(name: &str) -> bool {
     let digits = name.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
     let digits = digits.strip_prefix(['+', '-']).unwrap_or(digits);
@@ -113,8 +113,8 @@ impl Namer for Restorable {
     }
 }
 
-/// Ports of SCTP, read from /etc/services: getnameinfo knows none, and some implementations of getaddrinfo know none
-/// either.
+/// Ports of SCTP, read from /etc/services, because getnameinfo does not support SCTP. Some implementations of
+/// getaddrinfo do not support it either.
 mod sctp {
     const SERVICES: &str = "/etc/services";
 

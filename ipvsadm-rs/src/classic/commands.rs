@@ -31,8 +31,8 @@ pub(crate) fn change(director: &mut Client, change: &Change) -> Result<(), Failu
     }
 }
 
-/// Prints a note if `-e` without a forwarding method changes a masquerading server to direct routing. ipvsadm 1.31 does
-/// the same, and scripts rely on it or give the method; so only a person at a terminal sees the note.
+/// Prints a note if `-e` without a forwarding method changes a masquerading server to direct routing. This is how
+/// ipvsadm 1.31 behaves, and scripts may rely on it. The note is therefore printed only to a terminal.
 fn warn_of_direct_routing(director: &mut Client, change: &Change) {
     use ipvs::Forwarding::{DirectRoute, Masquerade};
     let Change::EditDestination(key, new) = change else { return };

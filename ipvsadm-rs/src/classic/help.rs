@@ -7,8 +7,8 @@ use ipvs::rules::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 /// The date of this version.
 pub(crate) const DATE: &str = "2026/11/21";
 
-/// Writes the version in ipvsadm's form. It needs neither root nor the module: every user may read the version of IPVS
-/// in /proc/net/ip_vs, and reading it does not load the module.
+/// Writes the version in the format of ipvsadm. Needs neither root nor the module: every user may read the version of
+/// IPVS in /proc/net/ip_vs, and reading it does not load the module.
 pub(crate) fn write_version(out: &mut dyn Write) -> io::Result<()> {
     let ipvs = match version_of_ipvs() {
         Some(version) => format!("IPVS v{version}"),
@@ -25,7 +25,7 @@ fn version_of_ipvs() -> Option<String> {
     Some(version.to_owned())
 }
 
-/// Writes usage, commands and options, from the tables of the language.
+/// Writes usage, commands and options, from the tables in `ipvs::rules`.
 pub(crate) fn write(out: &mut dyn Write, program: &str) -> io::Result<()> {
     write_version(out)?;
     writeln!(out, "Usage:")?;
@@ -48,7 +48,7 @@ pub(crate) fn write(out: &mut dyn Write, program: &str) -> io::Result<()> {
     writeln!(out, "Tunnels: ipip, gue (with --tun-port), gre")
 }
 
-/// A group of options, which is one word of a synopsis.
+/// A group of options that a synopsis shows as one word.
 #[derive(Clone, Copy, PartialEq)]
 enum Group {
     VirtualService,
@@ -80,7 +80,7 @@ impl Group {
     }
 }
 
-/// Returns the forms of a command line, without the program's name. Commands with the same options share one.
+/// Returns the synopses, without the program's name. Neighbouring commands with the same options share a synopsis.
 pub(crate) fn synopses() -> Vec<String> {
     let mut synopses: Vec<(String, String)> = Vec::new();
     for row in COMMANDS {
@@ -99,7 +99,7 @@ pub(crate) fn synopses() -> Vec<String> {
     synopses.into_iter().map(|(commands, options)| commands + &options).collect()
 }
 
-/// ` virtual-service -r host[:port] [-g|-i|-m] [-w weight]`: the options and words of a command.
+/// Returns the options and words of a command: ` virtual-service -r host[:port] [-g|-i|-m] [-w weight]`.
 fn options_of(command: &CommandRow) -> String {
     let verb = command.verb;
     let mut words = vec![String::new()];
@@ -121,8 +121,8 @@ fn options_of(command: &CommandRow) -> String {
     words.join(" ")
 }
 
-/// Returns the shortest spelling of each option, and one word for each group. Options of one name are alternatives:
-/// `-g|-i|-m`.
+/// Returns the shortest spelling of each option, and one word for each group. Options with the same name are
+/// alternatives: `-g|-i|-m`.
 fn spellings_by_name<'a>(rows: impl Iterator<Item = &'a OptionRow>) -> Vec<String> {
     let mut spellings: Vec<(&str, String)> = Vec::new();
     for row in rows {
@@ -156,7 +156,7 @@ fn write_row(out: &mut dyn Write, spellings: &str, help: &str) -> io::Result<()>
     writeln!(out, "  {spellings:WIDTH$}{help}")
 }
 
-/// `-w, --weight weight`
+/// Returns all spellings of an option, and the name of its value: `-w, --weight weight`.
 fn spellings(shorts: &str, long: &str, value: Value) -> String {
     let letters: String = shorts.chars().map(|letter| format!("-{letter}, ")).collect();
     format!("{letters}--{long}{}", value_name(value))

@@ -28,7 +28,7 @@ pub(crate) fn exit_code(error: &ParseError) -> u8 {
         | ParseError::UnknownOption(_)
         | ParseError::MissingValue(_)
         | ParseError::UnwantedValue(_)
-        // These the kernel would refuse.
+        // The kernel would refuse these.
         | ParseError::Invalid(_)
         | ParseError::ServiceExists
         | ParseError::ServerExists
@@ -45,7 +45,8 @@ pub(crate) fn refused(change: &Change, error: &Error) -> Failure {
     no_ipvs(error).unwrap_or_else(|| Failure::Message(refusal(change, error), code::REFUSED))
 }
 
-/// Returns ipvsadm's message for a refused change. The reason is added where it is known and the kernel gives none.
+/// Returns ipvsadm's message for a refused change. If the reason is known and the message does not state it, it is
+/// appended.
 pub(crate) fn refusal(change: &Change, error: &Error) -> String {
     match error.kind() {
         ErrorKind::ServiceExists => "Service already exists".into(),
@@ -82,7 +83,7 @@ pub(crate) fn read_error(error: &Error) -> Failure {
     Failure::Message(text, code::LISTING)
 }
 
-/// Returns what to do if IPVS is not loaded or the caller has no permission.
+/// Returns a hint if IPVS is not loaded or the caller has no permission.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::NotLoaded => Some("Load the module with `modprobe ip_vs`. For a container, load it on the host."),
@@ -93,7 +94,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// Returns the failure if IPVS is not loaded or the caller has no permission. It is the same for all commands.
+/// Returns the failure if IPVS is not loaded or the caller has no permission. All commands report it in the same way.
 fn no_ipvs(error: &Error) -> Option<Failure> {
     let next = hint(error)?;
     let why = match error.kind() {
@@ -117,7 +118,7 @@ fn general(errno: i32) -> Option<String> {
         EOPNOTSUPP => "Operation not supported with IPv6",
         EAFNOSUPPORT => "Operation not supported with specified address family",
         EMSGSIZE => "Module is wrong version",
-        // Other errors of the kernel for which musl's text differs from that of glibc, which 1.31 prints.
+        // Further errors whose text in musl differs from that in glibc. 1.31 prints the text of glibc.
         EBUSY => "Device or resource busy",
         ERANGE => "Numerical result out of range",
         EADDRINUSE => "Address already in use",

@@ -39,8 +39,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Parses a command line, with names from the system. POSIXLY_CORRECT in the environment ends the options at the first
-/// other word, as for popt.
+/// Parses a command line, with names from the system. As in popt, the environment variables POSIXLY_CORRECT and
+/// POSIX_ME_HARDER end the options at the first word that is not an option.
 fn parse(words: &[&[u8]]) -> Result<Command, rules::ParseError> {
     let posix = ["POSIXLY_CORRECT", "POSIX_ME_HARDER"].iter().any(|name| std::env::var_os(name).is_some());
     let names = &mut System::default();

@@ -13,7 +13,7 @@ use crate::resolver::System;
 use crate::terminal::exit::{Failure, code, print_error};
 use crate::terminal::stdout;
 
-/// Executes standard input.
+/// Executes the lines on standard input.
 pub(crate) fn run(program: &str) -> Result<(), Failure> {
     let text = read_input()?;
     let script = Script::read(&text, program)?;
@@ -26,8 +26,8 @@ pub(crate) fn run(program: &str) -> Result<(), Failure> {
 
 /// Reads all of standard input.
 pub(crate) fn read_input() -> Result<Vec<u8>, Failure> {
-    /// The initial capacity saves a dozen reallocations. Memory that is not used costs nothing: the kernel never maps
-    /// it.
+    /// In bytes. This initial capacity saves a dozen reallocations. Unused memory costs nothing, because the kernel
+    /// never maps it.
     const ROOM: usize = 256 * 1024;
     let mut text = Vec::with_capacity(ROOM);
     match io::stdin().lock().read_to_end(&mut text) {
@@ -36,7 +36,8 @@ pub(crate) fn read_input() -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Lines that have been parsed. The changes are stored apart from the rest, so that they can be submitted as a slice.
+/// Lines that have been parsed. The changes are stored separately from the rest, so that they can be submitted as a
+/// slice.
 #[derive(Default)]
 pub(crate) struct Script {
     changes: Vec<Change>,
@@ -47,7 +48,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Parses all lines. Reports every line with an error, and fails if there is one.
+    /// Parses all lines. Reports every line with an error, and fails if there are any.
     pub(crate) fn read(text: &[u8], program: &str) -> Result<Self, Failure> {
         let mut script = Self::default();
         let lines = memchr::memchr_iter(b'\n', text).count() + 1;
@@ -82,7 +83,7 @@ impl Script {
                 self.changes.push(*change);
                 self.lines.push(u32::try_from(line.number).unwrap_or(u32::MAX));
             }
-            // The input is already being restored.
+            // Standard input is already being read.
             Command::Restore { .. } => return Err(("--restore within --restore".into(), code::REFUSED)),
             other @ (Command::List(_) | Command::Save { .. } | Command::Help | Command::Version) => {
                 self.others.push((self.changes.len(), *other));
@@ -95,8 +96,8 @@ impl Script {
         self.changes.is_empty() && self.others.is_empty()
     }
 
-    /// Executes all lines. If the kernel refuses a change, its line is reported and the others are executed. The first
-    /// failure decides the exit code.
+    /// Executes all lines. If the kernel refuses a change, its line is reported and the other lines are executed. The
+    /// first failure determines the exit code.
     pub(crate) fn execute(&self, director: &mut Client, program: &str) -> Result<(), Failure> {
         let mut first_failure = None;
         let mut done = 0;
@@ -104,7 +105,7 @@ impl Script {
             self.submit(director, done..*before, &mut first_failure)?;
             done = *before;
             match command {
-                // These end the run wherever they appear.
+                // As in 1.31, these end the run wherever they appear.
                 Command::Help => return commands::write_out(|out| help::write(out, program)),
                 Command::Version => return commands::write_out(help::write_version),
                 command => keep_first(&mut first_failure, run_other(director, command))?,
@@ -150,7 +151,8 @@ fn run_other(director: &mut Client, command: &Command) -> Result<(), Failure> {
     }
 }
 
-/// Reports a failure so that the run can continue. Returns an error only if standard output fails.
+/// Prints a failure, and records its exit code if it is the first, so that the run can continue. Returns an error only
+/// if standard output fails.
 fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Result<(), Failure> {
     match result {
         Err(Failure::Message(text, code)) => {
@@ -162,7 +164,7 @@ fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Re
     }
 }
 
-/// Prints an error with its line and a mark under the wrong word.
+/// Prints an error, its line, and a mark under the word with the error.
 pub(crate) fn print_bad_line(error: &LineError, program: &str) {
     let what = match &error.error {
         ParseError::NoCommand => format!("{}; see `{program} -h'", error.error),

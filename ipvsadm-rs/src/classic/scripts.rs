@@ -31,8 +31,8 @@ pub(crate) fn save(arguments: &Arguments) -> ExitCode {
     conclude(commands::open().and_then(|mut director| commands::save(&mut director, numeric)))
 }
 
-/// `ipvsadm-restore`: changes the table to match standard input, with as few changes as possible, once all lines have
-/// been parsed. `--flush` empties the table first, as 1.31 does.
+/// `ipvsadm-restore`: parses all lines of standard input, then changes the table to match them, with as few changes as
+/// possible. `--flush` empties the table first, as 1.31 does.
 pub(crate) fn restore(arguments: &Arguments) -> ExitCode {
     let mut flush = false;
     for word in arguments.words() {
@@ -64,7 +64,7 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
     }
 }
 
-/// Flushes the table and executes the lines, as 1.31 does, once all lines have been parsed.
+/// Parses all lines, then flushes the table and executes the lines, as 1.31 does.
 fn flush_and_execute(text: &[u8], program: &str) -> Result<(), Failure> {
     let script = Script::read(text, program)?;
     if script.is_empty() {

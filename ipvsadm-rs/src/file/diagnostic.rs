@@ -30,7 +30,7 @@ impl Diagnostic {
         Self { line: 0, column: 0, message: message.to_string(), excerpt: String::new(), mark: 0 }
     }
 
-    /// Formats it as compilers do, so that editors find the position.
+    /// Formats the diagnostic as compilers do, so that editors can jump to the position.
     pub(crate) fn show(&self, file: &str, kind: &str) -> String {
         let Self { line, column, message, excerpt, mark } = self;
         if *line == 0 {
@@ -41,7 +41,7 @@ impl Diagnostic {
     }
 }
 
-/// Prints diagnostics. After the first 100, only their number is printed.
+/// Prints the first 100 diagnostics, and the number of the others.
 pub(crate) fn print_all(found: &[Diagnostic], file: &str, kind: &str) {
     const MOST: usize = 100;
     for diagnostic in found.iter().take(MOST) {
@@ -57,8 +57,8 @@ pub(crate) struct SourceText<'t> {
     bytes: &'t [u8],
     /// The offset of each line.
     starts: Vec<usize>,
-    /// The last position found: line number, bytes and characters before it on the line. The next position is often
-    /// later on the same line, which may be long; then only the part between is counted.
+    /// The last position found: line number, bytes and characters before it on the line. If the next position is later
+    /// on the same line, which may be long, only the characters between the two are counted.
     last: Cell<(usize, usize, usize)>,
 }
 
@@ -108,8 +108,8 @@ fn count_characters(bytes: &[u8]) -> usize {
     String::from_utf8_lossy(bytes).chars().count()
 }
 
-/// Returns a line, or the part of a long line around a position, and the number of characters before the position in
-/// it.
+/// Returns a line, or the part of a long line around a position. Also returns the number of characters in it before the
+/// position.
 fn excerpt(line: &[u8], at: usize) -> (String, usize) {
     const LONGEST: usize = 120;
     if line.len() <= LONGEST {

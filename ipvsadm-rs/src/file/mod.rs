@@ -1,4 +1,4 @@
-//! Files that describe a table: rules as ipvsadm saves them, JSON, TOML.
+//! Files that describe a table, as rules, JSON or TOML.
 
 pub(crate) mod diagnostic;
 mod position;
@@ -41,9 +41,9 @@ pub(crate) struct Input {
     pub(crate) config: Result<Config, Vec<Diagnostic>>,
     /// Settings that are valid but probably unintended.
     pub(crate) warnings: Vec<Diagnostic>,
-    /// The file contains no rules. That is more likely a failure of its author than a request for an empty table.
+    /// Whether the file contains no rules. This is more likely a mistake than a request for an empty table.
     pub(crate) is_blank: bool,
-    /// The detected format, if the contents do not settle it.
+    /// The detected format, if the detection is uncertain.
     doubtful_format: Option<Format>,
 }
 
@@ -96,7 +96,8 @@ impl Format {
     }
 }
 
-/// Returns the format and whether it is certain. The name's ending decides, otherwise the first line of the text.
+/// Detects the format from the extension of the name, or else from the first line of the text. Returns the format and
+/// whether it is certain.
 fn detect(path: &str, bytes: &[u8]) -> (Format, bool) {
     match Path::new(path).extension().and_then(|extension| extension.to_str()) {
         Some("json") => return (Format::Json, true),
@@ -166,9 +167,9 @@ fn read_document(bytes: &[u8], format: Format) -> Found {
         Err(error) => return vec![error].into(),
     };
     match document.to_config() {
-        Ok((config, doubts)) => {
-            let doubts: Vec<_> = doubts.iter().map(|(path, doubt)| (path.as_str(), doubt)).collect();
-            Found { config: Ok(config), warnings: place(text, format, &doubts), is_blank: has_no_key(text, format) }
+        Ok((config, warnings)) => {
+            let warnings: Vec<_> = warnings.iter().map(|(path, warning)| (path.as_str(), warning)).collect();
+            Found { config: Ok(config), warnings: place(text, format, &warnings), is_blank: has_no_key(text, format) }
         }
         Err(problems) => {
             let problems: Vec<_> = problems.iter().map(|DocumentError { path, what }| (path.as_str(), what)).collect();
@@ -211,7 +212,8 @@ fn place(text: &str, format: Format, found: &[(&str, impl fmt::Display)]) -> Vec
     found.iter().map(at).collect()
 }
 
-/// Returns whether a document has no keys at all. `"services": []` is a key: it requests an empty table.
+/// Returns whether a document has no keys at all. A document with `"services": []` has a key, and requests an empty
+/// table.
 fn has_no_key(text: &str, format: Format) -> bool {
     type Keys = HashMap<String, IgnoredAny>;
     let keys: Option<Keys> = match format {
@@ -295,7 +297,7 @@ mod tests {
         );
     }
 
-    /// Each would take minutes and gigabytes if any work were repeated for every warning.
+    /// Each document would take minutes and gigabytes if it were parsed again for every warning.
     #[test]
     fn many_warnings_are_found_in_one_pass() {
         const MANY: usize = 50_000;

@@ -7,7 +7,7 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use toml::de::{DeTable, DeValue};
 
-/// Byte offsets by path. A path that the document does not have is absent.
+/// Byte offsets by path. Paths that do not exist in the document are absent.
 pub(crate) type Places = HashMap<String, usize>;
 
 /// A step from a value to one inside it.

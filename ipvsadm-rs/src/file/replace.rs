@@ -1,16 +1,18 @@
-//! Atomic replacement of files. Own code, because little of it would go: `tempfile` does not keep the owner,
-//! `atomic-write-file` brings nix and rand, and devices, pipes and links to missing files would stay ours with both.
+//! Atomic replacement of files.
+//!
+//! No crate is used, because it would replace little of this code. `tempfile` does not keep the owner, and
+//! `atomic-write-file` depends on nix and rand. Neither handles devices, pipes, and links to missing files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// The ending of the names of files that are not in their places yet.
+/// The ending of the name of a new file until it is renamed.
 pub(crate) const SUFFIX: &str = ".new";
 
-/// Writes a new file next to `path`, syncs it to disk, and renames it to `path`. A device or pipe is written to
-/// instead.
+/// Writes a new file next to `path`, syncs it to disk, and renames it to `path`. If `path` is a device or a pipe, the
+/// bytes are written to it instead.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let old = fs::metadata(path).ok();
     let target = target(path)?;
@@ -29,14 +31,15 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Returns whether the path names this regular file. A link in /proc/PID/fd may lead to a file without a name.
+/// Returns whether the path names this regular file. A link in /proc/PID/fd may point to a file without a name.
 fn is_file_at(path: &Path, file: &fs::Metadata) -> bool {
     file.is_file() && fs::metadata(path).is_ok_and(|at| (at.dev(), at.ino()) == (file.dev(), file.ino()))
 }
 
-/// Follows links, also to a file that does not exist yet: the file is replaced, not the link.
+/// Follows symbolic links, even to a file that does not exist yet, so that the file is replaced and not the link.
 fn target(path: &Path) -> io::Result<PathBuf> {
-    /// As many as the kernel follows: MAXSYMLINKS, https://elixir.bootlin.com/linux/v6.12/source/include/linux/namei.h
+    /// The maximum that the kernel follows: MAXSYMLINKS,
+    /// https://elixir.bootlin.com/linux/v6.12/source/include/linux/namei.h
     const LINKS: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -48,8 +51,8 @@ fn target(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many links"))
 }
 
-/// Creates a new file next to `path`. An existing file of that name is never used: it belongs to somebody else, or a
-/// killed process left it.
+/// Creates a new file next to `path`. An existing file with the same name is never used, because another process may be
+/// writing it, or a killed process may have left it.
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     const ATTEMPTS: usize = 100;
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
@@ -69,8 +72,8 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
 
 fn fill(mut file: File, old: Option<&fs::Metadata>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {
-        // Keep owner and mode, so that the same users can read the file. Only root may change the owner, and a confined
-        // service may not even try.
+        // Keep owner and mode, so that the same users can read the file. Only root may change the owner, and the system
+        // call filter of a service may forbid the attempt.
         let new = file.metadata()?;
         if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
             let _ = fchown(&file, Some(old.uid()), Some(old.gid()));

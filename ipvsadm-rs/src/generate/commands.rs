@@ -1,12 +1,12 @@
-//! ipvsadm's commands and options as clap commands, for manual pages and completions. [`ipvs::rules`] reads the command
-//! lines.
+//! ipvsadm's commands and options as clap commands, for manual pages and completions only. [`ipvs::rules`] parses the
+//! command lines.
 
 use clap::{Arg, ArgAction, Command};
 use ipvs::rules::{COMMANDS, OPTIONS, Value};
 
 use crate::classic::help::help;
 
-/// `ipvsadm`.
+/// Returns the command `ipvsadm`.
 pub(crate) fn ipvsadm() -> Command {
     let commands = COMMANDS.iter().map(|row| argument(row.long, row.shorts, row.value, row.help.into(), "Commands"));
     let options = OPTIONS.iter().map(|row| argument(row.long, row.shorts, row.value, help(row), "Options"));
@@ -18,7 +18,7 @@ pub(crate) fn ipvsadm() -> Command {
         .args(commands.chain(options))
 }
 
-/// `ipvsadm-save`.
+/// Returns the command `ipvsadm-save`.
 pub(crate) fn save() -> Command {
     Command::new("ipvsadm-save")
         .about("Write the table of the Linux Virtual Server to standard output, as lines for ipvsadm-restore")
@@ -28,7 +28,7 @@ pub(crate) fn save() -> Command {
         .arg(argument("", "n", Value::None, "Print addresses and ports as numbers".into(), "Options"))
 }
 
-/// `ipvsadm-restore`.
+/// Returns the command `ipvsadm-restore`.
 pub(crate) fn restore() -> Command {
     Command::new("ipvsadm-restore")
         .about("Replace the table of the Linux Virtual Server with the one on standard input")

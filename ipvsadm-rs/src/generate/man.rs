@@ -1,12 +1,13 @@
 //! Manual pages: the texts of `manual/`, with parts generated from the tables and from clap.
 //!
-//! A text has `# HEADINGS`, paragraphs, lines indented by four blanks that are shown as they are, and terms followed by
-//! `: their meaning`. The marks `{synopsis}`, `{commands}`, `{options}`, `{common}`, `{schedulers}` and `{verbs}` are
-//! replaced by generated parts.
+//! A text consists of `# HEADINGS`, paragraphs, literal lines (indented by four blanks), and terms, each followed by a
+//! line `: its meaning`. The marks `{synopsis}`, `{commands}`, `{options}`, `{common}`, `{schedulers}` and `{verbs}`
+//! are replaced by generated parts.
 //!
-//! Not made by `clap_mangen`: it renders a `Command` as sections with headings of its own (`SH OPTIONS`). Here options
-//! are in the middle of a text, commands and options apart, and common options once for all verbs. Each place would
-//! need a `Command` with those arguments only, and the heading cut off: no less code than `write_argument`.
+//! `clap_mangen` is not used, because it renders a `Command` as sections with their own headings (`SH OPTIONS`). These
+//! pages have options in the middle of a text, list commands separately from options, and list the common options once
+//! for all verbs. With `clap_mangen`, each of these places would need a `Command` with only its arguments, and code
+//! that removes the heading. This would be as much code as `write_argument`.
 
 use std::io::{self, Write};
 
@@ -56,7 +57,7 @@ fn write_block(page: &mut Roff, block: &str, command: &Command) {
     }
 }
 
-/// Writes lines that are shown as they are.
+/// Writes literal lines.
 fn write_literal(page: &mut Roff, lines: impl Iterator<Item = String>) {
     page.control("PP", []).control("nf", []).control("RS", ["4"]);
     for line in lines {

@@ -16,7 +16,7 @@ use crate::terminal::exit::print_error;
 pub(crate) struct Entry {
     /// The number of the plan, from 1.
     pub(crate) number: u64,
-    /// The time when the plan was begun, in the form of RFC 3339.
+    /// The time at which the plan was started, in the form of RFC 3339.
     pub(crate) time: String,
     pub(crate) status: Status,
     /// The services that the plan could change.
@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     /// Present while the plan is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pending: Option<Pending>,
-    /// The reason why the rollback failed.
+    /// The error of a rollback that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
@@ -52,13 +52,13 @@ pub(crate) enum Status {
     RollbackFailed,
 }
 
-/// The time that is left to confirm a plan.
+/// The time limit for confirming a plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Pending {
-    /// The time to confirm, from the end of the changes.
+    /// The limit, counted from the last change.
     #[serde(with = "humantime_text")]
     pub(crate) confirm_within: Duration,
-    /// The end of that time, for people. Absent until all changes have been made.
+    /// The end of the limit in the form of RFC 3339, for people. Absent until all changes have been made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deadline: Option<String>,
 }
@@ -85,7 +85,7 @@ mod humantime_text {
 }
 
 impl Entry {
-    /// Notes that all changes were made. A pending plan gets its deadline.
+    /// Records that all changes were made, and sets the deadline of a pending plan.
     pub(crate) fn done(&mut self) {
         self.status = Status::Applied;
         if let Some(pending) = &mut self.pending {
@@ -93,7 +93,7 @@ impl Entry {
         }
     }
 
-    /// Notes that the plan was rolled back, or should have been. It is no longer pending.
+    /// Records that the plan was rolled back, or that its rollback failed. The plan is then no longer pending.
     pub(crate) fn end(&mut self, status: Status) {
         self.status = status;
         self.pending = None;
@@ -151,7 +151,7 @@ pub(crate) fn rollback_plan(folder: &Folder, first: &Entry, later: &[Entry]) -> 
     Ok((config, Options { scope, ..Options::default() }))
 }
 
-/// Limits the undo to the services that the entries changed, because other programs change others.
+/// Limits the undo to the services that the entries changed, because other programs may have changed other services.
 fn limited_to_touched<'e>(entries: impl Iterator<Item = &'e Entry>, config: &mut Config) -> Scope {
     let mut touched = Vec::new();
     for entry in entries {

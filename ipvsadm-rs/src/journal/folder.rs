@@ -32,7 +32,7 @@ impl Folder {
         &self.0
     }
 
-    /// Returns all entries, the oldest first. An entry that cannot be read is an error.
+    /// Returns the numbers of all entries and the entries, the oldest first. An entry that cannot be read is an error.
     pub(crate) fn entries(&self) -> Vec<(u64, anyhow::Result<Entry>)> {
         self.numbers().into_iter().map(|number| (number, self.read(number))).collect()
     }
@@ -74,7 +74,7 @@ impl Folder {
         File::open(self.timer_path(number)).is_ok_and(|file| lock(file) == Err(rustix::io::Errno::WOULDBLOCK))
     }
 
-    /// Takes the lock of a rollback timer, which is held as long as the file is open.
+    /// Locks the timer file of a plan. The lock is held until the returned file is closed.
     pub(crate) fn lock_timer(&self, number: u64) -> anyhow::Result<File> {
         let path = self.timer_path(number);
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;

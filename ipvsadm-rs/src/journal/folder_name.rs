@@ -31,7 +31,7 @@ pub(super) fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
 }
 
 /// Returns whether this process is in the network namespace of process 1. /proc/1/ns may be read only by a process with
-/// all capabilities of process 1, which a confined service lacks. Everybody may read the files in /proc/PID/net, and
+/// all capabilities of process 1, which a confined service lacks. Any process may read the files in /proc/PID/net, and
 /// their inode numbers differ between namespaces.
 fn is_in_first() -> bool {
     let number = |path: &str| fs::metadata(path).map(|found| found.ino());

@@ -6,8 +6,8 @@
 //! - `000007.json`: plan 7. The first line is the [`Entry`], the second the table from before.
 //! - `000007.timer`: plan 7 is pending. The file is locked by the rollback timer, the process that rolls the plan back.
 //!
-//! The entry says whether a plan is pending. Only the process with `lock` writes it, so that only one process confirms,
-//! undoes or rolls back a plan.
+//! The entry records whether a plan is pending. Only the process that holds `lock` writes it, so that only one process
+//! confirms, undoes or rolls back a plan.
 
 mod entry;
 mod folder;
@@ -29,8 +29,10 @@ pub(crate) use folder::Folder;
 use crate::file::replace;
 use crate::terminal::exit::print_error;
 
-/// The maximum number of entries, and of their bytes.
+/// The maximum number of entries.
 const MAX_ENTRIES: usize = 100;
+
+/// The maximum total size of the older entries, in bytes. The last entry is kept at any size.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The journal of a namespace, locked until it is dropped.
@@ -48,7 +50,7 @@ impl Deref for Journal {
     }
 }
 
-/// Another process held the lock for too long.
+/// The error that another process held the lock for too long.
 #[derive(Debug)]
 pub(crate) struct Busy(String);
 
@@ -68,7 +70,7 @@ pub(crate) struct Intent<'s> {
     pub(crate) changes: Vec<String>,
     /// The plan that it undoes.
     pub(crate) undoes: Option<u64>,
-    /// The time to confirm the plan. `None` applies it for good.
+    /// The time limit for confirming the plan. `None` if the plan needs no confirmation.
     pub(crate) confirm_within: Option<Duration>,
 }
 
@@ -120,8 +122,8 @@ impl Journal {
         let _ = fs::remove_file(self.timer_path(entry.number));
     }
 
-    /// Fails if a plan is pending: a later plan would be confirmed or rolled back together with it, unseen. A plan
-    /// whose rollback timer has died is no longer pending.
+    /// Fails if a plan is pending. Otherwise a later plan would be confirmed or rolled back together with it,
+    /// unnoticed. A plan whose rollback timer has died is no longer pending.
     pub(crate) fn ensure_none_pending(&self) -> anyhow::Result<()> {
         let Some(mut entry) = self.pending() else { return Ok(()) };
         let number = entry.number;
@@ -163,7 +165,7 @@ impl Journal {
     }
 }
 
-/// The message about a plan that is not rolled back any more.
+/// The remark about an unconfirmed plan that will not be rolled back.
 pub(crate) const TIMER_DIED: &str = "its rollback process has died";
 
 /// Formats a time in the form of RFC 3339.

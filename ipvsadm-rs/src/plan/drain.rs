@@ -1,4 +1,4 @@
-//! `--drain`: servers to be deleted get no new connections, and are deleted when the old ones have ended.
+//! `--drain`: gives servers no new connections, and deletes them when their old connections have ended.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ fn to_delete(changes: &[Change], state: &State) -> ToDelete {
     to_delete
 }
 
-/// Waits, and returns the number of connections that are left.
+/// Waits until no connections are left, or until the limit is reached. Returns the number of connections that are left.
 fn wait(director: &mut Client, to_delete: &ToDelete, limit: Duration) -> anyhow::Result<usize> {
     let start = Instant::now();
     let mut progress = Progress::default();
@@ -87,8 +87,8 @@ fn left(director: &mut Client, to_delete: &ToDelete) -> anyhow::Result<(usize, u
             }
         }
     }
-    // Inactive connections may be half open, or ended and kept only for a timeout. Only the connection table tells them
-    // apart.
+    // Inactive connections may be half open, or ended and kept only for a timeout. Only the connection table
+    // distinguishes them.
     let connections = if active == 0 && inactive > 0 { unfinished(director, to_delete)? } else { active + inactive };
     Ok((connections, templates))
 }

@@ -56,7 +56,7 @@ impl std::fmt::Display for Dropped {
     }
 }
 
-/// A hashing service that gives some of its clients another server.
+/// A service whose hashing scheduler sends some clients to another server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Remapped {
     pub(crate) service: String,
@@ -99,7 +99,7 @@ impl<'s> TableIndex<'s> {
         }
     }
 
-    /// Returns the hashing services of a plan in which clients get another server.
+    /// Returns the services of a plan whose hashing schedulers send some clients to another server.
     pub(crate) fn remapped_by(&self, plan: &Plan, sizes: TableSizes) -> Vec<Remapped> {
         let mut by_service: HashMap<ServiceKey, Vec<&Change>> = HashMap::new();
         let mut touched = Vec::new();

@@ -38,7 +38,8 @@ impl Progress {
     }
 }
 
-/// Returns whether the terminal accepts output. One that was cut off, or stopped with ^S, would block this process.
+/// Returns whether the terminal accepts output. A terminal that was cut off or stopped with ^S would block this
+/// process.
 fn is_writable(terminal: &impl AsFd) -> bool {
     let mut asked = [PollFd::new(terminal, PollFlags::OUT)];
     poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
@@ -47,10 +48,10 @@ fn is_writable(terminal: &impl AsFd) -> bool {
 /// A director that shows the progress of many changes, and submits them in pieces.
 pub(crate) struct WithProgress<'a, D>(pub(crate) &'a mut D);
 
-/// The number of changes between two looks at the clock.
+/// The number of changes in a piece.
 const PIECE: usize = 1024;
 
-/// Shorter operations show no progress.
+/// Operations that are shorter than this show no progress.
 const SOON: Duration = Duration::from_millis(500);
 
 impl<D: Director> Director for WithProgress<'_, D> {

@@ -1,4 +1,4 @@
-//! The report about a plan, as text and as JSON.
+//! The report on a plan, as text and as JSON.
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
@@ -20,7 +20,7 @@ pub(crate) struct Report {
     changes: Vec<Row>,
     /// Services whose servers are not in the requested order. Only `--reorder` changes the order.
     order_differs: Vec<String>,
-    /// Hashing services that give some clients another server.
+    /// Services whose hashing schedulers send some clients to another server.
     remapped_clients: Vec<Remapped>,
     summary: Summary,
 }
@@ -117,7 +117,7 @@ struct Summary {
 }
 
 impl Report {
-    /// Creates the report about a plan that was made from this state.
+    /// Creates the report on a plan that was made from this state.
     pub(crate) fn new(plan: &Plan, from: &State, sizes: TableSizes) -> Self {
         let held = TableIndex::new(from);
         let changes: Vec<Row> = plan.changes.iter().map(|change| Row::new(change, from, &held)).collect();
@@ -174,7 +174,7 @@ impl Report {
         Document { schema: SCHEMA, status: stage, report: self }
     }
 
-    /// Writes the lines with marks, and after each its previous options and its cost.
+    /// Writes each change as a line with a mark, followed by its previous options and its cost.
     pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette, stage: Stage) -> io::Result<()> {
         for row in &self.changes {
             let (mark, style) = match row.action {
@@ -275,7 +275,7 @@ impl Row {
     }
 }
 
-/// Returns the change that would set the present values again.
+/// Returns the change that would restore the present values.
 fn before(change: &Change, from: &State, held: &TableIndex<'_>) -> Option<Change> {
     match change {
         Change::EditService(new) => held.service(&new.key).map(|state| Change::EditService(state.service)),

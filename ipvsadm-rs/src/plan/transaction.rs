@@ -1,4 +1,4 @@
-//! Changes that can be rolled back: recorded in the journal before they are made, and concluded afterwards.
+//! Changes that can be rolled back: the journal records them before they are made, and their outcome afterwards.
 
 use anyhow::bail;
 use ipvs::apply::ApplyError;
@@ -24,8 +24,8 @@ impl From<Journal> for Transaction {
 }
 
 impl Transaction {
-    /// Locks the table: until the transaction is dropped, no other ipvsadm-rs changes it. If no journal can be kept,
-    /// the table is not locked either.
+    /// Locks the table, so that no other ipvsadm-rs changes it until the transaction is dropped. If no journal can be
+    /// kept, the table is not locked either.
     pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
         match context.journal() {
             Err(error) if error.is::<Busy>() => Err(error),
@@ -79,8 +79,8 @@ impl Transaction {
     }
 }
 
-/// Concludes the entry. If the kernel refused changes, all changes are rolled back before anything is printed: a
-/// terminal that was cut off may block this process.
+/// Records the outcome. If the kernel refused changes, all changes are rolled back before anything is printed, because
+/// a terminal that was cut off may block this process.
 pub(crate) fn finish(
     director: &mut Client,
     transaction: &mut Transaction,
@@ -99,7 +99,7 @@ pub(crate) fn finish(
         transaction.conclude(Entry::done);
         let first = remaining.first().map(ToString::to_string).unwrap_or_default();
         bail!(
-            "all changes were made, but the table is not as planned: {}\n{} needed, the first is: {first}",
+            "all changes were made, but the table differs from the plan: {}\n{} needed; the first is: {first}",
             other_writers::suspects(),
             count(remaining.len(), "more change")
         );

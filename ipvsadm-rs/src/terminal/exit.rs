@@ -52,8 +52,8 @@ pub(crate) fn print_error(text: &str) {
     }
 }
 
-/// Ends the process by SIGPIPE after the reader of its output has gone, silently, like a program that does not handle
-/// the signal. A shell with `pipefail` looks at that.
+/// Ends the process by SIGPIPE, without a message, because the reader of its output has exited. A shell with `pipefail`
+/// then gets the usual status of a program that does not handle the signal.
 fn die_of_broken_pipe() -> ExitCode {
     let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
     ExitCode::from(code::LISTING)

@@ -1,4 +1,4 @@
-//! Messages to the system log, for a process that nobody watches.
+//! Messages to the system log, for a process without a terminal.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};

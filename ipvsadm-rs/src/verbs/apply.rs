@@ -29,7 +29,7 @@ use crate::terminal::plural::count;
 pub(super) struct Apply {
     #[command(flatten)]
     arguments: PlanArguments,
-    /// Accept a FILE that contains no rules; without this option, that is an error
+    /// Accept a FILE that contains no rules, instead of failing
     #[arg(long)]
     allow_empty: bool,
     /// Show the changes without making them, as `plan` does
@@ -43,9 +43,9 @@ pub(super) struct Apply {
     drain: Option<Duration>,
     /// Roll back after DURATION unless you run `ipvsadm-rs confirm` first
     ///
-    /// The time starts when all changes have been made, after --drain. Until it ends the plan is pending, and `apply`
-    /// refuses other plans. `ipvsadm-rs confirm` keeps the plan, `ipvsadm-rs undo` rolls it back.
-    /// DURATION has units, such as 90s, 2m or 1h; the maximum is 30d.
+    /// The time starts when all changes have been made, after --drain. Until it is over, the plan is pending, and
+    /// `apply` refuses other plans. `ipvsadm-rs confirm` keeps the plan, `ipvsadm-rs undo` rolls it back. DURATION has
+    /// units, such as 90s, 2m or 1h; the maximum is 30d.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     confirm_within: Option<Duration>,
 }
@@ -75,7 +75,7 @@ impl Apply {
         }
         if is_doubtful {
             bail!(
-                "FILE contains no rules: everything that it may change would be deleted\nUse --allow-empty if that is intended."
+                "FILE contains no rules: all services that the plan may change would be deleted\nUse --allow-empty if that is intended."
             );
         }
         if let Some(journal) = transaction.journal() {
@@ -88,8 +88,8 @@ impl Apply {
         let applied = self.apply(&mut director, &config, &options, before, plan);
         let dropped = applied.as_ref().copied().unwrap_or_default();
         let result = finish(&mut director, &mut transaction, applied.map(drop));
-        // A plan that was rolled back is not pending. For a pending one the time starts here. Nothing is printed before
-        // that, because a terminal that was cut off may block this process.
+        // Dropping the timer starts the time limit of a plan that is still pending. Nothing is printed before that,
+        // because a terminal that was cut off may block this process.
         let pending = transaction.entry().and_then(|entry| entry.pending.clone());
         drop((timer, transaction));
         print_notes(dropped, pending.as_ref());
@@ -115,7 +115,7 @@ impl Apply {
     }
 }
 
-/// Prints what remains of draining, and how to keep a pending plan.
+/// Prints the number of connections that draining dropped, and how to keep a pending plan.
 fn print_notes(dropped: usize, pending: Option<&Pending>) {
     if dropped > 0 {
         print_error(&format!("drain timeout reached: {} dropped", count(dropped, "connection")));

@@ -15,7 +15,7 @@ use crate::terminal::plural::count;
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Check {
-    /// Rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
+    /// File to check: rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
     file: String,
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]

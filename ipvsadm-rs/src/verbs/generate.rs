@@ -14,7 +14,7 @@ pub(super) struct Generate {
     /// Kind of output
     #[arg(value_enum)]
     output: Output,
-    /// Program that the output is about
+    /// Program to document or complete
     #[arg(long = "for", value_enum, default_value = "ipvsadm", value_name = "PROGRAM")]
     program: Program,
 }
@@ -26,7 +26,7 @@ Exit codes:
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
-    /// Manual page, in the language of man(7)
+    /// Manual page in the format of man(7)
     Man,
     /// Completions for bash
     Bash,

@@ -92,7 +92,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Returns what to do about an error, if that is known.
+/// Returns the hint for an error, if there is one.
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let of_director = |cause: &'_ (dyn std::error::Error + 'static)| match cause.downcast_ref() {
         Some(ApplyError::Director(error)) => messages::hint(error),

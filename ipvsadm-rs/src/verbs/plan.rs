@@ -12,10 +12,10 @@ use crate::plan::report::Report;
 /// Show the changes that make the table match FILE
 ///
 /// Each change is printed as a line of ipvsadm, with its cost: the connections that it drops, and the share of clients
-/// to which a hashing scheduler gives another server.
+/// that a hashing scheduler sends to another server.
 ///
-/// If standard output is not a terminal, only the lines are written to it. `ipvsadm -R` reads them. The costs go to
-/// standard error.
+/// If standard output is not a terminal, only the lines are written to it, as input for `ipvsadm -R`. The costs are
+/// written to standard error.
 #[derive(Args, Debug)]
 #[command(visible_alias = "diff", after_long_help = EXIT_CODES)]
 pub(super) struct Plan {
@@ -32,7 +32,7 @@ Exit codes:
 /// The file with the wanted table, and the limits of the changes.
 #[derive(Args, Clone, Debug)]
 pub(super) struct PlanArguments {
-    /// Rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
+    /// File with the wanted table: rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
     file: String,
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
@@ -46,13 +46,13 @@ pub(super) struct PlanArguments {
     /// Keep services that FILE does not list, instead of deleting them
     #[arg(long)]
     listed_only: bool,
-    /// Delete the services that the file PREVIOUS lists and FILE does not; keep services that neither lists
+    /// Delete services that PREVIOUS lists and FILE does not; keep services that neither of them lists
     ///
-    /// PREVIOUS is the version of FILE that was applied last. Sync daemons that only PREVIOUS starts are stopped. With
-    /// /dev/null as FILE, everything that PREVIOUS added is removed.
+    /// PREVIOUS is a file, usually the version of FILE that was applied last. Sync daemons that only PREVIOUS starts
+    /// are stopped. With /dev/null as FILE, everything that PREVIOUS added is removed.
     #[arg(long, value_name = "PREVIOUS", conflicts_with = "listed_only")]
     previous: Option<String>,
-    /// Keep the weights of existing servers, whatever FILE specifies
+    /// Keep the weights of existing servers, instead of setting those of FILE
     #[arg(long)]
     keep_weights: bool,
     /// Restore the order of servers that FILE specifies; drops connections
@@ -107,7 +107,7 @@ pub(super) struct Desired {
     config: Config,
     options: Options,
     former_daemons: Vec<SyncDaemon>,
-    /// The file contains no rules, and no previous file was given.
+    /// Whether the file contains no rules and no previous file was specified.
     pub(super) is_blank: bool,
 }
 

@@ -20,7 +20,7 @@ pub(super) struct RollbackTimer {
     number: u64,
 }
 
-/// The line that the process prints when its start can no longer fail.
+/// The line that the process prints after it has started successfully.
 const READY: &str = "ready";
 
 /// The rollback timer of a plan. The time starts when this is dropped, or when this process dies.
@@ -61,7 +61,8 @@ impl RollbackTimer {
         Ok(code::DONE)
     }
 
-    /// Rolls back the plan. Nobody reads the output any more, so the result goes to the journal and the system log.
+    /// Rolls back the plan. Nobody reads the output any more, so the result is written to the journal and the system
+    /// log.
     fn roll_back(&self, context: &Context, folder: Folder, within: Duration) {
         let within = humantime::format_duration(within);
         let reason = format!("plan {} was not confirmed within {within}", self.number);
@@ -77,7 +78,7 @@ fn pending(folder: &Folder, number: u64) -> Option<Pending> {
     folder.read(number).ok()?.pending
 }
 
-/// Waits for the limit. Returns true as soon as the plan is no longer pending.
+/// Waits until the limit and returns false. Returns true as soon as the plan is no longer pending.
 fn ends_within(limit: Duration, folder: &Folder, number: u64) -> bool {
     const LOOK: Duration = Duration::from_secs(5);
     let start = Instant::now();
@@ -93,8 +94,8 @@ fn ends_within(limit: Duration, folder: &Folder, number: u64) -> bool {
     }
 }
 
-/// Rolls back the plan if it is still pending. That is only certain under the lock of the journal, for which other
-/// processes are waited for.
+/// Rolls back the plan if it is still pending. This is checked under the lock of the journal, after waiting for other
+/// processes that hold it.
 fn roll_back_if_pending(context: &Context, folder: Folder, number: u64) -> anyhow::Result<bool> {
     /// A day longer than the longest --drain.
     const PATIENCE: Duration = Duration::from_secs(31 * 24 * 60 * 60);

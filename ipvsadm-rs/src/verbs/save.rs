@@ -15,7 +15,7 @@ use crate::terminal::exit::print_error;
 /// Save the whole table
 ///
 /// Saves services, servers with their thresholds and order, timeouts and sync daemons. ipvsadm-restore of ipvsadm 1.31
-/// reads the rules format, too.
+/// also reads the rules format.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Save {
@@ -24,8 +24,8 @@ pub(super) struct Save {
     format: OutputFormat,
     /// Write to FILE instead of standard output
     ///
-    /// A regular file is replaced atomically and keeps its owner and mode. A symbolic link is followed. A device or
-    /// pipe is written to.
+    /// A regular file is replaced atomically and keeps its owner and mode. A symbolic link is followed. If FILE is a
+    /// device or a pipe, the output is written to it.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -66,23 +66,23 @@ impl Save {
     }
 }
 
-/// Prints a note for everything that the rules format cannot express. Other programs may have put it into the kernel.
+/// Prints a note for everything that the rules format cannot express. Other programs may have configured it.
 fn note_inexpressible(config: &Config, text: &[u8]) {
     for what in inexpressible(config, text) {
-        print_error(&format!("note: the rules format cannot express all of {what}: use --format json"));
+        print_error(&format!("note: the rules format cannot fully express {what}; use --format json"));
     }
 }
 
 fn inexpressible(config: &Config, text: &[u8]) -> Vec<String> {
     let read = rules::read_config(text, &mut Numeric).map(|read| read.config);
-    // If one line cannot be read, the others are compared one by one.
+    // If a line cannot be read, each part is read separately.
     let read = read.unwrap_or_else(|_| read_one_by_one(config));
     let mut found = Vec::new();
     if read.timeouts != config.timeouts {
         found.push("the timeouts".to_owned());
     }
     for daemon in config.daemons.iter().flatten() {
-        if !read.daemons.iter().flatten().any(|said| said == daemon) {
+        if !read.daemons.iter().flatten().any(|other| other == daemon) {
             found.push(format!("the {} sync daemon", daemon.role));
         }
     }
@@ -90,10 +90,10 @@ fn inexpressible(config: &Config, text: &[u8]) -> Vec<String> {
         read.services.iter().map(|service| (service.service.key, service)).collect();
     for service in &config.services {
         let key = service.service.key;
-        // The rules format leaves out a netmask without persistence, which has no effect.
-        let same = |said: &&ServiceConfig| {
+        // The rules format omits a netmask without persistence, which has no effect.
+        let same = |other: &&ServiceConfig| {
             let netmask = service.service.netmask;
-            said.destinations == service.destinations && Service { netmask, ..said.service } == service.service
+            other.destinations == service.destinations && Service { netmask, ..other.service } == service.service
         };
         if services.get(&key).copied().filter(same).is_none() {
             found.push(key.to_string());
@@ -102,7 +102,7 @@ fn inexpressible(config: &Config, text: &[u8]) -> Vec<String> {
     found
 }
 
-/// Returns everything in a table that can be written and read again by itself.
+/// Returns the parts of a table (timeouts, daemons, services) that can be read again after each is written separately.
 fn read_one_by_one(config: &Config) -> Config {
     let read = |part: Config| {
         let mut text = Vec::new();

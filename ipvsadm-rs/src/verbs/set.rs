@@ -1,4 +1,4 @@
-//! `ipvsadm-rs set`: an edit of single settings. Its options come from the rows of ipvsadm's language.
+//! `ipvsadm-rs set`: changes single settings. Its options are made from the rows of ipvsadm's language.
 
 use std::net::IpAddr;
 
@@ -16,31 +16,31 @@ use crate::terminal::exit::print_error;
 
 /// Change single settings of a service or a server
 ///
-/// Settings that are not named keep their values. With -r, the settings of that server are changed, otherwise those of
-/// the service. With -r and without a service, the server is changed in every service that has it:
-/// `ipvsadm-rs set -r 10.0.0.7 --weight 0` stops new connections to it everywhere.
+/// Settings that are not specified keep their values. With -r, the settings of that server are changed, otherwise those
+/// of the service. With -r and without a service, the server is changed in every service that has it: `ipvsadm-rs set
+/// -r 10.0.0.7 --weight 0` stops new connections to it everywhere.
 ///
-/// The journal does not record the change, since health checkers would fill it. `undo` does not know it: to undo it,
-/// set the previous value.
+/// The journal does not record the change, because health checkers would fill it. `undo` therefore cannot undo it; set
+/// the previous value instead.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES, group = clap::ArgGroup::new("service").multiple(false))]
 pub(super) struct Set {
-    /// The virtual service, TCP
+    /// TCP service
     #[arg(short, long, value_name = "HOST[:PORT]", group = "service")]
     tcp_service: Option<String>,
-    /// The virtual service, UDP
+    /// UDP service
     #[arg(short, long, value_name = "HOST[:PORT]", group = "service")]
     udp_service: Option<String>,
-    /// The virtual service, SCTP
+    /// SCTP service
     #[arg(long, value_name = "HOST[:PORT]", group = "service")]
     sctp_service: Option<String>,
-    /// The virtual service of a firewall mark, 1 to 4294967295
+    /// Service of a firewall mark, 1 to 4294967295
     #[arg(short, long, value_name = "MARK", group = "service")]
     fwmark_service: Option<String>,
-    /// With -f: the service for IPv6 packets
+    /// With -f: the service for IPv6 packets instead of IPv4 packets
     #[arg(short = '6', long, requires = "fwmark_service")]
     ipv6: bool,
-    /// The server; without a port, on all its ports
+    /// Server; without a port, the servers on all ports of ADDRESS
     #[arg(short, long, value_name = "ADDRESS[:PORT]")]
     real_server: Option<String>,
     /// Show the changes without making them
@@ -69,7 +69,7 @@ fn settable(verb: Verb) -> impl Iterator<Item = &'static OptionRow> {
     OPTIONS.iter().filter(move |row| row.settable && row.allowed.contains(&verb))
 }
 
-/// An option of `set`. It has no default: what is not given stays as it is.
+/// Returns an option of `set`. It has no default, because a setting that is not specified keeps its value.
 fn argument(row: &'static OptionRow, heading: &'static str) -> Arg {
     let argument = Arg::new(row.long).long(row.long).help(row.help).help_heading(heading);
     let argument = match row.shorts.chars().next() {
@@ -114,7 +114,8 @@ impl FromArgMatches for Settings {
 
 const OF_A_SERVER: &str = "Settings of a server (-r)";
 
-/// `--forwarding` for ipvsadm's -g, -i, -m and --tun-type, and `--tun-checksum` for its three options of checksums.
+/// `--forwarding` replaces ipvsadm's -g, -i, -m and --tun-type. `--tun-checksum` replaces --tun-nocsum, --tun-csum and
+/// --tun-remcsum.
 #[derive(Args, Debug)]
 #[command(next_help_heading = OF_A_SERVER)]
 struct Forwarding {
@@ -180,10 +181,10 @@ fn in_words_of_set(problem: ParseError) -> anyhow::Error {
         option => format!("--{option}"),
     };
     match problem {
-        ParseError::TunnelOptionsWithoutTunnel => anyhow!("--tun-port and --tun-checksum are for gue and gre tunnels"),
+        ParseError::TunnelOptionsWithoutTunnel => anyhow!("--tun-port and --tun-checksum require a gue or gre tunnel"),
         ParseError::MissingForTunnel { option, tunnel } => anyhow!("a {tunnel} tunnel needs {}", spelled(option)),
         ParseError::IllegalForTunnel { option, tunnel } => {
-            anyhow!("{} is not for {tunnel} tunnels", spelled(option))
+            anyhow!("{} does not apply to {tunnel} tunnels", spelled(option))
         }
         other => other.into(),
     }
@@ -208,9 +209,9 @@ impl Set {
         if self.dry_run {
             return report.print_plan(context);
         }
-        if let Some(waiting) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.pending())
+        if let Some(pending) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.pending())
         {
-            print_error(&format!("note: plan {} is pending; if it is rolled back, so is this change", waiting.number));
+            print_error(&format!("note: plan {} is pending; if it is rolled back, so is this change", pending.number));
         }
         let refused = director.submit(&plan.changes)?;
         for (_, error) in &refused {
@@ -246,11 +247,13 @@ impl Set {
         }
     }
 
-    /// Reads the one service that was named, or all services.
+    /// Reads the specified service, or all services if none is specified.
     fn read(&self, director: &mut Client, key: Option<ServiceKey>) -> anyhow::Result<State> {
         let Some(key) = key else {
             if self.real_server.is_none() {
-                bail!("name a service (-t, -u, --sctp-service, -f) or a server (-r)");
+                bail!(
+                    "no service or server specified\nUse -t, -u, --sctp-service or -f for a service, -r for a server."
+                );
             }
             return Ok(director.state()?);
         };
@@ -261,7 +264,7 @@ impl Set {
 
     fn service_change(&self, state: &State) -> anyhow::Result<Option<Change>> {
         if self.server_options().next().is_some() {
-            bail!("weight, forwarding and thresholds are a server's: name it with -r");
+            bail!("weight, forwarding and thresholds are settings of a server\nUse -r to specify the server.");
         }
         let Some(held) = state.services.first() else { return Ok(None) };
         let options: Vec<_> = self.settings.of_service.iter().map(|(long, value)| (*long, value.as_str())).collect();
@@ -275,7 +278,7 @@ impl Set {
 
     fn server_changes(&self, state: &State, server: &str) -> anyhow::Result<Vec<Change>> {
         if !self.settings.of_service.is_empty() {
-            bail!("scheduler and persistence are a service's: leave -r out");
+            bail!("scheduler and persistence are settings of a service\nOmit -r.");
         }
         let (address, port) = read_server(server)?;
         let is_meant = |held: &&DestinationState| {
@@ -309,6 +312,6 @@ fn read_server(text: &str) -> anyhow::Result<(IpAddr, Option<u16>)> {
     }
     match text.parse::<std::net::SocketAddr>() {
         Ok(server) => Ok((server.ip(), Some(server.port()))),
-        Err(_) => bail!("`{text}' is neither an address nor an address with a port"),
+        Err(_) => bail!("invalid server `{text}': expected ADDRESS or ADDRESS:PORT"),
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct SnatRules {
     /// Source address that the servers see [default: the address of the director's outgoing interface]
     #[arg(long, value_name = "ADDRESS")]
     to_source: Option<IpAddr>,
-    /// Firewall program to print commands for
+    /// Firewall program whose commands to print
     #[arg(long = "for", value_enum, default_value = "nft", value_name = "FIREWALL")]
     firewall: Firewall,
 }
@@ -80,7 +80,7 @@ impl SnatRules {
             [(&b"-t"[..], &self.tcp_service), (b"-u", &self.udp_service), (b"--sctp-service", &self.sctp_service)];
         let given =
             spelled.into_iter().find_map(|(option, value)| value.as_ref().map(|value| (option, value.as_bytes())));
-        let Some((option, value)) = given else { bail!("no service given") };
+        let Some((option, value)) = given else { bail!("no service specified") };
         match rules::parse(&[b"-D", option, value], &mut System::default())? {
             Command::Change(Change::DeleteService(ServiceKey::Address { protocol, address, port })) => {
                 let protocol = match protocol {
@@ -90,11 +90,11 @@ impl SnatRules {
                 };
                 Ok((protocol, address, port))
             }
-            _ => bail!("the service needs an address and a port"),
+            _ => bail!("the service must have an address and a port"),
         }
     }
 
-    /// nft cannot match IPVS, but it can match the original destination of a connection.
+    /// Returns the commands for nft. It cannot match IPVS services, but the original destination of a connection.
     fn nft(&self, protocol: &str, address: IpAddr, port: u16) -> Vec<String> {
         let family = if address.is_ipv4() { "ip" } else { "ip6" };
         let port = if port == 0 { String::new() } else { format!(" ct original proto-dst {port}") };

@@ -19,10 +19,10 @@ use crate::terminal::plural::count;
 /// Restore the table from before a plan
 ///
 /// Without NUMBER, the last applied plan is undone. With NUMBER, that plan and all later ones are undone; the next
-/// `undo` continues from there. A pending plan can be undone before its time is over.
+/// `undo` continues from there. A pending plan can be undone at any time before it is rolled back.
 ///
-/// Services that a plan could not change because of --only or --protect are not changed by its undo. If it was applied
-/// with --listed-only or --previous, only the services that it changed are restored.
+/// Services that --only or --protect excluded from a plan are not changed by its undo. If the plan was applied with
+/// --listed-only or --previous, only the services that it changed are restored.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Undo {
@@ -132,7 +132,7 @@ fn apply_rollback(
     Ok(report)
 }
 
-/// Returns the plans whose changes the table still has, the last one last. Entries that cannot be read are skipped.
+/// Returns the plans whose changes are still in the table, the newest last. Entries that cannot be read are skipped.
 fn in_force(folder: &Folder) -> Vec<Entry> {
     let read = |(_, entry): (u64, anyhow::Result<Entry>)| match entry {
         Ok(entry) => Some(entry),

@@ -13,17 +13,17 @@ use crate::terminal::exit::{Failure, code};
 
 const FILE: &str = "/proc/net/ip_vs_conn";
 
-/// Rows are written in pieces of about this size, because a call for each row costs more than formatting it.
+/// The number of bytes after which rows are written. A call for each row would cost more than formatting it.
 const PIECE: usize = 4096;
 
-/// Prints the connections in the kernel's order, while they are read.
+/// Prints the connections in the kernel's order, as they are read.
 pub(crate) fn connections(
     out: &mut impl Write,
     director: &mut Client,
     listing: &Listing,
     names: &mut dyn Namer,
 ) -> Result<(), Failure> {
-    // This fails without permission or without IPVS. The file alone does not report either.
+    // Fails if permission or IPVS is missing. Reading the file would report neither.
     director.info().map_err(|error| messages::read_error(&error))?;
     let unreadable =
         |what: &str, error: &dyn Display| Failure::Message(format!("{what} {FILE}: {error}"), code::LISTING);
@@ -81,7 +81,7 @@ fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &
     let start = row.len();
     endpoint(row, destination);
     if engines && let Some((name, data)) = engine {
-        // 1.31 uses other widths here than in the title. They stay, for scripts that cut by column.
+        // 1.31 uses different widths here than in the title. They are kept for scripts that extract columns.
         end_column::<17>(row, start);
         name_column::<19>(row, name);
         row.extend_from_slice(data);

@@ -59,7 +59,7 @@ pub(crate) fn timeouts(out: &mut impl Write, director: &mut Client) -> Result<()
     Ok(writeln!(out, "Timeout (tcp tcpfin udp): {} {} {}", timeouts.tcp, timeouts.tcp_fin, timeouts.udp)?)
 }
 
-/// Prints the sync daemons that run.
+/// Prints the running sync daemons.
 pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(), Failure> {
     for daemon in director.daemons().map_err(|error| messages::read_error(&error))? {
         write!(out, "{} sync daemon (mcast=", daemon.role)?;
@@ -112,8 +112,8 @@ fn read_servers(
 ) -> Result<(), Failure> {
     director.destinations_into(key, servers).map_err(|error| messages::read_error(&error))?;
     if sorted {
-        // The kernel returns the newest first. Servers that were added in order are in order when reversed, which makes
-        // sorting cheap.
+        // The kernel returns the newest server first. Servers are often added in ascending order. The reversed list is
+        // then already sorted, which makes sorting cheap.
         servers.reverse();
         servers.sort_unstable_by_key(|state| state.destination.key);
     }

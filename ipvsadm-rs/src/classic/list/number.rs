@@ -1,10 +1,10 @@
 //! Numbers and text in columns. Counters have at most eight digits: `123456789` is `123456K`.
 
-/// Appends blanks until there are `WIDTH` bytes from `start` on.
+/// Appends blanks until there are at least `WIDTH` bytes after `start`.
 #[inline]
 pub(super) fn pad<const WIDTH: usize>(out: &mut Vec<u8>, start: usize) {
     let end = out.len().max(start + WIDTH);
-    // Appending a constant number and cutting the rest compiles to a move or two; a variable number is a call.
+    // Appending a constant number and truncating compiles to one or two moves. A variable number needs a call.
     out.extend_from_slice(&[b' '; WIDTH]);
     out.truncate(end);
 }
@@ -27,7 +27,7 @@ pub(super) fn counter(out: &mut Vec<u8>, number: u64, exact: bool) {
     out.push(unit);
 }
 
-/// Appends a number, right-aligned in `WIDTH` columns. A wider number is not cut.
+/// Appends a number, right-aligned in `WIDTH` columns. A wider number is printed in full.
 pub(super) fn right<const WIDTH: usize>(out: &mut Vec<u8>, number: u64) {
     let (mut cell, mut rest) = ([b' '; WIDTH], number);
     for digit in cell.iter_mut().rev() {

@@ -9,11 +9,11 @@ use super::View;
 use super::columns::{Cell, Layout};
 use super::number::{counter, left, left_number, pad, right};
 
-/// The width to which an IPv4 service is cut. IPv6 is never cut.
+/// The width at which an IPv4 service is truncated, in bytes. An IPv6 service is not truncated at this width.
 const SERVICE_WIDTH: usize = 33;
-/// The width to which an IPv4 server is cut.
+/// The width at which an IPv4 server is truncated, in bytes.
 const SERVER_WIDTH: usize = 28;
-/// The width to which a name with its port is cut first.
+/// The width at which every endpoint (address or name, with its port) is truncated, before the limits above apply.
 const NAME_WIDTH: usize = 59;
 
 impl View<'_> {
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// No kernel counts that far within a test.
+    /// Tested here, because counters of a kernel do not get that high within a test.
     #[test]
     fn counters_of_servers_are_not_cut() {
         let many = u64::from(u32::MAX) + 6;

@@ -30,7 +30,7 @@ pub(super) struct RsSetup {
     vip: Vec<IpAddr>,
     /// Address of the server, used as the tunnel endpoint
     ///
-    /// It decides the address family of the tunnel. By default that is the family of the virtual address.
+    /// Its address family is that of the tunnel. By default, the tunnel has the family of the virtual address.
     #[arg(long, value_name = "ADDRESS", value_parser = address_of_a_machine)]
     own: Option<IpAddr>,
     /// UDP port of the GUE tunnel (1 to 65535) [default: 6080]
@@ -42,14 +42,14 @@ pub(super) struct RsSetup {
     /// Set up the tunnel for remote checksum offload (tun-gue)
     #[arg(long)]
     tun_remcsum: bool,
-    /// Add the virtual address to DEVICE; unless it is lo, a dummy device is created
+    /// Device for the virtual address; any device other than lo is created as a dummy device
     #[arg(long, value_name = "DEVICE", default_value = "lo", value_parser = device)]
     device: String,
-    /// MTU between client and director, to suggest a TCP segment size (576 to 65535; with IPv6 at least 1280)
+    /// MTU between client and director (576 to 65535; with IPv6 at least 1280), to suggest a TCP segment size
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..))]
     mtu: u16,
     /// Format of the output
-    #[arg(long = "for", value_enum, default_value = "shell", value_name = "FORM")]
+    #[arg(long = "for", value_enum, default_value = "shell", value_name = "FORMAT")]
     form: OutputFormat,
 }
 
@@ -125,7 +125,7 @@ impl RsSetup {
         let mut setup = Setup::new(self.title());
         let has_v4 = self.vip.iter().any(IpAddr::is_ipv4);
         if has_v4 {
-            // Before the address is added. IPv6 needs no setting: the kernel does not answer neighbour solicitations
+            // These settings precede the address. IPv6 needs none: the kernel does not answer neighbour solicitations
             // for addresses of lo.
             setup.step(Step::sysctl("net.ipv4.conf.all.arp_ignore", 1, "do not answer ARP for the virtual address"));
             setup.step(Step::sysctl(
@@ -151,7 +151,7 @@ impl RsSetup {
         Ok(setup)
     }
 
-    /// Rejects options that have no meaning in this mode.
+    /// Fails if an option does not apply to the mode, or if the MTU is too small for IPv6.
     fn check(&self) -> anyhow::Result<()> {
         let is_tunnel = self.mode != Mode::Dr;
         let (is_gre, is_gue) = (self.mode == Mode::TunGre, self.mode == Mode::TunGue);
@@ -213,7 +213,7 @@ impl RsSetup {
         if inner_is_4 {
             // The kernel uses the greater value of `all` and the device (IN_DEV_RPFILTER,
             // https://elixir.bootlin.com/linux/v6.12/source/include/linux/inetdevice.h).
-            let why = "accept client packets from the tunnel, although the route to the clients is another";
+            let why = "accept client packets from the tunnel, although replies take another route";
             setup.step(Step::sysctl("net.ipv4.conf.all.rp_filter", 0, why));
             setup.step(Step::sysctl(&format!("net.ipv4.conf.{device}.rp_filter"), 0, ""));
         }

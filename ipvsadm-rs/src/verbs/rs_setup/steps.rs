@@ -12,7 +12,7 @@ pub(crate) struct Setup {
     schema: u32,
     title: String,
     steps: Vec<Step>,
-    /// Things that are not set up, but may be wanted.
+    /// Further settings that may be needed. The steps do not include them.
     advice: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) enum Step {
         /// The name, with dots.
         key: String,
         value: u32,
-        /// The reason for the setting. Empty if it is that of the step before.
+        /// The reason for the setting. Empty if it is the same as that of the previous step.
         reason: String,
     },
     /// Decapsulate packets that arrive at a UDP port.
@@ -111,7 +111,7 @@ impl Step {
             }
             Self::LinkUp { device } => vec![(path(&format!("lvs-{device}.network")), up(device))],
             Self::Tunnel { checksum: true, .. } => {
-                bail!("systemd-networkd cannot make a GRE device with checksums\nUse --for shell or --for ifupdown.")
+                bail!("systemd-networkd cannot create a GRE device with checksums\nUse --for shell or --for ifupdown.")
             }
             Self::Tunnel { device, kind, mode, local, checksum: false } => {
                 let mode = mode.map(|mode| format!("Mode={mode}\n")).unwrap_or_default();

@@ -73,7 +73,7 @@ fn prints_files_for_networkd() {
     let ran =
         run("ipvsadm-rs rs-setup --mode tun-gre --tun-csum --own 10.0.0.9 --vip 192.0.2.1 --for systemd-networkd");
     assert_eq!(ran.code, Some(1), "{ran}");
-    assert!(ran.stderr.contains("cannot make a GRE device with checksums"), "{ran}");
+    assert!(ran.stderr.contains("cannot create a GRE device with checksums"), "{ran}");
 }
 
 fn prints_a_stanza_for_ifupdown() {

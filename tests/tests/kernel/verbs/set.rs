@@ -55,16 +55,22 @@ fn changes_tunnels() {
 fn refuses_invalid_changes() {
     director(WEB);
     for (line, message) in [
-        ("set", "name a service (-t, -u, --sctp-service, -f) or a server (-r)"),
-        ("set -t 192.0.2.1:80 --weight 3", "weight, forwarding and thresholds are a server's: name it with -r"),
-        ("set -t 192.0.2.1:80 -r 10.0.0.1 -s rr", "scheduler and persistence are a service's: leave -r out"),
+        ("set", "no service or server specified\nUse -t, -u, --sctp-service or -f for a service, -r for a server."),
+        (
+            "set -t 192.0.2.1:80 --weight 3",
+            "weight, forwarding and thresholds are settings of a server\nUse -r to specify the server.",
+        ),
+        ("set -t 192.0.2.1:80 -r 10.0.0.1 -s rr", "scheduler and persistence are settings of a service\nOmit -r."),
         ("set -r 10.0.0.99 --weight 3", "no such server: 10.0.0.99"),
         ("set -t 192.0.2.9:80 -s rr", "read service TCP 192.0.2.9:80: no such service"),
         ("set -r 10.0.0.1 -y 5", "a lower threshold (5) needs an upper threshold"),
-        ("set -r 10.0.0.1 --tun-port 5", "--tun-port and --tun-checksum are for gue and gre tunnels"),
+        ("set -r 10.0.0.1 --tun-port 5", "--tun-port and --tun-checksum require a gue or gre tunnel"),
         ("set -r 10.0.0.1 --forwarding gue", "a gue tunnel needs --tun-port"),
-        ("set -r 10.0.0.1 --forwarding gre --tun-port 5", "--tun-port is not for gre tunnels"),
-        ("set -r 10.0.0.1 --forwarding gre --tun-checksum remote", "--tun-checksum remote is not for gre tunnels"),
+        ("set -r 10.0.0.1 --forwarding gre --tun-port 5", "--tun-port does not apply to gre tunnels"),
+        (
+            "set -r 10.0.0.1 --forwarding gre --tun-checksum remote",
+            "--tun-checksum remote does not apply to gre tunnels",
+        ),
         ("set -r 10.0.0.1 --weight x", "illegal weight specified: not a number from 0 to 2147483647"),
         ("set -t 192.0.2.1:80 --ops on", "One-Packet Scheduling is only for UDP virtual services"),
         ("set -t 192.0.2.1:80 -b mh-port", "incompatible scheduler flag `mh-port'"),
