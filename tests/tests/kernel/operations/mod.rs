@@ -39,7 +39,7 @@ fn every_heading_has_a_test() {
     let headings: Vec<&str> = page::headings(OPERATIONS).collect();
     assert_eq!(
         headings,
-        ["NAT", "NAT without a way back", "Direct routing", "Tunnels", "Two directors", "Changing a director in use"]
+        ["NAT", "NAT without a route back", "Direct routing", "Tunnels", "Two directors", "Changing a director in use"]
     );
 }
 
@@ -77,7 +77,7 @@ fn nat_page() {
 
 fn nat_without_a_route_back() {
     let (_lab, hosts) = two_armed();
-    run("NAT without a way back", &hosts.each_ref());
+    run("NAT without a route back", &hosts.each_ref());
 }
 
 fn direct_routing_page() {
