@@ -25,12 +25,17 @@ fn version_of_ipvs() -> Option<String> {
     Some(version.to_owned())
 }
 
+/// The width of the help in columns, without the margin of two blanks.
+const WIDTH: usize = 78;
+
 /// Writes usage, commands and options, from the tables in `ipvs::rules`.
 pub(crate) fn write(out: &mut dyn Write, program: &str) -> io::Result<()> {
     write_version(out)?;
     writeln!(out, "Usage:")?;
     for synopsis in synopses() {
-        writeln!(out, "  {program} {synopsis}")?;
+        for line in wrap_synopsis(&format!("{program} {synopsis}"), WIDTH) {
+            writeln!(out, "  {line}")?;
+        }
     }
     writeln!(out, "\nCommands:")?;
     for row in COMMANDS {
@@ -149,11 +154,49 @@ pub(crate) fn help(row: &OptionRow) -> String {
 }
 
 fn write_row(out: &mut dyn Write, spellings: &str, help: &str) -> io::Result<()> {
-    const WIDTH: usize = 34;
-    if spellings.len() >= WIDTH {
-        return writeln!(out, "  {spellings}\n  {:WIDTH$}{help}", "");
+    const LEFT: usize = 34;
+    let mut first = spellings;
+    if first.len() >= LEFT {
+        writeln!(out, "  {first}")?;
+        first = "";
     }
-    writeln!(out, "  {spellings:WIDTH$}{help}")
+    for line in wrap(help.split(' '), WIDTH - LEFT) {
+        writeln!(out, "  {first:LEFT$}{line}")?;
+        first = "";
+    }
+    Ok(())
+}
+
+/// Wraps a synopsis at blanks outside brackets. Lines after the first are indented.
+pub(crate) fn wrap_synopsis(synopsis: &str, width: usize) -> Vec<String> {
+    const INDENT: usize = 4;
+    let mut depth = 0;
+    let words = synopsis.split(|c| {
+        match c {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ => {}
+        }
+        c == ' ' && depth == 0
+    });
+    let mut lines = wrap(words, width - INDENT);
+    lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, &" ".repeat(INDENT)));
+    lines
+}
+
+/// Joins words to lines of at most `width` characters. A longer word has a line of its own.
+fn wrap<'a>(words: impl Iterator<Item = &'a str>, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Returns all spellings of an option, and the name of its value: `-w, --weight weight`.
@@ -173,6 +216,15 @@ fn value_name(value: Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn help_fits_80_columns() {
+        let mut out = Vec::new();
+        write(&mut out, "ipvsadm").expect("writing to memory succeeds");
+        let text = String::from_utf8(out).expect("text");
+        let too_long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(too_long.is_empty(), "{too_long:#?}");
+    }
 
     #[test]
     fn synopses_of_the_rows() {

@@ -15,8 +15,11 @@ use clap::{Arg, Command};
 use ipvs::Scheduler;
 use roff::{Inline, Roff, bold, italic, roman};
 
-use crate::classic::help::synopses;
+use crate::classic::help::{synopses, wrap_synopsis};
 use crate::context::COMMON;
+
+/// The width of a synopsis, in columns. With the indentation of literal lines, it fits a terminal of 80 columns.
+const SYNOPSIS_WIDTH: usize = 66;
 
 /// Writes the page of a program.
 pub(crate) fn write(out: &mut dyn Write, text: &str, command: &Command) -> io::Result<()> {
@@ -43,7 +46,10 @@ fn write_block(page: &mut Roff, block: &str, command: &Command) {
             "{commands}" => write_arguments(page, command, |argument| is_under(argument, "Commands")),
             "{options}" => write_arguments(page, command, |argument| is_under(argument, "Options")),
             "{common}" => write_arguments(page, command, |argument| is_under(argument, COMMON)),
-            "{synopsis}" => write_literal(page, synopses().iter().map(|synopsis| format!("{name} {synopsis}"))),
+            "{synopsis}" => {
+                let lines = |synopsis: &String| wrap_synopsis(&format!("{name} {synopsis}"), SYNOPSIS_WIDTH);
+                write_literal(page, synopses().iter().flat_map(lines));
+            }
             "{schedulers}" => {
                 for (scheduler, help) in Scheduler::KNOWN {
                     page.control("TP", []).text([bold(scheduler.to_string())]).text([roman(help.trim())]);
@@ -107,7 +113,7 @@ fn write_argument(page: &mut Roff, argument: &Arg) {
     let default: Vec<String> =
         argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
     if takes_value && !default.is_empty() {
-        help += &format!(" [{}]", default.join(" "));
+        help += &format!(" [default: {}]", default.join(" "));
     }
     let mut paragraphs = help.split("\n\n");
     page.control("TP", []).text(term).text(inline(paragraphs.next().unwrap_or_default()));
