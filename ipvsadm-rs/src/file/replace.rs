@@ -20,10 +20,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return OpenOptions::new().write(true).truncate(true).open(path)?.write_all(bytes);
     }
     let path = target;
-    let (beside, file) = create_beside(&path)?;
-    let result = fill(file, old.as_ref(), bytes).and_then(|()| fs::rename(&beside, &path));
+    let (temporary, file) = create_next_to(&path)?;
+    let result = fill(file, old.as_ref(), bytes).and_then(|()| fs::rename(&temporary, &path));
     if result.is_err() {
-        let _ = fs::remove_file(&beside);
+        let _ = fs::remove_file(&temporary);
     }
     result?;
     // The new name is on disk once the folder is synced.
@@ -53,16 +53,16 @@ fn target(path: &Path) -> io::Result<PathBuf> {
 
 /// Creates a new file next to `path`. An existing file with the same name is never used, because another process may be
 /// writing it, or a killed process may have left it.
-fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+fn create_next_to(path: &Path) -> io::Result<(PathBuf, File)> {
     const ATTEMPTS: usize = 100;
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
     for attempt in 0..ATTEMPTS {
         let mut name = name.to_owned();
         name.push(format!(".{}-{attempt}{SUFFIX}", std::process::id()));
-        let beside = path.with_file_name(name);
-        match OpenOptions::new().write(true).create_new(true).open(&beside) {
-            Ok(file) => return Ok((beside, file)),
+        let temporary = path.with_file_name(name);
+        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            Ok(file) => return Ok((temporary, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
             Err(error) => return Err(error),
         }

@@ -1,4 +1,4 @@
-//! `--drain`: gives servers no new connections, and deletes them when their old connections have ended.
+//! `--drain`: stops new connections to servers, and deletes the servers when their old connections have ended.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -142,7 +142,7 @@ impl Report {
 
     /// Prints the plan and returns the exit code of `plan`.
     ///
-    /// If standard output is not a terminal, only the lines are written to it; the rest goes to standard error.
+    /// If standard output is not a terminal, only the lines are written to it. The rest is written to standard error.
     pub(crate) fn print_plan(&self, context: &Context) -> anyhow::Result<u8> {
         if context.json {
             context.write_json(&self.document(Stage::Planned))?;

@@ -117,8 +117,8 @@ impl Desired {
     pub(super) fn for_state(self, state: &State) -> (Config, Options) {
         let Self { mut config, options, former_daemons, is_blank: _ } = self;
         if config.daemons.is_none() && !former_daemons.is_empty() {
-            let goes = |daemon: &&SyncDaemon| former_daemons.iter().any(|former| former.role == daemon.role);
-            config.daemons = Some(state.daemons.iter().filter(|daemon| !goes(daemon)).copied().collect());
+            let is_former = |daemon: &&SyncDaemon| former_daemons.iter().any(|former| former.role == daemon.role);
+            config.daemons = Some(state.daemons.iter().filter(|daemon| !is_former(daemon)).copied().collect());
         }
         (config, options)
     }

@@ -84,7 +84,7 @@ impl Undo {
         Ok(code::DONE)
     }
 
-    /// Returns the plans to undo. `None` if `--pending` was given and no plan is pending.
+    /// Returns the plans to undo. `None` for `--pending` if no plan is pending.
     fn choose(&self, folder: &Folder) -> anyhow::Result<Option<Undone>> {
         if self.pending {
             let pending = folder.pending().filter(|entry| folder.has_timer(entry.number));
