@@ -49,7 +49,8 @@ pub(crate) fn write(out: &mut dyn Write, program: &str) -> io::Result<()> {
         }
     }
     writeln!(out, "\nSchedulers: rr|wrr|lc|wlc|lblc|lblcr|dh|sh|sed|nq|fo|ovf|mh|twos")?;
-    writeln!(out, "Scheduler flags: sh-fallback, sh-port, mh-fallback, mh-port; flag-1, flag-2, flag-3 of any")?;
+    writeln!(out, "Scheduler flags: sh-fallback, sh-port, mh-fallback, mh-port;")?;
+    writeln!(out, "                 flag-1, flag-2, flag-3 (any scheduler)")?;
     writeln!(out, "Tunnels: ipip, gue (with --tun-port), gre")
 }
 
