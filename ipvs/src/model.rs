@@ -56,7 +56,7 @@ impl Model {
     }
 
     /// Returns a director with this table.
-    pub fn holding(state: State) -> Self {
+    pub fn with_state(state: State) -> Self {
         Self { state }
     }
 
