@@ -1,4 +1,5 @@
-//! Errors of decoding. In a file of its own, because the tables of attributes need it and other errors need these tables.
+//! Errors of decoding. In a file of its own, because the tables of attributes need it and other errors need these
+//! tables.
 
 use std::fmt;
 

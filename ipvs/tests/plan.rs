@@ -1,4 +1,4 @@
-//! Plans by example. A folder `plan/NAME` is one example:
+//! Plans by example. A directory `plan/NAME` is one example:
 //!
 //! | file | content |
 //! |---|---|

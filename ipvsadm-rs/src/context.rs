@@ -82,7 +82,7 @@ impl Context {
         Ok(client?)
     }
 
-    /// Returns the folder of the namespace's journal.
+    /// Returns the directory of the namespace's journal.
     pub(crate) fn folder(&self) -> anyhow::Result<Folder> {
         Folder::of(&self.state_dir, self.netns.as_ref())
     }

@@ -188,7 +188,7 @@ impl Drop for Running {
     }
 }
 
-/// Returns a command as text: the name of its program without folders, and its arguments.
+/// Returns a command as text: the name of its program without directories, and its arguments.
 fn command_line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let words = [program.file_name().unwrap_or_default()].into_iter().chain(command.get_args());

@@ -28,7 +28,7 @@ const TABLE: [(&str, Main); 9] = [
     (qemu::KEEPER, |_| qemu::keep_main()),
 ];
 
-/// Returns the name this process was started under, without folders.
+/// Returns the name this process was started under, without directories.
 pub fn own_name() -> String {
     let name = std::env::args_os().next().unwrap_or_default();
     std::path::Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned()

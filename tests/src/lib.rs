@@ -4,7 +4,7 @@
 //! mounted read-only. Each test runs in it with its own process, network namespace and root directory. Neither root nor
 //! a container nor an installed package is needed: missing packages are fetched from Debian into `target/ipvs-lab`.
 //!
-//! | folder or file | contents |
+//! | directory or file | contents |
 //! |---|---|
 //! | [`harness`] | declares tests |
 //! | [`runner`] | the `main` of a test binary: runs each test in a guest |
@@ -22,13 +22,13 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `IPVS_KERNEL` | `6.1` (default), `6.12`, `7.2`, `/path/to/linux`, or `host` for the machine's own kernel |
-//! | `IPVS_KERNEL_MODULES` | the folder of the modules of `/path/to/linux` [default: `../lib/uml/modules/RELEASE`] |
+//! | `IPVS_KERNEL_MODULES` | the directory of the modules of `/path/to/linux` [default: `../lib/uml/modules/RELEASE`] |
 //! | `IPVS_TEST_SECONDS` | time limit of a test in seconds [default: 60] |
 //! | `IPVS_GUESTS` | number of guests that run in parallel [default: 2, or 1 on one processor] |
 //! | `IPVS_GUEST_MEMORY` | memory of each guest [default: 512M]; unused memory is not allocated |
 //! | `IPVS_PROGRAM` | path of the program under test [default: cargo's build] |
 //! | `IPVS_SEED` | seed of random values, as a failure prints it |
-//! | `IPVS_LAB` | folder of fetched packages [default: `target/ipvs-lab`] |
+//! | `IPVS_LAB` | directory of fetched packages [default: `target/ipvs-lab`] |
 //! | any other `IPVS…`, `PROPTEST_…` | passed to the tests in the guest, like those above |
 
 pub mod command;

@@ -72,7 +72,7 @@ fn every_case_is_named_by_its_row() {
     for case in cases() {
         let Some(name) = &case.compat else { continue };
         let row = rows.iter().find(|row| row.name == *name);
-        let row = row.unwrap_or_else(|| panic!("{}: no row {name}", case.name));
+        let row = row.unwrap_or_else(|| panic!("{}: docs/compat.md has no row `{name}`", case.name));
         assert!(row.tests.contains(&case.name), "row {name} does not name {}", case.name);
     }
 }

@@ -249,7 +249,8 @@ mod tests {
                 "--start-daemon master|backup [daemon options]",
                 "--stop-daemon master|backup",
                 "-h|v",
-            ]
+            ],
+            "if a row of ipvs/src/rules/options/mod.rs has changed, correct the lines above"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The folder of a journal. Reading it needs no lock.
+//! The directory of a journal. Reading it needs no lock.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::entry::Entry;
 use super::folder_name::name_of;
 
-/// The folder of the journal of a network namespace.
+/// The directory of the journal of a network namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder(PathBuf);
 
@@ -23,7 +23,7 @@ impl fmt::Display for Folder {
 }
 
 impl Folder {
-    /// Returns the folder of a namespace. `None` is the namespace of this process.
+    /// Returns the directory of a namespace. `None` is the namespace of this process.
     pub(crate) fn of(state_dir: &Path, namespace: Option<&Namespace>) -> anyhow::Result<Self> {
         Ok(Self(state_dir.join(name_of(namespace)?)))
     }
@@ -95,7 +95,7 @@ impl Folder {
         self.numbers_with(".json")
     }
 
-    /// Returns the numbers of the files with this ending. Other files in the folder are skipped.
+    /// Returns the numbers of the files with this ending. Other files in the directory are skipped.
     fn numbers_with(&self, ending: &str) -> Vec<u64> {
         let number = |name: &String| {
             let number: u64 = name.strip_suffix(ending)?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! The name of the journal folder of a network namespace.
+//! The name of the journal directory of a network namespace.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use ipvs::Namespace;
 
-/// Returns the name of the folder: `init` for the namespace of process 1, `netns-NAME` for a namespace of `ip netns`,
-/// otherwise `inode-NUMBER`.
+/// Returns the name of the directory: `init` for the namespace of process 1, `netns-NAME` for a namespace of `ip
+/// netns`, otherwise `inode-NUMBER`.
 pub(super) fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
     let path = match namespace {
         None if is_in_first() => return Ok("init".into()),

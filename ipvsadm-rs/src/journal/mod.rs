@@ -1,6 +1,6 @@
 //! The journal: the plans applied in a network namespace, each with the table from before, so that it can be undone.
 //!
-//! Each namespace has a folder with these files:
+//! Each namespace has a directory with these files:
 //! - `lock`: locked by the process that changes the table or the journal, from before the table is read until the
 //!   result is recorded. Readers need no lock, because files are replaced atomically.
 //! - `000007.json`: plan 7. The first line is the [`Entry`], the second the table from before.

@@ -1,4 +1,4 @@
-//! The folder in which every process of a guest finds this executable and the modules of its kernel.
+//! The directory in which every process of a guest finds this executable and the modules of its kernel.
 //!
 //! Both are links: the kernel starts modprobe with an empty environment, so variables could not name them. On the
 //! machine's own kernel there is no link to modules, and modprobe is the machine's own.
@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The path of the folder, on a tmpfs.
+/// The path of the directory, on a tmpfs.
 pub const FOLDER: &str = "/run/ipvs-lab";
 
 /// The name of the program that the kernel calls to load a module: a link to this executable.
 pub const MODPROBE: &str = "modprobe";
 
-/// Makes the folder and the links in it.
+/// Makes the directory and the links in it.
 pub(crate) fn fill(exe: &Path, modules: Option<&Path>) -> Result<()> {
     fs::create_dir_all(FOLDER)?;
     let link = |name: &str, target: &Path| symlink(target, path(name)).with_context(|| format!("{FOLDER}/{name}"));
@@ -28,12 +28,12 @@ pub(crate) fn fill(exe: &Path, modules: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the path of this executable and, in a guest with a kernel of its own, the folder of the modules.
+/// Returns the path of this executable and, in a guest with a kernel of its own, the directory of the modules.
 pub(crate) fn links() -> io::Result<(PathBuf, Option<PathBuf>)> {
     Ok((fs::read_link(path("exe"))?, fs::read_link(path("modules")).ok()))
 }
 
-/// Returns the path of a file in the folder.
+/// Returns the path of a file in the directory.
 pub fn path(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }

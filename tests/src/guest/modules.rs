@@ -40,7 +40,7 @@ pub fn load(name: &str) -> Result<()> {
     aliased.iter().filter_map(|module| dependencies.line(module)).try_for_each(|line| insert(&folder, line, &loaded))
 }
 
-/// Returns the folder of the modules, or `None` on the machine's own kernel.
+/// Returns the directory of the modules, or `None` on the machine's own kernel.
 fn folder() -> Option<PathBuf> {
     Some(folder::path("modules")).filter(|folder| folder.exists())
 }

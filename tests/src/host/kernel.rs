@@ -5,7 +5,7 @@
 //! | value | kernel |
 //! |---|---|
 //! | `6.1` (default), `6.12`, `7.2` | the user-mode-linux package of one Debian suite: a `linux.uml` on PATH of that series, or else a fetched one ([`crate::host::provision`]) |
-//! | a path | your own user-mode-linux program; its modules are in `IPVS_KERNEL_MODULES`, or in `../lib/uml/modules/RELEASE` relative to its folder |
+//! | a path | your own user-mode-linux program; its modules are in `IPVS_KERNEL_MODULES`, or in `../lib/uml/modules/RELEASE` relative to its directory |
 //! | `host` | the machine's own kernel |
 
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ pub struct Program {
     pub release: String,
     program: PathBuf,
     modules: PathBuf,
-    /// The folder of a C library for it, if the machine's is too old.
+    /// The directory of a C library for it, if the machine's is too old.
     library: Option<PathBuf>,
 }
 
@@ -96,7 +96,7 @@ impl Kernel {
         Ok(Kernel::Program(Program { label, release, program, modules, library: None }))
     }
 
-    /// Returns the folder of its modules and modules.dep in the guest; `None` for the machine's own kernel.
+    /// Returns the directory of its modules and modules.dep in the guest; `None` for the machine's own kernel.
     pub fn modules(&self) -> Option<PathBuf> {
         match self {
             Kernel::Program(program) => Some(program.modules.clone()),

@@ -12,7 +12,7 @@ use crate::host::provision;
 
 const PACKAGES: [&str; 4] = ["ipvsadm", "libnl-3-200", "libnl-genl-3-200", "libpopt0"];
 
-/// Variable with the path of the folder of the reference, for the guest, which has no network to fetch it.
+/// Variable with the path of the directory of the reference, for the guest, which has no network to fetch it.
 const FOUND: &str = "IPVS_REFERENCE";
 /// Variable with the reason why the reference could not be fetched.
 const MISSING: &str = "IPVS_REFERENCE_MISSING";
@@ -20,7 +20,7 @@ const MISSING: &str = "IPVS_REFERENCE_MISSING";
 /// Debian's ipvsadm with its two scripts.
 #[derive(Clone, Debug)]
 pub struct Ipvsadm {
-    /// The folder with `ipvsadm`, `ipvsadm-save` and `ipvsadm-restore`.
+    /// The directory with `ipvsadm`, `ipvsadm-save` and `ipvsadm-restore`.
     pub dir: PathBuf,
     /// The value of `LD_LIBRARY_PATH` that it needs.
     pub library_path: String,
@@ -93,8 +93,8 @@ pub fn files() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Returns the variable for a guest: the folder of the reference, or the reason why it could not be fetched. The first
-/// call fetches it.
+/// Returns the variable for a guest: the directory of the reference, or the reason why it could not be fetched. The
+/// first call fetches it.
 pub(crate) fn variable() -> (String, String) {
     static ONCE: OnceLock<(String, String)> = OnceLock::new();
     let fetch = || match provision::unpacked("bookworm", "ipvsadm", &PACKAGES) {

@@ -90,8 +90,8 @@ impl Guest {
         match guest.greet(kernel, boot, &exe) {
             Ok(release) => {
                 guest.release = release;
-                // The guest no longer needs the folder. It is removed now, so that it does not remain if this process
-                // is killed.
+                // The guest no longer needs the directory. It is removed now, so that it does not remain if this
+                // process is killed.
                 drop(folder);
                 let _ = guest.log_since_last_job();
                 Ok(guest)
@@ -251,7 +251,7 @@ fn shared_memory_fits() -> bool {
     })
 }
 
-/// A temporary folder that only this user can read.
+/// A temporary directory that only this user can read.
 struct Folder {
     path: PathBuf,
 }

@@ -1,5 +1,5 @@
-//! Containers: hosts with their own network, processes, mounts, host name and shared memory, and with some folders of
-//! their own, such as /run.
+//! Containers: hosts with their own network, processes, mounts, host name and shared memory, and with some directories
+//! of their own, such as /run.
 //!
 //! They are for programs that run once on each machine and talk to their peers on other machines, such as cluster
 //! managers.
@@ -23,7 +23,7 @@ use crate::lab::topology::Host;
 /// The name under which process 1 of a container is started.
 pub const INIT: &str = "ipvs-lab-container";
 
-/// Folders that every container has for itself.
+/// Directories that every container has for itself.
 const FOLDERS: [&str; 3] = ["/run", "/dev/shm", "/var/log"];
 
 /// A running container. All its processes are killed when it is dropped.
@@ -36,7 +36,7 @@ pub struct Container<'a> {
 
 impl<'a> Container<'a> {
     /// Starts a container that has `folders` for itself, in addition to /run, /dev/shm and /var/log. They contain the
-    /// same sub-folders as outside, but no files.
+    /// same sub-directories as outside, but no files.
     pub fn start(host: &'a Host, folders: &[&str]) -> Result<Container<'a>> {
         let make = || -> Result<Child> {
             let apart = UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
@@ -114,7 +114,7 @@ fn prepare(name: &str, folders: impl Iterator<Item = String>) -> Result<()> {
     folder::fill(&exe, modules.as_deref())
 }
 
-/// Mounts an empty folder over one, with the same sub-folders, owners and modes.
+/// Mounts an empty directory over one, with the same sub-directories, owners and modes.
 fn make_private(folder: &Path) -> Result<()> {
     let mut found = Vec::new();
     sub_folders(folder, &mut found)?;
@@ -127,10 +127,10 @@ fn make_private(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lists a folder and those in it, each after its parent.
+/// Lists a directory and those in it, each after its parent.
 fn sub_folders(folder: &Path, found: &mut Vec<(PathBuf, fs::Metadata)>) -> Result<()> {
     found.push((folder.to_owned(), fs::metadata(folder)?));
-    // A folder of another user may not be readable.
+    // A directory of another user may not be readable.
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type()?.is_dir() && entry.file_name() != "netns" && entry.file_name() != "ipvs-lab" {
             sub_folders(&entry.path(), found)?;

@@ -21,7 +21,7 @@ use crate::command::{memory_file, run_raw};
 use crate::host::reference::Ipvsadm;
 use crate::net::netns::Netns;
 
-/// Folder for copies of the programs. On a tmpfs, because they are started thousands of times.
+/// Directory for copies of the programs. On a tmpfs, because they are started thousands of times.
 const FOLDER: &str = "/run/pair";
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -35,7 +35,7 @@ pub struct Pair {
 #[derive(Debug)]
 struct Half {
     program: PathBuf,
-    /// The folder of libraries that only this program needs.
+    /// The directory of libraries that only this program needs.
     libraries: Option<PathBuf>,
     netns: Netns,
     socket: Socket,

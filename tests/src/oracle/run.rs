@@ -1,4 +1,4 @@
-//! Runs a case on one side. The reference and ours run one after the other in the same folder.
+//! Runs a case on one side. The reference and ours run one after the other in the same directory.
 
 use std::fs;
 use std::path::Path;
@@ -47,7 +47,7 @@ impl Transcript {
 pub fn write_names() -> Result<()> {
     for (name, text) in NAMES {
         let path = Path::new("/etc").join(name);
-        // It may be a link to another folder.
+        // It may be a link to another directory.
         let _ = fs::remove_file(&path);
         fs::write(&path, text).with_context(|| path.display().to_string())?;
     }

@@ -113,7 +113,7 @@ fn write(folder: &str, messages: &[(&str, Vec<u8>)]) {
     const HERE: &str = "/run/captured";
     fs::create_dir(HERE).unwrap();
     let path = std::ffi::CString::new(folder).unwrap();
-    // Mounts the host's folder: the root directory of the guest is read-only.
+    // Mounts the host's directory: the root directory of the guest is read-only.
     mount("none", HERE, "hostfs", MountFlags::empty(), path.as_c_str()).unwrap();
     let (major, minor) = running();
     let series = format!("{HERE}/{major}.{minor}");

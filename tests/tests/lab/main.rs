@@ -213,7 +213,7 @@ fn difference_is_shown_with_context() {
     assert_eq!(diff(&lines("a"), &lines("b")).unwrap().lines().count(), 200);
 }
 
-/// A temporary folder.
+/// A temporary directory.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -140,6 +140,34 @@ const fn assign(letters: &mut [Option<Word>; 128], shorts: &str, word: Word) {
 mod tests {
     use super::*;
 
+    /// The options of ipvsadm 1.31, by their long spelling.
+    const OF_1_31: &str = "numeric connection tcp-service udp-service sctp-service fwmark-service ipv6 scheduler \
+        persistent netmask real-server gatewaying ipip masquerading weight u-threshold l-threshold mcast-interface \
+        timeout daemon stats rate thresholds persistent-conn nosort sort syncid exact pe ops sched-flags mcast-group \
+        mcast-port mcast-ttl sync-maxlen tun-info tun-type tun-port tun-nocsum tun-csum tun-remcsum";
+
+    /// The comparisons with the reference rely on it.
+    #[test]
+    fn rows_know_whether_ipvsadm_1_31_has_them() {
+        for row in OPTIONS {
+            let is_of_1_31 = OF_1_31.split_ascii_whitespace().any(|long| long == row.long);
+            let hint = "mark its row with `.beyond_1_31()` in ipvs/src/rules/options/mod.rs exactly if 1.31 lacks it";
+            assert_eq!(row.beyond_1_31, !is_of_1_31, "--{}: {hint}", row.long);
+        }
+    }
+
+    /// `set` has other spellings for some settings: `--forwarding` and `--tun-checksum`.
+    #[test]
+    fn every_setting_can_be_set() {
+        const OTHERWISE: &str = "gatewaying ipip masquerading tun-type tun-nocsum tun-csum tun-remcsum";
+        let edits = [Verb::EditService, Verb::EditServer];
+        for row in OPTIONS.iter().filter(|row| edits.iter().any(|verb| row.allowed.contains(verb))) {
+            let is_set_otherwise = OTHERWISE.split_ascii_whitespace().any(|long| long == row.long);
+            let hint = "`ipvsadm-rs set` lacks it: add `.settable()` to its row in ipvs/src/rules/options/mod.rs";
+            assert!(row.settable || is_set_otherwise, "--{}: {hint}", row.long);
+        }
+    }
+
     #[test]
     fn every_row_has_help() {
         for row in OPTIONS {

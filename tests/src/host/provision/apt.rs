@@ -29,7 +29,7 @@ pub fn fetch_and_unpack_dependency(suite: &str, package: &str, folder: &Path) ->
     })
 }
 
-/// The configuration and the download folder of one run.
+/// The configuration and the download directory of one run.
 struct Apt {
     settings: PathBuf,
     archives: PathBuf,

@@ -1,7 +1,7 @@
 //! Prepares a kernel program that needs a newer C library than the machine has.
 //!
 //! It unpacks libc6 of the suite, and makes a copy of the program that names its dynamic loader by a relative path. The
-//! copy must run in the folder of the library. The relative path is shorter than the absolute one and replaces it in
+//! copy must run in the directory of the library. The relative path is shorter than the absolute one and replaces it in
 //! place, so no tool for ELF files is needed.
 
 use std::fs;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 const LOADER: &str = "ld-linux-x86-64.so.2";
 
-/// Returns a folder with a copy of the program, `linux.uml`, and its C library.
+/// Returns a directory with a copy of the program, `linux.uml`, and its C library.
 pub fn with_own_library(suite: &str, program: &Path) -> Result<PathBuf> {
     let libc = super::unpacked(suite, "libc6", &["libc6"])?;
     super::complete(suite, "linux-with-library", |folder| {

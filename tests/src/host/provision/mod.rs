@@ -1,8 +1,8 @@
 //! Fetches packages from Debian, without root and without changes to the installed packages.
 //!
-//! They are unpacked in `target/ipvs-lab` (or `IPVS_LAB`) and stay there; delete the folder to fetch them again. A lock
-//! prevents two test binaries from fetching the same package at the same time. A folder gets its name when it is
-//! complete.
+//! They are unpacked in `target/ipvs-lab` (or `IPVS_LAB`) and stay there; delete the directory to fetch them again. A
+//! lock prevents two test binaries from fetching the same package at the same time. A directory gets its name when it
+//! is complete.
 
 pub mod apt;
 pub mod loader;
@@ -19,19 +19,19 @@ use rustix::fs::FlockOperation;
 /// Time limit for the lock, while another process fetches up to 40 MB.
 const LOCK_LIMIT: Duration = Duration::from_secs(600);
 
-/// Returns the folder `name` with some packages unpacked in it. Fetches them if it does not exist.
+/// Returns the directory `name` with some packages unpacked in it. Fetches them if it does not exist.
 pub fn unpacked(suite: &str, name: &str, packages: &[&str]) -> Result<PathBuf> {
     complete(suite, name, |folder| apt::fetch_and_unpack(suite, packages, folder))
 }
 
-/// Returns a folder with the dependency of a metapackage unpacked in it. Fetches it if the folder does not exist. For
-/// example, `linux-image-cloud-amd64` is empty and depends on the newest kernel.
+/// Returns a directory with the dependency of a metapackage unpacked in it. Fetches it if the directory does not exist.
+/// For example, `linux-image-cloud-amd64` is empty and depends on the newest kernel.
 pub fn unpacked_dependency(suite: &str, package: &str) -> Result<PathBuf> {
     complete(suite, package, |folder| apt::fetch_and_unpack_dependency(suite, package, folder))
 }
 
-/// Returns the folder `SUITE/NAME`. If it does not exist, `fill` makes its contents. The folder gets its name when it
-/// is complete.
+/// Returns the directory `SUITE/NAME`. If it does not exist, `fill` makes its contents. The directory gets its name
+/// when it is complete.
 pub fn complete(suite: &str, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let parent = folder()?.join(suite);
     let done = parent.join(name);
@@ -57,7 +57,7 @@ pub fn complete(suite: &str, name: &str, fill: impl FnOnce(&Path) -> Result<()>)
     Ok(done)
 }
 
-/// Returns the folder for everything that is fetched.
+/// Returns the directory for everything that is fetched.
 pub fn folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("IPVS_LAB") {
         return Ok(std::path::absolute(folder)?);
@@ -70,9 +70,9 @@ pub fn folder() -> Result<PathBuf> {
     Ok(std::path::absolute(base.join("ipvs-lab"))?)
 }
 
-/// Returns cargo's target folder, in which this executable is.
+/// Returns cargo's target directory, in which this executable is.
 pub fn target() -> Result<Option<PathBuf>> {
-    // Cargo writes both, but the first only if it has made the folder itself.
+    // Cargo writes both, but the first only if it has made the directory itself.
     let is_target = |folder: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|mark| folder.join(mark).exists());
     let target = std::env::current_exe()?.ancestors().find(is_target).map(Path::to_owned);
     Ok(target.or_else(|| std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from)))

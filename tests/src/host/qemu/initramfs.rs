@@ -31,7 +31,7 @@ pub struct Initramfs {
 }
 
 impl Initramfs {
-    /// Makes an archive with the folders of a Debian system and /dev/console.
+    /// Makes an archive with the directories of a Debian system and /dev/console.
     pub fn new() -> Initramfs {
         let mut archive = Initramfs { bytes: Vec::new(), entries: 0, paths: BTreeSet::new() };
         for folder in ["dev", "etc", "proc", "run", "sys", "tmp", "root", "usr/sbin", "usr/bin", "var/log"] {

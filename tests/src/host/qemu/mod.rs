@@ -128,7 +128,7 @@ impl Cloud {
         Ok(Cloud { image, modules, release, machine })
     }
 
-    /// Returns the folder of its modules in the guest.
+    /// Returns the directory of its modules in the guest.
     pub fn modules(&self) -> PathBuf {
         Path::new("/usr/lib/modules").join(&self.release)
     }

@@ -1,6 +1,6 @@
 //! The Debian package, installed in the guest: the file system of the host with a writable layer on top.
 //!
-//! `ipvsadm-rs/dist/package` builds the package. `apt-get download ipvsadm` in the same folder fetches the one it
+//! `ipvsadm-rs/dist/package` builds the package. `apt-get download ipvsadm` in the same directory fetches the one it
 //! replaces.
 
 use std::collections::BTreeSet;
@@ -62,7 +62,7 @@ fn found(beginning: &str, otherwise: &str) -> String {
     folder.join(name).to_str().expect("UTF-8").to_owned()
 }
 
-/// Returns all files in the folders where a package may leave something.
+/// Returns all files in the directories where a package may leave something.
 fn files() -> BTreeSet<PathBuf> {
     let folders = [
         "/etc",
