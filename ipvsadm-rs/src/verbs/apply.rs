@@ -74,8 +74,10 @@ impl Apply {
             return Ok(code::DONE);
         }
         if is_doubtful {
+            let file = if self.arguments.file == "-" { "standard input" } else { &self.arguments.file };
             bail!(
-                "FILE contains no rules: all services that the plan may change would be deleted\nUse --allow-empty if that is intended."
+                "{file} contains no rules: all services that the plan may change would be deleted\n\
+                 Use --allow-empty if that is intended."
             );
         }
         if let Some(journal) = transaction.journal() {

@@ -33,7 +33,7 @@ Exit codes:
 #[derive(Args, Clone, Debug)]
 pub(super) struct PlanArguments {
     /// File with the wanted table: rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
-    file: String,
+    pub(super) file: String,
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
