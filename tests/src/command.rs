@@ -26,7 +26,7 @@ pub struct Ran {
     pub command: String,
     /// Its exit status; `None` if a signal or the time limit ended it.
     pub code: Option<i32>,
-    /// How it ended: `exit status: 0`, `signal: 6 (SIGABRT)`, or `killed after 30 s`.
+    /// The end as text: `exit status: 0`, `signal: 6 (SIGABRT)`, or `killed after 30 s`.
     pub end: String,
     /// Its standard output. Bytes that are not UTF-8 are replaced.
     pub stdout: String,
@@ -89,7 +89,7 @@ pub fn run_with_input(command: &mut Command, input: &str, limit: Duration) -> Re
 /// Output and exit status of a program, as bytes.
 #[derive(Debug)]
 pub(crate) struct Raw {
-    /// `None` if it was killed at its time limit.
+    /// Its exit status; `None` if it was killed at its time limit.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,

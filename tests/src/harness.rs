@@ -25,11 +25,11 @@ use std::sync::Arc;
 /// A function that process 1 of a guest runs by name.
 #[derive(Clone)]
 pub struct Test {
-    /// `services::add_and_list`
+    /// The name after that of its module: `services::add_and_list`
     pub name: String,
     /// Runs the test in the guest. Returns the exit status of its process.
     pub run: Arc<dyn Fn() -> i32 + Send + Sync>,
-    /// Its time limit, if the default is too short.
+    /// Its time limit in seconds; `None` for the default.
     pub seconds: Option<u64>,
     /// The Debian packages that it needs.
     pub needs: Vec<&'static str>,
@@ -46,7 +46,7 @@ impl Test {
         Test { name: name.into(), run, seconds: None, needs: Vec::new(), cloud: None, own_kernel: false }
     }
 
-    /// Sets the time limit.
+    /// Sets the time limit in seconds.
     pub fn seconds(self, seconds: u64) -> Test {
         Test { seconds: Some(seconds), ..self }
     }

@@ -12,7 +12,7 @@
 //! | [`traffic`] | servers, clients and captured packets |
 //! | [`net`] | network namespaces and rtnetlink |
 //! | [`command`], [`wait`] | run programs; wait for a condition |
-//! | [`oracle`] | compares ours with the reference |
+//! | [`oracle`] | compares our program with the reference |
 //! | [`random`], [`promises`], [`property`] | random values, and properties that must hold for all of them |
 //! | [`host`] | outside the guest: kernels, packages, booting, the pool of guests |
 //! | [`guest`] | inside the guest: process 1, its jobs, modules, and the protocol between guest and host |

@@ -38,8 +38,8 @@ fn measure(count: u32) -> Result<()> {
             let [reference, floor, ours] = Program::each(round, |program| time::run(&task, program, &["-Lnc"], ""));
             let reference = without_expiry(&reference?);
             ensure!(reference.len() == count as usize + 2, "{} lines", reference.len());
-            ensure!(reference == without_expiry(&floor?), "the floor's list differs");
-            ensure!(reference == without_expiry(&ours?), "the list of ours differs");
+            ensure!(reference == without_expiry(&floor?), "the list of the floor differs");
+            ensure!(reference == without_expiry(&ours?), "the list of our program differs");
         }
         for program in Program::ALL {
             profile::run(&task, program, &["-Lnc"], "")?;
@@ -69,7 +69,7 @@ fn make(count: u32) -> Result<()> {
     let socket = UdpSocket::bind((ADDRESS, 0))?;
     for (number, first) in (0..count).step_by(PER_MESSAGE as usize).enumerate() {
         socket.send_to(&message(first..count.min(first + PER_MESSAGE)), GROUP)?;
-        // The socket of the backup holds only some messages; the daemon is a thread of its own.
+        // The backup daemon reads in its own thread, and its socket holds only some messages.
         if number % 16 == 0 {
             wait_until_received()?;
         }
@@ -85,7 +85,7 @@ fn wait_until_received() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let sockets = std::fs::read_to_string("/proc/thread-self/net/udp")?;
-        // Local address (port 8848 is 2290), remote address, state, bytes to send, bytes to read.
+        // Local address (port 8848 is 2290 in hexadecimal), remote address, state, bytes to send, bytes to read.
         let waits = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             matches!(words[..], [_, local, _, _, queues, ..] if local.ends_with(":2290") && !queues.ends_with(":00000000"))
@@ -93,12 +93,12 @@ fn wait_until_received() -> Result<()> {
         if !sockets.lines().any(waits) {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "the backup daemon reads no messages");
+        ensure!(Instant::now() < deadline, "the backup daemon does not read its messages");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Connections in a message: they fit into a packet even if all are IPv6.
+/// Number of connections in a message. They fit into a packet even if all are IPv6.
 const PER_MESSAGE: u32 = 18;
 
 /// Returns a message (`struct ip_vs_sync_mesg` in `net/netfilter/ipvs/ip_vs_sync.c`).

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::programs::Program;
 
-/// A kind of figure.
+/// A measured quantity, with its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// Nanoseconds or instructions from the start of a process to its end.
@@ -33,7 +33,7 @@ impl Kind {
 
 /// Prints a figure, in the guest.
 pub(crate) fn print(kind: Kind, task: &str, program: Program, value: u64) {
-    let name = Kind::NAMES.iter().find(|(known, _)| *known == kind).expect("all have names").1;
+    let name = Kind::NAMES.iter().find(|(known, _)| *known == kind).expect("every kind has a name").1;
     println!("{name} {} {value} {task}", program.name());
 }
 
@@ -50,7 +50,11 @@ impl Figures {
         let mut words = line.splitn(4, ' ');
         let mut word = || words.next().with_context(|| format!("not a figure: {line}"));
         let (kind, program, value, task) = (word()?, word()?, word()?, word()?);
-        let kind = Kind::NAMES.iter().find(|(_, name)| *name == kind).with_context(|| line.to_owned())?.0;
+        let kind = Kind::NAMES
+            .iter()
+            .find(|(_, name)| *name == kind)
+            .with_context(|| format!("unknown kind of figure: {line}"))?
+            .0;
         let program = Program::ALL.into_iter().find(|known| known.name() == program).context("unknown program")?;
         ensure!(!task.is_empty(), "{line}");
         if !self.tasks.iter().any(|known| known == task) {
@@ -60,19 +64,19 @@ impl Figures {
         Ok(())
     }
 
-    /// Returns the least value.
+    /// Returns the least value; `None` if there are no values.
     pub(crate) fn least(&self, kind: Kind, task: &str, program: Program) -> Option<u64> {
         self.all(kind, task, program).iter().min().copied()
     }
 
-    /// Returns the median.
+    /// Returns the median; `None` if there are no values.
     pub(crate) fn median(&self, kind: Kind, task: &str, program: Program) -> Option<u64> {
         let mut values = self.all(kind, task, program).to_vec();
         values.sort_unstable();
         values.get(values.len() / 2).copied()
     }
 
-    /// Returns the ratio of the least values of two programs.
+    /// Returns the ratio of the least values of two programs; `None` if a value is missing or the divisor is 0.
     pub(crate) fn ratio(&self, kind: Kind, task: &str, of: Program, to: Program) -> Option<f64> {
         let (of, to) = (self.least(kind, task, of)?, self.least(kind, task, to)?);
         (to > 0).then(|| of as f64 / to as f64)

@@ -17,15 +17,15 @@ use crate::programs::{FLOOR, OURS, Programs};
 pub(crate) const QUICK: &str = "quick ";
 /// Variable with the name of the ruler, for the guest.
 const RULER: &str = "IPVS_BENCH_RULER";
-/// Time limit of a job: under QEMU the reference needs minutes for the largest table.
+/// Time limit of a job. Under QEMU, the reference needs minutes for the largest table.
 const LIMIT: Duration = Duration::from_secs(1500);
 
 /// The quantity that is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ruler {
-    /// In user-mode-linux, where a system call costs 30 to 45 µs: this emphasises system calls.
+    /// Time, in user-mode-linux. It emphasises system calls, because each takes 30 to 45 µs there.
     Time,
-    /// Under QEMU, whose clock counts instructions: repeatable at any load of the host.
+    /// Instructions, under QEMU, whose clock counts them. The results are repeatable at any load of the host.
     Instructions,
 }
 

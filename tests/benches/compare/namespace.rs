@@ -15,7 +15,8 @@ pub(crate) fn fresh<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Resul
     wait_for_others()?;
     std::thread::scope(|scope| {
         let run = || {
-            // SAFETY: only unsharing the file descriptor table could be unsafe, and it is not unshared.
+            // SAFETY: of the flags of unshare, only `FILES` (which unshares the file descriptor table) is unsafe. It is
+            // not set.
             unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("unshare")?;
             Socket::open()?.set_up("lo")?;
             inside()
@@ -24,11 +25,12 @@ pub(crate) fn fresh<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Resul
     })
 }
 
-/// The kernel frees deleted objects a while later (RCU), which would disturb the next measurement.
+/// The pause after each measurement. The kernel frees deleted objects later (RCU), which would disturb the next
+/// measurement.
 const AFTERWARDS: Duration = Duration::from_millis(300);
 
-/// Waits until the previous namespace is gone. The kernel destroys it some time after its last user has ended; until
-/// then its services use their scheduler modules.
+/// Waits until the kernel has destroyed the previous namespace, which it does some time after its last user has ended.
+/// Until then, its services use their scheduler modules.
 fn wait_for_others() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {

@@ -47,11 +47,11 @@ impl Program {
     }
 }
 
-/// Variables with the paths of the built programs, for the guest.
+/// Variable with the path of the built lower bound, for the guest.
 pub(crate) const FLOOR: &str = "IPVS_BENCH_FLOOR";
 pub(crate) const OURS: &str = "IPVS_BENCH_OURS";
 
-/// The shipped program is static, and starts in a third of the time.
+/// The target of the build. The shipped program is static, and therefore starts in a third of the time.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// The paths of the built programs on the host. The laboratory finds the reference.
@@ -63,7 +63,7 @@ pub(crate) struct Programs {
 /// Builds our program and the floor.
 pub(crate) fn find() -> Result<Programs> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
-    let target = ipvs_tests::host::provision::target()?.context("no target folder")?;
+    let target = ipvs_tests::host::provision::target()?.context("cannot find cargo's target directory")?;
     let folder = target.join(TARGET).join("release");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--package", "ipvsadm-rs", "--target", TARGET]);
@@ -84,6 +84,6 @@ fn succeed(command: &mut Command) -> Result<()> {
     }
     let libraries = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output()?;
     let libraries = PathBuf::from(String::from_utf8_lossy(&libraries.stdout).trim());
-    ensure!(libraries.exists(), "the static build needs `rustup target add {TARGET}`");
+    ensure!(libraries.exists(), "the target {TARGET} is not installed\nRun `rustup target add {TARGET}`.");
     bail!("{command:?}: {status}")
 }

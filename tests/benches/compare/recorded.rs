@@ -1,4 +1,4 @@
-//! The recorded ratios, which a change must not lower: instructions of the reference divided by ours.
+//! The recorded ratios, which a change must not lower: instructions of the reference divided by those of our program.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::figures::{Figures, Kind};
 use crate::programs::Program;
 
-/// Accepted share of a recorded ratio: another compiler version may generate slower code.
+/// The lowest accepted ratio, as a share of the recorded one. Another compiler version may generate slower code.
 const TOLERANCE: f64 = 0.95;
 
 fn path() -> PathBuf {

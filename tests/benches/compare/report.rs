@@ -40,7 +40,7 @@ fn print_seen(figures: &Figures) {
     if !figures.tasks.iter().any(|task| seen(&task)) {
         return;
     }
-    println!("\n| | system calls: reference | floor | ours | KiB: reference | floor | ours | requests that write |");
+    println!("\n| | system calls: reference | floor | ours | KiB: reference | floor | ours | changing requests |");
     println!("|---|---|---|---|---|---|---|---|");
     for task in figures.tasks.iter().filter(seen) {
         let all = |kind, unit: u64| {

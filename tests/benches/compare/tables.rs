@@ -85,7 +85,7 @@ fn ensure_same_results<T: PartialEq>(size: Size, round: usize, run: impl Fn(Prog
     let [reference, floor, ours] = Program::each(round, run);
     let reference = reference?;
     ensure!(reference == floor?, "{size}: the result of the floor differs");
-    ensure!(reference == ours?, "{size}: our result differs");
+    ensure!(reference == ours?, "{size}: the result of our program differs");
     Ok(())
 }
 

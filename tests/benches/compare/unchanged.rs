@@ -13,7 +13,7 @@ use crate::programs::Program;
 use crate::rules::{self, Size};
 use crate::{namespace, time};
 
-/// 60,000 lines of rules.
+/// The size of the table: 60,000 lines of rules.
 const SIZE: Size = Size { services: 10_000, servers: 5 };
 
 pub(crate) fn jobs() -> Vec<Test> {

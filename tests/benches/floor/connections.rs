@@ -3,7 +3,7 @@
 use crate::kernel::{open_file, read_some, write_all};
 use crate::text::{endpoint, hex, number, pad, take_number};
 
-/// The kernel returns at most a page for each `read`, and always whole lines.
+/// Size of the read buffer in bytes. For each `read`, the kernel returns at most a page, and always whole lines.
 const PAGE: usize = 4096;
 
 pub(crate) fn list() {

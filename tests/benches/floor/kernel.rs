@@ -49,9 +49,9 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
 const AT_ONCE: usize = 8;
-/// The largest buffer for which the kernel allocates one page: its own header needs up to 320 bytes.
+/// Size in bytes of the largest buffer for which the kernel allocates one page. Its own header needs up to 320 bytes.
 const PAGE: usize = 4096 - 320;
-/// The kernel sends no larger datagrams.
+/// Size in bytes of the largest datagram that the kernel sends.
 const LARGEST: usize = 32 * 1024;
 
 /// A netlink socket that receives datagrams of a page, and of the largest size once a list does not fit into these.
@@ -107,7 +107,7 @@ impl Socket {
             // If all slots are filled, it is a long list, of which more follows.
             let next = if got == AT_ONCE as c_int { LARGEST } else { self.slot };
             for (part, message) in parts.iter().zip(&messages[..got as usize]) {
-                // SAFETY: the kernel has filled that much of the part.
+                // SAFETY: the kernel has filled this number of bytes.
                 let bytes = unsafe { std::slice::from_raw_parts(part.start, (message.length as u32) as usize) };
                 count -= read_messages(bytes, &mut each);
             }

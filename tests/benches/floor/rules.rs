@@ -11,7 +11,7 @@ const MASQUERADE: u32 = 0;
 const TUNNEL: u32 = 2;
 const DIRECT: u32 = 3;
 
-/// Requests in a batch. The replies to more requests would not fit into the receive buffer.
+/// Number of requests in a batch. The replies to more requests would not fit into the receive buffer.
 const BATCH: usize = 128;
 
 pub(crate) fn restore() {

@@ -150,7 +150,7 @@ fn take_hex(text: &mut &[u8]) -> u32 {
     value
 }
 
-/// Reads an address and a port: whether it is IPv6, the address in 16 bytes, and the port.
+/// Reads an address and a port. Returns whether the address is IPv6, the address in 16 bytes, and the port.
 #[inline]
 pub(crate) fn take_endpoint(mut text: &[u8]) -> (bool, [u8; 16], u16) {
     let mut address = [0; 16];

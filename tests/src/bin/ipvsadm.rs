@@ -1,4 +1,4 @@
-//! `ipvsadm`, so that cargo builds it for the tests: a test run of one package builds the programs of no other.
+//! `ipvsadm`, as a program of this package. A test run of one package does not build the programs of other packages.
 
 fn main() -> std::process::ExitCode {
     ipvsadm_rs::main()

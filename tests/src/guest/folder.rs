@@ -1,7 +1,8 @@
 //! The directory in which every process of a guest finds this executable and the modules of its kernel.
 //!
-//! Both are links: the kernel starts modprobe with an empty environment, so variables could not name them. On the
-//! machine's own kernel there is no link to modules, and modprobe is the machine's own.
+//! The directory contains links to them. Variables could not hold the paths, because the kernel starts modprobe with an
+//! empty environment. On the machine's own kernel, there is only the link to this executable: the machine's modprobe is
+//! used.
 
 use std::fs;
 use std::io;
@@ -28,7 +29,7 @@ pub(crate) fn fill(exe: &Path, modules: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the path of this executable and, in a guest with a kernel of its own, the directory of the modules.
+/// Returns the path of this executable, and the directory of the modules: `None` on the machine's own kernel.
 pub(crate) fn links() -> io::Result<(PathBuf, Option<PathBuf>)> {
     Ok((fs::read_link(path("exe"))?, fs::read_link(path("modules")).ok()))
 }

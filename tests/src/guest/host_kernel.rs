@@ -25,7 +25,8 @@ pub fn start() -> ExitCode {
 }
 
 fn start_in_namespaces() -> Result<()> {
-    // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+    // SAFETY: of the flags of unshare, only `FILES` (which unshares the file descriptor table) is unsafe. It is not
+    // set.
     unsafe { unshare_unsafe(UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWNET) }
         .context("IPVS_KERNEL=host needs root, because it makes namespaces")?;
     // The first child is process 1 of the new PID namespace. When it ends, the kernel kills every process of the tests.

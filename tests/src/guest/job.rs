@@ -129,7 +129,7 @@ fn forward(line: &mut Line, output: &OwnedFd, sent: &mut usize) -> Result<bool> 
     Ok(true)
 }
 
-/// Waits for all children, for at most 2 s. Returns how `pid` ended.
+/// Waits for all children, for at most 2 s. Returns the end of `pid`, or `None` if `pid` has not ended.
 fn reap(pid: Pid) -> Option<End> {
     let mut end = None;
     let patience = Instant::now() + Duration::from_secs(2);

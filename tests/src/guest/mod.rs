@@ -54,7 +54,7 @@ const MODULES: [&str; 19] = [
     "tun",
 ];
 
-/// Where process 1 runs.
+/// The place where process 1 runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In a user-mode-linux guest.

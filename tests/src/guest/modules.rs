@@ -56,7 +56,7 @@ pub fn loaded() -> io::Result<HashSet<String>> {
 pub struct Unloaded {
     /// The modules, in the order in which they were unloaded.
     names: Vec<String>,
-    /// The value of [`SYSCTL`] to restore, if it is empty now.
+    /// The value of [`SYSCTL`] to restore; `None` if loading is not blocked.
     modprobe: Option<String>,
 }
 
@@ -107,7 +107,7 @@ impl Unloaded {
         Ok(self)
     }
 
-    /// Loads them again.
+    /// Loads the modules again.
     pub fn load(&self) -> Result<()> {
         if let Some(modprobe) = &self.modprobe {
             fs::write(SYSCTL, modprobe)?;

@@ -20,14 +20,14 @@ use crate::wait::readable;
 /// The first message of a guest.
 pub const HELLO: &str = "ipvs-lab hello";
 
-/// How a job in the guest ended.
+/// The end of a job in the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It returned or called exit.
+    /// The exit status of a job that returned or called exit.
     Exit(i32),
-    /// A signal ended it.
+    /// The number of the signal that ended the job.
     Signal(i32),
-    /// It still ran at its time limit and was killed with all its processes.
+    /// The time limit, at which the job was killed with all its processes.
     TimedOut,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for End {
 }
 
 impl End {
-    /// Parses the text that `Display` writes.
+    /// Parses the text that `Display` writes. Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<End> {
         match text.split_once(' ') {
             None if text == "timeout" => Some(End::TimedOut),

@@ -1,7 +1,7 @@
 //! The root directory of one job: the machine's file system under a writable layer.
 //!
 //! Each job has its own (an overlay of a tmpfs over `/`, made in 10 ms). A test may install /sbin/ipvsadm or edit
-//! /etc/services, and neither this machine nor the next test sees it.
+//! /etc/services. Neither this machine nor the next test is affected.
 
 use std::fs;
 
@@ -35,7 +35,8 @@ pub(super) fn mount_again() -> Result<()> {
 /// Moves this process into its own namespaces (network, mounts, host name, IPC) and its own root. lo is up.
 pub(super) fn enter() -> Result<()> {
     let apart = UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
-    // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+    // SAFETY: of the flags of unshare, only `FILES` (which unshares the file descriptor table) is unsafe. It is not
+    // set.
     unsafe { unshare_unsafe(apart) }.context("unshare")?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
 

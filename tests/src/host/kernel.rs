@@ -44,13 +44,13 @@ pub enum Kernel {
 /// A user-mode-linux program that runs on this machine.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// The value of `IPVS_KERNEL`.
+    /// The series, or the path of the program.
     pub label: String,
     /// The release that `--version` prints.
     pub release: String,
     program: PathBuf,
     modules: PathBuf,
-    /// The directory of a C library for it, if the machine's is too old.
+    /// The directory of a C library for it; `None` if the machine's library is new enough.
     library: Option<PathBuf>,
 }
 
@@ -91,7 +91,7 @@ impl Kernel {
             None => prefix.join("lib/uml/modules").join(&release),
         };
         if !modules.join("modules.dep").exists() {
-            bail!("no modules.dep in {}: set IPVS_KERNEL_MODULES to the folder of the modules", modules.display());
+            bail!("no modules.dep in {}\nSet IPVS_KERNEL_MODULES to the directory of the modules.", modules.display());
         }
         Ok(Kernel::Program(Program { label, release, program, modules, library: None }))
     }
@@ -131,7 +131,8 @@ impl Program {
         Ok(Program { label: series.label.to_owned(), release, program, modules, library })
     }
 
-    /// Returns the kernel of the installed package, if it is of this series and its modules exist.
+    /// Returns the kernel of the installed package. Returns `None` if it is of another series or its modules do not
+    /// exist.
     fn installed(series: Series) -> Option<Program> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).chain([PathBuf::from("/usr/bin")]).find_map(|folder| {

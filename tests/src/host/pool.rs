@@ -23,7 +23,7 @@ pub struct Pool {
     kernel: OnceLock<Result<Kernel, String>>,
     state: Mutex<State>,
     freed: Condvar,
-    /// Ensures that the kernel's release is printed only once.
+    /// The state of printing the kernel's release, which is printed only once.
     release_printed: Once,
 }
 
@@ -39,7 +39,7 @@ struct State {
 /// A failure of a test, with its report.
 enum Failure {
     Test(String),
-    /// The guest died during the test.
+    /// The death of the guest during the test.
     Dead(String),
 }
 
@@ -87,7 +87,7 @@ impl Pool {
     /// Runs a test in a guest. The error is the report of its failure.
     pub fn run(&self, test: &Test) -> Result<(), String> {
         match self.attempt(test) {
-            Err(Failure::Dead(report)) => eprintln!("{}: {report}it runs once more, in another guest", test.name),
+            Err(Failure::Dead(report)) => eprintln!("{}: {report}running it once more in another guest", test.name),
             Err(Failure::Test(report)) => return Err(report),
             Ok(()) => return Ok(()),
         }

@@ -34,7 +34,7 @@ impl Ipvsadm {
             Ok(root) => Ok(PathBuf::from(root)),
             Err(_) => Err(std::env::var(MISSING).unwrap_or_else(|_| "IPVS_REFERENCE is not set".to_owned())),
         };
-        let root = found.unwrap_or_else(|why| panic!("no reference ipvsadm: {why}"));
+        let root = found.unwrap_or_else(|why| panic!("cannot find the reference: {why}"));
         Ipvsadm::in_folder(&root).unwrap_or_else(|error| panic!("{error:#}"))
     }
 

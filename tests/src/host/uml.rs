@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(20);
 /// The options of a guest.
 #[derive(Debug, Default)]
 pub struct Boot {
-    /// A terminal that becomes /dev/tty1 in the guest.
+    /// The terminal that becomes /dev/tty1 in the guest; `None` for a guest without a terminal.
     pub terminal: Option<OwnedFd>,
     /// Whether jobs need the reference; it is fetched if it is not on this machine.
     pub reference: bool,
@@ -47,13 +47,13 @@ pub struct Boot {
 #[derive(Debug)]
 pub struct Guest {
     process: Child,
-    /// `None` after it was closed.
+    /// The line to the guest; `None` after it was closed.
     line: Option<Line>,
-    /// Ends a guest under QEMU together with this process.
+    /// The pipe whose end kills QEMU together with this process; `None` for other guests.
     lifeline: Option<Lifeline>,
     log: File,
     release: String,
-    /// The processor of a user-mode-linux guest.
+    /// The processor of a user-mode-linux guest; `None` for other guests.
     _processor: Option<Processor>,
 }
 

@@ -58,8 +58,8 @@ impl<'a> Cluster<'a> {
 
     /// Adds a resource or a group: a `<primitive …>` or `<group …>` element of the CIB.
     ///
-    /// Waits until it runs and the cluster has nothing left to do: Pacemaker may overlook a failure for minutes if it
-    /// happens while another resource starts.
+    /// Waits until it runs and the cluster has nothing left to do. Otherwise, Pacemaker might overlook for minutes a
+    /// failure that happens while another resource starts.
     #[track_caller]
     pub fn add_resource(&self, xml: &str) {
         let text = xml.lines().map(str::trim).collect::<Vec<_>>().join(" ");
@@ -169,8 +169,8 @@ fn corosync(hosts: &[(&Host, &str)]) -> String {
     text + "}\n"
 }
 
-/// Writes a first configuration: with Pacemaker's defaults, nodes wait long for each other and nothing starts without
-/// fencing.
+/// Writes a first configuration. With Pacemaker's defaults, nodes would wait long for each other, and nothing would
+/// start without fencing.
 fn first_configuration() -> Result<()> {
     let options = [("stonith-enabled", "false"), ("dc-deadtime", "4s"), ("no-quorum-policy", "ignore")];
     let nvpairs: String = options

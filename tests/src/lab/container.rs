@@ -40,7 +40,8 @@ impl<'a> Container<'a> {
     pub fn start(host: &'a Host, folders: &[&str]) -> Result<Container<'a>> {
         let make = || -> Result<Child> {
             let apart = UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
-            // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+            // SAFETY: of the flags of unshare, only `FILES` (which unshares the file descriptor table) is unsafe. It is
+            // not set.
             unsafe { unshare_unsafe(apart) }?;
             // The first child is process 1 of the new PID namespace.
             let mut init = Command::new(folder::path("exe"));
@@ -64,7 +65,8 @@ impl<'a> Container<'a> {
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         self.host.enter(|| {
             // setns refuses a mount namespace to a thread that shares root and working directory. setns(2)
-            // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+            // SAFETY: of the flags of unshare, only `FILES` (which unshares the file descriptor table) is unsafe. It is
+            // not set.
             unsafe { unshare_unsafe(UnshareFlags::FS) }.expect("unshare");
             let all = ThreadNameSpaceType::MOUNT
                 | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME

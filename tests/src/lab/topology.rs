@@ -199,7 +199,7 @@ pub struct Nat {
     pub lab: Lab,
     /// 10.1.0.10
     pub client: Host,
-    /// 10.1.0.1, 10.2.0.1 and the virtual address
+    /// 10.1.0.1, 10.2.0.1, and the virtual address
     pub director: Host,
     /// 10.2.0.11
     pub web1: Host,

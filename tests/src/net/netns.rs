@@ -33,7 +33,8 @@ impl Netns {
     pub fn new(name: &str) -> Result<Netns> {
         let made = std::thread::scope(|scope| {
             let make = || -> Result<File> {
-                // SAFETY: the file descriptor table is not unshared, the only flag that could harm.
+                // SAFETY: of the flags of unshare, only `FILES` (which unshares the file descriptor table) is unsafe.
+                // It is not set.
                 unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
                 Socket::open()?.set_up("lo")?;
                 for interfaces in ["all", "default"] {
@@ -49,7 +50,7 @@ impl Netns {
                 mount_bind(OWN, &path)?;
                 Ok(File::open(OWN)?)
             };
-            scope.spawn(make).join().expect("it returns its errors")
+            scope.spawn(make).join().expect("the thread returns its errors")
         });
         let file = Arc::new(made.with_context(|| format!("network namespace {name}"))?);
         Ok(Netns { name: name.to_owned(), file })

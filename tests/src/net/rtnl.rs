@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 /// The attribute for the other end of a veth link, nested in its data. linux/veth.h
 const VETH_INFO_PEER: u16 = 1;
-/// Skips duplicate address detection. linux/if_addr.h
+/// The flag that skips duplicate address detection. linux/if_addr.h
 const IFA_F_NODAD: u8 = 2;
 
 /// struct ifa_cacheinfo: preferred lifetime 0, valid lifetime unlimited.
@@ -74,7 +74,7 @@ impl Socket {
             .nest(libc::IFLA_LINKINFO, |info| {
                 info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
                     data.nest(VETH_INFO_PEER, |end| {
-                        // This end is not set up: `veth_open` refuses that while there is no other end.
+                        // This end is not set up: `veth_open` refuses that before the other end exists.
                         // https://elixir.bootlin.com/linux/v6.12/source/drivers/net/veth.c
                         end.raw(&link_header(0, 0))
                             .text(libc::IFLA_IFNAME, peer)

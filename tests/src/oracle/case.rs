@@ -22,16 +22,16 @@
 //! | `@mask NAME…` | blanks a part of the outputs that differs in every run ([`super::mask`]) |
 //! | `@limit SECONDS` | time limit for each command [default: 5] |
 //! | `@compat ROW` | the row of docs/compat.md that describes the difference of this case |
-//! | `@before 6.6` | the difference is a race, and the reference runs again until it loses; from that kernel on, only ours runs |
+//! | `@before 6.6` | the difference is a race: the reference runs again until it loses. From that kernel on, only our program runs |
 //! | `@table differs` | the kernel's tables differ, too |
 //!
-//! Lines after a command specify exactly how ours differs. Everything else must be the same:
+//! Lines after a command specify exactly how our program differs. Everything else must be the same:
 //!
 //! ```text
 //! ipvsadm -Sn
-//! | -A -t 10.0.0.1:80 -s rr          a line that ours prints
-//! [exit 2]                           how ours ends [default: exit 0]
-//! ! thresholds                       words on standard error of ours; needs no @compat
+//! | -A -t 10.0.0.1:80 -s rr          a line that our program prints
+//! [exit 2]                           its exit status or signal [default: exit 0]
+//! ! thresholds                       words on its standard error; needs no @compat
 //! ```
 
 use std::time::Duration;
@@ -44,15 +44,15 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Lines that both programs run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    /// `services::persistent-60`
+    /// The name after that of its file: `services::persistent-60`
     pub name: String,
     /// The lines, in the order in which they run.
     pub steps: Vec<Step>,
-    /// Blank parts of the outputs before they are compared.
+    /// The parts of the outputs that are blanked or sorted before the comparison.
     pub masks: Vec<Mask>,
-    /// The row of docs/compat.md with the reason for the difference.
+    /// The row of docs/compat.md with the reason for the difference; `None` if nothing differs.
     pub compat: Option<String>,
-    /// From this kernel on (major, minor), only ours runs.
+    /// The first kernel (major, minor) on which only our program runs; `None` if the reference always runs.
     pub before: Option<(u32, u32)>,
     /// Whether the kernel's tables differ at the end.
     pub table_differs: bool,
@@ -60,14 +60,15 @@ pub struct Case {
     pub limit: Duration,
 }
 
-/// A line, and how ours differs on it from the reference.
+/// A line, and the differences of our program from the reference.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
     /// The command line as typed, or the action with its `%`.
     pub typed: String,
-    /// Output and exit status of ours, if they differ from the reference's.
+    /// Output and exit status of our program; `None` if they are those of the reference.
     pub ours: Option<Different>,
-    /// Texts that standard error of ours must contain. If there are any, it is not compared with the reference's.
+    /// Texts that standard error of our program must contain. It is compared with the reference's only if this is empty
+    /// and `ours` is `None`.
     pub stderr_contains: Vec<String>,
 }
 
@@ -76,7 +77,7 @@ pub struct Step {
 pub struct Different {
     /// The whole standard output.
     pub stdout: String,
-    /// `exit 0`
+    /// The exit status or signal, such as `exit 0`.
     pub end: String,
 }
 
@@ -142,10 +143,10 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Case>, String> {
             b'@' => directive(case, variables, &line[1..]).ok_or_else(|| at("unknown directive"))?,
             b'|' | b'[' | b'!' => {
                 let step = case.steps.last_mut().ok_or_else(|| at("before the first command"))?;
-                difference(step, line).ok_or_else(|| at("without a `]` at the end"))?;
+                difference(step, line).ok_or_else(|| at("missing `]` at the end"))?;
             }
             _ => {
-                let typed = command(line, &mut lines).ok_or_else(|| at("a heredoc without its end"))?;
+                let typed = command(line, &mut lines).ok_or_else(|| at("the end of the heredoc is missing"))?;
                 case.steps.push(Step::typed(typed));
             }
         }
@@ -156,7 +157,8 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Case>, String> {
     Ok(cases)
 }
 
-/// Reads a line that describes how ours differs on a step.
+/// Reads a line that describes a difference of our program on a step. Returns `None` if the line begins with `[` and
+/// has no `]` at its end.
 fn difference(step: &mut Step, line: &str) -> Option<()> {
     match line.as_bytes()[0] {
         b'|' => {
@@ -170,7 +172,7 @@ fn difference(step: &mut Step, line: &str) -> Option<()> {
     Some(())
 }
 
-/// Returns a command with all lines of its heredoc, if it has one.
+/// Returns a command, with all lines of its heredoc if it has one. Returns `None` if the end of the heredoc is missing.
 fn command<'a>(line: &str, lines: &mut impl Iterator<Item = (usize, &'a str)>) -> Option<String> {
     let mut typed = line.to_owned();
     if let Some(word) = heredoc(line) {
@@ -185,7 +187,7 @@ fn command<'a>(line: &str, lines: &mut impl Iterator<Item = (usize, &'a str)>) -
     Some(typed)
 }
 
-/// Returns the word that ends the heredoc of a line, if the line has one.
+/// Returns the word that ends the heredoc of a line, or `None` for a line without a heredoc.
 fn heredoc(line: &str) -> Option<&str> {
     let (_, word) = line.split_once("<<'").filter(|_| !line.starts_with('%'))?;
     word.split_once('\'').map(|(word, _)| word)

@@ -6,7 +6,7 @@ use super::mask::{self, Mask};
 use super::run::Transcript;
 use super::shell::Outcome;
 
-/// Returns the unintended differences, or `None`.
+/// Returns a report of the unintended differences, or `None` if there are none.
 pub fn report(case: &Case, reference: &Transcript, ours: &Transcript) -> Option<String> {
     let expected = side(case, reference, |step, outcome| match &step.ours {
         Some(different) => (different.stdout.clone(), different.end.clone()),
@@ -22,7 +22,7 @@ pub fn report(case: &Case, reference: &Transcript, ours: &Transcript) -> Option<
     };
     let steps = case.steps.iter().zip(reference.outcomes.iter().zip(&ours.outcomes));
     let messages = steps.filter_map(|(step, (reference, ours))| stderr_report(step, reference, ours));
-    let outputs = diff(&expected, &seen).map(|diff| format!("the reference (-) and ours (+):\n{diff}"));
+    let outputs = diff(&expected, &seen).map(|diff| format!("the reference (-) and our program (+):\n{diff}"));
     let parts: Vec<String> = outputs.into_iter().chain(table).chain(messages).collect();
     (!parts.is_empty()).then(|| format!("{}\n{}", case.name, parts.concat()))
 }
@@ -49,8 +49,8 @@ fn only_of_tables(masks: &[Mask]) -> &[Mask] {
     if masks.contains(&Mask::Connections) { &[Mask::Connections] } else { &[] }
 }
 
-/// Returns whether standard error of ours contains every line of the reference's. More lines are allowed, unless the
-/// reference's is empty.
+/// Returns whether standard error of our program contains every line of the reference's. More lines are allowed, unless
+/// the reference's is empty.
 fn has_reference_messages(reference: &Outcome, ours: &Outcome) -> bool {
     let sentences: Vec<&str> = reference.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let both_or_none = sentences.is_empty() == ours.stderr.trim().is_empty();
@@ -62,7 +62,8 @@ pub fn same(reference: &Outcome, ours: &Outcome) -> bool {
     (&reference.stdout, &reference.end) == (&ours.stdout, &ours.end) && has_reference_messages(reference, ours)
 }
 
-/// Returns a report if standard error of ours is wrong, or if a declared difference does not exist.
+/// Returns a report if standard error of our program is wrong or a declared difference does not exist, otherwise
+/// `None`.
 fn stderr_report(step: &Step, reference: &Outcome, ours: &Outcome) -> Option<String> {
     if let Some(different) = &step.ours
         && (&different.stdout, &different.end) == (&reference.stdout, &reference.end)
@@ -76,6 +77,6 @@ fn stderr_report(step: &Step, reference: &Outcome, ours: &Outcome) -> Option<Str
     };
     (!as_expected).then(|| {
         let (typed, reference, ours) = (&step.typed, &reference.stderr, &ours.stderr);
-        format!("# {typed}\nstandard error of the reference:\n{reference}and of ours:\n{ours}")
+        format!("# {typed}\nstandard error of the reference:\n{reference}standard error of our program:\n{ours}")
     })
 }

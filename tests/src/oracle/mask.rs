@@ -21,7 +21,7 @@ pub enum Mask {
 }
 
 impl Mask {
-    /// Returns the mask with this name in case files.
+    /// Returns the mask with this name in case files, or `None` for an unknown name.
     pub fn named(name: &str) -> Option<Mask> {
         Some(match name {
             "expire" => Mask::Expire,
@@ -35,7 +35,7 @@ impl Mask {
         })
     }
 
-    /// Returns the text with this blanked.
+    /// Returns the text with this part blanked or sorted.
     pub fn apply(self, text: &str) -> String {
         match self {
             Mask::Expire => each_line(text, |line| expire(line).unwrap_or_else(|| line.to_owned())),
@@ -63,7 +63,7 @@ fn each_line(text: &str, mut change: impl FnMut(&str) -> String) -> String {
         .collect()
 }
 
-/// Blanks the time of `TCP 14:59  ESTABLISHED …` or `IP  14:59  …`.
+/// Blanks the time of `TCP 14:59 ESTABLISHED …` or `IP 14:59 …`. Returns `None` for other lines.
 fn expire(line: &str) -> Option<String> {
     let word = line.find(' ')?;
     let at = word + line[word..].find(|c| c != ' ')?;
@@ -97,7 +97,8 @@ fn sort_services(text: &str) -> String {
     head + &blocks.concat()
 }
 
-/// Replaces the last five words, if they are numbers, and the blanks before them with as many `#`.
+/// Replaces the last five words, which must be numbers, and the blanks before them with as many `#`. Returns `None` for
+/// other lines.
 fn counters(line: &str) -> Option<String> {
     let numbers = |text: &str| {
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -110,7 +111,7 @@ fn counters(line: &str) -> Option<String> {
     Some(name.to_owned() + &rest.chars().map(blank).collect::<String>())
 }
 
-/// Blanks the last two columns of a server's line.
+/// Blanks the last two columns of a server's line. Returns `None` for other lines.
 fn connections(line: &str) -> Option<String> {
     let is_server = line.starts_with("  -> ");
     let number = |text: &str| -> Option<usize> {

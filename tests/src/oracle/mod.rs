@@ -1,5 +1,5 @@
-//! Compares ours with the reference: both run the same command lines, each in a network namespace of its own. Their
-//! output, their exit status and the table of the kernel must be the same.
+//! Compares our program with the reference: both run the same command lines, each in a network namespace of its own.
+//! Their output, their exit status and the table of the kernel must be the same.
 //!
 //! | part | |
 //! |---|---|
@@ -33,7 +33,8 @@ use crate::host::reference::Ipvsadm;
 use case::Case;
 use run::Transcript;
 
-/// Prints the outputs of the reference if set: `IPVS_SHOW=1 cargo test … -- --show-output cases::usage`.
+/// Variable that makes a test print the outputs of the reference: `IPVS_SHOW=1 cargo test … -- --show-output
+/// cases::usage`.
 const SHOW: &str = "IPVS_SHOW";
 
 /// Returns one test for each case of some files, named after file and case. `install` puts our program at /sbin.
@@ -49,7 +50,7 @@ pub fn tests(module: &str, files: &[(&str, &str)], install: fn()) -> Vec<Test> {
     files.iter().flat_map(read).collect()
 }
 
-/// Runs a case on both sides. Panics with the difference, if there is one.
+/// Runs a case on both sides. Panics with the differences if there are any.
 pub fn check(case: &Case, install: fn()) -> Result<()> {
     /// Maximum number of runs of the reference in a race that it nearly always loses. On a busy machine it may win
     /// some.
@@ -64,7 +65,7 @@ pub fn check(case: &Case, install: fn()) -> Result<()> {
         Some(reference) => compare::report(case, reference, &ours),
         None => compare::report(case, &ours.unknown(), &ours),
     };
-    // Only the reference runs again: ours must be right the first time.
+    // Only the reference runs again: our program must be right the first time.
     let mut left = if case.before.is_some() && !skip_reference { RACES } else { 0 };
     let mut report = compare(&reference);
     while report.is_some() && left > 0 {

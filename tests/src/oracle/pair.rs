@@ -1,5 +1,5 @@
-//! Runs many lines with the reference and with ours, each in a network namespace with the same table. A new pair of
-//! namespaces for each line would take too long.
+//! Runs many lines with the reference and with our program, each in a network namespace with the same table. A new pair
+//! of namespaces for each line would take too long.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -35,7 +35,7 @@ pub struct Pair {
 #[derive(Debug)]
 struct Half {
     program: PathBuf,
-    /// The directory of libraries that only this program needs.
+    /// The directory of libraries that only this program needs; `None` if it needs none.
     libraries: Option<PathBuf>,
     netns: Netns,
     socket: Socket,

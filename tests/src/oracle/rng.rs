@@ -20,7 +20,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Returns a number below `limit`, or 0 if that is 0.
+    /// Returns a number below `limit`. If `limit` is 0, returns 0.
     pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }

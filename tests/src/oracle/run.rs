@@ -1,4 +1,4 @@
-//! Runs a case on one side. The reference and ours run one after the other in the same directory.
+//! Runs a case on one side. The reference and our program run one after the other in the same directory.
 
 use std::fs;
 use std::path::Path;
@@ -29,14 +29,15 @@ const NAMES: [(&str, &str); 5] = [
 /// The outputs and the final table of one side.
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
-    /// One for each step.
+    /// The outcomes, one for each step.
     pub outcomes: Vec<Outcome>,
     /// The kernel's table at the end, as text.
     pub table: String,
 }
 
 impl Transcript {
-    /// Returns a copy to use instead of a reference that did not run. The exit status of each command is unknown.
+    /// Returns a copy to use in place of the transcript of a reference that did not run. The exit status of each
+    /// command is unknown.
     pub fn unknown(&self) -> Transcript {
         let unknown = |outcome: &Outcome| Outcome { end: "not run".to_owned(), ..outcome.clone() };
         Transcript { outcomes: self.outcomes.iter().map(unknown).collect(), table: self.table.clone() }
@@ -55,8 +56,8 @@ pub fn write_names() -> Result<()> {
 }
 
 /// Waits until the thread of every sync daemon runs, for at most 2 s. A request to stop one before that is never
-/// acknowledged, and the reference would wait forever: `ip_vs_genl_set_cmd` returns the EINTR of `kthread_stop`, and
-/// `netlink_rcv_skb` sends no acknowledgement for EINTR.
+/// acknowledged, so the reference would wait forever. `ip_vs_genl_set_cmd` returns the EINTR of `kthread_stop`, and
+/// `netlink_rcv_skb` does not acknowledge a request that fails with EINTR.
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c>
 pub fn wait_for_sync_threads() -> Result<()> {

@@ -16,7 +16,7 @@ pub struct Outcome {
     pub stdout: String,
     /// Its standard error, in the same form.
     pub stderr: String,
-    /// How it ended: `exit 2`, `signal 11`, or `not done in time`.
+    /// The end as text: `exit 2`, `signal 11`, or `not done in time`.
     pub end: String,
 }
 

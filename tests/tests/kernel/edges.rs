@@ -21,7 +21,7 @@ ipvs_tests::tests! {
 
 const SERVICES: u32 = 10_000;
 
-/// The reference is slow: it opens a socket for each service that it lists.
+/// Time limit of one program. The reference is slow, because it opens a socket for each service that it lists.
 const LIMIT: Duration = Duration::from_secs(90);
 
 fn ipvsadm(words: &str, input: &str) -> Ran {
@@ -56,7 +56,11 @@ fn ten_thousand_services() {
         assert!(ipvsadm("-Sn", "").ok() == shown[2], "the restored table differs from the saved one");
         Ipvsadm::get().install().unwrap();
         for (listing, ours) in listings.into_iter().zip(&shown) {
-            assert_eq!(diff(&ipvsadm(listing, "").ok(), ours), None, "{listing}: the reference (-) and ours (+)");
+            assert_eq!(
+                diff(&ipvsadm(listing, "").ok(), ours),
+                None,
+                "{listing}: the reference (-) and our program (+)"
+            );
         }
         under_test::install();
         ipvsadm("-C", "").ok();

@@ -102,7 +102,7 @@ const OPTIONS: [(&str, &[&str]); 34] = [
     ("tun-remcsum", &["--tun-remcsum"]),
 ];
 
-/// Time limit of a test, on a machine that is busy with other guests.
+/// Time limit of a test in seconds, on a machine that is busy with other guests.
 const SECONDS: u64 = 240;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -138,7 +138,7 @@ fn each_option(name: &str, command: &str, needs: &[Needs]) {
     bench.conclude(name);
 }
 
-/// Checks that the tables above contain every command and option of ours.
+/// Checks that the tables above contain every command, except [`AT_ONCE`], and every option of ipvsadm 1.31.
 fn no_cell_is_missing() {
     let names = rules::OPTIONS.iter().filter(|row| !row.beyond_1_31).map(|row| row.name);
     let known: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();

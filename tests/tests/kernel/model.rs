@@ -16,7 +16,7 @@ ipvs_tests::tests! {
 const PLACES: &str = "ipvs/src/model.rs; for an attribute that this kernel does not know, \
     step 9 of \"Adding an attribute\" in ARCHITECTURE.md";
 
-/// Each has 1 to 79 changes: more than 2000 in all.
+/// Number of sequences. Each has 1 to 79 changes; together they have more than 2000.
 const SEQUENCES: u32 = 60;
 
 fn model_matches_kernel_for_random_changes() {

@@ -11,10 +11,11 @@ use crate::figures::{self, Kind};
 use crate::programs::Program;
 use crate::time::memory_file;
 
-/// The kernel accepts no shorter period (`perf_swevent_start_hrtimer`).
+/// The sampling period in nanoseconds of the guest's clock, each of which is one instruction. The kernel does not use
+/// shorter periods (`perf_swevent_start_hrtimer`).
 const PERIOD: u64 = 10_000;
 const PAGE: usize = 4096;
-/// Room for 200,000 samples.
+/// Size of the sample buffer in pages: room for 170,000 samples.
 const PAGES: usize = 1024;
 /// Maximum number of functions to print. The rest is noise.
 const MAX_FUNCTIONS: usize = 400;

@@ -48,7 +48,7 @@ fn fetch(suite: &str, what: &str, folder: &Path, names: impl Fn(&Apt) -> Result<
         Command::new(program)
             .arg("--version")
             .output()
-            .map_err(|_| anyhow!("{program} not found: it is needed to fetch packages from Debian"))?;
+            .map_err(|_| anyhow!("cannot fetch packages from Debian: {program} not found"))?;
     }
     let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
     ensure!(
@@ -114,7 +114,7 @@ fn configuration(state: &Path) -> Result<String> {
     let system = output(Command::new("apt-config").args(["dump", "Acquire"]))?;
     let unwanted = ["Acquire::IndexTargets", "Acquire::Languages", "Acquire::Changelogs"];
     let kept = system.lines().filter(|line| !unwanted.iter().any(|prefix| line.starts_with(prefix)));
-    let folder = state.to_str().context("a folder whose name is not UTF-8")?;
+    let folder = state.to_str().context("the name of the directory is not UTF-8")?;
     let own = format!(
         r#"Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";

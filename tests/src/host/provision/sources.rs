@@ -10,7 +10,7 @@ use std::path::Path;
 pub struct Mirror {
     /// The field `URIs`.
     pub uris: String,
-    /// The field `Signed-By`, if present: a path, or a key of several lines.
+    /// The field `Signed-By`: a path, or a key of several lines. `None` if the field is missing.
     pub signed_by: Option<String>,
 }
 

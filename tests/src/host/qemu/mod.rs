@@ -116,7 +116,7 @@ impl Cloud {
     /// Finds the kernel. Fetches it if it is not on this machine, which takes some seconds.
     pub fn find(machine: Machine) -> Result<Cloud> {
         if Command::new(QEMU).arg("--version").stdout(Stdio::null()).status().is_err() {
-            bail!("{QEMU} not found: install Debian's package qemu-system-x86");
+            bail!("{QEMU} not found\nInstall Debian's package qemu-system-x86.");
         }
         let package = provision::unpacked_dependency("bookworm", "linux-image-cloud-amd64")?;
         let boot = fs::read_dir(package.join("boot"))?.flatten().map(|entry| entry.path());

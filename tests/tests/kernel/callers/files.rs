@@ -75,7 +75,7 @@ fn assert_same_on_both_sides(act: impl Fn(&mut Bench)) {
             reference_step.outcome,
             our_step.outcome
         );
-        assert_eq!(diff(&reference_step.table, &our_step.table), None, "{line}: the reference (-) and ours (+)");
+        assert_eq!(diff(&reference_step.table, &our_step.table), None, "{line}: the reference (-) and our program (+)");
     }
 }
 

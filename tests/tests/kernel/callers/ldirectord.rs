@@ -17,7 +17,8 @@ ipvs_tests::tests! {
     manages_a_farm, needs = "ldirectord", needs = "libnet-inet6glue-perl", seconds = 900;
 }
 
-/// For every change, ldirectord reads two listings. A check of all servers takes most of a second.
+/// Time limit of a phase. For every change, ldirectord reads two listings, and a check of all servers takes most of a
+/// second.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const HEAD: &str = "\
@@ -100,7 +101,7 @@ const TABLE: &str = "\
 fn manages_a_farm() {
     let [reference, ours] = Side::BOTH.map(farm);
     for ((phase, one), (_, other)) in reference.iter().zip(&ours) {
-        assert_eq!(diff(one, other), None, "{phase}: the reference (-) and ours (+)");
+        assert_eq!(diff(one, other), None, "{phase}: the reference (-) and our program (+)");
     }
     assert_eq!(reference.len(), ours.len());
 }

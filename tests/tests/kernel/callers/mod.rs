@@ -1,4 +1,4 @@
-//! Programs that call ipvsadm. They must behave the same with the reference in /sbin and with ours.
+//! Programs that call ipvsadm. They must behave the same with the reference in /sbin and with our program.
 
 mod files;
 mod ldirectord;

@@ -15,7 +15,7 @@ ipvs_tests::tests! {
 /// Returns the path of the module, where `.ci/run` downloads it to.
 fn module() -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/salt/lvs.py");
-    assert!(path.exists(), "{} does not exist: `.ci/run packages` downloads it", path.display());
+    assert!(path.exists(), "{} does not exist\nDownload it with `.ci/run packages`.", path.display());
     path
 }
 
@@ -29,7 +29,7 @@ fn lvs_module() {
         format!("{output}{}", table_of(&host))
     });
     println!("{ours}");
-    assert_eq!(diff(&reference, &ours), None, "the reference (-) and ours (+)");
+    assert_eq!(diff(&reference, &ours), None, "the reference (-) and our program (+)");
     // The module has found the server that it had added.
     assert!(ours.contains("check_server('tcp', '10.0.0.1:80', '10.1.0.1:80', packet_forward_method='nat') = True"));
 }

@@ -104,7 +104,7 @@ fn sends_nothing() {
     assert_eq!(services(&mut client), []);
 }
 
-/// The kernel accepts it and forgets each client immediately.
+/// The kernel accepts a persistence of 0, and forgets each client immediately.
 fn zero_persistence() {
     invalid(
         Change::AddService(Service { persistence: Some(0), ..Service::new(web(), Scheduler::RR) }),

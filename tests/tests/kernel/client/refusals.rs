@@ -163,7 +163,8 @@ fn address_is_not_unicast() {
 /// In a new namespace every address lookup fails until lo has been up.
 fn loopback_was_never_up() {
     let in_a_new_namespace = || {
-        // SAFETY: only unsharing the file descriptor table could be unsafe, and it is not unshared.
+        // SAFETY: of the flags of unshare, only `FILES` (which unshares the file descriptor table) is unsafe. It is not
+        // set.
         unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
         let mut client = Client::open().unwrap();
         submit(&mut client, [add(web())]);

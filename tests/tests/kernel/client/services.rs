@@ -167,7 +167,7 @@ fn delete_and_flush() {
     assert_eq!(left, [web6(), mark(7, Family::V4)]);
     submit(&mut client, [Change::Flush]);
     assert_eq!(services(&mut client), []);
-    // Flushing an empty table is no error.
+    // Flushing an empty table is not an error.
     submit(&mut client, [Change::Flush]);
 }
 

@@ -1,4 +1,4 @@
-//! The whole state of a director, in one call.
+//! The whole state of a table, in one call.
 
 use std::net::Ipv4Addr;
 

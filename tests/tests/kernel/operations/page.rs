@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipvs_tests::command::Ran;
 use ipvs_tests::wait;
 
-/// Matches any text within a line. If it is the whole line, it matches any number of lines.
+/// A placeholder for any text within a line. If it is the whole line, it matches any number of lines.
 const ANYTHING: &str = "…";
 
 /// The commands under one heading.

@@ -111,7 +111,7 @@ impl Bench {
         let mut agrees_with_reference =
             agree_all(&reference, &ours) || rows.contains(&"any-order") && both_report_errors(&reference, &ours);
         if !agrees_with_reference && !rows.is_empty() {
-            // Ours may also do the same as the reference does for the original line.
+            // Our program may also do the same as the reference does for the original line.
             self.pair.restore_table(Reference, &self.before).unwrap();
             agrees_with_reference = agree_all(&self.done(Reference, words), &ours);
         }
@@ -147,7 +147,8 @@ fn agree_all(reference: &Done, ours: &Done) -> bool {
     reference.table == ours.table && agrees(&reference.table, &reference.outcome, &ours.outcome)
 }
 
-/// Row any-order: if a line has two errors, the programs may report different ones.
+/// Checks whether both programs report an error and leave the same table. Row any-order: if a line has two errors, the
+/// programs may report different ones.
 fn both_report_errors(reference: &Done, ours: &Done) -> bool {
     let has_message = |done: &Done| {
         ["exit 2", "exit 255"].contains(&done.outcome.end.as_str()) && !done.outcome.stderr.trim().is_empty()
@@ -182,7 +183,8 @@ pub(super) fn plain(outcome: &Outcome) -> Outcome {
     Outcome { stdout, stderr, ..outcome.clone() }
 }
 
-/// Row explained: ours reports a change that every kernel refuses before it asks the kernel, whose message may differ.
+/// Checks whether our program has refused a change in place of the kernel. Row explained: the kernel's message may
+/// differ.
 fn is_reported_early(reference: &Outcome, ours: &Outcome) -> bool {
     const SENTENCES: [&str; 2] =
         ["Numerical result out of range: ", "Invalid operation.  Possibly wrong module version, "];

@@ -1,4 +1,4 @@
-//! Random lines and tables, with which ours must do the same as the reference.
+//! Random lines and tables, on which our program must do the same as the reference.
 //!
 //! `IPVS_LINES` is the number of lines (default 2,500; CI runs four times with other seeds), `IPVS_SEED` the first seed
 //! (default 1). A seed generates the same lines on every machine. It is in the name of each test, so that a failed test
@@ -15,7 +15,7 @@ use ipvs_tests::harness::Test;
 /// The intended differences. Each translation of a line for the reference names its row.
 const COMPAT: &str = include_str!("../../../../docs/compat.md");
 
-/// Lines in one test, which takes some seconds.
+/// Number of lines in one test, which takes some seconds.
 const LINES: u64 = 500;
 
 pub(crate) fn tests() -> Vec<Test> {

@@ -1,5 +1,5 @@
-//! Restores of random files with some invalid lines. Ours executes all lines of a file or none. It must report the
-//! lines that the reference refuses if it runs each line alone.
+//! Restores of random files with some invalid lines. Our program executes all lines of a file or none. It must report
+//! the lines that the reference refuses if it runs each line alone.
 
 use std::fmt::Write;
 
@@ -57,7 +57,7 @@ fn is_comparable(words: &Words) -> bool {
 #[derive(PartialEq)]
 enum Kind {
     Valid,
-    /// Refused by the kernel, or a listing of a missing service.
+    /// A line that the kernel refuses, or a listing of a missing service.
     Refused,
     Invalid,
 }

@@ -13,7 +13,7 @@ use super::generate::Words;
 /// A part of a line, as popt reads it.
 #[derive(Clone, Debug, PartialEq)]
 enum Token {
-    /// `--long`, and its value.
+    /// The long name of an option, and its value. `None` if it has no value.
     Named(&'static str, Option<Vec<u8>>),
     Loose(Vec<u8>),
 }
@@ -83,7 +83,8 @@ fn tokens(words: &Words) -> (Vec<Token>, &[Vec<u8>]) {
     (tokens, &[])
 }
 
-/// Reads the rest of a word after `--`, and the next word if it is the value.
+/// Reads the rest of a word after `--`, and the next word if it is the value. Returns `None` if popt cannot read the
+/// word.
 fn long_option(long: &[u8], words: &Words, at: &mut usize) -> Option<Token> {
     let (name, attached) = match long.iter().position(|byte| *byte == b'=') {
         Some(sign) => (&long[..sign], Some(long[sign + 1..].to_vec())),
@@ -93,6 +94,7 @@ fn long_option(long: &[u8], words: &Words, at: &mut usize) -> Option<Token> {
 }
 
 /// Reads the rest of a word after `-`: letters, the last of which may have a value attached or in the next word.
+/// Returns `None` if popt cannot read the word.
 fn bundle(mut letters: &[u8], words: &Words, at: &mut usize) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
     while let [letter, rest @ ..] = letters {
@@ -108,7 +110,8 @@ fn bundle(mut letters: &[u8], words: &Words, at: &mut usize) -> Option<Vec<Token
     Some(tokens)
 }
 
-/// Makes a token of an option, with its attached value or the next word.
+/// Makes a token of an option, with its attached value or the next word. Returns `None` if its value is missing or
+/// superfluous.
 fn named(row: (&'static str, Value), attached: Option<Vec<u8>>, words: &Words, at: &mut usize) -> Option<Token> {
     let (long, value) = row;
     let value = match (value, attached) {
@@ -160,7 +163,7 @@ fn without_alias(words: &Words, rows: &mut Vec<&'static str>) -> Words {
 /// The replacement of `!#:+` in lines for the reference.
 pub(super) const ALIAS: &str = "!#:-";
 
-/// Translates values that ours reads differently.
+/// Translates values that our program reads differently.
 fn values(tokens: &mut [Token], rows: &mut Vec<&'static str>) {
     let mut is_ipv6 = false;
     for at in 0..tokens.len() {
@@ -206,7 +209,7 @@ fn will_be_v6(tokens: &[Token]) -> bool {
     })
 }
 
-/// Resolves the names of `tests/names`.
+/// A resolver for the names of `tests/names`.
 pub(super) struct Names;
 
 impl Resolver for Names {
@@ -241,8 +244,8 @@ fn address(value: &[u8]) -> Option<(Vec<u8>, &'static str)> {
         return match host(inside).iter().find(|ip| ip.is_ipv6()) {
             Some(ip) if after.is_empty() => Some((ip.to_string().into_bytes(), "v6-names")),
             Some(ip) => Some((format!("[{ip}]{after}").into_bytes(), "v6-names")),
-            // Both refuse a text that is neither address nor name. Only ours refuses an IPv4 address or name in
-            // brackets.
+            // Both refuse a text that is neither an address nor a name. Only our program refuses an IPv4 address or
+            // name in brackets.
             None if after.starts_with(':') => Some((Vec::new(), "v4-brackets")),
             None => None,
         };
@@ -303,7 +306,7 @@ fn position(tokens: &[Token], names: &[&str]) -> Option<usize> {
     tokens.iter().position(|token| matches!(token, Token::Named(long, _) if names.contains(long)))
 }
 
-/// Moves `-6` to the place after the mark, or without a mark to the end, where ours reports it.
+/// Moves `-6` to the place after the mark, or without a mark to the end, where our program reports it.
 fn move_six_after_mark(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'static str>) {
     while let Some(option) = position(tokens, &["ipv6"])
         && !tokens[..option].iter().any(|token| matches!(token, Token::Named("fwmark-service", _)))
@@ -321,8 +324,8 @@ fn move_six_after_mark(tokens: &mut Vec<Token>, whole: bool, rows: &mut Vec<&'st
     }
 }
 
-/// Replaces a port name, or a missing port, of a server that precedes any service by a number. Ours resolves the name
-/// after it has read the service, which specifies the protocol.
+/// Replaces a port name, or a missing port, of a server that precedes any service by a number. Our program resolves the
+/// name after it has read the service, which specifies the protocol.
 fn replace_early_port_name(tokens: &mut [Token], whole: bool, rows: &mut Vec<&'static str>) {
     let service = position(tokens, &SERVICE);
     if let Some(server) = position(tokens, &["real-server"])

@@ -72,7 +72,8 @@ fn rules() -> String {
     ok("ipvsadm-save -n")
 }
 
-/// Runs `ocf-tester` of the resource-agents package. It validates meta-data against OCF 1.0, and ours are of OCF 1.1.
+/// Runs `ocf-tester` of the resource-agents package. It validates meta-data against OCF 1.0, but the agent's are of OCF
+/// 1.1.
 fn passes_ocf_tester() {
     Table::new(&[]);
     write_rules(&format!("{WEB}{DNS}"));

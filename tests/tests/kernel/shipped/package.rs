@@ -21,7 +21,7 @@ ipvs_tests::tests! {
 
 const RULES: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
 
-/// Removes both packages and installs ours.
+/// Removes both packages and installs this project's.
 pub(super) fn install() {
     clean();
     dpkg(&["-i", &ours()]);
@@ -58,7 +58,7 @@ fn found(beginning: &str, otherwise: &str) -> String {
     let files = fs::read_dir(&folder).into_iter().flatten().flatten();
     let mut names = files.map(|file| file.file_name().into_string().expect("UTF-8"));
     let name = names.find(|name| name.starts_with(beginning) && name.ends_with(".deb"));
-    let name = name.unwrap_or_else(|| panic!("no {beginning}….deb in {}: {otherwise}", folder.display()));
+    let name = name.unwrap_or_else(|| panic!("no {beginning}….deb in {}\n{otherwise}", folder.display()));
     folder.join(name).to_str().expect("UTF-8").to_owned()
 }
 
@@ -155,7 +155,7 @@ fn replaces_debians_ipvsadm() {
     assert!(script.contains("ipvsadm-rs apply"), "{script}");
     assert_eq!(ok("ipvsadm-save -n"), RULES, "AUTO is true");
 
-    // An upgrade of ours does not change the table.
+    // An upgrade of our package does not change the table.
     ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 7");
     dpkg(&["-i", &ours()]);
     assert_eq!(ok("ipvsadm-save -n"), RULES.replace("-w 1", "-w 7"));

@@ -47,7 +47,7 @@ fn loads_at_boot_and_reloads() {
     system.run("systemctl stop ipvsadm-rs").ok();
     assert_eq!(ok("ipvsadm-save -n"), reloaded);
 
-    // `service` passes verbs that are no unit actions to the init script.
+    // `service` passes verbs that are not systemctl actions to the init script.
     ok("ipvsadm -D -f 7");
     system.run("service ipvsadm save").ok();
     assert_eq!(system.run("service ipvsadm rate").ok(), ok("ipvsadm -L -n --rate"));

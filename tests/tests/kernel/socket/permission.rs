@@ -58,7 +58,8 @@ fn capability_is_checked_for_each_message() {
 }
 
 fn root_of_a_user_namespace_is_refused() {
-    // SAFETY: only unsharing the file descriptor table could be unsafe, and it is not unshared.
+    // SAFETY: of the flags of unshare, only `FILES` (which unshares the file descriptor table) is unsafe. It is not
+    // set.
     unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }.unwrap();
     fs::write("/proc/self/uid_map", "0 0 1").unwrap();
     assert!(capabilities(None).unwrap().effective.contains(CapabilitySet::NET_ADMIN));

@@ -149,7 +149,7 @@ fn shares_the_table() {
     assert!(daemons.contains("master sync daemon (mcast=eth1, syncid=5,"), "{daemons}");
     assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
 
-    // Adds a service of our own at the same address.
+    // Adds another service at the same address, as an operator would.
     let own = "-A -t 10.1.0.100:8080 -s wlc\n-a -t 10.1.0.100:8080 -r 10.2.0.12:80 -m -w 1\n";
     own.lines().for_each(|line| drop(first.ok(&format!("ipvsadm {line}"))));
     assert_eq!(client.client().pages(2, "10.1.0.100:8080").to_string(), "web2=2");
