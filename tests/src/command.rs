@@ -97,7 +97,8 @@ pub(crate) struct Raw {
 
 /// Runs a command. If `stdout` is given, standard output goes there and is not returned.
 pub(crate) fn run_raw(command: &mut Command, stdin: Stdio, stdout: Option<Stdio>, limit: Duration) -> Result<Raw> {
-    // Files instead of pipes: they have no size limit, and a daemon that keeps them open does not delay this function.
+    // Files instead of pipes, because they have no size limit, and a daemon that keeps them open does not delay this
+    // function.
     let (mut out, mut err) = (memory_file(b"")?, memory_file(b"")?);
     let stdout = stdout.map_or_else(|| out.try_clone().map(Stdio::from), Ok)?;
     command.stdin(stdin).stdout(stdout).stderr(err.try_clone()?).process_group(0);

@@ -2,7 +2,8 @@
 //!
 //! `cargo test` boots user-mode-linux, a kernel that runs as an ordinary process, on the file system of this machine,
 //! mounted read-only. Each test runs in it with its own process, network namespace and root directory. Neither root nor
-//! a container nor an installed package is needed: missing packages are fetched from Debian into `target/ipvs-lab`.
+//! a container nor an installed package is needed, because missing packages are fetched from Debian into
+//! `target/ipvs-lab`.
 //!
 //! | directory or file | contents |
 //! |---|---|

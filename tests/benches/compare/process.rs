@@ -1,4 +1,4 @@
-//! Adds one service: the cost of starting a process.
+//! Adds one service, which measures the start of a process.
 
 use anyhow::Result;
 use ipvs_tests::harness::Test;

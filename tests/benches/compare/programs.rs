@@ -1,4 +1,4 @@
-//! The three programs: builds them on the host, finds them in the guest.
+//! The three programs. They are built on the host, and found in the guest.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -67,6 +67,6 @@ pub fn main() -> ExitCode {
 fn show() -> Result<End> {
     let mut guest = guest::boot(Boot::default())?;
     let mut stdout = std::io::stdout();
-    // Errors are ignored: a closed pipe (`cargo demo | head`) must not end the demo early.
+    // Errors are ignored, because a closed pipe (`cargo demo | head`) must not end the demo early.
     guest.run("walk", Duration::from_secs(120), |bytes| drop(stdout.write_all(bytes).and_then(|()| stdout.flush())))
 }

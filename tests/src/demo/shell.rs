@@ -93,7 +93,7 @@ pub(super) fn shell() -> Result<()> {
         .stdin(Stdio::from(terminal.try_clone()?))
         .stdout(terminal.try_clone()?)
         .stderr(terminal);
-    // Ignored: the exit status of the shell's last command is not an error of the demo.
+    // Ignored, because the exit status of the shell's last command is not an error of the demo.
     lab.director.enter(|| command.status()).context("start a shell")?;
     Ok(())
 }

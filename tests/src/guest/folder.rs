@@ -1,8 +1,8 @@
 //! The directory in which every process of a guest finds this executable and the modules of its kernel.
 //!
 //! The directory contains links to them. Variables could not hold the paths, because the kernel starts modprobe with an
-//! empty environment. On the machine's own kernel, there is only the link to this executable: the machine's modprobe is
-//! used.
+//! empty environment. On the machine's own kernel, there is only the link to this executable, and the machine's
+//! modprobe is used.
 
 use std::fs;
 use std::io;

@@ -1,6 +1,6 @@
 //! `IPVS_KERNEL=host`: tests run on the machine's own kernel, as root on a machine with IPVS.
 //!
-//! No kernel is booted: process 1 is the same, in its own PID, network and mount namespaces.
+//! No kernel is booted. Process 1 is the same, in its own PID, network and mount namespaces.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -36,7 +36,7 @@ fn start_in_namespaces() -> Result<()> {
 
 /// Loads the modules that tests need, and checks that this kernel has IPVS.
 pub(super) fn check() -> Result<()> {
-    // This may fail: there may be no modprobe, and IPVS may be built in.
+    // This may fail, because modprobe may be missing and IPVS may be built in.
     for module in ["ip_vs", "overlay"] {
         let _ = Command::new("modprobe").arg("-q").arg(module).status();
     }

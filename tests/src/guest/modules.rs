@@ -138,7 +138,7 @@ pub fn modprobe_main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     for name in &names {
         if load(name).is_err() {
-            // Not reported: the kernel requests many modules that do not exist (`net-pf-…`).
+            // Not reported, because the kernel requests many modules that do not exist (`net-pf-…`).
             return ExitCode::FAILURE;
         }
     }

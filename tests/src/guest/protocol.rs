@@ -1,6 +1,6 @@
 //! The protocol between the host program and process 1 of the guest, on a serial line.
 //!
-//! Messages are lines of text, except the output of a test: its raw bytes follow a line with their length. The host
+//! Messages are lines of text, except the output of a test, whose raw bytes follow a line with their length. The host
 //! skips everything before the first [`HELLO`], because the kernel may print there while it boots.
 //!
 //! | guest sends | host sends |

@@ -23,7 +23,7 @@ pub struct Pool {
     kernel: OnceLock<Result<Kernel, String>>,
     state: Mutex<State>,
     freed: Condvar,
-    /// The state of printing the kernel's release, which is printed only once.
+    /// The guard that lets the kernel's release be printed only once.
     release_printed: Once,
 }
 

@@ -155,7 +155,8 @@ impl Guest {
         })
     }
 
-    /// Returns the kernel log since the last call: warnings and errors, since the kernel runs with `quiet`.
+    /// Returns the kernel log since the last call. It has only warnings and errors, because the kernel runs with
+    /// `quiet`.
     pub fn log_since_last_job(&mut self) -> String {
         let mut text = Vec::new();
         let _ = self.log.read_to_end(&mut text);
@@ -164,7 +165,7 @@ impl Guest {
 
     /// Ends the guest. Returns an error with its exit status and the end of its log.
     fn end_with_error(&mut self, cause: &str) -> anyhow::Error {
-        // The guest may be about to exit: wait, because the exit status helps to find the cause.
+        // Wait, because the guest may be about to exit, and the exit status helps to find the cause.
         let status = self.end(Duration::from_secs(1));
         let _ = self.log.seek(SeekFrom::Start(0));
         let log = self.log_since_last_job();
@@ -204,7 +205,8 @@ impl Drop for Guest {
 
 /// Returns the environment variables that are passed to the guest.
 fn environment(boot: &Boot) -> Vec<(String, String)> {
-    // RUST_BACKTRACE is not passed: resolving symbols takes 3 s in a guest, and a panic prints its location without it.
+    // RUST_BACKTRACE is not passed, because resolving symbols takes 3 s in a guest, and a panic prints its location
+    // without it.
     let passed = |name: &str| name.starts_with("IPVS") || name.starts_with("PROPTEST_");
     let extra = boot.extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
     let reference = boot.reference.then(reference::variable);

@@ -125,8 +125,8 @@ impl<'a> Cluster<'a> {
         self.node(node).machine.enter(|| command::ok(line))
     }
 
-    /// Kills all processes of a node at once. The caller must unplug its interfaces: the kernel is shared and keeps
-    /// running.
+    /// Kills all processes of a node at once. The caller must unplug its interfaces, because the kernel is shared and
+    /// keeps running.
     pub fn fail(&mut self, node: &str) {
         self.nodes.retain(|candidate| candidate.machine.host().name() != node);
     }

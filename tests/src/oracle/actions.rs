@@ -15,7 +15,7 @@
 //! | `%wait [conns=N] [inpkts=N]` | waits until the sums of the counters of all services reach these numbers; the kernel updates them every 2 s |
 //! | `%sleep SECONDS` | waits |
 //!
-//! Everything is local: clients, virtual addresses and servers are addresses of lo, and IPVS handles packets on their
+//! Everything is local. Clients, virtual addresses and servers are addresses of lo, and IPVS handles packets on their
 //! way out. So one thread runs everything in order, and the result is the same in every run.
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ use crate::net::rtnl;
 
 /// Time limit for operations that should finish at once.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Time limit for counters: the kernel's estimator runs every 2 s.
+/// Time limit for counters, which the kernel updates every 2 s.
 const ESTIMATOR: Duration = Duration::from_secs(12);
 
 /// The sockets of a case, open until its end.

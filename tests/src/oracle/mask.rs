@@ -63,7 +63,7 @@ fn each_line(text: &str, mut change: impl FnMut(&str) -> String) -> String {
         .collect()
 }
 
-/// Blanks the time of `TCP 14:59 ESTABLISHED …` or `IP 14:59 …`. Returns `None` for other lines.
+/// Blanks the time of `TCP 14:59  ESTABLISHED …` or `IP  14:59  …`. Returns `None` for other lines.
 fn expire(line: &str) -> Option<String> {
     let word = line.find(' ')?;
     let at = word + line[word..].find(|c| c != ' ')?;

@@ -33,7 +33,7 @@ use crate::host::reference::Ipvsadm;
 use case::Case;
 use run::Transcript;
 
-/// Variable that makes a test print the outputs of the reference: `IPVS_SHOW=1 cargo test … -- --show-output
+/// Variable that makes a test print the outputs of the reference, as in `IPVS_SHOW=1 cargo test … -- --show-output
 /// cases::usage`.
 const SHOW: &str = "IPVS_SHOW";
 

@@ -13,10 +13,10 @@ use super::shell::{Outcome, run};
 use super::table::table;
 use crate::net::netns::Netns;
 
-/// The working directory of a case: empty, and of the same name on both sides, because it may be printed.
+/// The working directory of a case. It is empty, and has the same name on both sides, because it may be printed.
 const FOLDER: &str = "/run/work/case";
 
-/// The only host and service names in a guest: neither the machine's own nor DNS may influence an output.
+/// The only host and service names in a guest. Neither the machine's own names nor DNS may influence an output.
 const NAMES: [(&str, &str); 5] = [
     ("hosts", include_str!("../../names/hosts")),
     ("services", include_str!("../../names/services")),

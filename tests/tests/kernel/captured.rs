@@ -113,7 +113,7 @@ fn write(folder: &str, messages: &[(&str, Vec<u8>)]) {
     const HERE: &str = "/run/captured";
     fs::create_dir(HERE).unwrap();
     let path = std::ffi::CString::new(folder).unwrap();
-    // Mounts the host's directory: the root directory of the guest is read-only.
+    // Mounts the host's directory, because the root directory of the guest is read-only.
     mount("none", HERE, "hostfs", MountFlags::empty(), path.as_c_str()).unwrap();
     let (major, minor) = running();
     let series = format!("{HERE}/{major}.{minor}");
@@ -191,7 +191,8 @@ fn family_id(messages: &[u8]) -> u16 {
     }
 }
 
-/// Decodes messages to sorted text: the order of services has no meaning. Values that differ in each run are removed.
+/// Decodes messages to text, sorted because the order of services has no meaning. Values that differ in each run are
+/// removed.
 fn meaning(name: &str, messages: &[u8]) -> Vec<String> {
     let replies = replies(messages).map(|reply| match reply.unwrap().content {
         Content::Data { attributes, .. } => match name {

@@ -78,7 +78,8 @@ fn files_are_gone_in_the_next_test() {
 fn reference_lists_an_empty_table() {
     let list = reference("-Ln").ok();
     let lines: Vec<&str> = list.lines().collect();
-    // The size of the connection table is not compared: it is 4096 in 6.1, and 0 before the first service in 7.2.
+    // The size of the connection table is not compared, because it is 4096 in 6.1, and 0 before the first service in
+    // 7.2.
     assert!(lines[0].starts_with("IP Virtual Server version 1.2.1 (size="), "{list}");
     assert_eq!(
         lines[1..],
@@ -99,7 +100,7 @@ fn every_scheduler_loads() {
     assert_ne!(twos.code, Some(0), "{twos}");
 }
 
-/// The test does not load this module: the kernel calls the guest's modprobe.
+/// The test does not load this module. The kernel calls the guest's modprobe.
 fn kernel_loads_modules_on_demand() {
     assert!(!modules::loaded().unwrap().contains("ipvlan"));
     let error = ipvs_tests::net::rtnl::Socket::open().unwrap().add_link("x", "ipvlan").unwrap_err();

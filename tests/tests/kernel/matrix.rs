@@ -241,7 +241,7 @@ struct Bench {
     pair: Pair,
     before: SavedTable,
     table: String,
-    /// Lines that have been run: each is run once.
+    /// Lines that have been run. Each is run only once.
     lines: BTreeSet<String>,
     report: String,
 }
@@ -271,7 +271,7 @@ impl Bench {
             (outcome, self.pair.table(side).unwrap())
         });
         if !same(&reference, &ours) {
-            writeln!(self.report, "# ipvsadm {line}\nthe reference: {reference:#?}\nours: {ours:#?}").unwrap();
+            writeln!(self.report, "# ipvsadm {line}\nthe reference: {reference:#?}\nour program: {ours:#?}").unwrap();
         }
         if let Some(diff) = diff(&reference_table, &our_table) {
             writeln!(self.report, "# ipvsadm {line}\nthe table:\n{diff}").unwrap();

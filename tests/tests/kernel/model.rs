@@ -43,7 +43,7 @@ pub(crate) fn empty() -> Client {
         Change::StopDaemon(Role::Backup),
         Change::SetTimeouts(Timeouts::KERNEL_DEFAULT),
     ];
-    // Refusals are ignored: stopping a daemon fails if it does not run.
+    // Refusals are ignored, because stopping a daemon fails if it does not run.
     client.submit(&changes).unwrap();
     client
 }

@@ -1,4 +1,5 @@
-//! Samples one run of a program under QEMU every 10,000 instructions: whether it is in the kernel, and the function.
+//! Samples one run of a program under QEMU every 10,000 instructions. A sample shows whether the program is in the
+//! kernel, and in which function.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -33,7 +34,7 @@ pub(crate) fn run(task: &str, program: Program, arguments: &[&str], input: &str)
     Ok(())
 }
 
-/// Checks whether an address is in user space: bit 63 is clear.
+/// Checks whether an address is in user space, where bit 63 is 0.
 fn is_own(address: u64) -> bool {
     address >> 63 == 0
 }

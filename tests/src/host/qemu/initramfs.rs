@@ -3,8 +3,8 @@
 //! Its format is "newc":
 //! <https://elixir.bootlin.com/linux/v6.12/source/Documentation/driver-api/early-userspace/buffer-format.rst>
 //!
-//! The crate `cpio` is not used: only `Initramfs::entry` depends on the format, and calls of the crate would not be
-//! shorter.
+//! The crate `cpio` is not used, because only `Initramfs::entry` depends on the format, and calls of the crate would
+//! not be shorter.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -195,7 +195,7 @@ pub(crate) struct Lifeline {
 impl Lifeline {
     fn new() -> Result<Lifeline> {
         let (inherited, own) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        // Other processes may also inherit this end: only the other end must close.
+        // Other processes may also inherit this end. Only the other end must close.
         rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty())?;
         Ok(Lifeline { inherited, _own: own })
     }

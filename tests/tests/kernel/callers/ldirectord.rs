@@ -239,7 +239,7 @@ impl Farm<'_> {
     }
 }
 
-/// Returns the sorted lines of the table: servers are in the order in which their checks succeeded, which varies.
+/// Returns the lines of the table, sorted, because servers are in the order in which their checks succeeded.
 fn sorted_lines(director: &Host) -> String {
     let table = table_of(director);
     let mut lines: Vec<&str> = table.lines().collect();

@@ -90,8 +90,8 @@ fn ipv6_multicast_group() {
     );
 }
 
-/// The default length of a backup is the MTU of its interface. The MTU of lo is 65536, of which the kernel uses 65507:
-/// no more fits into a UDP datagram.
+/// The default length of a backup is the MTU of its interface. The MTU of lo is 65536, of which the kernel uses 65507,
+/// because no more fits into a UDP datagram.
 fn backup_on_loopback() {
     let mut client = Client::open().unwrap();
     let on_lo = |daemon| SyncDaemon { interface: Interface::new("lo").unwrap(), ..daemon };

@@ -40,7 +40,7 @@ pub(crate) fn ethernet() {
     let socket = rtnl::Socket::open().unwrap();
     socket.add_link("eth0", "dummy").unwrap();
     socket.set_up("eth0").unwrap();
-    // A source address for daemons: the link-local address that the kernel adds is usable only some time later.
+    // A source address for daemons, because the link-local address that the kernel adds is usable only some time later.
     socket.add_address("eth0", "fd00::1/64").unwrap();
 }
 
@@ -91,7 +91,7 @@ fn refused_with(client: &mut Client, change: Change, message: &str, kind: impl F
     assert!(kind(error.kind()), "{error:?}");
 }
 
-/// Returns all services, sorted by key: the kernel's order has no meaning.
+/// Returns all services, sorted by key because the kernel's order has no meaning.
 #[track_caller]
 fn services(client: &mut Client) -> Vec<Service> {
     let mut services: Vec<Service> = client.services().unwrap().iter().map(|state| state.service).collect();

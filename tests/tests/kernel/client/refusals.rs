@@ -1,5 +1,5 @@
 //! Errors and their messages. Those of sync daemons and timeouts are in their own files. A kernel without IPv6 is not
-//! tested: all kernels of the guests have it.
+//! tested, because all kernels of the guests have it.
 
 use ipvs::{
     Change, Client, Destination, DestinationKey, Director, Engine, ErrorKind, Forwarding, Namespace, Role, Scheduler,

@@ -127,7 +127,7 @@ impl Bench {
         if let Some(translated) = translated {
             writeln!(report, "translated for the reference: {}", typed(translated)).unwrap();
         }
-        writeln!(report, "the reference: {:#?}\nours: {:#?}", reference.outcome, ours.outcome).unwrap();
+        writeln!(report, "the reference: {:#?}\nour program: {:#?}", reference.outcome, ours.outcome).unwrap();
         let tables = ipvs_tests::oracle::diff::diff(&reference.table, &ours.table);
         writeln!(report, "{}", tables.unwrap_or_default()).unwrap();
         self.reports.push(report);

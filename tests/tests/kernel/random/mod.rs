@@ -38,7 +38,7 @@ fn number(variable: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
 }
 
-/// Removes host names with several addresses, and those that listings truncate: cases test them.
+/// Removes host names with several addresses, and those that listings truncate, because cases test them.
 fn plain_names() {
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap();
     let plain = hosts.lines().filter(|line| !line.contains("many.test") && !line.contains("a-real-server"));

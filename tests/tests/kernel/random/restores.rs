@@ -101,7 +101,7 @@ fn file(pair: &mut Pair, lines: &[Words]) -> String {
     let reports_no_change = ours.stderr.contains("nothing was changed");
     let texts = [stdout, ours.stdout.clone()].map(|stdout| plain(&Outcome { stdout, ..Outcome::default() }).stdout);
     if ours.end != expected || !reported || reports_no_change == invalid_lines.is_empty() || texts[0] != texts[1] {
-        writeln!(report, "invalid lines {invalid_lines:?}, {expected}, but ours: {ours:#?}").unwrap();
+        writeln!(report, "invalid lines {invalid_lines:?}, {expected}, but our program: {ours:#?}").unwrap();
         report += &diff(&texts[0], &texts[1]).unwrap_or_default();
     }
     // New kernels create the connection table with the first service, which only the reference may have added.

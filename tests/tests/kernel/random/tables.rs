@@ -80,7 +80,7 @@ fn table(pair: &mut Pair, lines: &[Words]) -> String {
     if reference.stderr.lines().count() != ours.stderr.lines().count()
         || ours.stderr.is_empty() != (ours.end == "exit 0")
     {
-        writeln!(report, "restored by the reference: {reference:#?}\nand by ours: {ours:#?}").unwrap();
+        writeln!(report, "restored by the reference: {reference:#?}\nand by our program: {ours:#?}").unwrap();
     }
     let tables = [Reference, Ours].map(|side| pair.table(side).unwrap());
     report += &diff(&tables[0], &tables[1]).unwrap_or_default();

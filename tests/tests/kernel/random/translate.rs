@@ -58,8 +58,8 @@ fn lettered(letter: u8) -> Option<(&'static str, Value)> {
 
 /// Returns the tokens of a line, and the words from the first one that cannot be read.
 ///
-/// This reads popt's grammar a second time, on purpose: the tests must not rely on the reader in `ipvs::rules`, which
-/// they test. Only the tables of commands and options are shared.
+/// This reads popt's grammar a second time, on purpose, because the tests must not rely on the reader in `ipvs::rules`,
+/// which they test. Only the tables of commands and options are shared.
 fn tokens(words: &Words) -> (Vec<Token>, &[Vec<u8>]) {
     let (mut tokens, mut at, mut only_loose) = (Vec::new(), 0, false);
     while let Some(word) = words.get(at) {

@@ -81,7 +81,7 @@ fn passes_ocf_tester() {
     let old = fs::read_to_string(DTD).unwrap();
     let more = "\n<!ATTLIST parameter unique-group CDATA #IMPLIED reloadable (1|0) #IMPLIED>\n";
     fs::write(DTD, old.replace("|reload|", "|reload|reload-agent|") + more).unwrap();
-    // The time limit is long: it starts several hundred programs.
+    // The time limit is long, because the tester starts several hundred programs.
     let mut tester = Command::new("ocf-tester");
     tester.args(["-n", "table", "-o", "rules=/etc/ipvsadm.rules", under_test::AGENT]);
     let ran = run_command(&mut tester, Duration::from_secs(200)).expect("ocf-tester runs");

@@ -45,11 +45,11 @@ fn dpkg(words: &[&str]) -> String {
 }
 
 fn ours() -> String {
-    found(concat!("ipvsadm-rs_", env!("CARGO_PKG_VERSION"), "-"), "build it with ipvsadm-rs/dist/package")
+    found(concat!("ipvsadm-rs_", env!("CARGO_PKG_VERSION"), "-"), "Build it with ipvsadm-rs/dist/package.")
 }
 
 fn debians() -> String {
-    found("ipvsadm_", "run `apt-get download ipvsadm` in that folder")
+    found("ipvsadm_", "Run `apt-get download ipvsadm` in that directory.")
 }
 
 /// Returns the path of the package whose file name has this prefix.

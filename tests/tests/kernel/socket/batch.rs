@@ -84,7 +84,7 @@ fn last_request_of_each_batch_length_is_refused() {
     }
 }
 
-/// Returns a request whose refusal the kernel explains: the interface name has 16 bytes, and its limit is 15.
+/// Returns a request whose refusal the kernel explains. Its interface name has 16 bytes, and the limit is 15.
 fn explained() -> Request {
     let mut request = master(Command::NewDaemon);
     request.attributes.daemon.as_mut().unwrap().mcast_ifn = Name::new(b"interface-name-x");

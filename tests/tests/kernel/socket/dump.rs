@@ -54,7 +54,7 @@ fn lists_all_services(mut socket: Socket) {
     add_services(&mut socket, 1000);
     let expected: Vec<u16> = (1..=1000).collect();
     assert_eq!(ports(&mut socket), expected);
-    // Twice: the kernel sends the first list of a socket in smaller datagrams than later ones.
+    // Twice, because the kernel sends the first list of a socket in smaller datagrams than later ones.
     assert_eq!(ports(&mut socket), expected);
 }
 
@@ -136,7 +136,7 @@ fn change_while_reading_ends_the_list() {
     let mut dump = one.dump(&request).unwrap();
     assert!(dump.next().unwrap().is_ok());
     submit(&mut other, [Request::new(Command::Flush)]);
-    // The received part is returned and then the list ends: the kernel does not report that it is incomplete.
+    // The received part is returned and then the list ends, because the kernel does not report that it is incomplete.
     let rest: Vec<_> = dump.collect::<Result<_, _>>().unwrap();
     assert!(rest.len() < 1999, "{}", rest.len());
     assert_eq!(ports(&mut one), vec![0; 0]);

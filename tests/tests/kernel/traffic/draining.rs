@@ -97,7 +97,7 @@ fn server_added_again_keeps_connections() {
 
 fn service_added_again_keeps_connections() {
     let Nat { client, director, .. } = &nat("");
-    // Another service: without any, the director itself would reply with a reset.
+    // Another service, because without any the director itself would reply with a reset.
     director.ok("ipvsadm -A -t 10.1.0.100:9");
     let held = hold(client, 4);
     director.ok(&format!("ipvsadm -D -t {WEB}"));

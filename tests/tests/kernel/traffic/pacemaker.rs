@@ -111,7 +111,7 @@ fn lose_table(cluster: &Cluster<'_>) {
     assert_eq!(rules_of(cluster, "first"), RULES);
 }
 
-/// Changes a parameter: the agent must reload and not restart, so that counters continue.
+/// Changes a parameter. The agent must reload and not restart, so that counters continue.
 fn reload(cluster: &Cluster<'_>) {
     // The kernel updates the counters that it reports every two seconds.
     let counts = || {
@@ -129,7 +129,7 @@ fn reload(cluster: &Cluster<'_>) {
     counts().unwrap();
 }
 
-/// Waits until both servers reply: the address is announced a moment after it was added.
+/// Waits until both servers reply, because the address is announced a moment after it was added.
 fn pages(client: &Host) {
     wait::until(Duration::from_secs(10), || {
         let replies = client.client().patience(Duration::from_secs(1)).pages(2, "10.1.0.100:80").to_string();

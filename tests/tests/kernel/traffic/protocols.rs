@@ -47,7 +47,7 @@ fn associations(service: &str, servers: [&str; 2]) {
     let Nat { client, director, web1, web2, .. } = &nat();
     director.ok(&format!("ipvsadm -A --sctp-service {service} -s rr"));
     for (web, server) in [web1, web2].into_iter().zip(servers) {
-        // Bound to one address: otherwise the server would announce all its addresses to its peer, which would try
+        // Bound to one address. Otherwise, the server would announce all its addresses to its peer, which would try
         // them.
         web.serve(Sctp, server).unwrap();
         director.ok(&format!("ipvsadm -a --sctp-service {service} -r {server} -m"));

@@ -238,7 +238,7 @@ fn sh_port_spreads_one_source() {
     farm.service(WEB, "-s sh", [1, 1, 1]);
     assert_eq!(different(&farm.by_port()), 1);
     farm.director.ok(&format!("ipvsadm -E {WEB} -s sh -b sh-port"));
-    // Use other ports: existing connections stay with their server for a while.
+    // Use other ports, because existing connections stay with their server for a while.
     let ask = |port| farm.client.client().from(&format!("10.1.0.10:{port}")).hold(1, "10.1.0.100:80").servers.remove(0);
     let replies: Vec<String> = (41_001..=41_024).map(ask).collect();
     assert_eq!(different(&replies), 3, "{replies:?}");

@@ -109,7 +109,7 @@ impl Pair {
         self.second.ok(&format!("ipvsadm --start-daemon backup --mcast-interface eth2 {backup}"));
     }
 
-    /// Opens connections and sends data on each: the kernel synchronises a connection from its third packet on.
+    /// Opens connections and sends data on each, because the kernel synchronises a connection from its third packet on.
     fn hold(&self, count: usize, service: &str) -> Replies {
         let held = self.client.client().hold(count, service);
         assert_eq!(held.to_string(), format!("web1={0} web2={0}", count / 2));

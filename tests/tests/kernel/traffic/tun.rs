@@ -84,7 +84,7 @@ const SERVERS_6: [&str; 2] = ["fd03::11", "fd03::12"];
 /// Opens connections and uploads data in packets that are too large for the tunnel. Returns the packets that arrived at
 /// web1. `mode` is the mode for `rs-setup`, `options` are those of the tunnel for `ipvsadm -a`.
 fn send_through_tunnel(mode: &str, options: &str, vip: &str, servers: [&str; 2]) -> Vec<Packet> {
-    // Unload the modules of earlier tests: the commands of `rs-setup` must load all that they need.
+    // Unload the modules of earlier tests, because the commands of `rs-setup` must load all that they need.
     let _unloaded = modules::unload_loaded(&["fou", "ip6_gre", "ip_gre", "ip6_tunnel", "ipip", "sit"]).unwrap();
     let Routed { client, director, web1, web2, .. } = &routed();
     let web = if vip.contains(':') { format!("[{vip}]:80") } else { format!("{vip}:80") };
@@ -144,7 +144,8 @@ fn is_gue(checksum: bool) -> impl Fn(&Packet) -> bool {
 /// for remote checksum offload. With it, the receiver computes the inner checksum from the outer one
 /// (`include/net/gue.h`).
 ///
-/// Some packets do not have them: the kernel computes the inner checksum of acknowledgements in TIME_WAIT at once.
+/// Some packets do not have them, because the kernel computes the inner checksum of acknowledgements in TIME_WAIT at
+/// once.
 fn assert_gue_with_mostly_remote_checksums(packets: &[Packet]) {
     assert_all(packets, is_gue(true));
     let remote = |packet: &&Packet| packet.payload()[8] == 2 && packet.payload()[10..16] == [0, 1, 0x80, 0, 0, 0];

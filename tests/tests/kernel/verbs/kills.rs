@@ -41,7 +41,7 @@ fn apply_after_a_kill_reaches_the_wanted_table() {
     ok(&format!("{APPLY} first"));
     let begun = Instant::now();
     ok(&format!("{APPLY} second"));
-    // The load of the machine varies: after a kill that was too late, later kills are earlier.
+    // The load of the machine varies. After a kill that was too late, later kills are therefore earlier.
     let whole = Cell::new(begun.elapsed());
     let cut_off = Cell::new(0);
     let second = Cell::new(true);
