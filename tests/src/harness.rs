@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub struct Test {
     /// The name after that of its module: `services::add_and_list`
     pub name: String,
-    /// Runs the test in the guest. Returns the exit status of its process.
+    /// The function of the test, which runs in the guest and returns the exit status of its process.
     pub run: Arc<dyn Fn() -> i32 + Send + Sync>,
     /// Its time limit in seconds; `None` for the default.
     pub seconds: Option<u64>,
@@ -96,7 +96,7 @@ impl<E: Debug> Outcome for Result<(), E> {
 #[macro_export]
 macro_rules! tests {
     ($($name:ident $(, $option:ident = $value:expr)*);* $(;)?) => {
-        /// The tests of this module.
+        /// Returns the tests of this module.
         pub(crate) fn tests() -> Vec<$crate::harness::Test> {
             // The module's path without the name of the binary.
             let module = module_path!().split_once("::").map_or("", |(_, rest)| rest);

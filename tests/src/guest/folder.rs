@@ -17,7 +17,7 @@ pub const FOLDER: &str = "/run/ipvs-lab";
 /// The name of the program that the kernel calls to load a module: a link to this executable.
 pub const MODPROBE: &str = "modprobe";
 
-/// Makes the directory and the links in it.
+/// Makes the directory and the links in it. `modules` is `None` on the machine's own kernel.
 pub(crate) fn fill(exe: &Path, modules: Option<&Path>) -> Result<()> {
     fs::create_dir_all(FOLDER)?;
     let link = |name: &str, target: &Path| symlink(target, path(name)).with_context(|| format!("{FOLDER}/{name}"));

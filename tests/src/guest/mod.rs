@@ -57,11 +57,11 @@ const MODULES: [&str; 19] = [
 /// The place where process 1 runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In a user-mode-linux guest.
+    /// A user-mode-linux guest.
     Uml,
-    /// In a guest under QEMU.
+    /// A guest under QEMU.
     Qemu,
-    /// In namespaces on the machine's own kernel.
+    /// Namespaces on the machine's own kernel.
     Host,
 }
 

@@ -42,7 +42,7 @@ pub fn serve(host: &Netns) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How the data connection is opened.
+/// A way to open the data connection.
 enum Data {
     Wait(TcpListener),
     Connect(SocketAddr),

@@ -68,7 +68,7 @@ fn ten_thousand_services() {
     });
 }
 
-/// Another thread adds and deletes services all the time. Listings must be well-formed and contain only services that
+/// Another thread adds and deletes services continually. Listings must be well-formed and contain only services that
 /// existed. A listing of one service must show it or report that it does not exist.
 fn listing_while_services_are_added_and_deleted() {
     const PORTS: u16 = 300;

@@ -119,7 +119,7 @@ fn missing_module_is_an_error() {
     assert!(error.to_string().contains("ip_vs_nonesuch"), "{error}");
 }
 
-/// Unloads ip_vs and the modules that need it, although a namespace that used it has only just ended.
+/// Unloads ip_vs and the modules that need it, although a namespace that used it has just ended.
 fn module_is_unloaded_and_loaded_again() {
     let lab = Lab::new().unwrap();
     lab.host("gone").unwrap().enter(|| reference("-A -t 192.0.2.1:80 -s wrr").ok());

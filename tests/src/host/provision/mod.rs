@@ -70,7 +70,8 @@ pub fn folder() -> Result<PathBuf> {
     Ok(std::path::absolute(base.join("ipvs-lab"))?)
 }
 
-/// Returns cargo's target directory, in which this executable is.
+/// Returns cargo's target directory: that of this executable, otherwise `CARGO_TARGET_DIR`. Returns `None` if neither
+/// is found.
 pub fn target() -> Result<Option<PathBuf>> {
     // Cargo writes both, but the first only if it has made the directory itself.
     let is_target = |folder: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|mark| folder.join(mark).exists());

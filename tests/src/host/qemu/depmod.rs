@@ -12,14 +12,14 @@ use anyhow::{Context, Result};
 #[derive(Debug)]
 pub struct Modules {
     folder: PathBuf,
-    /// Paths relative to the directory.
+    /// The path of each module, relative to the directory.
     paths: BTreeMap<String, PathBuf>,
 }
 
 /// Some modules, all modules that they need, and the two index files for them.
 #[derive(Debug)]
 pub struct Selection {
-    /// Paths relative to the directory.
+    /// The paths of the modules, relative to the directory.
     pub paths: Vec<PathBuf>,
     /// The text of modules.dep.
     pub dep: String,

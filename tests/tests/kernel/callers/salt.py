@@ -1,4 +1,4 @@
-"""Calls every function of Salt's module lvs, and prints what each returns.
+"""Calls every function of Salt's module lvs, and prints the results.
 
 The module is loaded alone: of Salt it wants three functions, and a way to run commands, which are here.
 """

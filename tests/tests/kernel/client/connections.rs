@@ -22,8 +22,8 @@ ipvs_tests::tests! {
     reads_the_namespace_of_an_ended_process;
 }
 
-/// Returns a director that is its own client: the addresses of both are on lo. The servers do not exist; the kernel
-/// creates connections to them nevertheless.
+/// Returns a director that is its own client: the addresses of both are on lo. The servers do not exist, but the kernel
+/// creates connections to them.
 fn director_that_is_its_own_client() -> (Host, Client) {
     let host = Lab::new().unwrap().host("director").unwrap();
     for address in ["192.0.2.1/32", "192.0.2.9/32", "2001:db8::1/128", "2001:db8::9/128"] {

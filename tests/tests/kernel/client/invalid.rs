@@ -114,7 +114,7 @@ fn zero_persistence() {
     assert_eq!(services(&mut Client::open().unwrap())[0].persistence, Some(0));
 }
 
-/// The kernel accepts it and multiplies it by its clock rate (HZ) in 32 bits.
+/// The kernel accepts such a persistence, and multiplies it by its clock rate (HZ) in 32 bits.
 fn too_long_persistence() {
     let too_much = Service::MAX_PERSISTENCE + 1;
     invalid(
@@ -126,7 +126,7 @@ fn too_long_persistence() {
     assert_ne!(services(&mut Client::open().unwrap())[0].persistence, Some(u32::MAX));
 }
 
-/// The kernel has one number for both families. It refuses one of these, and misinterprets the other.
+/// The kernel has one field for the masks of both families. It refuses one of these masks, and misinterprets the other.
 fn netmask_of_the_other_family() {
     let (four, six) = (Netmask::V4([255, 255, 255, 0].into()), Netmask::V6(64));
     invalid(
@@ -171,7 +171,7 @@ fn too_large_weight() {
     }
 }
 
-/// Kernels up to 7.1 accept it, except the latest releases of some series. The server is then never full.
+/// Kernels up to 7.1 accept such a threshold, except the latest releases of some series. The server is then never full.
 fn too_large_threshold() {
     kernel_accepts(new_service(1));
     for (port, upper) in [(1, Destination::MAX + 1), (2, u32::MAX)] {
@@ -275,8 +275,8 @@ fn daemon() -> SyncDaemon {
     SyncDaemon::new(Role::Master, "lo".parse().unwrap(), 7)
 }
 
-/// The kernel accepts and shows it, but sends only the low 8 bits, so a backup with the same number ignores the
-/// messages.
+/// The kernel accepts and shows such a number, but sends only its low 8 bits. A backup with the same number therefore
+/// ignores the messages.
 fn too_large_sync_id() {
     invalid(Change::StartDaemon(SyncDaemon { sync_id: 256, ..daemon() }), Invalid::SyncId(256));
     kernel_accepts(new_daemon_with(|daemon| daemon.sync_id = Some(256)));

@@ -184,8 +184,8 @@ fn reads_one_service() {
     );
 }
 
-/// Since 7.1 the kernel resizes its table a moment after services were added. A list that is read meanwhile lacks some,
-/// so the client reads again.
+/// Since 7.1 the kernel resizes its table a moment after services were added. A list that is read meanwhile lacks some
+/// services, so the client reads it again.
 fn list_is_complete_while_the_kernel_resizes() {
     let mut client = Client::open().unwrap();
     for _ in 0..4 {

@@ -128,7 +128,8 @@ fn several_batches_of_refusals() {
     all_are_refused(4 * BATCH + 1);
 }
 
-/// The kernel replies to each of them with an error message, before the first reply is read.
+/// Checks that all requests of a batch are refused. The kernel replies to each with an error message before the first
+/// reply is read.
 fn all_are_refused(count: usize) {
     let mut socket = Socket::open().unwrap();
     let refused = socket.submit(std::iter::repeat_with(explained).take(count)).unwrap();

@@ -198,7 +198,8 @@ fn sh_by_address_and_port() {
     by_address_and_port("-s sh -b sh-port");
 }
 
-/// The second round uses other ports, so the share of remapped clients cannot be compared.
+/// Compares the servers that are picked by address and port. The second round uses other ports, so the share of
+/// remapped clients cannot be compared.
 fn by_address_and_port(options: &str) {
     let farm = farm();
     for rules in [rules(WEB, options, &THREE), rules(WEB, options, &FOUR)] {
