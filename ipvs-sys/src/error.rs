@@ -39,7 +39,7 @@ pub enum Error {
     /// The receive buffer of the socket overflowed. The kernel processed the requests, but it is unknown which of them
     /// it refused. Read the table again to find out.
     #[doc(alias = "ENOBUFS")]
-    #[error("{command}: replies were lost; read the table again to see which changes were made", command = .0.name())]
+    #[error("{command}: replies were lost, so it is unknown which changes were made", command = .0.name())]
     RepliesLost(Command),
     /// The socket could not be opened or used.
     #[error("netlink socket: {0}")]

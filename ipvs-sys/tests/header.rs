@@ -72,7 +72,7 @@ fn values(names: &[&str]) -> BTreeMap<String, i64> {
 
 fn installed_header() -> BTreeMap<String, i64> {
     let header = std::fs::read_to_string(HEADER)
-        .unwrap_or_else(|error| panic!("{HEADER}: {error}; install the package linux-libc-dev"));
+        .unwrap_or_else(|error| panic!("cannot read {HEADER}: {error}\nInstall the package linux-libc-dev."));
     let names = names(&header);
     assert!(names.len() > 130, "only {} names found in {HEADER}", names.len());
     values(&names)

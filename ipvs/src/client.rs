@@ -91,7 +91,7 @@ impl Client {
             namespace,
             counters: Counters::Read,
         });
-        opened.map_err(|error| Error::asking("open the director", error))
+        opened.map_err(|error| Error::asking("open the table", error))
     }
 
     /// Stops decoding counters. From then on, all counters of services and destinations are 0.

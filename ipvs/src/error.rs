@@ -251,8 +251,8 @@ mod tests {
         );
         let socket = ipvs_sys::Error::Socket(io::Error::from_raw_os_error(libc::EMFILE));
         assert_eq!(
-            printed(&Error::asking("open the director", socket)),
-            "open the director: netlink socket: Too many open files (os error 24)"
+            printed(&Error::asking("open the table", socket)),
+            "open the table: netlink socket: Too many open files (os error 24)"
         );
         assert_eq!(
             printed(&Error::as_kernel(&Change::Flush, libc::EPERM)),

@@ -84,7 +84,7 @@ fn every_example() {
         let refused = director.submit(&found.changes).expect("valid");
         assert!(refused.is_empty(), "{}: {refused:?}", example.display());
         let rest = plan(&desired, &director.state().expect("a model"), &options);
-        assert!(rest.changes.is_empty(), "{}: and then {}", example.display(), written(&rest));
+        assert!(rest.changes.is_empty(), "{}: the second plan is not empty: {}", example.display(), written(&rest));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -151,7 +151,8 @@ mod tests {
     fn rows_know_whether_ipvsadm_1_31_has_them() {
         for row in OPTIONS {
             let is_of_1_31 = OF_1_31.split_ascii_whitespace().any(|long| long == row.long);
-            let hint = "mark its row with `.beyond_1_31()` in ipvs/src/rules/options/mod.rs exactly if 1.31 lacks it";
+            let hint =
+                "call `.beyond_1_31()` on its row in ipvs/src/rules/options/mod.rs if 1.31 lacks it, and only then";
             assert_eq!(row.beyond_1_31, !is_of_1_31, "--{}: {hint}", row.long);
         }
     }

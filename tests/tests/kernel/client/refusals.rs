@@ -252,10 +252,7 @@ fn module_not_loaded() {
 
 fn no_such_namespace() {
     let error = Client::open_in(&Namespace::Name("nowhere".to_owned())).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "open the director: network namespace nowhere: No such file or directory (os error 2)"
-    );
+    assert_eq!(error.to_string(), "open the table: network namespace nowhere: No such file or directory (os error 2)");
     assert!(matches!(error.kind(), ErrorKind::System(_)));
 }
 
@@ -266,8 +263,8 @@ fn lost_replies() {
     let error = client.submit(&again).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "submit 100 changes: no usable reply from the kernel (IPVS_CMD_NEW_SERVICE: replies were lost; read the \
-         table again to see which changes were made)"
+        "submit 100 changes: no usable reply from the kernel (IPVS_CMD_NEW_SERVICE: replies were lost, so it is \
+         unknown which changes were made)"
     );
     assert!(matches!(error.kind(), ErrorKind::NoReply));
     assert_eq!(client.state().unwrap().services.len(), 1);

@@ -162,10 +162,7 @@ fn lost_replies_are_an_error() {
     let requests = (1..=100).map(|port| new_service(if port % 2 == 0 { port } else { 1 }));
     let error = socket.submit(requests).unwrap_err();
     assert!(matches!(error, Error::RepliesLost(Command::NewService)), "{error}");
-    assert_eq!(
-        error.to_string(),
-        "IPVS_CMD_NEW_SERVICE: replies were lost; read the table again to see which changes were made"
-    );
+    assert_eq!(error.to_string(), "IPVS_CMD_NEW_SERVICE: replies were lost, so it is unknown which changes were made");
     let mut other = Socket::open().unwrap();
     settle(&mut other);
     assert_eq!(ports(&mut other).len(), 51);
