@@ -134,8 +134,8 @@ impl Draft<'_> {
     ) -> Result<Command, ParseError> {
         let key = self.service_key()?;
         let flags = self.scheduler_flags()?;
-        self.legality(row)?;
-        // The options that a command requires are present, since the line is legal.
+        self.check_options(row)?;
+        // The options that the command requires are present, since this was checked.
         let named = || key.ok_or(ParseError::NoCommand);
         Ok(Command::Change(match row.verb {
             Verb::AddService => Change::AddService(self.new_service(named()?, flags, resolver)?),
@@ -174,7 +174,7 @@ impl Draft<'_> {
     }
 
     /// Checks that the command accepts all given options, and that all required options are given.
-    fn legality(&self, row: &CommandRow) -> Result<(), ParseError> {
+    fn check_options(&self, row: &CommandRow) -> Result<(), ParseError> {
         let legal = LEGAL[row.verb as usize];
         let given = self.given;
         let is_fine =
