@@ -1,5 +1,5 @@
-//! Errors of decoding. In a file of its own, because the tables of attributes need it and other errors need these
-//! tables.
+//! Errors of decoding. They have a file of their own, because the tables of attributes need them and other errors need
+//! the tables.
 
 use std::fmt;
 

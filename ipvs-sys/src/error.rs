@@ -10,7 +10,7 @@ use crate::uapi::Command;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The kernel has no generic netlink family `IPVS`: the module `ip_vs` is not loaded, and the kernel could not load
+    /// The kernel has no generic netlink family `IPVS`. The module `ip_vs` is not loaded, and the kernel could not load
     /// it.
     #[doc(alias = "ENOENT")]
     #[error("the kernel has no IPVS: module ip_vs is not loaded")]
@@ -91,10 +91,12 @@ pub struct Refusal {
     #[doc(alias = "ENODEV")]
     #[doc(alias = "EOPNOTSUPP")]
     pub errno: i32,
-    /// The kernel's message (extended ACK). Few refusals have one, such as an attribute that fails validation.
+    /// The kernel's message (extended ACK), for example about an attribute that fails validation. `None` for most
+    /// refusals.
     #[doc(alias = "NLMSGERR_ATTR_MSG")]
     pub message: Option<String>,
-    /// The offset of the refused attribute in the request, in bytes (extended ACK).
+    /// The offset of the refused attribute in the request, in bytes (extended ACK). `None` if the kernel does not
+    /// report it.
     #[doc(alias = "NLMSGERR_ATTR_OFFS")]
     pub offset: Option<u32>,
 }

@@ -7,21 +7,21 @@ use crate::decode_error::DecodeError;
 use crate::message::{Frame, Reply};
 use crate::sys::{self, AT_ONCE, Datagram, Wait};
 
-/// The maximum size of a datagram of a dump in bytes, whatever the size of the receive buffer.
+/// The maximum size of a datagram of a dump, in bytes. It does not depend on the size of the receive buffer.
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_recvmsg`)
 const LARGEST: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    /// Has room for the largest datagrams from the start. The allocator maps a buffer of this size, so its pages cost
-    /// nothing until they are used. A smaller buffer would have to be cleared.
+    /// The memory for received datagrams, with room for the largest ones from the start. The allocator maps a buffer of
+    /// this size, so its pages cost nothing until they are used. A smaller buffer would have to be cleared.
     buffer: Vec<u8>,
-    /// Bytes of the buffer for one datagram.
+    /// The size of a slot, which is the part of the buffer for one datagram, in bytes.
     slot: usize,
     datagrams: [Datagram; AT_ONCE],
     /// The number of datagrams in the buffer.
     filled: usize,
-    /// The datagram that is being read, and the position in it.
+    /// The index of the datagram that is being read. `offset` is the position in it.
     current: usize,
     offset: usize,
 }

@@ -1,4 +1,4 @@
-//! Encoding of requests and decoding of replies. Needs no socket.
+//! Encoding of requests and decoding of replies, without a socket.
 
 use neli::consts::nl::{NlmF, Nlmsg};
 

@@ -50,7 +50,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[doc(alias = "NETLINK_GENERIC")]
 pub struct Socket {
     netlink: NlSocket,
-    /// The number of the family. It changes with every reload of the module, so it is looked up again after `ENOENT`.
+    /// The number of the family, or `None` before the first lookup. It changes with every reload of the module, so it
+    /// is looked up again after `ENOENT`.
     family: Option<u16>,
     sequence: u32,
     /// The bytes of the last requests. They are sent again if the number of the family has changed.
@@ -121,12 +122,12 @@ impl Socket {
         self.inbox.is_large()
     }
 
-    /// Opens the network namespace of the socket. Since Linux 4.10.
+    /// Opens the network namespace of the socket.
     ///
     /// # Errors
     ///
-    /// Fails with `EPERM` without `CAP_NET_ADMIN` in the user namespace that owns the network namespace, or before
-    /// Linux 4.10.
+    /// Fails with `EPERM` without `CAP_NET_ADMIN` in the user namespace that owns the network namespace. Also fails on
+    /// kernels before Linux 4.10.
     #[doc(alias = "SIOCGSKNS")]
     pub fn namespace(&self) -> io::Result<OwnedFd> {
         sys::namespace(sys::borrow(&self.netlink))
@@ -138,8 +139,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Fails with [`Error::Refused`] if the kernel refuses the request: `ESRCH` if the service does not exist. The
-    /// other variants of [`Error`] report problems with the module, the socket or the reply.
+    /// Fails with [`Error::Refused`] if the kernel refuses the request. The error number is `ESRCH` if the service does
+    /// not exist. The other variants of [`Error`] report problems with the module, the socket or the reply.
     pub fn get<A: Attributes>(&mut self, request: &Request) -> Result<A, Error> {
         self.get_with(request, A::read)
     }
@@ -178,9 +179,9 @@ impl Socket {
     /// Requests a list: [`Command::GetService`], [`Command::GetDest`] or [`Command::GetDaemon`].
     ///
     /// The list is not a snapshot. An item that is added or deleted during the dump may be missing or occur twice, and
-    /// the kernel does not report it (no `NLM_F_DUMP_INTR`). Since Linux 7.1 this can also happen to services that do
-    /// not change, shortly after others were added or deleted: the kernel resizes its table. If two dumps have the same
-    /// order, the list is complete.
+    /// the kernel does not report it (no `NLM_F_DUMP_INTR`). Since Linux 7.1 the kernel resizes its table shortly after
+    /// services were added or deleted. During the resize, services that do not change can be missing or occur twice,
+    /// too. If two dumps have the same order, the list is complete.
     ///
     /// If the [`Dump`] is dropped early, the remaining replies are received and discarded, because the kernel allows
     /// one dump at a time for each socket.
@@ -234,14 +235,14 @@ impl Socket {
     /// Writes requests to the outbox, and returns the sequence number of the first.
     ///
     /// The kernel replies to a refused request even without `NLM_F_ACK`, and it replies in order. So only the last
-    /// request has the flag: its reply is a fence, after which there are no more refusals.
+    /// request has the flag. Its reply is a fence, after which no refusals follow.
     /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_rcv_skb`)
     fn write_batch(
         &mut self,
         requests: impl Iterator<Item = impl ToRequest>,
         commands: &mut Vec<Command>,
     ) -> Result<u32, Error> {
-        /// The bytes to reserve for a request; most requests are smaller.
+        /// The number of bytes to reserve for a request. Most requests are smaller.
         const REQUEST: usize = 160;
         self.outbox.clear();
         self.outbox.reserve(requests.size_hint().0 * REQUEST);

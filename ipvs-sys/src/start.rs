@@ -7,9 +7,9 @@
 //! succeed.
 //! <https://github.com/rust-lang/rust/blob/1.88.0/library/std/src/sys/pal/unix/mod.rs> (`sanitize_standard_fds`)
 //!
-//! After that, a closed stream cannot be detected. std opens `/dev/null` with `O_RDWR`, but so do programs that discard
-//! the output on purpose: `daemon(3)` and Python's `subprocess.DEVNULL`. They would fail if `O_RDWR` were interpreted
-//! as a closed stream.
+//! After that, a closed stream cannot be detected. std opens `/dev/null` with `O_RDWR`. Programs that discard the
+//! output on purpose do the same, for example with `daemon(3)` or Python's `subprocess.DEVNULL`. They would fail if
+//! `O_RDWR` were interpreted as a closed stream.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

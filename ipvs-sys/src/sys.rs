@@ -32,8 +32,8 @@ pub(crate) fn cap_ack(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/socket.c> (`sock_ioctl`)
 pub(crate) fn namespace(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     const SIOCGSKNS: u32 = 0x894c;
-    // SAFETY: the descriptor is open, and this request has no argument. The cast: the type of its number differs
-    // between C libraries.
+    // SAFETY: the descriptor is open, and this request has no argument. The cast is needed because the type of the
+    // request number differs between C libraries.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _) };
     if result < 0 {
         return Err(io::Error::last_os_error());
@@ -90,8 +90,8 @@ pub(crate) fn receive_many(
         header.msg_hdr.msg_iovlen = 1;
         slots += 1;
     }
-    // SAFETY: `slots` headers are filled in, each with one part that points into `buffer`, which outlives the call and
-    // is borrowed mutably; the parts do not overlap.
+    // SAFETY: `slots` headers are filled in, each with one part that points into `buffer`. `buffer` outlives the call
+    // and is borrowed mutably. The parts do not overlap.
     let result = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),

@@ -55,7 +55,7 @@ commands! {
         14 IPVS_CMD_SET_INFO => SetInfo,
         /// Get the version of IPVS and the size of the connection table.
         15 IPVS_CMD_GET_INFO => GetInfo,
-        /// Set counters to 0: of one service and its destinations, or of all services.
+        /// Set the counters of one service and its destinations to 0, or the counters of all services.
         16 IPVS_CMD_ZERO => Zero,
         /// Delete all services and destinations of the network namespace.
         17 IPVS_CMD_FLUSH => Flush,
@@ -161,7 +161,7 @@ attributes! {
         /// Largest UDP payload of a sync packet, in bytes. 0 or absent is the kernel's default. This and the following
         /// attributes: since Linux 4.3.
         4 IPVS_DAEMON_ATTR_SYNC_MAXLEN => SyncMaxlen, sync_maxlen: u16;
-        /// IPv4 multicast group. If no group is present: 224.0.0.81.
+        /// IPv4 multicast group. If neither group is present, the kernel uses 224.0.0.81.
         5 IPVS_DAEMON_ATTR_MCAST_GROUP => McastGroup, mcast_group: Ipv4Addr;
         /// IPv6 multicast group.
         6 IPVS_DAEMON_ATTR_MCAST_GROUP6 => McastGroup6, mcast_group6: Ipv6Addr;
@@ -205,8 +205,8 @@ attributes! {
     InfoAttrs, InfoAttr {
         /// Version of IPVS: 0x010201 is 1.2.1.
         1 IPVS_INFO_ATTR_VERSION => Version, version: u32;
-        /// Number of buckets of the connection table. Up to Linux 7.0 all network namespaces share it; since 7.1 it
-        /// belongs to the namespace, grows and shrinks, and is 0 before the first service.
+        /// Number of buckets of the connection table. Up to Linux 7.0 all network namespaces share the table. Since 7.1
+        /// each network namespace has its own, which grows and shrinks. It is 0 before the first service.
         2 IPVS_INFO_ATTR_CONN_TAB_SIZE => ConnTabSize, conn_tab_size: u32;
     }
 }
@@ -217,7 +217,7 @@ constants! {
         /// The version of IPVS in the header: 1.2.1. [`Command::GetInfo`] returns that of the kernel.
         IP_VS_VERSION_CODE = 0x01_02_01,
 
-        /// Service: persistent. All connections of a client go to the same server.
+        /// Service: persistence. All connections of a client are sent to the same server.
         IP_VS_SVC_F_PERSISTENT = 0x0001,
         /// Service: in the hash table. Set by the kernel in every reply, and ignored in requests.
         IP_VS_SVC_F_HASHED = 0x0002,
@@ -229,9 +229,9 @@ constants! {
         IP_VS_SVC_F_SCHED2 = 0x0010,
         /// Service: flag 3 of the scheduler. No scheduler uses it.
         IP_VS_SVC_F_SCHED3 = 0x0020,
-        /// Schedulers sh and mh: use another server if the chosen one is unavailable.
+        /// Flag of the schedulers sh and mh: if the selected server is unavailable, another is selected.
         IP_VS_SVC_F_SCHED_SH_FALLBACK = IP_VS_SVC_F_SCHED1,
-        /// Schedulers sh and mh: include the client's port in the hash.
+        /// Flag of the schedulers sh and mh: the hash includes the client's port.
         IP_VS_SVC_F_SCHED_SH_PORT = IP_VS_SVC_F_SCHED2,
 
         /// No sync daemon.
@@ -311,7 +311,7 @@ constants! {
         IP_VS_CONN_F_TUNNEL = 0x0002,
         /// Direct routing.
         IP_VS_CONN_F_DROUTE = 0x0003,
-        /// Bypass: to the original destination of the packet (transparent cache).
+        /// Bypass: the packet is sent to its original destination (transparent cache).
         IP_VS_CONN_F_BYPASS = 0x0004,
         /// Connection: received from a sync daemon.
         IP_VS_CONN_F_SYNC = 0x0020,

@@ -70,7 +70,8 @@ pub trait Attributes: Wire + Default + fmt::Debug {
 }
 
 const HEADER: usize = 4;
-/// The two highest bits of an attribute type are flags (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`), which some kernels set.
+/// The bits of an attribute type that are its number. The two highest bits are flags (`NLA_F_NESTED`,
+/// `NLA_F_NET_BYTEORDER`), which some kernels set.
 /// <https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/netlink.h>
 const TYPE_MASK: u16 = 0x3fff;
 
@@ -358,7 +359,7 @@ impl Wire for Name {
 pub struct Unknown(Vec<(u16, Box<[u8]>)>);
 
 impl Unknown {
-    /// Returns whether there are no such attributes.
+    /// Returns whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

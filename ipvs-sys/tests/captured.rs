@@ -48,7 +48,7 @@ fn the_list(series: &str, name: &str, command: Command) -> Vec<CommandAttrs> {
     lists
 }
 
-/// The kernel replies to a request for data with the command that would set it.
+/// Returns the command of the reply to a request for data. The kernel uses the command that would set the data.
 fn reply_command(command: Command) -> u8 {
     let reply = match command {
         Command::GetService => Command::NewService,

@@ -26,7 +26,7 @@ fn rules() -> String {
     text
 }
 
-/// Lines → commands.
+/// Reads lines as commands.
 #[divan::bench]
 fn scan_lines(bencher: Bencher<'_, '_>) {
     let text = rules();
@@ -35,7 +35,7 @@ fn scan_lines(bencher: Bencher<'_, '_>) {
         .bench_local(|| Lines::new(black_box(text.as_bytes()), &mut Numeric).filter(Result::is_ok).count());
 }
 
-/// Lines → a desired table.
+/// Reads lines as a desired table.
 #[divan::bench]
 fn read_table(bencher: Bencher<'_, '_>) {
     let text = rules();
@@ -44,7 +44,7 @@ fn read_table(bencher: Bencher<'_, '_>) {
         .bench_local(|| read_config(black_box(text.as_bytes()), &mut Numeric).map(|read| read.lines));
 }
 
-/// Servers → lines.
+/// Writes servers as lines.
 #[divan::bench]
 fn format_server(bencher: Bencher<'_, '_>) {
     let key = ServiceKey::tcp([192, 0, 2, 1], 80);
@@ -57,7 +57,7 @@ fn format_server(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// `/proc/net/ip_vs_conn` → values.
+/// Reads a connection table as entries.
 #[divan::bench]
 fn read_connections(bencher: Bencher<'_, '_>) {
     let mut table = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n".to_owned();

@@ -19,7 +19,7 @@ pub struct Applied {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
-    /// The director could not be read or written, or a change is invalid.
+    /// The table could not be read or written, or a change is invalid.
     #[error(transparent)]
     Director(#[from] Error),
     /// The desired table has duplicate keys or roles ([`Config::validate`]). Nothing was sent.
@@ -56,7 +56,7 @@ fn not_reached(refused: &[(Change, Error)], remaining: &[Change]) -> String {
 /// # Errors
 ///
 /// Fails with [`ApplyError::Invalid`] if [`Config::validate`] fails; then nothing is sent. Fails with
-/// [`ApplyError::Director`] if the director cannot be read or written, or if a change is invalid. Fails with
+/// [`ApplyError::Director`] if the table cannot be read or written, or if a change is invalid. Fails with
 /// [`ApplyError::NotReached`] if the second plan is not empty.
 pub fn apply<D: Director + ?Sized>(
     director: &mut D,
@@ -107,7 +107,7 @@ mod tests {
         read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config
     }
 
-    /// A director that is flushed by another program after every write.
+    /// A table that another program flushes after every write.
     struct Meddler(Model);
 
     impl Director for Meddler {

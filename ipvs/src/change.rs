@@ -1,4 +1,4 @@
-//! One write to a director, as a value.
+//! One write to the kernel, as a value.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::name::Scheduler;
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::timeouts::Timeouts;
 
-/// One write to a director.
+/// One write to the kernel.
 ///
 /// `Display` prints the equivalent ipvsadm line. ipvsadm's language cannot express every change: if it cannot name the
 /// service, the change is printed as a comment. Scheduler flags without a name are omitted, and a forwarding method
@@ -57,7 +57,7 @@ pub enum Change {
     /// Stop a sync daemon.
     #[doc(alias = "IPVS_CMD_DEL_DAEMON")]
     StopDaemon(Role),
-    /// Set counters to zero: those of a service and its destinations, or all (`None`).
+    /// Set the counters of a service and its destinations to 0, or all counters (`None`).
     #[doc(alias = "IPVS_CMD_ZERO")]
     Zero(Option<ServiceKey>),
     /// Delete every service and destination. Timeouts and sync daemons are kept.
@@ -317,7 +317,7 @@ fn validate_forwarding(forwarding: Forwarding) -> Result<(), Invalid> {
         Forwarding::Other(number) => Err(Invalid::Forwarding(number)),
         Forwarding::Tunnel(Tunnel::Other { kind: 1, port: 0, .. }) => Err(Invalid::GuePort),
         Forwarding::Tunnel(tunnel @ Tunnel::Other { kind, port, flags }) => {
-            // Otherwise the value that is read back would differ, and a plan would never end.
+            // Otherwise the value that is read back would differ, and every plan would contain the change again.
             let is_itself = Tunnel::from_numbers(kind, port, flags) == tunnel;
             if is_itself { Ok(()) } else { Err(Invalid::Tunnel { kind, port, flags }) }
         }
@@ -364,7 +364,7 @@ pub enum Warning {
         server: u16,
         /// The service's port.
         service: u16,
-        /// `direct routing` or `a tunnel`.
+        /// The forwarding method: `direct routing` or `a tunnel`.
         how: &'static str,
     },
     /// A forwarding method for which the kernel drops every packet.
@@ -465,7 +465,8 @@ mod tests {
         );
     }
 
-    /// For forwarding methods and tunnels, the kernel would return another value, so that a plan would never end.
+    /// For forwarding methods and tunnels, the kernel would return another value. Every plan would contain the change
+    /// again.
     #[test]
     fn numbers_with_a_name_are_errors() {
         let other = ServiceKey::new(Protocol::Other(6), [192, 0, 2, 1], 80);

@@ -46,14 +46,15 @@ use crate::timeouts::Timeouts;
 pub struct Client {
     socket: Socket,
     /// A second socket for the dumps of destinations. After a long dump of services, the kernel allocates and clears 32
-    /// KiB for each datagram to the first socket, even for a service with few destinations.
+    /// KiB for each datagram to the first socket. This makes the dump of a service with few destinations expensive.
+    /// `None`: the next such dump opens it.
     ///
     /// With one socket, `-Ln` of 100 services executes 13.8 million instructions instead of 7.9 million (`cargo bench
     /// -p ipvs-tests --bench compare -- --quick`). The difference is one instruction for each byte of 2 × 28 KiB that
     /// the kernel clears for a service. Unlike hardware, QEMU counts each step of `rep stosb`. The difference in time
     /// was below the noise.
     details: Option<Socket>,
-    /// The namespace passed to [`open_in`](Self::open_in), if any.
+    /// The namespace passed to [`open_in`](Self::open_in). `None` for a client made by [`open`](Self::open).
     namespace: Option<File>,
     counters: Counters,
 }
@@ -148,7 +149,8 @@ impl Client {
     /// Fails as every [read](Self#errors) does.
     #[doc(alias = "IPVS_CMD_GET_SERVICE")]
     pub fn services(&mut self) -> Result<Vec<ServiceState>, Error> {
-        /// Limits the readings, because another program may add services all the time.
+        /// The maximum number of readings. Without a limit, they might never end, because another program may add
+        /// services all the time.
         const MOST_READINGS: usize = 10;
         // Since 7.1 the kernel resizes its table a moment after services were added or deleted. A list that is read
         // during the resize lacks some services and repeats others, and the kernel does not report it. Its order
@@ -271,7 +273,8 @@ impl Client {
     }
 }
 
-/// For fewer destinations, large datagrams cost more than they save: the kernel clears each before it fills it.
+/// The number of destinations from which large datagrams save time. With fewer, they cost more than they save, because
+/// the kernel clears each datagram before it fills it.
 const MANY: usize = 64;
 
 const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
@@ -382,7 +385,7 @@ fn dump<T>(
 
 /// Removes repeated items: a dump of several datagrams repeats items if others are added during the dump.
 fn keep_first<T, K: Ord + Hash>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
-    /// Up to this number of items, comparing each pair is faster than hashing.
+    /// The number of items up to which comparing each pair is faster than hashing.
     const FEW: usize = 16;
     // The usual case: the items were added in the order of their keys, and the newest comes first.
     if items.is_sorted_by(|a, b| key(a) > key(b)) {

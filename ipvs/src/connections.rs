@@ -17,7 +17,7 @@ use crate::family::Family;
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_conn.c>.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionEntry {
-    /// `TCP`, `UDP` or `SCTP`. `IP`: the template of a service by mark.
+    /// The protocol: `TCP`, `UDP` or `SCTP`. In the template of a service by mark: `IP`.
     pub protocol: Name,
     /// The client. Port 0: the entry is a persistence template, and the address is that of the client's network.
     pub client: SocketAddr,
@@ -28,9 +28,10 @@ pub struct ConnectionEntry {
     pub destination: SocketAddr,
     /// The state: `ESTABLISHED`, `SYN_RECV`, … for TCP, `UDP` for UDP, `NONE` or `ASSURED` for templates.
     pub state: Name,
-    /// Seconds until the kernel deletes the entry, if there is no traffic.
+    /// The time until the kernel deletes the entry if there is no traffic, in seconds.
     pub expires: u32,
     /// Name and data of the persistence engine. The client chooses the data (a SIP Call-ID), so it can have any bytes.
+    /// `None`: the entry has no persistence engine.
     pub engine: Option<(Name, Box<[u8]>)>,
 }
 
@@ -40,7 +41,7 @@ impl ConnectionEntry {
         self.client.port() == 0
     }
 
-    /// Returns the firewall mark, if the entry is the template of a service by mark.
+    /// Returns the firewall mark, or `None` if the entry is not the template of a service by mark.
     pub fn fwmark(&self) -> Option<u32> {
         match (self.protocol.as_bytes(), self.service.ip()) {
             (b"IP", IpAddr::V4(address)) => Some(address.to_bits()),
@@ -65,8 +66,8 @@ pub struct Connections<R> {
     line: Vec<u8>,
 }
 
-/// The kernel returns at most a page for each read. Up to Linux 6.13 each read searches its position from the first
-/// entry (`ip_vs_conn_array`). So smaller reads take a multiple of the time.
+/// The size of the read buffer, in bytes. The kernel returns at most a page for each read. Up to Linux 6.13 each read
+/// searches its position from the first entry (`ip_vs_conn_array`). So smaller reads take a multiple of the time.
 const BUFFER: usize = 8192;
 
 impl<R: Read> Connections<R> {
@@ -94,8 +95,8 @@ impl<R: Read> Connections<R> {
         Ok(read > 0)
     }
 
-    /// Returns the next entry, or an error if its line is malformed. The line is copied, so it need not be in the
-    /// buffer as a whole.
+    /// Returns the next entry, an error if its line is malformed, or `None` at the end. The line is copied, so it need
+    /// not be in the buffer as a whole.
     #[cold]
     fn next_by_copy(&mut self) -> Option<io::Result<ConnectionEntry>> {
         match self.read_line() {

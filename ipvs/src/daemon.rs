@@ -45,7 +45,7 @@ impl fmt::Display for Role {
 /// of them. See `start_sync_thread` in <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SyncDaemon {
-    /// Master (sends) or backup (receives).
+    /// The role: a master sends connections, a backup receives them.
     #[doc(alias = "IPVS_DAEMON_ATTR_STATE")]
     pub role: Role,
     /// The interface for multicast packets.

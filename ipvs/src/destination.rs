@@ -54,11 +54,11 @@ pub enum Tunnel {
     },
     /// Any other combination, set by another program or for a newer kernel.
     Other {
-        /// `IPVS_DEST_ATTR_TUN_TYPE`.
+        /// The tunnel type, `IPVS_DEST_ATTR_TUN_TYPE`.
         kind: u8,
-        /// `IPVS_DEST_ATTR_TUN_PORT`.
+        /// The UDP port, `IPVS_DEST_ATTR_TUN_PORT`. 0: no port.
         port: u16,
-        /// `IPVS_DEST_ATTR_TUN_FLAGS`.
+        /// The flag bits, `IPVS_DEST_ATTR_TUN_FLAGS`. 0: no checksum.
         flags: u16,
     },
 }
@@ -153,7 +153,8 @@ impl Forwarding {
         }
     }
 
-    /// Returns the encapsulation if the method is [`Tunnel`](Self::Tunnel). The kernel ignores it with other methods.
+    /// Returns the encapsulation, or `None` if the method is not [`Tunnel`](Self::Tunnel). With other methods, the
+    /// kernel ignores the attributes of a tunnel.
     pub fn tunnel(&self) -> Option<Tunnel> {
         match self {
             Self::Tunnel(tunnel) => Some(*tunnel),
@@ -182,14 +183,14 @@ pub struct Destination {
     /// The method by which packets are sent to the server.
     #[doc(alias = "IPVS_DEST_ATTR_FWD_METHOD")]
     pub forwarding: Forwarding,
-    /// The share of new connections, in proportion to the other weights. 0 to [`Destination::MAX`]. 0: no new
-    /// connections, except those of clients with a persistence template.
+    /// The share of new connections, in proportion to the other weights, 0 to [`Destination::MAX`]. With 0, the server
+    /// receives new connections only from clients with a persistence template.
     #[doc(alias = "IPVS_DEST_ATTR_WEIGHT")]
     pub weight: u32,
-    /// The number of connections at which the server receives no new ones. 0 to [`Destination::MAX`]. 0: no limit.
+    /// The number of connections at which the server receives no new ones, 0 to [`Destination::MAX`]. 0: no limit.
     #[doc(alias = "IPVS_DEST_ATTR_U_THRESH")]
     pub upper_threshold: u32,
-    /// The number of connections below which the server receives new ones again. 0 to
+    /// The number of connections below which the server receives new ones again, 0 to
     /// [`upper_threshold`](Self::upper_threshold). 0: three quarters of the upper threshold. See `ip_vs_unbind_dest` in
     /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_conn.c>.
     #[doc(alias = "IPVS_DEST_ATTR_L_THRESH")]

@@ -1,17 +1,17 @@
-//! The interface to a table: the kernel's, or one in memory.
+//! The interface to a table: the kernel's table, or one in memory.
 
 use crate::change::Change;
 use crate::error::Error;
 use crate::state::State;
 
-/// A table that can be read and changed: the kernel's ([`Client`](crate::Client)), or one in memory
+/// A table that can be read and changed: the kernel's table ([`Client`](crate::Client)), or one in memory
 /// ([`Model`](crate::Model)).
 pub trait Director {
     /// Reads the whole table.
     ///
     /// # Errors
     ///
-    /// Fails if the director cannot be read: IPVS is not available, the caller has no permission, or a reply was lost.
+    /// Fails if IPVS is not available, if the caller has no permission, or if a reply was lost.
     fn state(&mut self) -> Result<State, Error>;
 
     /// Makes changes, in order. Returns the index and the error of each refused change. After a refusal, the remaining
@@ -24,7 +24,7 @@ pub trait Director {
     fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error>;
 }
 
-/// Forwards to the borrowed director.
+/// Forwards every call to the borrowed value.
 impl<D: Director + ?Sized> Director for &mut D {
     fn state(&mut self) -> Result<State, Error> {
         (**self).state()

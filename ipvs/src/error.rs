@@ -70,8 +70,8 @@ pub enum ErrorKind {
     #[doc(alias = "EAFNOSUPPORT")]
     #[error("the kernel was built or started without IPv6")]
     FamilyNotSupported,
-    /// The kernel refused the values without a reason. The text lists the likely reasons, if they are known for this
-    /// change.
+    /// The kernel refused the values without a reason. The text lists the likely reasons. `None`: they are not known
+    /// for this change.
     #[doc(alias = "EINVAL")]
     #[doc(alias = "ERANGE")]
     #[error("the kernel refuses these values{}", because(.0))]
@@ -87,7 +87,8 @@ pub enum ErrorKind {
     System(io::Error),
 }
 
-/// Returns the likely reasons of `EINVAL`, for which the kernel has no text.
+/// Returns the likely reasons of `EINVAL`, for which the kernel has no text. Returns `None` if they are not known for
+/// this change.
 ///
 /// Sources: `ip_vs_new_dest`, `ip_vs_genl_set_cmd`, `ip_vs_genl_new_daemon` and `ip_vs_set_timeout` in
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>.
@@ -122,7 +123,7 @@ impl Error {
         &self.kind
     }
 
-    /// Returns the error number (`errno`), if the kernel returned one.
+    /// Returns the error number (`errno`), or `None` if the kernel did not return one.
     pub fn errno(&self) -> Option<i32> {
         match (&self.cause, &self.kind) {
             (Some(cause), _) => cause.errno(),
@@ -131,7 +132,7 @@ impl Error {
         }
     }
 
-    /// Returns the error of the netlink layer, if it caused this one.
+    /// Returns the error of the netlink layer that caused this one, or `None` if there is no such error.
     ///
     /// It is part of the text of this error. Therefore it is not its [`source`](std::error::Error::source): programs
     /// that print all sources would print it twice.
@@ -176,14 +177,14 @@ impl Error {
     /// Returns the error of a file below `/proc` that cannot be read.
     pub(crate) fn file(operation: impl fmt::Display, cause: io::Error) -> Self {
         let kind = match cause.kind() {
-            // /proc/net always exists: without the file there is no IPVS.
+            // /proc/net always exists. If the file in it does not exist, the kernel has no IPVS.
             io::ErrorKind::NotFound => ErrorKind::NotLoaded,
             _ => ErrorKind::System(cause),
         };
         Self { operation: operation.to_string(), kind, cause: None }
     }
 
-    /// Returns the error that a kernel would return, for directors that are not a kernel.
+    /// Returns the error that a kernel would return, for tables in memory.
     pub(crate) fn as_kernel(change: &Change, errno: i32) -> Self {
         let refusal = Refusal { errno, message: None, offset: None };
         Self::refused(change, ipvs_sys::Error::Refused { command: change.command(), refusal })
@@ -213,6 +214,7 @@ fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
 }
 
+/// Prints, for example:
 /// `add server 10.2.2.2:80 to TCP 10.0.0.1:80: server already exists (IPVS_CMD_NEW_DEST: File exists (os error 17))`
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

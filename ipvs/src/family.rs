@@ -112,7 +112,7 @@ impl Protocol {
     }
 }
 
-/// `TCP`, `UDP`, `SCTP`, or the number.
+/// Prints `TCP`, `UDP`, `SCTP`, or the number.
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Self::from_number(self.number()) {

@@ -1,4 +1,4 @@
-//! Computes which server a hashing scheduler (sh, dh, mh) selects, as the kernel does.
+//! Lookup tables of the hashing schedulers (sh, dh, mh), computed as the kernel does.
 //!
 //! The hashes have no secret key: the same servers in the same order give the same result on every director. Sources:
 //! [ip_vs_sh.c], [ip_vs_dh.c] and [ip_vs_mh.c]. Their behaviour is the same from Linux 6.1 to 7.3 on 64-bit
@@ -22,10 +22,10 @@ use crate::service::{SchedulerFlags, Service};
 /// Sizes of the hash tables. They are build options of the kernel, which does not report them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSizes {
-    /// `CONFIG_IP_VS_SH_TAB_BITS`, 4 to 20; 8 by default. The table of sh has 2^`sh_bits` slots.
+    /// The value of `CONFIG_IP_VS_SH_TAB_BITS`, 4 to 20; 8 by default. The table of sh has 2^`sh_bits` slots.
     pub sh_bits: u8,
-    /// `CONFIG_IP_VS_MH_TAB_INDEX`, 8 to 17; 12 by default. The number of slots of mh is the largest prime below
-    /// 2^`mh_index`.
+    /// The value of `CONFIG_IP_VS_MH_TAB_INDEX`, 8 to 17; 12 by default. The number of slots of mh is the largest prime
+    /// below 2^`mh_index`.
     pub mh_index: u8,
 }
 
@@ -35,7 +35,7 @@ impl Default for TableSizes {
     }
 }
 
-/// `CONFIG_IP_VS_DH_TAB_BITS`: not an option of Kconfig, so always the default.
+/// The value of `CONFIG_IP_VS_DH_TAB_BITS`. It is not an option of Kconfig, so it is always the default.
 const DH_BITS: u8 = 8;
 const MH_PRIMES: [u32; 10] = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131_071];
 const GOLDEN_RATIO: u32 = 0x61C8_8647;
@@ -64,7 +64,7 @@ const MH_KEY_2: u64 = 2_654_446_892;
 pub struct LookupTable {
     kind: Kind,
     family: Family,
-    /// The index of the server of each slot.
+    /// The index of the server of each slot. `None`: the slot is empty.
     slots: Vec<Option<u32>>,
     servers: Vec<Server>,
     fallback: bool,

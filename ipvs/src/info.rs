@@ -11,7 +11,7 @@ pub struct Info {
     #[doc(alias = "IPVS_INFO_ATTR_VERSION")]
     pub version: Version,
     /// The number of buckets of the connection table. Up to Linux 7.0 the machine has one table of fixed size. Since
-    /// 7.1 each network namespace has its own, which is resized at run time: 0 before the first service.
+    /// 7.1 each network namespace has its own, which is resized at run time. It is 0 before the first service.
     #[doc(alias = "IPVS_INFO_ATTR_CONN_TAB_SIZE")]
     pub connection_table_size: u32,
 }

@@ -1,5 +1,5 @@
-//! The error of texts that are read as values. In a file of its own, because keys and names need it and other errors
-//! need these.
+//! The error of texts that are read as values. It has a file of its own, because keys and names need it and other
+//! errors need them.
 
 use std::fmt;
 

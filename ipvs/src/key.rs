@@ -176,7 +176,7 @@ pub(crate) struct KeyAttrs {
     pub(crate) addr_family: Option<u16>,
 }
 
-/// `10.0.0.1:80`, `[2001:db8::1]:80`.
+/// Prints `10.0.0.1:80` or `[2001:db8::1]:80`.
 impl fmt::Display for DestinationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         SocketAddr::new(self.address, self.port).fmt(f)

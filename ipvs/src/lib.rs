@@ -1,4 +1,4 @@
-//! Manage LVS/IPVS directors from Rust.
+//! A library to manage LVS/IPVS directors.
 //!
 //! A *director* is a machine, or a network namespace, whose kernel balances connections. Its table contains *virtual
 //! services*: each is a protocol with address and port, or a firewall mark. The kernel forwards each connection to one
@@ -65,7 +65,7 @@
 //! - [`plan`](mod@plan) computes the changes from one table to another, with as few lost connections as possible.
 //! - [`rules`] reads and writes ipvsadm's language: save files and command lines.
 //! - `document` (feature `serde`) reads and writes tables as JSON, TOML and other formats of serde.
-//! - [`hash`] computes which server a hashing scheduler selects.
+//! - [`hash`] computes the server that a hashing scheduler selects.
 //!
 //! Nothing in this crate prints, exits, or queries a name service.
 //!

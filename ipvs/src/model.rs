@@ -1,4 +1,4 @@
-//! A director in memory that behaves like the kernel.
+//! A table in memory that behaves like the kernel's table.
 
 use std::net::Ipv4Addr;
 
@@ -18,7 +18,7 @@ use crate::state::{DestinationState, ServiceState, State};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
 
-/// A director in memory, without traffic. It accepts and refuses the same changes as the kernel.
+/// A table in memory, without traffic. It accepts and refuses the same changes as the kernel.
 ///
 /// Tests compare it with real kernels. Like Debian's kernels up to 7.2, it has no scheduler `twos`. It accepts every
 /// interface name.
@@ -49,13 +49,13 @@ impl Default for Model {
 }
 
 impl Model {
-    /// Returns a director with an empty table and the kernel's default timeouts.
+    /// Returns an empty table with the kernel's default timeouts.
     pub fn new() -> Self {
         let info = Info { version: Version(1, 2, 1), connection_table_size: 4096 };
         Self { state: State { info, timeouts: Timeouts::KERNEL_DEFAULT, ..State::default() } }
     }
 
-    /// Returns a director with this table.
+    /// Returns a table with these contents.
     pub fn with_state(state: State) -> Self {
         Self { state }
     }

@@ -15,20 +15,21 @@ use crate::state::{Config, DestinationState, Order, ServiceConfig, ServiceState,
 pub struct Options {
     /// The services that may be changed.
     pub scope: Scope,
-    /// Keeps the weights of existing servers.
+    /// Whether existing servers keep their weights.
     pub keep_weights: bool,
-    /// Sets the weight of servers to 0 instead of deleting them. A later plan without this option deletes them.
+    /// Whether the weight of servers is set to 0 instead of deleting them. A later plan without this option deletes
+    /// them.
     pub drain: bool,
-    /// Deletes servers and adds them again where the desired order ([`Order::Kernel`]) requires it. Their connections
-    /// break for a moment.
+    /// Whether servers are deleted and added again where the desired order ([`Order::Kernel`]) requires it. Their
+    /// connections break for a moment.
     pub reorder: bool,
 }
 
 /// The result of [`plan()`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The changes, in order. No service is without servers in between, unless [`Options::reorder`] moves its only
-    /// server.
+    /// The changes, in order. A service that keeps servers has at least one at any time, unless [`Options::reorder`]
+    /// moves its only server.
     pub changes: Vec<Change>,
     /// Services whose servers stay in an order other than the desired one. See [`Options::reorder`].
     pub order_kept: Vec<ServiceKey>,
@@ -38,8 +39,8 @@ pub struct Plan {
 ///
 /// - A service or server that already matches is not changed. It keeps its counters and connections.
 /// - A service or server is edited rather than deleted and added again.
-/// - Additions come before deletions. So no service is without servers in between, and no family without services:
-///   when the last service of a family is deleted, the kernel cuts the family's connections.
+/// - Additions come before deletions. A service therefore always has a server, and a family always has a service. When
+///   the last service of a family is deleted, the kernel cuts the family's connections.
 ///
 /// ```
 /// use ipvs::rules::{self, Numeric};

@@ -1,4 +1,4 @@
-//! Limits a plan to some services.
+//! The services to which a plan is limited.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::family::Protocol;
 use crate::invalid_value::InvalidValue;
 use crate::key::ServiceKey;
 
-/// Selects services: `tcp`, `udp`, `sctp`, `protocol:99`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`.
+/// A selection of services: `tcp`, `udp`, `sctp`, `protocol:99`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selector {
     /// All services of a protocol.
@@ -73,14 +73,15 @@ impl fmt::Display for Selector {
 /// are deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Changes only these services. Empty: all services. If it is not empty, timeouts and sync daemons are not changed.
+    /// The services that may be changed. Empty: all services. If it is not empty, timeouts and sync daemons are not
+    /// changed.
     pub only: Vec<Selector>,
-    /// Never changes these services. It takes precedence over all other fields.
+    /// The services that are never changed. This takes precedence over all other fields.
     pub protect: Vec<Selector>,
-    /// Keeps services that are not in the desired table, instead of deleting them.
+    /// Whether services that are not in the desired table are kept. If false, they are deleted.
     pub listed: bool,
-    /// With `listed`: still deletes these services if they are not in the desired table. Intended for the services of
-    /// the table that was applied before.
+    /// With `listed`: the services that are still deleted if they are not in the desired table. Intended for the
+    /// services of the table that was applied before.
     pub former: HashSet<ServiceKey>,
 }
 

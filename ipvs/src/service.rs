@@ -19,13 +19,13 @@ bitflags::bitflags! {
     /// Flags of the scheduler, which defines their meaning. Bits without a name are kept.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct SchedulerFlags: u32 {
-        /// `flag-1`. sh and mh: if the selected server is unavailable, select another.
+        /// Flag 1 (`flag-1`). With sh and mh, another server is selected if the selected one is unavailable.
         #[doc(alias = "IP_VS_SVC_F_SCHED1")]
         const FLAG_1 = IP_VS_SVC_F_SCHED1;
-        /// `flag-2`. sh and mh: include the client's port in the hash.
+        /// Flag 2 (`flag-2`). With sh and mh, the hash includes the client's port.
         #[doc(alias = "IP_VS_SVC_F_SCHED2")]
         const FLAG_2 = IP_VS_SVC_F_SCHED2;
-        /// `flag-3`. No scheduler of Linux 6.1 to 7.3 uses it.
+        /// Flag 3 (`flag-3`). No scheduler of Linux 6.1 to 7.3 uses it.
         #[doc(alias = "IP_VS_SVC_F_SCHED3")]
         const FLAG_3 = IP_VS_SVC_F_SCHED3;
         const _ = !0;
@@ -33,9 +33,9 @@ bitflags::bitflags! {
 }
 
 impl SchedulerFlags {
-    /// sh and mh: if the selected server is unavailable, select another (`sh-fallback`, `mh-fallback`).
+    /// Flag of sh and mh (`sh-fallback`, `mh-fallback`): another server is selected if the selected one is unavailable.
     pub const FALLBACK: Self = Self::FLAG_1;
-    /// sh and mh: include the client's port in the hash (`sh-port`, `mh-port`).
+    /// Flag of sh and mh (`sh-port`, `mh-port`): the hash includes the client's port.
     pub const PORT: Self = Self::FLAG_2;
 
     /// The flags that have names.
@@ -137,7 +137,8 @@ pub struct Service {
     /// no effect without persistence.
     #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
     pub engine: Option<Engine>,
-    /// Schedules every UDP packet separately and keeps no connection entry. It has no effect for other protocols.
+    /// Whether every UDP packet is scheduled separately, without an entry in the connection table. It has no effect for
+    /// other protocols.
     #[doc(alias = "IP_VS_SVC_F_ONEPACKET")]
     pub one_packet: bool,
 }

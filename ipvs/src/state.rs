@@ -49,7 +49,7 @@ impl Config {
     /// Returns the first duplicate: [`Invalid::DuplicateService`], [`Invalid::DuplicateDestination`] or
     /// [`Invalid::DuplicateDaemon`].
     pub fn validate(&self) -> Result<(), Invalid> {
-        /// Returns the first key that occurs a second time.
+        /// Returns the first key that occurs a second time, or `None` if all are unique.
         fn duplicate<K: Copy + Eq + Hash>(mut keys: impl Iterator<Item = K>) -> Option<K> {
             let mut seen = HashSet::new();
             keys.find(|key| !seen.insert(*key))
@@ -97,7 +97,7 @@ pub struct State {
 pub struct ServiceState {
     /// Key and settings.
     pub service: Service,
-    /// Its counters.
+    /// The counters of the service.
     pub stats: Stats,
     /// Its destinations in the kernel's order: the newest first.
     pub destinations: Vec<DestinationState>,
@@ -119,7 +119,7 @@ pub struct DestinationState {
     /// The number of persistence templates: clients that are sent to this server.
     #[doc(alias = "IPVS_DEST_ATTR_PERSIST_CONNS")]
     pub persistent_connections: u32,
-    /// Its counters.
+    /// The counters of the destination.
     pub stats: Stats,
     /// Attributes of a newer kernel that this library does not know.
     pub unknown: Unknown,

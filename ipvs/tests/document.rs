@@ -27,7 +27,7 @@ fn config(rules: &str) -> Config {
     rules::read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config
 }
 
-/// Returns the table of a director after `config` was applied.
+/// Returns the table that results when `config` is applied to an empty table.
 fn state(config: &Config) -> State {
     let mut director = Model::new();
     let plan = ipvs::plan(config, &director.state().expect("a model"), &Default::default());

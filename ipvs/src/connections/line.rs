@@ -1,7 +1,7 @@
 //! A line of `/proc/net/ip_vs_conn` → an entry.
 //!
 //! There can be a million lines, so fields with the kernel's fixed width are decoded in one piece. Fields of any other
-//! width are decoded word by word, with the same result.
+//! width are decoded word by word, with the same result. If the text is not such a field, the functions return `None`.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -32,7 +32,8 @@ pub(super) fn take_line(rest: &mut &[u8]) -> Option<io::Result<ConnectionEntry>>
     Some(Ok(ConnectionEntry { protocol, client, service, destination, state, expires, engine }))
 }
 
-/// Removes the engine and returns it: its name, one blank, and data up to the end of the line.
+/// Removes the engine and returns it: its name, one blank, and data up to the end of the line. Returns `Some(None)` if
+/// the line ends before it.
 fn engine(rest: &mut &[u8]) -> Option<Option<(Name, Box<[u8]>)>> {
     let Some(name) = word(rest) else { return Some(None) };
     let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());

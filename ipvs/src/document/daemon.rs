@@ -13,11 +13,11 @@ use crate::daemon::{Role, SyncDaemon};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Daemon {
-    /// Whether it sends (`master`) or receives (`backup`).
+    /// The role: a `master` sends connections, a `backup` receives them.
     pub role: Role,
     /// The interface for multicast packets.
     pub interface: String,
-    /// The sync id, 0 to 255. A backup ignores packets with another id; with 0 it accepts every id.
+    /// The sync id, 0 to 255. A backup ignores packets with another id. A backup with 0 accepts every id.
     #[serde(default)]
     pub sync_id: u32,
     /// The largest payload of a sync packet in bytes. Absent or 0: 1472 for a master, and the interface's MTU without

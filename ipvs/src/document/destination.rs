@@ -50,7 +50,7 @@ pub struct RealServer {
     /// Observed: the number of persistence templates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_connections: Option<u32>,
-    /// Observed: its counters.
+    /// Observed: the counters of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<Stats>,
     /// Observed: attributes of a newer kernel, by number, in hexadecimal.
@@ -109,11 +109,11 @@ pub enum TunnelSettings {
     },
     /// Any other combination, by the kernel's numbers.
     Other {
-        /// The number of the tunnel type.
+        /// The number of the tunnel type (`IPVS_DEST_ATTR_TUN_TYPE`).
         kind: u8,
-        /// The UDP port.
+        /// The UDP port. 0: no port.
         port: u16,
-        /// The flag bits.
+        /// The flag bits (`IPVS_DEST_ATTR_TUN_FLAGS`). 0: no checksum.
         flags: u16,
     },
 }

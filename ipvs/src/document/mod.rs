@@ -44,7 +44,7 @@ pub struct Document {
     /// Connection timeouts. Absent: not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
-    /// The sync daemons, at most one of each role. Absent: not changed.
+    /// The sync daemons, at most one of each role. Absent: not changed. Empty: all are stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daemons: Option<Vec<Daemon>>,
     /// The virtual services.

@@ -11,7 +11,7 @@ use crate::state::Config;
 pub struct DocumentError {
     /// The path of the value: `services[2].destinations[0]`.
     pub path: String,
-    /// The reason why it is invalid.
+    /// The reason why the value is invalid.
     pub what: String,
 }
 
@@ -26,7 +26,7 @@ impl std::error::Error for DocumentError {}
 /// The desired table, and its warnings, each with the path of its value.
 pub type ReadDocument = (Config, Vec<(String, ConfigWarning)>);
 
-/// Collects all errors and warnings, so that they can be reported together.
+/// The errors and warnings found so far. They are collected, so that they can be reported together.
 #[derive(Default)]
 pub(super) struct Reader {
     pub(super) errors: Vec<DocumentError>,
@@ -42,7 +42,7 @@ impl Reader {
         self.doubts.push((path.to_owned(), doubt));
     }
 
-    /// Returns the value, or records the error.
+    /// Returns the value of `Ok`. For `Err`, records the error and returns `None`.
     pub(super) fn keep<T, E: fmt::Display>(&mut self, path: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|what| self.error(path, what)).ok()
     }

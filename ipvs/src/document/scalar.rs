@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 use super::service::{FamilyName, KnownProtocol, Mask, ProtocolName};
 
-/// Reads a value that is a text or a number.
+/// A visitor that accepts a text or a number. Each function returns `None` for an invalid value.
 struct Scalar<T> {
     expected: &'static str,
     text: fn(&str) -> Option<T>,

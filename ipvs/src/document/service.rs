@@ -23,7 +23,7 @@ use crate::stats::Stats;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VirtualService {
-    /// `tcp`, `udp`, `sctp`, or the number of another protocol.
+    /// The protocol: `tcp`, `udp`, `sctp`, or the number of another protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<ProtocolName>,
     /// The virtual address (VIP).
@@ -55,10 +55,10 @@ pub struct VirtualService {
     /// The persistence engine: `sip`. `null` or absent: none.
     #[serde(default)]
     pub engine: Option<String>,
-    /// Schedules every UDP packet separately. It has no effect for other protocols.
+    /// Whether every UDP packet is scheduled separately. It has no effect for other protocols.
     #[serde(default)]
     pub one_packet: bool,
-    /// Observed: its counters.
+    /// Observed: the counters of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<Stats>,
     /// Observed: attributes of a newer kernel, by number, in hexadecimal.

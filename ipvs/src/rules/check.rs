@@ -1,5 +1,5 @@
-//! The words of a line → a command: legality, cross-checks, defaults. The checks are in ipvsadm's order, so that both
-//! report the same one of several mistakes.
+//! The words of a line → a command: the options that it accepts, cross-checks, defaults. The checks are in ipvsadm's
+//! order, so that both report the same one of several mistakes.
 
 use super::address::{self, Endpoint};
 use super::command::{Columns, Command, Listing, Subject};
@@ -19,7 +19,7 @@ use crate::key::{DestinationKey, ServiceKey};
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::timeouts::Timeouts;
 
-/// `-p` without a value. ipvsadm's manual says 300; this is its real default.
+/// The timeout of `-p` without a value, in seconds. ipvsadm's manual says 300; the program uses 360.
 const DEFAULT_PERSISTENCE: &[u8] = b"360";
 /// The maximum number of bytes that ipvsadm reads of a list of flags. It ignores the rest.
 const LONGEST_FLAGS: usize = 127;
@@ -157,7 +157,7 @@ impl Draft<'_> {
         }))
     }
 
-    /// Returns the specified service, and checks that `-6` is valid for it.
+    /// Returns the specified service, or `None` if the line has none. Fails if `-6` is not valid for it.
     fn service_key(&self) -> Result<Option<ServiceKey>, ParseError> {
         match (self.key, self.ipv6) {
             (key, false) => Ok(key),

@@ -12,12 +12,12 @@ pub enum Command {
     List(Listing),
     /// Print the table as lines for [`Command::Restore`].
     Save {
-        /// Print addresses and ports as numbers.
+        /// Whether addresses and ports are printed as numbers.
         numeric: bool,
     },
     /// Run the lines on standard input.
     Restore {
-        /// Run each line as it arrives, instead of checking all lines first.
+        /// Whether each line is run as it arrives. If false, all lines are checked first.
         stream: bool,
     },
     /// Print the help.
@@ -33,11 +33,11 @@ pub struct Listing {
     pub subject: Subject,
     /// The columns to print.
     pub columns: Columns,
-    /// Print addresses and ports as numbers.
+    /// Whether addresses and ports are printed as numbers.
     pub numeric: bool,
-    /// Print counters in full instead of `123M`.
+    /// Whether counters are printed in full instead of as `123M`.
     pub exact: bool,
-    /// Sort by address, instead of the kernel's order.
+    /// Whether services and servers are sorted by address. If false, they are in the kernel's order.
     pub sorted: bool,
 }
 
@@ -75,7 +75,7 @@ pub enum Columns {
 }
 
 impl Listing {
-    /// Requests columns.
+    /// Requests columns. If several are requested, the first in the order of [`Columns`] is printed.
     pub(super) fn show(&mut self, columns: Columns) {
         self.columns = self.columns.min(columns);
     }

@@ -49,7 +49,7 @@ pub enum ConfigWarning {
 }
 
 impl ConfigWarning {
-    /// Returns the warning about the servers of a service as a whole, if there is one.
+    /// Returns the warning about the servers of a service as a whole, or `None` if one has a weight above 0.
     pub(crate) fn of_servers(key: ServiceKey, servers: &[Destination]) -> Option<Self> {
         match servers {
             [] => Some(Self::NoServers(key)),

@@ -26,7 +26,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// 31 days.
+    /// The limit of ipvsadm 1.31 in seconds: 31 days.
     const CLASSIC: u32 = 31 * 24 * 60 * 60;
     /// The limits of ipvsadm 1.31.
     pub(super) const OF_IPVSADM: Self = Self { persistence: Self::CLASSIC, timeout: Self::CLASSIC };
@@ -40,16 +40,16 @@ impl Limits {
 /// Options whose meaning depends on other options have fields of their own.
 pub(crate) struct Draft<'a> {
     pub(super) limits: Limits,
-    /// Bit `i`: row `i` of the options, or another of the same name, was given.
+    /// The options that were given. Bit `i` stands for all rows that have the name of row `i`.
     pub(super) given: u64,
     /// The specified service. A firewall mark has the family IPv4 here, because `-6` may still follow.
     pub(super) key: Option<ServiceKey>,
     pub(super) ipv6: bool,
     /// Settings of the service. Its key is not used.
     pub(super) service: Service,
-    /// Not parsed until the family is known.
+    /// The value of `-M`, not parsed until the family is known.
     pub(super) netmask: Option<&'a [u8]>,
-    /// Not parsed until the scheduler is known.
+    /// The value of `-b`, not parsed until the scheduler is known.
     pub(super) scheduler_flags: Option<&'a [u8]>,
     /// The specified server.
     pub(super) server: Option<Server<'a>>,

@@ -39,7 +39,7 @@ pub fn edit_service(
     let flags = draft.scheduler_flags()?;
     let edited = draft.service_settings(current.key, flags, resolver)?;
     match check::validate_service(&edited) {
-        // Another program may have set values that ipvsadm refuses. They are no reason to refuse this edit.
+        // Another program may have set values that ipvsadm refuses. Such values do not prevent this edit.
         Err(problem) if check::validate_service(current).is_ok() => Err(problem),
         _ => Ok(edited),
     }

@@ -64,7 +64,7 @@ fn write_v4(out: &mut Vec<u8>, octets: [u8; 4]) {
     write_start(out, text, end - 1);
 }
 
-/// `0.` to `255.`, each with its length.
+/// The texts `0.` to `255.`, each with its length.
 static OCTETS: [([u8; 4], usize); 256] = {
     let mut texts = [([0; 4], 0); 256];
     let mut octet = 0;
@@ -80,7 +80,7 @@ static OCTETS: [([u8; 4], usize); 256] = {
     texts
 };
 
-/// Not inlined: the IPv4 path would have to save the registers that this function uses.
+/// Appends an IPv6 address. It is not inlined, because the IPv4 path would have to save the registers that it uses.
 #[inline(never)]
 fn write_v6(out: &mut Vec<u8>, address: Ipv6Addr) {
     let [.., a, b, c, d] = address.octets();
@@ -118,7 +118,7 @@ fn longest_zeros(segments: &[u16; 8]) -> Range<usize> {
     longest
 }
 
-/// `2001:db8:1`
+/// Appends segments, such as `2001:db8:1`.
 fn write_segments(out: &mut Vec<u8>, segments: &[u16]) {
     for (place, &segment) in segments.iter().enumerate() {
         if place > 0 {

@@ -191,7 +191,8 @@ impl ParseError {
         )
     }
 
-    /// Returns the option that the error is about, by its name or its long spelling.
+    /// Returns the option that the error is about, by its name or its long spelling. Returns `None` if the error is not
+    /// about one option.
     pub(crate) fn option(&self) -> Option<&'static str> {
         Some(match self {
             Self::BadValue { option, .. }
@@ -209,7 +210,7 @@ impl ParseError {
     }
 }
 
-/// Returns the long spelling of the option that set the invalid value.
+/// Returns the long spelling of the option that set the invalid value, or `None` if several options or none can set it.
 fn option_of(why: &Invalid) -> Option<&'static str> {
     Some(match why {
         Invalid::Persistence(_) => "persistent",

@@ -1,5 +1,5 @@
-//! The usual line of a save file, parsed in one step: `-a -t VIP:PORT -r SERVER:PORT -m -w WEIGHT` in numbers, with one
-//! blank between words. About nine in ten lines have this form.
+//! The usual line of a save file, parsed in one step. It is `-a -t VIP:PORT -r SERVER:PORT -m -w WEIGHT` in numbers,
+//! with one blank between words. About nine in ten lines have this form.
 //!
 //! Reading such a line word by word takes more than twice as long. For every other line these functions return `None`.
 //! The grammar is in [`check`](super::check) alone; the tests below compare the two.
@@ -13,7 +13,7 @@ use crate::destination::{Destination, Forwarding};
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
 
-/// Reads a line that adds a server.
+/// Reads a line that adds a server. Returns `None` for any other line.
 pub(super) fn added_server(line: &[u8]) -> Option<Change> {
     let (service, line) = service(line.strip_prefix(b"-a -")?)?;
     let (address, line) = address(line.strip_prefix(b" -r ")?)?;
@@ -33,7 +33,8 @@ pub(super) fn added_server(line: &[u8]) -> Option<Change> {
     is_plain.then_some(Change::AddDestination(service, Destination { weight, ..Destination::new(key, forwarding) }))
 }
 
-/// Reads the option of a service after its dash. Returns the service and the rest of the text.
+/// Reads the option of a service after its dash. Returns the service and the rest of the text, or `None` for any other
+/// text.
 fn service(text: &[u8]) -> Option<(ServiceKey, &[u8])> {
     let (protocol, text) = match text {
         [b't', b' ', text @ ..] => (Protocol::Tcp, text),
@@ -49,7 +50,7 @@ fn service(text: &[u8]) -> Option<(ServiceKey, &[u8])> {
     Some((ServiceKey::new(protocol, address, port), text))
 }
 
-/// Reads `A.B.C.D` or `[IPv6]`. Returns the address and the rest of the text.
+/// Reads `A.B.C.D` or `[IPv6]`. Returns the address and the rest of the text, or `None` for any other text.
 fn address(text: &[u8]) -> Option<(IpAddr, &[u8])> {
     let [b'[', inside @ ..] = text else {
         return decimal_ipv4(text).map(|(address, text)| (address.into(), text));

@@ -8,7 +8,7 @@ use super::endpoint::write_endpoint;
 use super::resolver::Namer;
 use crate::family::Protocol;
 
-/// Appends the options of a line.
+/// A line under construction, to which options are appended.
 pub(crate) struct LineWriter<'a> {
     pub(super) out: &'a mut Vec<u8>,
     pub(super) names: &'a mut dyn Namer,

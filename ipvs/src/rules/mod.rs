@@ -1,9 +1,9 @@
 //! ipvsadm's language: its command lines and save files.
 //!
-//! [`parse`] reads the words of a command line, [`Lines`] the lines of a text, and [`read_config`] a text as a table. The
-//! `write_…` functions and `Display` of [`Change`](crate::Change) write lines. [`edit_service`] and
-//! [`edit_destination`] apply options to existing values. Legality, meaning and error messages are those of ipvsadm
-//! 1.31; the few differences are listed in the project's `docs/compat.md`.
+//! [`parse`] reads the words of a command line, [`Lines`] the lines of a text, and [`read_config`] a text as a table.
+//! The `write_…` functions and `Display` of [`Change`](crate::Change) write lines. [`edit_service`] and
+//! [`edit_destination`] apply options to existing values. The options that a command accepts, their meaning and the
+//! error messages are those of ipvsadm 1.31. The few differences are listed in the project's `docs/compat.md`.
 //!
 //! The caller passes a [`Resolver`] for the names of hosts and ports. [`Numeric`] knows no names.
 

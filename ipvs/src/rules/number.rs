@@ -17,7 +17,7 @@ pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, ValueErr
     if digits.is_empty() {
         return Err(out_of_range);
     }
-    /// Above every range. Larger values are reduced to it, so that they cannot overflow.
+    /// A value above every range. Larger values are capped at it, so that the next digit cannot overflow.
     const TOO_LARGE: u64 = u64::MAX / 16;
     let mut value = 0u64;
     for &digit in digits {
@@ -33,7 +33,7 @@ pub(crate) fn strtol(text: &[u8], least: u32, most: u32) -> Result<u32, ValueErr
 }
 
 /// Reads an IPv4 address like `inet_aton`: one to four parts, each decimal, octal (`0…`) or hexadecimal (`0x…`). The
-/// last part fills the remaining bytes.
+/// last part fills the remaining bytes. Returns `None` for any other text.
 pub(crate) fn inet_aton(text: &[u8]) -> Option<Ipv4Addr> {
     let mut parts = [0u32; 4];
     let mut count = 0;
@@ -68,10 +68,10 @@ fn c_number(text: &[u8]) -> Option<u32> {
     Some(value)
 }
 
-// The functions below read decimal numbers at the start of a text, and return the rest of the text, too. For all other
-// forms that ipvsadm accepts they return `None`, and the caller reads the text the general way.
+// The functions below read decimal numbers at the start of a text, and return the rest of the text, too. They return
+// `None` for all other forms, some of which ipvsadm accepts. The caller reads those the general way.
 
-/// Reads a number of at most ten digits, up to `most`.
+/// Reads a number of at most ten digits, up to `most`. Returns `None` for any other text.
 #[inline]
 pub(super) fn decimal(text: &[u8], most: u32) -> Option<(u32, &[u8])> {
     let (mut number, mut digits) = (0u64, 0);
@@ -86,12 +86,12 @@ pub(super) fn decimal(text: &[u8], most: u32) -> Option<(u32, &[u8])> {
     is_number.then_some((number as u32, &text[digits..]))
 }
 
-/// Reads `:PORT`.
+/// Reads `:PORT`. Returns `None` for any other text.
 pub(super) fn decimal_port(text: &[u8]) -> Option<(u16, &[u8])> {
     decimal(text.strip_prefix(b":")?, u16::MAX.into()).map(|(port, text)| (port as u16, text))
 }
 
-/// Reads `A.B.C.D`.
+/// Reads `A.B.C.D`. Returns `None` for any other text.
 pub(super) fn decimal_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let (a, text) = octet(text)?;
     let (b, text) = octet(text.strip_prefix(b".")?)?;
@@ -100,7 +100,8 @@ pub(super) fn decimal_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     Some((Ipv4Addr::new(a, b, c, d), text))
 }
 
-/// Reads a number up to 255. With a leading zero it would be octal, so that is left to [`inet_aton`].
+/// Reads a number up to 255. Returns `None` for any other text. A number with a leading zero is octal, and is left to
+/// [`inet_aton`].
 #[inline]
 fn octet(text: &[u8]) -> Option<(u8, &[u8])> {
     match *text {

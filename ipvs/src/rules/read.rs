@@ -37,7 +37,7 @@ pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Comma
     check::parse(words.iter().copied(), true, Limits::OF_IPVSADM, resolver).map_err(|problem| problem.error)
 }
 
-/// Iterates over the commands of a text, line by line.
+/// An iterator over the commands of a text, line by line.
 ///
 /// Empty lines and comments are skipped. A comment extends from a word that begins with `#` to the end of the line. The
 /// word `ipvsadm` is skipped, too, so that lines can be copied from a script.
@@ -75,7 +75,7 @@ pub struct Line {
 pub struct LineError {
     /// The number of the line; the first is 1.
     pub number: usize,
-    /// The column of the error, in bytes from 1.
+    /// The column of the error, in bytes; the first is 1.
     pub column: usize,
     /// The line. Bytes that are not UTF-8 are replaced.
     pub text: String,
@@ -92,12 +92,12 @@ impl fmt::Display for LineError {
 impl std::error::Error for LineError {}
 
 impl<'t, 'r> Lines<'t, 'r> {
-    /// Iterates over a text. Timeouts may be as long as the kernel accepts.
+    /// Returns an iterator over the commands of a text. Timeouts may be as long as the kernel accepts.
     pub fn new(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
         Self { text, line: &[], number: 0, limits: Limits::OF_THE_KERNEL, resolver }
     }
 
-    /// Iterates over a text as ipvsadm does, which refuses timeouts over 31 days.
+    /// Returns an iterator over the commands of a text. Timeouts over 31 days are errors, as in ipvsadm.
     pub fn classic(text: &'t [u8], resolver: &'r mut dyn Resolver) -> Self {
         Self { limits: Limits::OF_IPVSADM, ..Self::new(text, resolver) }
     }
@@ -164,7 +164,7 @@ impl Iterator for Lines<'_, '_> {
 }
 
 /// Returns the number of the first word of the line for which `is_it` is true. With `or_value`, returns the number of
-/// its value instead, if that is a separate word.
+/// its value instead, if that is a separate word. Returns `None` if the line has no such word.
 fn find_word(line: &[u8], or_value: bool, is_it: impl Fn(Word) -> bool) -> Option<usize> {
     let mut scanner = Scanner::new(Words::of(line), false);
     while let Ok(Some(token)) = scanner.next() {

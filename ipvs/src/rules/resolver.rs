@@ -4,16 +4,16 @@ use std::net::IpAddr;
 
 use crate::family::{Family, Protocol};
 
-/// Resolves names to numbers, for reading.
+/// A resolver of the names of hosts and ports in lines that are read.
 pub trait Resolver {
     /// Returns the address of a host in a family, or `None` for an unknown host.
     fn host(&mut self, name: &str, family: Family) -> Option<IpAddr>;
 
-    /// Returns the port with a name: 80 for `http` of TCP.
+    /// Returns the port with a name (80 for `http` of TCP), or `None` for an unknown name.
     fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16>;
 }
 
-/// Finds the names of numbers, for writing.
+/// A source of names for the addresses and ports in lines that are written.
 pub trait Namer {
     /// Returns the name of a host, or `None` to write its address.
     fn host_name(&mut self, address: IpAddr) -> Option<String>;
@@ -22,7 +22,7 @@ pub trait Namer {
     fn port_name(&mut self, port: u16, protocol: Protocol) -> Option<String>;
 }
 
-/// Knows no names: reads and writes numbers only.
+/// A resolver that knows no names, and a namer that writes numbers only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Numeric;
 

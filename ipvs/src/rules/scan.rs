@@ -13,7 +13,7 @@ pub(crate) enum Token<'a> {
     Loose(&'a [u8]),
 }
 
-/// Iterates over the commands and options of a line.
+/// An iterator over the commands and options of a line.
 #[derive(Debug)]
 pub(crate) struct Scanner<'a, W> {
     words: W,
@@ -91,7 +91,8 @@ impl<'a, W: Iterator<Item = &'a [u8]> + Clone> Scanner<'a, W> {
         Some(word)
     }
 
-    /// Returns the row of the next letter of the bundle, and the value attached to it.
+    /// Returns the row of the next letter of the bundle (`None` if unknown), and the value attached to it (`None` if
+    /// absent).
     #[inline]
     fn letter(&mut self, letter: u8, rest: &'a [u8]) -> (Option<Word>, Option<&'a [u8]>) {
         self.bundle = &[];
@@ -115,7 +116,7 @@ impl<'a, W: Iterator<Item = &'a [u8]> + Clone> Scanner<'a, W> {
     }
 }
 
-/// Returns the row of a long spelling, and the value attached to it.
+/// Returns the row of a long spelling (`None` if unknown), and the value attached to it (`None` if absent).
 fn name_and_value(long: &[u8]) -> (Option<Word>, Option<&[u8]>) {
     match long.iter().position(|&byte| byte == b'=') {
         Some(at) => (Word::from_long(&long[..at]), Some(&long[at + 1..])),

@@ -34,7 +34,7 @@ impl Kind {
     }
 }
 
-/// `--tun-nocsum`, `--tun-csum`, `--tun-remcsum`.
+/// A checksum option: `--tun-nocsum`, `--tun-csum` or `--tun-remcsum`.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Checksum {
     None,
@@ -50,7 +50,7 @@ const CHECKSUMS: [(Checksum, &str); 3] =
 pub(super) struct TunnelOptions {
     pub(super) kind: Option<Kind>,
     pub(super) port: Option<NonZeroU16>,
-    /// In the order of [`CHECKSUMS`].
+    /// Whether each checksum option is given, in the order of [`CHECKSUMS`].
     checksums: [bool; 3],
 }
 
@@ -93,7 +93,7 @@ impl TunnelOptions {
         })
     }
 
-    /// Returns the checksum option, if one is given.
+    /// Returns the checksum option, or `None` if none is given.
     fn checksum(&self, tunnel: &'static str, takes: &[&str]) -> Result<Option<Checksum>, ParseError> {
         let mut earlier = None;
         let given = CHECKSUMS.iter().zip(self.checksums).filter(|(_, given)| *given);

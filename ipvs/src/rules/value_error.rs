@@ -1,4 +1,4 @@
-//! Errors of the values of options. In a file of its own, because the rows of options need it.
+//! Errors of the values of options. They have a file of their own, because the rows of options need them.
 
 /// Returns a word for a message. Bytes that are not UTF-8 are replaced.
 pub(crate) fn text(word: &[u8]) -> Box<str> {

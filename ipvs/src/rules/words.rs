@@ -1,7 +1,7 @@
 //! A line → its words.
 
-/// Iterates over the words of a line. Skips comments and the word `ipvsadm`. Blanks, tabs, CR and LF separate words;
-/// there are no quotes.
+/// An iterator over the words of a line, without comments and the word `ipvsadm`. Blanks, tabs, CR and LF separate
+/// words. Quotes have no special meaning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words<'t> {
     rest: &'t [u8],

@@ -45,7 +45,8 @@ fn write_line(out: &mut Vec<u8>, verb: Verb, values: &Values<'_>, names: &mut dy
     }
 }
 
-/// The writers of all options that have one, about a third. They are collected at compile time.
+/// The functions that write options in saved lines. Only about a third of the options have one, so they are collected
+/// at compile time.
 static WRITES: [Write; COUNT] = {
     let mut writes = [Write::Service(|_, _| ()); COUNT];
     let (mut row, mut next) = (0, 0);

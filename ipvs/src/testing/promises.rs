@@ -1,4 +1,4 @@
-//! The properties of every plan, from any table to any other, on any director.
+//! The properties of every plan, from any table to any other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ impl Table {
         Self { timeouts: state.timeouts, services: services.collect() }
     }
 
-    /// Returns the table that a director with `before` should have after the plan.
+    /// Returns the table that the plan should produce from `before`.
     fn wanted(before: &State, desired: &Config, options: &Options) -> Self {
         let Options { scope, keep_weights, drain, reorder: _ } = options;
         let mut table = Self::of(before);

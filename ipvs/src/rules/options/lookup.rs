@@ -2,7 +2,8 @@
 
 use super::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 
-/// The options that a command accepts. Bit `i` stands for all rows that have the name of row `i`.
+/// The options of a command. Bit `i` stands for all rows that have the name of row `i`. Of the exclusive options, the
+/// command accepts at most one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Legal {
     pub(crate) required: u64,
@@ -47,7 +48,7 @@ const fn has(verbs: &[Verb], verb: usize) -> bool {
 
 const VERBS: usize = Verb::Version as usize + 1;
 
-/// The legality of every option with every command.
+/// The options of every command.
 pub(crate) const LEGAL: [Legal; VERBS] = {
     assert!(OPTIONS.len() <= 64, "each row needs one of 64 bits");
     let mut legal = [Legal { required: 0, allowed: 0, exclusive: 0 }; VERBS];
@@ -101,7 +102,7 @@ impl Word {
         *LETTERS.get(usize::from(letter))?
     }
 
-    /// Finds a long spelling. Abbreviations are not accepted.
+    /// Returns the word with a long spelling, or `None` for an unknown spelling. Abbreviations are not accepted.
     pub(crate) fn from_long(long: &[u8]) -> Option<Self> {
         if let Some(row) = OPTIONS.iter().position(|row| row.long.as_bytes() == long) {
             return Some(Self::option(row));
@@ -110,7 +111,7 @@ impl Word {
     }
 }
 
-/// The word of every letter.
+/// The word of every letter. `None`: the language does not have the letter.
 static LETTERS: [Option<Word>; 128] = {
     let mut letters = [None; 128];
     let mut row = 0;

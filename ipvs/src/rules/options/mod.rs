@@ -228,7 +228,7 @@ pub const OPTIONS: &[OptionRow] = &[
         .on(LIST),
     OptionRow::flag("nosort", "", |draft| draft.listing.sorted = false).help("List in the kernel's order").on(LIST),
     OptionRow::flag("sort", "", |_| ()).help("List in the order of addresses; the default").called(""),
-    // Legal with --list and --stop-daemon, where it has no effect.
+    // Accepted with --list and --stop-daemon, where it has no effect.
     OptionRow::value("syncid", "", Value::Required("id"), |draft, value, _| {
         draft.daemon.sync_id = strtol(value, 0, SyncDaemon::MAX_SYNC_ID)?;
         Ok(())

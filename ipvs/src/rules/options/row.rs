@@ -46,19 +46,19 @@ pub enum Value {
 /// A command. A line has exactly one, before its options.
 #[derive(Debug)]
 pub struct CommandRow {
-    /// The action.
+    /// The action of the command.
     pub verb: Verb,
-    /// Its name in messages.
+    /// The name of the command in messages.
     pub name: &'static str,
     /// The long spelling, without the dashes.
     pub long: &'static str,
-    /// The letters of the short spellings, at most two.
+    /// The letters of the short spellings, at most two. "": no short spelling.
     pub shorts: &'static str,
-    /// The value.
+    /// The value that follows the command.
     pub value: Value,
-    /// The words that follow the command without an option, for help.
+    /// The words that follow the command without an option, for help. Usually "": no words.
     pub words: &'static str,
-    /// One line of help.
+    /// The help text, one line.
     pub help: &'static str,
 }
 
@@ -85,14 +85,14 @@ impl CommandRow {
 
 /// An option.
 pub struct OptionRow {
-    /// Its name in messages. Spellings with the same name exclude each other. An option with the name "" may be
-    /// repeated, and every command accepts it.
+    /// The name of the option in messages. Spellings with the same name exclude each other. An option with the name ""
+    /// may be repeated, and every command accepts it.
     pub name: &'static str,
     /// The long spelling, without the dashes.
     pub long: &'static str,
     /// The letter of the short spelling, or "" if there is none.
     pub shorts: &'static str,
-    /// The value.
+    /// The value of the option.
     pub value: Value,
     /// The commands that require the option.
     pub required: &'static [Verb],
@@ -102,7 +102,7 @@ pub struct OptionRow {
     pub exclusive: &'static [Verb],
     /// ipvsadm's message about an invalid value. `{}` is replaced with the value.
     pub complaint: &'static str,
-    /// One line of help, without the default.
+    /// The help text, one line, without the default.
     pub help: &'static str,
     /// The default in help, or "" if help shows none.
     pub default: &'static str,
@@ -129,7 +129,7 @@ pub(crate) type ReadValue = for<'a> fn(&mut Draft<'a>, &'a [u8], &mut dyn Resolv
 pub(crate) enum Write {
     ServiceKey(fn(&mut LineWriter<'_>, &ServiceKey)),
     Service(fn(&mut LineWriter<'_>, &Service)),
-    /// `None`: the service is not known.
+    /// The service is `None` if it is not known.
     DestinationKey(fn(&mut LineWriter<'_>, Option<&ServiceKey>, DestinationKey)),
     Destination(fn(&mut LineWriter<'_>, &Destination)),
 }
