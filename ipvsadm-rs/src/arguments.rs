@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-/// The name of the program and its arguments. Neither need be UTF-8.
+/// The name of the program and its arguments. They may contain bytes that are not UTF-8.
 pub(crate) struct Arguments {
     pub(crate) program: OsString,
     pub(crate) words: Vec<OsString>,

@@ -45,7 +45,7 @@ pub(crate) struct Context {
     pub(crate) wait: Duration,
 }
 
-/// Writing to standard output failed.
+/// The error of a failed write to standard output.
 #[derive(Debug)]
 pub(crate) struct StdoutError(pub(crate) std::io::Error);
 
@@ -61,7 +61,7 @@ impl std::error::Error for StdoutError {}
 pub(crate) mod code {
     pub(crate) const DONE: u8 = 0;
     pub(crate) const ERROR: u8 = 1;
-    /// `plan`: there are changes to make. `check`: the file has errors.
+    /// The exit code of `plan` if there are changes to make, and of `check` if the file has errors.
     pub(crate) const CHANGES: u8 = 2;
 }
 

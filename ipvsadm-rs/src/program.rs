@@ -1,4 +1,4 @@
-//! Selects the program to run, by the name under which it was called and by its first argument.
+//! Selection of the program to run, by the name by which it was called and by its first argument.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use crate::classic;
 use crate::classic::scripts;
 use crate::verbs;
 
-/// The programs in this executable. The name under which it is called selects one.
+/// The programs in this executable. The name by which it is called selects one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Role {
     Ipvsadm,

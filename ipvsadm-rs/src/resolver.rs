@@ -10,7 +10,7 @@ use libc::{AF_INET, AF_INET6, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, SOCK_DGRAM,
 
 /// The name services of the system: `/etc/hosts`, DNS, `/etc/services` and others that nsswitch.conf lists. Results are
 /// cached, because listings and files contain the same names repeatedly. The caches are `BTreeMap`s, because the first
-/// `HashMap` of a process costs a `getrandom` call, which a command line without names does not need.
+/// `HashMap` of a process costs a `getrandom` call. A command line without names does not need that call.
 #[derive(Debug, Default)]
 pub(crate) struct System {
     hosts: BTreeMap<IpAddr, Option<String>>,
@@ -97,7 +97,7 @@ fn known_port(port: u16, flags: i32) -> Option<String> {
     (name.parse() != Ok(port)).then_some(name)
 }
 
-/// Returns only names that resolve to the address or port they were found for, so that the output of `--save` can be
+/// A namer that returns only names that resolve to the same address or port, so that the output of `--save` can be
 /// restored.
 pub(crate) struct Restorable(pub(crate) System);
 
@@ -128,7 +128,7 @@ mod sctp {
         names.first().map(|name| (*name).to_owned())
     }
 
-    /// Returns each port with its names, the official one first.
+    /// Returns the SCTP ports of the file, each with its names, the official name first.
     fn entries(text: &str) -> impl Iterator<Item = (u16, Vec<&str>)> {
         text.lines().filter_map(|line| {
             let mut words = line.split('#').next()?.split_whitespace();

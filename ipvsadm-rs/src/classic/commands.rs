@@ -43,7 +43,7 @@ fn warn_of_direct_routing(director: &mut Client, change: &Change) {
     let old = old.iter().find(|state| state.destination.key == new.key);
     if old.is_some_and(|state| state.destination.forwarding == Masquerade) {
         print_error(&format!(
-            "note: {} changed from masquerading (-m) to direct routing (-g): -e resets options that are not given",
+            "note: {} changed from masquerading (-m) to direct routing (-g): -e resets options that are not specified",
             new.key
         ));
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use ipvs::rules::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 
-/// The date of this version.
+/// The date of this version, in the format of ipvsadm 1.31.
 pub(crate) const DATE: &str = "2026/11/21";
 
 /// Writes the version in the format of ipvsadm. Needs neither root nor the module: every user may read the version of

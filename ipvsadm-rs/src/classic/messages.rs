@@ -28,7 +28,7 @@ pub(crate) fn exit_code(error: &ParseError) -> u8 {
         | ParseError::UnknownOption(_)
         | ParseError::MissingValue(_)
         | ParseError::UnwantedValue(_)
-        // The kernel would refuse these.
+        // The kernel would refuse these changes.
         | ParseError::Invalid(_)
         | ParseError::ServiceExists
         | ParseError::ServerExists
@@ -83,7 +83,7 @@ pub(crate) fn read_error(error: &Error) -> Failure {
     Failure::Message(text, code::LISTING)
 }
 
-/// Returns a hint if IPVS is not loaded or the caller has no permission.
+/// Returns a hint if IPVS is not loaded or the caller has no permission. `None` for other errors.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::NotLoaded => Some("Load the module with `modprobe ip_vs`. For a container, load it on the host."),
@@ -94,7 +94,8 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// Returns the failure if IPVS is not loaded or the caller has no permission. All commands report it in the same way.
+/// Returns the failure if IPVS is not loaded or the caller has no permission. `None` for other errors. All commands
+/// report these two in the same way.
 fn no_ipvs(error: &Error) -> Option<Failure> {
     let next = hint(error)?;
     let why = match error.kind() {
@@ -107,7 +108,7 @@ fn no_ipvs(error: &Error) -> Option<Failure> {
     Some(Failure::Message(text, code::MEANING))
 }
 
-/// Returns ipvsadm's message for an error number.
+/// Returns ipvsadm's message for an error number. `None` for 0.
 fn general(errno: i32) -> Option<String> {
     let text = match errno {
         0 => return None,

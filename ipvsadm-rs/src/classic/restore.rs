@@ -26,8 +26,8 @@ pub(crate) fn run(program: &str) -> Result<(), Failure> {
 
 /// Reads all of standard input.
 pub(crate) fn read_input() -> Result<Vec<u8>, Failure> {
-    /// In bytes. This initial capacity saves a dozen reallocations. Unused memory costs nothing, because the kernel
-    /// never maps it.
+    /// The initial capacity of the buffer, in bytes. It saves a dozen reallocations. Unused memory costs nothing,
+    /// because the kernel never maps it.
     const ROOM: usize = 256 * 1024;
     let mut text = Vec::with_capacity(ROOM);
     match io::stdin().lock().read_to_end(&mut text) {

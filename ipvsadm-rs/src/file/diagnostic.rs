@@ -55,10 +55,10 @@ pub(crate) fn print_all(found: &[Diagnostic], file: &str, kind: &str) {
 /// A text with an index of its lines.
 pub(crate) struct SourceText<'t> {
     bytes: &'t [u8],
-    /// The offset of each line.
+    /// The offset of each line, in bytes.
     starts: Vec<usize>,
-    /// The last position found: line number, bytes and characters before it on the line. If the next position is later
-    /// on the same line, which may be long, only the characters between the two are counted.
+    /// The last position found: line number, bytes and characters before it on the line. Lines may be long. If the next
+    /// position is later on the same line, only the characters between the two are counted.
     last: Cell<(usize, usize, usize)>,
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Input {
     pub(crate) warnings: Vec<Diagnostic>,
     /// Whether the file contains no rules. This is more likely a mistake than a request for an empty table.
     pub(crate) is_blank: bool,
-    /// The detected format, if the detection is uncertain.
+    /// The detected format. `None` if the format is certain.
     doubtful_format: Option<Format>,
 }
 
@@ -96,8 +96,8 @@ impl Format {
     }
 }
 
-/// Detects the format from the extension of the name, or else from the first line of the text. Returns the format and
-/// whether it is certain.
+/// Detects the format from the extension of the name. Without a known extension, detects it from the first line that is
+/// neither blank nor a comment. Returns the format and whether it is certain.
 fn detect(path: &str, bytes: &[u8]) -> (Format, bool) {
     match Path::new(path).extension().and_then(|extension| extension.to_str()) {
         Some("json") => return (Format::Json, true),

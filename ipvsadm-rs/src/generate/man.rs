@@ -72,7 +72,7 @@ fn write_literal(page: &mut Roff, lines: impl Iterator<Item = String>) {
     page.control("RE", []).control("fi", []);
 }
 
-/// Returns a text in which the parts `between such marks` are bold.
+/// Returns a text, with the parts between backquotes in bold.
 fn inline(text: &str) -> Vec<Inline> {
     let text = text.replace('\n', " ");
     let pieces = text.split('`').enumerate();

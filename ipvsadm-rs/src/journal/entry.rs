@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Folder, time_text};
 use crate::terminal::exit::print_error;
 
-/// An entry: an applied plan.
+/// An entry of the journal: one applied plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// The number of the plan, from 1.
@@ -23,13 +23,13 @@ pub(crate) struct Entry {
     pub(crate) scope: ScopeText,
     /// The changes as lines of ipvsadm.
     pub(crate) changes: Vec<String>,
-    /// The plan that this one undid.
+    /// The number of the plan that this one undid. `None` if it was not made by `undo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) undoes: Option<u64>,
-    /// Present while the plan is pending.
+    /// The time limit of a pending plan. `None` if the plan is not pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pending: Option<Pending>,
-    /// The error of a rollback that failed.
+    /// The error of a rollback that failed. `None` if none failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
@@ -100,7 +100,8 @@ impl Entry {
         self.error = None;
     }
 
-    /// Returns whether the table still has the changes of this plan, as far as the journal knows.
+    /// Returns whether the table still has the changes of this plan, according to the journal. A plan made by `undo` is
+    /// never in force.
     pub(crate) fn is_in_force(&self) -> bool {
         matches!(self.status, Status::Started | Status::Applied | Status::RollbackFailed) && self.undoes.is_none()
     }
@@ -116,7 +117,7 @@ impl Entry {
     }
 }
 
-/// A scope as text.
+/// The limits of a plan, with selectors as text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScopeText {
     only: Vec<String>,
@@ -138,7 +139,7 @@ impl ScopeText {
     }
 }
 
-/// Returns the table to restore, and the options, to undo an entry and the later ones.
+/// Returns the table and the options for the plan that undoes an entry and the later ones.
 pub(crate) fn rollback_plan(folder: &Folder, first: &Entry, later: &[Entry]) -> anyhow::Result<(Config, Options)> {
     let mut config = folder.before(first.number)?;
     let is_whole = !first.scope.listed_only && later.iter().all(|entry| entry.scope == first.scope);

@@ -23,7 +23,7 @@ impl fmt::Display for Folder {
 }
 
 impl Folder {
-    /// Returns the directory of a namespace. `None` is the namespace of this process.
+    /// Returns the directory of a namespace. `None` means the namespace of this process.
     pub(crate) fn of(state_dir: &Path, namespace: Option<&Namespace>) -> anyhow::Result<Self> {
         Ok(Self(state_dir.join(name_of(namespace)?)))
     }
@@ -62,7 +62,7 @@ impl Folder {
         Ok(bytes.split_off(end))
     }
 
-    /// Returns the pending plan.
+    /// Returns the pending plan. `None` if no plan is pending.
     pub(crate) fn pending(&self) -> Option<Entry> {
         let timed = self.numbers_with(".timer").into_iter().rev();
         timed.filter_map(|number| self.read(number).ok()).find(|entry| entry.pending.is_some())

@@ -8,7 +8,7 @@ use anyhow::Context;
 use ipvs::Namespace;
 
 /// Returns the name of the directory: `init` for the namespace of process 1, `netns-NAME` for a namespace of `ip
-/// netns`, otherwise `inode-NUMBER`.
+/// netns`, otherwise `inode-NUMBER`. `None` means the namespace of this process.
 pub(super) fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
     let path = match namespace {
         None if is_in_first() => return Ok("init".into()),
@@ -30,8 +30,8 @@ pub(super) fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
     Ok(format!("inode-{}", this.1))
 }
 
-/// Returns whether this process is in the network namespace of process 1. /proc/1/ns may be read only by a process with
-/// all capabilities of process 1, which a confined service lacks. Any process may read the files in /proc/PID/net, and
+/// Returns whether this process is in the network namespace of process 1. Only a process with all capabilities of
+/// process 1 may read /proc/1/ns. A confined service lacks them. Any process may read the files in /proc/PID/net, and
 /// their inode numbers differ between namespaces.
 fn is_in_first() -> bool {
     let number = |path: &str| fs::metadata(path).map(|found| found.ino());

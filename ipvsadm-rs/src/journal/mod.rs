@@ -1,13 +1,13 @@
 //! The journal: the plans applied in a network namespace, each with the table from before, so that it can be undone.
 //!
 //! Each namespace has a directory with these files:
-//! - `lock`: locked by the process that changes the table or the journal, from before the table is read until the
-//!   result is recorded. Readers need no lock, because files are replaced atomically.
+//! - `lock`: locked by the process that changes the table or the journal. It holds the lock from before the table is
+//!   read until the result is recorded. Readers need no lock, because files are replaced atomically.
 //! - `000007.json`: plan 7. The first line is the [`Entry`], the second the table from before.
 //! - `000007.timer`: plan 7 is pending. The file is locked by the rollback timer, the process that rolls the plan back.
 //!
-//! The entry records whether a plan is pending. Only the process that holds `lock` writes it, so that only one process
-//! confirms, undoes or rolls back a plan.
+//! The entry records whether a plan is pending. Only the process that holds `lock` writes an entry. Therefore only one
+//! process can confirm, undo or roll back a plan.
 
 mod entry;
 mod folder;
@@ -50,7 +50,7 @@ impl Deref for Journal {
     }
 }
 
-/// The error that another process held the lock for too long.
+/// The error that another process held the lock until the time limit. It contains the path of the journal.
 #[derive(Debug)]
 pub(crate) struct Busy(String);
 
@@ -68,7 +68,7 @@ pub(crate) struct Intent<'s> {
     pub(crate) scope: &'s Scope,
     /// The changes as lines of ipvsadm.
     pub(crate) changes: Vec<String>,
-    /// The plan that it undoes.
+    /// The number of the plan that it undoes. `None` if it is not made by `undo`.
     pub(crate) undoes: Option<u64>,
     /// The time limit for confirming the plan. `None` if the plan needs no confirmation.
     pub(crate) confirm_within: Option<Duration>,
@@ -122,8 +122,8 @@ impl Journal {
         let _ = fs::remove_file(self.timer_path(entry.number));
     }
 
-    /// Fails if a plan is pending. Otherwise a later plan would be confirmed or rolled back together with it,
-    /// unnoticed. A plan whose rollback timer has died is no longer pending.
+    /// Fails if a plan is pending, because a later plan would be confirmed or rolled back together with it, unnoticed.
+    /// A plan whose rollback timer has died is no longer pending.
     pub(crate) fn ensure_none_pending(&self) -> anyhow::Result<()> {
         let Some(mut entry) = self.pending() else { return Ok(()) };
         let number = entry.number;

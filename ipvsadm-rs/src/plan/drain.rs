@@ -10,6 +10,7 @@ use ipvs::{Change, Client, Config, DestinationKey, ServiceKey, State, plan};
 use crate::plan::progress::{Progress, WithProgress};
 use crate::terminal::plural::count;
 
+/// The minimum time between two readings of the table.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Sets weights to 0, waits until the connections have ended or the limit is reached, and then applies the plan.
@@ -69,7 +70,7 @@ fn wait(director: &mut Client, to_delete: &ToDelete, limit: Duration) -> anyhow:
             count(connections, "connection"),
             count(templates, "persistent client"),
         ));
-        // Reading a large connection table is expensive: spend at most a fifth of the time on it.
+        // Reading a large connection table is expensive. At most a fifth of the time is spent on it.
         std::thread::sleep(PAUSE.max(4 * started.elapsed()).min(limit.saturating_sub(start.elapsed())));
     }
 }

@@ -43,7 +43,7 @@ impl std::iter::Sum for Dropped {
     }
 }
 
-/// `3 active, 1 inactive connection, 1 persistence template`
+/// Formats as `3 active, 1 inactive connection, 1 persistence template`.
 impl std::fmt::Display for Dropped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { active_connections: active, inactive_connections: inactive, persistence_templates: templates } =
@@ -64,7 +64,7 @@ pub(crate) struct Remapped {
     pub(crate) share: f64,
 }
 
-/// An index of a table.
+/// The services and servers of a table, by their keys.
 pub(crate) struct TableIndex<'s> {
     services: HashMap<ServiceKey, &'s ServiceState>,
     servers: HashMap<(ServiceKey, DestinationKey), &'s DestinationState>,
@@ -122,15 +122,15 @@ impl<'s> TableIndex<'s> {
     }
 }
 
-/// Returns the servers of a service with their last weights other than 0. The kernel does not report `last_weight` of a
-/// server with weight 0 (struct ip_vs_dest, https://elixir.bootlin.com/linux/v6.12/source/include/net/ip_vs.h); 1 is
-/// assumed.
+/// Returns the servers of a service, the oldest first, with their last weights other than 0. The kernel does not report
+/// `last_weight` of a server with weight 0 (struct ip_vs_dest,
+/// https://elixir.bootlin.com/linux/v6.12/source/include/net/ip_vs.h); 1 is assumed.
 fn oldest_first(service: &ServiceState) -> Vec<(Destination, u32)> {
     let servers = service.destinations.iter().rev().map(|server| server.destination);
     servers.map(|server| (server, server.weight.max(1))).collect()
 }
 
-/// Returns a service and its servers after the changes, or `None` if it is deleted.
+/// Returns a service and its servers after the changes. `None` if the service is deleted.
 fn outcome(service: &ServiceState, changes: &[&Change]) -> Option<(Service, Vec<(Destination, u32)>)> {
     let mut settings = service.service;
     let mut servers = oldest_first(service);

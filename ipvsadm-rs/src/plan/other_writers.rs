@@ -6,7 +6,7 @@ use std::path::Path;
 /// Programs that are known to write the table.
 const WRITERS: &[&str] = &["keepalived", "ldirectord", "kube-proxy", "kube-router", "dockerd", "ipvsadm", "ipvsadm-rs"];
 
-/// Returns a sentence that names the processes in this network namespace that are known to write the table.
+/// Returns a message with the running programs of this network namespace that are known to write the table.
 pub(crate) fn suspects() -> String {
     let mine = fs::read_link("/proc/thread-self/ns/net").ok();
     let me = std::process::id().to_string();
@@ -28,7 +28,7 @@ pub(crate) fn suspects() -> String {
     }
 }
 
-/// Returns the name of a process. Scripts such as ldirectord set their own.
+/// Returns the name of a process, or `None` if the process has ended. Scripts such as ldirectord set their own name.
 fn name(process: &Path) -> Option<String> {
     Some(fs::read_to_string(process.join("comm")).ok()?.trim().to_owned())
 }

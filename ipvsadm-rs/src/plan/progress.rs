@@ -51,7 +51,7 @@ pub(crate) struct WithProgress<'a, D>(pub(crate) &'a mut D);
 /// The number of changes in a piece.
 const PIECE: usize = 1024;
 
-/// Operations that are shorter than this show no progress.
+/// The duration after which an operation shows its progress.
 const SOON: Duration = Duration::from_millis(500);
 
 impl<D: Director> Director for WithProgress<'_, D> {

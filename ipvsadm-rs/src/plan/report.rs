@@ -39,10 +39,10 @@ struct Row {
     action: Action,
     /// The change as a line of ipvsadm.
     rule: String,
-    /// Absent for timeouts and sync daemons.
+    /// The service that is changed, or that has the changed server. Absent for timeouts and sync daemons.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<ServiceName>,
-    /// Absent unless the change is about a server.
+    /// The server that is changed. Absent for changes of other things.
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<ServerName>,
     /// The options that an edit replaces, with their old values.
@@ -54,7 +54,7 @@ struct Row {
     /// The connections that a deletion drops.
     #[serde(skip_serializing_if = "Dropped::is_nothing")]
     dropped_connections: Dropped,
-    /// A side effect.
+    /// A side effect of the change, as text for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
 }
@@ -142,7 +142,8 @@ impl Report {
 
     /// Prints the plan and returns the exit code of `plan`.
     ///
-    /// If standard output is not a terminal, only the lines are written to it. The rest is written to standard error.
+    /// If standard output is not a terminal, only the ipvsadm lines are written to it. The rest is written to standard
+    /// error.
     pub(crate) fn print_plan(&self, context: &Context) -> anyhow::Result<u8> {
         if context.json {
             context.write_json(&self.document(Stage::Planned))?;
@@ -210,7 +211,7 @@ impl Report {
         writeln!(out, "{}", self.summary_line(stage))
     }
 
-    /// `3 changes: 1 to add, 2 to edit, 0 to delete; no connections dropped`
+    /// Returns the last line: `3 changes: 1 to add, 2 to edit, 0 to delete; no connections dropped`.
     fn summary_line(&self, stage: Stage) -> String {
         let Summary { add, edit, delete, dropped_connections: dropped } = &self.summary;
         if self.is_empty() {
@@ -234,7 +235,7 @@ impl Report {
     }
 }
 
-/// Whether the changes have been made.
+/// The stage of a plan: shown only, or applied.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stage {
@@ -275,7 +276,7 @@ impl Row {
     }
 }
 
-/// Returns the change that would restore the present values.
+/// Returns the change that would restore the present values. `None` if the change replaces no values.
 fn before(change: &Change, from: &State, held: &TableIndex<'_>) -> Option<Change> {
     match change {
         Change::EditService(new) => held.service(&new.key).map(|state| Change::EditService(state.service)),
@@ -287,7 +288,7 @@ fn before(change: &Change, from: &State, held: &TableIndex<'_>) -> Option<Change
     }
 }
 
-/// Returns the options of one line that the other does not have, or has with another value.
+/// Returns the options of `line` that `other` lacks or has with another value.
 fn differing_options(line: &str, other: &str) -> String {
     let other: HashSet<String> = options(other).into_iter().collect();
     let differing: Vec<String> = options(line).into_iter().filter(|option| !other.contains(option)).collect();

@@ -11,7 +11,8 @@ use crate::plan::other_writers;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
-/// The lock of the table, and the journal entry of the changes. Either may be missing if no journal can be kept.
+/// The lock of the table, and the journal entry of the changes. Both are missing if there is no journal. Only the entry
+/// is missing if it could not be written.
 pub(crate) struct Transaction {
     journal: anyhow::Result<Journal>,
     entry: Option<Entry>,
@@ -37,7 +38,7 @@ impl Transaction {
         self.journal.as_ref().ok()
     }
 
-    /// Returns the entry, if [`begin`](Self::begin) created one.
+    /// Returns the entry. `None` unless [`begin`](Self::begin) created one.
     pub(crate) fn entry(&self) -> Option<&Entry> {
         self.entry.as_ref()
     }
@@ -114,7 +115,7 @@ pub(crate) fn finish(
 
 fn roll_back_now(director: &mut Client, transaction: &mut Transaction) -> anyhow::Result<()> {
     let (Some(journal), Some(entry)) = (transaction.journal(), transaction.entry()) else {
-        bail!("some changes were refused: the others were not rolled back, because there is no journal");
+        bail!("some changes were refused, and the others could not be rolled back: there is no journal");
     };
     let (config, options) = rollback_plan(journal, entry, &[])?;
     roll_back(director, &config, &options)?;

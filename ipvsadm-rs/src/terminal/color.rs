@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 
-/// When to use colours.
+/// The condition for using colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless the environment variable NO_COLOR is set
@@ -17,18 +17,18 @@ pub(crate) enum Color {
     Never,
 }
 
-/// The colours in use. All are plain if colours are off.
+/// The styles of the output. All are plain if colours are off.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Palette {
-    /// Additions.
+    /// The style of additions.
     pub(crate) add: Style,
-    /// Deletions.
+    /// The style of deletions.
     pub(crate) remove: Style,
-    /// Edits.
+    /// The style of edits.
     pub(crate) change: Style,
-    /// Costs and other remarks.
+    /// The style of costs and other remarks.
     pub(crate) remark: Style,
-    /// Errors.
+    /// The style of errors.
     pub(crate) bad: Style,
     pub(crate) title: Style,
 }

@@ -8,17 +8,17 @@ use std::process::ExitCode;
 pub(crate) enum Failure {
     /// A message for standard error (nothing is printed if it is empty), and the exit code.
     Message(String, u8),
-    /// Writing to standard output failed.
+    /// The error of a failed write to standard output.
     Output(io::Error),
 }
 
 /// Exit codes of ipvsadm 1.31.
 pub(crate) mod code {
-    /// A listing failed, or output was lost.
+    /// The exit code for a failed listing and for lost output.
     pub(crate) const LISTING: u8 = 1;
-    /// Invalid values or combinations of options, or IPVS is not available.
+    /// The exit code for invalid values or combinations of options, and if IPVS is not available.
     pub(crate) const MEANING: u8 = 2;
-    /// The command line cannot be parsed, or the kernel refused the change.
+    /// The exit code for a command line that cannot be parsed, and for a change that the kernel refused.
     pub(crate) const REFUSED: u8 = 255;
 }
 

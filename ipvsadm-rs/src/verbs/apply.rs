@@ -21,7 +21,7 @@ use crate::terminal::plural::count;
 
 /// Change the table to match FILE
 ///
-/// Makes as few changes as possible: services and servers that already match FILE keep their connections and counters.
+/// Makes as few changes as possible. Services and servers that already match FILE keep their connections and counters.
 /// Afterwards the table is read again and compared with FILE. If the kernel refuses a change, all changes are rolled
 /// back.
 #[derive(Args, Debug)]
@@ -43,9 +43,9 @@ pub(super) struct Apply {
     drain: Option<Duration>,
     /// Roll back after DURATION unless you run `ipvsadm-rs confirm` first
     ///
-    /// The time starts when all changes have been made, after --drain. Until it is over, the plan is pending, and
-    /// `apply` refuses other plans. `ipvsadm-rs confirm` keeps the plan, `ipvsadm-rs undo` rolls it back. DURATION has
-    /// units, such as 90s, 2m or 1h; the maximum is 30d.
+    /// The time starts when all changes have been made, after --drain. Until it ends, the plan is pending, and `apply`
+    /// refuses other plans. `ipvsadm-rs confirm` keeps the plan, `ipvsadm-rs undo` rolls it back. DURATION has units,
+    /// such as 90s, 2m or 1h; the maximum is 30d.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     confirm_within: Option<Duration>,
 }
@@ -128,7 +128,7 @@ fn print_notes(dropped: usize, pending: Option<&Pending>) {
     }
 }
 
-/// Starts the rollback timer if the plan is pending.
+/// Starts the rollback timer if the plan is pending. Otherwise returns `None`.
 fn start_timer(context: &Context, transaction: &mut Transaction) -> anyhow::Result<Option<TimerProcess>> {
     let pending = transaction.entry().filter(|entry| entry.pending.is_some());
     let timer = pending.map(|entry| rollback_timer::start(context, entry)).transpose();

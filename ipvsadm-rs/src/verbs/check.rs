@@ -1,4 +1,4 @@
-//! `ipvsadm-rs check`: checks a file without a director.
+//! `ipvsadm-rs check`: checks a file without reading the table.
 
 use clap::Args;
 use ipvs::document::SCHEMA;

@@ -92,7 +92,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Returns the hint for an error, if there is one.
+/// Returns the hint for an error. `None` if there is no hint.
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let of_director = |cause: &'_ (dyn std::error::Error + 'static)| match cause.downcast_ref() {
         Some(ApplyError::Director(error)) => messages::hint(error),
@@ -101,7 +101,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(of_director)
 }
 
-/// Returns the command line of the verbs, also for manual pages and completions.
+/// Returns the clap command with all verbs, also for manual pages and completions.
 fn command() -> clap::Command {
     Modern::command()
 }

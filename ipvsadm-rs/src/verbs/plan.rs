@@ -11,11 +11,11 @@ use crate::plan::report::Report;
 
 /// Show the changes that make the table match FILE
 ///
-/// Each change is printed as a line of ipvsadm, with its cost: the connections that it drops, and the share of clients
-/// that a hashing scheduler sends to another server.
+/// Each change is printed as a line of ipvsadm, with the connections that it drops. Further lines show the share of
+/// clients that a hashing scheduler sends to another server.
 ///
-/// If standard output is not a terminal, only the lines are written to it, as input for `ipvsadm -R`. The costs are
-/// written to standard error.
+/// If standard output is not a terminal, only the ipvsadm lines are written to it, as input for `ipvsadm -R`. The rest
+/// is written to standard error.
 #[derive(Args, Debug)]
 #[command(visible_alias = "diff", after_long_help = EXIT_CODES)]
 pub(super) struct Plan {
@@ -49,7 +49,7 @@ pub(super) struct PlanArguments {
     /// Delete services that PREVIOUS lists and FILE does not; keep services that neither of them lists
     ///
     /// PREVIOUS is a file, usually the version of FILE that was applied last. Sync daemons that only PREVIOUS starts
-    /// are stopped. With /dev/null as FILE, everything that PREVIOUS added is removed.
+    /// are stopped. With /dev/null as FILE, everything that PREVIOUS added is deleted.
     #[arg(long, value_name = "PREVIOUS", conflicts_with = "listed_only")]
     previous: Option<String>,
     /// Keep the weights of existing servers, instead of setting those of FILE
@@ -112,7 +112,7 @@ pub(super) struct Desired {
 }
 
 impl Desired {
-    /// Returns the wanted table and options for a state. Daemons that only the previous file starts are stopped; others
+    /// Returns the wanted table and options for a state. Daemons that only the previous file starts are stopped. Others
     /// keep running.
     pub(super) fn for_state(self, state: &State) -> (Config, Options) {
         let Self { mut config, options, former_daemons, is_blank: _ } = self;

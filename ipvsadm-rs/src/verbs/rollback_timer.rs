@@ -94,10 +94,11 @@ fn ends_within(limit: Duration, folder: &Folder, number: u64) -> bool {
     }
 }
 
-/// Rolls back the plan if it is still pending. This is checked under the lock of the journal, after waiting for other
-/// processes that hold it.
+/// Rolls back the plan if it is still pending, and returns whether it was. This is checked while this process holds the
+/// lock of the journal.
 fn roll_back_if_pending(context: &Context, folder: Folder, number: u64) -> anyhow::Result<bool> {
-    /// A day longer than the longest --drain.
+    /// The time limit for the lock. It is a day longer than the maximum of --drain, during which `apply` holds the
+    /// lock.
     const PATIENCE: Duration = Duration::from_secs(31 * 24 * 60 * 60);
     let journal = Journal::open(folder, PATIENCE)?;
     let mut entry = journal.read(number)?;

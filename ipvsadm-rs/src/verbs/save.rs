@@ -66,10 +66,10 @@ impl Save {
     }
 }
 
-/// Prints a note for everything that the rules format cannot express. Other programs may have configured it.
+/// Prints a note for each setting that the rules format cannot express. Other programs may have made such settings.
 fn note_inexpressible(config: &Config, text: &[u8]) {
     for what in inexpressible(config, text) {
-        print_error(&format!("note: the rules format cannot fully express {what}; use --format json"));
+        print_error(&format!("note: the rules format cannot fully express {what}\nUse --format json."));
     }
 }
 

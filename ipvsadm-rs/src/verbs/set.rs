@@ -20,7 +20,7 @@ use crate::terminal::exit::print_error;
 /// of the service. With -r and without a service, the server is changed in every service that has it: `ipvsadm-rs set
 /// -r 10.0.0.7 --weight 0` stops new connections to it everywhere.
 ///
-/// The journal does not record the change, because health checkers would fill it. `undo` therefore cannot undo it; set
+/// The journal does not record the change, because health checkers would fill it. `undo` therefore cannot undo it. Set
 /// the previous value instead.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES, group = clap::ArgGroup::new("service").multiple(false))]
@@ -114,8 +114,8 @@ impl FromArgMatches for Settings {
 
 const OF_A_SERVER: &str = "Settings of a server (-r)";
 
-/// `--forwarding` replaces ipvsadm's -g, -i, -m and --tun-type. `--tun-checksum` replaces --tun-nocsum, --tun-csum and
-/// --tun-remcsum.
+/// The options for the forwarding method. `--forwarding` replaces ipvsadm's -g, -i, -m and --tun-type. `--tun-checksum`
+/// replaces --tun-nocsum, --tun-csum and --tun-remcsum.
 #[derive(Args, Debug)]
 #[command(next_help_heading = OF_A_SERVER)]
 struct Forwarding {
@@ -172,7 +172,7 @@ impl Forwarding {
     }
 }
 
-/// Returns the error with the options of `set` instead of ipvsadm's.
+/// Returns the error with the options of `set` in place of those of ipvsadm.
 fn in_words_of_set(problem: ParseError) -> anyhow::Error {
     let spelled = |option| match option {
         "tun-nocsum" => "--tun-checksum none".to_owned(),
@@ -224,7 +224,7 @@ impl Set {
         Ok(code::DONE)
     }
 
-    /// Returns the service, read as ipvsadm reads it.
+    /// Returns the specified service, parsed in the same way as by ipvsadm. `None` if no service is specified.
     fn service(&self) -> anyhow::Result<Option<ServiceKey>> {
         let mut words: Vec<&[u8]> = vec![b"-Z"];
         let spelled = [
@@ -305,7 +305,8 @@ impl Set {
     }
 }
 
-/// Reads an address, or an address with a port, in the form in which ipvsadm prints them.
+/// Parses an address, or an address with a port, in the format that ipvsadm prints. The port is `None` if the text has
+/// no port.
 fn read_server(text: &str) -> anyhow::Result<(IpAddr, Option<u16>)> {
     if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
         return Ok((address, None));

@@ -94,7 +94,8 @@ impl SnatRules {
         }
     }
 
-    /// Returns the commands for nft. It cannot match IPVS services, but the original destination of a connection.
+    /// Returns the commands for nft. nft cannot match IPVS services, so the rule matches the original destination of a
+    /// connection.
     fn nft(&self, protocol: &str, address: IpAddr, port: u16) -> Vec<String> {
         let family = if address.is_ipv4() { "ip" } else { "ip6" };
         let port = if port == 0 { String::new() } else { format!(" ct original proto-dst {port}") };
@@ -122,5 +123,5 @@ impl SnatRules {
     }
 }
 
-/// Connection tracking, and with it the firewall, must see the packets that IPVS forwards.
+/// The command that enables connection tracking, and with it the firewall, for the packets that IPVS forwards.
 const CONNTRACK: &str = "sysctl -qw net.ipv4.vs.conntrack=1";

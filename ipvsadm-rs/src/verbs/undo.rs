@@ -18,15 +18,16 @@ use crate::terminal::plural::count;
 
 /// Restore the table from before a plan
 ///
-/// Without NUMBER, the last applied plan is undone. With NUMBER, that plan and all later ones are undone; the next
-/// `undo` continues from there. A pending plan can be undone at any time before it is rolled back.
+/// Without NUMBER, the last plan of `apply` that is in force is undone. A plan is in force until it is undone or rolled
+/// back. With NUMBER, that plan and all later ones are undone, and the next `undo` continues from there. A pending plan
+/// can be undone at any time before it is rolled back.
 ///
 /// Services that --only or --protect excluded from a plan are not changed by its undo. If the plan was applied with
 /// --listed-only or --previous, only the services that it changed are restored.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Undo {
-    /// Number of the plan in `undo --list` [default: the last applied plan]
+    /// Number of the plan in `undo --list` [default: the last plan in force]
     number: Option<u64>,
     /// List the plans in the journal, the oldest first
     #[arg(long, conflicts_with_all = ["number", "dry_run", "pending"])]
@@ -84,7 +85,7 @@ impl Undo {
         Ok(code::DONE)
     }
 
-    /// Returns the plans to undo. `None` for `--pending` if no plan is pending.
+    /// Returns the plans to undo. For `--pending`, returns `None` if no plan is pending.
     fn choose(&self, folder: &Folder) -> anyhow::Result<Option<Undone>> {
         if self.pending {
             let pending = folder.pending().filter(|entry| folder.has_timer(entry.number));

@@ -6,11 +6,12 @@ use std::borrow::Cow;
 use ipvs::rules::Columns;
 use ipvs::{DestinationState, Forwarding, GueChecksum, Stats, Tunnel};
 
+/// A column of a listing.
 pub(super) struct Column {
     pub(super) title: &'static str,
     pub(super) width: usize,
     pub(super) server: fn(&DestinationState) -> Cell,
-    /// Used only in listings of counters. Other listings show the settings of a service instead.
+    /// The cell of a service in a listing of counters. Other listings show the settings of a service instead.
     pub(super) service: fn(&Stats) -> Cell,
 }
 

@@ -30,7 +30,7 @@ pub(super) struct RsSetup {
     vip: Vec<IpAddr>,
     /// Address of the server, used as the tunnel endpoint
     ///
-    /// Its address family is that of the tunnel. By default, the tunnel has the family of the virtual address.
+    /// The tunnel has the family of this address. Without this option, it has the family of the virtual address.
     #[arg(long, value_name = "ADDRESS", value_parser = address_of_a_machine)]
     own: Option<IpAddr>,
     /// UDP port of the GUE tunnel (1 to 65535) [default: 6080]
@@ -45,7 +45,7 @@ pub(super) struct RsSetup {
     /// Device for the virtual address; any device other than lo is created as a dummy device
     #[arg(long, value_name = "DEVICE", default_value = "lo", value_parser = device)]
     device: String,
-    /// MTU between client and director (576 to 65535; with IPv6 at least 1280), to suggest a TCP segment size
+    /// MTU between client and director, for a suggested TCP segment size (576 to 65535; with IPv6 at least 1280)
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..))]
     mtu: u16,
     /// Format of the output

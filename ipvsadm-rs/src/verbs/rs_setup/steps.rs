@@ -62,7 +62,8 @@ impl Step {
         Self::Sysctl { key: key.into(), value, reason: reason.into() }
     }
 
-    /// Returns the command, and the one that reverts it.
+    /// Returns the command, and the one that reverts it. The latter is `None` for modules and kernel settings, which
+    /// are not reverted.
     fn commands(&self) -> (String, Option<String>) {
         match self {
             Self::Module { module } => (format!("modprobe {module}"), None),
@@ -92,7 +93,7 @@ impl Step {
         }
     }
 
-    /// Returns the name of the module, if the step loads one.
+    /// Returns the name of the module that the step loads. `None` for other steps.
     fn module(&self) -> Option<&str> {
         if let Self::Module { module } = self { Some(module) } else { None }
     }
@@ -136,7 +137,7 @@ impl Setup {
         Self { schema: SCHEMA, title, steps: Vec::new(), advice: Vec::new() }
     }
 
-    /// Adds a step, unless there is an equal one.
+    /// Adds a step, unless an equal one exists.
     pub(crate) fn step(&mut self, step: Step) {
         if !self.steps.contains(&step) {
             self.steps.push(step);
