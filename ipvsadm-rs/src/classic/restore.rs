@@ -16,7 +16,7 @@ use crate::terminal::stdout;
 /// Executes the lines on standard input.
 pub(crate) fn run(program: &str) -> Result<(), Failure> {
     let text = read_input()?;
-    let script = Script::read(&text, program)?;
+    let script = Script::read(&text)?;
     drop(text);
     if script.is_empty() {
         return Ok(());
@@ -49,7 +49,7 @@ pub(crate) struct Script {
 
 impl Script {
     /// Parses all lines. Reports every line with an error, and fails if there are any.
-    pub(crate) fn read(text: &[u8], program: &str) -> Result<Self, Failure> {
+    pub(crate) fn read(text: &[u8]) -> Result<Self, Failure> {
         let mut script = Self::default();
         let lines = memchr::memchr_iter(b'\n', text).count() + 1;
         script.changes.reserve_exact(lines);
@@ -65,7 +65,7 @@ impl Script {
                     }
                 },
                 Err(error) => {
-                    print_bad_line(error, program);
+                    print_bad_line(error);
                     first_bad.get_or_insert(messages::exit_code(&error.error));
                 }
             }
@@ -164,15 +164,15 @@ fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Re
     }
 }
 
-/// Prints an error, its line, and a mark under the word with the error.
-pub(crate) fn print_bad_line(error: &LineError, program: &str) {
-    let what = match &error.error {
-        ParseError::NoCommand => format!("{}; see `{program} -h'", error.error),
-        error => error.to_string(),
-    };
+/// Prints an error, its line, and a mark under the word with the error. For a line without a command, adds a hint.
+pub(crate) fn print_bad_line(error: &LineError) {
     let before: String =
         error.text.chars().take(error.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    print_error(&format!("line {}, column {}: {what}\n    {}\n    {before}^", error.number, error.column, error.text));
+    let LineError { number, column, error: what, text, .. } = error;
+    print_error(&format!("line {number}, column {column}: {what}\n    {text}\n    {before}^"));
+    if matches!(what, ParseError::NoCommand) {
+        print_error("Use `ipvsadm -h' to list the commands.");
+    }
 }
 
 /// Executes standard input line by line as it arrives (`--stream`), for programs that wait for the result of each line.
@@ -187,7 +187,7 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
             None => continue,
             Some(Ok(line)) => line.command,
             Some(Err(error)) => {
-                print_bad_line(&LineError { number: number + 1, ..error.clone() }, program);
+                print_bad_line(&LineError { number: number + 1, ..error.clone() });
                 first_failure.get_or_insert(messages::exit_code(&error.error));
                 continue;
             }

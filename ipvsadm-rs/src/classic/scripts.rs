@@ -58,7 +58,7 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
             flush_and_execute(&text, program)
         }
         Err(errors) => {
-            errors.iter().for_each(|error| restore::print_bad_line(error, program));
+            errors.iter().for_each(restore::print_bad_line);
             Err(Failure::Message("nothing was changed".into(), messages::exit_code(&errors[0].error)))
         }
     }
@@ -66,7 +66,7 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
 
 /// Parses all lines, then flushes the table and executes the lines, as 1.31 does.
 fn flush_and_execute(text: &[u8], program: &str) -> Result<(), Failure> {
-    let script = Script::read(text, program)?;
+    let script = Script::read(text)?;
     if script.is_empty() {
         return refuse_unless_empty(program);
     }
