@@ -7,7 +7,7 @@ use ipvs::rules::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 /// The date of this version, in the format of ipvsadm 1.31.
 pub(crate) const DATE: &str = "2026/11/21";
 
-/// Writes the version in the format of ipvsadm. Needs neither root nor the module: every user may read the version of
+/// Writes the version in the format of ipvsadm. Needs neither root nor the module. Every user may read the version of
 /// IPVS in /proc/net/ip_vs, and reading it does not load the module.
 pub(crate) fn write_version(out: &mut dyn Write) -> io::Result<()> {
     let ipvs = match version_of_ipvs() {

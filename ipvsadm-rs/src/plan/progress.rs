@@ -17,7 +17,7 @@ impl Progress {
     pub(crate) fn show(&mut self, line: &str) {
         let mut stderr = std::io::stderr();
         if stderr.is_terminal() && is_writable(&stderr) {
-            // Errors are ignored: progress is not essential.
+            // Errors are ignored, because progress is not essential.
             let _ = write!(stderr, "\r\x1b[K{line}");
             self.shown = true;
         }

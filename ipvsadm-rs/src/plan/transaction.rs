@@ -25,8 +25,9 @@ impl From<Journal> for Transaction {
 }
 
 impl Transaction {
-    /// Locks the table, so that no other ipvsadm-rs changes it until the transaction is dropped. If no journal can be
-    /// kept, the table is not locked either.
+    /// Locks the table, so that no other ipvsadm-rs changes it until the transaction is dropped. If the journal cannot
+    /// be opened, the table is not locked, and changes are made without a journal. Fails with [`Busy`] if the lock is
+    /// not free in time.
     pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
         match context.journal() {
             Err(error) if error.is::<Busy>() => Err(error),

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 const PIECE: usize = 64 * 1024;
 
-/// Returns standard output with a buffer. Flush it at the end: some errors are reported only then.
+/// Returns standard output with a buffer. Flush it at the end, because some errors are reported only then.
 pub(crate) fn standard() -> BufWriter<Standard> {
     BufWriter::with_capacity(PIECE, Standard(io::stdout().lock()))
 }

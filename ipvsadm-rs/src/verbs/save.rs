@@ -66,10 +66,15 @@ impl Save {
     }
 }
 
-/// Prints a note for each setting that the rules format cannot express. Other programs may have made such settings.
+/// Prints a note for each setting that the rules format cannot express, and a hint. Other programs may have made such
+/// settings.
 fn note_inexpressible(config: &Config, text: &[u8]) {
-    for what in inexpressible(config, text) {
-        print_error(&format!("note: the rules format cannot fully express {what}\nUse --format json."));
+    let found = inexpressible(config, text);
+    for what in &found {
+        print_error(&format!("note: the rules format cannot fully express {what}"));
+    }
+    if !found.is_empty() {
+        print_error("Use --format json.");
     }
 }
 

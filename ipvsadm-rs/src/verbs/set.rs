@@ -17,8 +17,8 @@ use crate::terminal::exit::print_error;
 /// Change single settings of a service or a server
 ///
 /// Settings that are not specified keep their values. With -r, the settings of that server are changed, otherwise those
-/// of the service. With -r and without a service, the server is changed in every service that has it: `ipvsadm-rs set
-/// -r 10.0.0.7 --weight 0` stops new connections to it everywhere.
+/// of the service. With -r and without a service, the server is changed in every service that has it. For example,
+/// `ipvsadm-rs set -r 10.0.0.7 --weight 0` stops new connections to it everywhere.
 ///
 /// The journal does not record the change, because health checkers would fill it. `undo` therefore cannot undo it. Set
 /// the previous value instead.

@@ -31,7 +31,7 @@ pub(super) struct SnatRules {
     /// Source address that the servers see [default: the address of the director's outgoing interface]
     #[arg(long, value_name = "ADDRESS")]
     to_source: Option<IpAddr>,
-    /// Firewall program whose commands to print
+    /// Firewall program to print commands for
     #[arg(long = "for", value_enum, default_value = "nft", value_name = "FIREWALL")]
     firewall: Firewall,
 }

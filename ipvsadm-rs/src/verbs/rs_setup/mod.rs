@@ -125,8 +125,8 @@ impl RsSetup {
         let mut setup = Setup::new(self.title());
         let has_v4 = self.vip.iter().any(IpAddr::is_ipv4);
         if has_v4 {
-            // These settings precede the address. IPv6 needs none: the kernel does not answer neighbour solicitations
-            // for addresses of lo.
+            // These settings precede the address. IPv6 needs none, because the kernel does not answer neighbour
+            // solicitations for addresses of lo.
             setup.step(Step::sysctl("net.ipv4.conf.all.arp_ignore", 1, "do not answer ARP for the virtual address"));
             setup.step(Step::sysctl(
                 "net.ipv4.conf.all.arp_announce",
@@ -192,8 +192,8 @@ impl RsSetup {
     fn tunnel(&self, setup: &mut Setup, inner_is_4: bool) -> anyhow::Result<()> {
         let outer_is_4 = self.outer_is_4(inner_is_4);
         if self.mode == Mode::TunGue {
-            // fou removes UDP and GUE, for both families; the packets then go to the IP-in-IP device. The module fou6
-            // only sends, and does not load fou.
+            // The module fou removes UDP and GUE, for both families. The IP-in-IP device then processes the packets.
+            // The module fou6 only sends, and does not load fou.
             setup.step(Step::Module { module: "fou" });
             setup.step(Step::FooOverUdp { port: self.tun_port.map_or(GUE_PORT, NonZeroU16::get), ipv6: !outer_is_4 });
         }
