@@ -45,7 +45,7 @@ fn is_writable(terminal: &impl AsFd) -> bool {
     poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
-/// A director that shows the progress of many changes, and submits them in pieces.
+/// A [`Director`] that shows the progress of many changes, and submits them in pieces.
 pub(crate) struct WithProgress<'a, D>(pub(crate) &'a mut D);
 
 /// The number of changes in a piece.

@@ -53,7 +53,7 @@ pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, c
 /// Joins cells to a line. Text is left-aligned, numbers are right-aligned.
 fn line(cells: &[String; 9], widths: &[usize; 9]) -> String {
     let cell = |(i, (cell, width)): (usize, (&String, &usize))| {
-        // Not `{cell:<width$}`, which counts characters: a wide character takes two columns.
+        // Not `{cell:<width$}`, because it counts characters. A wide character takes two columns.
         let blanks = " ".repeat(width.saturating_sub(cell.width()));
         if i < 2 { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") }
     };
