@@ -124,7 +124,7 @@ impl<'s> TableIndex<'s> {
 
 /// Returns the servers of a service, the oldest first, with their last weights other than 0. The kernel does not report
 /// `last_weight` of a server with weight 0 (struct ip_vs_dest,
-/// https://elixir.bootlin.com/linux/v6.12/source/include/net/ip_vs.h); 1 is assumed.
+/// <https://elixir.bootlin.com/linux/v6.12/source/include/net/ip_vs.h>). The value 1 is assumed instead.
 fn oldest_first(service: &ServiceState) -> Vec<(Destination, u32)> {
     let servers = service.destinations.iter().rev().map(|server| server.destination);
     servers.map(|server| (server, server.weight.max(1))).collect()
