@@ -217,7 +217,7 @@ pub enum Invalid {
     NotUnicast(IpAddr),
     /// `Protocol::Other` with the number of a protocol that has a variant. ipvsadm's language cannot express
     /// `Protocol::Other`.
-    #[error("protocol {0} must be specified as `Protocol::{name}`, not by number", name = named_protocol(*.0))]
+    #[error("use `Protocol::{name}` instead of protocol number {0}", name = named_protocol(*.0))]
     Protocol(u16),
     /// `Forwarding::Other` with a number that has a variant, or that the kernel does not store.
     #[error("forwarding method {0} cannot be specified by number: only 5, 6 and 7 can")]
@@ -470,7 +470,7 @@ mod tests {
     #[test]
     fn numbers_with_a_name_are_errors() {
         let other = ServiceKey::new(Protocol::Other(6), [192, 0, 2, 1], 80);
-        assert_eq!(why(Change::DeleteService(other)), "protocol 6 must be specified as `Protocol::Tcp`, not by number");
+        assert_eq!(why(Change::DeleteService(other)), "use `Protocol::Tcp` instead of protocol number 6");
         assert_eq!((other, other.cmp(&service().key)), (service().key, std::cmp::Ordering::Equal));
         let flags = SchedulerFlags::from_bits_retain(0x41);
         assert!(why(Change::AddService(Service { flags, ..service() })).starts_with("0x1 is not a scheduler flag"));
