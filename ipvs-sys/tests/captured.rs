@@ -112,7 +112,8 @@ fn service(service: ServiceAttrs) -> CommandAttrs {
     CommandAttrs { service: Some(service), ..CommandAttrs::default() }
 }
 
-/// Returns the attributes that every service has, here of one with round robin and no other settings.
+/// Returns the attributes that the kernel reports for every service. The scheduler is rr; all other settings are the
+/// defaults.
 fn plain(af: u16) -> ServiceAttrs {
     ServiceAttrs {
         af: Some(af),

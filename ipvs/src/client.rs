@@ -112,7 +112,7 @@ impl Client {
         self.socket
             .get::<InfoAttrs>(&Request::new(Command::GetInfo))
             .map(Info::from)
-            .map_err(|error| Error::asking("read version and table size", error))
+            .map_err(|error| Error::asking("read the IPVS version", error))
     }
 
     /// Reads the connection timeouts.

@@ -227,7 +227,7 @@ mod tests {
             let column = line.find(marked).map(|at| at + 1);
             assert_eq!((errors.len(), Some(errors[0].column)), (1, column), "{line}: {}", errors[0]);
         }
-        // Something is missing at the end.
+        // A line without a service: the column is that of the end, before trailing blanks.
         let errors = read_config(b"-A -s rr  \n", &mut Numeric).expect_err("no service");
         assert_eq!(errors[0].column, 9);
     }

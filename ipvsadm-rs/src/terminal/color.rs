@@ -8,7 +8,7 @@ use clap::ValueEnum;
 /// The condition for using colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless the environment variable NO_COLOR is set
+    /// On a terminal, unless the environment variable NO_COLOR is set and not empty
     #[default]
     Auto,
     /// Always

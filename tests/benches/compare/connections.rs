@@ -85,7 +85,8 @@ fn wait_until_received() -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let sockets = std::fs::read_to_string("/proc/thread-self/net/udp")?;
-        // Local address (port 8848 is 2290 in hexadecimal), remote address, state, bytes to send, bytes to read.
+        // Columns: slot, local address (port 8848 is 2290 in hexadecimal), remote address, state, `bytes to send:bytes
+        // to read`.
         let waits = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             matches!(words[..], [_, local, _, _, queues, ..] if local.ends_with(":2290") && !queues.ends_with(":00000000"))

@@ -31,9 +31,9 @@ pub struct Client<'a> {
 /// `Display` writes `web1=3 web2=3`.
 #[derive(Debug, Default)]
 pub struct Replies {
-    /// The names of the servers that replied.
+    /// The name of the server for each connection, or `refused`, `timeout`, … if there was no reply.
     pub servers: Vec<String>,
-    /// The peer address as each server saw it.
+    /// The peer address as each server saw it; empty if there was no reply.
     pub peers: Vec<String>,
     /// The connections; they stay open until this is dropped.
     pub open: Vec<TcpStream>,

@@ -33,7 +33,7 @@ use crate::key::{DestinationKey, ServiceKey};
 use crate::name::{Engine, Interface, Scheduler};
 use crate::service::Netmask;
 
-/// The commands, in the order of help.
+/// The commands, in the order of the help text.
 pub const COMMANDS: &[CommandRow] = &[
     CommandRow::new(Verb::AddService, "A", "add-service", "Add a virtual service"),
     CommandRow::new(

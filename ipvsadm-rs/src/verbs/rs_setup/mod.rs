@@ -45,7 +45,8 @@ pub(super) struct RsSetup {
     /// Device for the virtual address; any device other than lo is created as a dummy device
     #[arg(long, value_name = "DEVICE", default_value = "lo", value_parser = device)]
     device: String,
-    /// MTU between client and director, for a suggested TCP segment size (576 to 65535; with IPv6 at least 1280)
+    /// MTU of the path from the director to the server, for a suggested TCP segment size (576 to 65535; with IPv6 at
+    /// least 1280)
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..))]
     mtu: u16,
     /// Format of the output

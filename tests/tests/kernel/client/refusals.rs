@@ -221,7 +221,7 @@ fn no_permission() {
         let message = "permission denied: IPVS requires CAP_NET_ADMIN in the initial user namespace";
         assert_eq!(
             client.state().unwrap_err().to_string(),
-            format!("read version and table size: {message} (IPVS_CMD_GET_INFO: Operation not permitted (os error 1))")
+            format!("read the IPVS version: {message} (IPVS_CMD_GET_INFO: Operation not permitted (os error 1))")
         );
         refused_with(
             &mut client,

@@ -63,7 +63,7 @@ impl Page {
                 let as_printed = ran.code == Some(0) && (printed.is_empty() || printed_by(&ran, printed));
                 if as_printed { Ok(()) } else { Err(format!("{host}{ran}")) }
             };
-            // The kernel updates the counters that it reports every two seconds.
+            // The kernel updates the reported counters every two seconds.
             let patience = if command.starts_with("ipvsadm -L") { Duration::from_secs(10) } else { Duration::ZERO };
             wait::until(patience, run);
         }

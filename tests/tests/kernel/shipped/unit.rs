@@ -55,7 +55,7 @@ fn loads_at_boot_and_reloads() {
     let log = system.run("journalctl --quiet --output cat --unit ipvsadm-rs").ok();
     assert!(log.contains("nothing to change"), "{log}");
 
-    // The journal that the confined service has written is found outside.
+    // Outside the sandbox of the service, the program finds the journal that the service wrote.
     assert_eq!(system.run("ipvsadm-rs undo --list").ok().lines().count(), 2);
     system.run("ipvsadm-rs undo").ok();
     assert_eq!(ok("ipvsadm-save -n"), WEB);

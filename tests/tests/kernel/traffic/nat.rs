@@ -49,7 +49,7 @@ fn tutorial() {
          -a -t 10.1.0.100:80 -r 10.2.0.11:80 -m -w 1\n\
          -a -t 10.1.0.100:80 -r 10.2.0.12:80 -m -w 1\n"
     );
-    // The kernel updates the counters that it reports every two seconds.
+    // The kernel updates the reported counters every two seconds.
     wait::until(Duration::from_secs(10), || {
         let stats = director.ok("ipvsadm -Ln --stats");
         if stats.contains("10.1.0.100:80                       6 ") { Ok(()) } else { Err(stats) }

@@ -113,7 +113,7 @@ fn lose_table(cluster: &Cluster<'_>) {
 
 /// Changes a parameter. The agent must reload and not restart, so that counters continue.
 fn reload(cluster: &Cluster<'_>) {
-    // The kernel updates the counters that it reports every two seconds.
+    // The kernel updates the reported counters every two seconds.
     let counts = || {
         let listed = cluster.ok_on("first", "ipvsadm -Ln --stats --exact");
         let service = listed.lines().find(|line| line.starts_with("TCP ")).expect("the service").to_owned();

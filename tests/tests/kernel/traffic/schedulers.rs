@@ -227,7 +227,7 @@ fn sh_picks_by_source_hash() {
     let wanted = SOURCES.map(|source| owner(source, ["rs3", "rs2", "rs1"]));
     assert!(different(&wanted) >= 2, "{wanted:?}");
     assert_eq!(farm.by_source(), wanted);
-    // A server that is deleted and added again is the newest, so sources of other servers move, too.
+    // A server that is deleted and added again is the newest, so clients of other servers are remapped, too.
     farm.remove(1).ok();
     farm.server("-a", WEB, 1, 1);
     assert_eq!(farm.by_source(), SOURCES.map(|source| owner(source, ["rs1", "rs3", "rs2"])));
