@@ -10,6 +10,7 @@ mod documents;
 mod edges;
 mod guest;
 mod hitless;
+mod hostile;
 mod matrix;
 mod model;
 mod operations;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             verbs::tests(),
             operations::tests(),
             hitless::tests(),
+            hostile::tests(),
             documents::tests(),
             shipped::tests(),
         ]

@@ -1,0 +1,3 @@
+//! Random faults while a plan is pending.
+
+ipvs_tests::tests! {}

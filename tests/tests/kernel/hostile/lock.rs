@@ -1,0 +1,3 @@
+//! The lock of the table: its holder, and its removal.
+
+ipvs_tests::tests! {}

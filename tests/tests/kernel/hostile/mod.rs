@@ -1,0 +1,28 @@
+//! Attacks: hostile files, names, links, signals, full disks, other namespaces and reboots. Each test is an attack that
+//! once succeeded.
+
+mod cost;
+mod faults;
+mod files;
+mod identity;
+mod lock;
+mod net;
+mod text;
+mod wire;
+
+use ipvs_tests::harness::Test;
+
+/// Returns the tests of all attacks.
+pub(crate) fn tests() -> Vec<Test> {
+    [
+        files::tests(),
+        text::tests(),
+        lock::tests(),
+        net::tests(),
+        identity::tests(),
+        cost::tests(),
+        wire::tests(),
+        faults::tests(),
+    ]
+    .concat()
+}
