@@ -1,6 +1,8 @@
 //! Files that describe a table, as rules, JSON or TOML.
 
 pub(crate) mod diagnostic;
+#[allow(dead_code, reason = "the journal does not use all of it yet")]
+pub(crate) mod directory;
 mod position;
 pub(crate) mod replace;
 
