@@ -567,6 +567,12 @@ mod tests {
         directory.replace("new", b"two", Some(&like)).expect("replace");
         assert_eq!(directory.read("new").expect("a file"), b"two");
         assert_eq!(fs::metadata(place.0.join("new")).expect("a file").mode() & 0o7777, 0o640);
+        directory.replace_as(OsStr::new("public"), b"", Attributes::Public).expect("replace");
+        fs::write(place.0.join("reference"), "").expect("write");
+        let mode = |name| directory.metadata(name).expect("a file").st_mode;
+        assert_eq!(mode("public"), mode("reference"), "the umask applies");
+        fs::remove_file(place.0.join("public")).expect("remove");
+        fs::remove_file(place.0.join("reference")).expect("remove");
         let longest = OsString::from_vec([0xff; 255].to_vec());
         directory.replace(&longest, b"long", None).expect("replace");
         assert_eq!(directory.read(&longest).expect("a file"), b"long");

@@ -4,7 +4,7 @@ pub(crate) mod diagnostic;
 #[allow(dead_code, reason = "the journal does not use all of it yet")]
 pub(crate) mod directory;
 mod position;
-pub(crate) mod replace;
+pub(crate) mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

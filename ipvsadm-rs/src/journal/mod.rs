@@ -26,7 +26,7 @@ use rustix::fs::{FlockOperation, flock};
 pub(crate) use entry::{Entry, Pending, Status, rollback_plan};
 pub(crate) use folder::Folder;
 
-use crate::file::replace;
+use crate::file::write;
 use crate::terminal::exit::print_error;
 
 /// The maximum number of entries.
@@ -145,7 +145,7 @@ impl Journal {
         let mut bytes = serde_json::to_vec(entry)?;
         bytes.push(b'\n');
         bytes.extend_from_slice(second_line);
-        replace::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))
+        write::write(&path, &bytes).map(|_| ())
     }
 
     /// Removes the oldest entries, and files left by killed processes.
@@ -159,7 +159,7 @@ impl Journal {
                 let _ = fs::remove_file(self.timer_path(number));
             }
         }
-        self.names().iter().filter(|name| name.ends_with(replace::SUFFIX)).for_each(|name| {
+        self.names().iter().filter(|name| name.ends_with(".new")).for_each(|name| {
             let _ = fs::remove_file(self.path().join(name));
         });
     }

@@ -9,7 +9,7 @@ use ipvs::rules::{self, Numeric};
 use ipvs::{Config, Director, Service, ServiceConfig, ServiceKey, SyncDaemon};
 
 use crate::context::{Context, code};
-use crate::file::replace;
+use crate::file::write::{self, Written};
 use crate::terminal::exit::print_error;
 
 /// Save the whole table
@@ -22,10 +22,13 @@ pub(super) struct Save {
     /// Format of the output
     #[arg(long, value_enum, default_value = "rules")]
     format: OutputFormat,
-    /// Write to FILE instead of standard output
+    /// Write to FILE instead of standard output; `-` means standard output
     ///
-    /// A regular file is replaced atomically and keeps its owner and mode. A symbolic link is followed. If FILE is a
-    /// device or a pipe, the output is written to it.
+    /// A regular file is replaced atomically and keeps its owner, group and mode. Hard links to it keep the old
+    /// contents. A file that cannot be replaced, such as a mount point, is overwritten, and a note is printed.
+    ///
+    /// Symbolic links are followed. Links and files of other users in a directory such as /tmp are refused. If FILE is
+    /// a device or a pipe, the output is written to it. /dev/stdout and /dev/fd/N are the open descriptors.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -56,11 +59,13 @@ impl Save {
             rules::write_config(&mut text, &config);
             note_inexpressible(&config, &text);
         }
-        match &self.output {
-            Some(path) => {
-                replace::write(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+        match self.output.as_ref().map_or(Ok(Written::Stdout), |path| write::write(path, &text))? {
+            Written::Done => {}
+            Written::InPlace(reason) => {
+                let path = self.output.unwrap_or_default();
+                print_error(&format!("note: {} was overwritten, not replaced: {reason}", path.display()));
             }
-            None => context.write(|out| out.write_all(&text))?,
+            Written::Stdout => context.write(|out| out.write_all(&text))?,
         }
         Ok(code::DONE)
     }

@@ -40,25 +40,25 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Rules of a service with two real servers.
-const WEB: &str = "\
+pub(crate) const WEB: &str = "\
 -A -t 192.0.2.1:80 -s wrr
 -a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3
 -a -t 192.0.2.1:80 -r 10.0.0.2:8080 -m -w 1 -x 100 -y 50
 ";
 
 /// Installs our programs and restores these rules.
-fn director(rules: &str) {
+pub(crate) fn director(rules: &str) {
     under_test::install();
     write("rules", rules);
     shell("ipvsadm-restore < rules").ok();
 }
 
 /// Writes a file in the test's working directory.
-fn write(name: &str, text: &str) {
+pub(crate) fn write(name: &str, text: &str) {
     fs::write(name, text).unwrap();
 }
 
 /// Returns the director's rules.
-fn rules() -> String {
+pub(crate) fn rules() -> String {
     ok("ipvsadm-save -n")
 }

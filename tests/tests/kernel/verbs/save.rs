@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use ipvs_tests::command::{ok, run, shell};
 use ipvs_tests::host::reference::Ipvsadm;
@@ -15,6 +16,8 @@ ipvs_tests::tests! {
     replaces_a_file_atomically;
     writes_to_devices_and_pipes;
     follows_a_dangling_symlink;
+    refuses_directories;
+    runs_at_the_same_time_for_the_same_file;
     warns_if_rules_cannot_express_a_service;
 }
 
@@ -86,6 +89,27 @@ fn follows_a_dangling_symlink() {
     assert_eq!(fs::read_to_string("folder/file").unwrap(), ok("ipvsadm-rs save"));
     std::os::unix::fs::symlink("round", "round").unwrap();
     assert_eq!(run("ipvsadm-rs save -o round").code, Some(1));
+}
+
+fn refuses_directories() {
+    director(WEB);
+    fs::create_dir("directory").unwrap();
+    for path in ["directory", "directory/", ".", "new/", "directory/."] {
+        let ran = run(&format!("ipvsadm-rs save -o {path}"));
+        assert_eq!((ran.code, ran.stderr.contains("directory")), (Some(1), true), "{ran}");
+    }
+    assert!(!Path::new("new").exists());
+    assert_eq!(fs::read_dir("directory").unwrap().count(), 0);
+}
+
+fn runs_at_the_same_time_for_the_same_file() {
+    director(WEB);
+    let one = "for i in 1 2 3 4 5 6 7 8 9 10; do ipvsadm-rs save -o directory/file || echo failed; done";
+    fs::create_dir("directory").unwrap();
+    write("directory/file", "");
+    assert_eq!(shell(&format!("({one}) & ({one}) & ({one}); wait")).ok(), "");
+    assert_eq!(fs::read_to_string("directory/file").unwrap(), ok("ipvsadm-rs save"));
+    assert_eq!(fs::read_dir("directory").unwrap().count(), 1);
 }
 
 fn warns_if_rules_cannot_express_a_service() {
