@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use ipvs::{Client, Namespace};
 
+use crate::file::limit::Limit;
 use crate::journal::{Folder, Journal};
 use crate::terminal::color::{Color, Palette};
 use crate::terminal::stdout;
@@ -43,6 +44,11 @@ pub(crate) struct Context {
     /// Wait for at most DURATION while another ipvsadm-rs changes the table; 0s fails at once
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "20s")]
     pub(crate) wait: Duration,
+    /// Refuse input larger than SIZE bytes; K, M and G multiply by powers of 1024; 0 means no limit
+    ///
+    /// The default is the value of the environment variable IPVSADM_MAX_INPUT, or 256M.
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub(crate) max_input: Option<Limit>,
 }
 
 /// The error of a failed write to standard output.
@@ -90,6 +96,11 @@ impl Context {
     /// Locks the journal, and with it the right to change the table.
     pub(crate) fn journal(&self) -> anyhow::Result<Journal> {
         Journal::open(self.folder()?, self.wait)
+    }
+
+    /// Returns the maximum size of a file to read.
+    pub(crate) fn input_limit(&self) -> anyhow::Result<Limit> {
+        self.max_input.map_or_else(Limit::from_environment, Ok).map_err(anyhow::Error::msg)
     }
 
     /// Returns the colours for standard output.

@@ -50,7 +50,17 @@ fn is_classic(arguments: &Arguments) -> bool {
     let Some(first) = arguments.words.first().map(|word| word.as_bytes()) else { return true };
     let name = first.split(|&byte| byte == b'=').next().unwrap_or(first);
     first.starts_with(b"-")
-        && !matches!(name, b"--help" | b"--version" | b"--netns" | b"--json" | b"--color" | b"--state-dir" | b"--wait")
+        && !matches!(
+            name,
+            b"--help"
+                | b"--version"
+                | b"--netns"
+                | b"--json"
+                | b"--color"
+                | b"--state-dir"
+                | b"--wait"
+                | b"--max-input"
+        )
 }
 
 #[cfg(test)]
@@ -80,7 +90,7 @@ mod tests {
         for line in ["", "-Ln", "-A -t x", "-h", "--list", "-"] {
             assert!(classic(line), "{line}");
         }
-        for line in ["plan f", "--help", "--version", "--json show", "--netns=blue show"] {
+        for line in ["plan f", "--help", "--version", "--json show", "--netns=blue show", "--max-input 1G plan f"] {
             assert!(!classic(line), "{line}");
         }
     }

@@ -1,6 +1,6 @@
 //! `--restore`: all lines are parsed before the first is executed.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Write};
 
 use ipvs::rules::{Command, Line, LineError, Lines, ParseError};
 use ipvs::{Change, Client, Director};
@@ -8,6 +8,7 @@ use ipvs::{Change, Client, Director};
 use crate::classic::commands;
 use crate::classic::help;
 use crate::classic::messages;
+use crate::file::limit::{Limit, VARIABLE};
 use crate::plan::progress::WithProgress;
 use crate::resolver::System;
 use crate::terminal::exit::{Failure, code, print_error};
@@ -24,16 +25,26 @@ pub(crate) fn run(program: &str) -> Result<(), Failure> {
     script.execute(&mut commands::open()?, program)
 }
 
-/// Reads all of standard input.
+/// Reads all of standard input. Fails if it is longer than the limit in the environment.
 pub(crate) fn read_input() -> Result<Vec<u8>, Failure> {
     /// The initial capacity of the buffer, in bytes. It saves a dozen reallocations. Unused memory costs nothing,
     /// because the kernel never maps it.
     const ROOM: usize = 256 * 1024;
     let mut text = Vec::with_capacity(ROOM);
-    match io::stdin().lock().read_to_end(&mut text) {
-        Ok(_) => Ok(text),
-        Err(error) => Err(Failure::Message(format!("cannot read standard input: {error}"), code::LISTING)),
-    }
+    limit()?.read_to_end(io::stdin().lock(), &mut text).map_err(|error| unreadable(&error))?;
+    Ok(text)
+}
+
+fn limit() -> Result<Limit, Failure> {
+    Limit::from_environment().map_err(|message| Failure::Message(message, code::LISTING))
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::FileTooLarge => format!("\nTo read more, set the environment variable {VARIABLE}."),
+        _ => String::new(),
+    };
+    Failure::Message(format!("cannot read standard input: {error}{hint}"), code::LISTING)
 }
 
 /// Lines that have been parsed. The changes are stored separately from the rest, so that they can be submitted as a
@@ -180,9 +191,11 @@ pub(crate) fn print_bad_line(error: &LineError) {
 pub(crate) fn stream(program: &str) -> Result<(), Failure> {
     let mut director = None;
     let mut first_failure = None;
-    for (number, line) in io::stdin().lock().split(b'\n').enumerate() {
-        let line =
-            line.map_err(|error| Failure::Message(format!("cannot read standard input: {error}"), code::LISTING))?;
+    let limit = limit()?;
+    let mut input = io::stdin().lock();
+    let lines = std::iter::from_fn(|| limit.read_line(&mut input).transpose());
+    for (number, line) in lines.enumerate() {
+        let line = line.map_err(|error| unreadable(&error))?;
         let command = match Lines::classic(&line, &mut System::default()).next() {
             None => continue,
             Some(Ok(line)) => line.command,

@@ -3,12 +3,14 @@
 pub(crate) mod diagnostic;
 #[allow(dead_code, reason = "the journal does not use all of it yet")]
 pub(crate) mod directory;
+pub(crate) mod limit;
 mod position;
 pub(crate) mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::io::Read;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use anyhow::Context;
@@ -19,6 +21,7 @@ use ipvs::rules;
 use serde::de::IgnoredAny;
 
 use crate::file::diagnostic::{Diagnostic, SourceText, print_all};
+use crate::file::limit::Limit;
 use crate::resolver::System;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -49,22 +52,36 @@ pub(crate) struct Input {
     doubtful_format: Option<Format>,
 }
 
-/// Reads a file, or standard input for `-`.
-pub(crate) fn read(path: &str, format: Option<Format>) -> anyhow::Result<Input> {
-    let (name, bytes) = match path {
-        "-" => {
-            let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
-            ("standard input".to_owned(), bytes)
-        }
-        path => (path.to_owned(), std::fs::read(path).with_context(|| format!("cannot read {path}"))?),
-    };
+/// Reads a file, or standard input for `-`. Fails if it is longer than `limit`.
+pub(crate) fn read(path: &Path, format: Option<Format>, limit: Limit) -> anyhow::Result<Input> {
+    let name = name_of(path);
+    let bytes = read_bytes(path, limit).with_context(|| format!("cannot read {name}"))?;
     let (format, is_sure) = format.map_or_else(|| detect(path, &bytes), |format| (format, true));
     let Found { config, warnings, is_blank } = match format {
         Format::Rules => read_rules(&bytes),
         Format::Json | Format::Toml => read_document(&bytes, format),
     };
     Ok(Input { name, config, warnings, is_blank, doubtful_format: (!is_sure).then_some(format) })
+}
+
+/// Returns the name of a file for messages.
+pub(crate) fn name_of(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+fn read_bytes(path: &Path, limit: Limit) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        limit.read_to_end(io::stdin().lock(), &mut bytes)
+    } else {
+        limit.read_to_end(File::open(path)?, &mut bytes)
+    };
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(io::Error::new(error.kind(), format!("{error}\nTo read more, use --max-input.")))
+        }
+        read => read.map(|()| bytes),
+    }
 }
 
 impl Input {
@@ -100,8 +117,8 @@ impl Format {
 
 /// Detects the format from the extension of the name. Without a known extension, detects it from the first line that is
 /// neither blank nor a comment. Returns the format and whether it is certain.
-fn detect(path: &str, bytes: &[u8]) -> (Format, bool) {
-    match Path::new(path).extension().and_then(|extension| extension.to_str()) {
+fn detect(path: &Path, bytes: &[u8]) -> (Format, bool) {
+    match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => return (Format::Json, true),
         Some("toml") => return (Format::Toml, true),
         _ => {}
@@ -247,7 +264,7 @@ mod tests {
             ("rules", "iptables --to=x\n", Format::Rules, false),
             ("rules", "", Format::Rules, true),
         ] {
-            assert_eq!(detect(path, text.as_bytes()), (format, is_sure), "{path} {text:?}");
+            assert_eq!(detect(Path::new(path), text.as_bytes()), (format, is_sure), "{path} {text:?}");
         }
     }
 

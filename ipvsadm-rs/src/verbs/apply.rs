@@ -11,6 +11,7 @@ use ipvs::{Client, Config, Director, Plan, State, plan};
 use super::plan::PlanArguments;
 use super::rollback_timer::{self, TimerProcess};
 use crate::context::{Context, code, duration};
+use crate::file;
 use crate::journal::{Intent, Pending};
 use crate::plan::drain;
 use crate::plan::progress::WithProgress;
@@ -58,7 +59,7 @@ Exit codes:
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let desired = self.arguments.read()?;
+        let desired = self.arguments.read(context)?;
         if self.dry_run {
             return self.arguments.show(context, desired);
         }
@@ -74,7 +75,7 @@ impl Apply {
             return Ok(code::DONE);
         }
         if is_doubtful {
-            let file = if self.arguments.file == "-" { "standard input" } else { &self.arguments.file };
+            let file = file::name_of(&self.arguments.file);
             bail!(
                 "{file} contains no rules: all services that the plan may change would be deleted\n\
                  Use --allow-empty if that is intended."

@@ -1,5 +1,7 @@
 //! `ipvsadm-rs check`: checks a file without reading the table.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use ipvs::document::SCHEMA;
 use serde::Serialize;
@@ -16,7 +18,7 @@ use crate::terminal::plural::count;
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Check {
     /// File to check: rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
-    file: String,
+    file: PathBuf,
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -38,7 +40,7 @@ struct Verdict {
 
 impl Check {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let mut input = file::read(&self.file, self.format)?;
+        let mut input = file::read(&self.file, self.format, context.input_limit()?)?;
         let contents = input.config.as_ref().map(|config| {
             let servers: usize = config.services.iter().map(|service| service.destinations.len()).sum();
             format!("{}, {}", count(config.services.len(), "service"), count(servers, "server"))

@@ -1,5 +1,7 @@
 //! `ipvsadm-rs plan`: shows the changes that make the table match a file, with their costs.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
@@ -33,7 +35,7 @@ Exit codes:
 #[derive(Args, Clone, Debug)]
 pub(super) struct PlanArguments {
     /// File with the wanted table: rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
-    pub(super) file: String,
+    pub(super) file: PathBuf,
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -51,7 +53,7 @@ pub(super) struct PlanArguments {
     /// PREVIOUS is a file, usually the version of FILE that was applied last. Sync daemons that only PREVIOUS starts
     /// are stopped. With /dev/null as FILE, everything that PREVIOUS added is deleted.
     #[arg(long, value_name = "PREVIOUS", conflicts_with = "listed_only")]
-    previous: Option<String>,
+    previous: Option<PathBuf>,
     /// Keep the weights of existing servers, instead of setting those of FILE
     #[arg(long)]
     keep_weights: bool,
@@ -71,12 +73,13 @@ pub(super) struct PlanArguments {
 
 impl PlanArguments {
     /// Reads the files.
-    pub(super) fn read(&self) -> anyhow::Result<Desired> {
-        let input = file::read(&self.file, self.format)?;
+    pub(super) fn read(&self, context: &Context) -> anyhow::Result<Desired> {
+        let limit = context.input_limit()?;
+        let input = file::read(&self.file, self.format, limit)?;
         let is_blank = input.is_blank && self.previous.is_none();
         let config = input.into_config()?;
         let previous = match &self.previous {
-            Some(path) => file::read(path, None)?.into_config()?,
+            Some(path) => file::read(path, None, limit)?.into_config()?,
             None => Config::default(),
         };
         let scope = Scope {
@@ -126,6 +129,6 @@ impl Desired {
 
 impl Plan {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        self.arguments.show(context, self.arguments.read()?)
+        self.arguments.show(context, self.arguments.read(context)?)
     }
 }

@@ -1,13 +1,17 @@
 //! Files and directories: links, mount points, devices, owners, full disks, endless input.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use ipvs_tests::command::{Ran, ok, run, shell};
+use ipvs_tests::command::{Ran, ok, run, run_command, shell};
 
-use crate::verbs::{WEB, director, write};
+use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
     high_1_link_in_a_sticky_directory;
@@ -21,6 +25,9 @@ ipvs_tests::tests! {
     low_killed_process_leaves_nothing;
     low_leftover_is_removed;
     low_output_to_an_own_descriptor;
+    low_endless_input_of_verbs;
+    low_endless_input_of_ipvsadm;
+    low_file_names_of_any_bytes;
 }
 
 /// An ordinary user.
@@ -272,4 +279,69 @@ fn low_output_to_an_own_descriptor() {
     shell("sh -c 'sleep 20' 9> other & child=$!; sleep 0.2; ipvsadm-rs save -o /proc/$child/fd/9; kill $child").ok();
     assert_eq!(fs::read_to_string("other").unwrap(), rules);
     assert!(!Path::new("-").exists());
+}
+
+/// Checks the refusal of 3 MB of comments, with a limit of 1 MiB.
+#[track_caller]
+fn assert_too_long(ran: &Ran, hint: &str) {
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("is longer than 1 MiB\n"), "{ran}");
+    assert!(ran.stderr.contains(hint), "{ran}");
+}
+
+fn low_endless_input_of_verbs() {
+    director(WEB);
+    let before = rules();
+    for line in [
+        "yes '# x' | head -c 3000000 | ipvsadm-rs --max-input 1M apply -",
+        "yes '# x' | head -c 3000000 | ipvsadm-rs apply --max-input 1M /proc/self/fd/0",
+        "yes '# x' | head -c 3000000 | IPVSADM_MAX_INPUT=1M ipvsadm-rs apply -",
+        "yes '# x' | ipvsadm-rs --max-input 1M check -",
+        "ipvsadm-rs plan /dev/zero --max-input 1048576",
+        "ipvsadm-rs plan rules --previous /dev/zero --max-input 1M",
+        "mkfifo pipe; yes > pipe & ipvsadm-rs check pipe --max-input 1024K",
+    ] {
+        assert_too_long(&shell(line), "\nTo read more, use --max-input.\n");
+        assert_eq!(rules(), before, "{line}");
+    }
+    ok("ipvsadm-rs --max-input 1K check rules");
+    shell("ipvsadm-rs save > saved && cat saved | IPVSADM_MAX_INPUT=1 ipvsadm-rs plan /proc/self/fd/0 --max-input 0")
+        .ok();
+    for line in ["ipvsadm-rs --max-input 1X check rules", "IPVSADM_MAX_INPUT=many ipvsadm-rs check rules"] {
+        let ran = shell(line);
+        assert!(ran.code != Some(0) && ran.stderr.contains("a number of bytes"), "{ran}");
+    }
+}
+
+fn low_endless_input_of_ipvsadm() {
+    director(WEB);
+    let before = rules();
+    for program in ["ipvsadm -R", "ipvsadm-restore", "ipvsadm-restore --flush"] {
+        let ran = shell(&format!("yes '# x' | head -c 3000000 | IPVSADM_MAX_INPUT=1M {program}"));
+        assert_too_long(&ran, "\nTo read more, set the environment variable IPVSADM_MAX_INPUT.\n");
+        assert_eq!(rules(), before, "{program}");
+    }
+    // A stream may be endless, but not a line.
+    let stream = "(yes '# x' | head -c 3000000; echo -D -t 192.0.2.1:80) | IPVSADM_MAX_INPUT=1K ipvsadm -R --stream";
+    shell(stream).ok();
+    assert_eq!(rules(), "");
+    assert_too_long(
+        &shell("head -c 3000000 /dev/zero | IPVSADM_MAX_INPUT=1M ipvsadm -R --stream"),
+        "IPVSADM_MAX_INPUT",
+    );
+}
+
+fn low_file_names_of_any_bytes() {
+    director(WEB);
+    let name = OsStr::from_bytes(b"rules\xff\n\x1b");
+    for words in [&["save", "-o"][..], &["check"], &["plan"], &["apply"], &["plan", "rules", "--previous"]] {
+        let mut command = Command::new("ipvsadm-rs");
+        let ran = run_command(command.args(words).arg(name), Duration::from_secs(20)).unwrap();
+        assert_eq!(ran.code, Some(0), "{ran}");
+    }
+    assert_eq!(fs::read_to_string(name).unwrap(), ok("ipvsadm-rs save"));
+    let ran =
+        run_command(Command::new("ipvsadm-rs").arg("check").arg(OsStr::from_bytes(b"no\xff")), Duration::from_secs(20));
+    let ran = ran.unwrap();
+    assert_eq!((ran.code, ran.stderr.contains("cannot read no\u{fffd}: No such file")), (Some(1), true), "{ran}");
 }
