@@ -3,13 +3,16 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::Error;
+use crate::sys;
 
 /// A network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,12 +49,16 @@ impl fmt::Display for Namespace {
 }
 
 impl Namespace {
-    fn path(&self) -> PathBuf {
-        match self {
+    fn path(&self) -> io::Result<PathBuf> {
+        Ok(match self {
+            // A name with a slash would be the path of another file.
+            Self::Name(name) if name.contains('/') || matches!(name.as_str(), "" | "." | "..") => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a namespace"));
+            }
             Self::Name(name) => PathBuf::from("/run/netns").join(name),
             Self::Path(path) => path.clone(),
             Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
-        }
+        })
     }
 
     /// Calls `act` in the namespace and returns its result.
@@ -70,7 +77,7 @@ impl Namespace {
     #[doc(alias = "setns")]
     pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let failed = |source| Error::Namespace { name: self.to_string(), source };
-        let file = File::open(self.path()).map_err(failed)?;
+        let file = self.path().and_then(File::open).map_err(failed)?;
         std::thread::scope(|scope| {
             let worker = std::thread::Builder::new().spawn_scoped(scope, || {
                 move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
@@ -79,6 +86,35 @@ impl Namespace {
             worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
         .map_err(failed)
+    }
+
+    /// Returns the cookie of a network namespace: a number that no other namespace has until the next boot. `None` as
+    /// the argument means the namespace of the calling thread.
+    ///
+    /// The number of a file such as `/proc/PID/ns/net` is not unique, because the kernel uses it again after the
+    /// namespace has ended. The result is `None` on kernels before Linux 5.14, which have no cookies.
+    /// <https://elixir.bootlin.com/linux/v6.12/source/net/core/net_namespace.c> (`net_cookie`)
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::Socket`] if no socket can be opened. Fails with [`Error::Namespace`] as
+    /// [`within`](Self::within) does.
+    #[doc(alias = "SO_NETNS_COOKIE")]
+    pub fn cookie(namespace: Option<&Self>) -> Result<Option<u64>, Error> {
+        match namespace {
+            None => own_cookie().map_err(Error::Socket),
+            Some(namespace) => namespace.within(own_cookie)?.map_err(Error::Socket),
+        }
+    }
+}
+
+fn own_cookie() -> io::Result<Option<u64>> {
+    // The family of the other sockets of this crate, because a service may be restricted to it.
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    match sys::namespace_cookie(socket.as_fd()) {
+        Ok(cookie) => Ok(Some(cookie)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -102,5 +138,20 @@ mod tests {
     fn a_missing_namespace_is_named() {
         let error = Namespace::Name("no-such".into()).within(|| ()).unwrap_err();
         assert_eq!(error.to_string(), "network namespace no-such: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn a_name_is_not_a_path() {
+        for name in ["", ".", "..", "../../proc/self/ns/net", "a/b"] {
+            let error = Namespace::Name(name.into()).within(|| ()).unwrap_err();
+            assert_eq!(error.to_string(), format!("network namespace {name}: not the name of a namespace"));
+        }
+    }
+
+    #[test]
+    fn a_namespace_keeps_its_cookie() {
+        let own = Namespace::cookie(None).unwrap();
+        assert_eq!(Namespace::cookie(None).unwrap(), own);
+        assert_ne!(own, Some(0));
     }
 }

@@ -42,6 +42,25 @@ pub(crate) fn namespace(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
 
+/// Returns the cookie of a socket's network namespace (`SO_NETNS_COOKIE`).
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/core/sock.c> (`sk_getsockopt`)
+pub(crate) fn namespace_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut cookie: u64 = 0;
+    let mut length = size_of_val(&cookie) as libc::socklen_t;
+    // SAFETY: the descriptor is open. The pointers are those of two live integers, and the kernel writes at most
+    // `length` bytes to the first.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Returns the size of a memory page in bytes. `page_size` of rustix is not used, because it can open a file.
 pub(crate) fn page_size() -> usize {
     // SAFETY: the call has only numbers as argument and result.
