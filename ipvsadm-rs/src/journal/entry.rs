@@ -8,8 +8,8 @@ use ipvs::rules::{Command, Lines, Numeric};
 use ipvs::{Change, Config, Scope};
 use serde::{Deserialize, Serialize};
 
+use super::identity::{Identity, Origin};
 use super::{Folder, time_text};
-use crate::terminal::exit::print_error;
 
 /// An entry of the journal: one applied plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub(crate) struct Entry {
     /// The error of a rollback that failed. `None` if none failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// The table that was changed. `None` in entries of programs before version 0.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) table: Option<Identity>,
 }
 
 /// The state of an applied plan.
@@ -139,32 +142,48 @@ impl ScopeText {
     }
 }
 
-/// Returns the table and the options for the plan that undoes an entry and the later ones.
+/// Returns the table and the options for the plan that undoes an entry and the later ones. Fails for an entry of another
+/// table.
 pub(crate) fn rollback_plan(folder: &Folder, first: &Entry, later: &[Entry]) -> anyhow::Result<(Config, Options)> {
+    match folder.origin(first) {
+        Origin::ThisTable => rollback_plan_of_any_table(folder, first, later),
+        origin => anyhow::bail!("plan {} {}", first.number, origin.reason()),
+    }
+}
+
+/// Returns the same for an entry of any table.
+pub(crate) fn rollback_plan_of_any_table(
+    folder: &Folder,
+    first: &Entry,
+    later: &[Entry],
+) -> anyhow::Result<(Config, Options)> {
     let mut config = folder.before(first.number)?;
-    let is_whole = !first.scope.listed_only && later.iter().all(|entry| entry.scope == first.scope);
-    let scope = if is_whole {
+    let scope = if is_whole(first, later) {
         first.scope.to_scope()?
     } else {
-        let entries = std::iter::once(first).chain(later);
-        limited_to_touched(entries, &mut config)
+        limited_to_touched(std::iter::once(first).chain(later), &mut config)
     };
     Ok((config, Options { scope, ..Options::default() }))
 }
 
+/// Returns whether the undo restores the whole table within the limits of the first plan.
+fn is_whole(first: &Entry, later: &[Entry]) -> bool {
+    !first.scope.listed_only && later.iter().all(|entry| entry.scope == first.scope)
+}
+
+/// Returns a note for each plan of which not everything is undone.
+pub(crate) fn inexpressible(first: &Entry, later: &[Entry]) -> Vec<String> {
+    let entries = std::iter::once(first).chain(later).filter(|_| !is_whole(first, later));
+    let is_lossy = |entry: &&Entry| entry.changes().len() < entry.changes.len();
+    let note = |entry: &Entry| {
+        format!("note: plan {}: changes that ipvsadm's language cannot express are not undone", entry.number)
+    };
+    entries.filter(is_lossy).map(note).collect()
+}
+
 /// Limits the undo to the services that the entries changed, because other programs may have changed other services.
 fn limited_to_touched<'e>(entries: impl Iterator<Item = &'e Entry>, config: &mut Config) -> Scope {
-    let mut touched = Vec::new();
-    for entry in entries {
-        let changes = entry.changes();
-        if changes.len() < entry.changes.len() {
-            print_error(&format!(
-                "note: plan {}: changes that ipvsadm's language cannot express are not undone",
-                entry.number
-            ));
-        }
-        touched.extend(changes);
-    }
+    let touched: Vec<Change> = entries.flat_map(Entry::changes).collect();
     let former: HashSet<_> = touched.iter().filter_map(Change::service).collect();
     config.services.retain(|service| former.contains(&service.service.key));
     let any = |which: fn(&Change) -> bool| touched.iter().any(which);

@@ -1,114 +1,291 @@
 //! The directory of a journal. Reading it needs no lock.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, ensure};
 use ipvs::{Config, Namespace};
 use rustix::fs::{FlockOperation, flock};
 
-use super::entry::Entry;
-use super::folder_name::name_of;
+use super::entry::{Entry, Status};
+use super::folder_name::{find, settle};
+use super::identity::{Identity, Origin, Place};
+use super::lock::{Holder, LockLost, is_locked};
+use super::untrusted::{ensure_trusted, open_state_dir};
+use crate::file::directory::Directory;
+use crate::terminal::plural::count;
+
+/// The endings of the files of a plan.
+pub(super) const ENTRY: &str = ".json";
+/// The reserved room for the next state of an entry.
+pub(super) const SPARE: &str = ".spare";
+/// Locked by the rollback timer of a pending plan.
+pub(super) const TIMER: &str = ".timer";
+/// Locked by the process that drains servers.
+pub(super) const DRAINING: &str = ".draining";
 
 /// The directory of the journal of a network namespace.
 #[derive(Clone, Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder {
+    state_dir: PathBuf,
+    namespace: Option<Namespace>,
+    place: Place,
+    /// The path, for messages.
+    path: PathBuf,
+    /// `None` before the first plan was applied.
+    directory: Option<Arc<Directory>>,
+    /// Whether the directory is recorded as that of this namespace.
+    is_settled: bool,
+}
 
 impl fmt::Display for Folder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.display().fmt(f)
+        self.path.display().fmt(f)
     }
 }
 
 impl Folder {
-    /// Returns the directory of a namespace. `None` means the namespace of this process.
+    /// Finds the directory of a namespace. `None` means the namespace of this process. Fails with
+    /// [`Untrusted`](super::Untrusted) if another user could have written the journal.
     pub(crate) fn of(state_dir: &Path, namespace: Option<&Namespace>) -> anyhow::Result<Self> {
-        Ok(Self(state_dir.join(name_of(namespace)?)))
+        let place = Place::of(namespace)?;
+        let state = open_state_dir(state_dir, false)?;
+        let found = find(state.as_ref(), &place, namespace)?;
+        Ok(Self {
+            path: state_dir.join(&found.name),
+            is_settled: found.is_of(&place),
+            directory: found.directory.map(Arc::new),
+            state_dir: state_dir.to_owned(),
+            namespace: namespace.cloned(),
+            place,
+        })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.0
+    /// Creates the directory, or takes over that of an earlier namespace with the same name. Returns a note for people
+    /// about the entries of the earlier one, if there are any.
+    pub(super) fn settle(&mut self, wait: Duration) -> anyhow::Result<Option<String>> {
+        if self.is_settled && self.directory.is_some() {
+            return Ok(None);
+        }
+        let state = open_state_dir(&self.state_dir, true)?.context("the state directory was removed")?;
+        let (directory, taken_over) = settle(&state, &self.place, self.namespace.as_ref(), wait)?;
+        self.path = self.state_dir.join(directory.path().file_name().unwrap_or_default());
+        self.directory = Some(Arc::new(directory));
+        self.is_settled = true;
+        Ok(taken_over.and_then(|origin| self.history_note(origin)))
     }
 
-    /// Returns the numbers of all entries and the entries, the oldest first. An entry that cannot be read is an error.
+    /// Describes the entries of the earlier table, because they are not undone by default.
+    fn history_note(&self, origin: Origin) -> Option<String> {
+        let history: Vec<Entry> = self.entries().into_iter().filter_map(|(_, entry)| entry.ok()).collect();
+        let pending = history.iter().rev().find(|entry| entry.pending.is_some());
+        let pending = pending.map(|entry| format!("; plan {} was never confirmed", entry.number)).unwrap_or_default();
+        let plans = count(history.len(), "plan");
+        let text = match origin {
+            _ if history.is_empty() => return None,
+            Origin::ThisTable => return None,
+            Origin::EarlierBoot => format!("the machine was restarted: {plans} of the earlier boot"),
+            Origin::OtherNamespace => {
+                let name = self.namespace.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+                format!("network namespace{name} is new: {plans} of an earlier namespace of this name")
+            }
+            Origin::Unknown => format!("{plans} of an unknown boot"),
+        };
+        Some(format!("note: {text} kept as history{pending}"))
+    }
+
+    /// Returns the open directory. Fails before the first plan was applied.
+    pub(super) fn directory(&self) -> anyhow::Result<&Directory> {
+        self.directory.as_deref().with_context(|| format!("{self} does not exist"))
+    }
+
+    /// Looks at the namespace again. Fails with [`LockLost`] if another one has got its name since the directory was
+    /// found.
+    pub(super) fn ensure_same_namespace(&self) -> anyhow::Result<()> {
+        let now = Place::of(self.namespace.as_ref())?;
+        let name = self.namespace.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        ensure!(
+            now.identity == self.place.identity,
+            LockLost(format!("network namespace{name} was deleted and made again"))
+        );
+        Ok(())
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.place.identity
+    }
+
+    /// Returns the relation of an entry to the table of this namespace.
+    pub(crate) fn origin(&self, entry: &Entry) -> Origin {
+        self.place.identity.origin(entry.table.as_ref())
+    }
+
+    /// Returns whether an entry is of the table of this namespace. Other entries are history.
+    pub(crate) fn is_of_this_table(&self, entry: &Entry) -> bool {
+        self.origin(entry) == Origin::ThisTable
+    }
+
+    /// Returns the numbers of all entries and the entries, the oldest first, including those of other tables. An entry
+    /// that cannot be read is an error.
     pub(crate) fn entries(&self) -> Vec<(u64, anyhow::Result<Entry>)> {
         self.numbers().into_iter().map(|number| (number, self.read(number))).collect()
     }
 
     /// Reads an entry.
     pub(crate) fn read(&self, number: u64) -> anyhow::Result<Entry> {
-        let path = self.path_of(number);
-        let file = File::open(&path).with_context(|| format!("no plan {number}: cannot open {}", path.display()))?;
-        let mut line = Vec::new();
-        BufReader::new(file).read_until(b'\n', &mut line).with_context(|| format!("cannot read {}", path.display()))?;
-        let entry: Entry =
-            serde_json::from_slice(&line).with_context(|| format!("{} is not a journal entry", path.display()))?;
-        anyhow::ensure!(entry.number == number, "{} contains the entry of plan {}", path.display(), entry.number);
-        Ok(entry)
+        self.read_with(number, |mut file| {
+            let mut line = Vec::new();
+            BufReader::new(&mut file).read_until(b'\n', &mut line)?;
+            let entry: Entry = serde_json::from_slice(&line).context("not a journal entry")?;
+            ensure!(entry.number == number, "contains the entry of plan {}", entry.number);
+            Ok(entry)
+        })
     }
 
     /// Reads the table from before a plan.
     pub(super) fn before(&self, number: u64) -> anyhow::Result<Config> {
-        serde_json::from_slice(&self.second_line(number)?)
-            .with_context(|| format!("cannot read the previous table from {}", self.path_of(number).display()))
+        self.read_with(number, |file| serde_json::from_slice(&second_line(file)?).context("not a table")).with_context(
+            || format!("cannot read the previous table from {}", self.path.join(name(number, ENTRY)).display()),
+        )
     }
 
+    /// Returns the second line of an entry, with its line break.
     pub(super) fn second_line(&self, number: u64) -> anyhow::Result<Vec<u8>> {
-        let path = self.path_of(number);
-        let mut bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1);
-        Ok(bytes.split_off(end))
+        self.read_with(number, second_line)
     }
 
-    /// Returns the pending plan. `None` if no plan is pending.
+    /// Opens and reads an entry. Tries again if the entry was replaced meanwhile, because its former file is then used
+    /// for the next state.
+    fn read_with<T>(&self, number: u64, read: impl Fn(File) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        const ATTEMPTS: usize = 5;
+        let name = name(number, ENTRY);
+        let path = self.path.join(&name);
+        let directory = self.directory.as_deref().ok_or_else(|| anyhow!("no plan {number}"))?;
+        let mut result = Err(anyhow!("no plan {number}"));
+        for _ in 0..ATTEMPTS {
+            let file = directory.open_file(&name);
+            let file = file.with_context(|| format!("no plan {number}: cannot open {}", path.display()))?;
+            ensure_trusted(&file).with_context(|| format!("cannot use {}", path.display()))?;
+            let copy = file.try_clone()?;
+            result = read(file).with_context(|| format!("cannot read {}", path.display()));
+            if directory.is_at(&name, &copy) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Returns the pending plan of this table. `None` if no plan is pending.
     pub(crate) fn pending(&self) -> Option<Entry> {
-        let timed = self.numbers_with(".timer").into_iter().rev();
-        timed.filter_map(|number| self.read(number).ok()).find(|entry| entry.pending.is_some())
+        self.marked(TIMER).find(|entry| entry.pending.is_some())
+    }
+
+    /// Returns the plan of this table whose servers are being drained. `None` if no process drains servers.
+    pub(crate) fn draining(&self) -> Option<Entry> {
+        self.marked(DRAINING).find(|entry| entry.status == Status::Started && self.is_marked(entry.number, DRAINING))
+    }
+
+    /// Returns the process that drains the servers of a plan. `None` if it is not known.
+    pub(crate) fn drainer(&self, number: u64) -> Option<Holder> {
+        Holder::read(self.directory.as_deref()?, &name(number, DRAINING))
+    }
+
+    /// Returns the last plan of this table whose rollback failed. `None` if it was undone, or if a later plan with the
+    /// same limits was applied.
+    pub(crate) fn failed_rollback(&self) -> Option<Entry> {
+        let mut later = Vec::new();
+        for number in self.numbers().into_iter().rev() {
+            let Some(entry) = self.read(number).ok().filter(|entry| self.is_of_this_table(entry)) else { continue };
+            match entry.status {
+                Status::RollbackFailed if later.contains(&entry.scope) => {}
+                Status::RollbackFailed => return Some(entry),
+                Status::Applied if entry.undoes.is_none() => later.push(entry.scope),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Returns the entries of this table that have a mark, the newest first.
+    fn marked(&self, ending: &'static str) -> impl Iterator<Item = Entry> {
+        let entries = self.numbers_with(ending).into_iter().rev().filter_map(|number| self.read(number).ok());
+        entries.filter(|entry| self.is_of_this_table(entry))
     }
 
     /// Returns whether the rollback timer of a plan is running.
     pub(crate) fn has_timer(&self, number: u64) -> bool {
-        let lock = |file| flock(file, FlockOperation::NonBlockingLockShared);
-        File::open(self.timer_path(number)).is_ok_and(|file| lock(file) == Err(rustix::io::Errno::WOULDBLOCK))
+        self.is_marked(number, TIMER)
+    }
+
+    /// Returns whether a process has locked the mark of a plan.
+    pub(super) fn is_marked(&self, number: u64, ending: &str) -> bool {
+        let file = self.directory.as_ref().map(|directory| directory.open_file(name(number, ending)));
+        file.is_some_and(|file| file.is_ok_and(|file| is_locked(&file)))
     }
 
     /// Locks the timer file of a plan. The lock is held until the returned file is closed.
     pub(crate) fn lock_timer(&self, number: u64) -> anyhow::Result<File> {
-        let path = self.timer_path(number);
-        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        self.lock_mark(number, TIMER, |directory, name| directory.open_file(name))
+    }
+
+    /// Marks a plan as one whose servers are being drained by this process, until the returned file is closed. The
+    /// caller holds the journal, so that no other process looks for a mark meanwhile.
+    pub(crate) fn lock_draining(&self, number: u64) -> anyhow::Result<File> {
+        let file = self.lock_mark(number, DRAINING, |directory, name| directory.create(name))?;
+        Holder::describe_own(&file);
+        Ok(file)
+    }
+
+    fn lock_mark(
+        &self,
+        number: u64,
+        ending: &str,
+        open: impl FnOnce(&Directory, &str) -> io::Result<File>,
+    ) -> anyhow::Result<File> {
+        let name = name(number, ending);
+        let path = self.path.join(&name);
+        let file = open(self.directory()?, &name).with_context(|| format!("cannot open {}", path.display()))?;
         flock(&file, FlockOperation::LockExclusive).with_context(|| format!("cannot lock {}", path.display()))?;
         Ok(file)
     }
 
-    pub(super) fn path_of(&self, number: u64) -> PathBuf {
-        self.0.join(format!("{number:06}.json"))
-    }
-
-    pub(super) fn timer_path(&self, number: u64) -> PathBuf {
-        self.0.join(format!("{number:06}.timer"))
-    }
-
     /// Returns the numbers of all entries, ascending.
     pub(super) fn numbers(&self) -> Vec<u64> {
-        self.numbers_with(".json")
+        self.numbers_with(ENTRY)
     }
 
-    /// Returns the numbers of the files with this ending. Other files in the directory are skipped.
-    fn numbers_with(&self, ending: &str) -> Vec<u64> {
-        let number = |name: &String| {
-            let number: u64 = name.strip_suffix(ending)?.parse().ok()?;
-            (format!("{number:06}{ending}") == *name).then_some(number)
-        };
-        let mut numbers: Vec<u64> = self.names().iter().filter_map(number).collect();
+    /// Returns the numbers of the files with this ending, ascending. Other files in the directory are skipped. There
+    /// are none before the first plan is applied.
+    pub(super) fn numbers_with(&self, ending: &str) -> Vec<u64> {
+        let names = self.directory.as_ref().and_then(|directory| directory.names().ok()).unwrap_or_default();
+        let mut numbers: Vec<u64> = names
+            .iter()
+            .filter_map(|found| {
+                let number: u64 = found.to_str()?.strip_suffix(ending)?.parse().ok()?;
+                (*name(number, ending) == **found).then_some(number)
+            })
+            .collect();
         numbers.sort_unstable();
         numbers
     }
+}
 
-    /// Returns the names of all files. There are none before the first plan is applied.
-    pub(super) fn names(&self) -> Vec<String> {
-        let files = fs::read_dir(&self.0).into_iter().flatten().flatten();
-        files.filter_map(|file| file.file_name().into_string().ok()).collect()
-    }
+/// Returns the name of a file of a plan.
+pub(super) fn name(number: u64, ending: &str) -> String {
+    format!("{number:06}{ending}")
+}
+
+/// Reads the second line of an entry, with its line break. Blanks after it are reserved room.
+fn second_line(mut file: File) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let start = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1);
+    let mut line = bytes.split_off(start);
+    line.truncate(line.trim_ascii_end().len());
+    line.push(b'\n');
+    Ok(line)
 }

@@ -1,42 +1,323 @@
-//! The name of the journal directory of a network namespace.
+//! The directory of the journal of a network namespace: its name, its creation, and its end.
+//!
+//! The file `namespace` in it records the namespace. A namespace with several names therefore has one directory.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use ipvs::Namespace;
+use rustix::fs::{AtFlags, unlinkat};
+use serde::{Deserialize, Serialize};
 
-/// Returns the name of the directory: `init` for the namespace of process 1, `netns-NAME` for a namespace of `ip
-/// netns`, otherwise `inode-NUMBER`. `None` means the namespace of this process.
-pub(super) fn name_of(namespace: Option<&Namespace>) -> anyhow::Result<String> {
-    let path = match namespace {
-        None if is_in_first() => return Ok("init".into()),
-        None => PathBuf::from("/proc/thread-self/ns/net"),
-        Some(Namespace::Pid(pid)) => PathBuf::from(format!("/proc/{pid}/ns/net")),
-        Some(Namespace::Path(path)) => path.clone(),
-        Some(Namespace::Name(name)) => return Ok(format!("netns-{name}")),
-    };
-    let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
-    let this = identity(&path).with_context(|| format!("cannot access {}", path.display()))?;
-    if identity(Path::new("/proc/1/ns/net")).is_ok_and(|init| init == this) {
-        return Ok("init".into());
-    }
-    for named in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        if identity(&named.path()).is_ok_and(|named| named == this) {
-            return Ok(format!("netns-{}", named.file_name().to_string_lossy()));
-        }
-    }
-    Ok(format!("inode-{}", this.1))
+use super::identity::{Identity, Origin, Place};
+use super::living::Living;
+use super::lock::{Lock, is_locked, lock_in_time};
+use super::untrusted::open_folder;
+use crate::file::directory::Directory;
+
+/// The file that records the namespace of a directory.
+pub(super) const RECORD: &str = "namespace";
+
+/// The directory of the namespace of process 1.
+const FIRST: &str = "init";
+
+/// The namespace of a directory, as recorded in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    #[serde(flatten)]
+    identity: Identity,
+    /// The number of the file in /proc/PID/ns, to find out whether the namespace still exists.
+    inode: Option<u64>,
 }
 
-/// Returns whether this process is in the network namespace of process 1. Only a process with all capabilities of
-/// process 1 may read /proc/1/ns. A confined service lacks them. Any process may read the files in /proc/PID/net, and
-/// their inode numbers differ between namespaces.
-fn is_in_first() -> bool {
-    let number = |path: &str| fs::metadata(path).map(|found| found.ino());
-    match (number("/proc/1/net/dev"), number("/proc/thread-self/net/dev")) {
-        (Ok(first), Ok(own)) => first == own,
-        _ => false,
+impl Record {
+    fn of(place: &Place) -> Self {
+        Self { identity: place.identity.clone(), inode: place.inode }
+    }
+
+    fn read(directory: &Directory) -> Option<Self> {
+        serde_json::from_slice(&directory.read(RECORD).ok()?).ok()
+    }
+
+    /// Returns whether it is the record of this namespace. Without a cookie the number of the file decides.
+    fn is_of(&self, place: &Place) -> bool {
+        self.identity == place.identity && (place.identity.namespace.is_some() || self.inode == place.inode)
+    }
+}
+
+/// A directory that was found by its record or by its name.
+pub(super) struct Found {
+    pub(super) name: String,
+    /// `None` if it does not exist.
+    pub(super) directory: Option<Directory>,
+    record: Option<Record>,
+}
+
+impl Found {
+    fn named(state: Option<&Directory>, name: String) -> anyhow::Result<Self> {
+        let directory = state.map(|state| open_folder(state, &name, false)).transpose()?.flatten();
+        let record = directory.as_ref().and_then(Record::read);
+        Ok(Self { name, directory, record })
+    }
+
+    /// Returns whether the directory exists and is that of this namespace.
+    pub(super) fn is_of(&self, place: &Place) -> bool {
+        self.record.as_ref().is_some_and(|record| record.is_of(place))
+    }
+
+    /// Returns the reason why the entries in the directory are of another table.
+    pub(super) fn origin(&self, place: &Place) -> Origin {
+        place.identity.origin(self.record.as_ref().map(|record| &record.identity))
+    }
+}
+
+/// Finds the directory of a namespace by its record, or else by its name: `init` for the namespace of process 1,
+/// `netns-NAME` for a namespace of `ip netns`, otherwise `cookie-NUMBER`.
+pub(super) fn find(state: Option<&Directory>, place: &Place, namespace: Option<&Namespace>) -> anyhow::Result<Found> {
+    let is_unique = place.identity.boot.is_some() && place.identity.namespace.is_some();
+    if let Some(state) = state.filter(|_| is_unique) {
+        for name in folder_names(state) {
+            // A directory that cannot be read has no known namespace. It is an error only if its name is used.
+            let Ok(found) = Found::named(Some(state), name) else { continue };
+            if found.is_of(place) {
+                return Ok(found);
+            }
+        }
+    }
+    let found = Found::named(state, name_of(place, namespace))?;
+    if is_in_use(&found, place) { Found::named(state, number_of(place)) } else { Ok(found) }
+}
+
+/// Returns whether the directory belongs to another namespace of this boot that still exists, although its name was
+/// given to a new one.
+fn is_in_use(found: &Found, place: &Place) -> bool {
+    let (Some(record), Some(directory)) = (&found.record, &found.directory) else { return false };
+    found.name != FIRST
+        && place.identity.origin(Some(&record.identity)) == Origin::OtherNamespace
+        && (has_locked_mark(directory)
+            || record.inode != place.inode && record.inode.is_some_and(|inode| Living::scan().has(inode) == Some(true)))
+}
+
+fn name_of(place: &Place, namespace: Option<&Namespace>) -> String {
+    if place.is_first {
+        return FIRST.into();
+    }
+    if let Some(Namespace::Name(name)) = namespace {
+        return format!("netns-{name}");
+    }
+    for named in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        if place.inode.is_some() && fs::metadata(named.path()).ok().map(|found| found.ino()) == place.inode {
+            return format!("netns-{}", named.file_name().to_string_lossy());
+        }
+    }
+    number_of(place)
+}
+
+fn number_of(place: &Place) -> String {
+    match (place.identity.namespace, place.inode) {
+        (Some(cookie), _) => format!("cookie-{cookie}"),
+        (None, Some(inode)) => format!("inode-{inode}"),
+        (None, None) => "unknown".into(),
+    }
+}
+
+/// Creates the directory of a namespace, or takes over the directory of an earlier one with the same name. Directories
+/// of namespaces that have ended are removed. The state directory is locked meanwhile, so that a namespace does not get
+/// two directories.
+///
+/// Returns the directory, and the origin of its entries if it was taken over.
+pub(super) fn settle(
+    state: &Directory,
+    place: &Place,
+    namespace: Option<&Namespace>,
+    wait: Duration,
+) -> anyhow::Result<(Directory, Option<Origin>)> {
+    // A descriptor of its own, because a lock belongs to the descriptor and its copies.
+    let lock = Directory::open_private(state.path(), false)?;
+    let path = state.path().display();
+    let is_locked = lock_in_time(&lock, wait).with_context(|| format!("cannot lock {path}"))?;
+    anyhow::ensure!(is_locked, "cannot lock {path}: another ipvsadm-rs is creating a journal");
+    let found = find(Some(state), place, namespace)?;
+    let existed = found.directory.is_some();
+    let origin = found.origin(place);
+    let is_settled = found.is_of(place);
+    let directory = match found.directory {
+        Some(directory) => directory,
+        None => open_folder(state, &found.name, true)?.context("the new directory was removed")?,
+    };
+    if is_settled {
+        return Ok((directory, None));
+    }
+    directory.replace(RECORD, &serde_json::to_vec(&Record::of(place))?, None)?;
+    remove_ended(state, &found.name, place);
+    Ok((directory, existed.then_some(origin)))
+}
+
+/// Returns the names that directories of journals have.
+fn folder_names(state: &Directory) -> Vec<String> {
+    let is_folder =
+        |name: &String| name == FIRST || ["netns-", "cookie-", "inode-"].iter().any(|prefix| name.starts_with(prefix));
+    let names = state.names().unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok());
+    let mut names: Vec<String> = names.filter(is_folder).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Removes the directories of namespaces that have ended, except for `keep`. Errors are ignored: a directory that is
+/// left takes room, but does no harm.
+fn remove_ended(state: &Directory, keep: &str, place: &Place) {
+    let mut living = None;
+    let mut exists = |inode| living.get_or_insert_with(Living::scan).has(inode);
+    for name in folder_names(state).into_iter().filter(|name| name != keep && name != FIRST) {
+        let Ok(Some(directory)) = open_folder(state, &name, false) else { continue };
+        if has_ended(&name, Record::read(&directory).as_ref(), place, &mut exists) {
+            remove(state, &name, &directory);
+        }
+    }
+}
+
+/// Returns whether the namespace of a directory has certainly ended.
+fn has_ended(name: &str, record: Option<&Record>, place: &Place, exists: &mut impl FnMut(u64) -> Option<bool>) -> bool {
+    let is_gone = |inode: Option<u64>, exists: &mut dyn FnMut(u64) -> Option<bool>| {
+        inode.is_some_and(|inode| exists(inode) == Some(false))
+    };
+    match record.map(|record| (place.identity.origin(Some(&record.identity)), record)) {
+        // Without a record, the directory was created by a program before version 0.2, which used this number.
+        None => is_gone(name.strip_prefix("inode-").and_then(|inode| inode.parse().ok()), exists),
+        // After a reboot a namespace can get its name again, but not its number.
+        Some((Origin::EarlierBoot, _)) => !name.starts_with("netns-"),
+        Some((Origin::OtherNamespace, record)) => is_gone(record.inode, exists),
+        Some((Origin::ThisTable | Origin::Unknown, _)) => false,
+    }
+}
+
+/// Removes a directory, unless a process uses it.
+fn remove(state: &Directory, name: &str, directory: &Directory) {
+    let Ok(Some(_lock)) = Lock::attempt(directory) else { return };
+    if has_locked_mark(directory) {
+        return;
+    }
+    for file in directory.names().unwrap_or_default() {
+        let _ = directory.remove(file);
+    }
+    let _ = unlinkat(state, name, AtFlags::REMOVEDIR);
+}
+
+/// Returns whether a rollback timer or a drain is running.
+fn has_locked_mark(directory: &Directory) -> bool {
+    let names = directory.names().unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok());
+    names
+        .filter(|name| name.ends_with(super::folder::TIMER) || name.ends_with(super::folder::DRAINING))
+        .any(|name| directory.open_file(name).is_ok_and(|file| is_locked(&file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::testing::Place as TestPlace;
+
+    const WAIT: Duration = Duration::from_secs(5);
+
+    fn place(boot: &str, cookie: u64) -> Place {
+        let identity = Identity { boot: Some(boot.into()), namespace: Some(cookie) };
+        // No namespace has this number.
+        Place { identity, is_first: false, inode: Some(cookie) }
+    }
+
+    fn named(name: &str) -> Option<Namespace> {
+        Some(Namespace::Name(name.into()))
+    }
+
+    /// Creates or takes over a directory and returns its name, and the origin of its entries.
+    fn settled(state: &Directory, place: &Place, namespace: Option<Namespace>) -> (String, Option<Origin>) {
+        let (directory, origin) = settle(state, place, namespace.as_ref(), WAIT).unwrap();
+        (directory.path().file_name().unwrap().to_str().unwrap().to_owned(), origin)
+    }
+
+    #[test]
+    fn a_namespace_with_two_names_has_one_directory() {
+        let state = TestPlace::new("two-names");
+        let state = state.directory();
+        assert_eq!(settled(&state, &place("a", 1), named("blue")), ("netns-blue".into(), None));
+        assert_eq!(settled(&state, &place("a", 1), named("azure")), ("netns-blue".into(), None));
+        assert_eq!(settled(&state, &place("a", 1), None), ("netns-blue".into(), None));
+        assert_eq!(find(Some(&state), &place("a", 1), None).unwrap().name, "netns-blue");
+    }
+
+    #[test]
+    fn the_first_namespace_has_a_fixed_name() {
+        let state = TestPlace::new("first");
+        let state = state.directory();
+        let first = |boot| Place { is_first: true, ..place(boot, 1) };
+        assert_eq!(settled(&state, &first("a"), None), (FIRST.into(), None));
+        assert_eq!(settled(&state, &first("b"), None), (FIRST.into(), Some(Origin::EarlierBoot)));
+        assert_eq!(settled(&state, &first("b"), None), (FIRST.into(), None));
+    }
+
+    #[test]
+    fn a_new_namespace_of_the_same_name_takes_over() {
+        let state = TestPlace::new("same-name");
+        let state = state.directory();
+        settled(&state, &place("a", 1), named("blue"));
+        assert!(!find(Some(&state), &place("a", 2), named("blue").as_ref()).unwrap().is_of(&place("a", 2)));
+        assert_eq!(settled(&state, &place("b", 1), named("blue")), ("netns-blue".into(), Some(Origin::EarlierBoot)));
+        assert!(find(Some(&state), &place("b", 1), None).unwrap().is_of(&place("b", 1)));
+    }
+
+    #[test]
+    fn a_directory_in_use_is_not_taken_over() {
+        let state = TestPlace::new("in-use");
+        let state = state.directory();
+        settled(&state, &place("a", 1), named("blue"));
+        let timer = state.subdirectory("netns-blue", false).unwrap().create("000001.timer").unwrap();
+        rustix::fs::flock(&timer, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        assert_eq!(settled(&state, &place("a", 2), named("blue")), ("cookie-2".into(), None));
+    }
+
+    #[test]
+    fn directories_of_an_earlier_program_are_taken_over() {
+        let state = TestPlace::new("earlier-program");
+        let state = state.directory();
+        state.subdirectory("netns-blue", true).unwrap();
+        assert_eq!(settled(&state, &place("a", 1), named("blue")), ("netns-blue".into(), Some(Origin::Unknown)));
+    }
+
+    #[test]
+    fn directories_of_ended_namespaces_are_removed() {
+        let gone = &mut |_| Some(false);
+        let here = place("b", 1);
+        let record = |boot, cookie| Some(Record::of(&place(boot, cookie)));
+        for (name, record, ended) in [
+            ("cookie-7", record("a", 7), true),
+            ("netns-blue", record("a", 7), false),
+            ("netns-blue", record("b", 7), true),
+            ("cookie-1", record("b", 1), false),
+            ("netns-blue", None, false),
+            ("inode-7", None, true),
+            ("cookie-7", None, false),
+        ] {
+            assert_eq!(has_ended(name, record.as_ref(), &here, gone), ended, "{name} {record:?}");
+        }
+        for exists in [Some(true), None] {
+            assert!(!has_ended("netns-blue", record("b", 7).as_ref(), &here, &mut |_| exists));
+        }
+    }
+
+    #[test]
+    fn directories_of_an_earlier_boot_are_removed_unless_locked() {
+        let test = TestPlace::new("removed-folders");
+        let state = test.directory();
+        for cookie in [1, 2] {
+            settled(&state, &place("a", cookie), None);
+        }
+        state.create("unrelated").unwrap();
+        let lock = Lock::attempt(&state.subdirectory("cookie-1", false).unwrap()).unwrap();
+        settled(&state, &place("b", 3), None);
+        let mut names = state.names().unwrap();
+        names.sort();
+        assert_eq!(names, ["cookie-1", "cookie-3", "unrelated"]);
+        drop(lock);
     }
 }

@@ -1,33 +1,53 @@
 //! The journal: the plans applied in a network namespace, each with the table from before, so that it can be undone.
 //!
 //! Each namespace has a directory with these files:
-//! - `lock`: locked by the process that changes the table or the journal. It holds the lock from before the table is
-//!   read until the result is recorded. Readers need no lock, because files are replaced atomically.
+//! - `namespace`: the boot and the network namespace that the directory belongs to.
+//! - `lock`: locked, together with the directory, by the process that changes the table or the journal. It contains the
+//!   name of that process. Readers need no lock, because files are replaced atomically.
 //! - `000007.json`: plan 7. The first line is the [`Entry`], the second the table from before.
+//! - `000007.spare`: room for the next state of that entry, until the outcome of the plan is recorded.
 //! - `000007.timer`: plan 7 is pending. The file is locked by the rollback timer, the process that rolls the plan back.
+//! - `000007.draining`: the servers that plan 7 deletes are being drained. The file is locked by that process.
 //!
 //! The entry records whether a plan is pending. Only the process that holds `lock` writes an entry. Therefore only one
 //! process can confirm, undo or roll back a plan.
+//!
+//! The entry also records the boot and the network namespace of its table. An entry of another table is history: it is
+//! listed, but nothing is undone or rolled back because of it.
+//!
+//! The directories are used only if no other user could have written them. No symbolic link in them is followed.
 
 mod entry;
 mod folder;
 mod folder_name;
+mod identity;
+mod living;
+mod lock;
+mod room;
+#[cfg(test)]
+mod testing;
+mod untrusted;
 
-use std::fmt;
-use std::fs::{self, File};
+use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::ops::Deref;
-use std::os::unix::fs::DirBuilderExt;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use ipvs::{Config, Scope, State};
-use rustix::fs::{FlockOperation, flock};
 
-pub(crate) use entry::{Entry, Pending, Status, rollback_plan};
-pub(crate) use folder::Folder;
-
-use crate::file::write;
+use crate::file::directory::Directory;
 use crate::terminal::exit::print_error;
+use folder::{DRAINING, ENTRY, SPARE, TIMER, name};
+use lock::Lock;
+
+pub(crate) use entry::{Entry, Pending, Status, inexpressible, rollback_plan, rollback_plan_of_any_table};
+pub(crate) use folder::Folder;
+pub(crate) use identity::Origin;
+#[allow(unused_imports, reason = "for `show` and `plan`")]
+pub(crate) use lock::Holder;
+pub(crate) use lock::{Busy, LockLost};
+pub(crate) use untrusted::Untrusted;
 
 /// The maximum number of entries.
 const MAX_ENTRIES: usize = 100;
@@ -39,7 +59,9 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Journal {
     folder: Folder,
-    _lock: File,
+    /// `None` only while it is dropped.
+    lock: Option<Lock>,
+    notes: RefCell<Vec<String>>,
 }
 
 impl Deref for Journal {
@@ -50,17 +72,18 @@ impl Deref for Journal {
     }
 }
 
-/// The error that another process held the lock until the time limit. It contains the path of the journal.
-#[derive(Debug)]
-pub(crate) struct Busy(String);
-
-impl fmt::Display for Busy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot lock {}: another ipvsadm-rs is changing this table", self.0)
+impl Drop for Journal {
+    /// Unlocks the table, and prints the notes.
+    fn drop(&mut self) {
+        self.lock = None;
+        self.notes.take().iter().for_each(|note| print_error(note));
     }
 }
 
-impl std::error::Error for Busy {}
+/// Returns whether a command must stop after this error, instead of changing the table without a journal.
+pub(crate) fn is_fatal(error: &anyhow::Error) -> bool {
+    error.is::<Busy>() || error.is::<Untrusted>() || error.is::<LockLost>()
+}
 
 /// A plan that is about to be applied.
 pub(crate) struct Intent<'s> {
@@ -75,17 +98,35 @@ pub(crate) struct Intent<'s> {
 }
 
 impl Journal {
-    /// Locks the journal. Waits for at most `wait` and then fails with [`Busy`].
-    pub(crate) fn open(folder: Folder, wait: Duration) -> anyhow::Result<Self> {
-        let failed = || format!("cannot open the journal {folder}");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.path()).with_context(failed)?;
-        let lock = File::create(folder.path().join("lock")).with_context(failed)?;
-        lock_in_time(&lock, wait, &folder)?;
-        Ok(Self { folder, _lock: lock })
+    /// Locks the journal. Waits for at most `wait` and then fails with [`Busy`]. Fails with [`Untrusted`] if another user
+    /// could have written the journal.
+    pub(crate) fn open(mut folder: Folder, wait: Duration) -> anyhow::Result<Self> {
+        let failed = |folder: &Folder| format!("cannot open the journal {folder}");
+        let note = match folder.settle(wait) {
+            Err(error) if !is_fatal(&error) => return Err(error.context(failed(&folder))),
+            note => note?,
+        };
+        let lock = match Lock::acquire(folder.directory()?, wait) {
+            Err(error) if !is_fatal(&error) => return Err(error.context(failed(&folder))),
+            lock => lock?,
+        };
+        Ok(Self { folder, lock: Some(lock), notes: RefCell::new(note.into_iter().collect()) })
     }
 
-    /// Creates an entry. When this returns, the table from before is on disk.
+    /// Prints a line to standard error once the table is unlocked. A terminal that was cut off may block this process,
+    /// and must not block others.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        self.notes.borrow_mut().push(text.into());
+    }
+
+    /// Creates an entry. When this returns, the table from before is on disk, and room for the outcome is reserved.
+    ///
+    /// Fails with [`LockLost`] if the lock or the network namespace was replaced since the journal was opened.
     pub(crate) fn begin(&self, intent: Intent<'_>, before: &State) -> anyhow::Result<Entry> {
+        if !self.is_locked() {
+            return Err(LockLost(format!("{}/{} was removed or replaced", self.folder, lock::LOCK)).into());
+        }
+        self.ensure_same_namespace()?;
         let last = self.numbers().last().copied().unwrap_or_default();
         let entry = Entry {
             number: last.checked_add(1).context("no plan number is left")?,
@@ -96,35 +137,80 @@ impl Journal {
             undoes: intent.undoes,
             pending: intent.confirm_within.map(Pending::new),
             error: None,
+            table: Some(self.identity().clone()),
         };
-        self.prune();
-        if entry.pending.is_some() {
-            File::create(self.timer_path(entry.number)).with_context(|| format!("cannot write to {}", self.folder))?;
-        }
+        let directory = self.directory()?;
+        self.prune(directory);
         let mut before = serde_json::to_vec(&Config::from(before))?;
         before.push(b'\n');
-        self.write_lines(&entry, &before)?;
+        let created = self.create(directory, &entry, &before);
+        if created.is_err() {
+            room::remove(directory, entry.number);
+        }
+        created.with_context(|| format!("cannot write to {}", self.folder))?;
         Ok(entry)
+    }
+
+    fn create(&self, directory: &Directory, entry: &Entry, before: &[u8]) -> anyhow::Result<()> {
+        if entry.pending.is_some() {
+            directory.create(name(entry.number, TIMER))?;
+        }
+        Ok(room::create(directory, entry.number, lines(entry, before)?)?)
     }
 
     /// Writes the new state of an entry.
     pub(crate) fn write(&self, entry: &Entry) -> anyhow::Result<()> {
-        self.write_lines(entry, &self.second_line(entry.number)?)?;
+        let directory = self.directory()?;
+        let failed = || format!("cannot write {}/{}", self.folder, name(entry.number, ENTRY));
+        if !self.is_locked() {
+            self.note(format!(
+                "note: {}/{} was removed or replaced; another program may have changed the table meanwhile",
+                self.folder,
+                lock::LOCK
+            ));
+        }
+        let is_last = entry.status != Status::Started && entry.pending.is_none();
+        let bytes = lines(entry, &self.second_line(entry.number)?)?;
+        room::write(directory, entry.number, &bytes, is_last).with_context(failed)?;
         if entry.pending.is_none() {
-            let _ = fs::remove_file(self.timer_path(entry.number));
+            let _ = directory.remove(name(entry.number, TIMER));
+        }
+        if entry.status != Status::Started {
+            let _ = directory.remove(name(entry.number, DRAINING));
         }
         Ok(())
     }
 
-    /// Removes an entry whose plan changed nothing.
-    pub(crate) fn remove(&self, entry: &Entry) {
-        let _ = fs::remove_file(self.path_of(entry.number));
-        let _ = fs::remove_file(self.timer_path(entry.number));
+    /// Reserves room for another state of an entry, so that a full disk cannot prevent recording it.
+    pub(crate) fn reserve(&self, entry: &Entry) -> anyhow::Result<()> {
+        let bytes = lines(entry, &self.second_line(entry.number)?)?;
+        Ok(room::reserve(self.directory()?, entry.number, bytes)?)
     }
 
-    /// Fails if a plan is pending, because a later plan would be confirmed or rolled back together with it, unnoticed.
-    /// A plan whose rollback timer has died is no longer pending.
+    /// Removes an entry whose plan changed nothing.
+    pub(crate) fn remove(&self, entry: &Entry) {
+        if let Ok(directory) = self.directory() {
+            room::remove(directory, entry.number);
+        }
+    }
+
+    /// Returns whether the lock still has its name.
+    fn is_locked(&self) -> bool {
+        match (&self.lock, self.directory()) {
+            (Some(lock), Ok(directory)) => lock.is_intact(directory),
+            _ => false,
+        }
+    }
+
+    /// Fails if a plan is pending or draining, because a later plan would be confirmed or rolled back together with it,
+    /// unnoticed. A plan whose rollback timer has died is no longer pending. Plans of other tables are ignored.
     pub(crate) fn ensure_none_pending(&self) -> anyhow::Result<()> {
+        if let Some(Entry { number, .. }) = self.draining() {
+            let pid = self.drainer(number).map(|holder| format!(" (pid {})", holder.pid)).unwrap_or_default();
+            anyhow::bail!(
+                "plan {number} is draining servers{pid}\nWait until it has finished, or run `ipvsadm-rs undo` to roll it back, then try again."
+            );
+        }
         let Some(mut entry) = self.pending() else { return Ok(()) };
         let number = entry.number;
         if self.has_timer(number) {
@@ -132,66 +218,55 @@ impl Journal {
                 "plan {number} is pending\nRun `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back, then try again."
             );
         }
-        print_error(&format!("note: plan {number} was never confirmed, but {TIMER_DIED}; keeping the changes"));
+        self.note(format!("note: plan {number} was never confirmed, but {TIMER_DIED}; keeping the changes"));
         entry.pending = None;
         if let Err(error) = self.write(&entry) {
-            print_error(&format!("note: cannot update the journal: {error:#}"));
+            self.note(format!("note: cannot update the journal: {error:#}"));
         }
         Ok(())
     }
 
-    fn write_lines(&self, entry: &Entry, second_line: &[u8]) -> anyhow::Result<()> {
-        let path = self.path_of(entry.number);
-        let mut bytes = serde_json::to_vec(entry)?;
-        bytes.push(b'\n');
-        bytes.extend_from_slice(second_line);
-        write::write(&path, &bytes).map(|_| ())
-    }
-
     /// Removes the oldest entries, and files left by killed processes.
-    fn prune(&self) {
+    fn prune(&self, directory: &Directory) {
         let mut bytes = 0;
         for (place, number) in self.numbers().into_iter().rev().enumerate() {
-            let path = self.path_of(number);
-            bytes += fs::metadata(&path).map_or(0, |found| found.len());
+            let size = directory.metadata(name(number, ENTRY)).map_or(0, |found| found.st_size);
+            bytes += u64::try_from(size).unwrap_or_default();
             if place + 1 >= MAX_ENTRIES || (place > 0 && bytes > MAX_BYTES) {
-                let _ = fs::remove_file(path);
-                let _ = fs::remove_file(self.timer_path(number));
+                room::remove(directory, number);
             }
         }
-        self.names().iter().filter(|name| name.ends_with(".new")).for_each(|name| {
-            let _ = fs::remove_file(self.path().join(name));
-        });
+        let is_in_use = |number| self.is_marked(number, TIMER) || self.is_marked(number, DRAINING);
+        for ending in [SPARE, DRAINING] {
+            for number in self.numbers_with(ending).into_iter().filter(|number| !is_in_use(*number)) {
+                let _ = directory.remove(name(number, ending));
+            }
+        }
+        let is_leftover = |found: &std::ffi::OsString| {
+            // The file of a live process is locked.
+            found.as_encoded_bytes().ends_with(b".new")
+                && !directory.open_file(found).is_ok_and(|file| lock::is_locked(&file))
+        };
+        for found in directory.names().unwrap_or_default().into_iter().filter(is_leftover) {
+            let _ = directory.remove(found);
+        }
     }
+}
+
+/// Returns the contents of an entry's file.
+fn lines(entry: &Entry, second_line: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(entry)?;
+    bytes.push(b'\n');
+    bytes.extend_from_slice(second_line);
+    Ok(bytes)
 }
 
 /// The remark about an unconfirmed plan that will not be rolled back.
 pub(crate) const TIMER_DIED: &str = "its rollback process has died";
 
-/// Formats a time in the form of RFC 3339.
+/// Formats a time in the form of RFC 3339. Returns an empty text for times after the year 9999.
 fn time_text(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
-}
-
-fn lock_in_time(lock: &File, wait: Duration, folder: &Folder) -> anyhow::Result<()> {
-    const PAUSE: Duration = Duration::from_millis(50);
-    let start = Instant::now();
-    let mut reported = false;
-    loop {
-        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let rest = wait.saturating_sub(start.elapsed());
-                if rest.is_zero() {
-                    return Err(Busy(folder.to_string()).into());
-                }
-                if !std::mem::replace(&mut reported, true) {
-                    print_error("waiting: another ipvsadm-rs is changing this table");
-                }
-                std::thread::sleep(PAUSE.min(rest));
-            }
-            Err(error) => return Err(error).with_context(|| format!("cannot lock {folder}")),
-        }
-    }
+    let mut text = String::new();
+    let _ = write!(text, "{}", humantime::format_rfc3339_seconds(time));
+    text
 }

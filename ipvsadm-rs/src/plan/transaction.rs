@@ -6,7 +6,7 @@ use ipvs::plan::Options;
 use ipvs::{Client, Config, State};
 
 use crate::context::Context;
-use crate::journal::{Busy, Entry, Intent, Journal, Status, rollback_plan};
+use crate::journal::{Entry, Intent, Journal, Status, is_fatal, rollback_plan};
 use crate::plan::other_writers;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -26,11 +26,11 @@ impl From<Journal> for Transaction {
 
 impl Transaction {
     /// Locks the table, so that no other ipvsadm-rs changes it until the transaction is dropped. If the journal cannot
-    /// be opened, the table is not locked, and changes are made without a journal. Fails with [`Busy`] if the lock is
-    /// not free in time.
+    /// be opened, the table is not locked, and changes are made without a journal. Fails if the lock is not free in time,
+    /// or if another user could have written the journal.
     pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
         match context.journal() {
-            Err(error) if error.is::<Busy>() => Err(error),
+            Err(error) if is_fatal(&error) => Err(error),
             journal => Ok(Self { journal, entry: None }),
         }
     }
@@ -56,7 +56,7 @@ impl Transaction {
                 self.entry = Some(entry);
                 Ok(())
             }
-            Err(error) if is_needed => Err(error),
+            Err(error) if is_needed || is_fatal(&error) => Err(error),
             Err(error) => {
                 print_error(&format!("note: this plan cannot be undone: {error:#}"));
                 Ok(())

@@ -1,0 +1,313 @@
+//! The lock of a table, and the name of its holder.
+//!
+//! Two files are locked: the directory of the journal, and the file `lock` in it. Removing `lock` therefore does not
+//! let a second process in. Programs before version 0.2 lock only `lock`, which also contains the name of the holder.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::time_text;
+use super::untrusted::{Untrusted, ensure_trusted};
+use crate::file::directory::Directory;
+use crate::terminal::exit::print_error;
+
+/// The file that is locked.
+pub(super) const LOCK: &str = "lock";
+
+/// The right to change a table and its journal, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    /// The locked directory. Its lock ends when it is closed.
+    _directory: File,
+}
+
+/// The process that holds a lock, as the process itself describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    pub(crate) pid: u32,
+    uid: u32,
+    /// The time at which it took the lock, in the form of RFC 3339.
+    since: String,
+    /// Its program and arguments.
+    command: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = if self.uid == 0 { "root".to_owned() } else { format!("user {}", self.uid) };
+        write!(f, "{} (pid {}, {user}, since {})", self.command, self.pid, since(&self.since, &now()))
+    }
+}
+
+/// Omits the date if it is today.
+fn since(time: &str, now: &str) -> String {
+    let day = "2026-01-01T".len();
+    match (time.get(..day), time.get(day..).and_then(|clock| clock.strip_suffix('Z'))) {
+        (Some(date), Some(clock)) if now.starts_with(date) => format!("{clock} UTC"),
+        _ => time.to_owned(),
+    }
+}
+
+fn now() -> String {
+    time_text(SystemTime::now())
+}
+
+impl Holder {
+    /// Describes this process.
+    fn own() -> Self {
+        /// The maximum number of characters of the command.
+        const LONGEST: usize = 100;
+        let mut words = std::env::args_os();
+        let program = words.next().unwrap_or_default();
+        let program = Path::new(&program).file_name().unwrap_or("ipvsadm-rs".as_ref()).to_string_lossy().into_owned();
+        let words = words.map(|word| word.to_string_lossy().into_owned());
+        let command = std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ");
+        let command = match command.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}…", &command[..end]),
+            None => command,
+        };
+        Self { pid: std::process::id(), uid: rustix::process::getuid().as_raw(), since: now(), command }
+    }
+
+    /// Reads the holder from a locked file. Returns `None` if it cannot be read, or if that process does not exist.
+    pub(super) fn read(directory: &Directory, name: &str) -> Option<Self> {
+        /// More than a description ever has.
+        const LIMIT: u64 = 4096;
+        let file = directory.open_file(name).ok()?;
+        ensure_trusted(&file).ok()?;
+        let mut text = Vec::new();
+        file.take(LIMIT).read_to_end(&mut text).ok()?;
+        let holder: Self = serde_json::from_slice(&text).ok()?;
+        Path::new("/proc").join(holder.pid.to_string()).exists().then_some(holder)
+    }
+
+    /// Writes the description of this process to a file that it has locked. Errors are ignored, because the lock does
+    /// not depend on the description.
+    pub(super) fn describe_own(file: &File) {
+        let _ = file.set_len(0);
+        let _ = serde_json::to_vec(&Self::own()).map(|text| file.write_all_at(&text, 0));
+    }
+}
+
+/// The error that another process held the lock until the time limit.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    /// The path of the journal.
+    path: String,
+    holder: Option<Holder>,
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot lock {}: {} is changing this table", self.path, name_of(self.holder.as_ref()))
+    }
+}
+
+impl std::error::Error for Busy {}
+
+fn name_of(holder: Option<&Holder>) -> String {
+    holder.map_or("another ipvsadm-rs".to_owned(), ToString::to_string)
+}
+
+/// The error that the lock, or the network namespace, was replaced while this process held the lock.
+#[derive(Debug)]
+pub(crate) struct LockLost(pub(super) String);
+
+impl fmt::Display for LockLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} while this command ran; nothing was changed\nTry again.", self.0)
+    }
+}
+
+impl std::error::Error for LockLost {}
+
+impl Lock {
+    /// Waits for the lock for at most `wait`, and then fails with [`Busy`].
+    pub(super) fn acquire(directory: &Directory, wait: Duration) -> anyhow::Result<Self> {
+        let path = || directory.path().display().to_string();
+        let mut reported = false;
+        in_time(wait, || {
+            let lock = Self::attempt(directory).with_context(|| format!("cannot lock {}", path()))?;
+            // Nothing is locked while this is printed.
+            if lock.is_none() && !std::mem::replace(&mut reported, true) && !wait.is_zero() {
+                let holder = Holder::read(directory, LOCK);
+                print_error(&format!("waiting: {} is changing this table", name_of(holder.as_ref())));
+            }
+            Ok(lock)
+        })?
+        .ok_or_else(|| Busy { path: path(), holder: Holder::read(directory, LOCK) }.into())
+    }
+
+    /// Locks both files. Returns `None` if another process has locked one of them.
+    pub(super) fn attempt(directory: &Directory) -> anyhow::Result<Option<Self>> {
+        // A descriptor of its own, because a lock belongs to the descriptor and its copies.
+        let own = openat(directory, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(io::Error::from)?;
+        match flock(&own, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            // Some file systems cannot lock a directory, for example NFS.
+            Ok(()) | Err(_) => {}
+        }
+        loop {
+            let file = match directory.create(LOCK) {
+                Err(error) if is_link(&error) => {
+                    return Err(Untrusted(format!("`{LOCK}` is not a regular file: {error}")).into());
+                }
+                file => file?,
+            };
+            ensure_trusted(&file)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // Another file may have got the name before this one was locked.
+                Ok(()) if !directory.is_at(LOCK, &file) => {}
+                Ok(()) => {
+                    Holder::describe_own(&file);
+                    return Ok(Some(Self { file, _directory: own.into() }));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+        }
+    }
+
+    /// Returns whether the locked file still has its name.
+    pub(super) fn is_intact(&self, directory: &Directory) -> bool {
+        directory.is_at(LOCK, &self.file)
+    }
+}
+
+fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) || error.kind() == io::ErrorKind::InvalidInput
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The next holder describes itself. Programs before version 0.2 do not.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// Locks a file, for at most `wait`. Returns whether it is locked.
+pub(super) fn lock_in_time(file: impl std::os::fd::AsFd, wait: Duration) -> anyhow::Result<bool> {
+    let locked = in_time(wait, || match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(())),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+        Err(error) => Err(io::Error::from(error).into()),
+    });
+    Ok(locked?.is_some())
+}
+
+/// Repeats an attempt until it has a result, for at most `wait`.
+fn in_time<T>(wait: Duration, mut attempt: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let start = Instant::now();
+    loop {
+        let result = attempt()?;
+        let rest = wait.saturating_sub(start.elapsed());
+        if result.is_some() || rest.is_zero() {
+            return Ok(result);
+        }
+        std::thread::sleep(PAUSE.min(rest));
+    }
+}
+
+/// Returns whether another process has locked a file.
+pub(super) fn is_locked(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::testing::Place;
+
+    #[test]
+    fn a_lock_has_one_holder() {
+        let place = Place::new("lock");
+        let directory = place.directory();
+        let lock = Lock::attempt(&directory).unwrap().expect("free");
+        assert!(Lock::attempt(&directory).unwrap().is_none());
+        assert_eq!(Holder::read(&directory, LOCK).expect("a holder").pid, std::process::id());
+        let busy = Lock::acquire(&directory, Duration::ZERO).unwrap_err();
+        assert!(busy.is::<Busy>() && busy.to_string().contains(&format!("(pid {}, ", std::process::id())), "{busy}");
+        drop(lock);
+        assert_eq!(Holder::read(&directory, LOCK), None);
+        assert!(Lock::attempt(&directory).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_removed_or_replaced_lock_is_noticed_and_still_held() {
+        let place = Place::new("removed");
+        let directory = place.directory();
+        let lock = Lock::attempt(&directory).unwrap().expect("free");
+        assert!(lock.is_intact(&directory));
+        directory.remove(LOCK).unwrap();
+        assert!(!lock.is_intact(&directory));
+        assert!(Lock::attempt(&directory).unwrap().is_none(), "the directory is locked");
+        directory.create(LOCK).unwrap();
+        assert!(!lock.is_intact(&directory));
+        assert!(Lock::attempt(&directory).unwrap().is_none(), "the directory is locked");
+        drop(lock);
+        assert!(Lock::attempt(&directory).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_lock_of_an_older_program_is_respected() {
+        let place = Place::new("older");
+        let directory = place.directory();
+        let older = directory.create(LOCK).unwrap();
+        flock(&older, FlockOperation::LockExclusive).unwrap();
+        assert!(Lock::attempt(&directory).unwrap().is_none());
+        assert_eq!(
+            Lock::acquire(&directory, Duration::ZERO).unwrap_err().to_string(),
+            format!("cannot lock {}: another ipvsadm-rs is changing this table", place.path().display())
+        );
+        drop(older);
+        assert!(Lock::attempt(&directory).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let place = Place::new("link");
+        let directory = place.directory();
+        std::fs::write(place.path().join("victim"), "contents").unwrap();
+        std::os::unix::fs::symlink("victim", place.path().join(LOCK)).unwrap();
+        assert!(Lock::attempt(&directory).unwrap_err().is::<Untrusted>());
+        assert_eq!(std::fs::read(place.path().join("victim")).unwrap(), b"contents");
+    }
+
+    #[test]
+    fn a_holder_that_does_not_exist_is_not_named() {
+        let place = Place::new("holder");
+        let directory = place.directory();
+        for text in [
+            "",
+            "{}",
+            "null",
+            r#"{"pid":4294967295,"uid":0,"since":"2026-01-01T00:00:00Z","command":"x"}"#,
+            r#"{"pid":-1,"uid":0,"since":"","command":"x"}"#,
+        ] {
+            directory.replace(LOCK, text.as_bytes(), None).unwrap();
+            assert_eq!(Holder::read(&directory, LOCK), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_date_is_omitted_today() {
+        let now = "2026-11-27T13:00:00Z";
+        assert_eq!(since("2026-11-27T12:00:03Z", now), "12:00:03 UTC");
+        assert_eq!(since("2026-11-26T12:00:03Z", now), "2026-11-26T12:00:03Z");
+        assert_eq!(since("yesterday", now), "yesterday");
+        assert_eq!(since("", now), "");
+    }
+}
