@@ -137,20 +137,23 @@ impl Folder {
 
     /// Reads an entry.
     pub(crate) fn read(&self, number: u64) -> anyhow::Result<Entry> {
-        self.read_with(number, |mut file| {
+        self.read_with(number, |path, file| {
             let mut line = Vec::new();
-            BufReader::new(&mut file).read_until(b'\n', &mut line)?;
-            let entry: Entry = serde_json::from_slice(&line).context("not a journal entry")?;
-            ensure!(entry.number == number, "contains the entry of plan {}", entry.number);
+            let read = BufReader::new(file).read_until(b'\n', &mut line);
+            read.with_context(|| format!("cannot read {}", path.display()))?;
+            let entry: Entry =
+                serde_json::from_slice(&line).with_context(|| format!("{} is not a journal entry", path.display()))?;
+            ensure!(entry.number == number, "{} contains the entry of plan {}", path.display(), entry.number);
             Ok(entry)
         })
     }
 
     /// Reads the table from before a plan.
     pub(super) fn before(&self, number: u64) -> anyhow::Result<Config> {
-        self.read_with(number, |file| serde_json::from_slice(&second_line(file)?).context("not a table")).with_context(
-            || format!("cannot read the previous table from {}", self.path.join(name(number, ENTRY)).display()),
-        )
+        self.read_with(number, |path, file| {
+            serde_json::from_slice(&second_line(path, file)?)
+                .with_context(|| format!("cannot read the previous table from {}", path.display()))
+        })
     }
 
     /// Returns the second line of an entry, with its line break.
@@ -160,7 +163,7 @@ impl Folder {
 
     /// Opens and reads an entry. Tries again if the entry was replaced meanwhile, because its former file is then used
     /// for the next state.
-    fn read_with<T>(&self, number: u64, read: impl Fn(File) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    fn read_with<T>(&self, number: u64, read: impl Fn(&Path, File) -> anyhow::Result<T>) -> anyhow::Result<T> {
         const ATTEMPTS: usize = 5;
         let name = name(number, ENTRY);
         let path = self.path.join(&name);
@@ -171,7 +174,7 @@ impl Folder {
             let file = file.with_context(|| format!("no plan {number}: cannot open {}", path.display()))?;
             ensure_trusted(&file).with_context(|| format!("cannot use {}", path.display()))?;
             let copy = file.try_clone()?;
-            result = read(file).with_context(|| format!("cannot read {}", path.display()));
+            result = read(&path, file);
             if directory.is_at(&name, &copy) {
                 break;
             }
@@ -280,9 +283,9 @@ pub(super) fn name(number: u64, ending: &str) -> String {
 }
 
 /// Reads the second line of an entry, with its line break. Blanks after it are reserved room.
-fn second_line(mut file: File) -> anyhow::Result<Vec<u8>> {
+fn second_line(path: &Path, mut file: File) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
     let start = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1);
     let mut line = bytes.split_off(start);
     line.truncate(line.trim_ascii_end().len());

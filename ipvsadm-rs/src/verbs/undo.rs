@@ -1,15 +1,19 @@
 //! `ipvsadm-rs undo`: restores the table from before a plan.
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
+use ipvs::apply::apply_plan;
 use ipvs::document::SCHEMA;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
-use ipvs::{Config, Director, plan};
+use ipvs::{Config, Director, Plan, State, plan};
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::journal::{Entry, Folder, Intent, Status, TIMER_DIED, rollback_plan};
+use crate::journal::{
+    Entry, Folder, Intent, Journal, Origin, Status, TIMER_DIED, inexpressible, rollback_plan,
+    rollback_plan_of_any_table,
+};
 use crate::plan::progress::WithProgress;
 use crate::plan::report::Report;
 use crate::plan::transaction::{Transaction, finish};
@@ -20,7 +24,11 @@ use crate::terminal::plural::count;
 ///
 /// Without NUMBER, the last plan of `apply` that is in force is undone. A plan is in force until it is undone or rolled
 /// back. With NUMBER, that plan and all later ones are undone, and the next `undo` continues from there. A pending plan
-/// can be undone at any time before it is rolled back.
+/// can be undone at any time before it is rolled back. If `apply --drain` is draining servers, its plan is undone, and
+/// that `apply` stops.
+///
+/// Plans that were applied before the machine was restarted, or in another network namespace, are not undone, because
+/// the table is another one since then.
 ///
 /// Services that --only or --protect excluded from a plan are not changed by its undo. If the plan was applied with
 /// --listed-only or --previous, only the services that it changed are restored.
@@ -32,9 +40,15 @@ pub(super) struct Undo {
     /// List the plans in the journal, the oldest first
     #[arg(long, conflicts_with_all = ["number", "dry_run", "pending"])]
     list: bool,
-    /// Undo the pending plan; do nothing if no plan is pending
+    /// Undo the pending or draining plan; do nothing if there is none
     #[arg(long, conflicts_with = "number")]
     pending: bool,
+    /// Undo plan NUMBER although it was applied to a table that no longer exists
+    ///
+    /// Restores the table from before a plan of an earlier boot or of another network namespace. `undo --list` shows
+    /// such plans.
+    #[arg(long, requires = "number")]
+    other_table: bool,
     /// Show the changes without making them
     #[arg(long)]
     dry_run: bool,
@@ -50,6 +64,7 @@ Exit codes:
 struct Undone {
     first: Entry,
     later: Vec<Entry>,
+    is_of_any_table: bool,
 }
 
 impl Undo {
@@ -59,90 +74,150 @@ impl Undo {
             return list(context, &folder);
         }
         if self.dry_run {
-            let Some(undone) = self.choose(&folder)? else { return Ok(code::DONE) };
+            let Some(undone) = self.choose(&folder, |note| print_error(&note))? else { return Ok(code::DONE) };
             let (config, options) = undone.rollback_plan(&folder)?;
             let state = context.open()?.state()?;
             let report = Report::new(&plan(&config, &state, &options), &state, TableSizes::default());
             return report.print_plan(context);
         }
-        if self.pending && self.choose(&folder)?.is_none() {
+        if self.pending && self.choose(&folder, |note| print_error(&note))?.is_none() {
             // Without a pending plan there is no need to wait for the lock.
             return Ok(code::DONE);
         }
         let journal = context.journal()?;
-        let Some(undone) = self.choose(&journal)? else { return Ok(code::DONE) };
+        let Some(undone) = self.choose(&journal, |note| journal.note(note))? else { return Ok(code::DONE) };
         let (config, options) = undone.rollback_plan(&journal)?;
+        for entry in undone.entries() {
+            // Without room, marking the plan as undone may fail later. That is reported.
+            let _ = journal.reserve(entry);
+        }
         let mut transaction = Transaction::from(journal);
-        let report = apply_rollback(context, &mut transaction, &undone, &config, &options)?;
+        let undo = restore(context, &mut transaction, &undone, &config, &options)?;
         if let Some(journal) = transaction.journal() {
-            for mut entry in undone.into_entries() {
-                entry.end(Status::Undone);
-                journal.write(&entry)?;
-            }
+            mark_undone(journal, undone);
         }
         drop(transaction);
-        report.print_result(context)?;
+        let (plan, before) = undo;
+        Report::new(&plan, &before, TableSizes::default()).print_result(context)?;
         Ok(code::DONE)
     }
 
-    /// Returns the plans to undo. For `--pending`, returns `None` if no plan is pending.
-    fn choose(&self, folder: &Folder) -> anyhow::Result<Option<Undone>> {
+    /// Returns the plans to undo. For `--pending`, returns `None` if no plan is pending or draining. Passes remarks for
+    /// people to `note`, because they must not be printed while the table is locked.
+    fn choose(&self, folder: &Folder, mut note: impl FnMut(String)) -> anyhow::Result<Option<Undone>> {
         if self.pending {
             let pending = folder.pending().filter(|entry| folder.has_timer(entry.number));
-            return Ok(pending.map(|first| Undone { first, later: Vec::new() }));
+            let first = pending.or_else(|| folder.draining());
+            return Ok(first.map(|first| Undone { first, later: Vec::new(), is_of_any_table: false }));
         }
-        let mut in_force = in_force(folder);
+        let Plans { mut in_force, history } = Plans::read(folder, &mut note);
         let first = match self.number {
             Some(number) => folder.read(number)?,
-            None => in_force.pop().context("no applied plan is left to undo")?,
+            None => match in_force.pop() {
+                Some(last) => last,
+                None => bail!("no applied plan is left to undo{}", explain(folder, &history)),
+            },
         };
-        let later = in_force.into_iter().filter(|entry| entry.number > first.number).collect();
-        Ok(Some(Undone { first, later }))
+        let origin = folder.origin(&first);
+        if origin != Origin::ThisTable && !self.other_table {
+            bail!("plan {} {}\nUse --other-table to restore that table nevertheless.", first.number, origin.reason());
+        }
+        if self.other_table {
+            in_force.extend(history);
+            in_force.sort_unstable_by_key(|entry| entry.number);
+        }
+        let later: Vec<Entry> = in_force.into_iter().filter(|entry| entry.number > first.number).collect();
+        inexpressible(&first, &later).into_iter().for_each(note);
+        Ok(Some(Undone { first, later, is_of_any_table: self.other_table }))
     }
 }
 
 impl Undone {
     fn rollback_plan(&self, folder: &Folder) -> anyhow::Result<(Config, Options)> {
-        rollback_plan(folder, &self.first, &self.later)
+        let make = if self.is_of_any_table { rollback_plan_of_any_table } else { rollback_plan };
+        make(folder, &self.first, &self.later)
     }
 
-    fn into_entries(self) -> impl Iterator<Item = Entry> {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
         // Mark the requested plan last, so that an interrupted undo can be repeated.
-        self.later.into_iter().chain([self.first])
+        self.later.iter().chain([&self.first])
     }
 }
 
-fn apply_rollback(
+/// Restores the table, and returns the plan for it with the table from before the undo.
+fn restore(
     context: &Context,
     transaction: &mut Transaction,
     undone: &Undone,
     config: &Config,
     options: &Options,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<(Plan, State)> {
     let mut director = context.open()?;
     let before = director.state()?;
     let plan = plan(config, &before, options);
-    let report = Report::new(&plan, &before, TableSizes::default());
-    if !report.is_empty() {
+    if !plan.changes.is_empty() {
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let undoes = Some(undone.first.number);
         transaction.begin(Intent { scope: &options.scope, changes, undoes, confirm_within: None }, &before)?;
-        let result = ipvs::apply::apply_plan(&mut WithProgress(&mut director), config, options, before, plan);
+        let (before, plan) = (before.clone(), plan.clone());
+        let result = apply_plan(&mut WithProgress(&mut director), config, options, before, plan);
         finish(&mut director, transaction, result.map(drop).map_err(Into::into))?;
     }
-    Ok(report)
+    Ok((plan, before))
 }
 
-/// Returns the plans whose changes are still in the table, the newest last. Entries that cannot be read are skipped.
-fn in_force(folder: &Folder) -> Vec<Entry> {
-    let read = |(_, entry): (u64, anyhow::Result<Entry>)| match entry {
-        Ok(entry) => Some(entry),
-        Err(error) => {
-            print_error(&format!("note: skipped: {error:#}"));
-            None
+fn mark_undone(journal: &Journal, undone: Undone) {
+    for entry in undone.entries() {
+        let mut entry = entry.clone();
+        entry.end(Status::Undone);
+        if let Err(error) = journal.write(&entry) {
+            journal.note(format!("note: cannot record that plan {} is undone: {error:#}", entry.number));
         }
-    };
-    folder.entries().into_iter().filter_map(read).filter(Entry::is_in_force).collect()
+    }
+}
+
+/// The plans whose changes are still in force, the oldest first.
+struct Plans {
+    /// Those of this table.
+    in_force: Vec<Entry>,
+    /// Those of tables that no longer exist.
+    history: Vec<Entry>,
+}
+
+impl Plans {
+    /// Skips entries that cannot be read, with a note.
+    fn read(folder: &Folder, note: &mut impl FnMut(String)) -> Self {
+        let mut plans = Self { in_force: Vec::new(), history: Vec::new() };
+        for (_, entry) in folder.entries() {
+            match entry {
+                Ok(entry) if !entry.is_in_force() => {}
+                Ok(entry) if folder.is_of_this_table(&entry) => plans.in_force.push(entry),
+                Ok(entry) => plans.history.push(entry),
+                Err(error) => note(format!("note: skipped: {error:#}")),
+            }
+        }
+        plans
+    }
+}
+
+/// Returns the number of plans of other tables and the reason for not undoing them, for the end of a message. Empty if
+/// there are none.
+fn explain(folder: &Folder, history: &[Entry]) -> String {
+    let mut text = String::new();
+    for (origin, why) in [
+        (Origin::EarlierBoot, "applied before the machine was restarted"),
+        (Origin::OtherNamespace, "applied in another network namespace"),
+        (Origin::Unknown, "without a record of their boot and network namespace"),
+    ] {
+        let number = history.iter().filter(|entry| folder.origin(entry) == origin).count();
+        if number > 0 {
+            text += &format!("\n{} {why}, kept as history.", count(number, "plan"));
+        }
+    }
+    if !text.is_empty() {
+        text += "\nThe table is another one since then. `ipvsadm-rs undo --list` shows these plans.";
+    }
+    text
 }
 
 #[derive(Serialize)]
@@ -155,13 +230,20 @@ struct List {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ListedPlan {
-    Entry(Box<Entry>),
-    Unreadable { number: u64, error: String },
+    Entry {
+        #[serde(flatten)]
+        entry: Box<Entry>,
+        origin: Origin,
+    },
+    Unreadable {
+        number: u64,
+        error: String,
+    },
 }
 
 fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
     let row = |(number, entry): (u64, anyhow::Result<Entry>)| match entry {
-        Ok(entry) => ListedPlan::Entry(Box::new(entry)),
+        Ok(entry) => ListedPlan::Entry { origin: folder.origin(&entry), entry: Box::new(entry) },
         Err(error) => ListedPlan::Unreadable { number, error: format!("{error:#}") },
     };
     let rows: Vec<ListedPlan> = folder.entries().into_iter().map(row).collect();
@@ -175,7 +257,7 @@ fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
     context.write(|out| {
         for row in &rows {
             match row {
-                ListedPlan::Entry(entry) => writeln!(out, "{}", line(entry, folder))?,
+                ListedPlan::Entry { entry, origin } => writeln!(out, "{}", line(entry, *origin, folder))?,
                 ListedPlan::Unreadable { number, error } => writeln!(out, "{number:>6}  unreadable: {error}")?,
             }
         }
@@ -184,10 +266,14 @@ fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
     Ok(code::DONE)
 }
 
-fn line(entry: &Entry, folder: &Folder) -> String {
+fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
     let Entry { number, time, status, changes, undoes, pending, error, .. } = entry;
-    let has_timer = folder.has_timer(*number);
+    let is_of_this_table = origin == Origin::ThisTable;
+    let has_timer = is_of_this_table && folder.has_timer(*number);
+    let is_draining = || folder.draining().is_some_and(|draining| draining.number == *number);
     let status = match (status, undoes, pending) {
+        (Status::Started | Status::Applied, None, _) if !is_of_this_table => origin.status().into(),
+        (Status::Started, ..) if is_draining() => "draining".into(),
         (_, _, Some(_)) if has_timer => "pending".into(),
         (_, _, Some(_)) => "not confirmed, kept".into(),
         (Status::Applied, Some(undone), _) => format!("undo of plan {undone}"),
@@ -200,7 +286,8 @@ fn line(entry: &Entry, folder: &Folder) -> String {
     };
     let remark = match (pending, error) {
         (Some(pending), _) if has_timer => pending.deadline.as_ref().map(|deadline| format!("rollback at {deadline}")),
-        (Some(_), _) => Some(TIMER_DIED.to_owned()),
+        (Some(_), _) if is_of_this_table => Some(TIMER_DIED.to_owned()),
+        (Some(_), _) => Some("never confirmed".to_owned()),
         (None, error) => error.clone(),
     };
     let remark = remark.map(|remark| format!(": {remark}")).unwrap_or_default();

@@ -92,7 +92,7 @@ fn deletes_old_entries() {
         shell("truncate -s 40M s/*/00000[12].json").ok();
     }
     let names = shell("cd s/*; echo *").ok();
-    assert_eq!(names, "000002.json 000003.json lock\n");
+    assert_eq!(names, "000002.json 000003.json lock namespace\n");
     let one = shell("cat s/*/000003.json").ok();
     assert_eq!((one.lines().count(), one.contains("stats")), (2, false), "the journal has no counters: {one}");
 }
