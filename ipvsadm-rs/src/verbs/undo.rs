@@ -207,7 +207,7 @@ fn explain(folder: &Folder, history: &[Entry]) -> String {
     for (origin, why) in [
         (Origin::EarlierBoot, "applied before the machine was restarted"),
         (Origin::OtherNamespace, "applied in another network namespace"),
-        (Origin::Unknown, "without a record of their boot and network namespace"),
+        (Origin::Unknown, "without a record of boot and network namespace"),
     ] {
         let number = history.iter().filter(|entry| folder.origin(entry) == origin).count();
         if number > 0 {

@@ -1,3 +1,178 @@
 //! The journal of another boot or of another namespace.
 
-ipvs_tests::tests! {}
+use std::fs;
+
+use ipvs_tests::command::{ok, run, shell, start};
+use ipvs_tests::lab::topology::Lab;
+
+use crate::under_test;
+use crate::verbs::{WEB, director, rules, write};
+
+ipvs_tests::tests! {
+    two_names_of_one_namespace;
+    namespace_made_again_under_its_name;
+    reboot;
+    reboot_while_a_plan_is_pending;
+    old_entry_without_identity;
+    directories_of_ended_namespaces;
+}
+
+/// Replaces the identity of the boot, as a reboot does.
+fn boot(number: u32) {
+    write(&format!("boot-{number}"), &format!("00000000-0000-4000-8000-{number:012}\n"));
+    shell(&format!("mount --bind boot-{number} /proc/sys/kernel/random/boot_id")).ok();
+}
+
+/// Returns the directories of all journals.
+fn journals() -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir("s").unwrap().map(|found| found.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Two names of one namespace had two journals and two locks.
+fn two_names_of_one_namespace() {
+    under_test::install();
+    let blue = Lab::new().unwrap().host("blue").unwrap();
+    let process = blue.start("sleep 60");
+    shell("touch /run/netns/azure && mount --bind /run/netns/blue /run/netns/azure").ok();
+    for (step, name) in ["blue", "azure", "/run/netns/azure", &process.pid().to_string()].into_iter().enumerate() {
+        write("wanted", &WEB.replace("-w 3", &format!("-w {}", 10 + step)));
+        ok(&format!("ipvsadm-rs --state-dir s --netns {name} apply wanted"));
+        assert_eq!(journals(), ["netns-blue"]);
+    }
+    let list = ok("ipvsadm-rs --state-dir s --netns azure undo --list");
+    assert_eq!(list.matches("  applied  ").count(), 4, "{list}");
+    for name in ["azure", "blue"] {
+        ok(&format!("ipvsadm-rs --state-dir s --netns {name} undo"));
+    }
+    assert_eq!(blue.ok("ipvsadm-save -n"), WEB.replace("-w 3", "-w 11"));
+    shell("umount /run/netns/azure").ok();
+}
+
+/// `undo` in a new namespace restored the table of the earlier one.
+fn namespace_made_again_under_its_name() {
+    const UNDO: &str = "ipvsadm-rs --state-dir s --netns blue undo";
+    const OTHERS: &str = "-A -f 9 -s rr\n";
+    under_test::install();
+    write("wanted", WEB);
+    write("others", OTHERS);
+    let lab = Lab::new().unwrap();
+    let blue = lab.host("blue").unwrap();
+    ok("ipvsadm-rs --state-dir s --netns blue apply wanted");
+    drop(blue);
+    let blue = lab.host("blue").unwrap();
+    blue.ok("ipvsadm -A -f 9 -s rr");
+    let undo = run(UNDO);
+    assert_eq!((undo.code, blue.ok("ipvsadm-save -n").as_str()), (Some(1), OTHERS), "{undo}");
+    assert_eq!(
+        undo.stderr,
+        "note: network namespace blue is new: 1 plan of an earlier namespace of this name kept as history\n\
+         ipvsadm-rs: no applied plan is left to undo\n\
+         1 plan applied in another network namespace, kept as history.\n\
+         The table is another one since then. `ipvsadm-rs undo --list` shows these plans.\n"
+    );
+    let undo = run(&format!("{UNDO} 1"));
+    assert_eq!(
+        undo.stderr,
+        "ipvsadm-rs: plan 1 was applied in another network namespace\n\
+         Use --other-table to restore that table nevertheless.\n"
+    );
+    assert_eq!(blue.ok("ipvsadm-save -n"), OTHERS);
+    assert!(ok(&format!("{UNDO} --list")).contains("  another namespace        3 changes\n"));
+    write("more", "-A -f 9 -s rr\n-A -f 10 -s rr\n");
+    assert_eq!(run("ipvsadm-rs --state-dir s --netns blue apply more").stderr, "", "reported once");
+    ok(UNDO);
+    assert_eq!(blue.ok("ipvsadm-save -n"), OTHERS);
+    assert_eq!(run(UNDO).code, Some(1));
+    assert_eq!(run(&format!("{UNDO} 1 --other-table")).code, Some(0));
+    assert_eq!(blue.ok("ipvsadm-save -n"), "", "the table from before plan 1");
+}
+
+/// After a reboot `undo` emptied what the boot unit had loaded, and a second one restored a table of before the boot.
+fn reboot() {
+    under_test::install();
+    boot(1);
+    director(WEB);
+    for weight in [4, 5] {
+        write("wanted", &WEB.replace("-w 3", &format!("-w {weight}")));
+        ok("ipvsadm-rs --state-dir s apply wanted");
+    }
+    boot(2);
+    ok("ipvsadm -C");
+    let applied = run("ipvsadm-rs --state-dir s apply wanted");
+    assert_eq!(applied.stderr, "note: the machine was restarted: 2 plans of the earlier boot kept as history\n");
+    let loaded = rules();
+    write("wanted", &WEB.replace("-w 3", "-w 6"));
+    assert_eq!(run("ipvsadm-rs --state-dir s apply wanted").stderr, "");
+    ok("ipvsadm-rs --state-dir s undo");
+    assert_eq!(rules(), loaded);
+    ok("ipvsadm-rs --state-dir s undo 3");
+    assert_eq!(rules(), "", "the table as it was after the boot");
+    let undo = run("ipvsadm-rs --state-dir s undo");
+    assert_eq!(undo.code, Some(1));
+    assert!(undo.stderr.contains("\n2 plans applied before the machine was restarted, kept as history.\n"), "{undo}");
+    assert_eq!(rules(), "");
+    for dry_run in ["--dry-run", ""] {
+        let undo = run(&format!("ipvsadm-rs --state-dir s undo 2 {dry_run}"));
+        assert!(undo.stderr.starts_with("ipvsadm-rs: plan 2 was applied before the machine was restarted\n"), "{undo}");
+    }
+    let list: serde_json::Value = serde_json::from_str(&ok("ipvsadm-rs --state-dir s --json undo --list")).unwrap();
+    let origins: Vec<&str> =
+        list["plans"].as_array().unwrap().iter().filter_map(|plan| plan["origin"].as_str()).collect();
+    assert_eq!(origins[..3], ["earlier_boot", "earlier_boot", "this_table"], "{list}");
+    ok("ipvsadm-rs --state-dir s undo 2 --other-table");
+    assert_eq!(rules(), WEB.replace("-w 3", "-w 4"));
+}
+
+/// A plan that was pending at the reboot neither blocks other plans nor is confirmed or undone.
+fn reboot_while_a_plan_is_pending() {
+    boot(1);
+    director(WEB);
+    write("wanted", &WEB.replace("wrr", "wlc"));
+    ok("ipvsadm-rs --state-dir s apply wanted --confirm-within 1h");
+    boot(2);
+    ok("ipvsadm -C");
+    assert_eq!(run("ipvsadm-rs --state-dir s undo --pending").code, Some(0));
+    assert_eq!(run("ipvsadm-rs --state-dir s confirm").code, Some(1));
+    assert_eq!(rules(), "");
+    let applied = run("ipvsadm-rs --state-dir s apply wanted");
+    assert_eq!(applied.code, Some(0), "{applied}");
+    assert_eq!(rules(), WEB.replace("wrr", "wlc"));
+}
+
+/// Programs before version 0.2 recorded neither boot nor namespace.
+fn old_entry_without_identity() {
+    director(WEB);
+    write("wanted", &WEB.replace("wrr", "wlc"));
+    ok("ipvsadm-rs --state-dir s apply wanted");
+    shell(r#"sed -i '1s/,"table":{[^}]*}//' s/*/000001.json; rm s/*/namespace"#).ok();
+    let undo = run("ipvsadm-rs --state-dir s undo");
+    assert_eq!(undo.code, Some(1), "{undo}");
+    assert!(undo.stderr.contains("1 plan without a record of boot and network namespace"), "{undo}");
+    assert_eq!(rules(), WEB.replace("wrr", "wlc"));
+    assert!(ok("ipvsadm-rs --state-dir s undo --list").contains("  unknown table  "));
+    ok("ipvsadm-rs --state-dir s undo 1 --other-table");
+    assert_eq!(rules(), WEB);
+}
+
+fn directories_of_ended_namespaces() {
+    under_test::install();
+    write("wanted", "-A -f 9 -s rr\n");
+    let lab = Lab::new().unwrap();
+    let _blue = lab.host("blue").unwrap();
+    ok("ipvsadm-rs --state-dir s --netns blue apply wanted");
+    for _ in 0..2 {
+        let sleep = start("unshare --net sleep 60");
+        ipvs_tests::wait::until(std::time::Duration::from_secs(10), || {
+            let own = shell(&format!("readlink /proc/{}/ns/net /proc/self/ns/net | uniq | wc -l", sleep.pid())).ok();
+            if own == "2\n" { Ok(()) } else { Err(own) }
+        });
+        ok(&format!("ipvsadm-rs --state-dir s --netns {} apply wanted", sleep.pid()));
+        assert_eq!(journals().len(), 2, "{:?}", journals());
+    }
+    ok("ipvsadm-rs --state-dir s apply wanted");
+    let journals = journals();
+    assert_eq!((journals.len(), journals[1].as_str()), (2, "netns-blue"), "{journals:?}");
+}
