@@ -35,6 +35,9 @@ pub(crate) struct Entry {
     /// The table that was changed. `None` in entries of programs before version 0.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) table: Option<Identity>,
+    /// Whether this process created the entry. It is then of this table, even if the boot is not known.
+    #[serde(skip)]
+    pub(super) is_own: bool,
 }
 
 /// The state of an applied plan.

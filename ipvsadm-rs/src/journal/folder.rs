@@ -121,7 +121,7 @@ impl Folder {
 
     /// Returns the relation of an entry to the table of this namespace.
     pub(crate) fn origin(&self, entry: &Entry) -> Origin {
-        self.place.identity.origin(entry.table.as_ref())
+        if entry.is_own { Origin::ThisTable } else { self.place.identity.origin(entry.table.as_ref()) }
     }
 
     /// Returns whether an entry is of the table of this namespace. Other entries are history.

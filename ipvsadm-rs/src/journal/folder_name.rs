@@ -188,7 +188,10 @@ fn has_ended(name: &str, record: Option<&Record>, place: &Place, exists: &mut im
         None => is_gone(name.strip_prefix("inode-").and_then(|inode| inode.parse().ok()), exists),
         // After a reboot a namespace can get its name again, but not its number.
         Some((Origin::EarlierBoot, _)) => !name.starts_with("netns-"),
-        Some((Origin::OtherNamespace, record)) => is_gone(record.inode, exists),
+        // The kernel gives the number of a namespace only to one namespace at a time.
+        Some((Origin::OtherNamespace, record)) => {
+            (record.inode.is_some() && record.inode == place.inode) || is_gone(record.inode, exists)
+        }
         Some((Origin::ThisTable | Origin::Unknown, _)) => false,
     }
 }

@@ -138,6 +138,7 @@ impl Journal {
             pending: intent.confirm_within.map(Pending::new),
             error: None,
             table: Some(self.identity().clone()),
+            is_own: true,
         };
         let directory = self.directory()?;
         self.prune(directory);
@@ -269,4 +270,206 @@ fn time_text(time: SystemTime) -> String {
     let mut text = String::new();
     let _ = write!(text, "{}", humantime::format_rfc3339_seconds(time));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::testing::Place;
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(5);
+
+    fn open(place: &Place) -> Journal {
+        Journal::open(Folder::of(place.path(), None).unwrap(), WAIT).unwrap()
+    }
+
+    fn begin_within(journal: &Journal, confirm_within: Option<Duration>) -> anyhow::Result<Entry> {
+        let service = "-A -t 192.0.2.1:80 -s rr".to_owned();
+        let intent = Intent { scope: &Scope::default(), changes: vec![service], undoes: None, confirm_within };
+        journal.begin(intent, &State::default())
+    }
+
+    fn begin(journal: &Journal) -> Entry {
+        begin_within(journal, None).unwrap()
+    }
+
+    fn end(journal: &Journal, entry: &mut Entry, status: Status) {
+        entry.end(status);
+        journal.write(entry).unwrap();
+    }
+
+    /// Returns the path of a file of the only journal.
+    fn path_of(place: &Place, name: &str) -> PathBuf {
+        fs::read_dir(place.path()).unwrap().next().unwrap().unwrap().path().join(name)
+    }
+
+    fn names(journal: &Journal) -> Vec<String> {
+        let names = journal.directory().unwrap().names().unwrap();
+        let mut names: Vec<String> = names.into_iter().map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn room_is_reserved_until_the_outcome_is_recorded() {
+        let place = Place::new("outcome");
+        let journal = open(&place);
+        let mut entry = begin_within(&journal, Some(WAIT)).unwrap();
+        let all = ["000001.json", "000001.spare", "000001.timer", "lock", "namespace"];
+        assert_eq!(names(&journal), all);
+        entry.done();
+        journal.write(&entry).unwrap();
+        assert_eq!(names(&journal), all);
+        assert_eq!(journal.read(1).unwrap().status, Status::Applied);
+        end(&journal, &mut entry, Status::Expired);
+        assert_eq!(names(&journal), ["000001.json", "lock", "namespace"]);
+        assert_eq!(journal.read(1).unwrap().status, Status::Expired);
+        assert_eq!(journal.before(1).unwrap(), Config::from(&State::default()));
+    }
+
+    #[test]
+    fn begin_fails_if_the_lock_was_removed() {
+        let place = Place::new("begin");
+        let journal = open(&place);
+        let mut entry = begin(&journal);
+        fs::remove_file(path_of(&place, "lock")).unwrap();
+        let error = begin_within(&journal, None).unwrap_err();
+        assert!(is_fatal(&error) && error.to_string().contains("/lock was removed or replaced while"), "{error}");
+        assert_eq!(journal.numbers(), [1]);
+        assert!(journal.notes.borrow().is_empty());
+        end(&journal, &mut entry, Status::Applied);
+        assert!(journal.notes.take()[0].contains("another program may have changed the table"));
+        assert_eq!(journal.read(1).unwrap().status, Status::Applied);
+    }
+
+    #[test]
+    fn begin_leaves_nothing_without_room() {
+        let place = Place::new("no-room");
+        let journal = open(&place);
+        // A directory in place of the file with the reserved room.
+        fs::create_dir(path_of(&place, "000001.spare")).unwrap();
+        assert!(begin_within(&journal, Some(WAIT)).is_err());
+        assert_eq!(names(&journal), ["000001.spare", "lock", "namespace"]);
+    }
+
+    #[test]
+    fn entries_of_another_table_are_history() {
+        let place = Place::new("history");
+        let journal = open(&place);
+        let mut entry = begin_within(&journal, Some(WAIT)).unwrap();
+        entry.done();
+        journal.write(&entry).unwrap();
+        assert!(journal.pending().is_some());
+        for table in [
+            None,
+            Some(identity::Identity { boot: Some("earlier".into()), namespace: journal.identity().namespace }),
+            Some(identity::Identity { boot: journal.identity().boot.clone(), namespace: Some(u64::MAX) }),
+        ] {
+            entry.table = table;
+            journal.write(&entry).unwrap();
+            let read = journal.read(1).unwrap();
+            assert!(!journal.is_of_this_table(&read));
+            assert!(journal.pending().is_none());
+            journal.ensure_none_pending().unwrap();
+            let why = rollback_plan(&journal, &read, &[]).unwrap_err().to_string();
+            assert_eq!(why, format!("plan 1 {}", journal.origin(&read).reason()));
+            rollback_plan_of_any_table(&journal, &read, &[]).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_draining_plan_blocks_others_until_its_process_ends() {
+        let place = Place::new("draining");
+        let journal = open(&place);
+        let mut entry = begin(&journal);
+        let drain = journal.lock_draining(1).unwrap();
+        assert_eq!(journal.draining().unwrap().number, 1);
+        assert_eq!(journal.drainer(1).unwrap().pid, std::process::id());
+        let error = journal.ensure_none_pending().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("plan 1 is draining servers (pid {})\n", std::process::id())), "{error}");
+        begin(&journal);
+        assert_eq!(journal.numbers_with(SPARE), [1, 2], "its room is kept");
+        end(&journal, &mut entry, Status::Undone);
+        assert!(journal.draining().is_none());
+        drop(drain);
+        begin(&journal);
+        let drain = journal.lock_draining(3).unwrap();
+        drop(drain);
+        assert!(journal.draining().is_none(), "its process has ended");
+        journal.ensure_none_pending().unwrap();
+        begin(&journal);
+        assert_eq!(journal.numbers_with(DRAINING), [0; 0]);
+        assert_eq!(journal.numbers_with(SPARE), [4]);
+    }
+
+    #[test]
+    fn a_failed_rollback_is_found_until_it_is_undone_or_replaced() {
+        let place = Place::new("failed");
+        let journal = open(&place);
+        for status in [Status::Undone, Status::Applied] {
+            let mut failed = begin(&journal);
+            end(&journal, &mut failed, Status::RollbackFailed);
+            let mut limited = begin(&journal);
+            limited.scope = serde_json::from_str(r#"{"only":["fwmark"],"protect":[],"listed_only":false}"#).unwrap();
+            end(&journal, &mut limited, Status::Applied);
+            assert_eq!(journal.failed_rollback().unwrap().number, failed.number);
+            if status == Status::Undone {
+                end(&journal, &mut failed, Status::Undone);
+            } else {
+                let mut next = begin(&journal);
+                end(&journal, &mut next, Status::Applied);
+            }
+            assert!(journal.failed_rollback().is_none());
+        }
+    }
+
+    fn use_entry(folder: &Folder) {
+        let Ok(entry) = folder.read(1) else { return };
+        let _ = (folder.origin(&entry), entry.is_in_force(), inexpressible(&entry, &[]));
+        let _ = rollback_plan_of_any_table(folder, &entry, &[]);
+    }
+
+    #[test]
+    fn every_damaged_entry_is_read_or_refused() {
+        let place = Place::new("damaged");
+        let journal = open(&place);
+        let mut entry = begin_within(&journal, Some(WAIT)).unwrap();
+        end(&journal, &mut entry, Status::Applied);
+        drop(journal);
+        let path = path_of(&place, "000001.json");
+        let bytes = fs::read(&path).unwrap();
+        let folder = Folder::of(place.path(), None).unwrap();
+        for length in 0..bytes.len() {
+            fs::write(&path, &bytes[..length]).unwrap();
+            use_entry(&folder);
+        }
+        for bit in 0..8 * bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, damaged).unwrap();
+            use_entry(&folder);
+        }
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(folder.read(1).unwrap().status, Status::Applied);
+        assert_eq!(folder.before(1).unwrap(), Config::from(&State::default()));
+    }
+
+    #[test]
+    fn a_journal_is_opened_by_one_process_at_a_time() {
+        let place = Place::new("one-at-a-time");
+        let journal = open(&place);
+        let second = || Journal::open(Folder::of(place.path(), None).unwrap(), Duration::ZERO);
+        assert!(second().unwrap_err().is::<Busy>());
+        drop(journal);
+        second().unwrap();
+    }
+
+    #[test]
+    fn times_after_the_year_9999_have_no_text() {
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(300_000_000_000);
+        assert_eq!(time_text(far), "");
+    }
 }
