@@ -32,9 +32,13 @@ pub(crate) struct Entry {
     /// The error of a rollback that failed. `None` if none failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// The table that was changed. `None` in entries of programs before version 0.2.
+    /// The table that was changed. `None` in entries of older programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) table: Option<Identity>,
+    /// Whether it was the first plan after a restart of the machine, and the table was empty. `undo` does not undo it
+    /// by default, because it restored the table that the restart had emptied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) first_of_boot: bool,
     /// Whether this process created the entry. It is then of this table, even if the boot is not known.
     #[serde(skip)]
     pub(super) is_own: bool,
@@ -110,6 +114,11 @@ impl Entry {
     /// never in force.
     pub(crate) fn is_in_force(&self) -> bool {
         matches!(self.status, Status::Started | Status::Applied | Status::RollbackFailed) && self.undoes.is_none()
+    }
+
+    /// Returns whether `undo` undoes the plan only if its number is specified.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.first_of_boot && self.status == Status::Applied && self.pending.is_none()
     }
 
     /// Returns the changes that ipvsadm's language can express.

@@ -184,7 +184,7 @@ fn has_ended(name: &str, record: Option<&Record>, place: &Place, exists: &mut im
         inode.is_some_and(|inode| exists(inode) == Some(false))
     };
     match record.map(|record| (place.identity.origin(Some(&record.identity)), record)) {
-        // Without a record, the directory was created by a program before version 0.2, which used this number.
+        // Without a record, the directory was created by an older program, which used this number.
         None => is_gone(name.strip_prefix("inode-").and_then(|inode| inode.parse().ok()), exists),
         // After a reboot a namespace can get its name again, but not its number.
         Some((Origin::EarlierBoot, _)) => !name.starts_with("netns-"),

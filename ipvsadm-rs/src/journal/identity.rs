@@ -25,8 +25,7 @@ pub(crate) enum Origin {
     EarlierBoot,
     /// The plan was applied in another network namespace of the same boot.
     OtherNamespace,
-    /// The boot of the entry, or the boot of this journal, is not known. The program before version 0.2 did not record
-    /// it.
+    /// The boot of the entry, or the boot of this journal, is not known. Older programs did not record it.
     Unknown,
 }
 

@@ -1,7 +1,7 @@
 //! The lock of a table, and the name of its holder.
 //!
 //! Two files are locked: the directory of the journal, and the file `lock` in it. Removing `lock` therefore does not
-//! let a second process in. Programs before version 0.2 lock only `lock`, which also contains the name of the holder.
+//! let a second process in. Older programs lock only `lock`, which also contains the name of the holder.
 
 use std::fmt;
 use std::fs::File;
@@ -192,7 +192,7 @@ fn is_link(error: &io::Error) -> bool {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // The next holder describes itself. Programs before version 0.2 do not.
+        // The next holder describes itself, unless it is an older program.
         let _ = self.file.set_len(0);
     }
 }

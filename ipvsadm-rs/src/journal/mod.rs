@@ -138,6 +138,7 @@ impl Journal {
             pending: intent.confirm_within.map(Pending::new),
             error: None,
             table: Some(self.identity().clone()),
+            first_of_boot: before.services.is_empty() && self.is_first_of_boot(),
             is_own: true,
         };
         let directory = self.directory()?;
@@ -150,6 +151,13 @@ impl Journal {
         }
         created.with_context(|| format!("cannot write to {}", self.folder))?;
         Ok(entry)
+    }
+
+    /// Returns whether there are plans of an earlier boot, and none of this table.
+    fn is_first_of_boot(&self) -> bool {
+        let entries = self.entries().into_iter().filter_map(|(_, entry)| entry.ok());
+        let origins: Vec<Origin> = entries.map(|entry| self.origin(&entry)).collect();
+        origins.contains(&Origin::EarlierBoot) && !origins.contains(&Origin::ThisTable)
     }
 
     fn create(&self, directory: &Directory, entry: &Entry, before: &[u8]) -> anyhow::Result<()> {
@@ -442,15 +450,19 @@ mod tests {
         let path = path_of(&place, "000001.json");
         let bytes = fs::read(&path).unwrap();
         let folder = Folder::of(place.path(), None).unwrap();
-        for length in 0..bytes.len() {
-            fs::write(&path, &bytes[..length]).unwrap();
+        let use_bytes = |bytes: &[u8]| {
+            // Ext4 writes a file to disk at once if it was truncated before.
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, bytes).unwrap();
             use_entry(&folder);
+        };
+        for length in 0..bytes.len() {
+            use_bytes(&bytes[..length]);
         }
         for bit in 0..8 * bytes.len() {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            fs::write(&path, damaged).unwrap();
-            use_entry(&folder);
+            use_bytes(&damaged);
         }
         fs::write(&path, bytes).unwrap();
         assert_eq!(folder.read(1).unwrap().status, Status::Applied);

@@ -38,7 +38,7 @@ fn existing(opened: Result<Directory, PrivateError>) -> anyhow::Result<Option<Di
         Err(error) if error.is_missing() => Ok(None),
         // An error without a source is a fault of the directory itself.
         Err(error) if error.source().is_none() => Err(Untrusted(error.to_string()).into()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(anyhow::anyhow!("cannot open the journal: {error}")),
     }
 }
 

@@ -28,7 +28,8 @@ use crate::terminal::plural::count;
 /// that `apply` stops.
 ///
 /// Plans that were applied before the machine was restarted, or in another network namespace, are not undone, because
-/// the table is another one since then.
+/// the table is another one since then. The first plan after a restart is undone only with NUMBER, because it restored
+/// the table.
 ///
 /// Services that --only or --protect excluded from a plan are not changed by its undo. If the plan was applied with
 /// --listed-only or --previous, only the services that it changed are restored.
@@ -114,8 +115,8 @@ impl Undo {
         let first = match self.number {
             Some(number) => folder.read(number)?,
             None => match in_force.pop() {
-                Some(last) => last,
-                None => bail!("no applied plan is left to undo{}", explain(folder, &history)),
+                Some(last) if !last.is_kept() => last,
+                kept => bail!("no applied plan is left to undo{}", explain(folder, kept.as_ref(), &history)),
             },
         };
         let origin = folder.origin(&first);
@@ -200,10 +201,14 @@ impl Plans {
     }
 }
 
-/// Returns the number of plans of other tables and the reason for not undoing them, for the end of a message. Empty if
-/// there are none.
-fn explain(folder: &Folder, history: &[Entry]) -> String {
+/// Returns the reasons for not undoing plans, for the end of a message. Empty if there are no plans.
+fn explain(folder: &Folder, kept: Option<&Entry>, history: &[Entry]) -> String {
     let mut text = String::new();
+    if let Some(Entry { number, .. }) = kept {
+        text += &format!(
+            "\nPlan {number} was the first one after the machine was restarted. To undo it, specify its number."
+        );
+    }
     for (origin, why) in [
         (Origin::EarlierBoot, "applied before the machine was restarted"),
         (Origin::OtherNamespace, "applied in another network namespace"),
@@ -214,7 +219,7 @@ fn explain(folder: &Folder, history: &[Entry]) -> String {
             text += &format!("\n{} {why}, kept as history.", count(number, "plan"));
         }
     }
-    if !text.is_empty() {
+    if !history.is_empty() {
         text += "\nThe table is another one since then. `ipvsadm-rs undo --list` shows these plans.";
     }
     text
@@ -288,6 +293,7 @@ fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
         (Some(pending), _) if has_timer => pending.deadline.as_ref().map(|deadline| format!("rollback at {deadline}")),
         (Some(_), _) if is_of_this_table => Some(TIMER_DIED.to_owned()),
         (Some(_), _) => Some("never confirmed".to_owned()),
+        (None, None) if is_of_this_table && entry.is_kept() => Some("first after the restart".to_owned()),
         (None, error) => error.clone(),
     };
     let remark = remark.map(|remark| format!(": {remark}")).unwrap_or_default();

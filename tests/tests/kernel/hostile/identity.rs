@@ -105,10 +105,26 @@ fn reboot() {
     let applied = run("ipvsadm-rs --state-dir s apply wanted");
     assert_eq!(applied.stderr, "note: the machine was restarted: 2 plans of the earlier boot kept as history\n");
     let loaded = rules();
+    let undo = run("ipvsadm-rs --state-dir s undo");
+    assert_eq!((undo.code, rules().as_str()), (Some(1), loaded.as_str()), "{undo}");
+    assert_eq!(
+        undo.stderr,
+        "ipvsadm-rs: no applied plan is left to undo\n\
+         Plan 3 was the first one after the machine was restarted. To undo it, specify its number.\n\
+         2 plans applied before the machine was restarted, kept as history.\n\
+         The table is another one since then. `ipvsadm-rs undo --list` shows these plans.\n"
+    );
     write("wanted", &WEB.replace("-w 3", "-w 6"));
     assert_eq!(run("ipvsadm-rs --state-dir s apply wanted").stderr, "");
     ok("ipvsadm-rs --state-dir s undo");
     assert_eq!(rules(), loaded);
+    assert_eq!(run("ipvsadm-rs --state-dir s undo").code, Some(1));
+    assert_eq!(rules(), loaded);
+    let list = ok("ipvsadm-rs --state-dir s undo --list");
+    assert!(
+        list.lines().nth(2).unwrap().ends_with("  applied                  3 changes: first after the restart"),
+        "{list}"
+    );
     ok("ipvsadm-rs --state-dir s undo 3");
     assert_eq!(rules(), "", "the table as it was after the boot");
     let undo = run("ipvsadm-rs --state-dir s undo");
@@ -143,7 +159,7 @@ fn reboot_while_a_plan_is_pending() {
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
 }
 
-/// Programs before version 0.2 recorded neither boot nor namespace.
+/// Older programs recorded neither boot nor namespace.
 fn old_entry_without_identity() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));

@@ -169,7 +169,12 @@ fn warns_if_the_journal_is_unusable() {
     write("wanted", WEB);
     let ran = run("ipvsadm-rs --state-dir state apply wanted");
     assert_eq!(ran.code, Some(0), "{ran}");
-    assert!(ran.stderr.starts_with("note: this plan cannot be undone: cannot open the journal state/"), "{ran}");
+    assert!(
+        ran.stderr.starts_with(
+            "note: this plan cannot be undone: cannot open the journal: cannot open the directory state: "
+        ),
+        "{ran}"
+    );
     assert_eq!(rules(), WEB);
 }
 
