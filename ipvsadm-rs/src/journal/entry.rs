@@ -39,9 +39,6 @@ pub(crate) struct Entry {
     /// by default, because it restored the table that the restart had emptied.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) first_of_boot: bool,
-    /// Whether this process created the entry. It is then of this table, even if the boot is not known.
-    #[serde(skip)]
-    pub(super) is_own: bool,
 }
 
 /// The state of an applied plan.

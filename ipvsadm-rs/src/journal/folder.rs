@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
@@ -40,6 +41,8 @@ pub(crate) struct Folder {
     directory: Option<Arc<Directory>>,
     /// Whether the directory is recorded as that of this namespace.
     is_settled: bool,
+    /// The number of the last plan that this process began, or 0. It is of this table, even if the boot is not known.
+    begun: Arc<AtomicU64>,
 }
 
 impl fmt::Display for Folder {
@@ -60,6 +63,7 @@ impl Folder {
             is_settled: found.is_of(&place),
             directory: found.directory.map(Arc::new),
             state_dir: state_dir.to_owned(),
+            begun: Arc::default(),
             namespace: namespace.cloned(),
             place,
         })
@@ -103,14 +107,14 @@ impl Folder {
         self.directory.as_deref().with_context(|| format!("{self} does not exist"))
     }
 
-    /// Looks at the namespace again. Fails with [`LockLost`] if another one has got its name since the directory was
-    /// found.
+    /// Looks at the namespace again. Fails with [`LockLost`] if it was deleted, or if another one has got its name, since
+    /// the directory was found.
     pub(super) fn ensure_same_namespace(&self) -> anyhow::Result<()> {
-        let now = Place::of(self.namespace.as_ref())?;
+        let now = Place::of(self.namespace.as_ref());
         let name = self.namespace.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
         ensure!(
-            now.identity == self.place.identity,
-            LockLost(format!("network namespace{name} was deleted and made again"))
+            now.is_ok_and(|now| now.identity == self.place.identity),
+            LockLost(format!("network namespace{name} was deleted or made again"))
         );
         Ok(())
     }
@@ -121,7 +125,12 @@ impl Folder {
 
     /// Returns the relation of an entry to the table of this namespace.
     pub(crate) fn origin(&self, entry: &Entry) -> Origin {
-        if entry.is_own { Origin::ThisTable } else { self.place.identity.origin(entry.table.as_ref()) }
+        let is_own = entry.number == self.begun.load(Ordering::Relaxed);
+        if is_own { Origin::ThisTable } else { self.place.identity.origin(entry.table.as_ref()) }
+    }
+
+    pub(super) fn set_begun(&self, number: u64) {
+        self.begun.store(number, Ordering::Relaxed);
     }
 
     /// Returns whether an entry is of the table of this namespace. Other entries are history.

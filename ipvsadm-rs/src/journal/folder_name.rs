@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Origin, Place};
 use super::living::Living;
-use super::lock::{Lock, is_locked, lock_in_time};
-use super::untrusted::open_folder;
+use super::lock::{Busy, Lock, is_locked, lock_in_time};
+use super::untrusted::{open_folder, open_state_dir};
 use crate::file::directory::Directory;
 
 /// The file that records the namespace of a directory.
@@ -135,10 +135,10 @@ pub(super) fn settle(
     wait: Duration,
 ) -> anyhow::Result<(Directory, Option<Origin>)> {
     // A descriptor of its own, because a lock belongs to the descriptor and its copies.
-    let lock = Directory::open_private(state.path(), false)?;
-    let path = state.path().display();
+    let lock = open_state_dir(state.path(), false)?.context("the state directory was removed")?;
+    let path = state.path().display().to_string();
     let is_locked = lock_in_time(&lock, wait).with_context(|| format!("cannot lock {path}"))?;
-    anyhow::ensure!(is_locked, "cannot lock {path}: another ipvsadm-rs is creating a journal");
+    anyhow::ensure!(is_locked, Busy { path, holder: None });
     let found = find(Some(state), place, namespace)?;
     let existed = found.directory.is_some();
     let origin = found.origin(place);

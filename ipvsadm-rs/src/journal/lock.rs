@@ -102,9 +102,9 @@ impl Holder {
 /// The error that another process held the lock until the time limit.
 #[derive(Debug)]
 pub(crate) struct Busy {
-    /// The path of the journal.
-    path: String,
-    holder: Option<Holder>,
+    /// The path of the directory.
+    pub(super) path: String,
+    pub(super) holder: Option<Holder>,
 }
 
 impl fmt::Display for Busy {
@@ -153,10 +153,9 @@ impl Lock {
         // A descriptor of its own, because a lock belongs to the descriptor and its copies.
         let own = openat(directory, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(io::Error::from)?;
-        match flock(&own, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            // Some file systems cannot lock a directory, for example NFS.
-            Ok(()) | Err(_) => {}
+        // Other errors are ignored, because some file systems cannot lock a directory, for example NFS.
+        if flock(&own, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Ok(None);
         }
         loop {
             let file = match directory.create(LOCK) {

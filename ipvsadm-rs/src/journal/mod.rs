@@ -139,7 +139,6 @@ impl Journal {
             error: None,
             table: Some(self.identity().clone()),
             first_of_boot: before.services.is_empty() && self.is_first_of_boot(),
-            is_own: true,
         };
         let directory = self.directory()?;
         self.prune(directory);
@@ -150,6 +149,7 @@ impl Journal {
             room::remove(directory, entry.number);
         }
         created.with_context(|| format!("cannot write to {}", self.folder))?;
+        self.set_begun(entry.number);
         Ok(entry)
     }
 
@@ -171,7 +171,7 @@ impl Journal {
     pub(crate) fn write(&self, entry: &Entry) -> anyhow::Result<()> {
         let directory = self.directory()?;
         let failed = || format!("cannot write {}/{}", self.folder, name(entry.number, ENTRY));
-        if !self.is_locked() {
+        if self.lock.is_some() && !self.is_locked() {
             self.note(format!(
                 "note: {}/{} was removed or replaced; another program may have changed the table meanwhile",
                 self.folder,
@@ -378,6 +378,8 @@ mod tests {
         ] {
             entry.table = table;
             journal.write(&entry).unwrap();
+            // Another process began the plan.
+            journal.set_begun(0);
             let read = journal.read(1).unwrap();
             assert!(!journal.is_of_this_table(&read));
             assert!(journal.pending().is_none());
@@ -432,6 +434,19 @@ mod tests {
             }
             assert!(journal.failed_rollback().is_none());
         }
+    }
+
+    /// Without /proc the boot is not known.
+    #[test]
+    fn the_own_plan_is_of_this_table_without_a_boot() {
+        let place = Place::new("no-boot");
+        let journal = open(&place);
+        let entry = begin(&journal);
+        let unknown = Entry { table: None, ..entry.clone() };
+        assert_eq!(journal.origin(&unknown), Origin::ThisTable);
+        begin(&journal);
+        assert_eq!(journal.origin(&unknown), Origin::Unknown);
+        assert_eq!(journal.origin(&entry), Origin::ThisTable);
     }
 
     fn use_entry(folder: &Folder) {
