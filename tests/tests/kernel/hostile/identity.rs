@@ -1,15 +1,20 @@
 //! The journal of another boot or of another namespace.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
-use ipvs_tests::command::{ok, run, shell, start};
+use ipvs_tests::command::{Running, ok, run, shell, start};
 use ipvs_tests::lab::topology::Lab;
+use ipvs_tests::wait;
 
 use crate::under_test;
 use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
     two_names_of_one_namespace;
+    two_names_at_once;
+    number_of_a_namespace_used_again;
     namespace_made_again_under_its_name;
     reboot;
     reboot_while_a_plan_is_pending;
@@ -49,6 +54,57 @@ fn two_names_of_one_namespace() {
     }
     assert_eq!(blue.ok("ipvsadm-save -n"), WEB.replace("-w 3", "-w 11"));
     shell("umount /run/netns/azure").ok();
+}
+
+/// Two processes that create the first journal of a namespace by different names create one.
+fn two_names_at_once() {
+    under_test::install();
+    write("wanted", "-A -f 9 -s rr\n");
+    let lab = Lab::new().unwrap();
+    for round in 0..10 {
+        let _blue = lab.host("blue").unwrap();
+        shell("touch /run/netns/azure && mount --bind /run/netns/blue /run/netns/azure").ok();
+        let state = format!("s-{round}");
+        let mut both =
+            ["blue", "azure"].map(|name| start(&format!("ipvsadm-rs --state-dir {state} --netns {name} apply wanted")));
+        for apply in &mut both {
+            wait::until(Duration::from_secs(20), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
+        }
+        assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "{}{}", both[0].output(), both[1].output());
+        shell("umount /run/netns/azure").ok();
+    }
+}
+
+/// Starts a process in a network namespace of its own. Returns it with the number of the namespace.
+fn own_namespace() -> (Running, u64) {
+    let process = start("unshare --net sleep 60");
+    let number = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/net")).unwrap().ino();
+    let pid = process.pid().to_string();
+    wait::until(Duration::from_secs(10), || if number(&pid) == number("self") { Err(pid.clone()) } else { Ok(()) });
+    let number = number(&pid);
+    (process, number)
+}
+
+/// The kernel gives the number of a namespace that has ended to a new one. `undo` in the new one deleted its services.
+fn number_of_a_namespace_used_again() {
+    under_test::install();
+    write("wanted", "-A -f 9 -s rr\n");
+    for _ in 0..200 {
+        let (process, number) = own_namespace();
+        ok(&format!("ipvsadm-rs --state-dir s --netns {} apply wanted", process.pid()));
+        drop(process);
+        let (process, again) = own_namespace();
+        if again != number {
+            continue;
+        }
+        let netns = format!("--netns {}", process.pid());
+        ok(&format!("nsenter --net=/proc/{}/ns/net ipvsadm -A -f 9 -s lc", process.pid()));
+        assert_eq!(run(&format!("ipvsadm-rs --state-dir s {netns} undo")).code, Some(1));
+        let rules = ok(&format!("nsenter --net=/proc/{}/ns/net ipvsadm-save -n", process.pid()));
+        assert_eq!(rules, "-A -f 9 -s lc\n");
+        return;
+    }
+    panic!("no number was used again");
 }
 
 /// `undo` in a new namespace restored the table of the earlier one.
@@ -181,12 +237,8 @@ fn directories_of_ended_namespaces() {
     let _blue = lab.host("blue").unwrap();
     ok("ipvsadm-rs --state-dir s --netns blue apply wanted");
     for _ in 0..2 {
-        let sleep = start("unshare --net sleep 60");
-        ipvs_tests::wait::until(std::time::Duration::from_secs(10), || {
-            let own = shell(&format!("readlink /proc/{}/ns/net /proc/self/ns/net | uniq | wc -l", sleep.pid())).ok();
-            if own == "2\n" { Ok(()) } else { Err(own) }
-        });
-        ok(&format!("ipvsadm-rs --state-dir s --netns {} apply wanted", sleep.pid()));
+        let (process, _) = own_namespace();
+        ok(&format!("ipvsadm-rs --state-dir s --netns {} apply wanted", process.pid()));
         assert_eq!(journals().len(), 2, "{:?}", journals());
     }
     ok("ipvsadm-rs --state-dir s apply wanted");
