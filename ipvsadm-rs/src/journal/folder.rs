@@ -85,7 +85,8 @@ impl Folder {
 
     /// Describes the entries of the earlier table, because they are not undone by default.
     fn history_note(&self, origin: Origin) -> Option<String> {
-        let history: Vec<Entry> = self.entries().into_iter().filter_map(|(_, entry)| entry.ok()).collect();
+        let entries = self.entries().into_iter().filter_map(|(_, entry)| entry.ok());
+        let history: Vec<Entry> = entries.filter(|entry| !self.is_of_this_table(entry)).collect();
         let pending = history.iter().rev().find(|entry| entry.pending.is_some());
         let pending = pending.map(|entry| format!("; plan {} was never confirmed", entry.number)).unwrap_or_default();
         let plans = count(history.len(), "plan");
