@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
+use std::os::unix::fs::FileExt;
 
 use super::folder::{ENTRY, SPARE, name};
 use super::untrusted::ensure_trusted;
@@ -42,12 +43,31 @@ pub(super) fn write(directory: &Directory, number: u64, bytes: &[u8], is_last: b
             let _ = reserve(directory, number, bytes.to_vec());
         }
     } else {
-        directory.replace(&entry, bytes, None)?;
+        match directory.replace(&entry, bytes, None) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => overwrite_first_line(directory, &entry, bytes)?,
+            result => result?,
+        }
     }
     if is_last {
         let _ = directory.remove(&spare);
     }
     Ok(())
+}
+
+/// Writes over the first line of an entry, with blanks at its end. Fails if there is no room in that line. Readers may
+/// see half of the line, so this is only for a full disk. The next state of an old entry fits, because `undone` is
+/// shorter than `applied`.
+fn overwrite_first_line(directory: &Directory, entry: &str, bytes: &[u8]) -> io::Result<()> {
+    let file = directory.create(entry)?;
+    ensure_trusted(&file).map_err(io::Error::other)?;
+    let room = directory.read(entry)?.iter().position(|&byte| byte == b'\n').unwrap_or(0);
+    let mut line: Vec<u8> = bytes.iter().copied().take_while(|&byte| byte != b'\n').collect();
+    if line.len() > room {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    line.resize(room, b' ');
+    file.write_all_at(&line, 0)?;
+    file.sync_all()
 }
 
 /// Writes over the contents of a file. Its size and its blocks are kept, unless it is the last state.
@@ -75,6 +95,17 @@ pub(super) fn remove(directory: &Directory, number: u64) {
 mod tests {
     use super::*;
     use crate::journal::testing::Place;
+
+    #[test]
+    fn a_first_line_is_overwritten_if_it_is_not_longer() {
+        let place = Place::new("overwrite");
+        let directory = place.directory();
+        directory.replace("000001.json", b"applied\n{}\n", None).unwrap();
+        overwrite_first_line(&directory, "000001.json", b"undone\nother table\n").unwrap();
+        assert_eq!(directory.read("000001.json").unwrap(), b"undone \n{}\n");
+        assert!(overwrite_first_line(&directory, "000001.json", b"too long\n{}\n").is_err());
+        assert_eq!(directory.read("000001.json").unwrap(), b"undone \n{}\n");
+    }
 
     #[test]
     fn the_size_is_kept_until_the_last_state() {

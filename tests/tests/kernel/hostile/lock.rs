@@ -20,6 +20,7 @@ ipvs_tests::tests! {
     holder_is_named;
     full_disk_after_the_changes;
     full_disk_before_the_changes;
+    undo_on_a_full_disk;
 }
 
 /// Applies a plan with a journal in the directory `s`.
@@ -202,4 +203,15 @@ fn full_disk_before_the_changes() {
     assert_eq!(applied.code, Some(0), "{applied}");
     assert!(applied.stderr.starts_with("note: this plan cannot be undone: "), "{applied}");
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
+}
+
+fn undo_on_a_full_disk() {
+    small_disk();
+    ok("ipvsadm-rs --state-dir s apply wanted");
+    fill_disk();
+    let undo = run("ipvsadm-rs --state-dir s undo");
+    assert_eq!((undo.code, rules().as_str()), (Some(0), WEB), "{undo}");
+    let list = ok("ipvsadm-rs --state-dir s undo --list");
+    assert!(list.lines().last().unwrap().contains("  undone  "), "{list}{undo}");
+    assert_eq!(run("ipvsadm-rs --state-dir s undo").code, Some(1), "it is not undone twice");
 }
