@@ -1,48 +1,58 @@
 //! Progress of long operations, shown on a terminal.
 
+use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
-use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use ipvs::{Change, Director, Error, State};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// A line on standard error that is overwritten. Shown on a terminal only.
 #[derive(Default)]
 pub(crate) struct Progress {
+    /// The terminal. `None` until something is shown.
+    terminal: Option<File>,
     shown: bool,
 }
 
 impl Progress {
     pub(crate) fn show(&mut self, line: &str) {
-        let mut stderr = std::io::stderr();
-        if stderr.is_terminal() && is_writable(&stderr) {
-            // Errors are ignored, because progress is not essential.
-            let _ = write!(stderr, "\r\x1b[K{line}");
-            self.shown = true;
+        if self.terminal.is_none() {
+            self.terminal = terminal();
         }
+        self.shown |= self.write(&format!("\r\x1b[K{line}"));
     }
 
     /// Ends the line, which stays visible.
     pub(crate) fn end(&mut self) {
-        if std::mem::take(&mut self.shown) && is_writable(&std::io::stderr()) {
-            let _ = writeln!(std::io::stderr());
+        if std::mem::take(&mut self.shown) {
+            self.write("\n");
         }
     }
 
     /// Erases the line.
     fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) && is_writable(&std::io::stderr()) {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        if std::mem::take(&mut self.shown) {
+            self.write("\r\x1b[K");
         }
+    }
+
+    /// Writes to the terminal and returns whether that succeeded. Errors are ignored, because progress is not
+    /// essential.
+    fn write(&mut self, text: &str) -> bool {
+        self.terminal.as_mut().is_some_and(|terminal| terminal.write_all(text.as_bytes()).is_ok())
     }
 }
 
-/// Returns whether the terminal accepts output. A terminal that was cut off or stopped with ^S would block this
-/// process.
-fn is_writable(terminal: &impl AsFd) -> bool {
-    let mut asked = [PollFd::new(terminal, PollFlags::OUT)];
-    poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+/// Opens the terminal of standard error for writing without blocking. A terminal that was cut off or stopped with ^S
+/// would block this process. Other processes that have standard error open are not affected. Returns `None` if
+/// standard error is not a terminal.
+fn terminal() -> Option<File> {
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2").ok()
 }
 
 /// A [`Director`] that shows the progress of many changes, and submits them in pieces.
