@@ -3,38 +3,79 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use ipvs::apply::{apply, apply_plan};
+use ipvs::apply::apply_plan;
 use ipvs::plan::Options;
-use ipvs::{Change, Client, Config, DestinationKey, ServiceKey, State, plan};
+use ipvs::{Change, Client, Config, DestinationKey, Director, ServiceKey, State, plan};
 
+use crate::journal::TIMER_DIED;
 use crate::plan::progress::{Progress, WithProgress};
+use crate::plan::transaction::{Abandoned, Transaction, Unlocked};
 use crate::terminal::plural::count;
 
 /// The minimum time between two readings of the table.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The time limits of a drain.
+pub(crate) struct Limits {
+    /// For the connections to end.
+    pub(crate) drain: Duration,
+    /// For the lock, after the drain.
+    pub(crate) lock: Duration,
+}
+
 /// Sets weights to 0, waits until the connections have ended or the limit is reached, and then applies the plan.
 /// Returns the number of connections that were dropped.
+///
+/// The table is not locked while this waits. Therefore `desired` is called again afterwards, with the table that others
+/// have changed in the meantime.
 pub(crate) fn apply_drained(
     director: &mut Client,
-    desired: &Config,
-    options: &Options,
+    transaction: &mut Transaction,
+    desired: impl Fn(&State) -> (Config, Options),
     before: State,
-    limit: Duration,
+    limits: &Limits,
 ) -> anyhow::Result<usize> {
-    let to_delete = to_delete(&plan(desired, &before, options).changes, &before);
-    let drain = Options { drain: true, ..options.clone() };
-    let first = plan(desired, &before, &drain);
-    apply_plan(&mut WithProgress(director), desired, &drain, before, first)?;
-    let dropped = wait(director, &to_delete, limit)?;
-    apply(&mut WithProgress(director), desired, options)?;
+    let (config, options) = desired(&before);
+    let whole = plan(&config, &before, &options);
+    let to_delete = to_delete(&whole.changes, &before);
+    if to_delete.is_empty() {
+        apply_plan(&mut WithProgress(director), &config, &options, before, whole)?;
+        return Ok(0);
+    }
+    let mark = transaction.mark_draining()?;
+    // The order is restored at the end, because the servers to be deleted are still there.
+    let drain = Options { drain: true, reorder: false, ..options };
+    let first = plan(&config, &before, &drain);
+    apply_plan(&mut WithProgress(director), &config, &drain, before, first)?;
+    let unlocked = transaction.unlock();
+    let waited = wait(director, &to_delete, limits.drain, &|| is_stopped(transaction, &unlocked));
+    let locked = transaction.lock_again(unlocked, limits.lock);
+    drop(mark);
+    let signal = transaction.interruption();
+    match (locked, signal) {
+        (Err(error), Some(signal)) => return Err(error.context(signal)),
+        (locked, _) => locked?,
+    }
+    let dropped = match (waited, signal) {
+        (_, Some(signal)) => return Err(Abandoned::from(signal).into()),
+        (Err(error), None) => return Err(Abandoned::because(format!("{error:#}")).into()),
+        (Ok(_), None) if transaction.has_lost_timer() => {
+            return Err(Abandoned::because(format!("the plan cannot be pending, because {TIMER_DIED}")).into());
+        }
+        (Ok(left), None) => left.unwrap_or_default(),
+    };
+    let state = director.state()?;
+    let (config, options) = desired(&state);
+    let last = plan(&config, &state, &options);
+    apply_plan(&mut WithProgress(director), &config, &options, state, last)?;
     Ok(dropped)
 }
 
 /// Servers to be deleted, each with its service.
 type ToDelete = BTreeSet<(ServiceKey, DestinationKey)>;
 
-/// Returns the servers that the changes delete, also those of deleted services.
+/// Returns the servers that the changes delete, also those of deleted services. Servers that are added again, to restore
+/// their order, are not included.
 fn to_delete(changes: &[Change], state: &State) -> ToDelete {
     let servers_of = |key: ServiceKey| {
         let services = state.services.iter().filter(move |service| service.service.key == key);
@@ -45,23 +86,35 @@ fn to_delete(changes: &[Change], state: &State) -> ToDelete {
         match change {
             Change::DeleteDestination(key, server) => drop(to_delete.insert((*key, *server))),
             Change::DeleteService(key) => to_delete.extend(servers_of(*key)),
+            Change::AddDestination(key, server) => drop(to_delete.remove(&(*key, server.key))),
             _ => {}
         }
     }
     to_delete
 }
 
-/// Waits until no connections are left, or until the limit is reached. Returns the number of connections that are left.
-fn wait(director: &mut Client, to_delete: &ToDelete, limit: Duration) -> anyhow::Result<usize> {
+/// Returns whether there is no reason to wait any longer: a signal arrived, or another process ended the plan.
+fn is_stopped(transaction: &Transaction, unlocked: &Unlocked) -> bool {
+    transaction.interruption().is_some() || unlocked.entry().is_err()
+}
+
+/// Waits until no connections are left, or until the limit is reached. Returns the number of connections that are left,
+/// or `None` if it was stopped.
+fn wait(
+    director: &mut Client,
+    to_delete: &ToDelete,
+    limit: Duration,
+    is_stopped: &dyn Fn() -> bool,
+) -> anyhow::Result<Option<usize>> {
     let start = Instant::now();
     let mut progress = Progress::default();
     loop {
         let started = Instant::now();
-        let (connections, templates) = left(director, to_delete)?;
+        let (connections, templates) = left(director, to_delete, is_stopped)?;
         let is_over = start.elapsed() >= limit;
         if connections == 0 || is_over {
             progress.end();
-            return Ok(connections);
+            return Ok(Some(connections));
         }
         let rest = humantime::format_duration(Duration::from_secs(limit.saturating_sub(start.elapsed()).as_secs()));
         progress.show(&format!(
@@ -71,12 +124,31 @@ fn wait(director: &mut Client, to_delete: &ToDelete, limit: Duration) -> anyhow:
             count(templates, "persistent client"),
         ));
         // Reading a large connection table is expensive. At most a fifth of the time is spent on it.
-        std::thread::sleep(PAUSE.max(4 * started.elapsed()).min(limit.saturating_sub(start.elapsed())));
+        let pause = PAUSE.max(4 * started.elapsed()).min(limit.saturating_sub(start.elapsed()));
+        if !sleep(pause, is_stopped) {
+            progress.end();
+            return Ok(None);
+        }
+    }
+}
+
+/// Sleeps, and returns whether it slept to the end. Returns false as soon as it is stopped.
+fn sleep(pause: Duration, is_stopped: &dyn Fn() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        if is_stopped() {
+            return false;
+        }
+        let rest = pause.saturating_sub(start.elapsed());
+        if rest.is_zero() {
+            return true;
+        }
+        std::thread::sleep(rest.min(PAUSE));
     }
 }
 
 /// Returns the number of connections, and of persistence templates, of the servers to be deleted.
-fn left(director: &mut Client, to_delete: &ToDelete) -> anyhow::Result<(usize, usize)> {
+fn left(director: &mut Client, to_delete: &ToDelete, is_stopped: &dyn Fn() -> bool) -> anyhow::Result<(usize, usize)> {
     let (mut active, mut inactive, mut templates) = (0, 0, 0);
     let services: BTreeSet<ServiceKey> = to_delete.iter().map(|(service, _)| *service).collect();
     for service in services {
@@ -90,16 +162,22 @@ fn left(director: &mut Client, to_delete: &ToDelete) -> anyhow::Result<(usize, u
     }
     // Inactive connections may be half open, or ended and kept only for a timeout. Only the connection table
     // distinguishes them.
-    let connections = if active == 0 && inactive > 0 { unfinished(director, to_delete)? } else { active + inactive };
+    let connections =
+        if active == 0 && inactive > 0 { unfinished(director, to_delete, is_stopped)? } else { active + inactive };
     Ok((connections, templates))
 }
 
 /// Returns the number of connections to these servers that have not ended. They are matched by the server's address
-/// alone, because the connection table does not name the service.
-fn unfinished(director: &Client, to_delete: &ToDelete) -> anyhow::Result<usize> {
+/// alone, because the connection table does not name the service. The number is too low if it was stopped.
+fn unfinished(director: &Client, to_delete: &ToDelete, is_stopped: &dyn Fn() -> bool) -> anyhow::Result<usize> {
+    /// The number of connections that are read at once. Reading millions takes seconds.
+    const PIECE: usize = 65536;
     let servers: BTreeSet<DestinationKey> = to_delete.iter().map(|(_, server)| *server).collect();
     let mut unfinished = 0;
-    for entry in director.connections()? {
+    for (index, entry) in director.connections()?.enumerate() {
+        if index % PIECE == PIECE - 1 && is_stopped() {
+            break;
+        }
         let entry = entry?;
         let has_ended = matches!(entry.state.as_bytes(), b"TIME_WAIT" | b"CLOSE" | b"CLOSED" | b"NONE");
         let server = DestinationKey { address: entry.destination.ip(), port: entry.destination.port() };

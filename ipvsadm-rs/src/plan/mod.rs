@@ -5,4 +5,5 @@ pub(crate) mod impact;
 pub(crate) mod other_writers;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod signals;
 pub(crate) mod transaction;

@@ -1,26 +1,36 @@
 //! Changes that can be rolled back: the journal records them before they are made, and their outcome afterwards.
 
-use anyhow::bail;
+use std::fmt;
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, bail};
 use ipvs::apply::ApplyError;
 use ipvs::plan::Options;
 use ipvs::{Client, Config, State};
 
 use crate::context::Context;
-use crate::journal::{Entry, Intent, Journal, Status, is_fatal, rollback_plan};
+use crate::journal::{Busy, Entry, Folder, Intent, Journal, Status, rollback_plan};
 use crate::plan::other_writers;
-use crate::terminal::exit::print_error;
+use crate::plan::signals::{Interruption, Signals};
+use crate::terminal::exit::{HeldMessages, print_error};
 use crate::terminal::plural::count;
 
 /// The lock of the table, and the journal entry of the changes. Both are missing if there is no journal. Only the entry
 /// is missing if it could not be written.
+///
+/// Messages are printed after the lock is released. The fields are dropped in this order.
 pub(crate) struct Transaction {
     journal: anyhow::Result<Journal>,
     entry: Option<Entry>,
+    /// Present from [`begin`](Self::begin) on.
+    signals: Option<Signals>,
+    _messages: HeldMessages,
 }
 
 impl From<Journal> for Transaction {
     fn from(journal: Journal) -> Self {
-        Self { journal: Ok(journal), entry: None }
+        Self { journal: Ok(journal), entry: None, signals: None, _messages: HeldMessages::new() }
     }
 }
 
@@ -30,8 +40,8 @@ impl Transaction {
     /// or if another user could have written the journal.
     pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
         match context.journal() {
-            Err(error) if is_fatal(&error) => Err(error),
-            journal => Ok(Self { journal, entry: None }),
+            Err(error) if error.is::<Busy>() => Err(error),
+            journal => Ok(Self { journal, entry: None, signals: None, _messages: HeldMessages::new() }),
         }
     }
 
@@ -45,23 +55,21 @@ impl Transaction {
     }
 
     /// Creates the journal entry. If that fails, the changes are made without a journal, unless they must be confirmed.
+    /// From now on, signals do not end this process.
     pub(crate) fn begin(&mut self, intent: Intent<'_>, before: &State) -> anyhow::Result<()> {
         let is_needed = intent.confirm_within.is_some();
         let begun = match &self.journal {
             Ok(journal) => journal.begin(intent, before),
-            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+            Err(error) => Err(anyhow!("{error:#}")),
         };
         match begun {
-            Ok(entry) => {
-                self.entry = Some(entry);
-                Ok(())
-            }
-            Err(error) if is_needed || is_fatal(&error) => Err(error),
-            Err(error) => {
-                print_error(&format!("note: this plan cannot be undone: {error:#}"));
-                Ok(())
-            }
+            Ok(entry) => self.entry = Some(entry),
+            Err(error) if is_needed => return Err(error),
+            Err(error) => print_error(&format!("note: this plan cannot be undone: {error:#}")),
         }
+        // Without handlers, signals end this process, and the entry shows that it was interrupted.
+        self.signals = Signals::catch().ok();
+        Ok(())
     }
 
     /// Removes the entry, because nothing was changed.
@@ -69,6 +77,43 @@ impl Transaction {
         if let (Ok(journal), Some(entry)) = (&self.journal, self.entry.take()) {
             journal.remove(&entry);
         }
+    }
+
+    /// Returns the signal that arrived since [`begin`](Self::begin). `None` if there was none.
+    pub(crate) fn interruption(&self) -> Option<Interruption> {
+        self.signals.as_ref()?.caught()
+    }
+
+    /// Marks the plan as draining. Other processes see the mark while they hold the lock.
+    pub(crate) fn mark_draining(&self) -> anyhow::Result<Option<File>> {
+        let (Some(journal), Some(entry)) = (self.journal(), self.entry()) else { return Ok(None) };
+        journal.lock_draining(entry.number).map(Some)
+    }
+
+    /// Releases the lock until [`lock_again`](Self::lock_again).
+    pub(crate) fn unlock(&mut self) -> Unlocked {
+        let error = anyhow!("the table is not locked");
+        let folder = std::mem::replace(&mut self.journal, Err(error)).map(Journal::unlock);
+        Unlocked { folder, number: self.entry.as_ref().map(|entry| entry.number) }
+    }
+
+    /// Takes the lock again, and reads the entry again. Fails if the lock is not free in time, or if the plan has ended
+    /// in the meantime. Then this transaction has no entry any more.
+    pub(crate) fn lock_again(&mut self, unlocked: Unlocked, wait: Duration) -> anyhow::Result<()> {
+        self.entry = None;
+        match &unlocked.folder {
+            Ok(folder) => self.journal = Ok(unlocked.open(folder, wait)?),
+            Err(error) => self.journal = Err(anyhow!("{error:#}")),
+        }
+        self.entry = unlocked.entry()?;
+        Ok(())
+    }
+
+    /// Returns whether the plan is pending although nothing would roll it back.
+    pub(crate) fn has_lost_timer(&self) -> bool {
+        let is_lost =
+            |(journal, entry): (&Journal, &Entry)| entry.pending.is_some() && !journal.has_timer(entry.number);
+        self.journal().zip(self.entry()).is_some_and(is_lost)
     }
 
     fn conclude(&mut self, update: impl FnOnce(&mut Entry)) {
@@ -81,21 +126,92 @@ impl Transaction {
     }
 }
 
-/// Records the outcome. If the kernel refused changes, all changes are rolled back before anything is printed, because
-/// a terminal that was cut off may block this process.
+/// A journal that was unlocked for a drain.
+pub(crate) struct Unlocked {
+    folder: anyhow::Result<Folder>,
+    /// The number of the plan that drains. `None` if it has no entry.
+    number: Option<u64>,
+}
+
+impl Unlocked {
+    /// Reads the entry of the plan. Fails if the plan has been undone or rolled back.
+    pub(crate) fn entry(&self) -> anyhow::Result<Option<Entry>> {
+        let (Ok(folder), Some(number)) = (&self.folder, self.number) else { return Ok(None) };
+        let entry = folder.read(number)?;
+        let end = match entry.status {
+            Status::Started => return Ok(Some(entry)),
+            Status::Undone => "undone",
+            Status::RollbackFailed => "rolled back with errors",
+            Status::Applied | Status::RolledBack | Status::Expired => "rolled back",
+        };
+        bail!("plan {number} was {end} while it was draining servers")
+    }
+
+    /// Locks the journal. Prints nothing while it waits, because the outcome of the plan is not recorded yet.
+    fn open(&self, folder: &Folder, wait: Duration) -> anyhow::Result<Journal> {
+        const PAUSE: Duration = Duration::from_millis(50);
+        let start = Instant::now();
+        loop {
+            self.entry()?;
+            match Journal::open(folder.clone(), Duration::ZERO) {
+                Err(error) if error.is::<Busy>() && start.elapsed() < wait => std::thread::sleep(PAUSE),
+                journal => return journal.context("cannot continue after the drain, and the weights stay 0"),
+            }
+        }
+    }
+}
+
+/// The error of a plan that cannot go on, or that a signal interrupted. [`finish`] rolls back all its changes.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    pub(crate) reason: String,
+    /// The signal, if it is the reason.
+    pub(crate) signal: Option<Interruption>,
+}
+
+impl Abandoned {
+    pub(crate) fn because(reason: String) -> Self {
+        Self { reason, signal: None }
+    }
+}
+
+impl From<Interruption> for Abandoned {
+    fn from(signal: Interruption) -> Self {
+        Self { reason: signal.to_string(), signal: Some(signal) }
+    }
+}
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: all changes were rolled back", self.reason)
+    }
+}
+
+impl std::error::Error for Abandoned {}
+
+/// Records the outcome. If the kernel refused changes, or if the plan was abandoned, all changes are rolled back before
+/// anything is printed, because a terminal that was cut off may block this process.
 pub(crate) fn finish(
     director: &mut Client,
     transaction: &mut Transaction,
     result: anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let (refused, remaining) = match result.map_err(anyhow::Error::downcast) {
+    let error = match result {
         Ok(()) => {
             transaction.conclude(Entry::done);
             return Ok(());
         }
-        Err(Ok(ApplyError::NotReached { refused, remaining })) => (refused, remaining),
-        Err(Ok(error)) => return Err(error.into()),
-        Err(Err(error)) => return Err(error),
+        Err(error) => error,
+    };
+    if let Some(Abandoned { reason, .. }) = error.downcast_ref() {
+        let reason = reason.clone();
+        roll_back_now(director, transaction, Status::Undone, Some(&reason)).context(reason)?;
+        return Err(error);
+    }
+    let (refused, remaining) = match error.downcast() {
+        Ok(ApplyError::NotReached { refused, remaining }) => (refused, remaining),
+        Ok(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     if refused.is_empty() {
         transaction.conclude(Entry::done);
@@ -106,7 +222,7 @@ pub(crate) fn finish(
             count(remaining.len(), "more change")
         );
     }
-    let rolled_back = roll_back_now(director, transaction);
+    let rolled_back = roll_back_now(director, transaction, Status::RolledBack, None);
     for (change, error) in &refused {
         print_error(&format!("refused: {change}: {error}"));
     }
@@ -114,13 +230,23 @@ pub(crate) fn finish(
     bail!("{} refused: all changes were rolled back", count(refused.len(), "change"))
 }
 
-fn roll_back_now(director: &mut Client, transaction: &mut Transaction) -> anyhow::Result<()> {
+/// Rolls back the plan. The remark is the reason, for people.
+fn roll_back_now(
+    director: &mut Client,
+    transaction: &mut Transaction,
+    status: Status,
+    remark: Option<&str>,
+) -> anyhow::Result<()> {
     let (Some(journal), Some(entry)) = (transaction.journal(), transaction.entry()) else {
-        bail!("some changes were refused, and the others could not be rolled back: there is no journal");
+        bail!("the changes that were made could not be rolled back: there is no journal");
     };
+    // If this fails, the plan stays pending, so that its rollback timer tries again.
     let (config, options) = rollback_plan(journal, entry, &[])?;
     roll_back(director, &config, &options)?;
-    transaction.conclude(|entry| entry.end(Status::RolledBack));
+    transaction.conclude(|entry| {
+        entry.end(status);
+        entry.error = remark.map(str::to_owned);
+    });
     Ok(())
 }
 

@@ -5,18 +5,16 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use ipvs::apply::apply_plan;
-use ipvs::plan::Options;
-use ipvs::{Client, Config, Director, Plan, State, plan};
+use ipvs::{Director, State, plan};
 
 use super::plan::PlanArguments;
 use super::rollback_timer::{self, TimerProcess};
 use crate::context::{Context, code, duration};
-use crate::file;
-use crate::journal::{Intent, Pending};
-use crate::plan::drain;
+use crate::journal::{Intent, Pending, Status};
+use crate::plan::drain::{self, Limits};
 use crate::plan::progress::WithProgress;
 use crate::plan::report::Report;
-use crate::plan::transaction::{Transaction, finish};
+use crate::plan::transaction::{Abandoned, Transaction, finish};
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
@@ -40,6 +38,9 @@ pub(super) struct Apply {
     ///
     /// Connections that are still open after DURATION are dropped. Without this option, or with 0s, servers are deleted
     /// at once. DURATION has units, such as 90s, 2m or 1h; the maximum is 30d.
+    ///
+    /// While it waits, `set` can change the table, and `apply` refuses other plans. `ipvsadm-rs undo` ends the drain and
+    /// restores the weights, as ^C does. Afterwards the changes are planned again from FILE.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     drain: Option<Duration>,
     /// Roll back after DURATION unless you run `ipvsadm-rs confirm` first
@@ -55,7 +56,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  The table matches FILE
   1  Error; if the kernel refused a change, all changes were rolled back
-  2  Only with --dry-run: there are changes to make";
+  2  Only with --dry-run: there are changes to make
+
+SIGINT, SIGTERM and SIGHUP roll back all changes and then end the program.
+A second SIGINT or SIGTERM ends it at once.";
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
@@ -67,11 +71,11 @@ impl Apply {
         let mut director = context.open()?;
         let before = director.state()?;
         let is_doubtful = desired.is_blank && !self.allow_empty;
-        let (config, options) = desired.for_state(&before);
+        let (config, options) = desired.clone().for_state(&before);
         let plan = plan(&config, &before, &options);
-        let report = Report::new(&plan, &before, self.arguments.sizes());
-        if report.is_empty() {
-            report.print_result(context)?;
+        if plan.changes.is_empty() {
+            drop(transaction);
+            Report::new(&plan, &before, self.arguments.sizes()).print_result(context)?;
             return Ok(code::DONE);
         }
         if is_doubtful {
@@ -83,38 +87,45 @@ impl Apply {
         }
         if let Some(journal) = transaction.journal() {
             journal.ensure_none_pending()?;
+            if let Some(entry) = journal.last().filter(|entry| entry.status == Status::Started) {
+                print_error(&format!("note: plan {} was interrupted before its end", entry.number));
+            }
         }
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let confirm_within = self.confirm_within;
         transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
         let timer = start_timer(context, &mut transaction)?;
-        let applied = self.apply(&mut director, &config, &options, before, plan);
+        let applied = match self.drain {
+            Some(drain) => {
+                let desired = |state: &State| desired.clone().for_state(state);
+                let limits = Limits { drain, lock: context.wait };
+                drain::apply_drained(&mut director, &mut transaction, desired, before.clone(), &limits)
+            }
+            None => apply_plan(&mut WithProgress(&mut director), &config, &options, before.clone(), plan.clone())
+                .map(|_| 0)
+                .map_err(Into::into),
+        };
+        let applied = match transaction.interruption() {
+            // Without a journal, a complete plan is better than an error.
+            Some(signal) if applied.is_ok() && transaction.entry().is_some() => Err(Abandoned::from(signal).into()),
+            _ => applied,
+        };
         let dropped = applied.as_ref().copied().unwrap_or_default();
         let result = finish(&mut director, &mut transaction, applied.map(drop));
-        // Dropping the timer starts the time limit of a plan that is still pending. Nothing is printed before that,
-        // because a terminal that was cut off may block this process.
+        // Dropping the timer starts the time limit of a plan that is still pending. Nothing is printed or computed
+        // before that, because a terminal that was cut off may block this process.
         let pending = transaction.entry().and_then(|entry| entry.pending.clone());
         drop((timer, transaction));
         print_notes(dropped, pending.as_ref());
-        result?;
-        report.print_result(context)?;
-        Ok(code::DONE)
-    }
-
-    /// Makes the changes and returns the number of connections that were dropped after the drain timeout.
-    fn apply(
-        &self,
-        director: &mut Client,
-        desired: &Config,
-        options: &Options,
-        before: State,
-        plan: Plan,
-    ) -> anyhow::Result<usize> {
-        if let Some(limit) = self.drain {
-            return drain::apply_drained(director, desired, options, before, limit);
+        if let Err(error) = result {
+            if let Some(signal) = error.downcast_ref::<Abandoned>().and_then(|abandoned| abandoned.signal) {
+                print_error(&format!("ipvsadm-rs: {error:#}"));
+                signal.end_process();
+            }
+            return Err(error);
         }
-        apply_plan(&mut WithProgress(director), desired, options, before, plan)?;
-        Ok(0)
+        Report::new(&plan, &before, self.arguments.sizes()).print_result(context)?;
+        Ok(code::DONE)
     }
 }
 

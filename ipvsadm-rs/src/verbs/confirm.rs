@@ -1,6 +1,6 @@
 //! `ipvsadm-rs confirm`: keeps the pending plan.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use ipvs::document::SCHEMA;
 use serde::Serialize;
@@ -31,9 +31,17 @@ impl Confirm {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let journal = context.journal()?;
         let mut entry = journal.pending().context("no plan is pending")?;
+        if journal.draining().is_some_and(|draining| draining.number == entry.number) {
+            bail!(
+                "plan {} is draining servers\nConfirm it after its end, or run `ipvsadm-rs undo` to roll it back.",
+                entry.number
+            );
+        }
         let has_timer = journal.has_timer(entry.number);
         entry.pending = None;
         journal.write(&entry)?;
+        // Nothing is printed before the journal is unlocked, because a terminal that was cut off may block this process.
+        drop(journal);
         if context.json {
             context.write_json(&Confirmed { schema: SCHEMA, entry })?;
         } else {

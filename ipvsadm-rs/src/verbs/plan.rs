@@ -106,6 +106,7 @@ impl PlanArguments {
 }
 
 /// The wanted table, before the present one has been read.
+#[derive(Clone)]
 pub(super) struct Desired {
     config: Config,
     options: Options,

@@ -9,6 +9,7 @@ use ipvs::rules::{self, Command, OPTIONS, OptionRow, ParseError, Value, Verb};
 use ipvs::{Change, Client, DestinationState, Director, Plan, ServiceKey, State};
 
 use crate::context::{Context, code};
+use crate::journal::Folder;
 use crate::plan::report::Report;
 use crate::plan::transaction::Transaction;
 use crate::resolver::System;
@@ -22,6 +23,9 @@ use crate::terminal::exit::print_error;
 ///
 /// The journal does not record the change, because health checkers would fill it. `undo` therefore cannot undo it. Set
 /// the previous value instead.
+///
+/// While `apply --drain` waits for connections to end, settings can be changed. A note names the plan if it reverts the
+/// change later.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES, group = clap::ArgGroup::new("service").multiple(false))]
 pub(super) struct Set {
@@ -202,25 +206,26 @@ impl Set {
         };
         for change in &changes {
             change.validate().map_err(|why| anyhow!("{}: {why}", change.describe()))?;
-            change.warnings().iter().for_each(|warning| print_error(&format!("warning: {change}: {warning}")));
         }
         let plan = Plan { changes, order_kept: Vec::new() };
-        let report = Report::new(&plan, &state, TableSizes::default());
-        if self.dry_run {
-            return report.print_plan(context);
-        }
-        if let Some(pending) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.pending())
-        {
-            print_error(&format!("note: plan {} is pending; if it is rolled back, so is this change", pending.number));
-        }
+        let Some(transaction) = transaction else {
+            print_warnings(&plan);
+            return Report::new(&plan, &state, TableSizes::default()).print_plan(context);
+        };
         let refused = director.submit(&plan.changes)?;
+        let notes = transaction.journal().map(|journal| notes(journal, &plan)).unwrap_or_default();
+        // Nothing is printed or computed before the table is unlocked, because a terminal that was cut off may block
+        // this process.
+        drop(transaction);
+        print_warnings(&plan);
+        notes.iter().for_each(|note| print_error(note));
         for (_, error) in &refused {
             print_error(&error.to_string());
         }
         if !refused.is_empty() {
             bail!("{} refused", crate::terminal::plural::count(refused.len(), "change"));
         }
-        report.print_result(context)?;
+        Report::new(&plan, &state, TableSizes::default()).print_result(context)?;
         Ok(code::DONE)
     }
 
@@ -303,6 +308,38 @@ impl Set {
         }
         Ok(changes)
     }
+}
+
+fn print_warnings(plan: &Plan) {
+    for change in &plan.changes {
+        change.warnings().iter().for_each(|warning| print_error(&format!("warning: {change}: {warning}")));
+    }
+}
+
+/// Returns notes about a plan that may revert these changes.
+fn notes(folder: &Folder, plan: &Plan) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(pending) = folder.pending() {
+        notes.push(format!("note: plan {} is pending; if it is rolled back, so is this change", pending.number));
+    }
+    if let Some(draining) = folder.draining() {
+        let is_deleted =
+            plan.changes.iter().any(|change| deletion(change).any(|line| draining.changes.contains(&line)));
+        let end = if is_deleted { "it deletes the server afterwards" } else { "it may revert this change afterwards" };
+        notes.push(format!("note: plan {} is draining servers; {end}", draining.number));
+    }
+    notes
+}
+
+/// Returns the lines of the plans that delete the server of a change.
+fn deletion(change: &Change) -> impl Iterator<Item = String> {
+    let lines = match change {
+        Change::EditDestination(service, server) => {
+            vec![Change::DeleteDestination(*service, server.key), Change::DeleteService(*service)]
+        }
+        _ => Vec::new(),
+    };
+    lines.into_iter().map(|change| change.to_string())
 }
 
 /// Parses an address, or an address with a port, in the format that ipvsadm prints. The port is `None` if the text has

@@ -2,6 +2,7 @@
 //! once succeeded.
 
 mod cost;
+mod draining;
 mod faults;
 mod files;
 mod identity;
@@ -18,6 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
         files::tests(),
         text::tests(),
         lock::tests(),
+        draining::tests(),
         net::tests(),
         identity::tests(),
         cost::tests(),

@@ -18,7 +18,7 @@ ipvs_tests::tests! {
 }
 
 /// Sets up a service and opens one connection to each server.
-fn hold_connections(lab: &Nat) -> ipvs_tests::traffic::client::Replies {
+pub(crate) fn hold_connections(lab: &Nat) -> ipvs_tests::traffic::client::Replies {
     under_test::install();
     lab.web1.serve(Tcp, "10.2.0.11:9000").unwrap();
     lab.web2.serve(Tcp, "10.2.0.12:9000").unwrap();
@@ -29,15 +29,20 @@ fn hold_connections(lab: &Nat) -> ipvs_tests::traffic::client::Replies {
     lab.client.client().hold(2, "10.1.0.100:9000")
 }
 
+/// Waits until web1 has weight 0.
+pub(crate) fn wait_for_the_drain(director: &Host) {
+    wait::until(Duration::from_secs(20), || {
+        let list = director.ok("ipvsadm -Ln");
+        if list.contains("10.2.0.11:9000               Masq    0      1") { Ok(()) } else { Err(list) }
+    });
+}
+
 fn waits_for_the_last_connection() {
     let lab = Nat::new().unwrap();
     let held = hold_connections(&lab);
     let director = &lab.director;
     let apply = director.start("ipvsadm-rs apply wanted --drain 60s");
-    wait::until(Duration::from_secs(10), || {
-        let list = director.ok("ipvsadm -Ln");
-        if list.contains("10.2.0.11:9000               Masq    0      1") { Ok(()) } else { Err(list) }
-    });
+    wait_for_the_drain(director);
     assert_eq!(lab.client.client().hold(2, "10.1.0.100:9000").to_string(), "web2=2", "no new connections to web1");
     drop(held);
     let list = wait::until(Duration::from_secs(30), || {
@@ -73,10 +78,7 @@ fn rolls_back_if_killed_while_draining() {
     let director = &lab.director;
     let before = director.ok("ipvsadm-save -n");
     let apply = director.start("ipvsadm-rs apply wanted --drain 60s --confirm-within 1s");
-    wait::until(Duration::from_secs(10), || {
-        let list = director.ok("ipvsadm -Ln");
-        if list.contains("10.2.0.11:9000               Masq    0      1") { Ok(()) } else { Err(list) }
-    });
+    wait_for_the_drain(director);
     drop(apply);
     assert_rolled_back(director, &before);
 }

@@ -3,7 +3,7 @@
 mod apply;
 mod check;
 mod confirm;
-mod drain;
+pub(crate) mod drain;
 mod kills;
 mod plan;
 mod rs_setup;
