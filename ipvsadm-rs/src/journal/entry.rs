@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     /// The time limit of a pending plan. `None` if the plan is not pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pending: Option<Pending>,
-    /// The error of a rollback that failed. `None` if none failed.
+    /// The error of a rollback that failed, or the reason for one. `None` if there is neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
     /// The table that was changed. `None` in entries of older programs.
@@ -53,7 +53,7 @@ pub(crate) enum Status {
     RolledBack,
     /// Rolled back, because it was not confirmed in time.
     Expired,
-    /// Rolled back by `undo`.
+    /// Rolled back by `undo`, or because `apply` was interrupted.
     Undone,
     /// The rollback failed. The table may be between the two states.
     RollbackFailed,

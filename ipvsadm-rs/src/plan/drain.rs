@@ -15,11 +15,14 @@ use crate::terminal::plural::count;
 /// The minimum time between two readings of the table.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The minimum time limit for the lock after a drain. Otherwise a short-lived `set` would make a long drain useless.
+const LOCK: Duration = Duration::from_secs(10);
+
 /// The time limits of a drain.
 pub(crate) struct Limits {
     /// For the connections to end.
     pub(crate) drain: Duration,
-    /// For the lock, after the drain.
+    /// For the lock, after the drain. At least [`LOCK`] is waited.
     pub(crate) lock: Duration,
 }
 
@@ -49,7 +52,7 @@ pub(crate) fn apply_drained(
     apply_plan(&mut WithProgress(director), &config, &drain, before, first)?;
     let unlocked = transaction.unlock();
     let waited = wait(director, &to_delete, limits.drain, &|| is_stopped(transaction, &unlocked));
-    let locked = transaction.lock_again(unlocked, limits.lock);
+    let locked = transaction.lock_again(unlocked, limits.lock.max(LOCK));
     drop(mark);
     let signal = transaction.interruption();
     match (locked, signal) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow, bail};
 use ipvs::apply::ApplyError;
 use ipvs::plan::Options;
-use ipvs::{Client, Config, State};
+use ipvs::{Change, Client, Config, State};
 
 use crate::context::Context;
 use crate::journal::{Busy, Entry, Folder, Intent, Journal, Status, rollback_plan};
@@ -189,6 +189,25 @@ impl fmt::Display for Abandoned {
 
 impl std::error::Error for Abandoned {}
 
+/// The error that all changes were made, but others are needed. It contains those.
+#[derive(Debug)]
+struct Differs(Vec<Change>);
+
+impl fmt::Display for Differs {
+    // The running processes are searched here, after the table is unlocked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.0.first().map(ToString::to_string).unwrap_or_default();
+        write!(
+            f,
+            "all changes were made, but the table differs from the plan: {}\n{} needed; the first is: {first}",
+            other_writers::suspects(),
+            count(self.0.len(), "more change")
+        )
+    }
+}
+
+impl std::error::Error for Differs {}
+
 /// Records the outcome. If the kernel refused changes, or if the plan was abandoned, all changes are rolled back before
 /// anything is printed, because a terminal that was cut off may block this process.
 pub(crate) fn finish(
@@ -215,12 +234,7 @@ pub(crate) fn finish(
     };
     if refused.is_empty() {
         transaction.conclude(Entry::done);
-        let first = remaining.first().map(ToString::to_string).unwrap_or_default();
-        bail!(
-            "all changes were made, but the table differs from the plan: {}\n{} needed; the first is: {first}",
-            other_writers::suspects(),
-            count(remaining.len(), "more change")
-        );
+        return Err(Differs(remaining).into());
     }
     let rolled_back = roll_back_now(director, transaction, Status::RolledBack, None);
     for (change, error) in &refused {

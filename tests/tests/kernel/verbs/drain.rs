@@ -15,6 +15,7 @@ ipvs_tests::tests! {
     confirm_time_starts_after_the_drain;
     rolls_back_if_killed_while_draining;
     does_not_block_on_a_stopped_terminal;
+    does_not_drain_servers_that_are_reordered;
 }
 
 /// Sets up a service and opens one connection to each server.
@@ -102,4 +103,15 @@ fn does_not_block_on_a_stopped_terminal() {
     write("terminal", &format!("(printf '\\023'; sleep 30) | script -qec 'sleep 1; {apply}' /dev/null"));
     let _terminal = lab.director.start("sh terminal");
     assert_rolled_back(&lab.director, &before);
+}
+
+fn does_not_drain_servers_that_are_reordered() {
+    let lab = Nat::new().unwrap();
+    let _held = hold_connections(&lab);
+    let services = "-A -t 10.1.0.100:9000 -s rr\n\
+                    -a -t 10.1.0.100:9000 -r 10.2.0.12:9000 -m -w 1\n-a -t 10.1.0.100:9000 -r 10.2.0.11:9000 -m -w 1\n";
+    write("wanted", &format!("# ipvsadm-rs: order=kernel\n{services}"));
+    // The time limit of a command is shorter than the drain.
+    lab.director.ok("ipvsadm-rs apply wanted --reorder --drain 10m");
+    assert!(lab.director.ok("ipvsadm-rs save").ends_with(services));
 }
