@@ -13,7 +13,21 @@ use ipvs::{Config, Namespace};
 use rustix::fs::{FlockOperation, flock};
 
 use super::entry::{Entry, Status};
-use super::folder_name::name_of;
+use super::folder_name::{find, settle};
+use super::identity::{Identity, Origin, Place};
+use super::lock::{Holder, LockLost, is_locked};
+use super::untrusted::{ensure_trusted, open_state_dir};
+use crate::file::directory::Directory;
+use crate::terminal::plural::count;
+
+/// The endings of the files of a plan.
+pub(super) const ENTRY: &str = ".json";
+/// The reserved room for the next state of an entry.
+pub(super) const SPARE: &str = ".spare";
+/// Locked by the rollback timer of a pending plan.
+pub(super) const TIMER: &str = ".timer";
+/// Locked by the process that drains servers.
+pub(super) const DRAINING: &str = ".draining";
 
 /// The directory of the journal of a network namespace.
 #[derive(Clone, Debug)]
@@ -157,12 +171,34 @@ impl Folder {
         self.read_with(number, second_line)
     }
 
-    /// Returns the last entry. `None` if there is none, or if it cannot be read.
-    pub(crate) fn last(&self) -> Option<Entry> {
-        self.read(*self.numbers().last()?).ok()
+    /// Opens and reads an entry. Tries again if the entry was replaced meanwhile, because its former file is then used
+    /// for the next state.
+    fn read_with<T>(&self, number: u64, read: impl Fn(&Path, File) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        const ATTEMPTS: usize = 5;
+        let name = name(number, ENTRY);
+        let path = self.path.join(&name);
+        let directory = self.directory.as_deref().ok_or_else(|| anyhow!("no plan {number}"))?;
+        let mut result = Err(anyhow!("no plan {number}"));
+        for _ in 0..ATTEMPTS {
+            let file = directory.open_file(&name);
+            let file = file.with_context(|| format!("no plan {number}: cannot open {}", path.display()))?;
+            ensure_trusted(&file).with_context(|| format!("cannot use {}", path.display()))?;
+            let copy = file.try_clone()?;
+            result = read(&path, file);
+            if directory.is_at(&name, &copy) {
+                break;
+            }
+        }
+        result
     }
 
-    /// Returns the pending plan. `None` if no plan is pending.
+    /// Returns the last entry of this table. `None` if there is none.
+    pub(crate) fn last(&self) -> Option<Entry> {
+        let mut entries = self.numbers().into_iter().rev().filter_map(|number| self.read(number).ok());
+        entries.find(|entry| self.is_of_this_table(entry))
+    }
+
+    /// Returns the pending plan of this table. `None` if no plan is pending.
     pub(crate) fn pending(&self) -> Option<Entry> {
         self.marked(TIMER).find(|entry| entry.pending.is_some())
     }
@@ -201,23 +237,13 @@ impl Folder {
 
     /// Returns whether the rollback timer of a plan is running.
     pub(crate) fn has_timer(&self, number: u64) -> bool {
-        is_locked(&self.timer_path(number))
+        self.is_marked(number, TIMER)
     }
 
-    /// Returns the plan whose process waits for connections to end. `None` if there is none, or if the plan has been
-    /// undone or rolled back in the meantime.
-    pub(crate) fn draining(&self) -> Option<Entry> {
-        let marked = self.numbers_with(".draining").into_iter().rev();
-        let marked = marked.filter(|&number| is_locked(&self.draining_path(number)));
-        marked.filter_map(|number| self.read(number).ok()).find(|entry| entry.status == Status::Started)
-    }
-
-    /// Marks a plan as draining, until the returned file is closed.
-    pub(crate) fn lock_draining(&self, number: u64) -> anyhow::Result<File> {
-        let path = self.draining_path(number);
-        let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        flock(&file, FlockOperation::LockExclusive).with_context(|| format!("cannot lock {}", path.display()))?;
-        Ok(file)
+    /// Returns whether a process has locked the mark of a plan.
+    pub(super) fn is_marked(&self, number: u64, ending: &str) -> bool {
+        let file = self.directory.as_ref().map(|directory| directory.open_file(name(number, ending)));
+        file.is_some_and(|file| file.is_ok_and(|file| is_locked(&file)))
     }
 
     /// Locks the timer file of a plan. The lock is held until the returned file is closed.
@@ -244,18 +270,6 @@ impl Folder {
         let file = open(self.directory()?, &name).with_context(|| format!("cannot open {}", path.display()))?;
         flock(&file, FlockOperation::LockExclusive).with_context(|| format!("cannot lock {}", path.display()))?;
         Ok(file)
-    }
-
-    pub(super) fn path_of(&self, number: u64) -> PathBuf {
-        self.0.join(format!("{number:06}.json"))
-    }
-
-    pub(super) fn timer_path(&self, number: u64) -> PathBuf {
-        self.0.join(format!("{number:06}.timer"))
-    }
-
-    pub(super) fn draining_path(&self, number: u64) -> PathBuf {
-        self.0.join(format!("{number:06}.draining"))
     }
 
     /// Returns the numbers of all entries, ascending.
@@ -293,10 +307,4 @@ fn second_line(path: &Path, mut file: File) -> anyhow::Result<Vec<u8>> {
     line.truncate(line.trim_ascii_end().len());
     line.push(b'\n');
     Ok(line)
-}
-
-/// Returns whether a process has locked the file.
-fn is_locked(path: &Path) -> bool {
-    let lock = |file| flock(file, FlockOperation::NonBlockingLockShared);
-    File::open(path).is_ok_and(|file| lock(file) == Err(rustix::io::Errno::WOULDBLOCK))
 }

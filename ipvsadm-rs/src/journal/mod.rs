@@ -5,8 +5,7 @@
 //! - `lock`: locked, together with the directory, by the process that changes the table or the journal. It contains the
 //!   name of that process. Readers need no lock, because files are replaced atomically.
 //! - `000007.json`: plan 7. The first line is the [`Entry`], the second the table from before.
-//! - `000007.draining`: plan 7 drains servers, and the lock is free in the meantime. The file is locked by the process
-//!   that waits for their connections to end.
+//! - `000007.spare`: room for the next state of that entry, until the outcome of the plan is recorded.
 //! - `000007.timer`: plan 7 is pending. The file is locked by the rollback timer, the process that rolls the plan back.
 //! - `000007.draining`: the servers that plan 7 deletes are being drained. The file is locked by that process.
 //!
@@ -37,11 +36,18 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use ipvs::{Config, Scope, State};
 
-pub(crate) use entry::{Entry, Pending, Status, rollback_plan};
-pub(crate) use folder::Folder;
+use crate::file::directory::Directory;
+use crate::terminal::exit::print_error;
+use folder::{DRAINING, ENTRY, SPARE, TIMER, name};
+use lock::Lock;
 
-use crate::file::replace;
-use crate::terminal::exit::{HeldMessages, print_error};
+pub(crate) use entry::{Entry, Pending, Status, inexpressible, rollback_plan, rollback_plan_of_any_table};
+pub(crate) use folder::Folder;
+pub(crate) use identity::Origin;
+#[allow(unused_imports, reason = "for `show` and `plan`")]
+pub(crate) use lock::Holder;
+pub(crate) use lock::{Busy, LockLost};
+pub(crate) use untrusted::Untrusted;
 
 /// The maximum number of entries.
 const MAX_ENTRIES: usize = 100;
@@ -53,9 +59,9 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Journal {
     folder: Folder,
-    _lock: File,
-    /// Dropped after the lock: nothing is printed while others wait for it.
-    _messages: HeldMessages,
+    /// `None` only while it is dropped.
+    lock: Option<Lock>,
+    notes: RefCell<Vec<String>>,
 }
 
 impl Deref for Journal {
@@ -92,18 +98,24 @@ pub(crate) struct Intent<'s> {
 }
 
 impl Journal {
-    /// Locks the journal. Waits for at most `wait` and then fails with [`Busy`].
-    pub(crate) fn open(folder: Folder, wait: Duration) -> anyhow::Result<Self> {
-        let failed = || format!("cannot open the journal {folder}");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.path()).with_context(failed)?;
-        let lock = File::create(folder.path().join("lock")).with_context(failed)?;
-        lock_in_time(&lock, wait, &folder)?;
-        Ok(Self { folder, _lock: lock, _messages: HeldMessages::new() })
+    /// Locks the journal. Waits for at most `wait` and then fails with [`Busy`]. Fails with [`Untrusted`] if another user
+    /// could have written the journal.
+    pub(crate) fn open(mut folder: Folder, wait: Duration) -> anyhow::Result<Self> {
+        let failed = |folder: &Folder| format!("cannot open the journal {folder}");
+        let note = match folder.settle(wait) {
+            Err(error) if !is_fatal(&error) => return Err(error.context(failed(&folder))),
+            note => note?,
+        };
+        let lock = match Lock::acquire(folder.directory()?, wait) {
+            Err(error) if !is_fatal(&error) => return Err(error.context(failed(&folder))),
+            lock => lock?,
+        };
+        Ok(Self { folder, lock: Some(lock), notes: RefCell::new(note.into_iter().collect()) })
     }
 
-    /// Releases the lock. The returned directory can be locked again.
+    /// Unlocks the table, and returns the directory, which can be locked again.
     pub(crate) fn unlock(self) -> Folder {
-        self.folder
+        self.folder.clone()
     }
 
     /// Prints a line to standard error once the table is unlocked. A terminal that was cut off may block this process,
@@ -180,25 +192,37 @@ impl Journal {
         if entry.status != Status::Started {
             let _ = directory.remove(name(entry.number, DRAINING));
         }
-        if entry.status != Status::Started {
-            let _ = fs::remove_file(self.draining_path(entry.number));
-        }
         Ok(())
+    }
+
+    /// Reserves room for another state of an entry, so that a full disk cannot prevent recording it.
+    pub(crate) fn reserve(&self, entry: &Entry) -> anyhow::Result<()> {
+        let bytes = lines(entry, &self.second_line(entry.number)?)?;
+        Ok(room::reserve(self.directory()?, entry.number, bytes)?)
     }
 
     /// Removes an entry whose plan changed nothing.
     pub(crate) fn remove(&self, entry: &Entry) {
-        let _ = fs::remove_file(self.path_of(entry.number));
-        let _ = fs::remove_file(self.timer_path(entry.number));
-        let _ = fs::remove_file(self.draining_path(entry.number));
+        if let Ok(directory) = self.directory() {
+            room::remove(directory, entry.number);
+        }
     }
 
-    /// Fails if a plan is pending or drains, because a later plan would be confirmed or rolled back together with it,
-    /// unnoticed. A plan whose rollback timer has died is no longer pending.
+    /// Returns whether the lock still has its name.
+    fn is_locked(&self) -> bool {
+        match (&self.lock, self.directory()) {
+            (Some(lock), Ok(directory)) => lock.is_intact(directory),
+            _ => false,
+        }
+    }
+
+    /// Fails if a plan is pending or draining, because a later plan would be confirmed or rolled back together with it,
+    /// unnoticed. A plan whose rollback timer has died is no longer pending. Plans of other tables are ignored.
     pub(crate) fn ensure_none_pending(&self) -> anyhow::Result<()> {
         if let Some(Entry { number, .. }) = self.draining() {
+            let pid = self.drainer(number).map(|holder| format!(" (pid {})", holder.pid)).unwrap_or_default();
             anyhow::bail!(
-                "plan {number} is draining servers\nWait for its end or run `ipvsadm-rs undo` to roll it back, then try again."
+                "plan {number} is draining servers{pid}\nWait until it has finished, or run `ipvsadm-rs undo` to roll it back, then try again."
             );
         }
         let Some(mut entry) = self.pending() else { return Ok(()) };
@@ -223,9 +247,7 @@ impl Journal {
             let size = directory.metadata(name(number, ENTRY)).map_or(0, |found| found.st_size);
             bytes += u64::try_from(size).unwrap_or_default();
             if place + 1 >= MAX_ENTRIES || (place > 0 && bytes > MAX_BYTES) {
-                let _ = fs::remove_file(path);
-                let _ = fs::remove_file(self.timer_path(number));
-                let _ = fs::remove_file(self.draining_path(number));
+                room::remove(directory, number);
             }
         }
         let is_in_use = |number| self.is_marked(number, TIMER) || self.is_marked(number, DRAINING);

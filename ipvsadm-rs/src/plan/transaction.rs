@@ -10,7 +10,7 @@ use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, State};
 
 use crate::context::Context;
-use crate::journal::{Busy, Entry, Folder, Intent, Journal, Status, rollback_plan};
+use crate::journal::{Busy, Entry, Folder, Intent, Journal, Status, inexpressible, is_fatal, rollback_plan};
 use crate::plan::other_writers;
 use crate::plan::signals::{Interruption, Signals};
 use crate::terminal::exit::{HeldMessages, print_error};
@@ -40,7 +40,7 @@ impl Transaction {
     /// or if another user could have written the journal.
     pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
         match context.journal() {
-            Err(error) if error.is::<Busy>() => Err(error),
+            Err(error) if is_fatal(&error) => Err(error),
             journal => Ok(Self { journal, entry: None, signals: None, _messages: HeldMessages::new() }),
         }
     }
@@ -64,7 +64,7 @@ impl Transaction {
         };
         match begun {
             Ok(entry) => self.entry = Some(entry),
-            Err(error) if is_needed => return Err(error),
+            Err(error) if is_needed || is_fatal(&error) => return Err(error),
             Err(error) => print_error(&format!("note: this plan cannot be undone: {error:#}")),
         }
         // Without handlers, signals end this process, and the entry shows that it was interrupted.
@@ -256,6 +256,7 @@ fn roll_back_now(
     };
     // If this fails, the plan stays pending, so that its rollback timer tries again.
     let (config, options) = rollback_plan(journal, entry, &[])?;
+    inexpressible(entry, &[]).iter().for_each(|note| print_error(note));
     roll_back(director, &config, &options)?;
     transaction.conclude(|entry| {
         entry.end(status);

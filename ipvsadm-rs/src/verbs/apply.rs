@@ -10,6 +10,7 @@ use ipvs::{Director, State, plan};
 use super::plan::PlanArguments;
 use super::rollback_timer::{self, TimerProcess};
 use crate::context::{Context, code, duration};
+use crate::file;
 use crate::journal::{Intent, Pending, Status};
 use crate::plan::drain::{self, Limits};
 use crate::plan::progress::WithProgress;

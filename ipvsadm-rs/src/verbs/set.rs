@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{anyhow, bail};
 use clap::{Arg, ArgMatches, Args, FromArgMatches, ValueEnum};
 use ipvs::hash::TableSizes;
-use ipvs::rules::{self, Command, OPTIONS, OptionRow, ParseError, Value, Verb};
+use ipvs::rules::{self, Command, Numeric, OPTIONS, OptionRow, ParseError, Value, Verb};
 use ipvs::{Change, Client, DestinationState, Director, Plan, ServiceKey, State};
 
 use crate::context::{Context, code};
@@ -267,13 +267,14 @@ impl Set {
         Ok(State { services: vec![service], ..State::default() })
     }
 
+    // Settings are not resolved by name, because the table is locked meanwhile, and a name server may be slow.
     fn service_change(&self, state: &State) -> anyhow::Result<Option<Change>> {
         if self.server_options().next().is_some() {
             bail!("weight, forwarding and thresholds are settings of a server\nUse -r to specify the server.");
         }
         let Some(held) = state.services.first() else { return Ok(None) };
         let options: Vec<_> = self.settings.of_service.iter().map(|(long, value)| (*long, value.as_str())).collect();
-        let service = rules::edit_service(&held.service, &options, &mut System::default()).map_err(in_words_of_set)?;
+        let service = rules::edit_service(&held.service, &options, &mut Numeric).map_err(in_words_of_set)?;
         Ok((service != held.service).then_some(Change::EditService(service)))
     }
 
@@ -296,7 +297,7 @@ impl Set {
             let key = service.service.key;
             for held in service.destinations.iter().filter(is_meant) {
                 found = true;
-                let destination = rules::edit_destination(&key, &held.destination, &options, &mut System::default())
+                let destination = rules::edit_destination(&key, &held.destination, &options, &mut Numeric)
                     .map_err(in_words_of_set)?;
                 if destination != held.destination {
                     changes.push(Change::EditDestination(key, destination));

@@ -107,8 +107,9 @@ impl Undo {
     /// people to `note`, because they must not be printed while the table is locked.
     fn choose(&self, folder: &Folder, mut note: impl FnMut(String)) -> anyhow::Result<Option<Undone>> {
         if self.pending {
-            let pending = folder.pending().filter(|entry| folder.has_timer(entry.number)).or_else(|| folder.draining());
-            return Ok(pending.map(|first| Undone { first, later: Vec::new() }));
+            let pending = folder.pending().filter(|entry| folder.has_timer(entry.number));
+            let first = pending.or_else(|| folder.draining());
+            return Ok(first.map(|first| Undone { first, later: Vec::new(), is_of_any_table: false }));
         }
         let Plans { mut in_force, history } = Plans::read(folder, &mut note);
         let first = match self.number {

@@ -200,9 +200,10 @@ fn high_4_apply_is_refused_during_a_drain() {
     let _apply = drain(&lab, "");
     write("other", "-A -t 10.1.0.100:9000 -s wlc\n");
     let ran = lab.director.run("ipvsadm-rs --wait 0s apply other");
-    let hint = "ipvsadm-rs: plan 1 is draining servers\n\
-                Wait for its end or run `ipvsadm-rs undo` to roll it back, then try again.\n";
-    assert!(ran.code == Some(1) && ran.stderr.ends_with(hint), "{ran}");
+    let message = "ipvsadm-rs: plan 1 is draining servers (pid ";
+    let hint = "run `ipvsadm-rs undo` to roll it back, then try again.\n";
+    assert!(ran.code == Some(1) && ran.stderr.contains(message) && ran.stderr.ends_with(hint), "{ran}");
+    assert!(lab.director.ok("ipvsadm-rs undo --list").contains("  draining "));
 }
 
 fn high_4_changes_of_others_during_a_drain_stay() {
