@@ -1,4 +1,4 @@
-//! Detects a standard output that was closed when the program started.
+//! Detects a standard output that was closed when the program started, and closes other inherited descriptors.
 //!
 //! This has nothing to do with IPVS. It is in this crate because it needs `unsafe`, which the crates `ipvs` and
 //! `ipvsadm-rs` forbid. A link section is the only way to run before `main`.
@@ -31,4 +31,21 @@ extern "C" fn before_main() {
     // SAFETY: a system call that accepts any number as a descriptor.
     let closed = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) } == -1;
     STDOUT_CLOSED.store(closed, Ordering::Relaxed);
+}
+
+/// Makes the kernel close all descriptors except the standard streams when this process executes another program.
+///
+/// std opens files in this way. Descriptors inherited from the program that started this one are different: a shell's
+/// `3>&1`, or Python's `pass_fds`.
+pub fn close_inherited_descriptors_on_exec() {
+    // A descriptor that does not exist is refused with EBADF.
+    for descriptor in open_descriptors().filter(|&descriptor| descriptor > libc::STDERR_FILENO) {
+        // SAFETY: a system call that accepts any number as a descriptor. The flag changes nothing in this process.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+fn open_descriptors() -> impl Iterator<Item = libc::c_int> {
+    let found = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    found.filter_map(|file| file.file_name().to_str()?.parse().ok())
 }

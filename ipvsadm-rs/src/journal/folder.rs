@@ -110,7 +110,7 @@ impl Folder {
 
     /// Looks at the namespace again. Fails with [`LockLost`] if it was deleted, or if another one has got its name, since
     /// the directory was found.
-    pub(super) fn ensure_same_namespace(&self) -> anyhow::Result<()> {
+    pub(crate) fn ensure_same_namespace(&self) -> anyhow::Result<()> {
         let now = Place::of(self.namespace.as_ref());
         let name = self.namespace.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
         ensure!(

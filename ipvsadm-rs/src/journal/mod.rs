@@ -10,7 +10,8 @@
 //! - `000007.draining`: the servers that plan 7 deletes are being drained. The file is locked by that process.
 //!
 //! The entry records whether a plan is pending. Only the process that holds `lock` writes an entry. Therefore only one
-//! process can confirm, undo or roll back a plan.
+//! process can confirm, undo or roll back a plan. The rollback timer is an exception: it waits for the lock for a short
+//! time only.
 //!
 //! The entry also records the boot and the network namespace of its table. An entry of another table is history: it is
 //! listed, but nothing is undone or rolled back because of it.
@@ -59,7 +60,7 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Journal {
     folder: Folder,
-    /// `None` only while it is dropped.
+    /// `None` while it is dropped, and after [`without_lock`](Self::without_lock).
     lock: Option<Lock>,
     notes: RefCell<Vec<String>>,
 }
@@ -111,6 +112,11 @@ impl Journal {
             lock => lock?,
         };
         Ok(Self { folder, lock: Some(lock), notes: RefCell::new(note.into_iter().collect()) })
+    }
+
+    /// Returns the journal without its lock, for a rollback that must not wait any longer.
+    pub(crate) fn without_lock(folder: Folder) -> Self {
+        Self { folder, lock: None, notes: RefCell::default() }
     }
 
     /// Unlocks the table, and returns the directory, which can be locked again.

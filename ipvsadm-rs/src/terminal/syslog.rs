@@ -8,6 +8,7 @@ use std::os::unix::net::UnixDatagram;
 #[derive(Clone, Copy)]
 pub(crate) enum Priority {
     Error = 3 << 3 | 3,
+    Warning = 3 << 3 | 4,
     Notice = 3 << 3 | 5,
 }
 

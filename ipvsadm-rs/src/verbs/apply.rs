@@ -49,6 +49,9 @@ pub(super) struct Apply {
     /// The time starts when all changes have been made, after --drain. Until it ends, the plan is pending, and `apply`
     /// refuses other plans. `ipvsadm-rs confirm` keeps the plan, `ipvsadm-rs undo` rolls it back. DURATION has units,
     /// such as 90s, 2m or 1h; the maximum is 30d.
+    ///
+    /// A process in the background makes the rollback. In a container in which no process outlives its process 1, the
+    /// plan is refused. Run ipvsadm-rs on the host instead, with --netns.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     confirm_within: Option<Duration>,
 }
@@ -113,11 +116,13 @@ impl Apply {
         };
         let dropped = applied.as_ref().copied().unwrap_or_default();
         let result = finish(&mut director, &mut transaction, applied.map(drop));
-        // Dropping the timer starts the time limit of a plan that is still pending. Nothing is printed or computed
-        // before that, because a terminal that was cut off may block this process.
-        let pending = transaction.entry().and_then(|entry| entry.pending.clone());
-        drop((timer, transaction));
-        print_notes(dropped, pending.as_ref());
+        // Starts the time limit of a plan that is still pending. Nothing is printed or computed before that, because a
+        // terminal that was cut off may block this process.
+        let entry = transaction.entry().filter(|entry| entry.pending.is_some()).cloned();
+        let warning = entry.as_ref().zip(timer).and_then(|(entry, timer)| timer.start_time_limit(context, entry));
+        drop(transaction);
+        print_notes(dropped, entry.and_then(|entry| entry.pending).as_ref());
+        print_error(&warning.unwrap_or_default());
         if let Err(error) = result {
             if let Some(signal) = error.downcast_ref::<Abandoned>().and_then(|abandoned| abandoned.signal) {
                 print_error(&format!("ipvsadm-rs: {error:#}"));

@@ -1,3 +1,247 @@
 //! The rollback of a pending plan: signals, terminals, full pipes, full disks, the end of units and containers.
 
-ipvs_tests::tests! {}
+use std::fs;
+use std::time::Duration;
+
+use ipvs_tests::command::{Ran, ok, run, shell, start};
+use ipvs_tests::lab::topology::Nat;
+use ipvs_tests::wait;
+use rustix::process::{Signal, kill_process};
+
+use crate::verbs::confirm::{Log, NOTICE, WARNING, timer};
+use crate::verbs::drain::hold_connections;
+use crate::verbs::{WEB, director, rules, write};
+
+ipvs_tests::tests! {
+    signal_to_the_timer_rolls_back_at_once;
+    set_on_a_stopped_terminal_does_not_prevent_the_rollback;
+    held_lock_does_not_prevent_the_rollback;
+    stopped_apply_does_not_prevent_the_rollback;
+    signal_in_a_drain_rolls_back_at_once;
+    removed_journal_does_not_prevent_the_rollback;
+    full_disk_does_not_prevent_the_rollback;
+    failed_rollback_is_tried_again;
+    container_that_ends_is_refused;
+    container_with_an_init_is_accepted;
+    caller_that_reads_to_the_end_does_not_wait_for_the_timer;
+    working_directory_can_be_unmounted;
+    namespace_of_the_same_name_is_left_alone;
+}
+
+/// Applies a plan that is pending for this time, and returns its result.
+fn apply(confirm_within: &str) -> Ran {
+    director(WEB);
+    write("wanted", &wanted());
+    let ran = run(&format!("ipvsadm-rs apply wanted --confirm-within {confirm_within}"));
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert_eq!(rules(), wanted());
+    ran
+}
+
+fn wanted() -> String {
+    WEB.replace("wrr", "wlc")
+}
+
+#[track_caller]
+fn assert_rolled_back() {
+    wait::until(Duration::from_secs(25), || if rules() == WEB { Ok(()) } else { Err(rules()) });
+}
+
+#[track_caller]
+fn assert_recorded() {
+    wait::until(Duration::from_secs(10), || {
+        let list = run("ipvsadm-rs undo --list").stdout;
+        if list.contains("expired, rolled back") { Ok(()) } else { Err(list) }
+    });
+}
+
+fn signal_to_the_timer_rolls_back_at_once() {
+    let log = Log::open();
+    for signal in ["TERM", "HUP", "INT", "QUIT", "USR1"] {
+        let _ = fs::remove_dir_all("/var/lib/ipvsadm-rs");
+        apply("10m");
+        ok(&format!("kill -PIPE {}", timer()));
+        ok(&format!("kill -{signal} {}", timer()));
+        assert_rolled_back();
+        assert_recorded();
+        assert_eq!(log.line(NOTICE), format!("plan 1: the rollback process was ended by SIG{signal}: rolled back"));
+    }
+}
+
+/// The terminal is stopped with ^S, therefore `set` blocks when it prints.
+fn set_on_a_stopped_terminal_does_not_prevent_the_rollback() {
+    apply("4s");
+    let set = "ipvsadm-rs set -r 10.0.0.1 --weight 9";
+    write("terminal", &format!("(printf '\\023'; sleep 50) | script -qec 'sleep 1; {set}' /dev/null"));
+    let _terminal = start("sh terminal");
+    assert_rolled_back();
+    assert_recorded();
+}
+
+fn held_lock_does_not_prevent_the_rollback() {
+    let log = Log::open();
+    apply("1s");
+    write("hold", "exec flock /var/lib/ipvsadm-rs/*/lock sleep 50");
+    let _holder = start("sh hold");
+    assert_rolled_back();
+    assert_recorded();
+    let line = log.line(NOTICE);
+    assert!(line.starts_with("plan 1 was not confirmed within 1s: rolled back without the lock"), "{line}");
+}
+
+/// A program stopped with ^Z in a drain neither makes its changes nor exits.
+fn stopped_apply_does_not_prevent_the_rollback() {
+    let lab = Nat::new().unwrap();
+    let _held = hold_connections(&lab);
+    let director = &lab.director;
+    let before = director.ok("ipvsadm-save -n");
+    let apply = director.start("ipvsadm-rs apply wanted --drain 10m --confirm-within 1s");
+    let save = || director.ok("ipvsadm-save -n");
+    wait::until(
+        Duration::from_secs(10),
+        || if save().contains("10.2.0.11:9000 -m -w 0") { Ok(()) } else { Err(save()) },
+    );
+    kill_process(apply.pid(), Signal::STOP).unwrap();
+    wait::until(Duration::from_secs(40), || if save() == before { Ok(()) } else { Err(save()) });
+    wait::until(Duration::from_secs(10), || {
+        let list = director.run("ipvsadm-rs undo --list").stdout;
+        if list.contains("expired, rolled back") { Ok(()) } else { Err(list) }
+    });
+    kill_process(apply.pid(), Signal::CONT).unwrap();
+    wait::until(Duration::from_secs(20), || {
+        let output = apply.output();
+        if output.contains("plan 1 was rolled back while it was draining servers") { Ok(()) } else { Err(output) }
+    });
+    assert_eq!(save(), before);
+}
+
+fn signal_in_a_drain_rolls_back_at_once() {
+    let lab = Nat::new().unwrap();
+    let _held = hold_connections(&lab);
+    let director = &lab.director;
+    let before = director.ok("ipvsadm-save -n");
+    let apply = director.start("ipvsadm-rs apply wanted --drain 10m --confirm-within 10m");
+    let save = || director.ok("ipvsadm-save -n");
+    wait::until(
+        Duration::from_secs(10),
+        || {
+            if save().contains("10.2.0.11:9000 -m -w 0") { Ok(()) } else { Err(save()) }
+        },
+    );
+    ok(&format!("kill -TERM {}", timer()));
+    wait::until(Duration::from_secs(20), || {
+        let output = apply.output();
+        if output.contains("plan 1 was rolled back while it was draining servers") { Ok(()) } else { Err(output) }
+    });
+    assert_eq!(save(), before);
+}
+
+fn removed_journal_does_not_prevent_the_rollback() {
+    apply("1s");
+    fs::remove_dir_all("/var/lib/ipvsadm-rs").unwrap();
+    assert_rolled_back();
+}
+
+fn full_disk_does_not_prevent_the_rollback() {
+    fs::create_dir_all("/var/lib/ipvsadm-rs").unwrap();
+    ok("mount -t tmpfs -o size=256k,mode=700 none /var/lib/ipvsadm-rs");
+    apply("3s");
+    assert_ne!(run("dd if=/dev/zero of=/var/lib/ipvsadm-rs/full bs=1k").code, Some(0), "the disk is full");
+    assert_rolled_back();
+    assert_recorded();
+}
+
+/// A daemon whose interface is missing cannot be started.
+fn failed_rollback_is_tried_again() {
+    let log = Log::open();
+    apply_without_daemon();
+    let line = log.line(WARNING);
+    assert!(line.starts_with("plan 1: trying to roll back again in 2s: "), "{line}");
+    add_dummy();
+    wait::until(Duration::from_secs(25), || {
+        let list = ok("ipvsadm -L --daemon");
+        if list.contains("mcast=dummy0") { Ok(()) } else { Err(list) }
+    });
+    assert_recorded();
+}
+
+fn add_dummy() {
+    ok("ip link add dummy0 type dummy");
+    ok("ip link set dummy0 up");
+}
+
+/// Applies a plan that stops a daemon, and removes its interface before the rollback.
+fn apply_without_daemon() {
+    director(WEB);
+    add_dummy();
+    ok("ipvsadm --start-daemon master --mcast-interface dummy0 --syncid 5");
+    write("without", "{ \"schema\": 1, \"daemons\": [], \"services\": [] }");
+    ok("ipvsadm-rs apply without --confirm-within 1s");
+    ok("ip link del dummy0");
+}
+
+fn container_that_ends_is_refused() {
+    director(WEB);
+    write("wanted", &wanted());
+    let apply = "ipvsadm-rs apply wanted --confirm-within 1s";
+    for (command, process_1) in [
+        (format!("unshare -pf --mount-proc {apply}"), "this program"),
+        (format!("unshare -pf --mount-proc sh -c '{apply}; exit $?'"), "sh"),
+        (format!("unshare -pf sh -c '{apply}; exit $?'"), "unknown"),
+    ] {
+        let ran = shell(&command);
+        assert_eq!((ran.code, rules().as_str()), (Some(1), WEB), "{ran}");
+        let reason = format!(
+            "ipvsadm-rs: cannot roll back later: all processes of this container end with its process 1 ({process_1})\n"
+        );
+        assert!(ran.stderr.starts_with(&reason), "{ran}");
+        let list = run("ipvsadm-rs undo --list");
+        assert_eq!(list.stderr, "ipvsadm-rs: no plan has been applied to this table\n", "{list}");
+    }
+}
+
+fn container_with_an_init_is_accepted() {
+    director(WEB);
+    write("wanted", &wanted());
+    let inside = "printf init > /proc/1/comm; ipvsadm-rs apply wanted --confirm-within 1m && ipvsadm-rs confirm";
+    let ran = shell(&format!("unshare -pf --mount-proc sh -c '{inside}; exit $?'"));
+    assert!(ran.stdout.ends_with("plan 1 confirmed\n"), "{ran}");
+}
+
+/// The shell reads until all programs have closed the pipe. `3>&1` passes it to programs that do not know of it.
+fn caller_that_reads_to_the_end_does_not_wait_for_the_timer() {
+    director(WEB);
+    write("wanted", &wanted());
+    let ran = shell("all=$(ipvsadm-rs apply wanted --confirm-within 10m 3>&1 4>&2 2>&1); echo \"$all\"");
+    assert!(ran.stdout.contains("rolling back in 10m"), "{ran}");
+    ok(&format!("kill {}", timer()));
+    assert_rolled_back();
+}
+
+fn working_directory_can_be_unmounted() {
+    director(WEB);
+    write("wanted", &wanted());
+    ok("mkdir mounted");
+    ok("mount -t tmpfs none mounted");
+    shell("cd mounted && ipvsadm-rs apply ../wanted --confirm-within 10m").ok();
+    ok("umount mounted");
+    ok("ipvsadm-rs undo");
+}
+
+/// The timer holds the namespace of the plan. It does not look for one of the same name.
+fn namespace_of_the_same_name_is_left_alone() {
+    director("");
+    let log = Log::open();
+    ok("ip netns add blue");
+    ok("ip -n blue link set lo up");
+    write("first", WEB);
+    write("second", &wanted());
+    ok("ipvsadm-rs --netns blue apply first");
+    ok("ipvsadm-rs --netns blue apply second --confirm-within 3s");
+    ok("ip netns del blue");
+    ok("ip netns add blue");
+    ok("ip -n blue link set lo up");
+    ok("ip netns exec blue ipvsadm -A -f 7 -s rr");
+    assert_eq!(log.line(NOTICE), "plan 2 was not confirmed within 3s: rolled back");
+    assert_eq!(ok("ip netns exec blue ipvsadm -Sn"), "-A -f 7 -s rr\n");
+}

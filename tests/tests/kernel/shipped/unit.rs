@@ -8,10 +8,12 @@ use ipvs_tests::command::{Ran, Running, install, ok, run, shell, start};
 use ipvs_tests::wait;
 
 use super::package;
+use crate::under_test;
 
 ipvs_tests::tests! {
     verifies_and_enables, needs = "dpkg-dev", needs = "systemd", seconds = 120;
     loads_at_boot_and_reloads, needs = "dpkg-dev", needs = "systemd", seconds = 180;
+    rolls_back_after_the_end_of_the_unit, needs = "systemd", seconds = 180;
 }
 
 fn verifies_and_enables() {
@@ -35,8 +37,9 @@ fn loads_at_boot_and_reloads() {
     package::install();
     fs::write("/etc/ipvsadm.rules", WEB).unwrap();
     ok("ipvsadm -A -f 7");
-    let system = System::boot();
-    system.unit_is("active");
+    ok("systemctl --root=/ enable ipvsadm-rs.service");
+    let system = System::boot("Wants=ipvsadm-rs.service");
+    system.is_active("ipvsadm-rs");
     assert_eq!(ok("ipvsadm-save -n"), format!("{WEB}-A -f 7 -s wlc\n"), "other services stay");
 
     // `service` uses the alias ipvsadm.service, which has precedence over the init script.
@@ -65,13 +68,57 @@ fn loads_at_boot_and_reloads() {
     assert_eq!(ok("ipvsadm-save -n"), WEB);
 }
 
-/// A systemd that starts only this unit and its dependencies.
+/// Medium 6 of the attacks: a unit ends with all its processes. The rollback timer has a scope of its own.
+fn rolls_back_after_the_end_of_the_unit() {
+    under_test::install();
+    fs::write("/etc/ipvsadm.rules", WEB).unwrap();
+    ok("ipvsadm-rs apply /etc/ipvsadm.rules");
+    let wanted = WEB.replace("-w 1", "-w 5");
+    fs::write("/etc/wanted", &wanted).unwrap();
+    let system = System::boot("");
+    system.is_active("lab.target");
+    let apply = |options: &str, confirm_within: &str| {
+        let apply = format!("/usr/sbin/ipvsadm-rs apply /etc/wanted --confirm-within {confirm_within}");
+        system.run(&format!("systemd-run --service-type=oneshot {options} {apply}")).ok();
+    };
+    let rolled_back = || {
+        wait::until(Duration::from_secs(30), || {
+            let list = system.run("ipvsadm-rs undo --list").stdout;
+            let is_recorded = list.lines().last().is_some_and(|line| line.contains("expired, rolled back"));
+            if is_recorded { Ok(()) } else { Err(list) }
+        });
+        assert_eq!(ok("ipvsadm-save -n"), WEB);
+    };
+    apply("--unit=first", "15s");
+    assert_eq!(ok("ipvsadm-save -n"), wanted, "not rolled back by the end of the unit");
+    rolled_back();
+
+    // The end of the scope is reported by SIGTERM.
+    apply("--unit=second", "10m");
+    assert_eq!(ok("ipvsadm-save -n"), wanted);
+    let scopes = || system.run("systemctl --no-legend --plain list-units ipvsadm-rs-rollback-*").ok();
+    let listed = scopes();
+    assert!(listed.contains("Rollback of plan 3 of ipvsadm-rs") && listed.lines().count() == 1, "{listed}");
+    system.run(&format!("systemctl stop {}", listed.split_whitespace().next().unwrap())).ok();
+    rolled_back();
+    wait::until(Duration::from_secs(10), || if scopes().is_empty() { Ok(()) } else { Err(scopes()) });
+
+    // In a sandbox that cannot reach systemd, the timer is part of the unit.
+    apply("--unit=sandboxed --property=InaccessiblePaths=/run/systemd/private", "10m");
+    rolled_back();
+    let log = system.run("journalctl --quiet --output cat --unit sandboxed").ok();
+    let warning = "warning: if sandboxed.service ends, the plan is rolled back early, or never if the rollback process is killed: systemd-run: ";
+    assert!(log.lines().any(|line| line.starts_with(warning)), "{log}");
+}
+
+/// A systemd that starts only these units and their dependencies.
 struct System {
     unshare: Running,
 }
 
 impl System {
-    fn boot() -> System {
+    /// Boots with these dependencies.
+    fn boot(dependencies: &str) -> System {
         shell("mount -t cgroup2 cgroup2 /sys/fs/cgroup && rm /usr/sbin/runlevel").ok();
         let folder = "/etc/systemd/system";
         // These read the whole machine, or change kernel settings outside this test.
@@ -79,17 +126,16 @@ impl System {
         {
             install("/dev/null", format!("{folder}/systemd-{unit}.service")).unwrap();
         }
-        ok("systemctl --root=/ enable ipvsadm-rs.service");
-        fs::write(format!("{folder}/lab.target"), "[Unit]\nWants=ipvsadm-rs.service\n").unwrap();
+        fs::write(format!("{folder}/lab.target"), format!("[Unit]\n{dependencies}\n")).unwrap();
         let systemd =
             "env container=lab /lib/systemd/systemd --system --unit=lab.target --log-target=null --show-status=no";
         System { unshare: start(&format!("unshare --fork --pid --mount --mount-proc --kill-child {systemd}")) }
     }
 
-    fn unit_is(&self, wanted: &str) {
+    fn is_active(&self, unit: &str) {
         wait::until(Duration::from_secs(100), || {
-            let ran = self.run("systemctl is-active ipvsadm-rs");
-            if ran.stdout.trim() == wanted { Ok(()) } else { Err(format!("{ran}\n{}", self.unshare.output())) }
+            let ran = self.run(&format!("systemctl is-active {unit}"));
+            if ran.stdout.trim() == "active" { Ok(()) } else { Err(format!("{ran}\n{}", self.unshare.output())) }
         });
     }
 

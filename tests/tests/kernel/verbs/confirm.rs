@@ -17,7 +17,7 @@ ipvs_tests::tests! {
     confirm_fails_if_nothing_is_pending;
     pending_plan_blocks_other_plans;
     undone_plan_is_not_pending;
-    keeps_changes_if_the_watcher_is_killed;
+    keeps_changes_if_the_timer_is_killed;
     logs_a_failed_rollback;
     refuses_times_out_of_range;
 }
@@ -114,15 +114,15 @@ fn undone_plan_is_not_pending() {
     }
 }
 
-/// Returns the process id of the watcher, which rolls a pending plan back.
-fn watcher() -> String {
+/// Returns the process id of the rollback timer.
+pub(crate) fn timer() -> String {
     let cmdline = |pid: &String| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let processes = fs::read_dir("/proc").unwrap().map(|found| found.unwrap().file_name().into_string().unwrap());
-    let mut found = processes.filter(|pid| cmdline(pid).starts_with("ipvsadm-rs\0rollback-timer\0"));
-    found.next().expect("a watcher process")
+    let mut found = processes.filter(|pid| cmdline(pid).contains("\0rollback-timer\0"));
+    found.next().expect("a rollback timer")
 }
 
-fn keeps_changes_if_the_watcher_is_killed() {
+fn keeps_changes_if_the_timer_is_killed() {
     director(WEB);
     write("first", &WEB.replace("wrr", "wlc"));
     write("second", &WEB.replace("wrr", "rr"));
@@ -130,7 +130,7 @@ fn keeps_changes_if_the_watcher_is_killed() {
     for (file, note) in [("first", ""), ("second", note)] {
         let ran = run(&format!("ipvsadm-rs apply {file} --confirm-within 60s"));
         assert_eq!(ran.stderr, format!("{note}rolling back in 1m unless you run `ipvsadm-rs confirm`\n"));
-        ok(&format!("kill -9 {}", watcher()));
+        ok(&format!("kill -9 {}", timer()));
         wait::until(Duration::from_secs(5), || {
             let list = ok("ipvsadm-rs undo --list");
             let status = "not confirmed, kept      1 change: its rollback process has died\n";
@@ -143,28 +143,56 @@ fn keeps_changes_if_the_watcher_is_killed() {
     assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing is pending");
 }
 
+/// The system log, instead of a logger.
+pub(crate) struct Log(UnixDatagram);
+
+impl Log {
+    pub(crate) fn open() -> Log {
+        let _ = fs::remove_file("/dev/log");
+        let logger = UnixDatagram::bind("/dev/log").unwrap();
+        logger.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+        Log(logger)
+    }
+
+    /// Waits for the next line, which must have this priority. Returns its text.
+    #[track_caller]
+    pub(crate) fn line(&self, priority: u8) -> String {
+        let mut line = [0; 4096];
+        let length = self.0.recv(&mut line).expect("a line in the system log");
+        let line = String::from_utf8_lossy(&line[..length]).into_owned();
+        let text = line.strip_prefix(&format!("<{priority}>ipvsadm-rs[")).and_then(|rest| rest.split_once("]: "));
+        text.unwrap_or_else(|| panic!("{line}")).1.to_owned()
+    }
+}
+
+pub(crate) const ERROR: u8 = 27;
+pub(crate) const WARNING: u8 = 28;
+pub(crate) const NOTICE: u8 = 29;
+
 fn logs_a_failed_rollback() {
     director(WEB);
-    let _ = fs::remove_file("/dev/log");
-    let logger = UnixDatagram::bind("/dev/log").unwrap();
-    logger.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let logged = || {
-        let mut line = [0; 4096];
-        let length = logger.recv(&mut line).expect("a line in syslog");
-        String::from_utf8_lossy(&line[..length]).into_owned()
-    };
+    let log = Log::open();
     write("wanted", &WEB.replace("wrr", "wlc"));
     ok("ipvsadm-rs --state-dir s apply wanted --confirm-within 1s");
-    let line = logged();
-    assert!(line.starts_with("<29>ipvsadm-rs[") && line.ends_with("plan 1 was not confirmed within 1s: rolled back"));
+    assert_eq!(log.line(NOTICE), "plan 1 was not confirmed within 1s: rolled back");
     assert_eq!(rules(), WEB);
 
-    ok("ipvsadm-rs --state-dir s apply wanted --confirm-within 1s");
-    shell("sed -i '2s/wrr/{/;2s/.$//' s/*/000002.json").ok();
-    let line = logged();
-    assert!(line.starts_with("<27>ipvsadm-rs[") && line.contains(": rollback failed: "), "{line}");
+    ok("ip link add dummy0 type dummy");
+    ok("ip link set dummy0 up");
+    shell("ipvsadm --start-daemon master --mcast-interface dummy0 --syncid 5").ok();
+    write("without", "{ \"schema\": 1, \"daemons\": [], \"services\": [] }");
+    ok("ipvsadm-rs --state-dir s apply without --confirm-within 1s");
+    ok("ip link del dummy0");
+    for _ in 0..2 {
+        let line = log.line(WARNING);
+        assert!(line.starts_with("plan 2: trying to roll back again in "), "{line}");
+    }
+    let line = log.line(ERROR);
+    assert!(line.starts_with("plan 2 was not confirmed within 1s: rollback failed: "), "{line}");
     let list = ok("ipvsadm-rs --state-dir s undo --list");
-    assert!(list.contains("rollback failed          1 change: cannot read the previous table from s/"), "{list}");
+    assert!(list.contains("rollback failed          "), "{list}");
+    assert!(list.contains(": cannot restore the table from before the plan"), "{list}");
+    assert_eq!(rules(), WEB, "the services are restored");
 }
 
 fn refuses_times_out_of_range() {

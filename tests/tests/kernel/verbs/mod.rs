@@ -2,7 +2,7 @@
 
 mod apply;
 mod check;
-mod confirm;
+pub(crate) mod confirm;
 pub(crate) mod drain;
 mod kills;
 mod plan;
