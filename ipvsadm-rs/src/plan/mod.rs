@@ -7,3 +7,4 @@ pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod signals;
 pub(crate) mod transaction;
+pub(crate) mod unconfirmed;

@@ -154,7 +154,12 @@ impl Report {
             let colors = Palette::of(context.color, &io::stderr());
             self.write_text(&mut io::stderr().lock(), &colors, Stage::Planned)?;
         }
-        Ok(if self.is_empty() { code::DONE } else { code::CHANGES })
+        Ok(self.plan_code())
+    }
+
+    /// Returns the exit code of `plan`.
+    pub(crate) fn plan_code(&self) -> u8 {
+        if self.is_empty() { code::DONE } else { code::CHANGES }
     }
 
     /// Prints the changes that were made.

@@ -6,10 +6,12 @@ use clap::Args;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
 use ipvs::{Config, Director, Scope, Selector, State, SyncDaemon};
+use serde::Serialize;
 
 use crate::context::Context;
 use crate::file::{self, Format};
-use crate::plan::report::Report;
+use crate::plan::report::{Report, Stage};
+use crate::plan::unconfirmed::Unconfirmed;
 
 /// Show the changes that make the table match FILE
 ///
@@ -18,6 +20,8 @@ use crate::plan::report::Report;
 ///
 /// If standard output is not a terminal, only the ipvsadm lines are written to it, as input for `ipvsadm -R`. The rest
 /// is written to standard error.
+///
+/// A plan that is pending, was never confirmed, or whose rollback failed is reported on standard error, too.
 #[derive(Args, Debug)]
 #[command(visible_alias = "diff", after_long_help = EXIT_CODES)]
 pub(super) struct Plan {
@@ -97,12 +101,30 @@ impl PlanArguments {
         let state = context.open()?.state()?;
         let (config, options) = desired.for_state(&state);
         let plan = ipvs::plan(&config, &state, &options);
-        Report::new(&plan, &state, self.sizes()).print_plan(context)
+        let report = Report::new(&plan, &state, self.sizes());
+        let unconfirmed = Unconfirmed::read(context);
+        let code = if context.json {
+            context.write_json(&Shown { report: report.document(Stage::Planned), unconfirmed: &unconfirmed })?;
+            report.plan_code()
+        } else {
+            report.print_plan(context)?
+        };
+        unconfirmed.print();
+        Ok(code)
     }
 
     pub(super) fn sizes(&self) -> TableSizes {
         TableSizes { sh_bits: self.sh_bits, mh_index: self.mh_index }
     }
+}
+
+/// The JSON document of a plan.
+#[derive(Serialize)]
+struct Shown<'u, R: Serialize> {
+    #[serde(flatten)]
+    report: R,
+    #[serde(flatten)]
+    unconfirmed: &'u Unconfirmed,
 }
 
 /// The wanted table, before the present one has been read.

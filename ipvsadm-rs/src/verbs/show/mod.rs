@@ -7,12 +7,15 @@ use ipvs::Director;
 use ipvs::rules::{Namer, Numeric};
 
 use crate::context::{Context, code};
+use crate::plan::unconfirmed::Unconfirmed;
 use crate::resolver::System;
 
 /// Show the table
 ///
 /// With --json, the output is one document with all settings, counters, rates, timeouts and sync daemons. `plan`,
 /// `apply` and `check` accept it as FILE.
+///
+/// A plan that is pending, was never confirmed, or whose rollback failed is reported on standard error.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Show {
@@ -32,10 +35,11 @@ impl Show {
         state.services.sort_by_key(|service| service.service.key);
         if context.json {
             context.write_json(&state)?;
-            return Ok(code::DONE);
+        } else {
+            let mut names: Box<dyn Namer> = if self.names { Box::new(System::default()) } else { Box::new(Numeric) };
+            context.write(|out| table::write(out, &state, &mut *names, &context.palette()))?;
         }
-        let mut names: Box<dyn Namer> = if self.names { Box::new(System::default()) } else { Box::new(Numeric) };
-        context.write(|out| table::write(out, &state, &mut *names, &context.palette()))?;
+        Unconfirmed::read(context).print();
         Ok(code::DONE)
     }
 }

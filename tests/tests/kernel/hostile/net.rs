@@ -26,6 +26,9 @@ ipvs_tests::tests! {
     caller_that_reads_to_the_end_does_not_wait_for_the_timer;
     working_directory_can_be_unmounted;
     namespace_of_the_same_name_is_left_alone;
+    show_and_plan_report_a_pending_plan;
+    show_and_plan_report_a_killed_timer;
+    show_and_plan_report_a_failed_rollback;
 }
 
 /// Applies a plan that is pending for this time, and returns its result.
@@ -244,4 +247,67 @@ fn namespace_of_the_same_name_is_left_alone() {
     ok("ip netns exec blue ipvsadm -A -f 7 -s rr");
     assert_eq!(log.line(NOTICE), "plan 2 was not confirmed within 3s: rolled back");
     assert_eq!(ok("ip netns exec blue ipvsadm -Sn"), "-A -f 7 -s rr\n");
+}
+
+/// Runs `show`, and `plan` and `apply --dry-run` with a file that matches the table. Returns the last lines of their
+/// standard error.
+fn notes() -> [String; 3] {
+    let file = "ipvsadm-rs save > same 2>/dev/null";
+    ["show", "plan same", "apply same --dry-run"].map(|verb| {
+        let ran = shell(&format!("{file}; ipvsadm-rs {verb} > /dev/null"));
+        assert_eq!(ran.code, Some(0), "{ran}");
+        ran.stderr.replace("nothing to change\n", "")
+    })
+}
+
+/// Returns a key of the JSON document of `plan`.
+fn json(key: &str) -> serde_json::Value {
+    let document: serde_json::Value = serde_json::from_str(&ok("ipvsadm-rs --json plan same")).unwrap();
+    assert_eq!((&document["schema"], &document["status"]), (&1.into(), &"planned".into()));
+    document[key].clone()
+}
+
+fn show_and_plan_report_a_pending_plan() {
+    apply("10m");
+    for note in notes() {
+        let time = note.strip_prefix("note: plan 1 is pending; rolling back in ");
+        assert!(time.is_some_and(|time| time.ends_with("s unless you run `ipvsadm-rs confirm`\n")), "{note}");
+    }
+    let pending = json("pending");
+    assert!((300..=600).contains(&pending["seconds_left"].as_u64().unwrap()), "{pending}");
+    assert!(pending["plan"] == 1 && pending["deadline"].is_string(), "{pending}");
+    ok("ipvsadm-rs confirm");
+    assert_eq!(notes(), ["", "", ""]);
+    assert_eq!(json("pending"), serde_json::Value::Null);
+}
+
+fn show_and_plan_report_a_killed_timer() {
+    apply("10m");
+    ok(&format!("kill -9 {}", timer()));
+    let expected = "note: plan 1 was never confirmed, and its rollback process has died\n\
+                    Run `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back.\n";
+    wait::until(Duration::from_secs(5), || {
+        let notes = notes();
+        if notes == [expected; 3] { Ok(()) } else { Err(notes.concat()) }
+    });
+    assert_eq!(json("never_confirmed")["plan"], 1);
+    ok("ipvsadm-rs undo");
+    assert_eq!((rules().as_str(), notes()), (WEB, ["", "", ""].map(str::to_owned)));
+}
+
+fn show_and_plan_report_a_failed_rollback() {
+    apply_without_daemon();
+    wait::until(Duration::from_secs(40), || {
+        let list = ok("ipvsadm-rs undo --list");
+        if list.contains("rollback failed") { Ok(()) } else { Err(list) }
+    });
+    for note in notes() {
+        let failed = "note: the rollback of plan 1 failed: cannot restore the table from before the plan: ";
+        assert!(note.starts_with(failed) && note.ends_with("\nRun `ipvsadm-rs undo 1` to try again.\n"), "{note}");
+    }
+    let failed = json("rollback_failed");
+    assert!(failed["plan"] == 1 && failed["error"].as_str().unwrap().contains("cannot restore"), "{failed}");
+    add_dummy();
+    ok("ipvsadm-rs undo 1");
+    assert_eq!((rules().as_str(), notes()), (WEB, ["", "", ""].map(str::to_owned)));
 }
