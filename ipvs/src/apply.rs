@@ -22,7 +22,7 @@ pub enum ApplyError {
     /// The table could not be read or written, or a change is invalid.
     #[error(transparent)]
     Director(#[from] Error),
-    /// The desired table has duplicate keys or roles ([`Config::validate`]). Nothing was sent.
+    /// The desired table has duplicate keys or roles, or invalid names ([`Config::validate`]). Nothing was sent.
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// Changes were refused, or another program has changed the table in the meantime.

@@ -9,7 +9,7 @@ use crate::daemon::{Role, SyncDaemon};
 use crate::destination::{Destination, Forwarding, Tunnel};
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
-use crate::name::Scheduler;
+use crate::name::{self, Engine, Interface, Scheduler};
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::timeouts::Timeouts;
 
@@ -241,6 +241,16 @@ pub enum Invalid {
     /// `SyncDaemon::group` is not a multicast address.
     #[error("{0} is not a multicast address")]
     NotMulticast(IpAddr),
+    /// `Service::scheduler` contains a blank or an invisible character, such as a line break. In a rules file, the rest
+    /// of the name would be another word or another line.
+    #[error("the scheduler name {0:?} contains blanks or control characters")]
+    SchedulerName(Scheduler),
+    /// `Service::engine` contains a blank or an invisible character.
+    #[error("the persistence engine name {0:?} contains blanks or control characters")]
+    EngineName(Engine),
+    /// `SyncDaemon::interface` contains a blank or an invisible character.
+    #[error("the interface name {0:?} contains blanks or control characters")]
+    InterfaceName(Interface),
     /// A [`Config`](crate::Config) has two services with the same key.
     #[error("{0} is defined twice")]
     DuplicateService(ServiceKey),
@@ -265,7 +275,25 @@ fn validate_key(key: &ServiceKey) -> Result<(), Invalid> {
     }
 }
 
+/// Checks the scheduler and the persistence engine of a service.
+pub(crate) fn validate_names(service: &Service) -> Result<(), Invalid> {
+    if !name::is_visible(service.scheduler.as_bytes()) {
+        return Err(Invalid::SchedulerName(service.scheduler));
+    }
+    match service.engine {
+        Some(engine) if !name::is_visible(engine.as_bytes()) => Err(Invalid::EngineName(engine)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the interface of a sync daemon.
+pub(crate) fn validate_interface(daemon: &SyncDaemon) -> Result<(), Invalid> {
+    let is_visible = name::is_visible(daemon.interface.as_bytes());
+    if is_visible { Ok(()) } else { Err(Invalid::InterfaceName(daemon.interface)) }
+}
+
 fn validate_service(service: &Service) -> Result<(), Invalid> {
+    validate_names(service)?;
     if let Some(seconds) = service.persistence
         && !(1..=Service::MAX_PERSISTENCE).contains(&seconds)
     {
@@ -326,6 +354,7 @@ fn validate_forwarding(forwarding: Forwarding) -> Result<(), Invalid> {
 }
 
 fn validate_daemon(daemon: &SyncDaemon) -> Result<(), Invalid> {
+    validate_interface(daemon)?;
     if daemon.sync_id > SyncDaemon::MAX_SYNC_ID {
         return Err(Invalid::SyncId(daemon.sync_id));
     }
@@ -483,6 +512,31 @@ mod tests {
         for nameless in [Forwarding::Other(5), Forwarding::Other(7), tunnel(0, 1, 0), tunnel(3, 0, 0)] {
             assert_eq!(add(nameless).validate(), Ok(()), "{nameless:?}");
         }
+    }
+
+    #[test]
+    fn names_are_visible_words() {
+        let scheduler = |name: &str| Scheduler::new(name).expect("short");
+        let with = |name: &str| Change::AddService(Service { scheduler: scheduler(name), ..service() });
+        for name in
+            ["rr\n-C", "a b", "\t", "\u{1b}[2J", "\u{7f}", "\u{85}", "a\u{202e}b", "\u{2028}", "\u{200b}", "a\u{a0}b"]
+        {
+            assert_eq!(with(name).validate(), Err(Invalid::SchedulerName(scheduler(name))), "{name:?}");
+        }
+        for name in ["rr", "ä", "a#b", "a\"b", "日本"] {
+            assert_eq!(with(name).validate(), Ok(()), "{name:?}");
+        }
+        assert_eq!(why(with("rr\n-C")), r#"the scheduler name "rr\n-C" contains blanks or control characters"#);
+        let engine = Engine::new("sip\n").expect("short");
+        assert_eq!(
+            Change::EditService(Service { engine: Some(engine), ..service() }).validate(),
+            Err(Invalid::EngineName(engine))
+        );
+        let interface = Interface::new("eth0\r").expect("short");
+        let daemon = SyncDaemon::new(Role::Master, interface, 1);
+        assert_eq!(Change::StartDaemon(daemon).validate(), Err(Invalid::InterfaceName(interface)));
+        let config = crate::Config { daemons: Some(vec![daemon]), ..Default::default() };
+        assert_eq!(config.validate(), Err(Invalid::InterfaceName(interface)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Names that the kernel limits in length: schedulers, persistence engines, interfaces.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use ipvs_sys::wire::Name;
@@ -16,7 +17,8 @@ macro_rules! names {
             /// The maximum length in bytes, without the NUL that the kernel adds.
             pub const MAX: usize = $max;
 
-            /// Returns a name. Does not check whether the kernel knows it.
+            /// Returns a name. Does not check whether the kernel knows it, and accepts blanks and control characters.
+            /// [`Change::validate`](crate::Change::validate) refuses these.
             ///
             /// # Errors
             ///
@@ -73,6 +75,26 @@ names! {
 
     /// A network interface, by name.
     Interface, "interface", 15;
+}
+
+/// Returns whether a name is visible in full and has no blanks. Only such a name is one word of a rules line. Bytes that
+/// are not UTF-8 count as visible, because they are replaced when they are printed.
+pub(crate) fn is_visible(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_graphic)
+        || String::from_utf8_lossy(name).chars().all(|c| match c.is_ascii() {
+            true => c.is_ascii_graphic(),
+            // Escapes control characters, blanks, and characters without a glyph, such as bidirectional controls.
+            false => c.escape_debug().len() == 1,
+        })
+}
+
+/// Returns a name as one word of a line, with its bytes escaped if it is not visible. No kernel has such a scheduler or
+/// persistence engine. If there were one, the rest of its name must not become another option or another line.
+pub(crate) fn visible(name: &[u8]) -> Cow<'_, [u8]> {
+    match is_visible(name) {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(name.escape_ascii().to_string().replace(' ', "\\x20").into_bytes()),
+    }
 }
 
 macro_rules! schedulers {

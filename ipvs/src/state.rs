@@ -6,7 +6,7 @@ use std::hash::Hash;
 use ipvs_sys::DecodeError;
 use ipvs_sys::wire::Unknown;
 
-use crate::change::Invalid;
+use crate::change::{Invalid, validate_interface, validate_names};
 use crate::daemon::SyncDaemon;
 use crate::destination::{self, Destination};
 use crate::family::Family;
@@ -42,12 +42,13 @@ pub struct ServiceConfig {
 }
 
 impl Config {
-    /// Checks that every key and role is unique.
+    /// Checks that every key and role is unique, and that no name contains a blank or a control character.
     ///
     /// # Errors
     ///
     /// Returns the first duplicate: [`Invalid::DuplicateService`], [`Invalid::DuplicateDestination`] or
-    /// [`Invalid::DuplicateDaemon`].
+    /// [`Invalid::DuplicateDaemon`]. If there is none, returns the first name with a blank or a control character:
+    /// [`Invalid::SchedulerName`], [`Invalid::EngineName`] or [`Invalid::InterfaceName`].
     pub fn validate(&self) -> Result<(), Invalid> {
         /// Returns the first key that occurs a second time, or `None` if all are unique.
         fn duplicate<K: Copy + Eq + Hash>(mut keys: impl Iterator<Item = K>) -> Option<K> {
@@ -64,7 +65,9 @@ impl Config {
             let server = duplicate(destinations.iter().map(|server| server.key))?;
             Some(Invalid::DuplicateDestination(service.key, server))
         });
-        duplicates.map(Err).next().unwrap_or(Ok(()))
+        duplicates.map(Err).next().unwrap_or(Ok(()))?;
+        self.daemons.iter().flatten().try_for_each(validate_interface)?;
+        self.services.iter().try_for_each(|service| validate_names(&service.service))
     }
 }
 

@@ -47,11 +47,12 @@ impl Reader {
         result.map_err(|what| self.error(path, what)).ok()
     }
 
-    /// Records the errors and warnings of the change that would make a value.
+    /// Records the error or the warnings of the change that would make a value.
     pub(super) fn check(&mut self, path: &str, change: &Change) {
-        self.keep(path, change.validate());
-        for warning in change.warnings() {
-            self.doubt(path, ConfigWarning::Change(warning));
+        if self.keep(path, change.validate()).is_some() {
+            for warning in change.warnings() {
+                self.doubt(path, ConfigWarning::Change(warning));
+            }
         }
     }
 }

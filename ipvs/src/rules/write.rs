@@ -11,6 +11,7 @@ use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
 use crate::family::Protocol;
 use crate::key::{DestinationKey, ServiceKey};
+use crate::name::is_visible;
 use crate::service::Service;
 
 /// The values from which the options of a line are written.
@@ -104,7 +105,7 @@ pub fn write_destination(out: &mut Vec<u8>, key: &ServiceKey, destination: &Dest
 
 /// Appends the line that makes a change, without a line end.
 ///
-/// If the language cannot name the service, the line is a comment.
+/// If the language cannot name the service or the interface, the line is a comment.
 pub fn write_change(out: &mut Vec<u8>, change: &Change) {
     if change.service().is_some_and(|key| !has_words(&key)) {
         return write_comment(out, &change.describe());
@@ -138,6 +139,10 @@ pub fn write_change(out: &mut Vec<u8>, change: &Change) {
             // Writing to memory does not fail.
             let _ = write!(out, "--set {} {} {}", timeouts.tcp, timeouts.tcp_fin, timeouts.udp);
             return;
+        }
+        // The kernel accepts line breaks and control characters in the name of an interface.
+        Change::StartDaemon(daemon) if !is_visible(daemon.interface.as_bytes()) => {
+            return write_comment(out, &change.describe());
         }
         Change::StartDaemon(daemon) => return write_daemon(out, daemon),
         Change::StopDaemon(role) => return drop(write!(out, "--stop-daemon {role}")),
@@ -198,10 +203,28 @@ impl fmt::Display for Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::Role;
     use crate::destination::Forwarding;
-    use crate::name::Scheduler;
+    use crate::name::{Interface, Scheduler};
     use crate::rules::{read_config, write_config};
     use crate::state::{Config, ServiceConfig};
+
+    #[test]
+    fn names_stay_one_word_of_one_line() {
+        for (name, word) in [("rr\n-C", r"rr\n-C"), ("a b", r"a\x20b"), ("\u{1b}c", r"\x1bc"), ("a#'\"\\", "a#'\"\\")] {
+            let service = Service {
+                engine: Some(name.parse().expect("short")),
+                persistence: Some(60),
+                ..Service::new(ServiceKey::udp([192, 0, 2, 1], 80), name.parse().expect("short"))
+            };
+            assert_eq!(service.to_string(), format!("-A -u 192.0.2.1:80 -s {word} -p 60 --pe {word}"));
+        }
+        let daemon = |name| SyncDaemon::new(Role::Master, Interface::new(name).expect("short"), 1);
+        for name in ["eth0\n-C", "\t", "\u{1b}c"] {
+            let line = Change::StartDaemon(daemon(name)).to_string();
+            assert_eq!(line, "# ipvsadm cannot express: start the master sync daemon");
+        }
+    }
 
     #[test]
     fn inexpressible_services_are_comments() {

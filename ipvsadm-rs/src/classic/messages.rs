@@ -3,8 +3,8 @@
 use ipvs::rules::ParseError;
 use ipvs::{Change, Error, ErrorKind, Invalid};
 use libc::{
-    EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EBUSY, EINVAL, EMSGSIZE, ENETUNREACH, ENOMEM, ENOPROTOOPT, EOPNOTSUPP,
-    EPERM, ERANGE,
+    EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EBUSY, EINVAL, EMSGSIZE, ENETUNREACH, ENODEV, ENOMEM, ENOPROTOOPT,
+    EOPNOTSUPP, EPERM, ERANGE,
 };
 
 use crate::terminal::exit::{Failure, code};
@@ -61,6 +61,9 @@ pub(crate) fn refusal(change: &Change, error: &Error) -> String {
         },
         ErrorKind::DaemonRuns => "Daemon has already run".into(),
         ErrorKind::NoDaemon => "No daemon is running".into(),
+        ErrorKind::Invalid(why @ (Invalid::SchedulerName(_) | Invalid::EngineName(_))) => {
+            format!("Scheduler or persistence engine not found: {why}")
+        }
         ErrorKind::Invalid(why) => format!("{}: {why}", general(errno_of(why)).unwrap_or_default()),
         ErrorKind::NotAccepted(known) => {
             let known = known.map_or_else(String::new, |known| format!(": {known}"));
@@ -122,6 +125,7 @@ fn general(errno: i32) -> Option<String> {
         // Further errors whose text in musl differs from that in glibc. 1.31 prints the text of glibc.
         EBUSY => "Device or resource busy",
         ERANGE => "Numerical result out of range",
+        ENODEV => "No such device",
         EADDRINUSE => "Address already in use",
         EADDRNOTAVAIL => "Cannot assign requested address",
         ENETUNREACH => "Network is unreachable",
@@ -137,6 +141,7 @@ fn general(errno: i32) -> Option<String> {
 fn errno_of(why: &Invalid) -> i32 {
     match why {
         Invalid::Weight(_) | Invalid::LowerAlone(_) | Invalid::LowerAboveUpper { .. } => ERANGE,
+        Invalid::InterfaceName(_) => ENODEV,
         _ => EINVAL,
     }
 }

@@ -30,7 +30,7 @@ use crate::destination::{Destination, Forwarding, GueChecksum, Tunnel};
 use crate::family::{Family, Protocol};
 use crate::invalid_value::InvalidValue;
 use crate::key::{DestinationKey, ServiceKey};
-use crate::name::{Engine, Interface, Scheduler};
+use crate::name::{Engine, Interface, Scheduler, visible};
 use crate::service::Netmask;
 
 /// The commands, in the order of the help text.
@@ -118,7 +118,7 @@ pub const OPTIONS: &[OptionRow] = &[
     .complaint("illegal scheduler specified")
     .default("wlc")
     .on(SETS_A_SERVICE)
-    .write_service(|line, service| line.bytes("-s", service.scheduler.as_bytes()))
+    .write_service(|line, service| line.bytes("-s", &visible(service.scheduler.as_bytes())))
     .settable(),
     OptionRow::value("persistent", "p", Value::Optional("seconds"), |draft, value, _| {
         draft.service.persistence = Some(strtol(value, 1, draft.limits.persistence)?);
@@ -250,7 +250,7 @@ pub const OPTIONS: &[OptionRow] = &[
     .on(SETS_A_SERVICE)
     .write_service(|line, service| {
         if let Some(engine) = &service.engine {
-            line.bytes("--pe", engine.as_bytes());
+            line.bytes("--pe", &visible(engine.as_bytes()));
         }
     })
     .settable_or_off(|draft| draft.service.engine = None),
