@@ -11,7 +11,7 @@ use ipvs::{Client, Namespace};
 use crate::file::limit::Limit;
 use crate::journal::{Folder, Journal};
 use crate::terminal::color::{Color, Palette};
-use crate::terminal::stdout;
+use crate::terminal::{stdout, text};
 
 /// The heading of the common options in the help.
 pub(crate) const COMMON: &str = "Common options";
@@ -117,6 +117,6 @@ impl Context {
     /// Writes a value to standard output as JSON.
     pub(crate) fn write_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(value).context("cannot write JSON")?;
-        self.write(|out| writeln!(out, "{text}"))
+        self.write(|out| writeln!(out, "{}", text::json(&text)))
     }
 }

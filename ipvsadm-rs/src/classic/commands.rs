@@ -17,7 +17,7 @@ pub(crate) fn open() -> Result<Client, Failure> {
 }
 
 pub(crate) fn write_out(write: impl FnOnce(&mut dyn Write) -> Result<(), std::io::Error>) -> Result<(), Failure> {
-    let mut out = stdout::standard();
+    let mut out = stdout::classic();
     write(&mut out)?;
     Ok(out.flush()?)
 }
@@ -51,7 +51,7 @@ fn warn_of_direct_routing(director: &mut Client, change: &Change) {
 
 pub(crate) fn list(director: &mut Client, listing: &Listing) -> Result<(), Failure> {
     let mut names: Box<dyn Namer> = if listing.numeric { Box::new(Numeric) } else { Box::new(System::default()) };
-    let mut out = stdout::standard();
+    let mut out = stdout::classic();
     match listing.subject {
         Subject::Table => list::table(&mut out, director, listing, &mut *names)?,
         Subject::Service(key) => list::service(&mut out, director, &key, listing, &mut *names)?,
@@ -64,7 +64,7 @@ pub(crate) fn list(director: &mut Client, listing: &Listing) -> Result<(), Failu
 
 pub(crate) fn save(director: &mut Client, numeric: bool) -> Result<(), Failure> {
     let mut names: Box<dyn Namer> = if numeric { Box::new(Numeric) } else { Box::new(Restorable(System::default())) };
-    let mut out = stdout::standard();
+    let mut out = stdout::classic();
     list::rules(&mut out, director, &mut *names)?;
     Ok(out.flush()?)
 }

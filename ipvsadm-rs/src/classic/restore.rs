@@ -8,11 +8,12 @@ use ipvs::{Change, Client, Director};
 use crate::classic::commands;
 use crate::classic::help;
 use crate::classic::messages;
+use crate::file::diagnostic::indent;
 use crate::file::limit::{Limit, VARIABLE};
 use crate::plan::progress::WithProgress;
 use crate::resolver::System;
 use crate::terminal::exit::{Failure, code, print_error};
-use crate::terminal::stdout;
+use crate::terminal::{stdout, text};
 
 /// Executes the lines on standard input.
 pub(crate) fn run(program: &str) -> Result<(), Failure> {
@@ -177,10 +178,10 @@ fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Re
 
 /// Prints an error, its line, and a mark under the word with the error. For a line without a command, adds a hint.
 pub(crate) fn print_bad_line(error: &LineError) {
-    let before: String =
-        error.text.chars().take(error.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let LineError { number, column, error: what, text, .. } = error;
-    print_error(&format!("line {number}, column {column}: {what}\n    {text}\n    {before}^"));
+    let before: String = text.chars().take(column - 1).collect();
+    let blanks = indent(&text::line(before.as_bytes()));
+    print_error(&format!("line {number}, column {column}: {what}\n    {}\n    {blanks}^", text::line(text.as_bytes())));
     if matches!(what, ParseError::NoCommand) {
         print_error("Use `ipvsadm -h' to list the commands.");
     }

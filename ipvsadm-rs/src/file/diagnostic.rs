@@ -4,9 +4,11 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
+use crate::terminal::text;
 
 /// An error or a warning about a file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,28 +18,28 @@ pub(crate) struct Diagnostic {
     /// The column in characters, from 1. 0 if the line is 0.
     pub(crate) column: usize,
     pub(crate) message: String,
-    /// The line, or the part of a long line around the position.
+    /// The line, or the part of a long line around the position. Hidden characters are escaped, except tabs.
     #[serde(skip)]
     excerpt: String,
-    /// The position in the excerpt in characters, from 0.
+    /// Blanks and tabs as wide as the excerpt before the position.
     #[serde(skip)]
-    mark: usize,
+    indent: String,
 }
 
 impl Diagnostic {
     /// Creates a diagnostic about the file as a whole.
     pub(crate) fn about_all(message: impl fmt::Display) -> Self {
-        Self { line: 0, column: 0, message: message.to_string(), excerpt: String::new(), mark: 0 }
+        Self { line: 0, column: 0, message: message.to_string(), excerpt: String::new(), indent: String::new() }
     }
 
-    /// Formats the diagnostic as compilers do, so that editors can jump to the position.
+    /// Formats the diagnostic as compilers do, so that editors can jump to the position. Hidden characters are escaped.
     pub(crate) fn show(&self, file: &str, kind: &str) -> String {
-        let Self { line, column, message, excerpt, mark } = self;
+        let Self { line, column, message, excerpt, indent } = self;
+        let (file, message) = (text::escaped(file), text::escaped(message));
         if *line == 0 {
             return format!("{file}: {kind}: {message}");
         }
-        let blanks: String = excerpt.chars().take(*mark).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        format!("{file}:{line}:{column}: {kind}: {message}\n    {excerpt}\n    {blanks}^")
+        format!("{file}:{line}:{column}: {kind}: {message}\n    {excerpt}\n    {indent}^")
     }
 }
 
@@ -48,7 +50,7 @@ pub(crate) fn print_all(found: &[Diagnostic], file: &str, kind: &str) {
         print_error(&diagnostic.show(file, kind));
     }
     if let Some(more @ 1..) = found.len().checked_sub(MOST) {
-        print_error(&format!("{file}: {} not shown", count(more, &format!("more {kind}"))));
+        print_error(&format!("{}: {} not shown", text::escaped(file), count(more, &format!("more {kind}"))));
     }
 }
 
@@ -74,8 +76,8 @@ impl<'t> SourceText<'t> {
         let found = self.line(line);
         let at = column.saturating_sub(1).min(found.len());
         let column = self.characters(line, found, at) + 1;
-        let (excerpt, mark) = excerpt(found, at);
-        Diagnostic { line, column, message: message.to_string(), excerpt, mark }
+        let (excerpt, indent) = excerpt(found, at);
+        Diagnostic { line, column, message: message.to_string(), excerpt, indent }
     }
 
     /// Creates a diagnostic at an offset in bytes.
@@ -108,12 +110,23 @@ fn count_characters(bytes: &[u8]) -> usize {
     String::from_utf8_lossy(bytes).chars().count()
 }
 
-/// Returns a line, or the part of a long line around a position. Also returns the number of characters in it before the
+/// Returns blanks and tabs that are as wide as a text.
+pub(crate) fn indent(text: &str) -> String {
+    let blanks = |text: &str| " ".repeat(text.width());
+    text.split('\t').map(blanks).collect::<Vec<_>>().join("\t")
+}
+
+/// Returns a line, or the part of a long line around a position. Also returns the blanks for the text before the
 /// position.
-fn excerpt(line: &[u8], at: usize) -> (String, usize) {
+fn excerpt(line: &[u8], at: usize) -> (String, String) {
     const LONGEST: usize = 120;
+    // Escaped in two parts, because an invalid character at the position must not change the part before it.
+    let show = |before: &[u8], after: &[u8]| {
+        let before = text::line(before);
+        (format!("{before}{}", text::line(after)), indent(&before))
+    };
     if line.len() <= LONGEST {
-        return (String::from_utf8_lossy(line).into_owned(), count_characters(&line[..at]));
+        return show(&line[..at], &line[at..]);
     }
     // Do not cut inside a character.
     let is_inside = |place: usize| line.get(place).is_some_and(|byte| byte & 0xc0 == 0x80);
@@ -121,8 +134,8 @@ fn excerpt(line: &[u8], at: usize) -> (String, usize) {
     let start = boundary(at.saturating_sub(LONGEST / 2).min(line.len() - LONGEST)).min(at);
     let end = boundary(start + LONGEST);
     let (before, after) = (if start > 0 { "…" } else { "" }, if end < line.len() { "…" } else { "" });
-    let part = String::from_utf8_lossy(&line[start..end]);
-    (format!("{before}{part}{after}"), before.chars().count() + count_characters(&line[start..at]))
+    let (part, blanks) = show(&line[start..at], &line[at..end]);
+    (format!("{before}{part}{after}"), indent(before) + &blanks)
 }
 
 #[cfg(test)]
@@ -137,6 +150,20 @@ mod tests {
         assert_eq!(diagnostic.show("f", "error"), "f:2:8: error: no\n    \tzwölf drei\n    \t      ^");
         assert_eq!(lines.at(9, 3, "no").show("f", "error"), "f:9:1: error: no\n    \n    ^");
         assert_eq!(lines.at_offset(text.len(), "no").line, 3);
+    }
+
+    #[test]
+    fn hidden_characters_do_not_move_the_mark() {
+        let text = b"\t\x1b[2J\xff \xe6\x97\xa5 here\n";
+        let lines = SourceText::new(text);
+        let at = |offset| lines.at_offset(offset, "a\nb\x07").show("f\x1b", "error");
+        let offset = text.iter().position(|byte| *byte == b'h').expect("there");
+        assert_eq!(at(offset), "f\\x1b:1:10: error: a\\nb\\x07\n    \t\\x1b[2J\\xff 日 here\n    \t               ^");
+        // In the middle of a character.
+        assert_eq!(
+            at(8),
+            "f\\x1b:1:9: error: a\\nb\\x07\n    \t\\x1b[2J\\xff \\xe6\\x97\\xa5 here\n    \t                ^"
+        );
     }
 
     #[test]

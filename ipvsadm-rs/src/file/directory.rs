@@ -22,6 +22,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::terminal::text;
+
 /// The ending of the name of a new file until it is renamed.
 const SUFFIX: &str = ".new";
 
@@ -100,7 +102,7 @@ impl PrivateError {
 
 impl fmt::Display for PrivateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        let path = text::path(&self.path);
         match &self.fault {
             Fault::Io(error) => write!(f, "cannot open the directory {path}: {error}"),
             Fault::Link => write!(

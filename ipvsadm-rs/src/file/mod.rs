@@ -25,6 +25,7 @@ use crate::file::limit::Limit;
 use crate::resolver::System;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
+use crate::terminal::text;
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -64,9 +65,9 @@ pub(crate) fn read(path: &Path, format: Option<Format>, limit: Limit) -> anyhow:
     Ok(Input { name, config, warnings, is_blank, doubtful_format: (!is_sure).then_some(format) })
 }
 
-/// Returns the name of a file for messages.
+/// Returns the name of a file for messages. Hidden characters are escaped.
 pub(crate) fn name_of(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+    if path == Path::new("-") { "standard input".to_owned() } else { text::path(path).into_owned() }
 }
 
 fn read_bytes(path: &Path, limit: Limit) -> io::Result<Vec<u8>> {

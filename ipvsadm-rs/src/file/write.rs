@@ -23,6 +23,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd,
 use rustix::stdio;
 
 use crate::file::directory::{Attributes, Directory, ReplaceError, is_same};
+use crate::terminal::text;
 
 /// The result of [`write`].
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub(crate) enum Written {
 /// impossible, it is overwritten. Bytes for a device or a pipe are written to it. A path that names a descriptor of
 /// this process, such as `/dev/fd/3`, is that descriptor, with its position in the file. `-` is standard output.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<Written> {
-    write_to(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    write_to(path, bytes).with_context(|| format!("cannot write {}", text::path(path)))
 }
 
 fn write_to(path: &Path, bytes: &[u8]) -> anyhow::Result<Written> {
@@ -265,7 +266,7 @@ fn ensure_not_planted(directory: &Directory, name: &OsStr, found: &Stat) -> anyh
     anyhow::ensure!(
         is_trusted,
         "{} is {what} of user {}, in a directory that all users may write to\nUse another path, or remove it first.",
-        directory.path().join(name).display(),
+        text::path(&directory.path().join(name)),
         found.st_uid
     );
     Ok(())

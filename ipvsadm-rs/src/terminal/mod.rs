@@ -1,7 +1,8 @@
-//! Output, colours, exit codes and the system log.
+//! Output, colours, exit codes, the system log, and text from outside.
 
 pub(crate) mod color;
 pub(crate) mod exit;
 pub(crate) mod plural;
 pub(crate) mod stdout;
 pub(crate) mod syslog;
+pub(crate) mod text;

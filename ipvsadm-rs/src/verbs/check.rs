@@ -1,6 +1,6 @@
 //! `ipvsadm-rs check`: checks a file without reading the table.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ipvs::document::SCHEMA;
@@ -53,7 +53,10 @@ impl Check {
             input.print_diagnostics();
         }
         let errors = input.config.err().unwrap_or_default();
-        let verdict = Verdict { schema: SCHEMA, file: input.name, errors, warnings: input.warnings };
+        let is_standard_input = self.file == Path::new("-");
+        // JSON escapes by itself, and programs compare the name with that of the file.
+        let file = if context.json && !is_standard_input { self.file.display().to_string() } else { input.name };
+        let verdict = Verdict { schema: SCHEMA, file, errors, warnings: input.warnings };
         if context.json {
             context.write_json(&verdict)?;
         } else {

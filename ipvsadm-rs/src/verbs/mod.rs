@@ -13,6 +13,9 @@ mod show;
 mod snat_rules;
 mod undo;
 
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -22,6 +25,7 @@ use crate::arguments::Arguments;
 use crate::classic::messages;
 use crate::context::{Context, StdoutError, code};
 use crate::terminal::exit::{Failure, conclude, print_error};
+use crate::terminal::text;
 
 /// Administer the table of a Linux Virtual Server (LVS) director
 ///
@@ -55,13 +59,11 @@ enum Verb {
 
 /// Runs as `ipvsadm-rs VERB …`.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
-    let words = std::iter::once("ipvsadm-rs".into()).chain(arguments.os_words().iter().cloned());
-    let found = command().try_get_matches_from(words).and_then(|found| Modern::from_arg_matches(&found));
-    let Modern { context, verb } = match found {
+    let Modern { context, verb } = match parse(arguments.os_words().iter().cloned()) {
         Ok(modern) => modern,
         Err(error) => {
+            print_parse_error(&error, arguments);
             // Help and version go to standard output and are not errors.
-            let _ = error.print();
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
@@ -84,12 +86,36 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Err(error) => match error.downcast::<StdoutError>() {
             Ok(StdoutError(error)) => conclude(Err(Failure::Output(error))),
             Err(error) => {
-                print_error(&format!("ipvsadm-rs: {error:#}"));
+                print_error(&text::lines(&format!("ipvsadm-rs: {error:#}")));
                 print_error(hint(&error).unwrap_or_default());
                 ExitCode::from(code::ERROR)
             }
         },
     }
+}
+
+fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
+    let words = std::iter::once("ipvsadm-rs".into()).chain(words);
+    command().try_get_matches_from(words).and_then(|found| Modern::from_arg_matches(&found))
+}
+
+/// Prints an error of clap. clap repeats the arguments as they are. If one contains control characters, the error that
+/// is printed is that of the escaped arguments.
+fn print_parse_error(error: &clap::Error, arguments: &Arguments) {
+    let escaped = |word: &OsString| match text::path(Path::new(word)) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(text) => Some(OsString::from(text)),
+    };
+    let words = arguments.os_words();
+    let _ = if words.iter().any(|word| escaped(word).is_some()) {
+        match parse(words.iter().map(|word| escaped(word).unwrap_or_else(|| word.clone()))) {
+            Err(same) if same.kind() == error.kind() => same.print(),
+            // Without the styles of clap, which are control characters, too.
+            _ => return print_error(text::lines(&error.render().to_string()).trim_end()),
+        }
+    } else {
+        error.print()
+    };
 }
 
 /// Returns the hint for an error. `None` if there is no hint.

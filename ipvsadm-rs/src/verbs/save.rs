@@ -11,6 +11,7 @@ use ipvs::{Config, Director, Service, ServiceConfig, ServiceKey, SyncDaemon};
 use crate::context::{Context, code};
 use crate::file::write::{self, Written};
 use crate::terminal::exit::print_error;
+use crate::terminal::text;
 
 /// Save the whole table
 ///
@@ -63,7 +64,7 @@ impl Save {
             Written::Done => {}
             Written::InPlace(reason) => {
                 let path = self.output.unwrap_or_default();
-                print_error(&format!("note: {} was overwritten, not replaced: {reason}", path.display()));
+                print_error(&format!("note: {} was overwritten, not replaced: {reason}", text::path(&path)));
             }
             Written::Stdout => context.write(|out| out.write_all(&text))?,
         }

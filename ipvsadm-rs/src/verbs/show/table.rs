@@ -7,6 +7,7 @@ use ipvs::{DestinationState, Forwarding, Netmask, Protocol, ServiceKey, ServiceS
 use unicode_width::UnicodeWidthStr;
 
 use crate::terminal::color::Palette;
+use crate::terminal::text;
 
 const TITLES: [&str; 9] =
     ["SERVER", "FORWARDING", "WEIGHT", "ACTIVE", "INACTIVE", "PERSISTENT", "LIMIT", "CONNS/S", "CONNS"];
@@ -19,7 +20,9 @@ pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, c
         info.version, timeouts.tcp, timeouts.tcp_fin, timeouts.udp
     )?;
     for daemon in daemons {
-        writeln!(out, "{} sync daemon on {}, id {}", daemon.role, daemon.interface, daemon.sync_id)?;
+        // The kernel accepts control characters in the name of an interface.
+        let interface = daemon.interface.to_string();
+        writeln!(out, "{} sync daemon on {}, id {}", daemon.role, text::escaped(&interface), daemon.sync_id)?;
     }
     let blocks: Vec<Vec<[String; 9]>> = services.iter().map(|service| rows(service, names)).collect();
     // Columns are as wide as the widest cell of the whole table, so that addresses of both families fit.
@@ -129,7 +132,7 @@ fn endpoint(address: std::net::IpAddr, port: u16, protocol: Option<Protocol>, na
 
 fn settings(service: &ServiceState) -> String {
     let settings = &service.service;
-    let mut text = format!("  {}", settings.scheduler);
+    let mut text = format!("  {}", text::escaped(&settings.scheduler.to_string()));
     for flag in flag_names(settings.scheduler, settings.flags) {
         text += &format!(" {flag}");
     }
@@ -140,7 +143,7 @@ fn settings(service: &ServiceState) -> String {
         }
     }
     if let Some(engine) = settings.engine {
-        text += &format!(" by {engine}");
+        text += &format!(" by {}", text::escaped(&engine.to_string()));
     }
     if settings.one_packet {
         text += "  one-packet";

@@ -343,5 +343,5 @@ fn low_file_names_of_any_bytes() {
     let ran =
         run_command(Command::new("ipvsadm-rs").arg("check").arg(OsStr::from_bytes(b"no\xff")), Duration::from_secs(20));
     let ran = ran.unwrap();
-    assert_eq!((ran.code, ran.stderr.contains("cannot read no\u{fffd}: No such file")), (Some(1), true), "{ran}");
+    assert_eq!((ran.code, ran.stderr.contains(r"cannot read no\xff: No such file")), (Some(1), true), "{ran}");
 }

@@ -1,12 +1,41 @@
 //! Control bytes in names, files, arguments and packets, on their way to a terminal.
 
+use std::net::UdpSocket;
+use std::os::unix::fs::symlink;
 
-use ipvs_tests::command::{run, shell};
+use ipvs_tests::command::{ok, run, shell};
+use ipvs_tests::wait;
 
 use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
     medium_7_line_break_in_a_document_changes_no_other_service;
+    medium_9_file_names_on_a_terminal;
+    medium_9_file_contents_on_a_terminal;
+    medium_9_arguments_on_a_terminal;
+    medium_9_program_name_on_a_terminal;
+    medium_9_persistence_data_on_a_terminal;
+    medium_9_names_in_messages;
+    medium_9_pipes_get_the_bytes_of_the_reference;
+}
+
+/// Erases the screen, and ends with the bell.
+const ERASE: &str = "\u{1b}[2J\u{7}";
+
+/// Runs a command line on a terminal. Returns everything that it prints, with LF as line ends.
+#[track_caller]
+fn on_terminal(line: &str) -> String {
+    write("line", line);
+    let ran = shell("script -qc 'sh line' /dev/null < /dev/null");
+    ran.stdout.replace("\r\n", "\n")
+}
+
+/// Checks that a text has no control characters except line breaks and tabs.
+#[track_caller]
+fn assert_harmless(text: &str) {
+    let harmful = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}');
+    assert!(!text.contains(harmful), "{text:?}");
+    assert!(!text.is_empty());
 }
 
 fn medium_7_line_break_in_a_document_changes_no_other_service() {
@@ -32,4 +61,147 @@ fn medium_7_line_break_in_a_document_changes_no_other_service() {
         assert_eq!(run(&format!("ipvsadm-rs apply {file} --allow-empty")).code, Some(1));
         assert_eq!(rules(), WEB, "{file}");
     }
+}
+
+fn medium_9_file_names_on_a_terminal() {
+    director(WEB);
+    write(&format!("a{ERASE}\u{202e}\nb"), "-A -t 192.0.2.1:80 -s rr\n");
+    write(&format!("c{ERASE}\nd"), "-A -t no%where\n");
+    for (line, shown) in [
+        ("ipvsadm-rs check a*", r"a\x1b[2J\x07\u{202e}\nb: no errors, 1 warning: 1 service, 0 servers"),
+        ("ipvsadm-rs check c*", r"c\x1b[2J\x07\nd:1:7: error: "),
+        ("ipvsadm-rs plan c*", r"c\x1b[2J\x07\nd:1:7: error: "),
+        ("ipvsadm-rs plan \"$(echo c*)/x\"", r"cannot read c\x1b[2J\x07\nd/x: Not a directory"),
+        ("ipvsadm-rs save -o \"$(echo c*)/x\"", r"cannot write c\x1b[2J\x07\nd/x: "),
+    ] {
+        let printed = on_terminal(line);
+        assert_harmless(&printed);
+        assert!(printed.contains(shown), "{line}: {printed}");
+    }
+}
+
+fn medium_9_file_contents_on_a_terminal() {
+    director(WEB);
+    write("rules", &format!("-A -t 192.0.2.9:80 -s {ERASE}\n-A -s {ERASE}\u{9b}日 -t no%where\n"));
+    write("table.json", r#"{"services": [{"fwmark": 1, "a\n\u001b[2J": 1}]}"#);
+    for line in [
+        "ipvsadm-rs check rules",
+        "ipvsadm-rs plan rules",
+        "ipvsadm-restore < rules",
+        "ipvsadm -R < rules",
+        "ipvsadm -R --stream < rules",
+    ] {
+        let printed = on_terminal(line);
+        assert_harmless(&printed);
+        assert!(printed.contains(r"-A -s \x1b[2J\x07\u{9b}日 -t no%where"), "{line}: {printed}");
+    }
+    let printed = on_terminal("ipvsadm-rs check table.json");
+    assert_harmless(&printed);
+    assert!(printed.contains(r"unknown field `a\n\x1b[2J`"), "{printed}");
+    // The mark is below the word with the error.
+    let printed = on_terminal("ipvsadm-rs check rules");
+    let lines: Vec<&str> = printed.lines().collect();
+    let at = lines.iter().position(|line| line.contains("日")).unwrap();
+    let columns = |text: &str| text.chars().map(|c| if c == '日' { 2 } else { 1 }).sum::<usize>();
+    let (before, _) = lines[at].split_once("no%where").unwrap();
+    assert_eq!(lines[at + 1].find('^'), Some(columns(before)), "{printed}");
+}
+
+fn medium_9_arguments_on_a_terminal() {
+    director(WEB);
+    // clap's own styles are control characters, too.
+    for line in ["--wait \"$1\" show", "show \"$1\"", "\"$1\"", "--color \"$1\" show", "plan --format \"$1\" rules"] {
+        write("args", &format!("ipvsadm-rs {line}\n"));
+        let printed = on_terminal("sh args \"$(printf 'x\\033[2J\\007')\"");
+        assert!(!printed.contains(ERASE), "{line}: {printed:?}");
+        assert!(printed.contains(r"x\x1b[2J\x07"), "{line}: {printed:?}");
+    }
+    for line in ["-A -t \"$1\"", "-L \"$1\"", "-A -t 192.0.2.9:80 -s \"$1\"", "--\"$1\""] {
+        write("args", &format!("ipvsadm {line}\n"));
+        assert_harmless(&on_terminal("sh args \"$(printf 'x\\033[2J\\007')\""));
+    }
+}
+
+fn medium_9_program_name_on_a_terminal() {
+    director("");
+    symlink("/usr/sbin/ipvsadm-rs", format!("p{ERASE}")).unwrap();
+    for (line, shown) in [("./p* -h", r"  ./p\x1b[2J\x07 -A|E "), ("./p* -n", r"Try `./p\x1b[2J\x07 -h'")] {
+        let printed = on_terminal(line);
+        assert_harmless(&printed);
+        assert!(printed.contains(shown), "{printed}");
+    }
+}
+
+/// Returns a sync message with a persistence template of the engine `sip`. Version 1 of the format is described in
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
+fn template(data: &[u8]) -> Vec<u8> {
+    const TEMPLATE: u32 = 0x1000;
+    const UDP: u8 = 17;
+    let name = b"sip";
+    let options = [&[2, data.len() as u8], data, &[3, name.len() as u8], name].concat();
+    let size = 36 + options.len() as u16;
+    let mut connection = vec![0, UDP];
+    connection.extend(size.to_be_bytes());
+    connection.extend(TEMPLATE.to_be_bytes());
+    // State, client port, service port, server port.
+    for number in [0u16, 0, 5060, 5060] {
+        connection.extend(number.to_be_bytes());
+    }
+    // Firewall mark, time in seconds.
+    connection.extend(0u32.to_be_bytes());
+    connection.extend(300u32.to_be_bytes());
+    connection.extend([[10, 9, 0, 1], [192, 0, 2, 1], [10, 0, 0, 1]].concat());
+    connection.extend(options);
+    // Each connection is padded to 4 bytes, except the last.
+    let total = 8 + connection.len() as u16;
+    let mut message = vec![0, 0];
+    message.extend(total.to_be_bytes());
+    message.extend([1, 1, 0, 0]);
+    message.extend(connection);
+    message
+}
+
+fn medium_9_persistence_data_on_a_terminal() {
+    director("-A -u 192.0.2.1:5060 -s rr -p 60 --pe sip\n-a -u 192.0.2.1:5060 -r 10.0.0.1:5060 -m\n");
+    ok("ip route add 224.0.0.0/4 dev lo");
+    ok("ipvsadm --start-daemon backup --mcast-interface lo");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let data = format!("call{ERASE}id");
+    let seconds = std::time::Duration::from_secs(10);
+    wait::until(seconds, || {
+        socket.send_to(&template(data.as_bytes()), "224.0.0.81:8848").unwrap();
+        let listed = ok("ipvsadm -Lnc --persistent-conn");
+        if listed.contains(&data) { Ok(()) } else { Err(listed) }
+    });
+    let printed = on_terminal("ipvsadm -Lnc --persistent-conn");
+    assert_harmless(&printed);
+    assert!(printed.contains(r"call\x1b[2J\x07id"), "{printed}");
+    ok("ipvsadm --stop-daemon backup");
+}
+
+fn medium_9_names_in_messages() {
+    director(WEB);
+    write("table.json", r#"{"services": [{"fwmark": 1, "scheduler": "\u001b[2J"}]}"#);
+    write("flags.json", r#"{"services": [{"fwmark": 1, "flags": ["\u001b[2J\n"]}]}"#);
+    write("address.json", r#"{"services": [{"fwmark": 1, "destinations": [{"address": "\u001b[2J\n"}]}]}"#);
+    for file in ["table", "flags", "address"] {
+        for verb in ["check", "plan", "apply"] {
+            let printed = on_terminal(&format!("ipvsadm-rs {verb} {file}.json"));
+            assert_harmless(&printed);
+            assert!(printed.contains("error: services[0]") || file == "address", "{printed}");
+        }
+    }
+    for line in ["set -t 192.0.2.1:80 --scheduler \"$1\"", "undo \"$1\"", "--netns \"$1\" show", "snat-rules -t \"$1\""]
+    {
+        write("args", &format!("ipvsadm-rs {line}\n"));
+        let printed = on_terminal("sh args \"$(printf 'x\\033[2J\\007')\"");
+        assert!(!printed.contains(ERASE), "{line}: {printed:?}");
+    }
+}
+
+/// The reference prints these bytes as they are.
+fn medium_9_pipes_get_the_bytes_of_the_reference() {
+    director(WEB);
+    let ran = shell("ipvsadm -L \"$(printf '\\033[2J')\"");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), "unexpected argument \u{1b}[2J\n"));
 }
