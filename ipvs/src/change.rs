@@ -396,6 +396,11 @@ pub enum Warning {
         /// The forwarding method: `direct routing` or `a tunnel`.
         how: &'static str,
     },
+    /// An IPv4-mapped or link-local IPv6 address of a server. `ip_vs_new_dest` in
+    /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c> accepts it only if the director
+    /// has a local route to it.
+    #[error("the kernel refuses server {0} unless it is an address of the director: {why}", why = kind_of(.0))]
+    RefusedUnlessLocal(IpAddr),
     /// A forwarding method for which the kernel drops every packet.
     #[error("forwarding method {0} drops every packet")]
     UnknownMethod(u8),
@@ -429,17 +434,35 @@ fn service_warnings(service: &Service) -> Vec<Warning> {
     warnings
 }
 
+fn kind_of(address: &IpAddr) -> &'static str {
+    match address {
+        IpAddr::V6(address) if address.is_unicast_link_local() => "it is a link-local address",
+        _ => "it is an IPv4-mapped address",
+    }
+}
+
 fn destination_warnings(service: &ServiceKey, destination: &Destination) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if let IpAddr::V6(address) = destination.key.address
+        && (address.to_ipv4_mapped().is_some() || address.is_unicast_link_local())
+    {
+        warnings.push(Warning::RefusedUnlessLocal(address.into()));
+    }
     let how = match destination.forwarding {
         Forwarding::DirectRoute => "direct routing",
         Forwarding::Tunnel(_) => "a tunnel",
-        Forwarding::Other(number) => return vec![Warning::UnknownMethod(number)],
-        Forwarding::Masquerade | Forwarding::Local | Forwarding::Bypass => return Vec::new(),
+        Forwarding::Other(number) => {
+            warnings.push(Warning::UnknownMethod(number));
+            return warnings;
+        }
+        Forwarding::Masquerade | Forwarding::Local | Forwarding::Bypass => return warnings,
     };
-    match (destination.key.port, service.port()) {
-        (server, Some(service)) if server != service => vec![Warning::PortNotChanged { server, service, how }],
-        _ => Vec::new(),
+    if let (server, Some(service)) = (destination.key.port, service.port())
+        && server != service
+    {
+        warnings.push(Warning::PortNotChanged { server, service, how });
     }
+    warnings
 }
 
 #[cfg(test)]

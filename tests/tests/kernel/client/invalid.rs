@@ -6,12 +6,14 @@ use std::num::NonZeroU16;
 
 use ipvs::{
     Change, Client, Destination, Director, ErrorKind, Family, Forwarding, GueChecksum, Invalid, Netmask, Role,
-    Scheduler, Service, ServiceKey, SyncDaemon, Tunnel,
+    Scheduler, Service, ServiceKey, SyncDaemon, Tunnel, Warning,
 };
 use ipvs_sys::uapi::{Command, DaemonAttrs, DestAttrs, IP_VS_SVC_F_PERSISTENT, ServiceAttrs};
 use ipvs_sys::wire::{Address, Be16, FlagsMask};
 use ipvs_sys::{Request, Socket};
+use ipvs_tests::command::ok;
 use ipvs_tests::host::kernel::running;
+use ipvs_tests::oracle::rng::Rng;
 
 use super::{add, ip, server, services, web, web6};
 use crate::socket::{dest, errnos, master, new_service};
@@ -29,6 +31,7 @@ ipvs_tests::tests! {
     other_family_without_tunnel;
     gue_tunnel_without_port;
     server_address_not_unicast;
+    server_addresses_refused_unless_local;
     too_large_sync_id;
     group_not_multicast;
 }
@@ -262,6 +265,57 @@ fn server_address_not_unicast() {
         let mut request = new_dest_with(|dest| (dest.addr, dest.addr_family) = (Some(wire(ip(address))), Some(10)));
         request.attributes.service.as_mut().unwrap().af = Some(10);
         kernel_refuses(request, libc::EINVAL);
+    }
+}
+
+/// Compares `Change::validate` and `Change::warnings` with the kernel, for random addresses of every kind.
+fn server_addresses_refused_unless_local() {
+    kernel_accepts(new_service(1));
+    kernel_accepts(new_service_with(|service| (service.af, service.netmask) = (Some(10), Some(128))));
+    let errno_of = |address: IpAddr, port: u16| {
+        let family = if address.is_ipv4() { 2 } else { 10 };
+        let mut request = new_dest_with(|dest| {
+            (dest.addr, dest.addr_family, dest.port) = (Some(wire(address)), Some(family), Some(Be16(port)));
+        });
+        request.attributes.service.as_mut().unwrap().af = Some(family);
+        refusal_errno(request)
+    };
+    let mut rng = Rng::new(1);
+    let mut some = |start: u128, fixed: u32| {
+        let random = (rng.below(usize::MAX) as u128) << 64 | rng.below(usize::MAX) as u128;
+        let random = if fixed == 128 { 0 } else { random >> fixed };
+        IpAddr::V6((start << (128 - fixed) | random).into())
+    };
+    // The start of each kind of IPv6 address, and its length in bits.
+    let kinds: [(u128, u32); 9] = [
+        (0xffff, 96),
+        (0xfe80 >> 6, 10),
+        (0xfec0 >> 6, 10),
+        (0xfc >> 1, 7),
+        (0xff, 8),
+        (0, 96),
+        (0x0064_ff9b, 32),
+        (0b001, 3),
+        (0b110, 3),
+    ];
+    let mut addresses: Vec<IpAddr> =
+        kinds.iter().flat_map(|kind| [some(kind.0, kind.1), some(kind.0, kind.1)]).collect();
+    addresses.extend(["10.9.8.7", "127.0.0.2", "0.0.0.9", "169.254.1.1", "240.0.0.9", "224.9.9.9", "::1"].map(ip));
+    let mut refused = Vec::new();
+    for (port, address) in (1..).zip(addresses) {
+        let service = if address.is_ipv4() { web() } else { web6() };
+        let change = Change::AddDestination(service, Destination::new((address, 80), Forwarding::Masquerade));
+        let warns = change.warnings().contains(&Warning::RefusedUnlessLocal(address));
+        let is_refused = change.validate().is_err() || warns;
+        assert_eq!(errno_of(address, port), is_refused.then_some(libc::EINVAL), "{address}");
+        refused.extend(warns.then_some(address));
+    }
+    assert_eq!(refused.len(), 4, "{refused:?}");
+    // With a local route to it, an address is one of the director's own.
+    ok("ip -6 route add local ::ffff:0:0/96 dev lo");
+    ok("ip -6 route add local fe80::/10 dev lo");
+    for (port, address) in (1..).zip(refused) {
+        assert_eq!(errno_of(address, port), None, "{address}");
     }
 }
 

@@ -17,6 +17,7 @@ ipvs_tests::tests! {
     medium_9_persistence_data_on_a_terminal;
     medium_9_names_in_messages;
     medium_9_pipes_get_the_bytes_of_the_reference;
+    low_check_warns_of_addresses_that_the_kernel_refuses;
 }
 
 /// Erases the screen, and ends with the bell.
@@ -204,4 +205,19 @@ fn medium_9_pipes_get_the_bytes_of_the_reference() {
     director(WEB);
     let ran = shell("ipvsadm -L \"$(printf '\\033[2J')\"");
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), "unexpected argument \u{1b}[2J\n"));
+}
+
+fn low_check_warns_of_addresses_that_the_kernel_refuses() {
+    director("");
+    for (address, kind) in [("::ffff:10.0.0.1", "an IPv4-mapped"), ("fe80::1", "a link-local")] {
+        write("rules", &format!("-A -t [2001:db8::1]:80 -s rr\n-a -t [2001:db8::1]:80 -r [{address}]:80 -m\n"));
+        let checked = run("ipvsadm-rs check rules");
+        let warning = format!(
+            "rules:2:1: warning: the kernel refuses server {address} unless it is an address of the director: it is \
+             {kind} address\n"
+        );
+        assert!(checked.stderr.starts_with(&warning), "{checked}");
+        assert_eq!(run("ipvsadm-rs apply rules").code, Some(1));
+        assert_eq!(rules(), "");
+    }
 }
