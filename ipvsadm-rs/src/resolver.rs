@@ -68,7 +68,7 @@ impl Namer for System {
             return None;
         }
         let name = || getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD).ok().map(|(host, _)| host);
-        self.hosts.entry(address).or_insert_with(name).clone()
+        self.hosts.entry(address).or_insert_with(|| name().filter(|name| is_host_name(name))).clone()
     }
 
     fn port_name(&mut self, port: u16, protocol: Protocol) -> Option<String> {
@@ -78,9 +78,35 @@ impl Namer for System {
             Protocol::Sctp => sctp::name(port),
             Protocol::Other(_) => None,
         };
-        self.ports.entry((port, protocol)).or_insert_with(name).clone()
+        self.ports.entry((port, protocol)).or_insert_with(|| name().filter(|name| is_port_name(name))).clone()
     }
 }
+
+/// Returns whether a name may be printed in place of an address. The owner of an address controls its name in DNS. It may
+/// contain any bytes, such as a line break followed by a command, or look like another address. glibc returns only
+/// names of these characters, musl returns all.
+fn is_host_name(name: &str) -> bool {
+    let is_number = |label: &str| match label.strip_prefix("0x").or_else(|| label.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => label.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    name.len() <= MAX_NAME
+        && !name.starts_with('-')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && !name.split('.').all(is_number)
+}
+
+/// Returns whether a name may be printed in place of a port. Some names in the /etc/services of distributions contain
+/// these characters (`whois++`, `914c/g`, `sql*net`).
+fn is_port_name(name: &str) -> bool {
+    name.len() <= MAX_NAME
+        && !name.starts_with('-')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+/*".contains(&byte))
+        && !name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The length of the longest name in DNS, in bytes.
+const MAX_NAME: usize = 255;
 
 /// Returns whether getaddrinfo would read this as a port number and truncate it to 16 bits. Valid numbers are parsed
 /// before names are looked up, so a number here is out of range.
@@ -104,8 +130,7 @@ pub(crate) struct Restorable(pub(crate) System);
 impl Namer for Restorable {
     fn host_name(&mut self, address: IpAddr) -> Option<String> {
         let name = self.0.host_name(address)?;
-        let is_plain = !name.bytes().any(|byte| byte.is_ascii_whitespace() || byte == b':' || byte == b'#');
-        (is_plain && self.0.host(&name, Family::of(address)) == Some(address)).then_some(name)
+        (self.0.host(&name, Family::of(address)) == Some(address)).then_some(name)
     }
 
     fn port_name(&mut self, port: u16, protocol: Protocol) -> Option<String> {
@@ -151,6 +176,39 @@ mod sctp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn printable_names() {
+        let longest = "a".repeat(255);
+        for name in ["web-1.example.org", "xn--bcher-kva", "_dmarc.x", "web.10", "1and1", "0xyz", "host.", &longest] {
+            assert!(is_host_name(name), "{name}");
+        }
+        let too_long = "a".repeat(256);
+        for name in [
+            "",
+            ".",
+            "x\n-C\n#",
+            "\u{1b}[2J",
+            "a b",
+            "a:1",
+            "ä",
+            "-C",
+            "10.0.0.1",
+            "1",
+            "0x7f.1",
+            "a#",
+            "[a]",
+            &too_long,
+        ] {
+            assert!(!is_host_name(name), "{name:?}");
+        }
+        for name in ["http", "whois++", "914c/g", "sql*net", "a_b"] {
+            assert!(is_port_name(name), "{name}");
+        }
+        for name in ["", "80", "-x", "a\u{7}", "a:b", "a#", &too_long] {
+            assert!(!is_port_name(name), "{name:?}");
+        }
+    }
 
     #[test]
     fn lookups_are_cached() {

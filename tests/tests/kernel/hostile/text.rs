@@ -1,7 +1,10 @@
 //! Control bytes in names, files, arguments and packets, on their way to a terminal.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::symlink;
+use std::sync::{Arc, Mutex};
 
 use ipvs_tests::command::{ok, run, shell};
 use ipvs_tests::wait;
@@ -9,6 +12,8 @@ use ipvs_tests::wait;
 use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
+    high_2_names_in_dns_are_names_or_numbers;
+    high_2_names_in_files_are_names_or_numbers;
     medium_7_line_break_in_a_document_changes_no_other_service;
     medium_9_file_names_on_a_terminal;
     medium_9_file_contents_on_a_terminal;
@@ -37,6 +42,105 @@ fn assert_harmless(text: &str) {
     let harmful = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}');
     assert!(!text.contains(harmful), "{text:?}");
     assert!(!text.is_empty());
+}
+
+/// A DNS server on 127.0.0.1, in a thread that runs until the test ends.
+struct Dns {
+    /// The names that were asked for.
+    asked: Arc<Mutex<BTreeSet<Vec<u8>>>>,
+}
+
+impl Dns {
+    /// Starts the server, and makes it the only source of names. `answer` gets the type and the name of a question (as
+    /// in the packet), and returns the data of the answer. Without data, there is no answer.
+    fn start(answer: impl Fn(u16, &[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
+        // One of these may be a link to another directory.
+        for (name, text) in [
+            ("hosts", "127.0.0.1 localhost\n"),
+            ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"),
+            ("nsswitch.conf", "hosts: files dns\nservices: files\n"),
+        ] {
+            let path = format!("/etc/{name}");
+            let _ = fs::remove_file(&path);
+            fs::write(path, text).unwrap();
+        }
+        let socket = UdpSocket::bind("127.0.0.1:53").unwrap();
+        let asked = Arc::new(Mutex::new(BTreeSet::new()));
+        let log = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            let mut packet = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut packet) {
+                let question = &packet[12..length];
+                let end = 1 + question.iter().position(|byte| *byte == 0).unwrap();
+                let kind = u16::from_be_bytes([question[end], question[end + 1]]);
+                let name = &question[..end];
+                log.lock().unwrap().insert(name.to_vec());
+                let Some(data) = answer(kind, name) else { continue };
+                // A response without an error, to one question, with one answer unless the data are empty.
+                let mut reply = [&packet[..2], &[0x85, 0x80, 0, 1, 0, u8::from(!data.is_empty()), 0, 0, 0, 0]].concat();
+                reply.extend(&question[..end + 4]);
+                if !data.is_empty() {
+                    // The name of the question, the type, the class, and 60 s.
+                    reply.extend([0xc0, 12, question[end], question[end + 1], 0, 1, 0, 0, 0, 60]);
+                    reply.extend((data.len() as u16).to_be_bytes());
+                    reply.extend(data);
+                }
+                let _ = socket.send_to(&reply, client);
+            }
+        });
+        Self { asked }
+    }
+}
+
+/// Returns a name as in a DNS packet.
+fn labels(labels: &[&str]) -> Vec<u8> {
+    let label = |label: &&str| [&[label.len() as u8], label.as_bytes()].concat();
+    labels.iter().flat_map(label).chain([0]).collect()
+}
+
+/// Only a static program prints such names without this check: glibc checks them itself.
+fn high_2_names_in_dns_are_names_or_numbers() {
+    const PTR: u16 = 12;
+    director("");
+    let _dns = Dns::start(|kind, name| {
+        let of = |number: &str| name.starts_with(&labels(&[number, "0", "66", "10"])[..10 + number.len() - 1]);
+        Some(match kind {
+            PTR if of("1") => labels(&[ERASE, "test"]),
+            PTR if of("2") => labels(&["x\n-C\n#"]),
+            PTR if of("3") => labels(&["10", "0", "0", "9"]),
+            PTR if of("4") => labels(&["-C", "test"]),
+            PTR if of("5") => labels(&["good-name", "test"]),
+            _ if name == labels(&["good-name", "test"]) && kind == 1 => vec![10, 66, 0, 5],
+            _ => Vec::new(),
+        })
+    });
+    let services: String = (1..=5).map(|i| format!("-A -t 10.66.0.{i}:80 -s rr\n")).collect();
+    write("rules", &services);
+    shell("ipvsadm-restore < rules").ok();
+    for line in ["ipvsadm -L", "ipvsadm -S", "ipvsadm-save", "ipvsadm-rs show --names"] {
+        let listed = ok(line);
+        assert_harmless(&listed);
+        for name in ["10.66.0.1:", "10.66.0.2:", "10.66.0.3:", "10.66.0.4:", "good-name.test:"] {
+            assert!(listed.contains(name), "{line}: {name}: {listed}");
+        }
+    }
+    shell("ipvsadm-save | ipvsadm -R").code.unwrap();
+    assert_eq!(rules(), services);
+}
+
+fn high_2_names_in_files_are_names_or_numbers() {
+    director("-A -t 10.66.0.1:4242 -s rr\n-A -t 10.66.0.2:4243 -s rr\n-A --sctp-service 10.66.0.3:4244 -s rr\n");
+    let _ = fs::remove_file("/etc/hosts");
+    let _ = fs::remove_file("/etc/services");
+    write("/etc/hosts", &format!("10.66.0.1 {ERASE}.test\n10.66.0.2 10.0.0.9\n10.66.0.3 good-name.test\n"));
+    write("/etc/services", &format!("{ERASE} 4242/tcp\nwhois++ 4243/tcp\n{ERASE} 4244/sctp\n"));
+    for line in ["ipvsadm -L", "ipvsadm -S", "ipvsadm-rs show --names"] {
+        let listed = ok(line);
+        assert_harmless(&listed);
+        for name in ["10.66.0.1:4242", "10.66.0.2:whois++", "good-name.test:4244"] {
+            assert!(listed.contains(name), "{line}: {name}: {listed}");
+        }
+    }
 }
 
 fn medium_7_line_break_in_a_document_changes_no_other_service() {
