@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
 use ipvs::rules::{Namer, Resolver};
 use ipvs::{Family, Protocol};
 use libc::{AF_INET, AF_INET6, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, SOCK_DGRAM, SOCK_STREAM};
+
+use crate::terminal::exit::print_error;
 
 /// The name services of the system: `/etc/hosts`, DNS, `/etc/services` and others that nsswitch.conf lists. Results are
 /// cached, because listings and files contain the same names repeatedly. The caches are `BTreeMap`s, because the first
@@ -17,15 +20,63 @@ pub(crate) struct System {
     ports: BTreeMap<(u16, Protocol), Option<String>>,
     addresses: BTreeMap<(String, Family), Option<IpAddr>>,
     port_numbers: BTreeMap<(String, Protocol), Option<u16>>,
+    patience: Patience,
+}
+
+/// The time that failed lookups of hosts have taken. Without a limit, a table of 200 addresses without names takes 200
+/// timeouts of the name service.
+#[derive(Debug, Default)]
+struct Patience {
+    spent: Duration,
+    is_reported: bool,
+}
+
+impl Patience {
+    /// The time after which no more hosts are looked up. With the defaults of resolv.conf(5), a single lookup fails
+    /// after 10 s if no server answers.
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn is_over(&self) -> bool {
+        self.spent >= Self::LIMIT
+    }
+
+    /// Looks a host up, unless the time is over.
+    fn ask<T>(&mut self, lookup: impl FnOnce() -> Option<T>) -> Option<T> {
+        if self.is_over() {
+            return None;
+        }
+        let start = Instant::now();
+        let found = lookup();
+        if found.is_none() {
+            self.spent += start.elapsed();
+        }
+        found
+    }
+
+    /// Prints a note if the time is over, once.
+    fn report(&mut self) {
+        if self.is_over() && !std::mem::replace(&mut self.is_reported, true) {
+            print_error(
+                "note: failed name lookups took 10 s; the other addresses are shown as numbers\n\
+                 Use -n (or omit --names) to look up no names.",
+            );
+        }
+    }
 }
 
 impl Resolver for System {
     fn host(&mut self, name: &str, family: Family) -> Option<IpAddr> {
-        *self.addresses.entry((name.to_owned(), family)).or_insert_with(|| host_address(name, family))
+        let Self { addresses, patience, .. } = self;
+        let lookup = || patience.ask(|| host_address(name, family));
+        *addresses.entry((name.to_owned(), family)).or_insert_with(lookup)
     }
 
     fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16> {
         *self.port_numbers.entry((name.to_owned(), protocol)).or_insert_with(|| port_number(name, protocol))
+    }
+
+    fn has_given_up(&self) -> bool {
+        self.patience.is_over()
     }
 }
 
@@ -67,8 +118,12 @@ impl Namer for System {
         if matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
             return None;
         }
-        let name = || getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD).ok().map(|(host, _)| host);
-        self.hosts.entry(address).or_insert_with(|| name().filter(|name| is_host_name(name))).clone()
+        let Self { hosts, patience, .. } = self;
+        let lookup = || getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD).ok().map(|(host, _)| host);
+        let name =
+            hosts.entry(address).or_insert_with(|| patience.ask(lookup).filter(|name| is_host_name(name))).clone();
+        patience.report();
+        name
     }
 
     fn port_name(&mut self, port: u16, protocol: Protocol) -> Option<String> {
@@ -208,6 +263,15 @@ mod tests {
         for name in ["", "80", "-x", "a\u{7}", "a:b", "a#", &too_long] {
             assert!(!is_port_name(name), "{name:?}");
         }
+    }
+
+    #[test]
+    fn patience_ends_after_failures() {
+        let mut patience = Patience::default();
+        assert_eq!(patience.ask(|| Some(1)), Some(1));
+        assert_eq!((patience.ask(|| None::<u8>), patience.is_over()), (None, false));
+        patience.spent = Patience::LIMIT;
+        assert_eq!((patience.ask(|| Some(1)), patience.is_over()), (None, true));
     }
 
     #[test]

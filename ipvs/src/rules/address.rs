@@ -91,7 +91,8 @@ fn lookup(host: &[u8], families: &[Family], resolver: &mut dyn Resolver) -> Resu
     if name.is_empty() || name.contains('\0') {
         return Err(ValueError::NoAddress);
     }
-    families.iter().find_map(|family| resolver.host(name, *family)).ok_or(ValueError::UnknownHost)
+    let found = families.iter().find_map(|family| resolver.host(name, *family));
+    found.ok_or_else(|| if resolver.has_given_up() { ValueError::NoAnswer } else { ValueError::UnknownHost })
 }
 
 fn read_port(text: &[u8], protocol: Option<Protocol>, resolver: &mut dyn Resolver) -> Result<u16, ValueError> {

@@ -11,6 +11,12 @@ pub trait Resolver {
 
     /// Returns the port with a name (80 for `http` of TCP), or `None` for an unknown name.
     fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16>;
+
+    /// Returns whether [`host`](Self::host) no longer looks up names, because the name service took too long. The error
+    /// of an unknown host then states this.
+    fn has_given_up(&self) -> bool {
+        false
+    }
 }
 
 /// A source of names for the addresses and ports in lines that are written.

@@ -24,6 +24,9 @@ pub enum ValueError {
     /// A name without an address.
     #[error("no such host")]
     UnknownHost,
+    /// A name that was not looked up, because the name service took too long for others.
+    #[error("the name service did not answer in time")]
+    NoAnswer,
     /// A port that is neither a number nor a known service.
     #[error("no such port")]
     UnknownPort,

@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
 
-use ipvs_tests::command::{ok, run, shell};
+use ipvs_tests::command::{ok, run, shell, start};
 use ipvs_tests::wait;
 
 use crate::verbs::{WEB, director, rules, write};
@@ -22,6 +22,7 @@ ipvs_tests::tests! {
     medium_9_persistence_data_on_a_terminal;
     medium_9_names_in_messages;
     medium_9_pipes_get_the_bytes_of_the_reference;
+    low_names_that_do_not_resolve_take_10_seconds;
     low_check_warns_of_addresses_that_the_kernel_refuses;
 }
 
@@ -309,6 +310,36 @@ fn medium_9_pipes_get_the_bytes_of_the_reference() {
     director(WEB);
     let ran = shell("ipvsadm -L \"$(printf '\\033[2J')\"");
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), "unexpected argument \u{1b}[2J\n"));
+}
+
+fn low_names_that_do_not_resolve_take_10_seconds() {
+    const SERVICES: usize = 24;
+    director("");
+    let services: String = (1..=SERVICES).map(|i| format!("-A -t 10.66.0.{i}:80 -s rr\n")).collect();
+    write("rules", &services);
+    shell("ipvsadm-restore < rules").ok();
+    write("names", &services.replace("10.66.0.", "host-"));
+    // It never answers, and each lookup fails after a second.
+    let dns = Dns::start(|_, _| None);
+    let mut check = start("ipvsadm-rs check names");
+    let listed = run("ipvsadm -L");
+    assert_eq!(listed.code, Some(0), "{listed}");
+    assert!(listed.stdout.contains(&format!("10.66.0.{SERVICES}:http ")), "{listed}");
+    assert_eq!(
+        listed.stderr,
+        "note: failed name lookups took 10 s; the other addresses are shown as numbers\n\
+         Use -n (or omit --names) to look up no names.\n"
+    );
+    wait::until(std::time::Duration::from_secs(20), || if check.is_running() { Err(check.output()) } else { Ok(()) });
+    let checked = check.output();
+    assert_eq!(checked.matches("error: illegal virtual server address").count(), SERVICES, "{checked}");
+    assert!(checked.contains("no such host"), "{checked}");
+    assert!(checked.contains("the name service did not answer in time"), "{checked}");
+    let asked = dns.asked.lock().unwrap();
+    let asked_for = |end: &[u8]| asked.iter().filter(|name| name.ends_with(end)).count();
+    let addresses = asked_for(&labels(&["in-addr", "arpa"]));
+    assert!((1..SERVICES).contains(&addresses), "{addresses}");
+    assert!((1..SERVICES).contains(&(asked.len() - addresses)), "{asked:?}");
 }
 
 fn low_check_warns_of_addresses_that_the_kernel_refuses() {
