@@ -1,6 +1,7 @@
 //! Failures of commands: their messages and exit codes.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -47,18 +48,65 @@ pub(crate) fn conclude(result: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// Prints a line to standard error, unless it is empty. On a terminal, control characters are escaped. Errors are
-/// ignored, because there is nowhere to report them.
+/// Prints a line to standard error, unless it is empty. On a terminal, control characters are escaped. While
+/// [`HeldMessages`] exist, the line is printed later. Errors are ignored, because there is nowhere to report them.
 pub(crate) fn print_error(text: &str) {
     if text.is_empty() {
         return;
     }
+    let is_held = HELD.with_borrow_mut(|held| {
+        if held.holders > 0 {
+            held.lines.push(text.to_owned());
+        }
+        held.holders > 0
+    });
+    if !is_held {
+        print_now(text);
+    }
+}
+
+fn print_now(text: &str) {
     let shown = match text::lines(text) {
         // Programs compare the messages with those of ipvsadm 1.31, which escapes nothing.
         Cow::Owned(_) if !io::stderr().is_terminal() => Cow::Borrowed(text),
         shown => shown,
     };
     let _ = writeln!(io::stderr(), "{shown}");
+}
+
+/// The lines that are held back, and the number of [`HeldMessages`] that hold them.
+#[derive(Default)]
+struct Held {
+    holders: usize,
+    lines: Vec<String>,
+}
+
+thread_local! {
+    static HELD: RefCell<Held> = RefCell::default();
+}
+
+/// Holds back the lines of [`print_error`]. They are printed when the last value of this type is dropped.
+///
+/// A process that locks the table holds one. Otherwise a terminal that was cut off, or a full pipe, would block this process
+/// while others wait for the table.
+#[derive(Debug)]
+pub(crate) struct HeldMessages(());
+
+impl HeldMessages {
+    pub(crate) fn new() -> Self {
+        HELD.with_borrow_mut(|held| held.holders += 1);
+        Self(())
+    }
+}
+
+impl Drop for HeldMessages {
+    fn drop(&mut self) {
+        let lines = HELD.with_borrow_mut(|held| {
+            held.holders -= 1;
+            if held.holders == 0 { std::mem::take(&mut held.lines) } else { Vec::new() }
+        });
+        lines.iter().for_each(|line| print_now(line));
+    }
 }
 
 /// Ends the process by SIGPIPE, without a message, because the reader of its output has exited. A shell with `pipefail`

@@ -35,6 +35,34 @@ pub(crate) fn terminal(output: &[u8]) -> Cow<'_, str> {
     bytes(output, |c| matches!(c, '\n' | '\t'))
 }
 
+/// Returns output for a terminal, with its colours. Line breaks, tabs, and sequences that set the style are kept.
+pub(crate) fn styled(output: &[u8]) -> Cow<'_, str> {
+    let Some(mut at) = memchr::memchr(ESCAPE, output) else { return terminal(output) };
+    let (mut out, mut rest) = (String::with_capacity(output.len() + 16), output);
+    loop {
+        let style = style_length(&rest[at..]);
+        out.push_str(&terminal(&rest[..at]));
+        // A style consists of ASCII characters. Any other escape character is escaped.
+        out.push_str(&if style > 0 { String::from_utf8_lossy(&rest[at..at + style]) } else { r"\x1b".into() });
+        rest = &rest[at + style.max(1)..];
+        match memchr::memchr(ESCAPE, rest) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    out.push_str(&terminal(rest));
+    Cow::Owned(out)
+}
+
+const ESCAPE: u8 = 0x1b;
+
+/// Returns the length of the sequence at the start that sets colours and weights (`ESC [ numbers m`), or 0.
+fn style_length(text: &[u8]) -> usize {
+    let Some(numbers) = text.strip_prefix(b"\x1b[") else { return 0 };
+    let length = numbers.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
+    if numbers.get(length) == Some(&b'm') { 2 + length + 1 } else { 0 }
+}
+
 fn bytes(text: &[u8], is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     let is_clean = |byte: &u8| matches!(byte, b' '..=b'~') || is_kept(char::from(*byte)) && byte.is_ascii();
     if let Ok(text) = std::str::from_utf8(text)
@@ -132,6 +160,14 @@ mod tests {
     fn lines_and_tabs_are_kept() {
         assert_eq!(lines("a\n\tb\u{1b}\rc"), "a\n\tb\\x1b\\rc");
         assert_eq!(line(b"a\n\tb\xfe"), "a\\n\tb\\xfe");
+    }
+
+    #[test]
+    fn styles_are_kept() {
+        let text = "\u{1b}[1mTCP\u{1b}[0m\u{1b}[2J\u{1b}[1;31mx\u{1b}\u{1b}[m\n";
+        assert_eq!(styled(text.as_bytes()), "\u{1b}[1mTCP\u{1b}[0m\\x1b[2J\u{1b}[1;31mx\\x1b\u{1b}[m\n");
+        assert_eq!(styled(b"\x1b["), "\\x1b[");
+        assert_eq!(styled(b"plain\x07"), "plain\\x07");
     }
 
     #[test]
