@@ -19,6 +19,7 @@ use super::lock::{Holder, LockLost, is_locked};
 use super::untrusted::{ensure_trusted, open_state_dir};
 use crate::file::directory::Directory;
 use crate::terminal::plural::count;
+use crate::terminal::text;
 
 /// The endings of the files of a plan.
 pub(super) const ENTRY: &str = ".json";
@@ -47,7 +48,7 @@ pub(crate) struct Folder {
 
 impl fmt::Display for Folder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.path.display().fmt(f)
+        f.write_str(&text::path(&self.path))
     }
 }
 
@@ -150,10 +151,10 @@ impl Folder {
         self.read_with(number, |path, file| {
             let mut line = Vec::new();
             let read = BufReader::new(file).read_until(b'\n', &mut line);
-            read.with_context(|| format!("cannot read {}", path.display()))?;
-            let entry: Entry =
-                serde_json::from_slice(&line).with_context(|| format!("{} is not a journal entry", path.display()))?;
-            ensure!(entry.number == number, "{} contains the entry of plan {}", path.display(), entry.number);
+            read.with_context(|| format!("cannot read {}", text::path(&path)))?;
+            let entry: Entry = serde_json::from_slice(&line)
+                .with_context(|| format!("{} is not a journal entry", text::path(&path)))?;
+            ensure!(entry.number == number, "{} contains the entry of plan {}", text::path(&path), entry.number);
             Ok(entry)
         })
     }
@@ -162,7 +163,7 @@ impl Folder {
     pub(super) fn before(&self, number: u64) -> anyhow::Result<Config> {
         self.read_with(number, |path, file| {
             serde_json::from_slice(&second_line(path, file)?)
-                .with_context(|| format!("cannot read the previous table from {}", path.display()))
+                .with_context(|| format!("cannot read the previous table from {}", text::path(&path)))
         })
     }
 
@@ -181,8 +182,8 @@ impl Folder {
         let mut result = Err(anyhow!("no plan {number}"));
         for _ in 0..ATTEMPTS {
             let file = directory.open_file(&name);
-            let file = file.with_context(|| format!("no plan {number}: cannot open {}", path.display()))?;
-            ensure_trusted(&file).with_context(|| format!("cannot use {}", path.display()))?;
+            let file = file.with_context(|| format!("no plan {number}: cannot open {}", text::path(&path)))?;
+            ensure_trusted(&file).with_context(|| format!("cannot use {}", text::path(&path)))?;
             let copy = file.try_clone()?;
             result = read(&path, file);
             if directory.is_at(&name, &copy) {
@@ -267,8 +268,8 @@ impl Folder {
     ) -> anyhow::Result<File> {
         let name = name(number, ending);
         let path = self.path.join(&name);
-        let file = open(self.directory()?, &name).with_context(|| format!("cannot open {}", path.display()))?;
-        flock(&file, FlockOperation::LockExclusive).with_context(|| format!("cannot lock {}", path.display()))?;
+        let file = open(self.directory()?, &name).with_context(|| format!("cannot open {}", text::path(&path)))?;
+        flock(&file, FlockOperation::LockExclusive).with_context(|| format!("cannot lock {}", text::path(&path)))?;
         Ok(file)
     }
 
@@ -301,7 +302,7 @@ pub(super) fn name(number: u64, ending: &str) -> String {
 /// Reads the second line of an entry, with its line break. Blanks after it are reserved room.
 fn second_line(path: &Path, mut file: File) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", text::path(&path)))?;
     let start = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1);
     let mut line = bytes.split_off(start);
     line.truncate(line.trim_ascii_end().len());

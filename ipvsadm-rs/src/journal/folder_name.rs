@@ -16,6 +16,7 @@ use super::living::Living;
 use super::lock::{Busy, Lock, is_locked, lock_in_time};
 use super::untrusted::{open_folder, open_state_dir};
 use crate::file::directory::Directory;
+use crate::terminal::text;
 
 /// The file that records the namespace of a directory.
 pub(super) const RECORD: &str = "namespace";
@@ -136,9 +137,9 @@ pub(super) fn settle(
 ) -> anyhow::Result<(Directory, Option<Origin>)> {
     // A descriptor of its own, because a lock belongs to the descriptor and its copies.
     let lock = open_state_dir(state.path(), false)?.context("the state directory was removed")?;
-    let path = state.path().display().to_string();
+    let path = text::path(state.path());
     let is_locked = lock_in_time(&lock, wait).with_context(|| format!("cannot lock {path}"))?;
-    anyhow::ensure!(is_locked, Busy { path, holder: None });
+    anyhow::ensure!(is_locked, Busy { path: path.into_owned(), holder: None });
     let found = find(Some(state), place, namespace)?;
     let existed = found.directory.is_some();
     let origin = found.origin(place);

@@ -19,6 +19,7 @@ use super::time_text;
 use super::untrusted::{Untrusted, ensure_trusted};
 use crate::file::directory::Directory;
 use crate::terminal::exit::print_error;
+use crate::terminal::text;
 
 /// The file that is locked.
 pub(super) const LOCK: &str = "lock";
@@ -45,7 +46,8 @@ pub(crate) struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user = if self.uid == 0 { "root".to_owned() } else { format!("user {}", self.uid) };
-        write!(f, "{} (pid {}, {user}, since {})", self.command, self.pid, since(&self.since, &now()))
+        let (command, since) = (text::escaped(&self.command), since(&self.since, &now()));
+        write!(f, "{command} (pid {}, {user}, since {})", self.pid, text::escaped(&since))
     }
 }
 
@@ -134,7 +136,7 @@ impl std::error::Error for LockLost {}
 impl Lock {
     /// Waits for the lock for at most `wait`, and then fails with [`Busy`].
     pub(super) fn acquire(directory: &Directory, wait: Duration) -> anyhow::Result<Self> {
-        let path = || directory.path().display().to_string();
+        let path = || text::path(directory.path()).into_owned();
         let mut reported = false;
         in_time(wait, || {
             let lock = Self::attempt(directory).with_context(|| format!("cannot lock {}", path()))?;

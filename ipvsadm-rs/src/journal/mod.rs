@@ -29,7 +29,6 @@ mod room;
 mod testing;
 mod untrusted;
 
-use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::ops::Deref;
 use std::time::{Duration, SystemTime};
@@ -38,7 +37,7 @@ use anyhow::Context;
 use ipvs::{Config, Scope, State};
 
 use crate::file::directory::Directory;
-use crate::terminal::exit::print_error;
+use crate::terminal::exit::{HeldMessages, print_error};
 use folder::{DRAINING, ENTRY, SPARE, TIMER, name};
 use lock::Lock;
 
@@ -56,13 +55,14 @@ const MAX_ENTRIES: usize = 100;
 /// The maximum total size of the older entries, in bytes. The last entry is kept at any size.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The journal of a namespace, locked until it is dropped.
+/// The journal of a namespace, locked until it is dropped. Messages are printed after that.
 #[derive(Debug)]
 pub(crate) struct Journal {
     folder: Folder,
-    /// `None` while it is dropped, and after [`without_lock`](Self::without_lock).
+    /// `None` after [`without_lock`](Self::without_lock).
     lock: Option<Lock>,
-    notes: RefCell<Vec<String>>,
+    /// Dropped after the lock.
+    _messages: HeldMessages,
 }
 
 impl Deref for Journal {
@@ -70,14 +70,6 @@ impl Deref for Journal {
 
     fn deref(&self) -> &Folder {
         &self.folder
-    }
-}
-
-impl Drop for Journal {
-    /// Unlocks the table, and prints the notes.
-    fn drop(&mut self) {
-        self.lock = None;
-        self.notes.take().iter().for_each(|note| print_error(note));
     }
 }
 
@@ -111,23 +103,19 @@ impl Journal {
             Err(error) if !is_fatal(&error) => return Err(error.context(failed(&folder))),
             lock => lock?,
         };
-        Ok(Self { folder, lock: Some(lock), notes: RefCell::new(note.into_iter().collect()) })
+        let messages = HeldMessages::new();
+        print_error(&note.unwrap_or_default());
+        Ok(Self { folder, lock: Some(lock), _messages: messages })
     }
 
     /// Returns the journal without its lock, for a rollback that must not wait any longer.
     pub(crate) fn without_lock(folder: Folder) -> Self {
-        Self { folder, lock: None, notes: RefCell::default() }
+        Self { folder, lock: None, _messages: HeldMessages::new() }
     }
 
     /// Unlocks the table, and returns the directory, which can be locked again.
     pub(crate) fn unlock(self) -> Folder {
         self.folder.clone()
-    }
-
-    /// Prints a line to standard error once the table is unlocked. A terminal that was cut off may block this process,
-    /// and must not block others.
-    pub(crate) fn note(&self, text: impl Into<String>) {
-        self.notes.borrow_mut().push(text.into());
     }
 
     /// Creates an entry. When this returns, the table from before is on disk, and room for the outcome is reserved.
@@ -183,7 +171,7 @@ impl Journal {
         let directory = self.directory()?;
         let failed = || format!("cannot write {}/{}", self.folder, name(entry.number, ENTRY));
         if self.lock.is_some() && !self.is_locked() {
-            self.note(format!(
+            print_error(&format!(
                 "note: {}/{} was removed or replaced; another program may have changed the table meanwhile",
                 self.folder,
                 lock::LOCK
@@ -238,10 +226,10 @@ impl Journal {
                 "plan {number} is pending\nRun `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back, then try again."
             );
         }
-        self.note(format!("note: plan {number} was never confirmed, but {TIMER_DIED}; keeping the changes"));
+        print_error(&format!("note: plan {number} was never confirmed, but {TIMER_DIED}; keeping the changes"));
         entry.pending = None;
         if let Err(error) = self.write(&entry) {
-            self.note(format!("note: cannot update the journal: {error:#}"));
+            print_error(&format!("note: cannot update the journal: {error:#}"));
         }
         Ok(())
     }
@@ -298,6 +286,7 @@ mod tests {
 
     use super::testing::Place;
     use super::*;
+    use crate::terminal::exit::take_held_messages;
 
     const WAIT: Duration = Duration::from_secs(5);
 
@@ -358,9 +347,9 @@ mod tests {
         let error = begin_within(&journal, None).unwrap_err();
         assert!(is_fatal(&error) && error.to_string().contains("/lock was removed or replaced while"), "{error}");
         assert_eq!(journal.numbers(), [1]);
-        assert!(journal.notes.borrow().is_empty());
+        assert!(take_held_messages().is_empty());
         end(&journal, &mut entry, Status::Applied);
-        assert!(journal.notes.take()[0].contains("another program may have changed the table"));
+        assert!(take_held_messages()[0].contains("another program may have changed the table"));
         assert_eq!(journal.read(1).unwrap().status, Status::Applied);
     }
 

@@ -109,6 +109,12 @@ impl Drop for HeldMessages {
     }
 }
 
+/// Returns and removes the lines that are held back.
+#[cfg(test)]
+pub(crate) fn take_held_messages() -> Vec<String> {
+    HELD.with_borrow_mut(|held| std::mem::take(&mut held.lines))
+}
+
 /// Ends the process by SIGPIPE, without a message, because the reader of its output has exited. A shell with `pipefail`
 /// then gets the usual status of a program that does not handle the signal.
 fn die_of_broken_pipe() -> ExitCode {

@@ -75,18 +75,18 @@ impl Undo {
             return list(context, &folder);
         }
         if self.dry_run {
-            let Some(undone) = self.choose(&folder, |note| print_error(&note))? else { return Ok(code::DONE) };
+            let Some(undone) = self.choose(&folder)? else { return Ok(code::DONE) };
             let (config, options) = undone.rollback_plan(&folder)?;
             let state = context.open()?.state()?;
             let report = Report::new(&plan(&config, &state, &options), &state, TableSizes::default());
             return report.print_plan(context);
         }
-        if self.pending && self.choose(&folder, |note| print_error(&note))?.is_none() {
+        if self.pending && self.choose(&folder)?.is_none() {
             // Without a pending plan there is no need to wait for the lock.
             return Ok(code::DONE);
         }
         let journal = context.journal()?;
-        let Some(undone) = self.choose(&journal, |note| journal.note(note))? else { return Ok(code::DONE) };
+        let Some(undone) = self.choose(&journal)? else { return Ok(code::DONE) };
         let (config, options) = undone.rollback_plan(&journal)?;
         for entry in undone.entries() {
             // Without room, marking the plan as undone may fail later. That is reported.
@@ -103,15 +103,14 @@ impl Undo {
         Ok(code::DONE)
     }
 
-    /// Returns the plans to undo. For `--pending`, returns `None` if no plan is pending or draining. Passes remarks for
-    /// people to `note`, because they must not be printed while the table is locked.
-    fn choose(&self, folder: &Folder, mut note: impl FnMut(String)) -> anyhow::Result<Option<Undone>> {
+    /// Returns the plans to undo. For `--pending`, returns `None` if no plan is pending or draining.
+    fn choose(&self, folder: &Folder) -> anyhow::Result<Option<Undone>> {
         if self.pending {
             let pending = folder.pending().filter(|entry| folder.has_timer(entry.number));
             let first = pending.or_else(|| folder.draining());
             return Ok(first.map(|first| Undone { first, later: Vec::new(), is_of_any_table: false }));
         }
-        let Plans { mut in_force, history } = Plans::read(folder, &mut note);
+        let Plans { mut in_force, history } = Plans::read(folder);
         let first = match self.number {
             Some(number) => folder.read(number)?,
             None => match in_force.pop() {
@@ -128,7 +127,7 @@ impl Undo {
             in_force.sort_unstable_by_key(|entry| entry.number);
         }
         let later: Vec<Entry> = in_force.into_iter().filter(|entry| entry.number > first.number).collect();
-        inexpressible(&first, &later).into_iter().for_each(note);
+        inexpressible(&first, &later).iter().for_each(|note| print_error(note));
         Ok(Some(Undone { first, later, is_of_any_table: self.other_table }))
     }
 }
@@ -172,7 +171,7 @@ fn mark_undone(journal: &Journal, undone: Undone) {
         let mut entry = entry.clone();
         entry.end(Status::Undone);
         if let Err(error) = journal.write(&entry) {
-            journal.note(format!("note: cannot record that plan {} is undone: {error:#}", entry.number));
+            print_error(&format!("note: cannot record that plan {} is undone: {error:#}", entry.number));
         }
     }
 }
@@ -187,14 +186,14 @@ struct Plans {
 
 impl Plans {
     /// Skips entries that cannot be read, with a note.
-    fn read(folder: &Folder, note: &mut impl FnMut(String)) -> Self {
+    fn read(folder: &Folder) -> Self {
         let mut plans = Self { in_force: Vec::new(), history: Vec::new() };
         for (_, entry) in folder.entries() {
             match entry {
                 Ok(entry) if !entry.is_in_force() => {}
                 Ok(entry) if folder.is_of_this_table(&entry) => plans.in_force.push(entry),
                 Ok(entry) => plans.history.push(entry),
-                Err(error) => note(format!("note: skipped: {error:#}")),
+                Err(error) => print_error(&format!("note: skipped: {error:#}")),
             }
         }
         plans
