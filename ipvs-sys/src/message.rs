@@ -224,11 +224,21 @@ pub(crate) fn request_ack(bytes: &mut [u8]) {
     bytes.iter_mut().skip(6).zip(ack).for_each(|(byte, flag)| *byte |= flag);
 }
 
-/// Sets the family of all messages in `bytes`.
+/// Appends a message that has only one effect: the kernel replies to it with an ACK. The ACK occupies less of the
+/// receive buffer than the data that any IPVS command returns.
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_rcv_skb`)
+pub(crate) fn write_fence(out: &mut Vec<u8>, sequence: u32) {
+    let head = Head { family: Nlmsg::Noop.into(), flags: NlmF::ACK, sequence, command: 0, version: 0 };
+    write_message(out, head, |_| {});
+}
+
+/// Sets the family of all messages in `bytes`, except for fences.
 pub(crate) fn readdress(bytes: &mut [u8], family: u16) {
     let mut at = 0;
     while let Some(message) = bytes.get_mut(at..).filter(|rest| rest.len() >= NETLINK_HEADER) {
-        message[4..6].copy_from_slice(&family.to_ne_bytes());
+        if message[4..6] != u16::from(Nlmsg::Noop).to_ne_bytes() {
+            message[4..6].copy_from_slice(&family.to_ne_bytes());
+        }
         at += (u32_at(message, 0) as usize).next_multiple_of(4).max(NETLINK_HEADER);
     }
 }

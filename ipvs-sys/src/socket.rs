@@ -8,14 +8,14 @@ use std::time::Duration;
 use neli::consts::nl::NlmF;
 use neli::consts::socket::{Msg, NlFamily};
 use neli::socket::NlSocket;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size_force, set_socket_timeout, socket_recv_buffer_size};
 
 use crate::decode_error::DecodeError;
 use crate::error::{Error, Refusal};
 use crate::family::{self, FamilyAttrs};
 use crate::inbox::Inbox;
 
-use crate::message::{Content, Head, Request, ToRequest, readdress, request_ack, write_message};
+use crate::message::{Content, Head, Request, ToRequest, readdress, request_ack, write_fence, write_message};
 use crate::namespace::Namespace;
 use crate::sys;
 use crate::uapi::{Command, CommandAttrs, FAMILY_NAME, FAMILY_VERSION};
@@ -24,8 +24,13 @@ use crate::wire::{Attributes, Name, Wire};
 /// The maximum number of requests that one system call sends.
 ///
 /// The default receive buffer has room for 237 replies on Linux 7.2 and 277 on 6.1. So no reply is lost even if all
-/// requests of a batch are refused.
+/// requests of a batch are refused. With a smaller buffer (`net.core.rmem_default`), [`Socket::submit`] enlarges the
+/// buffer or sends fewer requests at a time.
 pub const BATCH: usize = 128;
+
+/// The maximum number of bytes that a reply without data occupies in the receive buffer: `struct sk_buff`, the headers
+/// and the kernel's explanation in 1024 bytes. Without an explanation it occupies 768 on Linux 6.1 and 898 on 7.2.
+const REPLY: usize = 1280;
 
 /// The initial size of the buffer for a datagram.
 ///
@@ -54,6 +59,8 @@ pub struct Socket {
     /// is looked up again after `ENOENT`.
     family: Option<u16>,
     sequence: u32,
+    /// The maximum number of requests in a batch of this socket, or `None` before the first batch.
+    batch: Option<usize>,
     /// The bytes of the last requests. They are sent again if the number of the family has changed.
     outbox: Vec<u8>,
     inbox: Inbox,
@@ -101,7 +108,14 @@ impl Socket {
         socket.enable_ext_ack(true).map_err(Error::Socket)?;
         sys::cap_ack(sys::borrow(&socket)).map_err(Error::Socket)?;
         set_socket_timeout(sys::borrow(&socket), Timeout::Recv, Some(PATIENCE)).map_err(|e| Error::Socket(e.into()))?;
-        Ok(Self { netlink: socket, family: None, sequence: 0, outbox: Vec::new(), inbox: Inbox::new(bytes) })
+        Ok(Self {
+            netlink: socket,
+            family: None,
+            sequence: 0,
+            batch: None,
+            outbox: Vec::new(),
+            inbox: Inbox::new(bytes),
+        })
     }
 
     /// Opens another socket in the network namespace of the calling thread. The number of the family is not looked up
@@ -196,26 +210,29 @@ impl Socket {
         Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, socket: self })
     }
 
-    /// Sends requests that change something, in order and in batches of 128. Returns the index and the error of each
-    /// request that the kernel refused.
+    /// Sends requests that change something, in order and in batches of at most 128. Returns the index and the error of
+    /// each request that the kernel refused.
     ///
-    /// The requests after a refused one are still carried out.
+    /// The requests after a refused one are still carried out. A batch has no more requests than the receive buffer has
+    /// room for replies. The buffer is enlarged if necessary, which needs `CAP_NET_ADMIN`.
     ///
     /// # Errors
     ///
-    /// On an error it is unknown which requests were carried out. Fails with [`Error::RepliesLost`] if the receive
-    /// buffer overflowed, and with [`Error::NoFamily`], [`Error::Socket`], [`Error::Timeout`] or [`Error::Decode`].
+    /// On an error it is unknown which requests were carried out. Fails with [`Error::RepliesLost`] if the kernel had
+    /// no memory for a reply, and with [`Error::NoFamily`], [`Error::Socket`], [`Error::Timeout`] or [`Error::Decode`].
     pub fn submit<R: ToRequest>(
         &mut self,
         requests: impl IntoIterator<Item = R>,
     ) -> Result<Vec<(usize, Error)>, Error> {
         let mut requests = requests.into_iter();
-        let mut commands = Vec::with_capacity(BATCH);
+        // One reply always has room.
+        let batch = if requests.size_hint().1.is_some_and(|most| most <= 1) { 1 } else { self.batch_size()? };
+        let mut commands = Vec::with_capacity(batch);
         let mut refused = Vec::new();
         let mut done = 0;
         loop {
             commands.clear();
-            let first = self.write_batch(requests.by_ref().take(BATCH), &mut commands)?;
+            let first = self.write_batch(requests.by_ref().take(batch), &mut commands)?;
             let Some(&last) = commands.last() else { return Ok(refused) };
             self.send_outbox()?;
             let mut refusals = self.read_batch(first, &commands)?;
@@ -230,6 +247,27 @@ impl Socket {
             );
             done += commands.len();
         }
+    }
+
+    /// Returns the number of requests whose replies have room in the receive buffer, at most [`BATCH`]. Enlarges the
+    /// buffer if it is too small.
+    fn batch_size(&mut self) -> Result<usize, Error> {
+        /// The replies to a batch, and a fence.
+        const NEEDED: usize = (BATCH + 1) * REPLY;
+        if let Some(batch) = self.batch {
+            return Ok(batch);
+        }
+        let socket = sys::borrow(&self.netlink);
+        let size = || socket_recv_buffer_size(socket).map_err(|error| Error::Socket(error.into()));
+        let mut bytes = size()?;
+        if bytes < NEEDED {
+            // The kernel doubles the value (`__sock_set_rcvbuf`). Without CAP_NET_ADMIN it fails, and so do all
+            // requests. SO_RCVBUF is not tried then: it can make the buffer smaller (`net.core.rmem_max`).
+            // <https://elixir.bootlin.com/linux/v6.12/source/net/core/sock.c>
+            let _ = set_socket_recv_buffer_size_force(socket, NEEDED / 2);
+            bytes = size()?;
+        }
+        Ok(*self.batch.insert((bytes / REPLY).saturating_sub(1).clamp(1, BATCH)))
     }
 
     /// Writes requests to the outbox, and returns the sequence number of the first.
@@ -262,7 +300,10 @@ impl Socket {
         match commands.last() {
             // This request cannot be the fence. If the daemon's thread has not run yet, the kernel stops it, but the
             // handler fails with EINTR. For this error netlink_rcv_skb sends no reply.
-            Some(Command::DelDaemon) => drop(self.write(&Request::new(Command::GetInfo), NlmF::ACK)?),
+            Some(Command::DelDaemon) => {
+                self.sequence = self.sequence.wrapping_add(1);
+                write_fence(&mut self.outbox, self.sequence);
+            }
             Some(_) => request_ack(&mut self.outbox[last..]),
             None => {}
         }

@@ -4,7 +4,9 @@ use std::fs;
 
 use ipvs_sys::uapi::{Command, ServiceAttrs};
 use ipvs_sys::wire::{Name, Wire, write_attribute};
-use ipvs_sys::{BATCH, Error, Namespace, Refusal, Request, Socket};
+use ipvs_sys::{BATCH, Error, Refusal, Request, Socket};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use super::{about, add_services, assert_no_reply_left, dest, errnos, master, new_service, ports, settle};
 
@@ -157,8 +159,9 @@ fn long_requests_are_refused() {
 
 /// The receive buffer holds only a few replies. The kernel executes all requests nevertheless.
 fn lost_replies_are_an_error() {
-    let mut socket = with_small_buffer(|| Socket::open().unwrap());
-    add_services(&mut socket, 1);
+    let mut socket = Socket::open().unwrap();
+    add_services(&mut socket, 2);
+    shrink_receive_buffers();
     let requests = (1..=100).map(|port| new_service(if port % 2 == 0 { port } else { 1 }));
     let error = socket.submit(requests).unwrap_err();
     assert!(matches!(error, Error::RepliesLost(Command::NewService)), "{error}");
@@ -173,14 +176,15 @@ fn lost_replies_are_an_error() {
     assert_eq!(ports(&mut socket).len(), 53);
 }
 
-/// Runs a function with a small default receive buffer. The setting belongs to the initial network namespace and is
-/// valid for all.
-pub(crate) fn with_small_buffer<T: Send>(open: impl FnOnce() -> T + Send) -> T {
-    const DEFAULT: &str = "/proc/sys/net/core/rmem_default";
-    let set = |bytes: &str| Namespace::Pid(1).within(|| fs::write(DEFAULT, bytes)).unwrap().unwrap();
-    let before = Namespace::Pid(1).within(|| fs::read_to_string(DEFAULT)).unwrap().unwrap();
-    set("4096");
-    let opened = open();
-    set(&before);
-    opened
+/// Gives all sockets of this process a small receive buffer. A socket that has sent a batch relies on its size.
+pub(crate) fn shrink_receive_buffers() {
+    let this = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let path = entry.unwrap().path();
+        if fs::read_link(&path).is_ok_and(|target| target.to_string_lossy().starts_with("socket:")) {
+            let number = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            let socket = pidfd_getfd(&this, number, PidfdGetfdFlags::empty()).unwrap();
+            set_socket_recv_buffer_size(socket, 4096).unwrap();
+        }
+    }
 }

@@ -39,7 +39,7 @@ fn refuses_everything(socket: &mut Socket) {
     }
     let refused = socket.submit([new_service(1), Request::new(Command::DelDaemon), new_service(2)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM), (2, libc::EPERM)]);
-    // After a batch that ends with DelDaemon, the library sends one more request, which is refused as well.
+    // After a batch that ends with DelDaemon, the library sends a fence, which is not refused.
     let refused = socket.submit([new_service(1), Request::new(Command::DelDaemon)]).unwrap();
     assert_eq!(errnos(&refused), [(0, libc::EPERM), (1, libc::EPERM)]);
 }

@@ -6,13 +6,14 @@ use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};
 use ipvs_sys::{Error, Request, Socket};
 use ipvs_tests::guest::modules;
 
-use super::{about, add_services, assert_no_reply_left, errnos, new_service, ports, settle, submit};
+use super::{about, add_services, assert_no_reply_left, errnos, master, new_service, ports, settle, submit};
 
 ipvs_tests::tests! {
     get_finds_the_new_family_id, own_kernel = true;
     dump_finds_the_new_family_id, own_kernel = true;
     batch_finds_the_new_family_id, own_kernel = true;
     refused_batch_finds_the_new_family_id, own_kernel = true;
+    stop_finds_the_new_family_id, own_kernel = true;
     kernel_loads_the_module_on_demand, own_kernel = true;
     module_that_cannot_be_loaded_is_an_error, own_kernel = true;
 }
@@ -51,6 +52,17 @@ fn batch_finds_the_new_family_id() {
     assert_eq!(errnos(&refused), [(200, libc::EEXIST)]);
     settle(&mut socket);
     assert_eq!(ports(&mut socket).len(), 299);
+}
+
+/// The fence after the stop of a daemon has no family.
+fn stop_finds_the_new_family_id() {
+    let mut socket = stale();
+    let refused = socket.submit([master(Command::NewDaemon), master(Command::DelDaemon)]).unwrap();
+    assert!(refused.is_empty(), "{refused:?}");
+    let mut socket = stale();
+    let refused = socket.submit([master(Command::DelDaemon)]).unwrap();
+    assert_eq!(errnos(&refused), [(0, libc::ESRCH)]);
+    assert_no_reply_left(&mut socket);
 }
 
 /// The kernel returns `ENOENT` both for an unknown family id and for an unknown scheduler.
