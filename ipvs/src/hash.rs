@@ -8,6 +8,7 @@
 //! [ip_vs_dh.c]: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_dh.c
 //! [ip_vs_mh.c]: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_mh.c
 
+use std::collections::HashMap;
 use std::hash::Hasher;
 use std::net::IpAddr;
 
@@ -67,8 +68,60 @@ pub struct LookupTable {
     /// The index of the server of each slot. `None`: the slot is empty.
     slots: Vec<Option<u32>>,
     servers: Vec<Server>,
-    fallback: bool,
+    fallback: Fallback,
     with_port: bool,
+}
+
+/// The search for another server if that of a slot has weight 0.
+#[derive(Clone, Debug)]
+enum Fallback {
+    /// No search. The flag is not set, no slot has an unavailable server, or no slot has an available one.
+    Nowhere,
+    /// The search of sh. Each slot has the server of the first available slot from there on.
+    NextSlot(Vec<Option<u32>>),
+    /// The search of mh, which uses another hash for each attempt.
+    Rehash,
+}
+
+/// The result of comparing two tables for some clients. Returned by [`LookupTable::compare`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// The number of clients for which the tables select different servers, or only one table selects a server.
+    pub moved: usize,
+    /// The number of clients that were compared.
+    pub clients: usize,
+}
+
+impl Compared {
+    /// Returns the share of clients that move, 0 to 1.
+    pub fn share(&self) -> f64 {
+        if self.clients == 0 { 0.0 } else { self.moved as f64 / self.clients as f64 }
+    }
+}
+
+impl std::iter::Sum for Compared {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, part| Self {
+            moved: sum.moved + part.moved,
+            clients: sum.clients + part.clients,
+        })
+    }
+}
+
+/// The hash values of clients in sequence.
+struct Run {
+    first: u32,
+    /// The first hash of mh of `first`, `first + 1` and so on. The values after the clients are those of their
+    /// fallbacks. Empty if neither table is mh.
+    hashes: Vec<u32>,
+}
+
+impl Run {
+    /// The number of clients of a run.
+    const CLIENTS: usize = 2048;
+    /// The number of runs of a comparison. They share the hashes of their fallbacks, so few long runs are cheap. In
+    /// many short runs, the clients are more independent of each other.
+    const COUNT: u32 = 8;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,15 +173,22 @@ impl LookupTable {
             Kind::Dh => dh_slots(&list, 1 << DH_BITS),
             Kind::Mh => mh_slots(&list, &last_weights, family, sizes.mh_index.clamp(8, 17)),
         };
-        let servers = list.iter().map(|server| Server { key: server.key, is_available: server.weight > 0 }).collect();
-        Some(Self {
-            kind,
-            family,
-            slots,
-            servers,
-            fallback: kind != Kind::Dh && service.flags.contains(SchedulerFlags::FALLBACK),
-            with_port: kind != Kind::Dh && service.flags.contains(SchedulerFlags::PORT),
-        })
+        let servers: Vec<_> =
+            list.iter().map(|server| Server { key: server.key, is_available: server.weight > 0 }).collect();
+        let is_available = |server: &u32| servers[*server as usize].is_available;
+        let in_use = || slots.iter().flatten();
+        let is_useful = service.flags.contains(SchedulerFlags::FALLBACK)
+            && kind != Kind::Dh
+            && servers.iter().any(|server| !server.is_available)
+            && in_use().any(is_available)
+            && !in_use().all(is_available);
+        let fallback = match kind {
+            Kind::Sh if is_useful => Fallback::NextSlot(next_available(&slots, is_available)),
+            Kind::Mh if is_useful => Fallback::Rehash,
+            _ => Fallback::Nowhere,
+        };
+        let with_port = kind != Kind::Dh && service.flags.contains(SchedulerFlags::PORT);
+        Some(Self { kind, family, slots, servers, fallback, with_port })
     }
 
     /// Returns the server of a new connection from this address (dh: to this address) and port. Returns `None` if the
@@ -143,49 +203,98 @@ impl LookupTable {
 
     /// Returns the share of clients, 0 to 1, for which the two tables select different servers, or only one table
     /// selects a server. It assumes that the clients' addresses are evenly distributed.
+    ///
+    /// This is the sum of all parts of [`compare`](Self::compare).
     pub fn share_moved(&self, other: &Self) -> f64 {
+        self.compare(other).sum::<Compared>().share()
+    }
+
+    /// Compares two tables in parts, and returns the result of each part. A caller with little time can stop after any
+    /// part: each is an estimate of the whole.
+    ///
+    /// If the server depends only on the slot, there is one part, in which each slot is a client. It is exact. In the
+    /// other cases there are eight parts of 2048 clients. The cost of a part is proportional to the number of slots,
+    /// also if few servers are available.
+    pub fn compare<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = Compared> + use<'t> {
+        let tables = [self, other];
         // The fallback of mh depends on the client's hash, not only on its slot (ip_vs_mh_get_fallback).
-        let by_value = [self, other].iter().any(|table| table.kind == Kind::Mh && table.fallback);
-        if by_value || self.kind != other.kind || self.slots.len() != other.slots.len() {
-            const SAMPLES: u32 = 1 << 14;
-            // A multiple of an odd number: the samples are spread over all values.
-            let values = (0..SAMPLES).map(|i| i.wrapping_mul(GOLDEN_RATIO));
-            let moved = values.filter(|value| self.pick_value(*value) != other.pick_value(*value)).count();
-            return moved as f64 / f64::from(SAMPLES);
-        }
-        if self.slots.is_empty() {
-            return 0.0;
-        }
-        let slots = 0..self.slots.len();
-        let moved = slots.filter(|slot| self.pick_slot(*slot) != other.pick_slot(*slot)).count();
-        moved as f64 / self.slots.len() as f64
+        let by_hash = tables.iter().any(|table| matches!(table.fallback, Fallback::Rehash));
+        let by_slot = !by_hash && self.kind == other.kind && self.slots.len() == other.slots.len();
+        let runs = if by_slot { 0 } else { Run::COUNT };
+        let of_slots = by_slot.then(|| {
+            let slots = 0..self.slots.len();
+            compared(slots.map(|slot| self.pick_slot(slot)), |slot| other.pick_slot(slot))
+        });
+        let of_run = move |run: u32| {
+            let run = Run::new(run.wrapping_mul(GOLDEN_RATIO), tables);
+            let others = other.picks(&run);
+            compared(self.picks(&run).into_iter(), |client| others[client])
+        };
+        of_slots.into_iter().chain((0..runs).map(of_run))
     }
 
     fn pick_value(&self, value: u32) -> Option<DestinationKey> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let slots = self.slots.len();
-        let slot = match self.kind {
-            Kind::Mh => mh_hash(value, MH_KEY_1) as usize % slots,
-            Kind::Sh | Kind::Dh => value.wrapping_mul(GOLDEN_RATIO) as usize >> (32 - slots.trailing_zeros()),
-        };
-        if self.kind != Kind::Mh || !self.fallback || self.is_served(slot) {
+        let slot = self.slot(value, || mh_hash(value, MH_KEY_1))?;
+        let Fallback::Rehash = self.fallback else { return self.pick_slot(slot) };
+        if self.is_served(slot) {
             return self.pick_slot(slot);
         }
+        let slots = self.slots.len();
         // ip_vs_mh_get_fallback: each attempt uses another hash, and an empty slot ends the search.
-        for offset in 0..slots {
+        let mut probes = (0..slots).map(|offset| {
             let shift = (slot + offset) % slots;
-            let next = mh_hash(value.wrapping_add(shift as u32), MH_KEY_1) as usize % slots;
-            match self.slots[next] {
-                None => return None,
-                Some(_) if self.is_served(next) => return self.pick_slot(next),
-                Some(_) => {}
-            }
-        }
-        None
+            mh_hash(value.wrapping_add(shift as u32), MH_KEY_1) as usize % slots
+        });
+        probes.find(|probe| self.is_served(*probe)).and_then(|probe| self.pick_slot(probe))
     }
 
+    /// Returns the servers of all clients of a run.
+    ///
+    /// The clients' values are in sequence. So the attempts of a client, `value` to `value + slots - 1`, are mostly
+    /// those of the client before it. The end of each search is therefore computed once for all clients.
+    fn picks(&self, run: &Run) -> Vec<Option<DestinationKey>> {
+        let slots = self.slots.len();
+        let slot = |client: usize| self.slot(run.first.wrapping_add(client as u32), || run.hashes[client]);
+        let Fallback::Rehash = self.fallback else {
+            return (0..Run::CLIENTS).map(|client| self.pick_slot(slot(client)?)).collect();
+        };
+        let probe = |at: usize| run.hashes[at] as usize % slots;
+        // The first attempt from each on that ends a search.
+        let mut ends = vec![usize::MAX; Run::CLIENTS + slots];
+        let mut end = usize::MAX;
+        for (at, entry) in ends.iter_mut().enumerate().rev() {
+            if self.is_served(probe(at)) {
+                end = at;
+            }
+            *entry = end;
+        }
+        let pick = |client: usize| {
+            let slot = slot(client)?;
+            if self.is_served(slot) {
+                return self.pick_slot(slot);
+            }
+            // The search begins at the slot's number, and continues at 0 after the last one.
+            let (first, middle, last) = (client, client + slot, client + slots);
+            let found = Some(ends[middle]).filter(|end| *end < last);
+            let found = found.or_else(|| Some(ends[first]).filter(|end| *end < middle))?;
+            self.pick_slot(probe(found))
+        };
+        (0..Run::CLIENTS).map(pick).collect()
+    }
+
+    /// Returns the slot of a value, or `None` if the table is empty. `mh_hash` returns the first hash of mh.
+    fn slot(&self, value: u32, mh_hash: impl FnOnce() -> u32) -> Option<usize> {
+        let slots = self.slots.len();
+        if slots == 0 {
+            return None;
+        }
+        Some(match self.kind {
+            Kind::Mh => mh_hash() as usize % slots,
+            Kind::Sh | Kind::Dh => value.wrapping_mul(GOLDEN_RATIO) as usize >> (32 - slots.trailing_zeros()),
+        })
+    }
+
+    /// Returns whether the server of a slot is available, or the slot is empty.
     fn is_served(&self, slot: usize) -> bool {
         self.slots[slot].is_none_or(|server| self.servers[server as usize].is_available)
     }
@@ -195,15 +304,46 @@ impl LookupTable {
         if server.is_available {
             return Some(server.key);
         }
-        if self.kind != Kind::Sh || !self.fallback {
-            return None;
-        }
-        let slots = self.slots.len();
+        let Fallback::NextSlot(next) = &self.fallback else { return None };
         // ip_vs_sh_get_fallback adds the slot a second time: the search begins at twice the slot.
-        let probes = (0..slots).map(|offset| (slot + (slot + offset) % slots) % slots);
-        let mut found = probes.map_while(|probe| self.slots[probe]).map(|server| self.servers[server as usize]);
-        found.find(|server| server.is_available).map(|server| server.key)
+        next[slot * 2 % self.slots.len()].map(|server| self.servers[server as usize].key)
     }
+}
+
+impl Run {
+    fn new(first: u32, tables: [&LookupTable; 2]) -> Self {
+        let needed = |table: &LookupTable| match (table.kind, &table.fallback) {
+            (Kind::Mh, Fallback::Rehash) => Self::CLIENTS + table.slots.len(),
+            (Kind::Mh, _) => Self::CLIENTS,
+            (Kind::Sh | Kind::Dh, _) => 0,
+        };
+        let count = tables.into_iter().map(needed).max().unwrap_or(0) as u32;
+        Self { first, hashes: (0..count).map(|at| mh_hash(first.wrapping_add(at), MH_KEY_1)).collect() }
+    }
+}
+
+/// Counts the clients with another server. `other` returns the other server of the client with that number.
+fn compared(
+    servers: impl ExactSizeIterator<Item = Option<DestinationKey>>,
+    other: impl Fn(usize) -> Option<DestinationKey>,
+) -> Compared {
+    let clients = servers.len();
+    Compared { moved: servers.enumerate().filter(|(client, server)| *server != other(*client)).count(), clients }
+}
+
+/// Returns for each slot the server of the first available slot from there on. After the last slot follows the first.
+fn next_available(slots: &[Option<u32>], is_available: impl Fn(&u32) -> bool) -> Vec<Option<u32>> {
+    let mut next = slots.iter().copied().flatten().find(&is_available);
+    let mut all: Vec<_> = slots
+        .iter()
+        .rev()
+        .map(|slot| {
+            next = slot.filter(&is_available).or(next);
+            next
+        })
+        .collect();
+    all.reverse();
+    all
 }
 
 /// Returns an address as one number: an IPv4 address itself, or the exclusive or of the four words of an IPv6 address.
@@ -258,27 +398,31 @@ fn mh_slots(list: &[&Destination], weights: &[u32], family: Family, index: u8) -
     }
     let greatest = weights.iter().max().copied().unwrap_or(1) / divisor;
     let shift = (u32::BITS - greatest.leading_zeros()).saturating_sub(u32::from(index) / 2);
-    let mut walks: Vec<Walk> = list
-        .iter()
-        .zip(weights)
-        .map(|(server, weight)| {
-            let value = fold(server.key.address, family).wrapping_add(server.key.port.into());
-            Walk {
-                at: mh_hash(value, MH_KEY_1) % size,
-                step: mh_hash(value, MH_KEY_2) % (size - 1) + 1,
-                turns: ((weight / divisor) >> shift).max(u32::from(*weight > 0)),
-            }
-        })
-        .collect();
+    // Servers whose addresses fold to the same value walk the same way. A slot that one of them has found occupied is
+    // occupied for all, so they share their position.
+    let mut walks: Vec<Walk> = Vec::new();
+    let mut by_value = HashMap::new();
+    let mut turns: Vec<Turn> = Vec::new();
+    // A server without turns is not in the loop below, which can have as many rounds as there are slots.
+    for (server, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
+        let key = list[server].key;
+        let value = fold(key.address, family).wrapping_add(key.port.into());
+        let walk = *by_value.entry(value).or_insert_with(|| {
+            walks.push(Walk { at: mh_hash(value, MH_KEY_1) % size, step: mh_hash(value, MH_KEY_2) % (size - 1) + 1 });
+            walks.len() - 1
+        });
+        turns.push(Turn { server: server as u32, walk, slots: ((weight / divisor) >> shift).max(1) });
+    }
     let mut slots = vec![None; size as usize];
     let mut free = size;
     while free > 0 {
-        for (server, walk) in walks.iter_mut().enumerate() {
-            for _ in 0..walk.turns.min(free) {
+        for turn in &turns {
+            let walk = &mut walks[turn.walk];
+            for _ in 0..turn.slots.min(free) {
                 while slots[walk.at as usize].is_some() {
                     walk.at = (walk.at + walk.step) % size;
                 }
-                slots[walk.at as usize] = Some(server as u32);
+                slots[walk.at as usize] = Some(turn.server);
                 walk.at = (walk.at + walk.step) % size;
                 free -= 1;
             }
@@ -287,10 +431,18 @@ fn mh_slots(list: &[&Destination], weights: &[u32], family: Family, index: u8) -
     slots
 }
 
+/// The position of a server on its way through all slots.
 struct Walk {
     at: u32,
     step: u32,
-    turns: u32,
+}
+
+/// The number of slots that a server occupies in each round.
+struct Turn {
+    server: u32,
+    /// The index of the server's [`Walk`].
+    walk: usize,
+    slots: u32,
 }
 
 fn greatest_common_divisor(a: u32, b: u32) -> u32 {
@@ -407,5 +559,99 @@ mod tests {
     fn only_hashing_schedulers_have_tables() {
         assert!(LookupTable::new(&service(Scheduler::RR), &servers(&[1]), TableSizes::default()).is_none());
         assert_eq!(table(Scheduler::MH, &[]).pick([203, 0, 113, 9].into(), 0), None);
+    }
+
+    /// Picks a server as the kernel does, attempt by attempt (`ip_vs_sh_get_fallback`, `ip_vs_mh_get_fallback`).
+    fn pick_step_by_step(table: &LookupTable, value: u32, fallback: bool) -> Option<DestinationKey> {
+        let slots = table.slots.len();
+        let slot = table.slot(value, || mh_hash(value, MH_KEY_1))?;
+        let server = |slot: usize| table.slots[slot].map(|server| table.servers[server as usize]);
+        let attempts =
+            (0..slots).filter(|_| fallback).map(|offset| (slot + offset) % slots).map(|shift| match table.kind {
+                Kind::Mh => mh_hash(value.wrapping_add(shift as u32), MH_KEY_1) as usize % slots,
+                _ => (slot + shift) % slots,
+            });
+        let found = std::iter::once(slot).chain(attempts).map_while(server).find(|server| server.is_available);
+        found.map(|server| server.key)
+    }
+
+    #[test]
+    fn fallback_is_that_of_the_kernel() {
+        let sizes = TableSizes { mh_index: 8, ..TableSizes::default() };
+        for scheduler in [Scheduler::SH, Scheduler::DH, Scheduler::MH] {
+            for (flags, fallback) in [(SchedulerFlags::default(), false), (SchedulerFlags::FALLBACK, true)] {
+                for weights in
+                    [&[1, 2, 3][..], &[1, 0, 3], &[0, 0, 1], &[1, 0, 0], &[0; 3], &[0, 1, 0, 0, 0, 0, 0, 0], &[0], &[]]
+                {
+                    let service = Service { flags, ..service(scheduler) };
+                    let last = |server: Destination| (server, if server.weight == 0 { 90 } else { server.weight });
+                    let servers: Vec<_> = servers(weights).into_iter().map(last).collect();
+                    let table = LookupTable::with_last_weights(&service, &servers, sizes).expect("it hashes");
+                    let fallback = fallback && scheduler != Scheduler::DH;
+                    // The second run passes the greatest value.
+                    for first in [0, u32::MAX - 1000] {
+                        let run = Run::new(first, [&table, &table]);
+                        for (client, picked) in table.picks(&run).into_iter().enumerate() {
+                            let value = first.wrapping_add(client as u32);
+                            let expected = pick_step_by_step(&table, value, fallback);
+                            let case = format!("{scheduler} {weights:?} {fallback} {value}");
+                            assert_eq!((picked, table.pick_value(value)), (expected, expected), "{case}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fills the table of mh as the kernel does: each server on its own way.
+    fn mh_slots_step_by_step(list: &[Destination], size: u32, turns: &[u32]) -> Vec<Option<u32>> {
+        let value = |server: &Destination| fold(server.key.address, Family::V4).wrapping_add(server.key.port.into());
+        let step = |value| mh_hash(value, MH_KEY_2) % (size - 1) + 1;
+        let mut walks: Vec<_> =
+            list.iter().map(value).map(|value| (mh_hash(value, MH_KEY_1) % size, step(value))).collect();
+        let mut slots = vec![None; size as usize];
+        let mut free = size;
+        while free > 0 {
+            for (server, (at, step)) in walks.iter_mut().enumerate() {
+                for _ in 0..turns[server].min(free) {
+                    while slots[*at as usize].is_some() {
+                        *at = (*at + *step) % size;
+                    }
+                    slots[*at as usize] = Some(server as u32);
+                    free -= 1;
+                }
+            }
+        }
+        slots
+    }
+
+    #[test]
+    fn servers_with_equal_hashes_share_their_way() {
+        // In a service of IPv4, only the first 32 bits of an IPv6 address count.
+        let six = |last: u16| {
+            Destination::new(([0x2001, 0xdb8, 0, 0, 0, 0, 0, last], 80), Forwarding::Tunnel(Default::default()))
+        };
+        let mut list: Vec<_> = (1..=20).map(six).collect();
+        list.extend(servers(&[1; 20]));
+        let weights: Vec<u32> = (0..40).map(|n| n % 4).collect();
+        let list_of: Vec<&Destination> = list.iter().collect();
+        assert_eq!(mh_slots(&list_of, &weights, Family::V4, 8), mh_slots_step_by_step(&list, 251, &weights));
+    }
+
+    #[test]
+    fn estimates_without_servers_are_exact() {
+        let service = Service { flags: SchedulerFlags::FALLBACK, ..service(Scheduler::MH) };
+        let table = |weights: &[u32]| {
+            let last = |server: Destination| (server, 1);
+            let servers: Vec<_> = servers(weights).into_iter().map(last).collect();
+            LookupTable::with_last_weights(&service, &servers, TableSizes::default()).expect("it hashes")
+        };
+        let drained = table(&[1, 1, 1]).compare(&table(&[0, 0, 0])).collect::<Vec<_>>();
+        assert_eq!(drained, [Compared { moved: 4093, clients: 4093 }]);
+        assert_eq!(table(&[0, 0]).share_moved(&table(&[0, 0])), 0.0);
+        // Each part is an estimate of the whole.
+        let one_less = table(&[1, 1, 1]).compare(&table(&[1, 1, 0])).collect::<Vec<_>>();
+        assert_eq!(one_less.len(), 8);
+        assert!(one_less.iter().all(|part| (part.share() - 1.0 / 3.0).abs() < 0.05), "{one_less:?}");
     }
 }
