@@ -10,7 +10,7 @@ use ipvs::{Change, Plan, Scheduler, Service, ServiceKey, State};
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::plan::impact::{Dropped, Remapped, TableIndex};
+use crate::plan::impact::{Dropped, Limits, Remapped, TableIndex};
 use crate::terminal::color::Palette;
 use crate::terminal::plural::count;
 
@@ -22,6 +22,10 @@ pub(crate) struct Report {
     order_differs: Vec<String>,
     /// Services whose hashing schedulers send some clients to another server.
     remapped_clients: Vec<Remapped>,
+    /// Services with hashing schedulers whose share of remapped clients is unknown, because estimating it would take
+    /// too long.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remapped_clients_not_estimated: Vec<String>,
     summary: Summary,
 }
 
@@ -118,6 +122,8 @@ struct Summary {
 
 impl Report {
     /// Creates the report on a plan that was made from this state.
+    ///
+    /// Estimates the remapped clients, which can take two seconds. To apply a plan, do that first, and report after it.
     pub(crate) fn new(plan: &Plan, from: &State, sizes: TableSizes) -> Self {
         let held = TableIndex::new(from);
         let changes: Vec<Row> = plan.changes.iter().map(|change| Row::new(change, from, &held)).collect();
@@ -128,9 +134,11 @@ impl Report {
             delete: number(Action::Delete),
             dropped_connections: changes.iter().map(|row| row.dropped_connections).sum(),
         };
+        let remapping = held.remapped_by(plan, sizes, Limits::default());
         Self {
             order_differs: plan.order_kept.iter().map(ToString::to_string).collect(),
-            remapped_clients: held.remapped_by(plan, sizes),
+            remapped_clients: remapping.services,
+            remapped_clients_not_estimated: remapping.not_estimated,
             changes,
             summary,
         }
@@ -203,8 +211,24 @@ impl Report {
         }
         for remapped in &self.remapped_clients {
             let style = colors.remark;
-            let percent = remapped.share * 100.0;
-            writeln!(out, "{style}# {}: {percent:.1} % of new clients get another server{style:#}", remapped.service)?;
+            let (service, percent) = (&remapped.service, remapped.share * 100.0);
+            match remapped.estimated_from {
+                None => writeln!(out, "{style}# {service}: {percent:.1} % of new clients get another server{style:#}")?,
+                Some(clients) => writeln!(
+                    out,
+                    "{style}# {service}: about {percent:.0} % of new clients get another server (estimated from {})\
+                     {style:#}",
+                    count(clients, "client")
+                )?,
+            }
+        }
+        if !self.remapped_clients_not_estimated.is_empty() {
+            let (style, services) = (colors.remark, count(self.remapped_clients_not_estimated.len(), "service"));
+            writeln!(
+                out,
+                "{style}# {services} with a hashing scheduler: the share of new clients that get another server was not \
+                 estimated, because it takes too long{style:#}"
+            )?;
         }
         for service in &self.order_differs {
             let style = colors.remark;
@@ -384,5 +408,27 @@ mod tests {
             "{}",
             text(&report)
         );
+    }
+
+    #[test]
+    fn reports_missing_and_partial_estimates() {
+        let mut report = report("", "");
+        let service = || "TCP 192.0.2.1:80".to_owned();
+        for (share, estimated_from) in [(0.25, None), (0.254, Some(2048))] {
+            report.remapped_clients.push(Remapped { service: service(), share, estimated_from });
+        }
+        report.remapped_clients_not_estimated = vec![service(), service()];
+        assert_eq!(
+            text(&report),
+            "# TCP 192.0.2.1:80: 25.0 % of new clients get another server\n\
+             # TCP 192.0.2.1:80: about 25 % of new clients get another server (estimated from 2048 clients)\n\
+             # 2 services with a hashing scheduler: the share of new clients that get another server was not estimated, \
+             because it takes too long\n\
+             nothing to change\n"
+        );
+        let document = serde_json::to_value(report.document(Stage::Planned)).expect("writes");
+        assert_eq!(document["remapped_clients"][0].get("estimated_from"), None);
+        assert_eq!(document["remapped_clients"][1]["estimated_from"], 2048);
+        assert_eq!(document["remapped_clients_not_estimated"].as_array().map(Vec::len), Some(2));
     }
 }
