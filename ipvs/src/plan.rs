@@ -21,18 +21,21 @@ pub struct Options {
     /// them.
     pub drain: bool,
     /// Whether servers are deleted and added again where the desired order ([`Order::Kernel`]) requires it. Their
-    /// connections break for a moment.
+    /// connections break for a moment. The only server of a service with a weight above 0 is not deleted.
     pub reorder: bool,
 }
 
 /// The result of [`plan()`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The changes, in order. A service that keeps servers has at least one at any time, unless [`Options::reorder`]
-    /// moves its only server.
+    /// The changes, in order. A service that has a server with a weight above 0 before and after them has one at any
+    /// time.
     pub changes: Vec<Change>,
     /// Services whose servers stay in an order other than the desired one. See [`Options::reorder`].
     pub order_kept: Vec<ServiceKey>,
+    /// Those of [`order_kept`](Self::order_kept) that [`Options::reorder`] does not move, because without their only
+    /// server with a weight above 0 they would refuse new connections for a moment.
+    pub order_fixed: Vec<ServiceKey>,
 }
 
 /// Returns the changes that turn the table `current` into `desired`.
@@ -61,10 +64,11 @@ pub struct Plan {
 /// # }
 /// ```
 pub fn plan(desired: &Config, current: &State, options: &Options) -> Plan {
-    let mut planner = Planner { options, stages: Stages::default(), order_kept: Vec::new() };
+    let mut planner = Planner { options, stages: Stages::default(), order_kept: Vec::new(), order_fixed: Vec::new() };
     planner.globals(desired, current);
     planner.services(desired, current);
-    Plan { changes: planner.stages.in_order(), order_kept: planner.order_kept }
+    let Planner { stages, order_kept, order_fixed, .. } = planner;
+    Plan { changes: stages.in_order(), order_kept, order_fixed }
 }
 
 /// Changes in the order in which they are made.
@@ -74,6 +78,8 @@ struct Stages {
     first: Vec<Change>,
     /// Additions and edits.
     build: Vec<Change>,
+    /// Servers that are deleted and added again. All servers still have their weights.
+    moves: Vec<Change>,
     /// Deletions of servers, and edits to weight 0.
     server_deletions: Vec<Change>,
     /// Deletions of services, after all others were added.
@@ -84,8 +90,8 @@ struct Stages {
 
 impl Stages {
     fn in_order(self) -> Vec<Change> {
-        let Self { first: mut all, build, server_deletions, service_deletions, last } = self;
-        for stage in [build, server_deletions, service_deletions, last] {
+        let Self { first: mut all, build, moves, server_deletions, service_deletions, last } = self;
+        for stage in [build, moves, server_deletions, service_deletions, last] {
             all.extend(stage);
         }
         all
@@ -96,6 +102,7 @@ struct Planner<'a> {
     options: &'a Options,
     stages: Stages,
     order_kept: Vec<ServiceKey>,
+    order_fixed: Vec<ServiceKey>,
 }
 
 impl Planner<'_> {
@@ -213,13 +220,28 @@ impl Planner<'_> {
         if stay == asked.len() {
             return;
         }
-        if !self.options.reorder {
+        let moved = &asked[stay..];
+        let held: HashMap<DestinationKey, u32> =
+            state.destinations.iter().map(|state| (state.destination.key, state.destination.weight)).collect();
+        let held_weight = |key: &DestinationKey| held.get(key).copied().unwrap_or(0);
+        // Servers that have a weight above 0 before or after the plan have it while servers are moved.
+        let mut weighty: HashSet<_> =
+            asked.iter().filter(|server| server.weight > 0).map(|server| server.key).collect();
+        weighty.extend(held.iter().filter(|(_, weight)| **weight > 0).map(|(key, _)| *key));
+        let is_sole = |server: &Destination| weighty.len() == 1 && server.weight > 0 && held_weight(&server.key) > 0;
+        let is_fixed = moved.iter().any(is_sole);
+        if is_fixed {
+            self.order_fixed.push(*key);
+        }
+        if is_fixed || !self.options.reorder {
             self.order_kept.push(*key);
             return;
         }
-        for server in &asked[stay..] {
-            self.stages.server_deletions.push(Change::DeleteDestination(*key, server.key));
-            self.stages.server_deletions.push(Change::AddDestination(*key, *server));
+        for server in moved {
+            // A later change sets the weight to 0.
+            let weight = if server.weight == 0 { held_weight(&server.key) } else { server.weight };
+            self.stages.moves.push(Change::DeleteDestination(*key, server.key));
+            self.stages.moves.push(Change::AddDestination(*key, Destination { weight, ..*server }));
         }
     }
 }

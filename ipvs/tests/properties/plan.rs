@@ -1,9 +1,22 @@
 //! Plans between any two tables, on a table in memory.
 
+use ipvs::plan::Options;
 use ipvs::testing::promises::{self, is_possible};
 use ipvs::testing::random;
-use ipvs::{Director, Model};
+use ipvs::{Config, Destination, Director, Forwarding, Model, Order, Scheduler, Service, ServiceConfig, ServiceKey};
 use proptest::prelude::*;
+
+/// Generates up to four servers in any order, with weights 0 to 2.
+fn servers() -> impl Strategy<Value = Vec<Destination>> {
+    let numbers = proptest::sample::subsequence(vec![1, 2, 3, 4], 0..=4).prop_shuffle();
+    (numbers, [0..3u32, 0..3, 0..3, 0..3]).prop_map(|(numbers, weights)| {
+        let server = |(number, weight): (u8, u32)| Destination {
+            weight,
+            ..Destination::new(([10, 0, 0, number], 80), Forwarding::Masquerade)
+        };
+        numbers.into_iter().zip(weights).map(server).collect()
+    })
+}
 
 proptest! {
     #[test]
@@ -12,6 +25,28 @@ proptest! {
         // Refused changes are not part of the table.
         director.submit(&random::steps(&current)).expect("valid");
         prop_assume!(is_possible(&director.state().expect("a model"), &desired, &options));
+        promises::kept(&mut director, &desired, &options)?;
+    }
+
+    /// The servers of a service are moved, and some of them have weight 0.
+    #[test]
+    fn reordering_keeps_the_promises(
+        current in servers(),
+        desired in servers(),
+        keep_weights in any::<bool>(),
+        drain in any::<bool>(),
+    ) {
+        let [current, desired] = [current, desired].map(|destinations| {
+            let service = Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::MH);
+            Config {
+                services: vec![ServiceConfig { service, destinations }],
+                order: Order::Kernel,
+                ..Config::default()
+            }
+        });
+        let mut director = Model::new();
+        director.submit(&random::steps(&current)).expect("valid");
+        let options = Options { keep_weights, drain, reorder: true, ..Options::default() };
         promises::kept(&mut director, &desired, &options)?;
     }
 

@@ -20,6 +20,9 @@ pub(crate) struct Report {
     changes: Vec<Row>,
     /// Services whose servers are not in the requested order. Only `--reorder` changes the order.
     order_differs: Vec<String>,
+    /// Those of `order_differs` that `--reorder` does not change either.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    order_fixed: Vec<String>,
     /// Services whose hashing schedulers send some clients to another server.
     remapped_clients: Vec<Remapped>,
     /// Services with hashing schedulers whose share of remapped clients is unknown, because estimating it would take
@@ -135,8 +138,10 @@ impl Report {
             dropped_connections: changes.iter().map(|row| row.dropped_connections).sum(),
         };
         let remapping = held.remapped_by(plan, sizes, Limits::default());
+        let names = |services: &[ServiceKey]| services.iter().map(ToString::to_string).collect();
         Self {
-            order_differs: plan.order_kept.iter().map(ToString::to_string).collect(),
+            order_differs: names(&plan.order_kept),
+            order_fixed: names(&plan.order_fixed),
             remapped_clients: remapping.services,
             remapped_clients_not_estimated: remapping.not_estimated,
             changes,
@@ -232,10 +237,12 @@ impl Report {
         }
         for service in &self.order_differs {
             let style = colors.remark;
-            writeln!(
-                out,
-                "{style}# {service}: servers are not in the requested order; --reorder fixes that but drops connections{style:#}"
-            )?;
+            let remark = if self.order_fixed.contains(service) {
+                "moving the only server with a weight above 0 would refuse new connections for a moment"
+            } else {
+                "--reorder fixes that but drops connections"
+            };
+            writeln!(out, "{style}# {service}: servers are not in the requested order; {remark}{style:#}")?;
         }
         writeln!(out, "{}", self.summary_line(stage))
     }
@@ -430,5 +437,30 @@ mod tests {
         assert_eq!(document["remapped_clients"][0].get("estimated_from"), None);
         assert_eq!(document["remapped_clients"][1]["estimated_from"], 2048);
         assert_eq!(document["remapped_clients_not_estimated"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn reports_the_order() {
+        let server = |last, weight| format!("-a -t 192.0.2.1:80 -r 10.0.0.{last} -m -w {weight}\n");
+        let table =
+            |[one, other]: [String; 2]| format!("# ipvsadm-rs: order=kernel\n-A -t 192.0.2.1:80 -s mh\n{one}{other}");
+        let differs = "# TCP 192.0.2.1:80: servers are not in the requested order; ";
+        let swapped = |weight| {
+            let [from, to] = [[server(1, 1), server(2, weight)], [server(2, weight), server(1, 1)]].map(table);
+            report(&from, &to)
+        };
+        let report = swapped(1);
+        assert_eq!(text(&report), format!("{differs}--reorder fixes that but drops connections\nnothing to change\n"));
+        assert!(report.order_fixed.is_empty());
+        let report = swapped(0);
+        assert_eq!(
+            text(&report),
+            format!(
+                "{differs}moving the only server with a weight above 0 would refuse new connections for a moment\n\
+                 nothing to change\n"
+            )
+        );
+        let document = serde_json::to_value(report.document(Stage::Planned)).expect("writes");
+        assert_eq!(document["order_fixed"], serde_json::json!(["TCP 192.0.2.1:80"]));
     }
 }

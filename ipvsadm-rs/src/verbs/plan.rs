@@ -64,7 +64,7 @@ pub(super) struct PlanArguments {
     /// Restore the order of servers that FILE specifies; drops connections
     ///
     /// The schedulers sh, dh and mh depend on the order in which servers were added. Servers that are out of order are
-    /// deleted and added again.
+    /// deleted and added again. The only server of a service with a weight above 0 is not moved.
     #[arg(long)]
     reorder: bool,
     /// CONFIG_IP_VS_SH_TAB_BITS of the kernel (4 to 20), to compute which clients the scheduler sh remaps

@@ -1,4 +1,4 @@
-//! The cost of reports: estimates are bounded.
+//! The cost of reports: estimates are bounded. Servers that are moved leave no service without a weight.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use ipvs_tests::command::{ok, run, shell};
 use serde_json::Value;
 
-use super::super::verbs::{director, write};
+use super::super::verbs::{director, rules, write};
 
 ipvs_tests::tests! {
     set_drains_the_last_servers_of_mh_services, seconds = 180;
     plan_estimates_only_some_of_many_services, seconds = 180;
+    reorder_leaves_a_weight_at_any_time;
+    reorder_does_not_move_the_only_weight;
 }
 
 /// `hostile.md`, medium 8: each of 16,384 samples tried every slot.
@@ -62,4 +64,52 @@ fn plan_estimates_only_some_of_many_services() {
         ),
         "{text}"
     );
+}
+
+const SERVICE: &str = "-t 192.0.2.1:80";
+
+/// Returns a rules file for a service of mh with these servers, the oldest first.
+fn ordered(servers: &[(u8, u32)]) -> String {
+    let mut rules = format!("# ipvsadm-rs: order=kernel\n-A {SERVICE} -s mh\n");
+    for (last, weight) in servers {
+        writeln!(rules, "-a {SERVICE} -r 10.0.0.{last}:80 -m -w {weight}").unwrap();
+    }
+    rules
+}
+
+/// `hostile.md`, low: --reorder with a server of weight 0 first.
+fn reorder_leaves_a_weight_at_any_time() {
+    let (before, after) = ([(2, 1), (3, 1), (1, 0), (4, 5)], [(1, 0), (3, 0), (2, 1)]);
+    director(&ordered(&before));
+    write("wanted", &ordered(&after));
+    let plan = run("ipvsadm-rs plan --reorder wanted").stdout;
+    let weights = || -> Vec<u32> {
+        let state: Value = serde_json::from_str(&ok("ipvsadm-rs --json show")).unwrap();
+        let servers = state["services"][0]["destinations"].as_array().unwrap();
+        servers.iter().map(|server| server["weight"].as_u64().map_or(1, |weight| weight as u32)).collect()
+    };
+    for line in plan.lines() {
+        ok(&format!("ipvsadm {line}"));
+        assert!(weights().iter().any(|weight| *weight > 0), "after {line} of\n{plan}");
+    }
+    let is_ordered = || ok("ipvsadm-rs save").replace("--set 900 120 300\n", "") == ordered(&after);
+    assert!(is_ordered(), "{}", ok("ipvsadm-rs save"));
+    // The same in one go.
+    ok("ipvsadm -C");
+    shell("ipvsadm-restore < rules").ok();
+    ok("ipvsadm-rs apply --reorder wanted");
+    assert!(is_ordered(), "{}", ok("ipvsadm-rs save"));
+}
+
+/// `hostile.md`, low: --reorder with a server of weight 0 first.
+fn reorder_does_not_move_the_only_weight() {
+    director(&ordered(&[(2, 1), (1, 0)]));
+    write("wanted", &ordered(&[(1, 0), (2, 1)]));
+    let before = rules();
+    assert_eq!(
+        ok("ipvsadm-rs apply --reorder wanted"),
+        "# TCP 192.0.2.1:80: servers are not in the requested order; moving the only server with a weight above 0 would \
+         refuse new connections for a moment\nnothing to change\n"
+    );
+    assert_eq!(rules(), before);
 }
