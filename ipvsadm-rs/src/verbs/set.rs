@@ -208,14 +208,10 @@ impl Set {
             change.validate().map_err(|why| anyhow!("{}: {why}", change.describe()))?;
         }
         let plan = Plan { changes, ..Plan::default() };
-        let report = Report::new(&plan, &state, TableSizes::default());
-        if self.dry_run {
-            return report.print_plan(context);
-        }
-        if let Some(pending) = transaction.as_ref().and_then(Transaction::journal).and_then(|journal| journal.pending())
-        {
-            print_error(&format!("note: plan {} is pending; if it is rolled back, so is this change", pending.number));
-        }
+        let Some(transaction) = transaction else {
+            print_warnings(&plan);
+            return Report::new(&plan, &state, TableSizes::default()).print_plan(context);
+        };
         let refused = director.submit(&plan.changes)?;
         let notes = transaction.journal().map(|journal| notes(journal, &plan)).unwrap_or_default();
         // Nothing is printed or computed before the table is unlocked, because a terminal that was cut off may block
