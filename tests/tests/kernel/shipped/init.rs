@@ -1,14 +1,17 @@
 //! `/etc/init.d/ipvsadm`, as the package installs it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
-use ipvs_tests::command::{ok, run};
+use ipvs_tests::command::{ok, run, shell};
 
 use super::package;
 
 ipvs_tests::tests! {
     loads_and_saves, needs = "dpkg-dev", seconds = 120;
     starts_and_stops_as_configured, needs = "dpkg-dev", seconds = 120;
+    runs_in_any_environment, needs = "dpkg-dev", seconds = 120;
+    stop_ends_a_pending_plan, needs = "dpkg-dev", seconds = 120;
 }
 
 const WEB: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
@@ -87,4 +90,58 @@ fn starts_and_stops_as_configured() {
     write_settings("DAEMON=\"all\"\n");
     let ran = run("/etc/init.d/ipvsadm start");
     assert!(ran.code == Some(1) && ran.stderr.contains("DAEMON must be"), "{ran}");
+}
+
+/// hostile.md, Low: "The init script sets no PATH (`su`, cron: not found)." Also without variables, without a working
+/// directory and standard input, with any umask.
+fn runs_in_any_environment() {
+    package::install();
+    write_settings("AUTO=\"true\"\nDAEMON=\"backup\"\nIFACE=\"lo\"\n");
+    for environment in ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/games", "PATH=/usr/bin:/bin", "PATH=", ""] {
+        for umask in ["0", "077"] {
+            write_rules(WEB);
+            let action = |name: &str| {
+                let there = format!("mkdir -p gone && cd gone && rmdir ../gone && umask {umask}");
+                let ran = shell(&format!("{there} && exec env -i {environment} /etc/init.d/ipvsadm {name} <&-"));
+                assert!(ran.code == Some(0), "{environment}, umask {umask}, {name}: {ran}");
+                ran.stdout
+            };
+            action("start");
+            assert_eq!((rules().as_str(), ok("ipvsadm -L --daemon").lines().count()), (WEB, 1));
+            fs::remove_file("/etc/ipvsadm.rules").unwrap();
+            action("save");
+            let mode = fs::metadata("/etc/ipvsadm.rules").unwrap().mode();
+            assert_eq!(mode & 0o022, 0, "only root can change the saved rules: {mode:o}, umask {umask}");
+            for name in ["load", "reload", "force-reload", "restart"] {
+                action(name);
+                assert_eq!(rules(), WEB, "{name}");
+            }
+            assert_eq!(action("status"), ok("ipvsadm -L -n"));
+            assert_eq!(action("rate"), ok("ipvsadm -L -n --rate"));
+            action("stop");
+            assert_eq!((rules().as_str(), ok("ipvsadm -L --daemon").as_str()), ("", ""));
+        }
+    }
+    fs::remove_file("/etc/default/ipvsadm").unwrap();
+    write_rules(WEB);
+    for (name, found) in [("start", ""), ("load", WEB), ("stop", WEB)] {
+        shell(&format!("env -i PATH= /etc/init.d/ipvsadm {name}")).ok();
+        assert_eq!(rules(), found, "{name}");
+    }
+}
+
+/// Otherwise, the rollback timer would restore the old table after the stop.
+fn stop_ends_a_pending_plan() {
+    package::install();
+    write_settings("AUTO=\"true\"\n");
+    write_rules(WEB);
+    script("start");
+    fs::write("other", WEB.replace("rr", "wlc")).unwrap();
+    ok("ipvsadm-rs apply other --confirm-within 60s");
+    script("stop");
+    assert_eq!(rules(), "");
+    let list = ok("ipvsadm-rs undo --list");
+    assert!(list.lines().nth(1).is_some_and(|line| line.contains("  undone  ")), "{list}");
+    script("start");
+    assert_eq!(rules(), WEB);
 }
