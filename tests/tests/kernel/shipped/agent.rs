@@ -1,5 +1,6 @@
 //! The resource agent, called as by a cluster's resource manager.
 
+use std::ffi::OsString;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use crate::under_test;
 ipvs_tests::tests! {
     passes_ocf_tester, needs = "resource-agents", needs = "libxml2-utils", seconds = 240;
     leaves_other_services_alone, needs = "resource-agents";
-    monitor_detects_a_changed_table, needs = "resource-agents";
+    default_operations_do_not_compare, needs = "resource-agents";
+    difference_is_degraded_and_no_failure, needs = "resource-agents";
     monitor_detects_a_table_cleared_meanwhile, needs = "resource-agents";
     reload_applies_an_edited_file, needs = "resource-agents";
     owns_services_of_its_scope, needs = "resource-agents";
@@ -26,19 +28,21 @@ const PERM: i32 = 4;
 const INSTALLED: i32 = 5;
 const CONFIGURED: i32 = 6;
 const NOT_RUNNING: i32 = 7;
+const DEGRADED: i32 = 190;
 
 const WEB: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
 const DNS: &str = "-A -u 192.0.2.1:53 -s rr\n";
 const THEIRS: &str = "-A -t 198.51.100.1:80 -s wlc\n";
 
 /// The resource with its parameters.
-struct Table(Vec<(&'static str, &'static str)>);
+struct Table(Vec<(&'static str, OsString)>);
 
 impl Table {
-    fn new(parameters: &[(&'static str, &'static str)]) -> Table {
+    fn new(parameters: &[(&'static str, &str)]) -> Table {
         under_test::install();
         under_test::install_agent();
-        Table([&[("rules", "/etc/ipvsadm.rules")], parameters].concat())
+        let parameters = [&[("rules", "/etc/ipvsadm.rules")], parameters].concat();
+        Table(parameters.into_iter().map(|(name, value)| (name, value.into())).collect())
     }
 
     fn call(&self, action: &str, depth: u8) -> Ran {
@@ -109,18 +113,41 @@ fn leaves_other_services_alone() {
     }
 }
 
-fn monitor_detects_a_changed_table() {
+/// pcs makes an operation of every action of the meta-data that has an interval.
+fn default_operations_do_not_compare() {
+    let meta_data = Table::new(&[]).call("meta-data", 0).ok();
+    let monitors: Vec<&str> = meta_data.lines().filter(|line| line.contains("<action name=\"monitor\"")).collect();
+    assert!(matches!(monitors[..], [one] if one.contains("depth=\"0\"")), "{monitors:?}");
+}
+
+fn difference_is_degraded_and_no_failure() {
     let table = Table::new(&[]);
     write_rules(&format!("{WEB}{DNS}"));
     table.exits_with("start", SUCCESS);
 
-    ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 7");
+    ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 0");
     table.exits_with("monitor", SUCCESS);
-    table.deep_monitor_exits_with(GENERIC);
-    Table::new(&[("keep_weights", "true")]).deep_monitor_exits_with(SUCCESS);
+    table.deep_monitor_exits_with(SUCCESS);
+    for (change, needed) in [
+        ("ipvsadm -d -t 192.0.2.1:80 -r 10.0.0.1:80", "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1"),
+        ("ipvsadm -E -t 192.0.2.1:80 -s wlc", "-E -t 192.0.2.1:80 -s rr"),
+    ] {
+        ok(change);
+        let changed = rules();
+        table.exits_with("monitor", SUCCESS);
+        let ran = table.call("monitor", 10);
+        assert_eq!(ran.code, Some(DEGRADED), "{ran}");
+        let reason = ran.stderr.lines().find(|line| line.starts_with("ocf-exit-reason:"));
+        assert!(reason.is_some_and(|line| line.ends_with(&format!("first change needed: {needed}"))), "{ran}");
+        assert!(ran.stderr.contains("WARNING") && !ran.stderr.contains("ERROR"), "{ran}");
+        assert_eq!(rules(), changed);
+        table.exits_with("reload", SUCCESS);
+        table.deep_monitor_exits_with(SUCCESS);
+    }
 
     ok("ipvsadm -D -u 192.0.2.1:53");
     table.exits_with("monitor", GENERIC);
+    table.deep_monitor_exits_with(GENERIC);
     ok("ipvsadm -C");
     table.exits_with("monitor", NOT_RUNNING);
     table.exits_with("start", SUCCESS);
@@ -172,7 +199,7 @@ fn owns_services_of_its_scope() {
     assert_eq!(rules(), format!("{WEB}{THEIRS}"));
     table.deep_monitor_exits_with(SUCCESS);
     ok("ipvsadm -A -f 8");
-    table.deep_monitor_exits_with(GENERIC);
+    table.deep_monitor_exits_with(DEGRADED);
     table.exits_with("stop", SUCCESS);
     assert_eq!(rules(), THEIRS);
 
@@ -180,7 +207,7 @@ fn owns_services_of_its_scope() {
     whole.exits_with("start", SUCCESS);
     assert_eq!(rules(), WEB);
     ok("ipvsadm -A -f 8");
-    whole.deep_monitor_exits_with(GENERIC);
+    whole.deep_monitor_exits_with(DEGRADED);
     whole.exits_with("stop", SUCCESS);
     assert_eq!(rules(), "");
 }

@@ -7,7 +7,10 @@
 //!                     └── web2    10.1.0.12
 //! ```
 
+use std::fmt::Write as _;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipvs_tests::lab::cluster::Cluster;
@@ -19,6 +22,7 @@ use crate::under_test;
 
 ipvs_tests::tests! {
     repairs_a_lost_table_and_replaces_a_failed_node, needs = "pacemaker", seconds = 240;
+    drain_is_no_failure, needs = "pacemaker", seconds = 240;
 }
 
 /// The table, then the virtual address. All settings are defaults of the agent and the cluster, except the monitor
@@ -26,7 +30,7 @@ ipvs_tests::tests! {
 const DIRECTOR: &str = r#"
 <group id="director">
   <primitive id="table" class="ocf" provider="ipvsadm-rs" type="ipvs">
-    <operations><op id="table-monitor" name="monitor" interval="2s" timeout="20s"/></operations>
+    <operations id="table-operations"><op id="table-monitor" name="monitor" interval="2s" timeout="20s"/></operations>
   </primitive>
   <primitive id="address" class="ocf" provider="heartbeat" type="IPaddr2">
     <instance_attributes id="address-attributes">
@@ -38,6 +42,9 @@ const DIRECTOR: &str = r#"
   </primitive>
 </group>
 "#;
+
+/// The operations of the table in [`DIRECTOR`].
+const TABLE_OPERATIONS: &str = r#"<op id="table-monitor" name="monitor" interval="2s" timeout="20s"/>"#;
 
 const RULES: &str = "\
 -A -t 10.1.0.100:80 -s rr
@@ -94,6 +101,120 @@ fn repairs_a_lost_table_and_replaces_a_failed_node() {
     assert_eq!(cluster.nodes_of("table"), ["second"]);
     assert_eq!(rules_of(&cluster, "second"), RULES);
     pages(client);
+}
+
+/// hostile.md, High 6: "README's pcs command turns a drain into an outage."
+fn drain_is_no_failure() {
+    let Network { client, first, second, .. } = &network();
+    fs::write("/etc/ipvsadm.rules", RULES).unwrap();
+    let cluster = Cluster::start(&[(first, "10.1.0.1"), (second, "10.1.0.2")]).unwrap();
+    cluster.add_resource(&DIRECTOR.replacen(TABLE_OPERATIONS, &operations_of_pcs(&cluster), 1));
+    cluster.wait_until_runs_on("address", "first", Duration::from_secs(60));
+    pages(client);
+    let drained = RULES.replace("10.1.0.12:80 -g -w 1", "10.1.0.12:80 -g -w 0");
+    let draining = || {
+        cluster.ok_on("first", "ipvsadm-rs set -r 10.1.0.12 --weight 0");
+        // Several intervals of every monitor.
+        std::thread::sleep(Duration::from_secs(12));
+        cluster.settle();
+    };
+    loses_nothing(client, draining);
+    assert_eq!(rules_of(&cluster, "first"), drained);
+
+    // The monitor that an administrator adds by hand. The agent's meta-data describe it.
+    let deep = operation("deep", "monitor", "3s", "20s", "10");
+    let table = format!(r#"<primitive id="table"><operations id="table-operations">{deep}</operations></primitive>"#);
+    fs::write("/etc/deep.xml", format!(r#"<group id="director">{table}</group>"#)).unwrap();
+    cluster.ok_on("first", "cibadmin --modify --allow-create --scope resources --xml-file /etc/deep.xml");
+    cluster.settle();
+    loses_nothing(client, || {
+        cluster.ok_on("first", "ipvsadm -E -t 10.1.0.100:80 -s wrr");
+        wait::until(Duration::from_secs(30), || {
+            let status = cluster.status();
+            // Newer versions of Pacemaker print `degraded`.
+            let lower = status.to_lowercase().replace("ocf_", "");
+            let reported = lower.contains("table 3s-interval monitor on first returned 'degraded'");
+            if reported && status.contains("first change needed: -E -t 10.1.0.100:80 -s rr") {
+                Ok(())
+            } else {
+                Err(status)
+            }
+        });
+        std::thread::sleep(Duration::from_secs(6));
+        cluster.settle();
+    });
+    assert_eq!(rules_of(&cluster, "first"), drained.replace("rr", "wrr"));
+    let status = cluster.status();
+    assert_eq!(status.matches("Started first").count(), 2, "{status}");
+    let failures = cluster.ok_on("first", "crm_failcount --query --resource table --node first");
+    assert!(failures.trim_end().ends_with("value=0"), "{failures}\n{status}");
+
+    // A start of the running resource makes only the changes that are needed.
+    cluster.ok_on("first", "crm_resource --resource table --force-start");
+    assert_eq!(rules_of(&cluster, "first"), RULES);
+}
+
+/// Runs an action while a client fetches pages one after the other. All must arrive.
+fn loses_nothing(client: &Host, act: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    let fetch = || {
+        let (mut fetched, mut lost) = (0, Vec::new());
+        while !stop.load(Ordering::Relaxed) {
+            match client.client().patience(Duration::from_secs(5)).get("10.1.0.100:80", "/") {
+                Ok(_) => fetched += 1,
+                Err(error) => lost.push(error.to_string()),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        (fetched, lost)
+    };
+    let (fetched, lost) = std::thread::scope(|scope| {
+        let fetching = scope.spawn(fetch);
+        let acted = catch_unwind(AssertUnwindSafe(act));
+        stop.store(true, Ordering::Relaxed);
+        let counts: (usize, Vec<String>) = fetching.join().unwrap();
+        acted.unwrap_or_else(|panic| resume_unwind(panic));
+        counts
+    });
+    println!("{fetched} pages fetched, {} lost", lost.len());
+    assert!(fetched > 50 && lost.is_empty(), "{fetched} fetched, {} lost: {lost:?}", lost.len());
+}
+
+/// Returns the operations that `pcs resource create` makes: one for each action of the meta-data, except meta-data,
+/// status and validate-all. The intervals are shorter here.
+fn operations_of_pcs(cluster: &Cluster<'_>) -> String {
+    let meta_data = cluster.ok_on("first", "crm_resource --show-metadata ocf:ipvsadm-rs:ipvs");
+    let mut operations = String::new();
+    for (number, line) in meta_data.lines().filter(|line| line.trim().starts_with("<action ")).enumerate() {
+        let value = |name: &str| {
+            let rest = line.split_once(&format!(" {name}=\""))?.1;
+            rest.split_once('"').map(|(value, _)| value)
+        };
+        let name = value("name").expect("a name");
+        if ["meta-data", "status", "validate-all"].contains(&name) {
+            continue;
+        }
+        let interval = match value("interval") {
+            None => "0s",
+            Some("10s") => "2s",
+            Some(_) => "3s",
+        };
+        let timeout = value("timeout").expect("a time limit");
+        operations += &operation(&format!("pcs-{number}"), name, interval, timeout, value("depth").unwrap_or("0"));
+    }
+    operations
+}
+
+/// Returns an operation of the CIB.
+fn operation(id: &str, name: &str, interval: &str, timeout: &str, depth: &str) -> String {
+    let mut text = format!(r#"<op id="{id}" name="{name}" interval="{interval}" timeout="{timeout}">"#);
+    if depth != "0" {
+        let _ = write!(
+            text,
+            r#"<instance_attributes id="{id}-attributes"><nvpair id="{id}-level" name="OCF_CHECK_LEVEL" value="{depth}"/></instance_attributes>"#
+        );
+    }
+    text + "</op>"
 }
 
 fn rules_of(cluster: &Cluster<'_>, node: &str) -> String {
