@@ -1,7 +1,10 @@
 //! The resource agent, called as by a cluster's resource manager.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,6 +21,10 @@ ipvs_tests::tests! {
     reload_applies_an_edited_file, needs = "resource-agents";
     owns_services_of_its_scope, needs = "resource-agents";
     stop_undoes_a_pending_plan, needs = "resource-agents";
+    copies_files_of_any_name_and_format, needs = "resource-agents";
+    copies_only_into_a_directory_of_root, needs = "resource-agents";
+    runs_in_any_environment, needs = "resource-agents";
+    invalid_rules_that_were_never_applied_are_not_running, needs = "resource-agents";
     reports_errors, needs = "resource-agents";
 }
 
@@ -43,6 +50,12 @@ impl Table {
         under_test::install_agent();
         let parameters = [&[("rules", "/etc/ipvsadm.rules")], parameters].concat();
         Table(parameters.into_iter().map(|(name, value)| (name, value.into())).collect())
+    }
+
+    fn of_file(path: &Path) -> Table {
+        let Table(mut parameters) = Table::new(&[]);
+        parameters.push(("rules", path.into()));
+        Table(parameters)
     }
 
     fn call(&self, action: &str, depth: u8) -> Ran {
@@ -222,6 +235,127 @@ fn stop_undoes_a_pending_plan() {
     assert_eq!(rules(), "");
     let list = ok("ipvsadm-rs undo --list");
     assert!(list.lines().nth(1).is_some_and(|line| line.contains("  undone  ")), "{list}");
+}
+
+/// The directory of the agent's copies.
+const COPIES: &str = "/run/resource-agents/ipvsadm-rs";
+
+/// The formats are only certain from the extensions.
+const TOML: &str = "'services' = [{ protocol = 'tcp', address = '192.0.2.1', port = 80, scheduler = 'rr' }]\n";
+const JSON: &str =
+    "\n{\"services\": [{\"protocol\": \"tcp\", \"address\": \"192.0.2.1\", \"port\": 80, \"scheduler\": \"rr\"}]}\n";
+
+/// hostile.md, Low: "The agent copies `X.toml` to a name without its ending; `rules=-x` is taken for an option."
+fn copies_files_of_any_name_and_format() {
+    let service = "-A -t 192.0.2.1:80 -s rr\n";
+    shell("ipvsadm -A -t 198.51.100.1:80").ok();
+    fs::create_dir("/etc/rules").unwrap();
+    let folder = Path::new("/etc/rules");
+    let mut last = None;
+    for (name, text) in [
+        (&b"web.toml"[..], TOML),
+        (b"-x.toml", TOML),
+        (b"-x", service),
+        (b"two words.json", JSON),
+        (b"two\nlines.toml", TOML),
+        (b"\"'`id`$(id)*?[a]\\n.json", JSON),
+        (b"\xff\xfe.toml", TOML),
+        (b".toml", service),
+        (b"web.rules", service),
+    ] {
+        let path = folder.join(OsStr::from_bytes(name));
+        fs::write(&path, text).unwrap();
+        let table = Table::of_file(&path);
+        table.exits_with("validate-all", SUCCESS);
+        table.exits_with("monitor", if last.is_some() { SUCCESS } else { NOT_RUNNING });
+        // A start of a resource that runs is a reload: the rules file is another one.
+        table.exits_with("start", SUCCESS);
+        assert_eq!(rules(), format!("{service}{THEIRS}"), "{path:?}");
+        table.deep_monitor_exits_with(SUCCESS);
+        let copies: Vec<_> = fs::read_dir(COPIES).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(copies.len(), 1, "{copies:?}");
+        last = Some(table);
+    }
+    last.unwrap().exits_with("stop", SUCCESS);
+    assert_eq!(rules(), THEIRS);
+    assert_eq!(fs::read_dir(COPIES).unwrap().count(), 0);
+
+    fs::write("web.rules", service).unwrap();
+    for path in ["-x", "web.rules"] {
+        let table = Table::of_file(Path::new(path));
+        table.exits_with("validate-all", CONFIGURED);
+        table.exits_with("start", CONFIGURED);
+        table.exits_with("monitor", NOT_RUNNING);
+        table.exits_with("stop", SUCCESS);
+    }
+    // A message has the name of the rules file, and not that of a copy.
+    fs::write("/etc/rules/x.toml", "services = 1\n").unwrap();
+    let ran = Table::of_file(Path::new("/etc/rules/x.toml")).call("start", 0);
+    assert!(ran.code == Some(ARGS) && ran.stderr.contains("ocf-exit-reason:/etc/rules/x.toml:1:"), "{ran}");
+    assert!(!ran.stderr.contains(COPIES), "{ran}");
+}
+
+fn copies_only_into_a_directory_of_root() {
+    let table = Table::new(&[]);
+    write_rules(WEB);
+    fs::create_dir_all("/run/resource-agents").unwrap();
+    fs::create_dir("/victim").unwrap();
+    symlink("/victim", COPIES).unwrap();
+    table.exits_with("start", GENERIC);
+    assert_eq!(fs::read_dir("/victim").unwrap().count(), 0);
+    fs::remove_file(COPIES).unwrap();
+    fs::create_dir(COPIES).unwrap();
+    for prepare in ["chown 1000 ", "chmod 1777 "] {
+        ok(&format!("{prepare}{COPIES}"));
+        table.exits_with("start", GENERIC);
+        ok(&format!("chown 0 {COPIES}"));
+    }
+    assert_eq!(rules(), "");
+    fs::remove_dir(COPIES).unwrap();
+    table.exits_with("start", SUCCESS);
+}
+
+/// Without PATH and other variables, without a working directory and standard input, with any umask.
+fn runs_in_any_environment() {
+    Table::new(&[]);
+    write_rules(WEB);
+    fs::create_dir_all("/run/resource-agents").unwrap();
+    for umask in ["0", "077"] {
+        let action = |name: &str| {
+            let environment =
+                "env -i OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=table OCF_RESKEY_rules=/etc/ipvsadm.rules";
+            let there = format!("mkdir -p gone && cd gone && rmdir ../gone && umask {umask}");
+            shell(&format!("{there} && exec {environment} {} {name} <&-", under_test::AGENT)).code
+        };
+        assert_eq!(action("validate-all"), Some(SUCCESS));
+        assert_eq!(action("monitor"), Some(NOT_RUNNING));
+        assert_eq!(action("start"), Some(SUCCESS));
+        assert_eq!((action("monitor"), rules().as_str()), (Some(SUCCESS), WEB));
+        let mode = |path: &str| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(COPIES), mode(&format!("{COPIES}/table.rules"))), (0o700, 0o600), "umask {umask}");
+        assert_eq!(mode("/var/lib/ipvsadm-rs"), 0o700, "umask {umask}");
+        assert_eq!(action("reload"), Some(SUCCESS));
+        assert_eq!((action("stop"), rules().as_str()), (Some(SUCCESS), ""));
+        fs::remove_dir_all("/run/resource-agents").unwrap();
+    }
+}
+
+/// A failed stop would fence a node on which nothing runs.
+fn invalid_rules_that_were_never_applied_are_not_running() {
+    let table = Table::new(&[]);
+    shell("ipvsadm -A -t 198.51.100.1:80").ok();
+    write_rules("-A -t nowhere\n");
+    table.exits_with("monitor", NOT_RUNNING);
+    table.exits_with("stop", SUCCESS);
+    table.exits_with("start", ARGS);
+    write_rules(WEB);
+    table.exits_with("start", SUCCESS);
+    write_rules("-A -t nowhere\n");
+    table.exits_with("monitor", SUCCESS);
+    table.exits_with("start", ARGS);
+    assert_eq!(rules(), format!("{WEB}{THEIRS}"));
+    table.exits_with("stop", SUCCESS);
+    assert_eq!(rules(), THEIRS);
 }
 
 fn reports_errors() {
