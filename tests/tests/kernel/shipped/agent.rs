@@ -9,23 +9,27 @@ use std::process::Command;
 use std::time::Duration;
 
 use ipvs_tests::command::{Ran, install_script, ok, run_command, shell};
+use ipvs_tests::lab::topology::Nat;
+use ipvs_tests::wait;
 
 use crate::under_test;
+use crate::verbs::drain::{hold_connections, wait_for_the_drain};
 
 ipvs_tests::tests! {
     passes_ocf_tester, needs = "resource-agents", needs = "libxml2-utils", seconds = 240;
-    leaves_other_services_alone, needs = "resource-agents";
+    leaves_other_services_alone, needs = "resource-agents", seconds = 120;
     default_operations_do_not_compare, needs = "resource-agents";
-    difference_is_degraded_and_no_failure, needs = "resource-agents";
+    difference_is_degraded_and_no_failure, needs = "resource-agents", seconds = 120;
     monitor_detects_a_table_cleared_meanwhile, needs = "resource-agents";
-    reload_applies_an_edited_file, needs = "resource-agents";
-    owns_services_of_its_scope, needs = "resource-agents";
+    reload_applies_an_edited_file, needs = "resource-agents", seconds = 120;
+    owns_services_of_its_scope, needs = "resource-agents", seconds = 120;
     stop_undoes_a_pending_plan, needs = "resource-agents";
-    copies_files_of_any_name_and_format, needs = "resource-agents";
-    copies_only_into_a_directory_of_root, needs = "resource-agents";
-    runs_in_any_environment, needs = "resource-agents";
-    invalid_rules_that_were_never_applied_are_not_running, needs = "resource-agents";
-    reports_errors, needs = "resource-agents";
+    stop_ends_a_drain, needs = "resource-agents", seconds = 120;
+    copies_files_of_any_name_and_format, needs = "resource-agents", seconds = 240;
+    copies_only_into_a_directory_of_root, needs = "resource-agents", seconds = 120;
+    runs_in_any_environment, needs = "resource-agents", seconds = 240;
+    invalid_rules_that_were_never_applied_are_not_running, needs = "resource-agents", seconds = 120;
+    reports_errors, needs = "resource-agents", seconds = 120;
 }
 
 const SUCCESS: i32 = 0;
@@ -235,6 +239,38 @@ fn stop_undoes_a_pending_plan() {
     assert_eq!(rules(), "");
     let list = ok("ipvsadm-rs undo --list");
     assert!(list.lines().nth(1).is_some_and(|line| line.contains("  undone  ")), "{list}");
+}
+
+/// hostile.md, High 4: "The lock is held through a whole drain. […] the agent's `stop` returns 1, which fences the node."
+fn stop_ends_a_drain() {
+    let lab = Nat::new().unwrap();
+    let _held = hold_connections(&lab);
+    let director = &lab.director;
+    let served = director.ok("ipvsadm-save -n");
+    write_rules(&served);
+    director.ok("ipvsadm -A -t 198.51.100.1:80");
+    let table = Table::new(&[]);
+    for options in ["", "--confirm-within 60s"] {
+        director.enter(|| table.exits_with("start", SUCCESS));
+        assert_eq!(director.ok("ipvsadm-save -n"), format!("{served}{THEIRS}"));
+        // The connections still exist after a stop and a start, also those to the server that is drained.
+        let mut apply = director.start(&format!("ipvsadm-rs apply wanted --listed-only --drain 60s {options}"));
+        wait_for_the_drain(director);
+        director.enter(|| table.exits_with("monitor", SUCCESS));
+        director.enter(|| table.exits_with("stop", SUCCESS));
+        assert_eq!(director.ok("ipvsadm-save -n"), THEIRS);
+        wait::until(Duration::from_secs(20), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
+        let timers = "for p in /proc/[0-9]*; do grep -qs rollback[-]timer $p/cmdline && echo $p; done; true";
+        wait::until(Duration::from_secs(20), || match director.shell(timers).ok() {
+            none if none.is_empty() => Ok(()),
+            left => Err(left),
+        });
+        assert_eq!(director.ok("ipvsadm-save -n"), THEIRS);
+        let list = director.ok("ipvsadm-rs undo --list");
+        assert!(!list.contains("draining") && !list.contains("pending") && !list.contains("interrupted"), "{list}");
+    }
+    director.enter(|| table.exits_with("start", SUCCESS));
+    assert_eq!(director.ok("ipvsadm-save -n"), format!("{served}{THEIRS}"));
 }
 
 /// The directory of the agent's copies.

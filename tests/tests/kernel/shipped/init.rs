@@ -2,16 +2,21 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use ipvs_tests::command::{ok, run, shell};
+use ipvs_tests::lab::topology::Nat;
+use ipvs_tests::wait;
 
 use super::package;
+use crate::verbs::drain::{hold_connections, wait_for_the_drain};
 
 ipvs_tests::tests! {
     loads_and_saves, needs = "dpkg-dev", seconds = 120;
     starts_and_stops_as_configured, needs = "dpkg-dev", seconds = 120;
-    runs_in_any_environment, needs = "dpkg-dev", seconds = 120;
+    runs_in_any_environment, needs = "dpkg-dev", seconds = 240;
     stop_ends_a_pending_plan, needs = "dpkg-dev", seconds = 120;
+    stop_ends_a_drain, needs = "dpkg-dev", seconds = 120;
 }
 
 const WEB: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
@@ -144,4 +149,22 @@ fn stop_ends_a_pending_plan() {
     assert!(list.lines().nth(1).is_some_and(|line| line.contains("  undone  ")), "{list}");
     script("start");
     assert_eq!(rules(), WEB);
+}
+
+fn stop_ends_a_drain() {
+    package::install();
+    let lab = Nat::new().unwrap();
+    let _held = hold_connections(&lab);
+    let director = &lab.director;
+    write_settings("AUTO=\"true\"\n");
+    let served = director.ok("ipvsadm-save -n");
+    write_rules(&served);
+    let mut apply = director.start("ipvsadm-rs apply wanted --drain 60s");
+    wait_for_the_drain(director);
+    director.ok("/etc/init.d/ipvsadm stop");
+    assert_eq!(director.ok("ipvsadm-save -n"), "");
+    wait::until(Duration::from_secs(20), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
+    assert_eq!(director.ok("ipvsadm-save -n"), "");
+    director.ok("/etc/init.d/ipvsadm start");
+    assert_eq!(director.ok("ipvsadm-save -n"), served);
 }
