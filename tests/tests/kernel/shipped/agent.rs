@@ -25,6 +25,8 @@ ipvs_tests::tests! {
     owns_services_of_its_scope, needs = "resource-agents", seconds = 120;
     stop_undoes_a_pending_plan, needs = "resource-agents";
     stop_ends_a_drain, needs = "resource-agents", seconds = 120;
+    stop_needs_no_journal, needs = "resource-agents", seconds = 240;
+    logs_few_lines_of_a_large_table, needs = "resource-agents", seconds = 120;
     copies_files_of_any_name_and_format, needs = "resource-agents", seconds = 240;
     copies_only_into_a_directory_of_root, needs = "resource-agents", seconds = 120;
     runs_in_any_environment, needs = "resource-agents", seconds = 240;
@@ -253,7 +255,7 @@ fn stop_ends_a_drain() {
     for options in ["", "--confirm-within 60s"] {
         director.enter(|| table.exits_with("start", SUCCESS));
         assert_eq!(director.ok("ipvsadm-save -n"), format!("{served}{THEIRS}"));
-        // The connections still exist after a stop and a start, also those to the server that is drained.
+        // Stop and start of the agent do not end the connections, so the second drain waits for the same ones.
         let mut apply = director.start(&format!("ipvsadm-rs apply wanted --listed-only --drain 60s {options}"));
         wait_for_the_drain(director);
         director.enter(|| table.exits_with("monitor", SUCCESS));
@@ -271,6 +273,31 @@ fn stop_ends_a_drain() {
     }
     director.enter(|| table.exits_with("start", SUCCESS));
     assert_eq!(director.ok("ipvsadm-save -n"), format!("{served}{THEIRS}"));
+}
+
+/// With a full or read-only disk. A failed stop would fence the node.
+fn stop_needs_no_journal() {
+    let table = Table::new(&[]);
+    write_rules(WEB);
+    for options in ["size=4k", "size=4k,ro"] {
+        table.exits_with("start", SUCCESS);
+        ok(&format!("mount -t tmpfs -o mode=700,{options} full /var/lib/ipvsadm-rs"));
+        shell("head -c 8k /dev/zero > /var/lib/ipvsadm-rs/all; true");
+        table.exits_with("stop", SUCCESS);
+        assert_eq!(rules(), "");
+        ok("umount /var/lib/ipvsadm-rs");
+    }
+}
+
+/// Logging is slow: a stop that logged every change would exceed its time limit.
+fn logs_few_lines_of_a_large_table() {
+    let table = Table::new(&[]);
+    write_rules(&(1000..1500).map(|port| format!("-A -t 192.0.2.1:{port} -s rr\n")).collect::<String>());
+    for action in ["start", "stop"] {
+        let ran = table.call(action, 0);
+        assert_eq!(ran.code, Some(SUCCESS), "{ran}");
+        assert!(ran.stderr.lines().count() < 25 && ran.stderr.contains("500 changes made"), "{ran}");
+    }
 }
 
 /// The directory of the agent's copies.
