@@ -13,6 +13,7 @@ use ipvs_tests::command::{ok, run, run_command, shell};
 
 ipvs_tests::tests! {
     installs_and_purges, needs = "dpkg-dev", seconds = 120;
+    maintainer_scripts_run_in_any_environment, needs = "dpkg-dev", seconds = 120;
     satisfies_dependencies_on_ipvsadm, needs = "dpkg-dev", seconds = 120;
     satisfies_dependency_of_ldirectord, needs = "dpkg-dev", needs = "ldirectord", seconds = 120;
     replaces_debians_ipvsadm, needs = "dpkg-dev", seconds = 120;
@@ -113,6 +114,26 @@ fn installs_and_purges() {
 
     dpkg(&["-P", "--force-depends", "ipvsadm-rs"]);
     assert_eq!(files().difference(&before).collect::<Vec<_>>(), Vec::<&PathBuf>::new());
+}
+
+/// dpkg itself refuses an incomplete PATH. Without any, the shell has a default.
+fn maintainer_scripts_run_in_any_environment() {
+    install();
+    for environment in ["", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"] {
+        for umask in ["0", "077"] {
+            let run = |words: &str| {
+                let there = format!("mkdir -p gone && cd gone && rmdir ../gone && umask {umask}");
+                let script = format!("/var/lib/dpkg/info/ipvsadm-rs.{words}");
+                let ran = shell(&format!("{there} && exec env -i {environment} {script} <&-"));
+                assert_eq!(ran.code, Some(0), "{environment}, umask {umask}: {ran}");
+            };
+            run("postrm remove");
+            fs::remove_file("/usr/sbin/ipvsadm").unwrap();
+            run("postinst configure");
+            assert_eq!(fs::read_link("/usr/sbin/ipvsadm").unwrap(), Path::new("ipvsadm-rs"));
+            assert_ne!(shell("ls /etc/rc2.d/*ipvsadm").ok(), "");
+        }
+    }
 }
 
 fn satisfies_dependencies_on_ipvsadm() {
