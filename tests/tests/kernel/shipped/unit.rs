@@ -12,8 +12,9 @@ use crate::under_test;
 
 ipvs_tests::tests! {
     verifies_and_enables, needs = "dpkg-dev", needs = "systemd", seconds = 120;
-    loads_at_boot_and_reloads, needs = "dpkg-dev", needs = "systemd", seconds = 180;
     reads_rules_of_another_user, needs = "dpkg-dev", needs = "systemd", seconds = 180;
+    loads_at_boot_and_reloads, needs = "dpkg-dev", needs = "systemd", seconds = 180;
+    rolls_back_after_the_end_of_the_unit, needs = "systemd", seconds = 180;
 }
 
 fn verifies_and_enables() {
@@ -32,6 +33,21 @@ fn verifies_and_enables() {
 }
 
 const WEB: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
+
+/// hostile.md, Low: "The unit lacks CAP_DAC_OVERRIDE for a file of another owner."
+fn reads_rules_of_another_user() {
+    package::install();
+    fs::write("/etc/ipvsadm.rules", WEB).unwrap();
+    ok("chown 1000:1000 /etc/ipvsadm.rules");
+    ok("chmod 600 /etc/ipvsadm.rules");
+    let system = System::boot();
+    system.unit_is("active");
+    assert_eq!(ok("ipvsadm-save -n"), WEB);
+    fs::write("/etc/ipvsadm.rules", WEB.replace("-w 1", "-w 5")).unwrap();
+    ok("chmod 0 /etc/ipvsadm.rules");
+    system.run("systemctl reload ipvsadm-rs").ok();
+    assert_eq!(ok("ipvsadm-save -n"), WEB.replace("-w 1", "-w 5"));
+}
 
 fn loads_at_boot_and_reloads() {
     package::install();
@@ -68,22 +84,50 @@ fn loads_at_boot_and_reloads() {
     assert_eq!(ok("ipvsadm-save -n"), WEB);
 }
 
-/// hostile.md, Low: "The unit lacks CAP_DAC_OVERRIDE for a file of another owner."
-fn reads_rules_of_another_user() {
-    package::install();
+/// Medium 6 of the attacks: a unit ends with all its processes. The rollback timer has a scope of its own.
+fn rolls_back_after_the_end_of_the_unit() {
+    under_test::install();
     fs::write("/etc/ipvsadm.rules", WEB).unwrap();
-    ok("chown 1000:1000 /etc/ipvsadm.rules");
-    ok("chmod 600 /etc/ipvsadm.rules");
-    let system = System::boot();
-    system.unit_is("active");
-    assert_eq!(ok("ipvsadm-save -n"), WEB);
-    fs::write("/etc/ipvsadm.rules", WEB.replace("-w 1", "-w 5")).unwrap();
-    ok("chmod 0 /etc/ipvsadm.rules");
-    system.run("systemctl reload ipvsadm-rs").ok();
-    assert_eq!(ok("ipvsadm-save -n"), WEB.replace("-w 1", "-w 5"));
+    ok("ipvsadm-rs apply /etc/ipvsadm.rules");
+    let wanted = WEB.replace("-w 1", "-w 5");
+    fs::write("/etc/wanted", &wanted).unwrap();
+    let system = System::boot("");
+    system.is_active("lab.target");
+    let apply = |options: &str, confirm_within: &str| {
+        let apply = format!("/usr/sbin/ipvsadm-rs apply /etc/wanted --confirm-within {confirm_within}");
+        system.run(&format!("systemd-run --service-type=oneshot {options} {apply}")).ok();
+    };
+    let rolled_back = || {
+        wait::until(Duration::from_secs(30), || {
+            let list = system.run("ipvsadm-rs undo --list").stdout;
+            let is_recorded = list.lines().last().is_some_and(|line| line.contains("expired, rolled back"));
+            if is_recorded { Ok(()) } else { Err(list) }
+        });
+        assert_eq!(ok("ipvsadm-save -n"), WEB);
+    };
+    apply("--unit=first", "15s");
+    assert_eq!(ok("ipvsadm-save -n"), wanted, "not rolled back by the end of the unit");
+    rolled_back();
+
+    // The end of the scope is reported by SIGTERM.
+    apply("--unit=second", "10m");
+    assert_eq!(ok("ipvsadm-save -n"), wanted);
+    let scopes = || system.run("systemctl --no-legend --plain list-units ipvsadm-rs-rollback-*").ok();
+    let listed = scopes();
+    assert!(listed.contains("Rollback of plan 3 of ipvsadm-rs") && listed.lines().count() == 1, "{listed}");
+    system.run(&format!("systemctl stop {}", listed.split_whitespace().next().unwrap())).ok();
+    rolled_back();
+    wait::until(Duration::from_secs(10), || if scopes().is_empty() { Ok(()) } else { Err(scopes()) });
+
+    // In a sandbox that cannot reach systemd, the timer is part of the unit.
+    apply("--unit=sandboxed --property=InaccessiblePaths=/run/systemd/private", "10m");
+    rolled_back();
+    let log = system.run("journalctl --quiet --output cat --unit sandboxed").ok();
+    let warning = "warning: if sandboxed.service ends, the plan is rolled back early, or never if the rollback process is killed: systemd-run: ";
+    assert!(log.lines().any(|line| line.starts_with(warning)), "{log}");
 }
 
-/// A systemd that starts only this unit and its dependencies.
+/// A systemd that starts only these units and their dependencies.
 struct System {
     unshare: Running,
 }
