@@ -3,6 +3,7 @@
 //! The library's own property tests use them on a [`Model`](crate::Model), and the crate `ipvs-tests` uses them on real
 //! kernels.
 
+pub mod expressible;
 pub mod fields;
 pub mod promises;
 pub mod random;

@@ -5,7 +5,7 @@ use ipvs::Config;
 use ipvs::document::Document;
 use ipvs::rules::{self, ConfigWarning, Numeric};
 use ipvs::testing::fields::same_table;
-use ipvs::testing::random;
+use ipvs::testing::{expressible, random};
 #[cfg(feature = "serde")]
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,7 +13,6 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::RULES;
-use crate::expressible;
 
 fn write(config: &Config) -> Vec<u8> {
     let mut text = Vec::new();

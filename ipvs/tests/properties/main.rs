@@ -6,6 +6,5 @@ const RULES: &str = "the rows of options in ipvs/src/rules/options";
 
 mod config;
 mod connections;
-mod expressible;
 mod lines;
 mod plan;

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use ipvs::testing::random;
-use ipvs::{
+use proptest::prelude::*;
+
+use super::random;
+use crate::{
     Change, Config, Destination, Forwarding, Netmask, Protocol, SchedulerFlags, Service, ServiceConfig, ServiceKey,
     SyncDaemon,
 };
-use proptest::prelude::*;
 
 /// Generates any change that the language can express.
-pub(crate) fn change() -> impl Strategy<Value = Change> {
+pub fn change() -> impl Strategy<Value = Change> {
     random::change().prop_map(|change| match change {
         Change::AddService(it) => Change::AddService(service(it)),
         Change::EditService(it) => Change::EditService(service(it)),
@@ -22,14 +23,19 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
 }
 
 /// Generates any table that the language can express.
-pub(crate) fn config() -> impl Strategy<Value = Config> {
-    random::config().prop_map(|config| Config {
+pub fn config() -> impl Strategy<Value = Config> {
+    random::config().prop_map(table)
+}
+
+/// Returns the table with the nearest values that the language can express.
+fn table(config: Config) -> Config {
+    Config {
         timeouts: config.timeouts,
         // The language cannot express that no daemon should run.
         daemons: config.daemons.filter(|all| !all.is_empty()).map(|all| all.into_iter().map(daemon).collect()),
         services: config.services.into_iter().map(service_with_servers).collect(),
         order: config.order,
-    })
+    }
 }
 
 fn service_with_servers(config: ServiceConfig) -> ServiceConfig {
