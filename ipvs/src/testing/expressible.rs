@@ -28,7 +28,7 @@ pub fn config() -> impl Strategy<Value = Config> {
 }
 
 /// Returns the table with the nearest values that the language can express.
-fn table(config: Config) -> Config {
+pub fn table(config: Config) -> Config {
     Config {
         timeouts: config.timeouts,
         // The language cannot express that no daemon should run.

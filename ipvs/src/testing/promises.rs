@@ -8,7 +8,7 @@ use proptest::test_runner::TestCaseError;
 use crate::plan::Options;
 use crate::{
     Change, Config, Destination, DestinationKey, Director, Family, Netmask, Order, Plan, Role, Service, ServiceKey,
-    State, SyncDaemon, Timeouts, plan,
+    ServiceState, State, SyncDaemon, Timeouts, plan,
 };
 
 /// A table without the order of services and servers, and with the host netmask where persistence is off.
@@ -120,7 +120,9 @@ pub fn kept(director: &mut impl Director, desired: &Config, options: &Options) -
     for change in &plan.changes {
         let refused = director.submit(std::slice::from_ref(change)).expect("valid");
         prop_assert!(refused.is_empty(), "{:?} of {:#?}", refused, lines(&plan));
-        let now = Table::of(&director.state().expect("read"));
+        let state = director.state().expect("read");
+        nothing_outside_the_scope_differs(&before, &state, options)?;
+        let now = Table::of(&state);
         no_service_is_interrupted(&plan, &Table::of(&before), &now, &wanted)?;
     }
 
@@ -187,6 +189,21 @@ fn no_change_is_outside_the_scope(plan: &Plan, options: &Options) -> Result<(), 
             None => options.scope.contains_globals(),
         };
         prop_assert!(touches, "{}", change);
+    }
+    Ok(())
+}
+
+/// Checks that services, timeouts and daemons outside the scope are as before, with the order of their servers.
+fn nothing_outside_the_scope_differs(before: &State, now: &State, options: &Options) -> Result<(), TestCaseError> {
+    let outside = |state: &State| -> BTreeMap<ServiceKey, (Service, Vec<Destination>)> {
+        let services = state.services.iter().filter(|state| !options.scope.contains(&state.service.key));
+        let servers = |state: &ServiceState| state.destinations.iter().map(|state| state.destination).collect();
+        services.map(|state| (state.service.key, (state.service, servers(state)))).collect()
+    };
+    prop_assert_eq!(outside(before), outside(now));
+    if !options.scope.contains_globals() {
+        prop_assert_eq!(before.timeouts, now.timeouts);
+        prop_assert_eq!(&before.daemons, &now.daemons);
     }
     Ok(())
 }

@@ -3,13 +3,12 @@
 use ipvs::Change;
 use ipvs::rules::{COMMANDS, Command, Line, LineError, Lines, Numeric, OPTIONS, parse, parse_posix};
 use ipvs::testing::fields::same_change;
+use ipvs::testing::saved::RULES;
 use ipvs::testing::{expressible, promises, random};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestCaseError;
-
-use crate::RULES;
 
 fn read(text: &[u8]) -> Vec<Result<Command, LineError>> {
     Lines::new(text, &mut Numeric).map(|line| line.map(|line| line.command)).collect()
