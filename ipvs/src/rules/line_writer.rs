@@ -22,7 +22,13 @@ impl LineWriter<'_> {
 
     pub(super) fn bytes(&mut self, option: &str, value: &[u8]) {
         self.word(option.as_bytes());
-        self.word(value);
+        // A word of its own would be read as a comment, or skipped. The kernel accepts such names of interfaces.
+        if value.starts_with(b"#") || value == b"ipvsadm" {
+            self.out.extend_from_slice(if option.starts_with("--") { b"=" } else { b"" });
+            self.out.extend_from_slice(value);
+        } else {
+            self.word(value);
+        }
     }
 
     pub(super) fn number(&mut self, option: &str, number: u32) {

@@ -153,11 +153,11 @@ pub fn write_change(out: &mut Vec<u8>, change: &Change) {
 fn write_daemon(out: &mut Vec<u8>, daemon: &SyncDaemon) {
     let SyncDaemon { role, interface, sync_id, max_length, group, port, ttl } = daemon;
     // Writing to memory does not fail.
-    let _ = write!(out, "--start-daemon {role} --mcast-interface ");
-    // The kernel accepts any bytes in a name.
-    out.extend_from_slice(interface.as_bytes());
-    let _ = write!(out, " --syncid {sync_id}");
+    let _ = write!(out, "--start-daemon {role}");
     let mut line = LineWriter { out, names: &mut Numeric };
+    // The kernel accepts any bytes in a name.
+    line.bytes("--mcast-interface", interface.as_bytes());
+    line.number("--syncid", (*sync_id).into());
     if let Some(bytes) = max_length {
         line.display("--sync-maxlen", bytes);
     }

@@ -149,3 +149,19 @@ fn names_can_have_bytes_that_are_not_utf_8() {
     assert_eq!(line, b"--start-daemon master --mcast-interface lan\xe9 --syncid 0");
     assert_eq!(read(&line), vec![Ok(Command::Change(change))]);
 }
+
+/// In a line, a word that begins with `#` begins a comment, and the word `ipvsadm` is skipped.
+#[test]
+fn names_can_be_like_a_comment_or_the_program() {
+    let service = |name| ipvs::Service {
+        engine: Some(ipvs::Engine::new(name).expect("a name")),
+        ..ipvs::Service::new(ipvs::ServiceKey::udp([192, 0, 2, 1], 80), ipvs::Scheduler::new(name).expect("a name"))
+    };
+    let daemon = |name| ipvs::SyncDaemon::new(ipvs::Role::Master, ipvs::Interface::new(name).expect("a name"), 0);
+    for name in ["#1", "ipvsadm"] {
+        for change in [Change::AddService(service(name)), Change::StartDaemon(daemon(name))] {
+            assert_eq!(read(change.to_string().as_bytes()), vec![Ok(Command::Change(change))]);
+        }
+    }
+    assert_eq!(Change::StartDaemon(daemon("#1")).to_string(), "--start-daemon master --mcast-interface=#1 --syncid 0");
+}

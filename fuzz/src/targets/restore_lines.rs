@@ -1,11 +1,12 @@
 //! Rules files: their lines, and the tables that they describe.
 
-#![no_main]
+use ipvs::rules::{Lines, Numeric, parse, read_config};
+use ipvs::testing::saved;
 
-use ipvs::rules::{Lines, Numeric, parse, read_config, write_config};
-use libfuzzer_sys::fuzz_target;
+use super::holds;
 
-fuzz_target!(|text: &[u8]| {
+/// Reads a rules file.
+pub fn restore_lines(text: &[u8]) -> bool {
     let count = text.split(|byte| *byte == b'\n').count();
     for line in Lines::new(text, &mut Numeric) {
         match line {
@@ -19,18 +20,14 @@ fuzz_target!(|text: &[u8]| {
     for line in text.split(|byte| *byte == b'\n') {
         parses_as_its_words(line);
     }
-    let Ok(read) = read_config(text, &mut Numeric) else { return };
-    let written = |config| {
-        let mut text = Vec::new();
-        write_config(&mut text, config);
-        text
-    };
-    let once = written(&read.config);
+    let Ok(read) = read_config(text, &mut Numeric) else { return false };
+    let once = saved::rules_of(&read.config);
     match read_config(&once, &mut Numeric) {
-        Ok(again) => assert_eq!(written(&again.config), once),
+        Ok(again) => assert_eq!(saved::rules_of(&again.config), once),
         Err(errors) => panic!("{}\n{errors:?}", String::from_utf8_lossy(&once)),
     }
-});
+    holds(saved::in_rules(&read.config)) && read.lines > 0
+}
 
 /// Checks that a line parses as the same command as its words on a command line.
 fn parses_as_its_words(line: &[u8]) {

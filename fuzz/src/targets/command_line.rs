@@ -1,21 +1,22 @@
 //! Command lines: words separated by NUL, as in /proc/PID/cmdline.
 
-#![no_main]
-
 use ipvs::Change;
 use ipvs::rules::{Command, Numeric, parse, parse_posix, write_change};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+/// Parses the words of a command line.
+pub fn command_line(bytes: &[u8]) -> bool {
     let words: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
+    let mut parsed = false;
     for read in [parse(&words, &mut Numeric), parse_posix(&words, &mut Numeric)] {
+        parsed |= read.is_ok();
         match read {
             Ok(Command::Change(change)) => line_parses_again(&change, &words),
             Ok(_) => {}
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
-});
+    parsed
+}
 
 /// Checks that a parsed change can be written as a line, and that the line parses as the same change. Names with a
 /// blank are skipped, because the language has no quotes.
