@@ -24,6 +24,8 @@ mod folder_name;
 mod identity;
 mod living;
 mod lock;
+#[cfg(test)]
+mod mutations;
 mod room;
 #[cfg(test)]
 mod testing;
