@@ -1,9 +1,16 @@
-//! Property tests on a real kernel.
+//! Property tests on a real kernel, and the number of their repetitions.
 
 use std::hash::{BuildHasher, RandomState};
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
+
+/// Returns the number in an environment variable, or `default` if it is not set. Panics if it is not a number.
+#[track_caller]
+pub fn number(variable: &str, default: u64) -> u64 {
+    let value = std::env::var(variable).ok();
+    value.map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
+}
 
 /// Runs a property with `cases` random values, or with `PROPTEST_CASES` if that is set.
 ///

@@ -1,7 +1,7 @@
 //! Random lines and tables, on which our program must do the same as the reference.
 //!
 //! `IPVS_LINES` is the number of lines (default 2,500; CI runs four times with other seeds), `IPVS_SEED` the first seed
-//! (default 1). A seed generates the same lines on every machine. It is in the name of each test, so that a failed test
+//! (default 1). `IPVS_TABLES` is the number of tables of each seed (default 12). A seed generates the same lines on every machine. It is in the name of each test, so that a failed test
 //! can be run again alone: `IPVS_SEED=7 cargo kernel random::500-lines-of-seed-7`.
 
 mod generate;
@@ -11,6 +11,7 @@ mod tables;
 mod translate;
 
 use ipvs_tests::harness::Test;
+use ipvs_tests::property::number;
 
 /// The intended differences. Each translation of a line for the reference names its row.
 const COMPAT: &str = include_str!("../../../../docs/compat.md");
@@ -19,7 +20,7 @@ const COMPAT: &str = include_str!("../../../../docs/compat.md");
 const LINES: u64 = 500;
 
 pub(crate) fn tests() -> Vec<Test> {
-    let (seed, all) = (number("IPVS_SEED").unwrap_or(1), number("IPVS_LINES").unwrap_or(2_500));
+    let (seed, all) = (number("IPVS_SEED", 1), number("IPVS_LINES", 2_500));
     let mut tests = Vec::new();
     for seed in seed..seed + all.div_ceil(LINES) {
         tests.push(
@@ -27,15 +28,14 @@ pub(crate) fn tests() -> Vec<Test> {
         );
     }
     for seed in seed..seed + all.div_ceil(5 * LINES) {
-        tests.push(Test::new(format!("random::tables-of-seed-{seed}"), move || tables::agree(seed)).seconds(300));
+        let tables = number("IPVS_TABLES", 12);
+        tests.push(
+            Test::new(format!("random::tables-of-seed-{seed}"), move || tables::agree(seed, tables))
+                .seconds(300 + 5 * tables),
+        );
         tests.push(Test::new(format!("random::restores-of-seed-{seed}"), move || restores::agree(seed)).seconds(300));
     }
     tests
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let value = std::env::var(variable).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
 }
 
 /// Removes host names with several addresses, and those that listings truncate, because cases test them.

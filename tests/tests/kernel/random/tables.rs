@@ -15,9 +15,6 @@ use super::translate;
 
 use crate::under_test;
 
-/// Number of tables in one test.
-const TABLES: usize = 12;
-
 /// Every kind of listing.
 const LISTINGS: [&str; 17] = [
     "-Ln",
@@ -39,12 +36,12 @@ const LISTINGS: [&str; 17] = [
     "-S",
 ];
 
-pub(super) fn agree(seed: u64) {
+pub(super) fn agree(seed: u64, tables: u64) {
     let mut rng = Rng::new(seed ^ 0x7ab1e5);
     let mut pair = Pair::new(under_test::program()).unwrap();
     super::plain_names();
     let empty = pair.save_table(Reference).unwrap();
-    for _ in 0..TABLES {
+    for _ in 0..tables {
         for side in [Reference, Ours] {
             pair.restore_table(side, &empty).unwrap();
         }
@@ -52,6 +49,7 @@ pub(super) fn agree(seed: u64) {
         let report = table(&mut pair, &lines);
         assert!(report.is_empty(), "seed {seed}\n{}\n{report}", typed(&lines));
     }
+    println!("{tables} tables restored by each program as the other saved them");
 }
 
 /// Checks whether a line is valid, apart from conflicts with the table, and means the same in a file.

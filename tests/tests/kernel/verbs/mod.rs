@@ -5,6 +5,7 @@ mod check;
 pub(crate) mod confirm;
 pub(crate) mod drain;
 mod kills;
+mod parallel;
 mod plan;
 mod rs_setup;
 mod save;
@@ -29,6 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
         drain::tests(),
         confirm::tests(),
         kills::tests(),
+        parallel::tests(),
         undo::tests(),
         save::tests(),
         check::tests(),
