@@ -14,7 +14,7 @@ impl Rng {
     }
 
     /// Returns the next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -23,7 +23,7 @@ impl Rng {
 
     /// Returns a number below `limit`. Returns 0 if `limit` is 0.
     pub fn below(&mut self, limit: usize) -> usize {
-        if limit == 0 { 0 } else { (self.next() % limit as u64) as usize }
+        if limit == 0 { 0 } else { (self.number() % limit as u64) as usize }
     }
 
     /// Returns one of the items, or `None` if there are none.
@@ -58,7 +58,7 @@ fn once(bytes: &mut Vec<u8>, others: &[Vec<u8>], dictionary: &[Vec<u8>], rng: &m
         // Replace a byte.
         2 => {
             if let Some(byte) = bytes.get_mut(at) {
-                *byte = rng.next() as u8;
+                *byte = rng.number() as u8;
             }
         }
         // Truncate.
@@ -67,7 +67,7 @@ fn once(bytes: &mut Vec<u8>, others: &[Vec<u8>], dictionary: &[Vec<u8>], rng: &m
         4 => drop(bytes.drain(at..at + short)),
         // Insert random bytes.
         5 => {
-            let random: Vec<u8> = (0..1 + rng.below(8)).map(|_| rng.next() as u8).collect();
+            let random: Vec<u8> = (0..1 + rng.below(8)).map(|_| rng.number() as u8).collect();
             bytes.splice(at..at, random);
         }
         // Repeat a part.

@@ -31,8 +31,10 @@ usage: mutate [--seconds N] [--seed N] [TARGET...]
 
 As many targets run at once as there are processors. Without TARGET, all run.";
 
-/// The time limit for one input.
+/// The limit for the processor time of one input. The time on the clock depends on the load of the machine.
 const TOO_LONG: Duration = Duration::from_secs(10);
+/// The limit for the time of one input on the clock.
+const STUCK: Duration = Duration::from_secs(120);
 /// The limit for the memory of a target, in KiB.
 const MEMORY: u32 = 2 * 1024 * 1024;
 /// The number of inputs that got past parsing and are mutated again.
@@ -171,7 +173,7 @@ fn child(arguments: &Arguments) -> Result<(), String> {
     let mut kept: Vec<Vec<u8>> = Vec::new();
     let (mut inputs, mut parsed, mut longest) = (0u64, 0u64, Duration::ZERO);
     let begun = Instant::now();
-    let started = watch(begun);
+    let counter = watch();
     while begun.elapsed() < Duration::from_secs(arguments.seconds) {
         // The corpus itself comes first.
         let input = match seeds.get(inputs as usize) {
@@ -183,11 +185,11 @@ fn child(arguments: &Arguments) -> Result<(), String> {
         };
         file.set_len(input.len() as u64).and_then(|()| file.write_all_at(&input, 0)).map_err(explained(&current))?;
         let start = begun.elapsed();
-        started.store(millis(start), Ordering::Relaxed);
         // A panic message has been printed when this returns.
         let result = panic::catch_unwind(AssertUnwindSafe(|| target(&input)));
         longest = longest.max(begun.elapsed() - start);
         inputs += 1;
+        counter.store(inputs, Ordering::Relaxed);
         match result {
             Ok(true) => {
                 parsed += 1;
@@ -212,26 +214,36 @@ fn child(arguments: &Arguments) -> Result<(), String> {
     if parsed == 0 { Err(format!("{name}: no input got past parsing")) } else { Ok(()) }
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Ends the process when an input takes longer than [`TOO_LONG`]. Returns the time at which the current input started,
-/// in milliseconds since `begun`.
-fn watch(begun: Instant) -> Arc<AtomicU64> {
-    let started = Arc::new(AtomicU64::new(millis(begun.elapsed())));
-    let shared = Arc::clone(&started);
+/// Ends the process when an input needs more than [`TOO_LONG`] or [`STUCK`]. Returns the counter of inputs, which the
+/// caller increases after each.
+fn watch() -> Arc<AtomicU64> {
+    let counter = Arc::new(AtomicU64::new(0));
+    let shared = Arc::clone(&counter);
     thread::spawn(move || {
+        let mut last = (u64::MAX, Instant::now(), Duration::ZERO);
         loop {
             thread::sleep(Duration::from_millis(500));
-            let now = millis(begun.elapsed());
-            if now.saturating_sub(shared.load(Ordering::Relaxed)) > millis(TOO_LONG) {
-                eprintln!("mutate: one input takes longer than {} s", TOO_LONG.as_secs());
+            let (number, used) = (shared.load(Ordering::Relaxed), processor_time());
+            if number != last.0 {
+                last = (number, Instant::now(), used);
+            }
+            if used.saturating_sub(last.2) > TOO_LONG || last.1.elapsed() > STUCK {
+                eprintln!("mutate: one input needs more than {} s", TOO_LONG.as_secs());
                 std::process::exit(1);
             }
         }
     });
-    started
+    counter
+}
+
+/// Returns the processor time of this process. 0 if /proc is not mounted.
+fn processor_time() -> Duration {
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program may contain blanks. `utime` and `stime` are the 12th and the 13th word after it, in
+    // hundredths of a second (proc_pid_stat(5)).
+    let words = text.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
+    let ticks: u64 = words.skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * ticks)
 }
 
 /// Runs a target on files.
