@@ -226,9 +226,9 @@ fn uml_command(program: &Program, boot: &Boot, folder: &Path, exe: &Path) -> Res
     command.arg("initcall_blacklist=raid6_select_algo,raid6_init,calibrate_xor_blocks");
     command.arg(format!("mem={memory}"));
     command.arg(format!("init={}", init.display()));
-    // The list of tests depends on these, and process 1 makes it before it receives any settings. The kernel passes
-    // parameters that it does not know to process 1 as environment variables.
-    for name in ["IPVS_SEED", "IPVS_LINES"] {
+    // The list of tests and their time limits depend on these. Process 1 makes it before it receives any settings. The
+    // kernel passes parameters that it does not know to process 1 as environment variables.
+    for name in ["IPVS_SEED", "IPVS_LINES", "IPVS_TABLES", "IPVS_KILLS"] {
         if let Some(number) = std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok()) {
             command.arg(format!("{name}={number}"));
         }
