@@ -18,12 +18,12 @@ pub fn command_line(bytes: &[u8]) -> bool {
     parsed
 }
 
-/// Checks that a parsed change can be written as a line, and that the line parses as the same change. Names with a
-/// blank are skipped, because the language has no quotes.
+/// Checks that a parsed change can be written as a line, and that the line parses as the same change. Names with blanks
+/// and invisible characters are skipped, because the language has no quotes.
 fn line_parses_again(change: &Change, words: &[&[u8]]) {
     let (_, _) = (change.validate(), change.warnings());
     let line = line(change);
-    if words.iter().any(|word| word.contains(&b' ')) {
+    if !words.iter().all(|word| word.iter().all(u8::is_ascii_graphic)) {
         return;
     }
     match parse(&line.split(|byte| *byte == b' ').collect::<Vec<_>>(), &mut Numeric) {
