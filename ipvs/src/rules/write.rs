@@ -157,7 +157,7 @@ fn write_daemon(out: &mut Vec<u8>, daemon: &SyncDaemon) {
     let mut line = LineWriter { out, names: &mut Numeric };
     // The kernel accepts any bytes in a name.
     line.bytes("--mcast-interface", interface.as_bytes());
-    line.number("--syncid", (*sync_id).into());
+    line.number("--syncid", *sync_id);
     if let Some(bytes) = max_length {
         line.display("--sync-maxlen", bytes);
     }
