@@ -14,6 +14,7 @@ use ipvs::{Config, Destination, Director, Forwarding, Model, Scheduler, Scope, S
 
 use super::testing::Place;
 use super::{Folder, Intent, Journal, Status, inexpressible, rollback_plan, rollback_plan_of_any_table};
+use crate::file::limit::Limit;
 use crate::file::{self, Format};
 use mutation::{Rng, mutate};
 
@@ -158,7 +159,7 @@ fn mutated_files_are_read_or_explained() {
         }
         let path = place.path().join("file");
         fs::write(&path, bytes).expect("writes");
-        let input = file::read(path.to_str().expect("UTF-8"), Some(format)).expect("reads");
+        let input = file::read(&path, Some(format), Limit::default()).expect("reads");
         assert!(input.warnings.iter().all(|warning| !warning.show("file", "warning").is_empty()));
         match input.config {
             Ok(config) => assert_eq!(config.validate(), Ok(())),

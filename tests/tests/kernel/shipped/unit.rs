@@ -34,14 +34,14 @@ fn verifies_and_enables() {
 
 const WEB: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
 
-/// hostile.md, Low: "The unit lacks CAP_DAC_OVERRIDE for a file of another owner."
+/// The unit once lacked the capability to read a file of another owner.
 fn reads_rules_of_another_user() {
     package::install();
     fs::write("/etc/ipvsadm.rules", WEB).unwrap();
     ok("chown 1000:1000 /etc/ipvsadm.rules");
     ok("chmod 600 /etc/ipvsadm.rules");
-    let system = System::boot();
-    system.unit_is("active");
+    let system = System::boot("Wants=ipvsadm-rs.service");
+    system.is_active("ipvsadm-rs");
     assert_eq!(ok("ipvsadm-save -n"), WEB);
     fs::write("/etc/ipvsadm.rules", WEB.replace("-w 1", "-w 5")).unwrap();
     ok("chmod 0 /etc/ipvsadm.rules");
