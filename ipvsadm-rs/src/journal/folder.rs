@@ -151,10 +151,10 @@ impl Folder {
         self.read_with(number, |path, file| {
             let mut line = Vec::new();
             let read = BufReader::new(file).read_until(b'\n', &mut line);
-            read.with_context(|| format!("cannot read {}", text::path(&path)))?;
+            read.with_context(|| format!("cannot read {}", text::path(path)))?;
             let entry: Entry = serde_json::from_slice(&line)
-                .with_context(|| format!("{} is not a journal entry", text::path(&path)))?;
-            ensure!(entry.number == number, "{} contains the entry of plan {}", text::path(&path), entry.number);
+                .with_context(|| format!("{} is not a journal entry", text::path(path)))?;
+            ensure!(entry.number == number, "{} contains the entry of plan {}", text::path(path), entry.number);
             Ok(entry)
         })
     }
@@ -163,7 +163,7 @@ impl Folder {
     pub(super) fn before(&self, number: u64) -> anyhow::Result<Config> {
         self.read_with(number, |path, file| {
             serde_json::from_slice(&second_line(path, file)?)
-                .with_context(|| format!("cannot read the previous table from {}", text::path(&path)))
+                .with_context(|| format!("cannot read the previous table from {}", text::path(path)))
         })
     }
 
@@ -302,7 +302,7 @@ pub(super) fn name(number: u64, ending: &str) -> String {
 /// Reads the second line of an entry, with its line break. Blanks after it are reserved room.
 fn second_line(path: &Path, mut file: File) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", text::path(&path)))?;
+    file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", text::path(path)))?;
     let start = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1);
     let mut line = bytes.split_off(start);
     line.truncate(line.trim_ascii_end().len());

@@ -17,7 +17,7 @@ ipvs_tests::tests! {
     reorder_does_not_move_the_only_weight;
 }
 
-/// `hostile.md`, medium 8: each of 16,384 samples tried every slot.
+/// Each of 16,384 samples once tried every slot.
 fn set_drains_the_last_servers_of_mh_services() {
     const SERVICES: u16 = 40;
     let mut table = String::new();
@@ -54,7 +54,7 @@ fn many_services() -> usize {
     SERVICES
 }
 
-/// `hostile.md`, medium 8: a plan has a limit, too.
+/// The estimate of a plan has a limit, too.
 fn plan_estimates_only_some_of_many_services() {
     let services = many_services();
     let start = Instant::now();
@@ -74,7 +74,7 @@ fn plan_estimates_only_some_of_many_services() {
     );
 }
 
-/// `hostile.md`, medium 8: the estimate takes two seconds. Before, the changes are made and the lock is released.
+/// The estimate takes two seconds. Before, the changes are made and the lock is released.
 fn changes_are_made_before_the_estimate() {
     let services = many_services();
     let mut apply = start("ipvsadm-rs --state-dir s apply --mh-index 17 drained");
@@ -104,7 +104,7 @@ fn ordered(servers: &[(u8, u32)]) -> String {
     rules
 }
 
-/// `hostile.md`, low: --reorder with a server of weight 0 first.
+/// Once, --reorder with a server of weight 0 first left no weight for a moment.
 fn reorder_leaves_a_weight_at_any_time() {
     let (before, after) = ([(2, 1), (3, 1), (1, 0), (4, 5)], [(1, 0), (3, 0), (2, 1)]);
     director(&ordered(&before));
@@ -128,7 +128,7 @@ fn reorder_leaves_a_weight_at_any_time() {
     assert!(is_ordered(), "{}", ok("ipvsadm-rs save"));
 }
 
-/// `hostile.md`, low: --reorder with a server of weight 0 first.
+/// Once, --reorder with a server of weight 0 first left no weight for a moment.
 fn reorder_does_not_move_the_only_weight() {
     director(&ordered(&[(2, 1), (1, 0)]));
     write("wanted", &ordered(&[(1, 0), (2, 1)]));

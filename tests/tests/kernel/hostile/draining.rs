@@ -16,21 +16,21 @@ use crate::verbs::drain::{hold_connections, wait_for_the_drain};
 use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
-    high_3_set_on_a_full_pipe_does_not_hold_the_lock;
-    high_3_set_on_a_full_pipe_does_not_prevent_the_rollback;
-    high_3_confirm_on_a_full_pipe_does_not_hold_the_lock;
-    high_3_apply_on_a_full_pipe_does_not_hold_the_lock;
-    high_4_set_succeeds_during_a_drain;
-    high_4_undo_ends_a_drain;
-    high_4_apply_is_refused_during_a_drain;
-    high_4_changes_of_others_during_a_drain_stay;
-    high_4_confirm_is_refused_during_a_drain;
-    high_4_plan_is_rolled_back_if_its_timer_died_during_the_drain;
-    high_4_lock_that_stays_busy_after_a_drain_is_an_error;
-    medium_12_signals_end_a_drain_and_restore_the_weights;
-    medium_12_ignored_signal_does_not_end_a_drain;
-    medium_12_undo_after_sigkill_restores_the_weights;
-    medium_12_terminated_apply_leaves_the_old_or_the_new_table, seconds = 300;
+    set_on_a_full_pipe_does_not_hold_the_lock;
+    set_on_a_full_pipe_does_not_prevent_the_rollback;
+    confirm_on_a_full_pipe_does_not_hold_the_lock;
+    apply_on_a_full_pipe_does_not_hold_the_lock;
+    set_succeeds_during_a_drain;
+    undo_ends_a_drain;
+    apply_is_refused_during_a_drain;
+    changes_of_others_during_a_drain_stay;
+    confirm_is_refused_during_a_drain;
+    plan_is_rolled_back_if_its_timer_died_during_the_drain;
+    lock_that_stays_busy_after_a_drain_is_an_error;
+    signals_end_a_drain_and_restore_the_weights;
+    ignored_signal_does_not_end_a_drain;
+    undo_after_sigkill_restores_the_weights;
+    terminated_apply_leaves_the_old_or_the_new_table, seconds = 300;
 }
 
 /// A process whose output nobody reads.
@@ -79,7 +79,7 @@ fn weight(weight: u32) -> String {
     WEB.replace("-w 3", &format!("-w {weight}"))
 }
 
-fn high_3_set_on_a_full_pipe_does_not_hold_the_lock() {
+fn set_on_a_full_pipe_does_not_hold_the_lock() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
     // While a plan is pending, `set` prints a note.
@@ -91,7 +91,7 @@ fn high_3_set_on_a_full_pipe_does_not_hold_the_lock() {
     drop(set);
 }
 
-fn high_3_set_on_a_full_pipe_does_not_prevent_the_rollback() {
+fn set_on_a_full_pipe_does_not_prevent_the_rollback() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
     ok("ipvsadm-rs apply wanted --confirm-within 3s");
@@ -104,7 +104,7 @@ fn high_3_set_on_a_full_pipe_does_not_prevent_the_rollback() {
     drop(set);
 }
 
-fn high_3_confirm_on_a_full_pipe_does_not_hold_the_lock() {
+fn confirm_on_a_full_pipe_does_not_hold_the_lock() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
     ok("ipvsadm-rs apply wanted --confirm-within 60s");
@@ -119,7 +119,7 @@ fn high_3_confirm_on_a_full_pipe_does_not_hold_the_lock() {
     drop(confirm);
 }
 
-fn high_3_apply_on_a_full_pipe_does_not_hold_the_lock() {
+fn apply_on_a_full_pipe_does_not_hold_the_lock() {
     director(WEB);
     for (weights, line) in [(3, "apply rules"), (4, "apply wanted")] {
         write("wanted", &weight(weights));
@@ -151,7 +151,7 @@ fn end(mut program: Running) -> String {
     program.output()
 }
 
-fn high_4_set_succeeds_during_a_drain() {
+fn set_succeeds_during_a_drain() {
     let lab = Nat::new().unwrap();
     let held = hold_connections(&lab);
     let apply = drain(&lab, "--keep-weights");
@@ -172,7 +172,7 @@ fn high_4_set_succeeds_during_a_drain() {
     assert!(lab.director.ok("ipvsadm-rs undo --list").contains("  applied "));
 }
 
-fn high_4_undo_ends_a_drain() {
+fn undo_ends_a_drain() {
     let lab = Nat::new().unwrap();
     let _held = hold_connections(&lab);
     let before = lab.director.ok("ipvsadm-save -n");
@@ -194,7 +194,7 @@ fn high_4_undo_ends_a_drain() {
     assert!(!list.contains("interrupted"), "{list}");
 }
 
-fn high_4_apply_is_refused_during_a_drain() {
+fn apply_is_refused_during_a_drain() {
     let lab = Nat::new().unwrap();
     let _held = hold_connections(&lab);
     let _apply = drain(&lab, "");
@@ -206,7 +206,7 @@ fn high_4_apply_is_refused_during_a_drain() {
     assert!(lab.director.ok("ipvsadm-rs undo --list").contains("  draining "));
 }
 
-fn high_4_changes_of_others_during_a_drain_stay() {
+fn changes_of_others_during_a_drain_stay() {
     let lab = Nat::new().unwrap();
     let held = hold_connections(&lab);
     let apply = drain(&lab, "--only 10.1.0.100/32 --listed-only");
@@ -222,7 +222,7 @@ fn high_4_changes_of_others_during_a_drain_stay() {
     );
 }
 
-fn high_4_confirm_is_refused_during_a_drain() {
+fn confirm_is_refused_during_a_drain() {
     let lab = Nat::new().unwrap();
     let held = hold_connections(&lab);
     let apply = drain(&lab, "--confirm-within 60s");
@@ -237,7 +237,7 @@ fn high_4_confirm_is_refused_during_a_drain() {
     assert_eq!(lab.director.ok("ipvsadm-rs confirm"), "plan 1 confirmed\n");
 }
 
-fn high_4_plan_is_rolled_back_if_its_timer_died_during_the_drain() {
+fn plan_is_rolled_back_if_its_timer_died_during_the_drain() {
     let lab = Nat::new().unwrap();
     let held = hold_connections(&lab);
     let before = lab.director.ok("ipvsadm-save -n");
@@ -250,7 +250,7 @@ fn high_4_plan_is_rolled_back_if_its_timer_died_during_the_drain() {
     assert_eq!(lab.director.ok("ipvsadm-save -n"), before);
 }
 
-fn high_4_lock_that_stays_busy_after_a_drain_is_an_error() {
+fn lock_that_stays_busy_after_a_drain_is_an_error() {
     let lab = Nat::new().unwrap();
     let held = hold_connections(&lab);
     let before = lab.director.ok("ipvsadm-save -n");
@@ -269,7 +269,7 @@ fn high_4_lock_that_stays_busy_after_a_drain_is_an_error() {
 const DRAIN: &str = "ipvsadm-rs apply wanted --drain 60s & apply=$!
 until ipvsadm-save -n | grep -q '10.2.0.11:9000 -m -w 0'; do sleep 0.1; done";
 
-fn medium_12_signals_end_a_drain_and_restore_the_weights() {
+fn signals_end_a_drain_and_restore_the_weights() {
     let lab = Nat::new().unwrap();
     let _held = hold_connections(&lab);
     let director = &lab.director;
@@ -291,7 +291,7 @@ fn medium_12_signals_end_a_drain_and_restore_the_weights() {
     assert_eq!(director.run("ipvsadm-rs confirm").stderr, "ipvsadm-rs: no plan is pending\n");
 }
 
-fn medium_12_ignored_signal_does_not_end_a_drain() {
+fn ignored_signal_does_not_end_a_drain() {
     let lab = Nat::new().unwrap();
     let _held = hold_connections(&lab);
     let before = lab.director.ok("ipvsadm-save -n");
@@ -302,7 +302,7 @@ fn medium_12_ignored_signal_does_not_end_a_drain() {
     assert_eq!(lab.director.ok("ipvsadm-save -n"), before);
 }
 
-fn medium_12_undo_after_sigkill_restores_the_weights() {
+fn undo_after_sigkill_restores_the_weights() {
     let lab = Nat::new().unwrap();
     let _held = hold_connections(&lab);
     let before = lab.director.ok("ipvsadm-save -n");
@@ -332,7 +332,7 @@ fn table(second: bool) -> String {
     rules
 }
 
-fn medium_12_terminated_apply_leaves_the_old_or_the_new_table() {
+fn terminated_apply_leaves_the_old_or_the_new_table() {
     let tables = [table(false), table(true)];
     director(&tables[0]);
     write("first", &tables[0]);

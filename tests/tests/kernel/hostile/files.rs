@@ -14,20 +14,20 @@ use ipvs_tests::command::{Ran, ok, run, run_command, shell};
 use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
-    high_1_link_in_a_sticky_directory;
-    high_1_dangling_link_in_a_sticky_directory;
-    high_1_file_of_another_user_in_a_sticky_directory;
-    high_1_link_exchanged_during_the_write;
-    high_1_owner_that_cannot_be_kept;
-    medium_11_mount_point;
-    medium_11_mount_point_in_a_read_only_directory;
-    medium_11_full_disk_keeps_the_old_file;
-    low_killed_process_leaves_nothing;
-    low_leftover_is_removed;
-    low_output_to_an_own_descriptor;
-    low_endless_input_of_verbs;
-    low_endless_input_of_ipvsadm;
-    low_file_names_of_any_bytes;
+    link_in_a_sticky_directory;
+    dangling_link_in_a_sticky_directory;
+    file_of_another_user_in_a_sticky_directory;
+    link_exchanged_during_the_write;
+    owner_that_cannot_be_kept;
+    mount_point;
+    mount_point_in_a_read_only_directory;
+    full_disk_keeps_the_old_file;
+    killed_process_leaves_nothing;
+    leftover_is_removed;
+    output_to_an_own_descriptor;
+    endless_input_of_verbs;
+    endless_input_of_ipvsadm;
+    file_names_of_any_bytes;
 }
 
 /// An ordinary user.
@@ -80,7 +80,7 @@ fn names(directory: &str) -> Vec<String> {
     names
 }
 
-fn high_1_link_in_a_sticky_directory() {
+fn link_in_a_sticky_directory() {
     director(WEB);
     shared_directory_and_victim();
     plant_link("../victim", "shared/rules");
@@ -103,7 +103,7 @@ fn high_1_link_in_a_sticky_directory() {
     assert_eq!(fs::read_to_string("saved").unwrap(), ok("ipvsadm-rs save"));
 }
 
-fn high_1_dangling_link_in_a_sticky_directory() {
+fn dangling_link_in_a_sticky_directory() {
     director(WEB);
     shared_directory_and_victim();
     plant_link("../created", "shared/rules");
@@ -114,7 +114,7 @@ fn high_1_dangling_link_in_a_sticky_directory() {
 }
 
 /// As with fs.protected_regular: the other user could change the rules later.
-fn high_1_file_of_another_user_in_a_sticky_directory() {
+fn file_of_another_user_in_a_sticky_directory() {
     director(WEB);
     shared_directory_and_victim();
     write("shared/rules", "planted\n");
@@ -125,7 +125,7 @@ fn high_1_file_of_another_user_in_a_sticky_directory() {
 }
 
 /// Another user exchanges a file of root with a link to the victim, as fast as possible.
-fn high_1_link_exchanged_during_the_write() {
+fn link_exchanged_during_the_write() {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     director(WEB);
     shared_directory_and_victim();
@@ -146,7 +146,7 @@ fn high_1_link_exchanged_during_the_write() {
 }
 
 /// A user who may write to the file of another user cannot make a new file for that user.
-fn high_1_owner_that_cannot_be_kept() {
+fn owner_that_cannot_be_kept() {
     director(WEB);
     fs::create_dir("home").unwrap();
     lchown("home", Some(USER), Some(USER)).unwrap();
@@ -167,7 +167,7 @@ fn high_1_owner_that_cannot_be_kept() {
     assert_eq!((ran.code, ran.stderr.contains("Permission denied")), (Some(1), true), "{ran}");
 }
 
-fn medium_11_mount_point() {
+fn mount_point() {
     director(WEB);
     write("outside", &"old\n".repeat(1000));
     fs::set_permissions("outside", fs::Permissions::from_mode(0o640)).unwrap();
@@ -185,7 +185,7 @@ fn medium_11_mount_point() {
 }
 
 /// The root directory of a container is often read-only.
-fn medium_11_mount_point_in_a_read_only_directory() {
+fn mount_point_in_a_read_only_directory() {
     director(WEB);
     fs::create_dir("etc").unwrap();
     write("etc/rules", "");
@@ -214,7 +214,7 @@ fn large_table() {
     director(&format!("-A -t 192.0.2.1:80 -s wrr\n{servers}"));
 }
 
-fn medium_11_full_disk_keeps_the_old_file() {
+fn full_disk_keeps_the_old_file() {
     large_table();
     full_disk();
     for file in ["disk/rules", "disk/new"] {
@@ -235,7 +235,7 @@ fn medium_11_full_disk_keeps_the_old_file() {
 }
 
 /// SIGXFSZ kills the process when its file reaches 1 KiB: always in the middle of the write.
-fn low_killed_process_leaves_nothing() {
+fn killed_process_leaves_nothing() {
     large_table();
     fs::create_dir("folder").unwrap();
     write("folder/rules", "old\n");
@@ -246,7 +246,7 @@ fn low_killed_process_leaves_nothing() {
 }
 
 /// Some file systems leave the temporary file of a killed process.
-fn low_leftover_is_removed() {
+fn leftover_is_removed() {
     director(WEB);
     fs::create_dir("folder").unwrap();
     write("folder/.rules.12345-0.new", "half");
@@ -256,7 +256,7 @@ fn low_leftover_is_removed() {
     assert_eq!(names("folder"), [".rules.12346-0.new", ".rules.new", "rules"]);
 }
 
-fn low_output_to_an_own_descriptor() {
+fn output_to_an_own_descriptor() {
     director(WEB);
     let rules = ok("ipvsadm-rs save");
     // The links that other machines have in /dev.
@@ -289,7 +289,7 @@ fn assert_too_long(ran: &Ran, hint: &str) {
     assert!(ran.stderr.contains(hint), "{ran}");
 }
 
-fn low_endless_input_of_verbs() {
+fn endless_input_of_verbs() {
     director(WEB);
     let before = rules();
     for line in [
@@ -313,7 +313,7 @@ fn low_endless_input_of_verbs() {
     }
 }
 
-fn low_endless_input_of_ipvsadm() {
+fn endless_input_of_ipvsadm() {
     director(WEB);
     let before = rules();
     for program in ["ipvsadm -R", "ipvsadm-restore", "ipvsadm-restore --flush"] {
@@ -331,7 +331,7 @@ fn low_endless_input_of_ipvsadm() {
     );
 }
 
-fn low_file_names_of_any_bytes() {
+fn file_names_of_any_bytes() {
     director(WEB);
     let name = OsStr::from_bytes(b"rules\xff\n\x1b");
     for words in [&["save", "-o"][..], &["check"], &["plan"], &["apply"], &["plan", "rules", "--previous"]] {

@@ -12,18 +12,18 @@ use ipvs_tests::wait;
 use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
-    high_2_names_in_dns_are_names_or_numbers;
-    high_2_names_in_files_are_names_or_numbers;
-    medium_7_line_break_in_a_document_changes_no_other_service;
-    medium_9_file_names_on_a_terminal;
-    medium_9_file_contents_on_a_terminal;
-    medium_9_arguments_on_a_terminal;
-    medium_9_program_name_on_a_terminal;
-    medium_9_persistence_data_on_a_terminal;
-    medium_9_names_in_messages;
-    medium_9_pipes_get_the_bytes_of_the_reference;
-    low_names_that_do_not_resolve_take_10_seconds;
-    low_check_warns_of_addresses_that_the_kernel_refuses;
+    names_in_dns_are_names_or_numbers;
+    names_in_files_are_names_or_numbers;
+    line_break_in_a_document_changes_no_other_service;
+    file_names_on_a_terminal;
+    file_contents_on_a_terminal;
+    arguments_on_a_terminal;
+    program_name_on_a_terminal;
+    persistence_data_on_a_terminal;
+    names_in_messages;
+    pipes_get_the_bytes_of_the_reference;
+    names_that_do_not_resolve_take_10_seconds;
+    check_warns_of_addresses_that_the_kernel_refuses;
 }
 
 /// Erases the screen, and ends with the bell.
@@ -100,7 +100,7 @@ fn labels(labels: &[&str]) -> Vec<u8> {
 }
 
 /// Only a static program prints such names without this check: glibc checks them itself.
-fn high_2_names_in_dns_are_names_or_numbers() {
+fn names_in_dns_are_names_or_numbers() {
     const PTR: u16 = 12;
     director("");
     let _dns = Dns::start(|kind, name| {
@@ -129,7 +129,7 @@ fn high_2_names_in_dns_are_names_or_numbers() {
     assert_eq!(rules(), services);
 }
 
-fn high_2_names_in_files_are_names_or_numbers() {
+fn names_in_files_are_names_or_numbers() {
     director("-A -t 10.66.0.1:4242 -s rr\n-A -t 10.66.0.2:4243 -s rr\n-A --sctp-service 10.66.0.3:4244 -s rr\n");
     let _ = fs::remove_file("/etc/hosts");
     let _ = fs::remove_file("/etc/services");
@@ -144,7 +144,7 @@ fn high_2_names_in_files_are_names_or_numbers() {
     }
 }
 
-fn medium_7_line_break_in_a_document_changes_no_other_service() {
+fn line_break_in_a_document_changes_no_other_service() {
     director(WEB);
     write(
         "forged.json",
@@ -169,7 +169,7 @@ fn medium_7_line_break_in_a_document_changes_no_other_service() {
     }
 }
 
-fn medium_9_file_names_on_a_terminal() {
+fn file_names_on_a_terminal() {
     director(WEB);
     write(&format!("a{ERASE}\u{202e}\nb"), "-A -t 192.0.2.1:80 -s rr\n");
     write(&format!("c{ERASE}\nd"), "-A -t no%where\n");
@@ -186,7 +186,7 @@ fn medium_9_file_names_on_a_terminal() {
     }
 }
 
-fn medium_9_file_contents_on_a_terminal() {
+fn file_contents_on_a_terminal() {
     director(WEB);
     write("rules", &format!("-A -t 192.0.2.9:80 -s {ERASE}\n-A -s {ERASE}\u{9b}日 -t no%where\n"));
     write("table.json", r#"{"services": [{"fwmark": 1, "a\n\u001b[2J": 1}]}"#);
@@ -213,7 +213,7 @@ fn medium_9_file_contents_on_a_terminal() {
     assert_eq!(lines[at + 1].find('^'), Some(columns(before)), "{printed}");
 }
 
-fn medium_9_arguments_on_a_terminal() {
+fn arguments_on_a_terminal() {
     director(WEB);
     // clap's own styles are control characters, too.
     for line in ["--wait \"$1\" show", "show \"$1\"", "\"$1\"", "--color \"$1\" show", "plan --format \"$1\" rules"] {
@@ -228,7 +228,7 @@ fn medium_9_arguments_on_a_terminal() {
     }
 }
 
-fn medium_9_program_name_on_a_terminal() {
+fn program_name_on_a_terminal() {
     director("");
     symlink("/usr/sbin/ipvsadm-rs", format!("p{ERASE}")).unwrap();
     for (line, shown) in [("./p* -h", r"  ./p\x1b[2J\x07 -A|E "), ("./p* -n", r"Try `./p\x1b[2J\x07 -h'")] {
@@ -267,7 +267,7 @@ fn template(data: &[u8]) -> Vec<u8> {
     message
 }
 
-fn medium_9_persistence_data_on_a_terminal() {
+fn persistence_data_on_a_terminal() {
     director("-A -u 192.0.2.1:5060 -s rr -p 60 --pe sip\n-a -u 192.0.2.1:5060 -r 10.0.0.1:5060 -m\n");
     ok("ip route add 224.0.0.0/4 dev lo");
     ok("ipvsadm --start-daemon backup --mcast-interface lo");
@@ -285,7 +285,7 @@ fn medium_9_persistence_data_on_a_terminal() {
     ok("ipvsadm --stop-daemon backup");
 }
 
-fn medium_9_names_in_messages() {
+fn names_in_messages() {
     director(WEB);
     write("table.json", r#"{"services": [{"fwmark": 1, "scheduler": "\u001b[2J"}]}"#);
     write("flags.json", r#"{"services": [{"fwmark": 1, "flags": ["\u001b[2J\n"]}]}"#);
@@ -306,13 +306,13 @@ fn medium_9_names_in_messages() {
 }
 
 /// The reference prints these bytes as they are.
-fn medium_9_pipes_get_the_bytes_of_the_reference() {
+fn pipes_get_the_bytes_of_the_reference() {
     director(WEB);
     let ran = shell("ipvsadm -L \"$(printf '\\033[2J')\"");
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), "unexpected argument \u{1b}[2J\n"));
 }
 
-fn low_names_that_do_not_resolve_take_10_seconds() {
+fn names_that_do_not_resolve_take_10_seconds() {
     const SERVICES: usize = 24;
     director("");
     let services: String = (1..=SERVICES).map(|i| format!("-A -t 10.66.0.{i}:80 -s rr\n")).collect();
@@ -342,7 +342,7 @@ fn low_names_that_do_not_resolve_take_10_seconds() {
     assert!((1..SERVICES).contains(&(asked.len() - addresses)), "{asked:?}");
 }
 
-fn low_check_warns_of_addresses_that_the_kernel_refuses() {
+fn check_warns_of_addresses_that_the_kernel_refuses() {
     director("");
     for (address, kind) in [("::ffff:10.0.0.1", "an IPv4-mapped"), ("fe80::1", "a link-local")] {
         write("rules", &format!("-A -t [2001:db8::1]:80 -s rr\n-a -t [2001:db8::1]:80 -r [{address}]:80 -m\n"));

@@ -1,4 +1,4 @@
-//! The netlink socket with small receive buffers (`hostile.md`, low: `rmem_default`).
+//! The netlink socket with small receive buffers (`net.core.rmem_default`).
 
 use std::fmt::Write;
 use std::fs;

@@ -243,7 +243,7 @@ fn stop_undoes_a_pending_plan() {
     assert!(list.lines().nth(1).is_some_and(|line| line.contains("  undone  ")), "{list}");
 }
 
-/// hostile.md, High 4: "The lock is held through a whole drain. […] the agent's `stop` returns 1, which fences the node."
+/// The lock was once held through a whole drain. The agent's `stop` then failed, and Pacemaker fenced the node.
 fn stop_ends_a_drain() {
     let lab = Nat::new().unwrap();
     let _held = hold_connections(&lab);
@@ -308,7 +308,7 @@ const TOML: &str = "'services' = [{ protocol = 'tcp', address = '192.0.2.1', por
 const JSON: &str =
     "\n{\"services\": [{\"protocol\": \"tcp\", \"address\": \"192.0.2.1\", \"port\": 80, \"scheduler\": \"rr\"}]}\n";
 
-/// hostile.md, Low: "The agent copies `X.toml` to a name without its ending; `rules=-x` is taken for an option."
+/// The copy once lost the extension of the name, and `rules=-x` was read as an option.
 fn copies_files_of_any_name_and_format() {
     let service = "-A -t 192.0.2.1:80 -s rr\n";
     shell("ipvsadm -A -t 198.51.100.1:80").ok();

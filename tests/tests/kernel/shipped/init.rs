@@ -97,8 +97,8 @@ fn starts_and_stops_as_configured() {
     assert!(ran.code == Some(1) && ran.stderr.contains("DAEMON must be"), "{ran}");
 }
 
-/// hostile.md, Low: "The init script sets no PATH (`su`, cron: not found)." Also without variables, without a working
-/// directory and standard input, with any umask.
+/// Runs with the PATH of `su` and cron, without variables, without a working directory and standard input, and with any
+/// umask.
 fn runs_in_any_environment() {
     package::install();
     write_settings("AUTO=\"true\"\nDAEMON=\"backup\"\nIFACE=\"lo\"\n");

@@ -103,7 +103,7 @@ fn repairs_a_lost_table_and_replaces_a_failed_node() {
     pages(client);
 }
 
-/// hostile.md, High 6: "README's pcs command turns a drain into an outage."
+/// The deep monitor was once a default operation. A drain then made Pacemaker delete and add all services.
 fn drain_is_no_failure() {
     let Network { client, first, second, .. } = &network();
     fs::write("/etc/ipvsadm.rules", RULES).unwrap();
