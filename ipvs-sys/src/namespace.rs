@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -78,14 +78,13 @@ impl Namespace {
     pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let failed = |source| Error::Namespace { name: self.to_string(), source };
         let file = self.path().and_then(File::open).map_err(failed)?;
-        std::thread::scope(|scope| {
-            let worker = std::thread::Builder::new().spawn_scoped(scope, || {
-                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-                Ok(act())
-            })?;
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-        .map_err(failed)
+        within(file.as_fd(), act).map_err(failed)
+    }
+
+    /// Calls `act` in an open namespace, as [`within`](Self::within) does. It needs no /proc.
+    #[doc(hidden)]
+    pub fn within_open<T: Send>(namespace: BorrowedFd<'_>, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        within(namespace, act).map_err(|source| Error::Namespace { name: "of the socket".into(), source })
     }
 
     /// Returns the cookie of a network namespace: a number that no other namespace has until the next boot. `None` as
@@ -106,6 +105,16 @@ impl Namespace {
             Some(namespace) => namespace.within(own_cookie)?.map_err(Error::Socket),
         }
     }
+}
+
+fn within<T: Send>(namespace: BorrowedFd<'_>, act: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().spawn_scoped(scope, || {
+            move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
+            Ok(act())
+        })?;
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn own_cookie() -> io::Result<Option<u64>> {

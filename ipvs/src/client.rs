@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::hash::Hash;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use ipvs_sys::uapi::{Command, CommandAttrs, IPVS_CMD_ATTR_DEST, IPVS_CMD_ATTR_SERVICE, InfoAttrs};
@@ -246,9 +246,7 @@ impl Client {
             None => self.socket.namespace().map(File::from),
         };
         match asked {
-            Ok(namespace) if !is_own(&namespace) => {
-                Namespace::Path(format!("/proc/self/fd/{}", namespace.as_raw_fd()).into()).within(act)
-            }
+            Ok(namespace) if !is_own(&namespace) => Namespace::within_open(namespace.as_fd(), act),
             _ => Ok(act()),
         }
     }
@@ -282,7 +280,12 @@ const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
 /// Returns whether the calling thread is in that namespace.
 fn is_own(namespace: &File) -> bool {
     let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
-    match (namespace.metadata(), std::fs::metadata(OWN_NAMESPACE)) {
+    // Without /proc, a new socket tells its namespace.
+    let own = std::fs::metadata(OWN_NAMESPACE).or_else(|error| {
+        let socket = Socket::open().map_err(|_| error)?;
+        File::from(socket.namespace()?).metadata()
+    });
+    match (namespace.metadata(), own) {
         (Ok(this), Ok(own)) => id(this) == id(own),
         _ => false,
     }

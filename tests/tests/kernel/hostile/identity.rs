@@ -20,6 +20,7 @@ ipvs_tests::tests! {
     reboot_while_a_plan_is_pending;
     old_entry_without_identity;
     directories_of_ended_namespaces;
+    without_proc;
 }
 
 /// Replaces the identity of the boot, as a reboot does.
@@ -30,8 +31,12 @@ fn boot(number: u32) {
 
 /// Returns the directories of all journals.
 fn journals() -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir("s").unwrap().map(|found| found.unwrap().file_name().into_string().unwrap()).collect();
+    journals_in("s")
+}
+
+fn journals_in(state_dir: &str) -> Vec<String> {
+    let found = fs::read_dir(state_dir).unwrap().map(|found| found.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = found.filter(|name| name != ".lock").collect();
     names.sort();
     names
 }
@@ -70,7 +75,7 @@ fn two_names_at_once() {
         for apply in &mut both {
             wait::until(Duration::from_secs(20), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
         }
-        assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "{}{}", both[0].output(), both[1].output());
+        assert_eq!(journals_in(&state).len(), 1, "{}{}", both[0].output(), both[1].output());
         shell("umount /run/netns/azure").ok();
     }
 }
@@ -244,4 +249,18 @@ fn directories_of_ended_namespaces() {
     ok("ipvsadm-rs --state-dir s apply wanted");
     let journals = journals();
     assert_eq!((journals.len(), journals[1].as_str()), (2, "netns-blue"), "{journals:?}");
+}
+
+/// A minimal container has no /proc. The servers of the other namespace must not be mixed up with those of this one.
+fn without_proc() {
+    director(WEB);
+    write("other", "-A -f 1 -s rr\n-a -f 1 -r 10.0.0.9 -g -w 7\n");
+    shell("ip netns add blue && ip -n blue link set lo up && ipvsadm-rs --netns blue apply other").ok();
+    let without = |line: &str| shell(&format!("unshare -m sh -c 'umount -l /proc && {line}'")).ok();
+    for line in ["ipvsadm-save -n", "ipvsadm -Ln", "ipvsadm-rs save", "ipvsadm-rs --netns blue save"] {
+        assert_eq!(without(line), ok(line), "{line}");
+    }
+    write("wanted", &WEB.replace("wrr", "wlc"));
+    without("ipvsadm-rs --state-dir s apply wanted");
+    assert_eq!(rules(), WEB.replace("wrr", "wlc"));
 }
