@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::str::FromStr;
 
+use crate::terminal::text::escaped;
+
 /// The environment variable with the limit, for programs without the option `--max-input`.
 pub(crate) const VARIABLE: &str = "IPVSADM_MAX_INPUT";
 
@@ -52,7 +54,8 @@ impl Limit {
     pub(crate) fn from_environment() -> Result<Self, String> {
         let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else { return Ok(Self::default()) };
         let text = text.to_string_lossy();
-        text.parse().map_err(|error| format!("invalid value {text} of the environment variable {VARIABLE}: {error}"))
+        let shown = escaped(&text);
+        text.parse().map_err(|error| format!("invalid value {shown} of the environment variable {VARIABLE}: {error}"))
     }
 
     /// Reads everything into `bytes`. Fails if it is longer than the limit.
