@@ -214,6 +214,11 @@ impl Directory {
         statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
+    /// Returns whether only the owner can open the directory. A user who can open it can also lock it.
+    pub(crate) fn is_unreadable_to_others(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|found| found.st_mode & 0o044 == 0)
+    }
+
     /// Returns the path by which the directory was opened, for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -13,13 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Origin, Place};
 use super::living::Living;
-use super::lock::{Busy, Lock, is_locked, lock_in_time};
-use super::untrusted::{open_folder, open_state_dir};
+use super::lock::{Busy, Lock, is_locked, lock_in_time, open_lock};
+use super::untrusted::open_folder;
 use crate::file::directory::Directory;
 use crate::terminal::text;
 
 /// The file that records the namespace of a directory.
 pub(super) const RECORD: &str = "namespace";
+
+/// The file in the state directory that is locked while a directory is created.
+const STATE_LOCK: &str = ".lock";
 
 /// The directory of the namespace of process 1.
 const FIRST: &str = "init";
@@ -105,8 +108,11 @@ fn name_of(place: &Place, namespace: Option<&Namespace>) -> String {
     if place.is_first {
         return FIRST.into();
     }
+    /// NAME_MAX, the maximum length of a file name.
+    const LONGEST: usize = 255;
     if let Some(Namespace::Name(name)) = namespace {
-        return format!("netns-{name}");
+        let named = format!("netns-{name}");
+        return if named.len() <= LONGEST { named } else { number_of(place) };
     }
     for named in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
         if place.inode.is_some() && fs::metadata(named.path()).ok().map(|found| found.ino()) == place.inode {
@@ -125,8 +131,8 @@ fn number_of(place: &Place) -> String {
 }
 
 /// Creates the directory of a namespace, or takes over the directory of an earlier one with the same name. Directories
-/// of namespaces that have ended are removed. The state directory is locked meanwhile, so that a namespace does not get
-/// two directories.
+/// of namespaces that have ended are removed. The file `.lock` in the state directory is locked meanwhile, so that a
+/// namespace does not get two directories.
 ///
 /// Returns the directory, and the origin of its entries if it was taken over.
 pub(super) fn settle(
@@ -135,9 +141,9 @@ pub(super) fn settle(
     namespace: Option<&Namespace>,
     wait: Duration,
 ) -> anyhow::Result<(Directory, Option<Origin>)> {
-    // A descriptor of its own, because a lock belongs to the descriptor and its copies.
-    let lock = open_state_dir(state.path(), false)?.context("the state directory was removed")?;
+    // Not the directory itself: every user who can open it could lock it.
     let path = text::path(state.path());
+    let lock = open_lock(state, STATE_LOCK).with_context(|| format!("cannot lock {path}"))?;
     let is_locked = lock_in_time(&lock, wait).with_context(|| format!("cannot lock {path}"))?;
     anyhow::ensure!(is_locked, Busy { path: path.into_owned(), holder: None });
     let found = find(Some(state), place, namespace)?;
@@ -251,6 +257,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_too_long_for_a_directory_is_replaced_by_the_number() {
+        let test = TestPlace::new("long-name");
+        let state = test.directory();
+        let longest = "n".repeat(249);
+        assert_eq!(settled(&state, &place("a", 1), named(&longest)).0, format!("netns-{longest}"));
+        assert_eq!(settled(&state, &place("a", 2), named(&"n".repeat(250))).0, "cookie-2");
+    }
+
+    #[test]
     fn the_first_namespace_has_a_fixed_name() {
         let state = TestPlace::new("first");
         let state = state.directory();
@@ -321,7 +336,7 @@ mod tests {
         settled(&state, &place("b", 3), None);
         let mut names = state.names().unwrap();
         names.sort();
-        assert_eq!(names, ["cookie-1", "cookie-3", "unrelated"]);
+        assert_eq!(names, [STATE_LOCK, "cookie-1", "cookie-3", "unrelated"]);
         drop(lock);
     }
 }

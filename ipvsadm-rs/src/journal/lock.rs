@@ -2,6 +2,8 @@
 //!
 //! Two files are locked: the directory of the journal, and the file `lock` in it. Removing `lock` therefore does not
 //! let a second process in. Older programs lock only `lock`, which also contains the name of the holder.
+//!
+//! A directory that other users can open is not locked, because they could lock it too, and keep it locked.
 
 use std::fmt;
 use std::fs::File;
@@ -28,7 +30,7 @@ pub(super) const LOCK: &str = "lock";
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
-    /// The locked directory. Its lock ends when it is closed.
+    /// The directory, which may be locked. Its lock ends when it is closed.
     _directory: File,
 }
 
@@ -156,17 +158,13 @@ impl Lock {
         let own = openat(directory, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(io::Error::from)?;
         // Other errors are ignored, because some file systems cannot lock a directory, for example NFS.
-        if flock(&own, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        if directory.is_unreadable_to_others()
+            && flock(&own, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+        {
             return Ok(None);
         }
         loop {
-            let file = match directory.create(LOCK) {
-                Err(error) if is_link(&error) => {
-                    return Err(Untrusted(format!("`{LOCK}` is not a regular file: {error}")).into());
-                }
-                file => file?,
-            };
-            ensure_trusted(&file)?;
+            let file = open_lock(directory, LOCK)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // Another file may have got the name before this one was locked.
                 Ok(()) if !directory.is_at(LOCK, &file) => {}
@@ -185,6 +183,18 @@ impl Lock {
     pub(super) fn is_intact(&self, directory: &Directory) -> bool {
         directory.is_at(LOCK, &self.file)
     }
+}
+
+/// Opens a file to be locked.
+pub(super) fn open_lock(directory: &Directory, name: &str) -> anyhow::Result<File> {
+    let file = match directory.create(name) {
+        Err(error) if is_link(&error) => {
+            return Err(Untrusted(format!("`{name}` is not a regular file: {error}")).into());
+        }
+        file => file?,
+    };
+    ensure_trusted(&file)?;
+    Ok(file)
 }
 
 fn is_link(error: &io::Error) -> bool {

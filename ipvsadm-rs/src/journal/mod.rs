@@ -9,6 +9,8 @@
 //! - `000007.timer`: plan 7 is pending. The file is locked by the rollback timer, the process that rolls the plan back.
 //! - `000007.draining`: the servers that plan 7 deletes are being drained. The file is locked by that process.
 //!
+//! The state directory also contains `.lock`, which is locked while such a directory is created.
+//!
 //! The entry records whether a plan is pending. Only the process that holds `lock` writes an entry. Therefore only one
 //! process can confirm, undo or roll back a plan. The rollback timer is an exception: it waits for the lock for a short
 //! time only.
@@ -313,7 +315,8 @@ mod tests {
 
     /// Returns the path of a file of the only journal.
     fn path_of(place: &Place, name: &str) -> PathBuf {
-        fs::read_dir(place.path()).unwrap().next().unwrap().unwrap().path().join(name)
+        let mut found = fs::read_dir(place.path()).unwrap().map(|found| found.unwrap().path());
+        found.find(|path| path.is_dir()).unwrap().join(name)
     }
 
     fn names(journal: &Journal) -> Vec<String> {

@@ -17,6 +17,7 @@ ipvs_tests::tests! {
     entry_of_another_user;
     lock_that_is_a_link;
     removed_lock_has_one_holder;
+    locked_directory_of_others;
     holder_is_named;
     full_disk_after_the_changes;
     full_disk_before_the_changes;
@@ -214,4 +215,25 @@ fn undo_on_a_full_disk() {
     let list = ok("ipvsadm-rs --state-dir s undo --list");
     assert!(list.lines().last().unwrap().contains("  undone  "), "{list}{undo}");
     assert_eq!(run("ipvsadm-rs --state-dir s undo").code, Some(1), "it is not undone twice");
+}
+
+/// A user who can open a directory can lock it, and never unlock it.
+fn locked_directory_of_others() {
+    director(WEB);
+    shell("mkdir -m 0755 s").ok();
+    let hold = |path: &str| {
+        let holder = start(&format!("setpriv --reuid=1000 --clear-groups flock {path} sleep 60"));
+        wait::until(Duration::from_secs(10), || {
+            let is_held = shell(&format!("flock -n {path} true")).code != Some(0);
+            is_held.then_some(()).ok_or_else(|| format!("{path} is not locked"))
+        });
+        holder
+    };
+    let _state = hold("s");
+    write("wanted", &WEB.replace("wrr", "wlc"));
+    ok("ipvsadm-rs --wait 5s --state-dir s apply wanted");
+    shell("chmod 0755 s/*").ok();
+    let _journal = hold(shell("echo s/*").ok().trim());
+    ok("ipvsadm-rs --wait 5s --state-dir s undo");
+    assert_eq!(rules(), WEB);
 }
