@@ -176,6 +176,8 @@ impl Folder {
     /// for the next state.
     fn read_with<T>(&self, number: u64, read: impl Fn(&Path, File) -> anyhow::Result<T>) -> anyhow::Result<T> {
         const ATTEMPTS: usize = 5;
+        /// More than an entry ever has. A damaged file may seem to be much longer, and would fill the memory.
+        const LONGEST: u64 = 1 << 30;
         let name = name(number, ENTRY);
         let path = self.path.join(&name);
         let directory = self.directory.as_deref().ok_or_else(|| anyhow!("no plan {number}"))?;
@@ -184,6 +186,7 @@ impl Folder {
             let file = directory.open_file(&name);
             let file = file.with_context(|| format!("no plan {number}: cannot open {}", text::path(&path)))?;
             ensure_trusted(&file).with_context(|| format!("cannot use {}", text::path(&path)))?;
+            ensure!(file.metadata()?.len() <= LONGEST, "{} is longer than 1 GiB", text::path(&path));
             let copy = file.try_clone()?;
             result = read(&path, file);
             if directory.is_at(&name, &copy) {

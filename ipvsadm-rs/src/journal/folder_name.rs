@@ -3,6 +3,7 @@
 //! The file `namespace` in it records the namespace. A namespace with several names therefore has one directory.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -42,7 +43,11 @@ impl Record {
     }
 
     fn read(directory: &Directory) -> Option<Self> {
-        serde_json::from_slice(&directory.read(RECORD).ok()?).ok()
+        /// More than a record ever has.
+        const LIMIT: u64 = 4096;
+        let mut text = Vec::new();
+        directory.open_file(RECORD).ok()?.take(LIMIT).read_to_end(&mut text).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
     /// Returns whether it is the record of this namespace. Without a cookie the number of the file decides.

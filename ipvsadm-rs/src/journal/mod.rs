@@ -490,6 +490,21 @@ mod tests {
     }
 
     #[test]
+    fn files_that_seem_endless_are_not_read() {
+        let place = Place::new("endless");
+        let journal = open(&place);
+        begin(&journal);
+        drop(journal);
+        for name in ["000001.json", "namespace"] {
+            fs::File::create(path_of(&place, name)).unwrap().set_len(1 << 42).unwrap();
+        }
+        let folder = Folder::of(place.path(), None).unwrap();
+        let error = folder.read(1).unwrap_err().to_string();
+        assert!(error.ends_with("000001.json is longer than 1 GiB"), "{error}");
+        assert_eq!(begin(&open(&place)).number, 2);
+    }
+
+    #[test]
     fn a_journal_is_opened_by_one_process_at_a_time() {
         let place = Place::new("one-at-a-time");
         let journal = open(&place);
