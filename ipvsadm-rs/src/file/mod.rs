@@ -1,7 +1,6 @@
 //! Files that describe a table, as rules, JSON or TOML.
 
 pub(crate) mod diagnostic;
-#[allow(dead_code, reason = "the journal does not use all of it yet")]
 pub(crate) mod directory;
 pub(crate) mod limit;
 mod position;

@@ -48,8 +48,6 @@ use lock::Lock;
 pub(crate) use entry::{Entry, Pending, Status, inexpressible, rollback_plan, rollback_plan_of_any_table};
 pub(crate) use folder::Folder;
 pub(crate) use identity::Origin;
-#[allow(unused_imports, reason = "for `show` and `plan`")]
-pub(crate) use lock::Holder;
 pub(crate) use lock::{Busy, LockLost};
 pub(crate) use untrusted::Untrusted;
 
