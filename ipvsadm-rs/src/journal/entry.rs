@@ -32,7 +32,7 @@ pub(crate) struct Entry {
     /// The error of a rollback that failed, or the reason for one. `None` if there is neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// The table that was changed. `None` in entries of older programs.
+    /// The table that was changed. `None` means that it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) table: Option<Identity>,
     /// Whether it was the first plan after a restart of the machine, and the table was empty. `undo` does not undo it

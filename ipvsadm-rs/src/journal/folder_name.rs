@@ -192,19 +192,15 @@ fn remove_ended(state: &Directory, keep: &str, place: &Place) {
 
 /// Returns whether the namespace of a directory has certainly ended.
 fn has_ended(name: &str, record: Option<&Record>, place: &Place, exists: &mut impl FnMut(u64) -> Option<bool>) -> bool {
-    let is_gone = |inode: Option<u64>, exists: &mut dyn FnMut(u64) -> Option<bool>| {
-        inode.is_some_and(|inode| exists(inode) == Some(false))
-    };
-    match record.map(|record| (place.identity.origin(Some(&record.identity)), record)) {
-        // Without a record, the directory was created by an older program, which used this number.
-        None => is_gone(name.strip_prefix("inode-").and_then(|inode| inode.parse().ok()), exists),
+    let Some(record) = record else { return false };
+    match place.identity.origin(Some(&record.identity)) {
         // After a reboot a namespace can get its name again, but not its number.
-        Some((Origin::EarlierBoot, _)) => !name.starts_with("netns-"),
+        Origin::EarlierBoot => !name.starts_with("netns-"),
         // The kernel gives the number of a namespace only to one namespace at a time.
-        Some((Origin::OtherNamespace, record)) => {
-            (record.inode.is_some() && record.inode == place.inode) || is_gone(record.inode, exists)
+        Origin::OtherNamespace => {
+            record.inode.is_some_and(|inode| place.inode == Some(inode) || exists(inode) == Some(false))
         }
-        Some((Origin::ThisTable | Origin::Unknown, _)) => false,
+        Origin::ThisTable | Origin::Unknown => false,
     }
 }
 
@@ -301,8 +297,8 @@ mod tests {
     }
 
     #[test]
-    fn directories_of_an_earlier_program_are_taken_over() {
-        let state = TestPlace::new("earlier-program");
+    fn a_directory_without_a_record_is_taken_over() {
+        let state = TestPlace::new("no-record");
         let state = state.directory();
         state.subdirectory("netns-blue", true).unwrap();
         assert_eq!(settled(&state, &place("a", 1), named("blue")), ("netns-blue".into(), Some(Origin::Unknown)));
@@ -319,7 +315,7 @@ mod tests {
             ("netns-blue", record("b", 7), true),
             ("cookie-1", record("b", 1), false),
             ("netns-blue", None, false),
-            ("inode-7", None, true),
+            ("inode-7", None, false),
             ("cookie-7", None, false),
         ] {
             assert_eq!(has_ended(name, record.as_ref(), &here, gone), ended, "{name} {record:?}");

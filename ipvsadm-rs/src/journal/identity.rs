@@ -25,7 +25,7 @@ pub(crate) enum Origin {
     EarlierBoot,
     /// The plan was applied in another network namespace of the same boot.
     OtherNamespace,
-    /// The boot of the entry, or the boot of this journal, is not known. Older programs did not record it.
+    /// The boot of the entry, or the boot of this journal, is not known.
     Unknown,
 }
 

@@ -1,7 +1,8 @@
 //! The lock of a table, and the name of its holder.
 //!
 //! Two files are locked: the directory of the journal, and the file `lock` in it. Removing `lock` therefore does not
-//! let a second process in. Older programs lock only `lock`, which also contains the name of the holder.
+//! let a second process in. Some file systems, such as NFS, can lock only the file. It also contains the name of the
+//! holder.
 //!
 //! A directory that other users can open is not locked, because they could lock it too, and keep it locked.
 
@@ -157,7 +158,7 @@ impl Lock {
         // A descriptor of its own, because a lock belongs to the descriptor and its copies.
         let own = openat(directory, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(io::Error::from)?;
-        // Other errors are ignored, because some file systems cannot lock a directory, for example NFS.
+        // Other errors are ignored, because some file systems cannot lock a directory. Then only the file is locked.
         if directory.is_unreadable_to_others()
             && flock(&own, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
         {
@@ -203,7 +204,7 @@ fn is_link(error: &io::Error) -> bool {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // The next holder describes itself, unless it is an older program.
+        // Otherwise, this process would be named until the next holder has described itself.
         let _ = self.file.set_len(0);
     }
 }
@@ -272,18 +273,19 @@ mod tests {
         assert!(Lock::attempt(&directory).unwrap().is_some());
     }
 
+    /// As on a file system that cannot lock a directory.
     #[test]
-    fn a_lock_of_an_older_program_is_respected() {
-        let place = Place::new("older");
+    fn the_lock_of_the_file_alone_is_respected() {
+        let place = Place::new("file-alone");
         let directory = place.directory();
-        let older = directory.create(LOCK).unwrap();
-        flock(&older, FlockOperation::LockExclusive).unwrap();
+        let other = directory.create(LOCK).unwrap();
+        flock(&other, FlockOperation::LockExclusive).unwrap();
         assert!(Lock::attempt(&directory).unwrap().is_none());
         assert_eq!(
             Lock::acquire(&directory, Duration::ZERO).unwrap_err().to_string(),
             format!("cannot lock {}: another ipvsadm-rs is changing this table", place.path().display())
         );
-        drop(older);
+        drop(other);
         assert!(Lock::attempt(&directory).unwrap().is_some());
     }
 
