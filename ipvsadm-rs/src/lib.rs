@@ -12,6 +12,7 @@ mod context;
 mod file;
 mod generate;
 mod journal;
+mod pid_namespace;
 mod plan;
 mod program;
 mod resolver;

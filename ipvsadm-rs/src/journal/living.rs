@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::pid_namespace;
+
 /// The numbers of the network namespaces that processes are in, or that are mounted.
 pub(super) struct Living(Option<HashSet<u64>>);
 
@@ -23,10 +25,8 @@ impl Living {
 }
 
 fn scan() -> io::Result<HashSet<u64>> {
-    /// The number of the first PID namespace, PROC_PID_INIT_INO. Other PID namespaces do not show all processes.
-    /// https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h
-    const FIRST: u64 = 0xEFFF_FFFC;
-    if fs::metadata("/proc/self/ns/pid")?.ino() != FIRST {
+    // Other PID namespaces do not show all processes.
+    if !pid_namespace::is_first()? {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let (mut living, mut mounts) = (HashSet::new(), HashSet::new());

@@ -1,19 +1,17 @@
 //! The place where the rollback timer runs: a scope of its own if possible, and never a place that ends too early.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::bail;
 
-/// Fails if all processes of this PID namespace end with a process 1 that is not an init, as in a container that runs
-/// one program. The rollback timer would end with it, and the changes would stay if they are in the table of the host.
+use crate::pid_namespace;
+
+/// Fails if all processes of this PID namespace end with a process 1 that is not an init. This is so in a container that
+/// runs one program. The rollback timer would end with it, and the changes would stay if they are in the table of the host.
 pub(super) fn ensure_it_outlives_this_program() -> anyhow::Result<()> {
-    /// The inode number of the initial PID namespace.
-    /// <https://github.com/torvalds/linux/blob/v6.12/include/linux/proc_ns.h#L46> (`PROC_PID_INIT_INO`)
-    const INITIAL: u64 = 0xEFFF_FFFC;
-    // Absent if the kernel has no PID namespaces.
-    let is_initial = fs::metadata("/proc/self/ns/pid").map_or(true, |found| found.ino() == INITIAL);
+    // Not known if the kernel has no PID namespaces.
+    let is_initial = pid_namespace::is_first().unwrap_or(true);
     let is_first = std::process::id() == 1;
     let first = if is_first { None } else { process_1() };
     let is_init = |name: &String| INITS.contains(&name.as_str());
