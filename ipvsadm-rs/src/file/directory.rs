@@ -322,7 +322,7 @@ impl Directory {
         attributes: Attributes<'_>,
     ) -> Result<(), ReplaceError> {
         let name = one_component(name).map_err(ReplaceError::Create)?;
-        self.remove_leftovers(name);
+        self.remove_leftovers(|prefix| prefix == temporary_prefix(name).as_bytes());
         let temporary = self.temporary(name, bytes, attributes)?;
         renameat(&self.fd, &temporary.name, &self.fd, name).map_err(|error| ReplaceError::Rename(error.into()))?;
         temporary.keep();
@@ -394,15 +394,20 @@ impl Directory {
         Err(ReplaceError::Create(io::ErrorKind::AlreadyExists.into()))
     }
 
-    /// Removes the temporary files of killed processes. A temporary file is locked by its writer, so an unlocked one is
-    /// a leftover. Errors are ignored: a leftover takes room, but does no harm.
-    fn remove_leftovers(&self, name: &OsStr) {
+    /// Removes the temporary files that killed processes left in place of any file.
+    pub(crate) fn remove_all_leftovers(&self) {
+        self.remove_leftovers(|_| true);
+    }
+
+    /// Removes the temporary files of killed processes, if their prefix is meant. A temporary file is locked by its
+    /// writer, so an unlocked one is a leftover. Errors are ignored: a leftover takes room, but does no harm.
+    fn remove_leftovers(&self, is_meant: impl Fn(&[u8]) -> bool) {
         let is_regular = |name: &OsString| {
             self.metadata(name).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile)
         };
-        let prefix = temporary_prefix(name);
-        let leftovers = self.names().unwrap_or_default();
-        for leftover in leftovers.iter().filter(|other| is_temporary(other, &prefix)).filter(|name| is_regular(name)) {
+        let names = self.names().unwrap_or_default();
+        let is_leftover = |name: &&OsString| prefix_of_temporary(name).is_some_and(&is_meant) && is_regular(name);
+        for leftover in names.iter().filter(is_leftover) {
             let Ok(file) = self.open_file(leftover) else { continue };
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && self.is_at(leftover, &file) {
                 let _ = self.remove(leftover);
@@ -503,13 +508,14 @@ fn temporary_prefix(name: &OsStr) -> OsString {
     prefix
 }
 
-/// Returns whether the name is the prefix, two numbers, and [`SUFFIX`].
-fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
-    let rest = name.as_bytes().strip_prefix(prefix.as_bytes());
-    let Some(middle) = rest.and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())) else { return false };
+/// Returns the prefix of a temporary name. Returns `None` if the name is not a prefix, two numbers, and [`SUFFIX`].
+fn prefix_of_temporary(name: &OsStr) -> Option<&[u8]> {
     let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-    let mut parts = middle.split(|&byte| byte == b'-');
-    matches!((parts.next(), parts.next(), parts.next()), (Some(pid), Some(counter), None) if is_number(pid) && is_number(counter))
+    let rest = name.as_bytes().strip_suffix(SUFFIX.as_bytes())?;
+    let (prefix, numbers) = rest.split_at(rest.iter().rposition(|&byte| byte == b'.')? + 1);
+    let dash = numbers.iter().position(|&byte| byte == b'-')?;
+    let is_temporary = prefix.starts_with(b".") && is_number(&numbers[..dash]) && is_number(&numbers[dash + 1..]);
+    is_temporary.then_some(prefix)
 }
 
 #[cfg(test)]
@@ -622,6 +628,8 @@ mod tests {
         drop(live);
         directory.replace("file", b"", None).expect("replace");
         assert_eq!(place.names(), [".file.x-0.new", ".files.1-0.new", "file", "file.1-0.new"]);
+        directory.remove_all_leftovers();
+        assert_eq!(place.names(), [".file.x-0.new", "file", "file.1-0.new"]);
     }
 
     /// File systems such as NFS cannot create files without a name.

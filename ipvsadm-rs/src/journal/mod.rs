@@ -252,14 +252,7 @@ impl Journal {
                 let _ = directory.remove(name(number, ending));
             }
         }
-        let is_leftover = |found: &std::ffi::OsString| {
-            // The file of a live process is locked.
-            found.as_encoded_bytes().ends_with(b".new")
-                && !directory.open_file(found).is_ok_and(|file| lock::is_locked(&file))
-        };
-        for found in directory.names().unwrap_or_default().into_iter().filter(is_leftover) {
-            let _ = directory.remove(found);
-        }
+        directory.remove_all_leftovers();
     }
 }
 
