@@ -191,12 +191,6 @@ impl Journal {
         Ok(())
     }
 
-    /// Reserves room for another state of an entry, so that a full disk cannot prevent recording it.
-    pub(crate) fn reserve(&self, entry: &Entry) -> anyhow::Result<()> {
-        let bytes = lines(entry, &self.second_line(entry.number)?)?;
-        Ok(room::reserve(self.directory()?, entry.number, bytes)?)
-    }
-
     /// Removes an entry whose plan changed nothing.
     pub(crate) fn remove(&self, entry: &Entry) {
         if let Ok(directory) = self.directory() {

@@ -23,12 +23,6 @@ pub(super) fn create(directory: &Directory, number: u64, mut bytes: Vec<u8>) -> 
     directory.replace(name(number, SPARE), &bytes, None)
 }
 
-/// Reserves room for one state of an entry.
-pub(super) fn reserve(directory: &Directory, number: u64, mut bytes: Vec<u8>) -> io::Result<()> {
-    bytes.resize(bytes.len() + PADDING, b' ');
-    directory.replace(name(number, SPARE), &bytes, None)
-}
-
 /// Writes a state of an entry. The room is released with the last one.
 pub(super) fn write(directory: &Directory, number: u64, bytes: &[u8], is_last: bool) -> io::Result<()> {
     let (entry, spare) = (name(number, ENTRY), name(number, SPARE));
@@ -40,7 +34,9 @@ pub(super) fn write(directory: &Directory, number: u64, bytes: &[u8], is_last: b
         directory.sync()?;
         if !is_last && !exchanged {
             // Without the exchange, room for a later state can only be hoped for.
-            let _ = reserve(directory, number, bytes.to_vec());
+            let mut room = bytes.to_vec();
+            room.resize(bytes.len() + PADDING, b' ');
+            let _ = directory.replace(&spare, &room, None);
         }
     } else {
         match directory.replace(&entry, bytes, None) {

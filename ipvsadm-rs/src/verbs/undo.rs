@@ -88,10 +88,6 @@ impl Undo {
         let journal = context.journal()?;
         let Some(undone) = self.choose(&journal)? else { return Ok(code::DONE) };
         let (config, options) = undone.rollback_plan(&journal)?;
-        for entry in undone.entries() {
-            // Without room, marking the plan as undone may fail later. That is reported.
-            let _ = journal.reserve(entry);
-        }
         let mut transaction = Transaction::from(journal);
         let undo = restore(context, &mut transaction, &undone, &config, &options)?;
         if let Some(journal) = transaction.journal() {
