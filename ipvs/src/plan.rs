@@ -33,8 +33,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// Services whose servers stay in an order other than the desired one. See [`Options::reorder`].
     pub order_kept: Vec<ServiceKey>,
-    /// Those of [`order_kept`](Self::order_kept) that [`Options::reorder`] does not move, because without their only
-    /// server with a weight above 0 they would refuse new connections for a moment.
+    /// Those of [`order_kept`](Self::order_kept) that [`Options::reorder`] does not change. Moving their only server with
+    /// a weight above 0 would refuse new connections for a moment.
     pub order_fixed: Vec<ServiceKey>,
 }
 

@@ -272,8 +272,8 @@ fn ensure_not_planted(directory: &Directory, name: &OsStr, found: &Stat) -> anyh
     Ok(())
 }
 
-/// Resolves a link in /proc. If it is that of a descriptor of this process, the descriptor is used, because opening the
-/// link would start at the beginning of the file.
+/// Resolves a link in /proc. For a descriptor of this process, returns the descriptor itself, because opening the link
+/// would start at the beginning of the file.
 fn in_proc(directory: &Directory, name: &OsStr) -> anyhow::Result<Target> {
     let here = fstat(directory)?;
     let is_own = |path| Directory::open(path).is_ok_and(|own| fstat(&own).is_ok_and(|own| is_same(&own, &here)));

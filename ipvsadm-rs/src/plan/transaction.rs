@@ -208,8 +208,8 @@ impl fmt::Display for Differs {
 
 impl std::error::Error for Differs {}
 
-/// Records the outcome. If the kernel refused changes, or if the plan was abandoned, all changes are rolled back before
-/// anything is printed, because a terminal that was cut off may block this process.
+/// Records the outcome. Rolls back all changes if the kernel refused some, or if the plan was abandoned. Nothing is
+/// printed before that, because a terminal that was cut off may block this process.
 pub(crate) fn finish(
     director: &mut Client,
     transaction: &mut Transaction,
