@@ -30,6 +30,17 @@ pub(super) const TIMER: &str = ".timer";
 /// Locked by the process that drains servers.
 pub(super) const DRAINING: &str = ".draining";
 
+/// The state of a plan that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Phase {
+    /// A process drains servers. The plan may also have a time limit.
+    Draining,
+    /// The rollback timer is running.
+    Pending,
+    /// The plan was not confirmed, and its rollback timer has died.
+    NeverConfirmed,
+}
+
 /// The directory of the journal of a network namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
@@ -202,14 +213,24 @@ impl Folder {
         entries.find(|entry| self.is_of_this_table(entry))
     }
 
-    /// Returns the pending plan of this table. `None` if no plan is pending.
-    pub(crate) fn pending(&self) -> Option<Entry> {
-        self.marked(TIMER).find(|entry| entry.pending.is_some())
+    /// Returns the last plan of this table that has not ended. `None` if all have ended or were interrupted.
+    pub(crate) fn unfinished(&self) -> Option<(Entry, Phase)> {
+        let mut numbers = [self.numbers_with(TIMER), self.numbers_with(DRAINING)].concat();
+        numbers.sort_unstable();
+        let mut entries = numbers.into_iter().rev().filter_map(|number| self.read(number).ok());
+        entries.find_map(|entry| self.phase(&entry).map(|phase| (entry, phase)))
     }
 
-    /// Returns the plan of this table whose servers are being drained. `None` if no process drains servers.
-    pub(crate) fn draining(&self) -> Option<Entry> {
-        self.marked(DRAINING).find(|entry| entry.status == Status::Started && self.is_marked(entry.number, DRAINING))
+    /// Returns the phase of a plan. `None` if it has ended or was interrupted, or if it is of another table.
+    pub(crate) fn phase(&self, entry: &Entry) -> Option<Phase> {
+        if !self.is_of_this_table(entry) {
+            return None;
+        }
+        if entry.status == Status::Started && self.is_marked(entry.number, DRAINING) {
+            return Some(Phase::Draining);
+        }
+        let has_timer = || self.is_marked(entry.number, TIMER);
+        entry.pending.as_ref().map(|_| if has_timer() { Phase::Pending } else { Phase::NeverConfirmed })
     }
 
     /// Returns the process that drains the servers of a plan. `None` if it is not known.
@@ -231,17 +252,6 @@ impl Folder {
             }
         }
         None
-    }
-
-    /// Returns the entries of this table that have a mark, the newest first.
-    fn marked(&self, ending: &'static str) -> impl Iterator<Item = Entry> {
-        let entries = self.numbers_with(ending).into_iter().rev().filter_map(|number| self.read(number).ok());
-        entries.filter(|entry| self.is_of_this_table(entry))
-    }
-
-    /// Returns whether the rollback timer of a plan is running.
-    pub(crate) fn has_timer(&self, number: u64) -> bool {
-        self.is_marked(number, TIMER)
     }
 
     /// Returns whether a process has locked the mark of a plan.

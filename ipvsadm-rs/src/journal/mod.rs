@@ -46,7 +46,7 @@ use folder::{DRAINING, ENTRY, SPARE, TIMER, name};
 use lock::Lock;
 
 pub(crate) use entry::{Entry, Pending, Status, inexpressible, rollback_plan, rollback_plan_of_any_table};
-pub(crate) use folder::Folder;
+pub(crate) use folder::{Folder, Phase};
 pub(crate) use identity::Origin;
 pub(crate) use lock::{Busy, LockLost};
 pub(crate) use untrusted::Untrusted;
@@ -209,18 +209,19 @@ impl Journal {
     /// Fails if a plan is pending or draining, because a later plan would be confirmed or rolled back together with it,
     /// unnoticed. A plan whose rollback timer has died is no longer pending. Plans of other tables are ignored.
     pub(crate) fn ensure_none_pending(&self) -> anyhow::Result<()> {
-        if let Some(Entry { number, .. }) = self.draining() {
-            let pid = self.drainer(number).map(|holder| format!(" (pid {})", holder.pid)).unwrap_or_default();
-            anyhow::bail!(
-                "plan {number} is draining servers{pid}\nWait until it has finished, or run `ipvsadm-rs undo` to roll it back, then try again."
-            );
-        }
-        let Some(mut entry) = self.pending() else { return Ok(()) };
+        let Some((mut entry, phase)) = self.unfinished() else { return Ok(()) };
         let number = entry.number;
-        if self.has_timer(number) {
-            anyhow::bail!(
+        match phase {
+            Phase::Draining => {
+                let pid = self.drainer(number).map(|holder| format!(" (pid {})", holder.pid)).unwrap_or_default();
+                anyhow::bail!(
+                    "plan {number} is draining servers{pid}\nWait until it has finished, or run `ipvsadm-rs undo` to roll it back, then try again."
+                );
+            }
+            Phase::Pending => anyhow::bail!(
                 "plan {number} is pending\nRun `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back, then try again."
-            );
+            ),
+            Phase::NeverConfirmed => {}
         }
         print_error(&format!("note: plan {number} was never confirmed, but {TIMER_DIED}; keeping the changes"));
         entry.pending = None;
@@ -360,7 +361,7 @@ mod tests {
         let mut entry = begin_within(&journal, Some(WAIT)).unwrap();
         entry.done();
         journal.write(&entry).unwrap();
-        assert!(journal.pending().is_some());
+        assert!(journal.unfinished().is_some());
         for table in [
             None,
             Some(identity::Identity { boot: Some("earlier".into()), namespace: journal.identity().namespace }),
@@ -372,7 +373,7 @@ mod tests {
             journal.set_begun(0);
             let read = journal.read(1).unwrap();
             assert!(!journal.is_of_this_table(&read));
-            assert!(journal.pending().is_none());
+            assert!(journal.unfinished().is_none());
             journal.ensure_none_pending().unwrap();
             let why = rollback_plan(&journal, &read, &[]).unwrap_err().to_string();
             assert_eq!(why, format!("plan 1 {}", journal.origin(&read).reason()));
@@ -386,19 +387,19 @@ mod tests {
         let journal = open(&place);
         let mut entry = begin(&journal);
         let drain = journal.lock_draining(1).unwrap();
-        assert_eq!(journal.draining().unwrap().number, 1);
+        assert!(journal.unfinished().is_some_and(|(entry, phase)| (entry.number, phase) == (1, Phase::Draining)));
         assert_eq!(journal.drainer(1).unwrap().pid, std::process::id());
         let error = journal.ensure_none_pending().unwrap_err().to_string();
         assert!(error.starts_with(&format!("plan 1 is draining servers (pid {})\n", std::process::id())), "{error}");
         begin(&journal);
         assert_eq!(journal.numbers_with(SPARE), [1, 2], "its room is kept");
         end(&journal, &mut entry, Status::Undone);
-        assert!(journal.draining().is_none());
+        assert!(journal.unfinished().is_none());
         drop(drain);
         begin(&journal);
         let drain = journal.lock_draining(3).unwrap();
         drop(drain);
-        assert!(journal.draining().is_none(), "its process has ended");
+        assert!(journal.unfinished().is_none(), "its process has ended");
         journal.ensure_none_pending().unwrap();
         begin(&journal);
         assert_eq!(journal.numbers_with(DRAINING), [0; 0]);

@@ -79,10 +79,10 @@ fn read(state_dir: &Path) -> usize {
                 Err(error) => assert!(!format!("{error:#}").is_empty()),
             }
         }
-        let _ = (inexpressible(entry, later), folder.origin(entry), folder.has_timer(entry.number));
+        let _ = (inexpressible(entry, later), folder.origin(entry), folder.phase(entry));
         let _ = folder.drainer(entry.number).map(|holder| holder.to_string());
     }
-    let found = [folder.pending(), folder.draining(), folder.failed_rollback()];
+    let found = [folder.unfinished().map(|(entry, _)| entry), folder.failed_rollback()];
     assert!(found.iter().flatten().all(|found| accepted.iter().any(|entry| entry.number == found.number)));
     accepted.len()
 }

@@ -10,7 +10,7 @@ use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, State};
 
 use crate::context::Context;
-use crate::journal::{Busy, Entry, Folder, Intent, Journal, Status, inexpressible, is_fatal, rollback_plan};
+use crate::journal::{Busy, Entry, Folder, Intent, Journal, Phase, Status, inexpressible, is_fatal, rollback_plan};
 use crate::plan::other_writers;
 use crate::plan::signals::{Interruption, Signals};
 use crate::terminal::exit::{HeldMessages, print_error};
@@ -111,9 +111,8 @@ impl Transaction {
 
     /// Returns whether the plan is pending although nothing would roll it back.
     pub(crate) fn has_lost_timer(&self) -> bool {
-        let is_lost =
-            |(journal, entry): (&Journal, &Entry)| entry.pending.is_some() && !journal.has_timer(entry.number);
-        self.journal().zip(self.entry()).is_some_and(is_lost)
+        let phase = self.journal().zip(self.entry()).and_then(|(journal, entry)| journal.phase(entry));
+        phase == Some(Phase::NeverConfirmed)
     }
 
     fn conclude(&mut self, update: impl FnOnce(&mut Entry)) {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::journal::{Entry, Pending, TIMER_DIED};
+use crate::journal::{Entry, Pending, Phase, TIMER_DIED};
 use crate::terminal::exit::print_error;
 
 /// The plan of a table that still needs attention. Each key is absent if there is no such plan.
@@ -49,12 +49,11 @@ impl Unconfirmed {
     pub(crate) fn read(context: &Context) -> Self {
         let Ok(folder) = context.folder() else { return Self::default() };
         let mut found = Self { rollback_failed: folder.failed_rollback().map(FailedRollback::from), ..Self::default() };
-        match folder.pending() {
-            Some(Entry { number, pending: Some(pending), .. }) if folder.has_timer(number) => {
-                found.pending = Some(PendingPlan::new(number, &pending));
+        if let Some((Entry { number, pending: Some(pending), .. }, phase)) = folder.unfinished() {
+            match phase {
+                Phase::Draining | Phase::Pending => found.pending = Some(PendingPlan::new(number, &pending)),
+                Phase::NeverConfirmed => found.never_confirmed = Some(Unattended { plan: number }),
             }
-            Some(entry) => found.never_confirmed = Some(Unattended { plan: entry.number }),
-            None => {}
         }
         found
     }

@@ -6,7 +6,7 @@ use ipvs::document::SCHEMA;
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::journal::{Entry, TIMER_DIED};
+use crate::journal::{Entry, Phase, TIMER_DIED};
 
 /// Keep the pending plan
 ///
@@ -30,14 +30,14 @@ struct Confirmed {
 impl Confirm {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let journal = context.journal()?;
-        let mut entry = journal.pending().context("no plan is pending")?;
-        if journal.draining().is_some_and(|draining| draining.number == entry.number) {
+        let pending = journal.unfinished().filter(|(entry, _)| entry.pending.is_some());
+        let (mut entry, phase) = pending.context("no plan is pending")?;
+        if phase == Phase::Draining {
             bail!(
                 "plan {} is draining servers\nConfirm it after its end, or run `ipvsadm-rs undo` to roll it back.",
                 entry.number
             );
         }
-        let has_timer = journal.has_timer(entry.number);
         entry.pending = None;
         journal.write(&entry)?;
         // Nothing is printed before the journal is unlocked, because a terminal that was cut off may block this process.
@@ -45,7 +45,7 @@ impl Confirm {
         if context.json {
             context.write_json(&Confirmed { schema: SCHEMA, entry })?;
         } else {
-            let gone = if has_timer { String::new() } else { format!("; {TIMER_DIED}") };
+            let gone = if phase == Phase::NeverConfirmed { format!("; {TIMER_DIED}") } else { String::new() };
             context.write(|out| writeln!(out, "plan {} confirmed{gone}", entry.number))?;
         }
         Ok(code::DONE)

@@ -9,7 +9,7 @@ use ipvs::rules::{self, Command, Numeric, OPTIONS, OptionRow, ParseError, Value,
 use ipvs::{Change, Client, DestinationState, Director, Plan, ServiceKey, State};
 
 use crate::context::{Context, code};
-use crate::journal::Folder;
+use crate::journal::{Entry, Folder, Phase};
 use crate::plan::report::Report;
 use crate::plan::transaction::Transaction;
 use crate::resolver::System;
@@ -320,14 +320,14 @@ fn print_warnings(plan: &Plan) {
 /// Returns notes about a plan that may revert these changes.
 fn notes(folder: &Folder, plan: &Plan) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(pending) = folder.pending() {
-        notes.push(format!("note: plan {} is pending; if it is rolled back, so is this change", pending.number));
+    let Some((Entry { number, changes, pending, .. }, phase)) = folder.unfinished() else { return notes };
+    if pending.is_some() && phase != Phase::NeverConfirmed {
+        notes.push(format!("note: plan {number} is pending; if it is rolled back, so is this change"));
     }
-    if let Some(draining) = folder.draining() {
-        let is_deleted =
-            plan.changes.iter().any(|change| deletion(change).any(|line| draining.changes.contains(&line)));
+    if phase == Phase::Draining {
+        let is_deleted = plan.changes.iter().any(|change| deletion(change).any(|line| changes.contains(&line)));
         let end = if is_deleted { "it deletes the server afterwards" } else { "it may revert this change afterwards" };
-        notes.push(format!("note: plan {} is draining servers; {end}", draining.number));
+        notes.push(format!("note: plan {number} is draining servers; {end}"));
     }
     notes
 }

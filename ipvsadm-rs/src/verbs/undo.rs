@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::context::{Context, code};
 use crate::journal::{
-    Entry, Folder, Intent, Journal, Origin, Status, TIMER_DIED, inexpressible, rollback_plan,
+    Entry, Folder, Intent, Journal, Origin, Phase, Status, TIMER_DIED, inexpressible, rollback_plan,
     rollback_plan_of_any_table,
 };
 use crate::plan::progress::WithProgress;
@@ -102,9 +102,8 @@ impl Undo {
     /// Returns the plans to undo. For `--pending`, returns `None` if no plan is pending or draining.
     fn choose(&self, folder: &Folder) -> anyhow::Result<Option<Undone>> {
         if self.pending {
-            let pending = folder.pending().filter(|entry| folder.has_timer(entry.number));
-            let first = pending.or_else(|| folder.draining());
-            return Ok(first.map(|first| Undone { first, later: Vec::new(), is_of_any_table: false }));
+            let unfinished = folder.unfinished().filter(|(_, phase)| *phase != Phase::NeverConfirmed);
+            return Ok(unfinished.map(|(first, _)| Undone { first, later: Vec::new(), is_of_any_table: false }));
         }
         let Plans { mut in_force, history } = Plans::read(folder);
         let first = match self.number {
@@ -269,12 +268,11 @@ fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
 fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
     let Entry { number, time, status, changes, undoes, pending, error, .. } = entry;
     let is_of_this_table = origin == Origin::ThisTable;
-    let has_timer = is_of_this_table && folder.has_timer(*number);
-    let is_draining = || folder.draining().is_some_and(|draining| draining.number == *number);
+    let phase = folder.phase(entry);
     let status = match (status, undoes, pending) {
         (Status::Started | Status::Applied, None, _) if !is_of_this_table => origin.status().into(),
-        (Status::Started, ..) if is_draining() => "draining".into(),
-        (_, _, Some(_)) if has_timer => "pending".into(),
+        _ if phase == Some(Phase::Draining) => "draining".into(),
+        _ if phase == Some(Phase::Pending) => "pending".into(),
         (_, _, Some(_)) => "not confirmed, kept".into(),
         (Status::Applied, Some(undone), _) => format!("undo of plan {undone}"),
         (Status::Applied, None, _) => "applied".into(),
@@ -285,7 +283,9 @@ fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
         (Status::RollbackFailed, ..) => "rollback failed".into(),
     };
     let remark = match (pending, error) {
-        (Some(pending), _) if has_timer => pending.deadline.as_ref().map(|deadline| format!("rollback at {deadline}")),
+        (Some(pending), _) if matches!(phase, Some(Phase::Draining | Phase::Pending)) => {
+            pending.deadline.as_ref().map(|deadline| format!("rollback at {deadline}"))
+        }
         (Some(_), _) if is_of_this_table => Some(TIMER_DIED.to_owned()),
         (Some(_), _) => Some("never confirmed".to_owned()),
         (None, None) if is_of_this_table && entry.is_kept() => Some("first after the restart".to_owned()),

@@ -17,7 +17,7 @@ use ipvs::{Client, Config};
 use rustix::fs::Mode;
 
 use crate::context::{Context, code};
-use crate::journal::{Entry, Folder, Journal, Status, rollback_plan};
+use crate::journal::{Entry, Folder, Journal, Phase, Status, rollback_plan};
 use crate::plan::transaction::roll_back;
 use crate::terminal::syslog::{Priority, log};
 
@@ -160,7 +160,8 @@ impl Rollback {
     }
 
     fn is_draining(&self) -> bool {
-        self.folder.draining().is_some_and(|entry| entry.number == self.entry.number)
+        let entry = self.folder.read(self.entry.number);
+        entry.is_ok_and(|entry| self.folder.phase(&entry) == Some(Phase::Draining))
     }
 
     /// Rolls back the plan if it is still pending. Nobody reads the output any more, so the result is written to the
