@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use ipvs::apply::apply_plan;
-use ipvs::{Director, State, plan};
+use ipvs::{Client, Director, Plan, State, plan};
 
-use super::plan::PlanArguments;
+use super::plan::{Desired, PlanArguments};
 use super::rollback_timer::{self, TimerProcess};
 use crate::context::{Context, code, duration};
 use crate::file;
@@ -71,18 +71,24 @@ impl Apply {
         if self.dry_run {
             return self.arguments.show(context, desired);
         }
-        let mut transaction = Transaction::open(context)?;
+        let transaction = Transaction::open(context)?;
         let mut director = context.open()?;
         let before = director.state()?;
-        let is_doubtful = desired.is_blank && !self.allow_empty;
         let (config, options) = desired.clone().for_state(&before);
         let plan = plan(&config, &before, &options);
         if plan.changes.is_empty() {
             drop(transaction);
-            Report::new(&plan, &before, self.arguments.sizes()).print_result(context)?;
-            return Ok(code::DONE);
+        } else {
+            self.ensure_possible(&desired, &transaction)?;
+            self.make(context, transaction, &mut director, &desired, &before, &plan)?;
         }
-        if is_doubtful {
+        Report::new(&plan, &before, self.arguments.sizes()).print_result(context)?;
+        Ok(code::DONE)
+    }
+
+    /// Fails if the file is probably not the intended one, or if another plan is pending.
+    fn ensure_possible(&self, desired: &Desired, transaction: &Transaction) -> anyhow::Result<()> {
+        if desired.is_blank && !self.allow_empty {
             let file = file::name_of(&self.arguments.file);
             bail!(
                 "{file} contains no rules: all services that the plan may change would be deleted\n\
@@ -95,17 +101,31 @@ impl Apply {
                 print_error(&format!("note: plan {} was interrupted before its end", entry.number));
             }
         }
+        Ok(())
+    }
+
+    /// Makes the changes, and records them in the journal.
+    fn make(
+        &self,
+        context: &Context,
+        mut transaction: Transaction,
+        director: &mut Client,
+        desired: &Desired,
+        before: &State,
+        plan: &Plan,
+    ) -> anyhow::Result<()> {
+        let (config, options) = desired.clone().for_state(before);
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let confirm_within = self.confirm_within;
-        transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
+        transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, before)?;
         let timer = start_timer(context, &mut transaction)?;
         let applied = match self.drain {
             Some(drain) => {
                 let desired = |state: &State| desired.clone().for_state(state);
                 let limits = Limits { drain, lock: context.wait };
-                drain::apply_drained(&mut director, &mut transaction, desired, before.clone(), &limits)
+                drain::apply_drained(director, &mut transaction, desired, before.clone(), &limits)
             }
-            None => apply_plan(&mut WithProgress(&mut director), &config, &options, before.clone(), plan.clone())
+            None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())
                 .map(|_| 0)
                 .map_err(Into::into),
         };
@@ -115,7 +135,7 @@ impl Apply {
             _ => applied,
         };
         let dropped = applied.as_ref().copied().unwrap_or_default();
-        let result = finish(&mut director, &mut transaction, applied.map(drop));
+        let result = finish(director, &mut transaction, applied.map(drop));
         // Starts the time limit of a plan that is still pending. Nothing is printed or computed before that, because a
         // terminal that was cut off may block this process.
         let entry = transaction.entry().filter(|entry| entry.pending.is_some()).cloned();
@@ -123,15 +143,15 @@ impl Apply {
         drop(transaction);
         print_notes(dropped, entry.and_then(|entry| entry.pending).as_ref());
         print_error(&warning.unwrap_or_default());
-        if let Err(error) = result {
-            if let Some(signal) = error.downcast_ref::<Abandoned>().and_then(|abandoned| abandoned.signal) {
-                print_error(&format!("ipvsadm-rs: {error:#}"));
-                signal.end_process();
-            }
-            return Err(error);
-        }
-        Report::new(&plan, &before, self.arguments.sizes()).print_result(context)?;
-        Ok(code::DONE)
+        result.inspect_err(end_by_signal)
+    }
+}
+
+/// Ends this process by the signal that interrupted the plan. Returns if there was no signal.
+fn end_by_signal(error: &anyhow::Error) {
+    if let Some(signal) = error.downcast_ref::<Abandoned>().and_then(|abandoned| abandoned.signal) {
+        print_error(&format!("ipvsadm-rs: {error:#}"));
+        signal.end_process();
     }
 }
 
