@@ -122,12 +122,16 @@ impl Journal {
 
     /// Creates an entry. When this returns, the table from before is on disk, and room for the outcome is reserved.
     ///
-    /// Fails with [`LockLost`] if the lock or the network namespace was replaced since the journal was opened.
+    /// Fails with [`LockLost`] if the lock or the network namespace was replaced since the journal was opened. Also fails
+    /// if the table has names with control characters, because documents refuse those.
     pub(crate) fn begin(&self, intent: Intent<'_>, before: &State) -> anyhow::Result<Entry> {
         if !self.is_locked() {
             return Err(LockLost(format!("{}/{} was removed or replaced", self.folder, lock::LOCK)).into());
         }
         self.ensure_same_namespace()?;
+        let table = Config::from(before);
+        // An entry with such a table could not be read again.
+        table.validate().context("the table cannot be restored")?;
         let last = self.numbers().last().copied().unwrap_or_default();
         let entry = Entry {
             number: last.checked_add(1).context("no plan number is left")?,
@@ -143,7 +147,7 @@ impl Journal {
         };
         let directory = self.directory()?;
         self.prune(directory);
-        let mut before = serde_json::to_vec(&Config::from(before))?;
+        let mut before = serde_json::to_vec(&table)?;
         before.push(b'\n');
         let created = self.create(directory, &entry, &before);
         if created.is_err() {
@@ -342,6 +346,19 @@ mod tests {
         end(&journal, &mut entry, Status::Applied);
         assert!(take_held_messages()[0].contains("another program may have changed the table"));
         assert_eq!(journal.read(1).unwrap().status, Status::Applied);
+    }
+
+    /// The kernel accepts control characters in the name of an interface.
+    #[test]
+    fn begin_fails_if_the_table_cannot_be_restored() {
+        let place = Place::new("name");
+        let journal = open(&place);
+        let daemon = ipvs::SyncDaemon::new(ipvs::Role::Master, "\u{1b}c".parse().unwrap(), 1);
+        let before = State { daemons: vec![daemon], ..State::default() };
+        let intent = Intent { scope: &Scope::default(), changes: vec![], undoes: None, confirm_within: None };
+        let error = format!("{:#}", journal.begin(intent, &before).unwrap_err());
+        assert!(error.starts_with("the table cannot be restored: the interface name \"\\u{1b}c\""), "{error}");
+        assert_eq!(names(&journal), ["lock", "namespace"]);
     }
 
     #[test]
