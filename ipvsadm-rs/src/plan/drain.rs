@@ -1,11 +1,13 @@
 //! `--drain`: stops new connections to servers, and deletes the servers when their old connections have ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use ipvs::apply::apply_plan;
 use ipvs::plan::Options;
-use ipvs::{Change, Client, Config, DestinationKey, Director, ServiceKey, State, plan};
+use ipvs::{
+    Change, Client, Config, DestinationKey, DestinationState, Director, Plan, ServiceKey, ServiceState, State, plan,
+};
 
 use crate::journal::TIMER_DIED;
 use crate::plan::progress::{Progress, WithProgress};
@@ -26,8 +28,18 @@ pub(crate) struct Limits {
     pub(crate) lock: Duration,
 }
 
+/// The outcome of a plan with a drain.
+pub(crate) struct Drained {
+    /// The changes that were made, except the weights of the servers that were drained. Others may have changed the
+    /// table during the drain. Then these are not the changes that were planned before it.
+    pub(crate) made: Plan,
+    /// The table from before the plan, with the connections from after the drain.
+    pub(crate) from: State,
+    /// The number of connections that were dropped, because the limit was reached.
+    pub(crate) dropped: usize,
+}
+
 /// Sets weights to 0, waits until the connections have ended or the limit is reached, and then applies the plan.
-/// Returns the number of connections that were dropped.
 ///
 /// The table is not locked while this waits. Therefore `desired` is called again afterwards, with the table that others
 /// have changed in the meantime.
@@ -37,19 +49,19 @@ pub(crate) fn apply_drained(
     desired: impl Fn(&State) -> (Config, Options),
     before: State,
     limits: &Limits,
-) -> anyhow::Result<usize> {
+) -> anyhow::Result<Drained> {
     let (config, options) = desired(&before);
     let whole = plan(&config, &before, &options);
     let to_delete = to_delete(&whole.changes, &before);
     if to_delete.is_empty() {
-        apply_plan(&mut WithProgress(director), &config, &options, before, whole)?;
-        return Ok(0);
+        apply_plan(&mut WithProgress(director), &config, &options, before.clone(), whole.clone())?;
+        return Ok(Drained { made: whole, from: before, dropped: 0 });
     }
     let mark = transaction.mark_draining()?;
     // The order is restored at the end, because the servers to be deleted are still there.
     let drain = Options { drain: true, reorder: false, ..options };
     let first = plan(&config, &before, &drain);
-    apply_plan(&mut WithProgress(director), &config, &drain, before, first)?;
+    apply_plan(&mut WithProgress(director), &config, &drain, before.clone(), first.clone())?;
     let unlocked = transaction.unlock();
     let waited = wait(director, &to_delete, limits.drain, &|| is_stopped(transaction, &unlocked));
     let locked = transaction.lock_again(unlocked, limits.lock.max(LOCK));
@@ -70,8 +82,40 @@ pub(crate) fn apply_drained(
     let state = director.state()?;
     let (config, options) = desired(&state);
     let last = plan(&config, &state, &options);
-    apply_plan(&mut WithProgress(director), &config, &options, state, last)?;
-    Ok(dropped)
+    apply_plan(&mut WithProgress(director), &config, &options, state.clone(), last.clone())?;
+    let made = made(first, last, &to_delete);
+    transaction.record_changes(&made.changes);
+    Ok(Drained { made, from: with_connections_of(before, &state), dropped })
+}
+
+/// Returns the changes of both plans, without the weights of the servers that were drained.
+fn made(first: Plan, last: Plan, drained: &ToDelete) -> Plan {
+    let is_weight = |change: &Change| matches!(change, Change::EditDestination(service, server) if drained.contains(&(*service, server.key)));
+    let mut changes = first.changes;
+    changes.retain(|change| !is_weight(change));
+    changes.extend(last.changes);
+    Plan { changes, ..last }
+}
+
+/// Returns a table with the connections of a later one.
+fn with_connections_of(mut table: State, later: &State) -> State {
+    let servers = |state: &State| {
+        let of = |service: &ServiceState| {
+            let key = service.service.key;
+            let server = move |server: &DestinationState| ((key, server.destination.key), server.clone());
+            service.destinations.iter().map(server).collect::<Vec<_>>()
+        };
+        state.services.iter().flat_map(of).collect::<HashMap<_, _>>()
+    };
+    let later = servers(later);
+    for service in &mut table.services {
+        for server in &mut service.destinations {
+            if let Some(now) = later.get(&(service.service.key, server.destination.key)) {
+                *server = DestinationState { destination: server.destination, ..now.clone() };
+            }
+        }
+    }
+    table
 }
 
 /// Servers to be deleted, each with its service.

@@ -115,6 +115,13 @@ impl Transaction {
         phase == Some(Phase::NeverConfirmed)
     }
 
+    /// Records changes in place of those that were planned, from the next state of the entry on.
+    pub(crate) fn record_changes(&mut self, changes: &[Change]) {
+        if let Some(entry) = &mut self.entry {
+            entry.changes = changes.iter().map(ToString::to_string).collect();
+        }
+    }
+
     fn conclude(&mut self, update: impl FnOnce(&mut Entry)) {
         if let (Ok(journal), Some(entry)) = (&self.journal, &mut self.entry) {
             update(entry);
@@ -209,15 +216,15 @@ impl std::error::Error for Differs {}
 
 /// Records the outcome. Rolls back all changes if the kernel refused some, or if the plan was abandoned. Nothing is
 /// printed before that, because a terminal that was cut off may block this process.
-pub(crate) fn finish(
+pub(crate) fn finish<T>(
     director: &mut Client,
     transaction: &mut Transaction,
-    result: anyhow::Result<()>,
-) -> anyhow::Result<()> {
+    result: anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let error = match result {
-        Ok(()) => {
+        Ok(made) => {
             transaction.conclude(Entry::done);
-            return Ok(());
+            return Ok(made);
         }
         Err(error) => error,
     };

@@ -12,7 +12,7 @@ use super::rollback_timer::{self, TimerProcess};
 use crate::context::{Context, code, duration};
 use crate::file;
 use crate::journal::{Intent, Pending, Status};
-use crate::plan::drain::{self, Limits};
+use crate::plan::drain::{self, Drained, Limits};
 use crate::plan::progress::WithProgress;
 use crate::plan::report::Report;
 use crate::plan::transaction::{Abandoned, Transaction, finish};
@@ -76,13 +76,14 @@ impl Apply {
         let before = director.state()?;
         let (config, options) = desired.clone().for_state(&before);
         let plan = plan(&config, &before, &options);
-        if plan.changes.is_empty() {
+        let Drained { made, from, .. } = if plan.changes.is_empty() {
             drop(transaction);
+            Drained { made: plan, from: before, dropped: 0 }
         } else {
             self.ensure_possible(&desired, &transaction)?;
-            self.make(context, transaction, &mut director, &desired, &before, &plan)?;
-        }
-        Report::new(&plan, &before, self.arguments.sizes()).print_result(context)?;
+            self.make(context, transaction, &mut director, &desired, before, plan)?
+        };
+        Report::new(&made, &from, self.arguments.sizes()).print_result(context)?;
         Ok(code::DONE)
     }
 
@@ -104,29 +105,29 @@ impl Apply {
         Ok(())
     }
 
-    /// Makes the changes, and records them in the journal.
+    /// Makes the changes, and records them in the journal. Returns the changes that were made.
     fn make(
         &self,
         context: &Context,
         mut transaction: Transaction,
         director: &mut Client,
         desired: &Desired,
-        before: &State,
-        plan: &Plan,
-    ) -> anyhow::Result<()> {
-        let (config, options) = desired.clone().for_state(before);
+        before: State,
+        plan: Plan,
+    ) -> anyhow::Result<Drained> {
+        let (config, options) = desired.clone().for_state(&before);
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let confirm_within = self.confirm_within;
-        transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, before)?;
+        transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
         let timer = start_timer(context, &mut transaction)?;
         let applied = match self.drain {
             Some(drain) => {
                 let desired = |state: &State| desired.clone().for_state(state);
                 let limits = Limits { drain, lock: context.wait };
-                drain::apply_drained(director, &mut transaction, desired, before.clone(), &limits)
+                drain::apply_drained(director, &mut transaction, desired, before, &limits)
             }
             None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())
-                .map(|_| 0)
+                .map(|_| Drained { made: plan, from: before, dropped: 0 })
                 .map_err(Into::into),
         };
         let applied = match transaction.interruption() {
@@ -134,13 +135,13 @@ impl Apply {
             Some(signal) if applied.is_ok() && transaction.entry().is_some() => Err(Abandoned::from(signal).into()),
             _ => applied,
         };
-        let dropped = applied.as_ref().copied().unwrap_or_default();
-        let result = finish(director, &mut transaction, applied.map(drop));
+        let result = finish(director, &mut transaction, applied);
         // Starts the time limit of a plan that is still pending. Nothing is printed or computed before that, because a
         // terminal that was cut off may block this process.
         let entry = transaction.entry().filter(|entry| entry.pending.is_some()).cloned();
         let warning = entry.as_ref().zip(timer).and_then(|(entry, timer)| timer.start_time_limit(context, entry));
         drop(transaction);
+        let dropped = result.as_ref().map_or(0, |made| made.dropped);
         print_notes(dropped, entry.and_then(|entry| entry.pending).as_ref());
         print_error(&warning.unwrap_or_default());
         result.inspect_err(end_by_signal)

@@ -24,6 +24,7 @@ ipvs_tests::tests! {
     undo_ends_a_drain;
     apply_is_refused_during_a_drain;
     changes_of_others_during_a_drain_stay;
+    changes_made_after_a_drain_are_reported;
     confirm_is_refused_during_a_drain;
     plan_is_rolled_back_if_its_timer_died_during_the_drain;
     lock_that_stays_busy_after_a_drain_is_an_error;
@@ -220,6 +221,34 @@ fn changes_of_others_during_a_drain_stay() {
         "-A -t 10.1.0.100:80 -s rr\n-A -t 10.1.0.100:9000 -s rr\n-a -t 10.1.0.100:9000 -r 10.2.0.12:9000 -m -w 1\n\
          -A -f 7 -s rr\n"
     );
+}
+
+/// Only web1 has a weight above 0 besides web2. After its drain, web2 is not moved any more. In the meantime the
+/// scheduler is changed, which the plan reverts.
+fn changes_made_after_a_drain_are_reported() {
+    let lab = Nat::new().unwrap();
+    let held = hold_connections(&lab);
+    let director = &lab.director;
+    director.ok("ipvsadm -a -t 10.1.0.100:9000 -r 10.2.0.13 -m -w 0");
+    write(
+        "wanted",
+        "# ipvsadm-rs: order=kernel\n-A -t 10.1.0.100:9000 -s rr\n-a -t 10.1.0.100:9000 -r 10.2.0.13 -m -w 0\n\
+         -a -t 10.1.0.100:9000 -r 10.2.0.12 -m -w 1\n",
+    );
+    let plan = director.run("ipvsadm-rs plan wanted --reorder");
+    assert!(plan.stdout.contains("-d -t 10.1.0.100:9000 -r 10.2.0.12:9000"), "{plan}");
+    let apply = drain(&lab, "--reorder");
+    director.ok("ipvsadm -E -t 10.1.0.100:9000 -s wlc");
+    drop(held);
+    let output = end(apply);
+    let end_of_output = output.find("~ -E").map_or("", |start| &output[start..]);
+    let expected = "~ -E -t 10.1.0.100:9000 -s rr\n- -d -t 10.1.0.100:9000 -r 10.2.0.11:9000";
+    assert!(end_of_output.starts_with(expected), "{output}");
+    let kept = "servers are not in the requested order; moving the only server with a weight above 0 would refuse new";
+    assert!(end_of_output.contains(kept), "{output}");
+    assert!(end_of_output.contains("\n2 changes made: 0 added, 1 edited, 1 deleted"), "{output}");
+    let list = director.ok("ipvsadm-rs undo --list");
+    assert!(list.contains("  applied                  2 changes\n"), "{list}");
 }
 
 fn confirm_is_refused_during_a_drain() {
