@@ -221,9 +221,24 @@ impl Folder {
         entries.find_map(|entry| self.phase(&entry).map(|phase| (entry, phase)))
     }
 
+    /// Returns whether a plan was interrupted before its first change, because its rollback timer was never ready.
+    pub(crate) fn is_unchanged(&self, entry: &Entry) -> bool {
+        let timer = self.directory.as_ref().map(|directory| directory.metadata(name(entry.number, TIMER)));
+        entry.pending.is_some()
+            && entry.status == Status::Started
+            && timer.is_some_and(|found| found.is_ok_and(|found| found.st_size == 0))
+            && !self.is_marked(entry.number, TIMER)
+    }
+
+    /// Records whether the rollback timer of a plan, which holds this lock, is ready. Changes are made only after that.
+    /// Needs no room on the disk.
+    pub(crate) fn set_ready(timer: &File, is_ready: bool) -> io::Result<()> {
+        timer.set_len(u64::from(is_ready))
+    }
+
     /// Returns the phase of a plan. `None` if it has ended or was interrupted, or if it is of another table.
     pub(crate) fn phase(&self, entry: &Entry) -> Option<Phase> {
-        if !self.is_of_this_table(entry) {
+        if !self.is_of_this_table(entry) || self.is_unchanged(entry) {
             return None;
         }
         if entry.status == Status::Started && self.is_marked(entry.number, DRAINING) {
@@ -262,7 +277,7 @@ impl Folder {
 
     /// Locks the timer file of a plan. The lock is held until the returned file is closed.
     pub(crate) fn lock_timer(&self, number: u64) -> anyhow::Result<File> {
-        self.lock_mark(number, TIMER, |directory, name| directory.open_file(name))
+        self.lock_mark(number, TIMER, |directory, name| directory.create(name))
     }
 
     /// Marks a plan as one whose servers are being drained by this process, until the returned file is closed. The

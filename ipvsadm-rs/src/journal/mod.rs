@@ -7,6 +7,7 @@
 //! - `000007.json`: plan 7. The first line is the [`Entry`], the second the table from before.
 //! - `000007.spare`: room for the next state of that entry, until the outcome of the plan is recorded.
 //! - `000007.timer`: plan 7 is pending. The file is locked by the rollback timer, the process that rolls the plan back.
+//!   It is empty until that process is ready, because no change is made before.
 //! - `000007.draining`: the servers that plan 7 deletes are being drained. The file is locked by that process.
 //!
 //! The state directory also contains `.lock`, which is locked while such a directory is created.
@@ -331,6 +332,20 @@ mod tests {
         assert_eq!(names(&journal), ["000001.json", "lock", "namespace"]);
         assert_eq!(journal.read(1).unwrap().status, Status::Expired);
         assert_eq!(journal.before(1).unwrap(), Config::from(&State::default()));
+    }
+
+    #[test]
+    fn a_plan_whose_timer_was_never_ready_changed_nothing() {
+        let place = Place::new("ready");
+        let journal = open(&place);
+        let entry = begin_within(&journal, Some(WAIT)).unwrap();
+        assert!(journal.is_unchanged(&entry) && journal.phase(&entry).is_none());
+        let timer = journal.lock_timer(entry.number).unwrap();
+        assert!(!journal.is_unchanged(&entry), "it is starting");
+        Folder::set_ready(&timer, true).unwrap();
+        drop(timer);
+        assert!(!journal.is_unchanged(&entry));
+        assert_eq!(journal.phase(&entry), Some(Phase::NeverConfirmed));
     }
 
     #[test]

@@ -269,10 +269,12 @@ fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
     let Entry { number, time, status, changes, undoes, pending, error, .. } = entry;
     let is_of_this_table = origin == Origin::ThisTable;
     let phase = folder.phase(entry);
+    let is_unchanged = is_of_this_table && folder.is_unchanged(entry);
     let status = match (status, undoes, pending) {
         (Status::Started | Status::Applied, None, _) if !is_of_this_table => origin.status().into(),
         _ if phase == Some(Phase::Draining) => "draining".into(),
         _ if phase == Some(Phase::Pending) => "pending".into(),
+        _ if is_unchanged => "interrupted".into(),
         (_, _, Some(_)) => "not confirmed, kept".into(),
         (Status::Applied, Some(undone), _) => format!("undo of plan {undone}"),
         (Status::Applied, None, _) => "applied".into(),
@@ -286,6 +288,7 @@ fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
         (Some(pending), _) if matches!(phase, Some(Phase::Draining | Phase::Pending)) => {
             pending.deadline.as_ref().map(|deadline| format!("rollback at {deadline}"))
         }
+        _ if is_unchanged => Some("nothing was changed".to_owned()),
         (Some(_), _) if is_of_this_table => Some(TIMER_DIED.to_owned()),
         (Some(_), _) => Some("never confirmed".to_owned()),
         (None, None) if is_of_this_table && entry.is_kept() => Some("first after the restart".to_owned()),

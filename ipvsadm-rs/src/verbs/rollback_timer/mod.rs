@@ -42,8 +42,13 @@ impl RollbackTimer {
         let signals = Signals::catch().context("cannot catch signals")?;
         let mut rollback = Rollback::prepare(self.number, context)?;
         detach().context("cannot detach from the terminal")?;
-        let _timer = rollback.folder.lock_timer(self.number)?;
-        context.write(|out| writeln!(out, "{READY}"))?;
+        let timer = rollback.folder.lock_timer(self.number)?;
+        Folder::set_ready(&timer, true)?;
+        if let Err(error) = context.write(|out| writeln!(out, "{READY}")) {
+            // The program that would make the changes has died.
+            Folder::set_ready(&timer, false)?;
+            return Err(error.into());
+        }
         close_output().context("cannot close the output")?;
         if let Some(cause) = rollback.wait(&signals)? {
             rollback.run(&cause);
