@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use ipvs::plan::Options;
 use ipvs::rules::{Command, Lines, Numeric};
 use ipvs::{Change, Config, Scope};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Origin};
@@ -68,12 +69,34 @@ pub(crate) struct Pending {
     /// The end of the limit in the form of RFC 3339, for people. Absent until all changes have been made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deadline: Option<String>,
+    /// The same end in seconds since the boot, because the clock of the other one may be set meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadline_uptime: Option<u64>,
 }
 
 impl Pending {
     pub(super) fn new(confirm_within: Duration) -> Self {
-        Self { confirm_within, deadline: None }
+        Self { confirm_within, deadline: None, deadline_uptime: None }
     }
+
+    /// Returns the time until the deadline. 0 if it has passed, `None` until all changes have been made.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let by_uptime = self.deadline_uptime.map(|deadline| Duration::from_secs(deadline).saturating_sub(uptime()));
+        by_uptime.or_else(|| {
+            let deadline = humantime::parse_rfc3339(self.deadline.as_deref()?).ok()?;
+            Some(deadline.duration_since(SystemTime::now()).unwrap_or_default())
+        })
+    }
+
+    /// Returns the deadline by the clock as it is set now, in the form of RFC 3339.
+    pub(crate) fn deadline(&self) -> Option<String> {
+        SystemTime::now().checked_add(self.left()?).map(time_text)
+    }
+}
+
+/// Returns the time since the boot by the clock that the rollback timer uses.
+fn uptime() -> Duration {
+    clock_gettime(ClockId::Monotonic).try_into().unwrap_or_default()
 }
 
 /// Durations in the form of humantime: `1m 30s`.
@@ -97,6 +120,7 @@ impl Entry {
         self.status = Status::Applied;
         if let Some(pending) = &mut self.pending {
             pending.deadline = SystemTime::now().checked_add(pending.confirm_within).map(time_text);
+            pending.deadline_uptime = uptime().checked_add(pending.confirm_within).map(|end| end.as_secs());
         }
     }
 

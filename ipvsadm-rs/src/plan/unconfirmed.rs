@@ -1,7 +1,7 @@
 //! Notes on a plan that is pending, was never confirmed, or whose rollback failed.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -86,9 +86,7 @@ impl From<Entry> for FailedRollback {
 
 impl PendingPlan {
     fn new(plan: u64, pending: &Pending) -> Self {
-        let deadline = pending.deadline.as_deref().and_then(|text| humantime::parse_rfc3339(text).ok());
-        let left = |deadline: SystemTime| deadline.duration_since(SystemTime::now()).unwrap_or_default().as_secs();
-        Self { plan, deadline: pending.deadline.clone(), seconds_left: deadline.map(left) }
+        Self { plan, deadline: pending.deadline(), seconds_left: pending.left().map(|left| left.as_secs()) }
     }
 }
 

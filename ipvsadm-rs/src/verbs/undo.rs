@@ -286,7 +286,7 @@ fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
     };
     let remark = match (pending, error) {
         (Some(pending), _) if matches!(phase, Some(Phase::Draining | Phase::Pending)) => {
-            pending.deadline.as_ref().map(|deadline| format!("rollback at {deadline}"))
+            pending.deadline().map(|deadline| format!("rollback at {deadline}"))
         }
         _ if is_unchanged => Some("nothing was changed".to_owned()),
         (Some(_), _) if is_of_this_table => Some(TIMER_DIED.to_owned()),

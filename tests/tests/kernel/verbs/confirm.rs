@@ -17,6 +17,7 @@ ipvs_tests::tests! {
     confirm_fails_if_nothing_is_pending;
     pending_plan_blocks_other_plans;
     undone_plan_is_not_pending;
+    deadline_does_not_depend_on_the_clock;
     keeps_changes_if_the_timer_is_killed;
     logs_a_failed_rollback;
     refuses_times_out_of_range;
@@ -120,6 +121,23 @@ pub(crate) fn timer() -> String {
     let processes = fs::read_dir("/proc").unwrap().map(|found| found.unwrap().file_name().into_string().unwrap());
     let mut found = processes.filter(|pid| cmdline(pid).contains("\0rollback-timer\0"));
     found.next().expect("a rollback timer")
+}
+
+fn deadline_does_not_depend_on_the_clock() {
+    director(WEB);
+    write("wanted", &WEB.replace("wrr", "wlc"));
+    ok("ipvsadm-rs apply wanted --confirm-within 50s");
+    for (jump, back) in [("+1 day", "-1 day"), ("-1 day", "+1 day")] {
+        shell(&format!("date -s '{jump}'")).ok();
+        let (today, show) = (ok("date -u +%F"), run("ipvsadm-rs show"));
+        let list = ok("ipvsadm-rs undo --list");
+        shell(&format!("date -s '{back}'")).ok();
+        let left = show.stderr.split_once("rolling back in ").and_then(|(_, rest)| rest.split_once("s unless"));
+        assert!(left.is_some_and(|(left, _)| left.parse::<u32>().is_ok_and(|left| left <= 50)), "{show}");
+        assert!(list.contains(&format!("rollback at {}", today.trim_end())), "{list}");
+    }
+    assert_eq!(rules(), WEB.replace("wrr", "wlc"));
+    ok("ipvsadm-rs undo");
 }
 
 fn keeps_changes_if_the_timer_is_killed() {
