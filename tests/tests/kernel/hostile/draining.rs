@@ -273,6 +273,7 @@ fn plan_is_rolled_back_if_its_timer_died_during_the_drain() {
     let apply = drain(&lab, "--confirm-within 60s");
     let timers = "for p in /proc/[0-9]*; do grep -qs rollback[-]timer $p/cmdline && echo ${p#/proc/}; done";
     lab.director.shell(&format!("kill -9 $({timers})")).ok();
+    assert_eq!(lab.director.run("ipvsadm-rs show").stderr, "", "it will not be kept");
     drop(held);
     let output = end(apply);
     assert!(output.contains("has died: all changes were rolled back"), "{output}");
