@@ -47,7 +47,7 @@ impl RollbackTimer {
         if let Err(error) = context.write(|out| writeln!(out, "{READY}")) {
             // The program that would make the changes has died.
             Folder::set_ready(&timer, false)?;
-            return Err(error.into());
+            return Err(error);
         }
         close_output().context("cannot close the output")?;
         if let Some(cause) = rollback.wait(&signals)? {
