@@ -265,6 +265,7 @@ fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
     Ok(code::DONE)
 }
 
+/// Returns the line of a plan. A remark has a line of its own, so that both fit 80 columns.
 fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
     let Entry { number, time, status, changes, undoes, pending, error, .. } = entry;
     let is_of_this_table = origin == Origin::ThisTable;
@@ -294,6 +295,6 @@ fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
         (None, None) if is_of_this_table && entry.is_kept() => Some("first after the restart".to_owned()),
         (None, error) => error.clone(),
     };
-    let remark = remark.map(|remark| format!(": {remark}")).unwrap_or_default();
+    let remark = remark.map(|remark| format!("\n        {remark}")).unwrap_or_default();
     format!("{number:>6}  {time}  {status:<24} {}{remark}", count(changes.len(), "change"))
 }

@@ -311,7 +311,10 @@ fn signals_end_a_drain_and_restore_the_weights() {
         assert!(ran.stderr.contains(&message), "{ran}");
         assert_eq!(director.ok("ipvsadm-save -n"), before);
         let list = director.ok("ipvsadm-rs undo --list");
-        assert!(list.ends_with(&format!("  undone                   1 change: interrupted by SIG{name}\n")), "{list}");
+        assert!(
+            list.ends_with(&format!("  undone                   1 change\n        interrupted by SIG{name}\n")),
+            "{list}"
+        );
     }
     let apply = drain(&lab, "--confirm-within 60s");
     kill_process(apply.pid(), Signal::INT).unwrap();

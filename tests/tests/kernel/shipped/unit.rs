@@ -100,7 +100,8 @@ fn rolls_back_after_the_end_of_the_unit() {
     let rolled_back = || {
         wait::until(Duration::from_secs(30), || {
             let list = system.run("ipvsadm-rs undo --list").stdout;
-            let is_recorded = list.lines().last().is_some_and(|line| line.contains("expired, rolled back"));
+            let is_expired = |line: &str| line.contains("expired, rolled back");
+            let is_recorded = list.lines().rfind(|line| !line.starts_with("        ")).is_some_and(is_expired);
             if is_recorded { Ok(()) } else { Err(list) }
         });
         assert_eq!(ok("ipvsadm-save -n"), WEB);

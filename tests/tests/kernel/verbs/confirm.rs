@@ -93,7 +93,7 @@ fn pending_plan_blocks_other_plans() {
     assert_eq!(ok("ipvsadm-rs apply first"), "nothing to change\n");
     let set = run("ipvsadm-rs set -r 10.0.0.1 --weight 9");
     assert_eq!((set.code, set.stderr.starts_with("note: plan 1 is pending; ")), (Some(0), true), "{set}");
-    assert!(ok("ipvsadm-rs undo --list").contains("  pending                  1 change: rollback at 20"));
+    assert!(ok("ipvsadm-rs undo --list").contains("  pending                  1 change\n        rollback at 20"));
     ok("ipvsadm-rs confirm");
     ok("ipvsadm-rs apply second");
     assert_eq!(rules(), WEB.replace("wrr", "rr"));
@@ -151,7 +151,7 @@ fn keeps_changes_if_the_timer_is_killed() {
         ok(&format!("kill -9 {}", timer()));
         wait::until(Duration::from_secs(5), || {
             let list = ok("ipvsadm-rs undo --list");
-            let status = "not confirmed, kept      1 change: its rollback process has died\n";
+            let status = "not confirmed, kept      1 change\n        its rollback process has died\n";
             if list.ends_with(status) { Ok(()) } else { Err(list) }
         });
         assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing is pending");
@@ -209,7 +209,7 @@ fn logs_a_failed_rollback() {
     assert!(line.starts_with("plan 2 was not confirmed within 1s: rollback failed: "), "{line}");
     let list = ok("ipvsadm-rs --state-dir s undo --list");
     assert!(list.contains("rollback failed          "), "{list}");
-    assert!(list.contains(": cannot restore the table from before the plan"), "{list}");
+    assert!(list.contains("\n        cannot restore the table from before the plan"), "{list}");
     assert_eq!(rules(), WEB, "the services are restored");
 }
 
