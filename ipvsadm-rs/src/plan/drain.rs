@@ -165,7 +165,7 @@ fn wait(
         }
         let rest = humantime::format_duration(Duration::from_secs(limit.saturating_sub(start.elapsed()).as_secs()));
         progress.show(&format!(
-            "draining {}: {} and {} left, for at most {rest}",
+            "draining {}, at most {rest}: {}, {} left",
             count(to_delete.len(), "server"),
             count(connections, "connection"),
             count(templates, "persistent client"),

@@ -16,11 +16,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Replaces the line. A line that is wider than the terminal is cut off, because only one row can be overwritten.
     pub(crate) fn show(&mut self, line: &str) {
         if self.terminal.is_none() {
             self.terminal = terminal();
         }
-        self.shown |= self.write(&format!("\r\x1b[K{line}"));
+        // DECAWM, which ctlseqs(ms) of xterm describes, switches the automatic line break off and on again.
+        self.shown |= self.write(&format!("\r\x1b[K\x1b[?7l{line}\x1b[?7h"));
     }
 
     /// Ends the line, which stays visible.
