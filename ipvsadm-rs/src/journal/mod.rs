@@ -228,7 +228,7 @@ impl Journal {
             ),
             Phase::NeverConfirmed => {}
         }
-        print_error(&format!("note: plan {number} was never confirmed, but {TIMER_DIED}; keeping the changes"));
+        print_error(&format!("note: plan {number} was never confirmed, and {TIMER_DIED}; its changes stay"));
         entry.pending = None;
         if let Err(error) = self.write(&entry) {
             print_error(&format!("note: cannot update the journal: {error:#}"));
@@ -265,7 +265,7 @@ fn lines(entry: &Entry, second_line: &[u8]) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The remark about an unconfirmed plan that will not be rolled back.
-pub(crate) const TIMER_DIED: &str = "its rollback process has died";
+pub(crate) const TIMER_DIED: &str = "its rollback timer has died";
 
 /// Formats a time in the form of RFC 3339. Returns an empty text for times after the year 9999.
 fn time_text(time: SystemTime) -> String {

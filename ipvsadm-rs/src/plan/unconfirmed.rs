@@ -95,7 +95,7 @@ impl fmt::Display for PendingPlan {
         write!(f, "note: plan {} is pending", self.plan)?;
         match self.seconds_left {
             None => write!(f, "; its changes are being made"),
-            Some(0) => write!(f, "; it is rolled back now unless its rollback process is stopped"),
+            Some(0) => write!(f, "; its time is over, and it is about to be rolled back"),
             Some(seconds) => {
                 let left = humantime::format_duration(Duration::from_secs(seconds));
                 write!(f, "; rolling back in {left} unless you run `ipvsadm-rs confirm`")

@@ -247,7 +247,7 @@ impl Cause {
     fn remark(&self) -> Option<String> {
         match self {
             Self::Deadline => None,
-            Self::Signal(name) => Some(format!("the rollback process was ended by {name}")),
+            Self::Signal(name) => Some(format!("the rollback timer was ended by {name}")),
             Self::Stopped => Some("the program that applied it was stopped".to_owned()),
         }
     }

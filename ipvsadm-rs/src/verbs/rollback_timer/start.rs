@@ -62,9 +62,9 @@ pub(in crate::verbs) fn start(context: &Context, entry: &Entry) -> anyhow::Resul
     }
     let mut command = Command::new("/proc/self/exe");
     command.arg0("ipvsadm-rs");
-    let process = spawn(command, context, entry, OF_PROCESS).context("cannot start the rollback process")?;
+    let process = spawn(command, context, entry, OF_PROCESS).context("cannot start the rollback timer")?;
     // Most units end with SIGTERM to all processes, some with SIGKILL (KillMode=mixed).
-    let early = "the plan is rolled back early, or never if the rollback process is killed";
+    let early = "the plan is rolled back early, or never if the rollback timer is killed";
     let warning = unit.map(|unit| format!("warning: if {unit} ends, {early}{reason}"));
     Ok(TimerProcess { warning, ..process })
 }

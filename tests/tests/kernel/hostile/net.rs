@@ -67,7 +67,7 @@ fn signal_to_the_timer_rolls_back_at_once() {
         ok(&format!("kill -{signal} {}", timer()));
         assert_rolled_back();
         assert_recorded();
-        assert_eq!(log.line(NOTICE), format!("plan 1: the rollback process was ended by SIG{signal}: rolled back"));
+        assert_eq!(log.line(NOTICE), format!("plan 1: the rollback timer was ended by SIG{signal}: rolled back"));
     }
 }
 
@@ -284,7 +284,7 @@ fn show_and_plan_report_a_pending_plan() {
 fn show_and_plan_report_a_killed_timer() {
     apply("10m");
     ok(&format!("kill -9 {}", timer()));
-    let expected = "note: plan 1 was never confirmed, and its rollback process has died\n\
+    let expected = "note: plan 1 was never confirmed, and its rollback timer has died\n\
                     Run `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back.\n";
     wait::until(Duration::from_secs(5), || {
         let notes = notes();

@@ -124,7 +124,7 @@ fn rolls_back_after_the_end_of_the_unit() {
     apply("--unit=sandboxed --property=InaccessiblePaths=/run/systemd/private", "10m");
     rolled_back();
     let log = system.run("journalctl --quiet --output cat --unit sandboxed").ok();
-    let warning = "warning: if sandboxed.service ends, the plan is rolled back early, or never if the rollback process is killed: systemd-run: ";
+    let warning = "warning: if sandboxed.service ends, the plan is rolled back early, or never if the rollback timer is killed: systemd-run: ";
     assert!(log.lines().any(|line| line.starts_with(warning)), "{log}");
 }
 

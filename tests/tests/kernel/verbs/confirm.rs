@@ -144,20 +144,20 @@ fn keeps_changes_if_the_timer_is_killed() {
     director(WEB);
     write("first", &WEB.replace("wrr", "wlc"));
     write("second", &WEB.replace("wrr", "rr"));
-    let note = "note: plan 1 was never confirmed, but its rollback process has died; keeping the changes\n";
+    let note = "note: plan 1 was never confirmed, and its rollback timer has died; its changes stay\n";
     for (file, note) in [("first", ""), ("second", note)] {
         let ran = run(&format!("ipvsadm-rs apply {file} --confirm-within 60s"));
         assert_eq!(ran.stderr, format!("{note}rolling back in 1m unless you run `ipvsadm-rs confirm`\n"));
         ok(&format!("kill -9 {}", timer()));
         wait::until(Duration::from_secs(5), || {
             let list = ok("ipvsadm-rs undo --list");
-            let status = "not confirmed, kept      1 change\n        its rollback process has died\n";
+            let status = "not confirmed, kept      1 change\n        its rollback timer has died\n";
             if list.ends_with(status) { Ok(()) } else { Err(list) }
         });
         assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing is pending");
         assert_eq!(rules(), fs::read_to_string(file).unwrap());
     }
-    assert_eq!(ok("ipvsadm-rs confirm"), "plan 2 confirmed; its rollback process has died\n");
+    assert_eq!(ok("ipvsadm-rs confirm"), "plan 2 confirmed; its rollback timer has died\n");
     assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing is pending");
 }
 
