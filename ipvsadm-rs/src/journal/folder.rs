@@ -101,18 +101,18 @@ impl Folder {
         let history: Vec<Entry> = entries.filter(|entry| !self.is_of_this_table(entry)).collect();
         let pending = history.iter().rev().find(|entry| entry.pending.is_some());
         let pending = pending.map(|entry| format!("; plan {} was never confirmed", entry.number)).unwrap_or_default();
-        let plans = count(history.len(), "plan");
+        let (plans, are) = (count(history.len(), "plan"), if history.len() == 1 { "is" } else { "are" });
         let text = match origin {
             _ if history.is_empty() => return None,
             Origin::ThisTable => return None,
-            Origin::EarlierBoot => format!("the machine was restarted: {plans} of the earlier boot"),
+            Origin::EarlierBoot => format!("the machine was restarted, and {plans} of the earlier boot"),
             Origin::OtherNamespace => {
                 let name = self.namespace.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-                format!("network namespace{name} is new: {plans} of an earlier namespace of this name")
+                format!("network namespace{name} is new, and {plans} of an earlier namespace of this name")
             }
             Origin::Unknown => format!("{plans} of an unknown boot"),
         };
-        Some(format!("note: {text} kept as history{pending}"))
+        Some(format!("note: {text} {are} kept, but not undone{pending}"))
     }
 
     /// Returns the open directory. Fails before the first plan was applied.

@@ -25,11 +25,11 @@ use crate::terminal::plural::count;
 /// Without NUMBER, the last plan of `apply` that is in force is undone. A plan is in force until it is undone or rolled
 /// back. With NUMBER, that plan and all later ones are undone, and the next `undo` continues from there. A pending plan
 /// can be undone at any time before it is rolled back. If `apply --drain` is draining servers, its plan is undone, and
-/// that `apply` stops.
+/// that `apply` fails.
 ///
-/// Plans that were applied before the machine was restarted, or in another network namespace, are not undone, because
-/// the table is another one since then. The first plan after a restart is undone only with NUMBER, because it restored
-/// the table.
+/// Plans that were applied before the machine was restarted, or in another network namespace, are not undone. The table
+/// that they changed no longer exists. The first plan after a restart usually loads the saved rules, so it is undone
+/// only with NUMBER.
 ///
 /// Services that --only or --protect excluded from a plan are not changed by its undo. If the plan was applied with
 /// --listed-only or --previous, only the services that it changed are restored.
@@ -46,7 +46,7 @@ pub(super) struct Undo {
     pending: bool,
     /// Undo plan NUMBER although it was applied to a table that no longer exists
     ///
-    /// Restores the table from before a plan of an earlier boot or of another network namespace. `undo --list` shows
+    /// Restores the table from before a plan of an earlier boot or of another network namespace. `undo --list` marks
     /// such plans.
     #[arg(long, requires = "number")]
     other_table: bool,
@@ -57,7 +57,7 @@ pub(super) struct Undo {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  Done; with --pending also if no plan is pending
+  0  Done; with --pending also if no plan is pending or draining
   1  Error, or no plan to undo
   2  Only with --dry-run: there are changes to make";
 
@@ -115,7 +115,7 @@ impl Undo {
         };
         let origin = folder.origin(&first);
         if origin != Origin::ThisTable && !self.other_table {
-            bail!("plan {} {}\nUse --other-table to restore that table nevertheless.", first.number, origin.reason());
+            bail!("plan {} {}\nTo restore that table anyway, use --other-table.", first.number, origin.reason());
         }
         if self.other_table {
             in_force.extend(history);
@@ -200,21 +200,23 @@ fn explain(folder: &Folder, kept: Option<&Entry>, history: &[Entry]) -> String {
     let mut text = String::new();
     if let Some(Entry { number, .. }) = kept {
         text += &format!(
-            "\nPlan {number} was the first one after the machine was restarted. To undo it, specify its number."
+            "\nPlan {number} was the first plan after the machine was restarted. To undo it, run `ipvsadm-rs undo {number}`."
         );
     }
     for (origin, why) in [
-        (Origin::EarlierBoot, "applied before the machine was restarted"),
-        (Origin::OtherNamespace, "applied in another network namespace"),
-        (Origin::Unknown, "without a record of boot and network namespace"),
+        (Origin::EarlierBoot, "before the machine was restarted"),
+        (Origin::OtherNamespace, "in another network namespace"),
+        (Origin::Unknown, "in an unknown boot or network namespace"),
     ] {
         let number = history.iter().filter(|entry| folder.origin(entry) == origin).count();
         if number > 0 {
-            text += &format!("\n{} {why}, kept as history.", count(number, "plan"));
+            text +=
+                &format!("\n{} {} in force {why}.", count(number, "plan"), if number == 1 { "was" } else { "were" });
         }
     }
     if !history.is_empty() {
-        text += "\nThe table is another one since then. `ipvsadm-rs undo --list` shows these plans.";
+        text += "\nSuch plans are not undone, because the table that they changed no longer exists.\n\
+                 `ipvsadm-rs undo --list` shows them.";
     }
     text
 }

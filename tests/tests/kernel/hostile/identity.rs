@@ -129,16 +129,17 @@ fn namespace_made_again_under_its_name() {
     assert_eq!((undo.code, blue.ok("ipvsadm-save -n").as_str()), (Some(1), OTHERS), "{undo}");
     assert_eq!(
         undo.stderr,
-        "note: network namespace blue is new: 1 plan of an earlier namespace of this name kept as history\n\
+        "note: network namespace blue is new, and 1 plan of an earlier namespace of this name is kept, but not undone\n\
          ipvsadm-rs: no applied plan is left to undo\n\
-         1 plan applied in another network namespace, kept as history.\n\
-         The table is another one since then. `ipvsadm-rs undo --list` shows these plans.\n"
+         1 plan was in force in another network namespace.\n\
+         Such plans are not undone, because the table that they changed no longer exists.\n\
+         `ipvsadm-rs undo --list` shows them.\n"
     );
     let undo = run(&format!("{UNDO} 1"));
     assert_eq!(
         undo.stderr,
         "ipvsadm-rs: plan 1 was applied in another network namespace\n\
-         Use --other-table to restore that table nevertheless.\n"
+         To restore that table anyway, use --other-table.\n"
     );
     assert_eq!(blue.ok("ipvsadm-save -n"), OTHERS);
     assert!(ok(&format!("{UNDO} --list")).contains("  another namespace        3 changes\n"));
@@ -164,16 +165,20 @@ fn reboot() {
     boot(2);
     ok("ipvsadm -C");
     let applied = run("ipvsadm-rs --state-dir s apply wanted");
-    assert_eq!(applied.stderr, "note: the machine was restarted: 2 plans of the earlier boot kept as history\n");
+    assert_eq!(
+        applied.stderr,
+        "note: the machine was restarted, and 2 plans of the earlier boot are kept, but not undone\n"
+    );
     let loaded = rules();
     let undo = run("ipvsadm-rs --state-dir s undo");
     assert_eq!((undo.code, rules().as_str()), (Some(1), loaded.as_str()), "{undo}");
     assert_eq!(
         undo.stderr,
         "ipvsadm-rs: no applied plan is left to undo\n\
-         Plan 3 was the first one after the machine was restarted. To undo it, specify its number.\n\
-         2 plans applied before the machine was restarted, kept as history.\n\
-         The table is another one since then. `ipvsadm-rs undo --list` shows these plans.\n"
+         Plan 3 was the first plan after the machine was restarted. To undo it, run `ipvsadm-rs undo 3`.\n\
+         2 plans were in force before the machine was restarted.\n\
+         Such plans are not undone, because the table that they changed no longer exists.\n\
+         `ipvsadm-rs undo --list` shows them.\n"
     );
     write("wanted", &WEB.replace("-w 3", "-w 6"));
     assert_eq!(run("ipvsadm-rs --state-dir s apply wanted").stderr, "");
@@ -187,7 +192,7 @@ fn reboot() {
     assert_eq!(rules(), "", "the table as it was after the boot");
     let undo = run("ipvsadm-rs --state-dir s undo");
     assert_eq!(undo.code, Some(1));
-    assert!(undo.stderr.contains("\n2 plans applied before the machine was restarted, kept as history.\n"), "{undo}");
+    assert!(undo.stderr.contains("\n2 plans were in force before the machine was restarted.\n"), "{undo}");
     assert_eq!(rules(), "");
     for dry_run in ["--dry-run", ""] {
         let undo = run(&format!("ipvsadm-rs --state-dir s undo 2 {dry_run}"));
