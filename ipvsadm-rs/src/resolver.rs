@@ -58,7 +58,7 @@ impl Patience {
         if self.is_over() && !std::mem::replace(&mut self.is_reported, true) {
             print_error(
                 "note: failed name lookups took 10 s; the other addresses are shown as numbers\n\
-                 Use -n (or omit --names) to look up no names.",
+                 To look up no names, use -n, or omit --names.",
             );
         }
     }

@@ -238,7 +238,7 @@ impl Report {
         for service in &self.order_differs {
             let style = colors.remark;
             let remark = if self.order_fixed.contains(service) {
-                "moving the only server with a weight above 0 would refuse new connections for a moment"
+                "new connections would be refused while the only server with a weight above 0 is moved"
             } else {
                 "--reorder fixes that but drops connections"
             };
@@ -456,7 +456,7 @@ mod tests {
         assert_eq!(
             text(&report),
             format!(
-                "{differs}moving the only server with a weight above 0 would refuse new connections for a moment\n\
+                "{differs}new connections would be refused while the only server with a weight above 0 is moved\n\
                  nothing to change\n"
             )
         );

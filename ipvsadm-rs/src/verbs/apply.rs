@@ -40,8 +40,8 @@ pub(super) struct Apply {
     /// Connections that are still open after DURATION are dropped. Without this option, or with 0s, servers are deleted
     /// at once. DURATION has units, such as 90s, 2m or 1h; the maximum is 30d.
     ///
-    /// While it waits, `set` can change the table, and `apply` refuses other plans. `ipvsadm-rs undo` ends the drain and
-    /// restores the weights, as ^C does. Afterwards the changes are planned again from FILE.
+    /// During the wait, `set` can change the table, and `apply` refuses other plans. ^C or `ipvsadm-rs undo` ends the
+    /// drain and restores the weights. After the wait, the changes are planned again from FILE.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     drain: Option<Duration>,
     /// Roll back after DURATION unless you run `ipvsadm-rs confirm` first
@@ -50,8 +50,8 @@ pub(super) struct Apply {
     /// refuses other plans. `ipvsadm-rs confirm` keeps the plan, `ipvsadm-rs undo` rolls it back. DURATION has units,
     /// such as 90s, 2m or 1h; the maximum is 30d.
     ///
-    /// A process in the background makes the rollback. In a container in which no process outlives its process 1, the
-    /// plan is refused. Run ipvsadm-rs on the host instead, with --netns.
+    /// A background process, the rollback timer, performs the rollback. In a container whose process 1 is not an init,
+    /// it would end too early, so the plan is refused. Run ipvsadm-rs on the host instead, with --netns.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     confirm_within: Option<Duration>,
 }
@@ -63,7 +63,7 @@ Exit codes:
   2  Only with --dry-run: there are changes to make
 
 SIGINT, SIGTERM and SIGHUP roll back all changes and then end the program.
-A second SIGINT or SIGTERM ends it at once.";
+A second SIGINT or SIGTERM ends it at once. `undo` then restores the table.";
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {

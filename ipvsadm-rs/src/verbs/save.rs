@@ -29,7 +29,7 @@ pub(super) struct Save {
     /// contents. A file that cannot be replaced, such as a mount point, is overwritten, and a note is printed.
     ///
     /// Symbolic links are followed. Links and files of other users in a directory such as /tmp are refused. If FILE is
-    /// a device or a pipe, the output is written to it. /dev/stdout and /dev/fd/N are the open descriptors.
+    /// a device or a pipe, the output is written to it. /dev/stdout and /dev/fd/N mean the open descriptors.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

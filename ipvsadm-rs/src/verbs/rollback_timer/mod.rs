@@ -243,7 +243,7 @@ enum Cause {
 }
 
 impl Cause {
-    /// Returns the remark for the journal. `None` for the deadline, because the status of the entry tells it.
+    /// Returns the remark for the journal. `None` for the deadline, because the status of the entry states it.
     fn remark(&self) -> Option<String> {
         match self {
             Self::Deadline => None,

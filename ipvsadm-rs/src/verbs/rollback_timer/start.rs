@@ -87,7 +87,7 @@ fn spawn(mut command: Command, context: &Context, entry: &Entry, limit: Duration
     child.kill()?;
     child.wait()?;
     if is_over {
-        bail!("no answer within {}", humantime::format_duration(limit));
+        bail!("it did not start within {}", humantime::format_duration(limit));
     }
     line?;
     let said = child.stderr.take().map(|stderr| read_line(&stderr, Instant::now() + Duration::from_secs(1)));

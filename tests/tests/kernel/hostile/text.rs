@@ -328,7 +328,7 @@ fn names_that_do_not_resolve_take_10_seconds() {
     assert_eq!(
         listed.stderr,
         "note: failed name lookups took 10 s; the other addresses are shown as numbers\n\
-         Use -n (or omit --names) to look up no names.\n"
+         To look up no names, use -n, or omit --names.\n"
     );
     wait::until(std::time::Duration::from_secs(20), || if check.is_running() { Err(check.output()) } else { Ok(()) });
     let checked = check.output();
