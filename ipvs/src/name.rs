@@ -77,8 +77,8 @@ names! {
     Interface, "interface", 15;
 }
 
-/// Returns whether a name is visible in full and has no blanks. Only such a name is one word of a rules line. Bytes that
-/// are not UTF-8 count as visible, because they are replaced when they are printed.
+/// Returns whether a name is visible in full and has no blanks. Only such a name is one word of a rules line. Bytes
+/// that are not UTF-8 count as visible, because they are replaced when they are printed.
 pub(crate) fn is_visible(name: &[u8]) -> bool {
     name.iter().all(u8::is_ascii_graphic)
         || String::from_utf8_lossy(name).chars().all(|c| match c.is_ascii() {

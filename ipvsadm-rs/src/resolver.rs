@@ -137,8 +137,8 @@ impl Namer for System {
     }
 }
 
-/// Returns whether a name may be printed in place of an address. The owner of an address controls its name in DNS. It may
-/// contain any bytes, such as a line break followed by a command, or look like another address. glibc returns only
+/// Returns whether a name may be printed in place of an address. The owner of an address controls its name in DNS. It
+/// may contain any bytes, such as a line break followed by a command, or look like another address. glibc returns only
 /// names of these characters, musl returns all.
 fn is_host_name(name: &str) -> bool {
     let is_number = |label: &str| match label.strip_prefix("0x").or_else(|| label.strip_prefix("0X")) {

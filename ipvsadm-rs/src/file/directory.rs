@@ -356,8 +356,8 @@ impl Directory {
         }
     }
 
-    /// Gives a temporary name to a file without a name. Returns `None` if the file cannot be named, because /proc is not
-    /// mounted, or because the system call is forbidden.
+    /// Gives a temporary name to a file without a name. Returns `None` if the file cannot be named, because /proc is
+    /// not mounted, or because the system call is forbidden.
     fn link(&self, name: &OsStr, file: &File) -> Result<Option<OsString>, ReplaceError> {
         let by_proc = format!("/proc/self/fd/{}", file.as_raw_fd());
         for temporary in temporary_names(name) {

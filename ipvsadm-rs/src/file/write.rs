@@ -231,8 +231,8 @@ fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
     }
 }
 
-/// Returns the target if the kernel resolves the path to the same file. The kernel may refuse more than this program, by
-/// a security module or by mount options.
+/// Returns the target if the kernel resolves the path to the same file. The kernel may refuse more than this program,
+/// by a security module or by mount options.
 fn agree(path: &Path, target: Target) -> anyhow::Result<Target> {
     let kernel = match openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Ok(found) => Some(fstat(&found)?),

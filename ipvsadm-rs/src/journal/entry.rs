@@ -175,8 +175,8 @@ impl ScopeText {
     }
 }
 
-/// Returns the table and the options for the plan that undoes an entry and the later ones. Fails for an entry of another
-/// table.
+/// Returns the table and the options for the plan that undoes an entry and the later ones. Fails for an entry of
+/// another table.
 pub(crate) fn rollback_plan(folder: &Folder, first: &Entry, later: &[Entry]) -> anyhow::Result<(Config, Options)> {
     match folder.origin(first) {
         Origin::ThisTable => rollback_plan_of_any_table(folder, first, later),

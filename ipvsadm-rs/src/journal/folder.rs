@@ -120,8 +120,8 @@ impl Folder {
         self.directory.as_deref().with_context(|| format!("{self} does not exist"))
     }
 
-    /// Looks at the namespace again. Fails with [`LockLost`] if it was deleted, or if another one has got its name, since
-    /// the directory was found.
+    /// Looks at the namespace again. Fails with [`LockLost`] if it was deleted, or if another one has got its name,
+    /// since the directory was found.
     pub(crate) fn ensure_same_namespace(&self) -> anyhow::Result<()> {
         let now = Place::of(self.namespace.as_ref());
         let name = self.namespace.as_ref().map(|name| format!(" {name}")).unwrap_or_default();

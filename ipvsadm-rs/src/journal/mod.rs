@@ -94,8 +94,8 @@ pub(crate) struct Intent<'s> {
 }
 
 impl Journal {
-    /// Locks the journal. Waits for at most `wait` and then fails with [`Busy`]. Fails with [`Untrusted`] if another user
-    /// could have written the journal.
+    /// Locks the journal. Waits for at most `wait` and then fails with [`Busy`]. Fails with [`Untrusted`] if another
+    /// user could have written the journal.
     pub(crate) fn open(mut folder: Folder, wait: Duration) -> anyhow::Result<Self> {
         let failed = |folder: &Folder| format!("cannot open the journal {folder}");
         let note = match folder.settle(wait) {

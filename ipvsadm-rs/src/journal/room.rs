@@ -1,5 +1,5 @@
-//! The files of an entry. Room for its next states is reserved, so that a full disk cannot prevent recording the outcome
-//! of a plan.
+//! The files of an entry. Room for its next states is reserved, so that a full disk cannot prevent recording the
+//! outcome of a plan.
 //!
 //! The file of an entry whose outcome is not known yet ends with blanks, and a second file has the same size. The next
 //! state is written over the second file, whose blocks exist. Then the two exchange their names. On a file system that

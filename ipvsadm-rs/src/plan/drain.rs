@@ -121,8 +121,8 @@ fn with_connections_of(mut table: State, later: &State) -> State {
 /// Servers to be deleted, each with its service.
 type ToDelete = BTreeSet<(ServiceKey, DestinationKey)>;
 
-/// Returns the servers that the changes delete, also those of deleted services. Servers that are added again, to restore
-/// their order, are not included.
+/// Returns the servers that the changes delete, also those of deleted services. Servers that are added again, to
+/// restore their order, are not included.
 fn to_delete(changes: &[Change], state: &State) -> ToDelete {
     let servers_of = |key: ServiceKey| {
         let services = state.services.iter().filter(move |service| service.service.key == key);

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
-/// Catches these signals until it is dropped, so that the plan can be rolled back. A second INT or TERM ends the process
-/// at once. A second HUP does not, because a shell repeats the HUP of its terminal.
+/// Catches these signals until it is dropped, so that the plan can be rolled back. A second INT or TERM ends the
+/// process at once. A second HUP does not, because a shell repeats the HUP of its terminal.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// The number of the signal that arrived last, or 0.

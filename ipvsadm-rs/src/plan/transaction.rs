@@ -36,8 +36,8 @@ impl From<Journal> for Transaction {
 
 impl Transaction {
     /// Locks the table, so that no other ipvsadm-rs changes it until the transaction is dropped. If the journal cannot
-    /// be opened, the table is not locked, and changes are made without a journal. Fails if the lock is not free in time,
-    /// or if another user could have written the journal.
+    /// be opened, the table is not locked, and changes are made without a journal. Fails if the lock is not free in
+    /// time, or if another user could have written the journal.
     pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
         match context.journal() {
             Err(error) if is_fatal(&error) => Err(error),

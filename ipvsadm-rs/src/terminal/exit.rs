@@ -87,8 +87,8 @@ thread_local! {
 
 /// Holds back the lines of [`print_error`]. They are printed when the last value of this type is dropped.
 ///
-/// A process that locks the table holds one. Otherwise a terminal that was cut off, or a full pipe, would block this process
-/// while others wait for the table.
+/// A process that locks the table holds one. Otherwise a terminal that was cut off, or a full pipe, would block this
+/// process while others wait for the table.
 #[derive(Debug)]
 pub(crate) struct HeldMessages(());
 

@@ -40,7 +40,8 @@ impl Confirm {
         }
         entry.pending = None;
         journal.write(&entry)?;
-        // Nothing is printed before the journal is unlocked, because a terminal that was cut off may block this process.
+        // Nothing is printed before the journal is unlocked, because a terminal that was cut off may block this
+        // process.
         drop(journal);
         if context.json {
             context.write_json(&Confirmed { schema: SCHEMA, entry })?;

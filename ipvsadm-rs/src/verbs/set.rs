@@ -24,8 +24,8 @@ use crate::terminal::exit::print_error;
 /// The journal does not record the change, because health checkers would fill it. `undo` therefore cannot undo it. Set
 /// the previous value instead.
 ///
-/// While a plan is pending, or while `apply --drain` waits for connections to end, settings can be changed. A note names
-/// the plan, because its rollback or its end may revert the change.
+/// While a plan is pending, or while `apply --drain` waits for connections to end, settings can be changed. A note
+/// names the plan, because its rollback or its end may revert the change.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES, group = clap::ArgGroup::new("service").multiple(false))]
 pub(super) struct Set {

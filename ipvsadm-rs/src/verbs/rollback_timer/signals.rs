@@ -54,7 +54,8 @@ impl Signals {
         Ok(Self { pipe, last })
     }
 
-    /// Waits for the next signal, or until `input` is at its end, for at most `limit`. Bytes from `input` are discarded.
+    /// Waits for the next signal, or until `input` is at its end, for at most `limit`. Bytes from `input` are
+    /// discarded.
     pub(super) fn wait(&self, input: Option<BorrowedFd<'_>>, limit: Duration) -> io::Result<Event> {
         let start = Instant::now();
         loop {

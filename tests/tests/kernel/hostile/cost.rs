@@ -37,8 +37,8 @@ fn set_drains_the_last_servers_of_mh_services() {
     assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
-/// Builds a table of many services, writes the file `drained`, in which one server of each has weight 0, and returns the
-/// number of services. With the largest table of mh, a service takes more than 10 ms on any machine.
+/// Builds a table of many services, writes the file `drained`, in which one server of each has weight 0, and returns
+/// the number of services. With the largest table of mh, a service takes more than 10 ms on any machine.
 fn many_services() -> usize {
     const SERVICES: usize = 600;
     let (mut table, mut drained) = (String::new(), String::new());
