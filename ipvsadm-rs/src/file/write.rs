@@ -178,8 +178,8 @@ enum Target {
 
 /// Resolves a path without creating anything.
 ///
-/// Fails at a link that another user placed in a directory such as /tmp, even if the sysctl fs.protected_symlinks is
-/// off: that user could choose the file that is overwritten.
+/// Fails at a link that another user placed in a directory such as /tmp, because that user could choose the file that
+/// is overwritten. This is also so if the sysctl fs.protected_symlinks is off.
 fn resolve(path: &Path) -> anyhow::Result<Target> {
     /// The maximum that the kernel follows: MAXSYMLINKS,
     /// https://elixir.bootlin.com/linux/v6.12/source/include/linux/namei.h

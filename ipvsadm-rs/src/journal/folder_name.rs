@@ -82,8 +82,8 @@ impl Found {
     }
 }
 
-/// Finds the directory of a namespace by its record, or else by its name: `init` for the namespace of process 1,
-/// `netns-NAME` for a namespace of `ip netns`, otherwise `cookie-NUMBER`.
+/// Finds the directory of a namespace by its record, or else by its name. The name is `init` for the namespace of
+/// process 1, `netns-NAME` for a namespace of `ip netns`, otherwise `cookie-NUMBER`.
 pub(super) fn find(state: Option<&Directory>, place: &Place, namespace: Option<&Namespace>) -> anyhow::Result<Found> {
     let is_unique = place.identity.boot.is_some() && place.identity.namespace.is_some();
     if let Some(state) = state.filter(|_| is_unique) {
