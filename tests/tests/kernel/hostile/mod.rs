@@ -1,5 +1,5 @@
-//! Attacks: hostile files, names, links, signals, full disks, other namespaces and reboots. Each test is an attack that
-//! once succeeded.
+//! Attacks: hostile files, names, links, signals, full disks, other namespaces and reboots. Most tests are attacks that
+//! once succeeded. The others check that the defence permits ordinary use.
 
 mod cost;
 mod draining;
