@@ -215,7 +215,7 @@ fn explain(folder: &Folder, kept: Option<&Entry>, history: &[Entry]) -> String {
         }
     }
     if !history.is_empty() {
-        text += "\nSuch plans are not undone, because the table that they changed no longer exists.\n\
+        text += "\nSuch plans are not undone, because the table that they changed may no longer exist.\n\
                  `ipvsadm-rs undo --list` shows them.";
     }
     text

@@ -132,7 +132,7 @@ fn namespace_made_again_under_its_name() {
         "note: network namespace blue is new, and 1 plan of an earlier namespace of this name is kept, but not undone\n\
          ipvsadm-rs: no applied plan is left to undo\n\
          1 plan was in force in another network namespace.\n\
-         Such plans are not undone, because the table that they changed no longer exists.\n\
+         Such plans are not undone, because the table that they changed may no longer exist.\n\
          `ipvsadm-rs undo --list` shows them.\n"
     );
     let undo = run(&format!("{UNDO} 1"));
@@ -177,7 +177,7 @@ fn reboot() {
         "ipvsadm-rs: no applied plan is left to undo\n\
          Plan 3 was the first plan after the machine was restarted. To undo it, run `ipvsadm-rs undo 3`.\n\
          2 plans were in force before the machine was restarted.\n\
-         Such plans are not undone, because the table that they changed no longer exists.\n\
+         Such plans are not undone, because the table that they changed may no longer exist.\n\
          `ipvsadm-rs undo --list` shows them.\n"
     );
     write("wanted", &WEB.replace("-w 3", "-w 6"));
@@ -230,7 +230,7 @@ fn old_entry_without_identity() {
     shell(r#"sed -i '1s/,"table":{[^}]*}//' s/*/000001.json; rm s/*/namespace"#).ok();
     let undo = run("ipvsadm-rs --state-dir s undo");
     assert_eq!(undo.code, Some(1), "{undo}");
-    assert!(undo.stderr.contains("1 plan without a record of boot and network namespace"), "{undo}");
+    assert!(undo.stderr.contains("1 plan was in force in an unknown boot or network namespace"), "{undo}");
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
     assert!(ok("ipvsadm-rs --state-dir s undo --list").contains("  unknown table  "));
     ok("ipvsadm-rs --state-dir s undo 1 --other-table");
