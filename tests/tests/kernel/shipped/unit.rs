@@ -84,7 +84,7 @@ fn loads_at_boot_and_reloads() {
     assert_eq!(ok("ipvsadm-save -n"), WEB);
 }
 
-/// Medium 6 of the attacks: a unit ends with all its processes. The rollback timer has a scope of its own.
+/// A unit ends with all its processes. The rollback timer has a scope of its own.
 fn rolls_back_after_the_end_of_the_unit() {
     under_test::install();
     fs::write("/etc/ipvsadm.rules", WEB).unwrap();
