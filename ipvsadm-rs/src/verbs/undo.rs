@@ -93,9 +93,14 @@ impl Undo {
         if let Some(journal) = transaction.journal() {
             mark_undone(journal, undone);
         }
+        let interruption = transaction.interruption();
         drop(transaction);
         let (plan, before) = undo;
         Report::new(&plan, &before, TableSizes::default()).print_result(context)?;
+        // A rollback is not interrupted. The signal ends this process afterwards, so that its parent sees it.
+        if let Some(signal) = interruption {
+            signal.end_process();
+        }
         Ok(code::DONE)
     }
 
