@@ -135,8 +135,8 @@ fn reorder_does_not_move_the_only_weight() {
     let before = rules();
     assert_eq!(
         ok("ipvsadm-rs apply --reorder wanted"),
-        "# TCP 192.0.2.1:80: servers are not in the requested order; moving the only server with a weight above 0 would \
-         refuse new connections for a moment\nnothing to change\n"
+        "# TCP 192.0.2.1:80: servers are not in the requested order; new connections would be refused \
+         while the only server with a weight above 0 is moved\nnothing to change\n"
     );
     assert_eq!(rules(), before);
 }
