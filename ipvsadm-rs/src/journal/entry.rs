@@ -1,12 +1,12 @@
 //! An entry of the journal, and the plan that undoes it.
 
 use std::collections::HashSet;
+use std::fs;
 use std::time::{Duration, SystemTime};
 
 use ipvs::plan::Options;
 use ipvs::rules::{Command, Lines, Numeric};
 use ipvs::{Change, Config, Scope};
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Origin};
@@ -81,8 +81,8 @@ impl Pending {
 
     /// Returns the time until the deadline. 0 if it has passed, `None` until all changes have been made.
     pub(crate) fn left(&self) -> Option<Duration> {
-        let by_uptime = self.deadline_uptime.map(|deadline| Duration::from_secs(deadline).saturating_sub(uptime()));
-        by_uptime.or_else(|| {
+        let by_uptime = self.deadline_uptime.zip(uptime());
+        by_uptime.map(|(deadline, now)| Duration::from_secs(deadline).saturating_sub(now)).or_else(|| {
             let deadline = humantime::parse_rfc3339(self.deadline.as_deref()?).ok()?;
             Some(deadline.duration_since(SystemTime::now()).unwrap_or_default())
         })
@@ -94,9 +94,12 @@ impl Pending {
     }
 }
 
-/// Returns the time since the boot by the clock that the rollback timer uses.
-fn uptime() -> Duration {
-    clock_gettime(ClockId::Monotonic).try_into().unwrap_or_default()
+/// Returns the time since the boot. `None` if /proc is not mounted. It includes the time during which the machine was
+/// suspended. The rollback timer does not count that time.
+fn uptime() -> Option<Duration> {
+    // Not clock_gettime of rustix, which panics if the kernel has no vDSO.
+    let text = fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
 }
 
 /// Durations in the form of humantime: `1m 30s`.
@@ -120,7 +123,8 @@ impl Entry {
         self.status = Status::Applied;
         if let Some(pending) = &mut self.pending {
             pending.deadline = SystemTime::now().checked_add(pending.confirm_within).map(time_text);
-            pending.deadline_uptime = uptime().checked_add(pending.confirm_within).map(|end| end.as_secs());
+            pending.deadline_uptime =
+                uptime().and_then(|now| now.checked_add(pending.confirm_within)).map(|end| end.as_secs());
         }
     }
 
