@@ -1,7 +1,7 @@
 //! Messages and exit codes of ipvsadm, for lines with errors and for changes that the kernel refuses.
 
 use ipvs::rules::ParseError;
-use ipvs::{Change, Error, ErrorKind, Invalid};
+use ipvs::{Change, Client, Error, ErrorKind, Invalid};
 use libc::{
     EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EBUSY, EINVAL, EMSGSIZE, ENETUNREACH, ENODEV, ENOMEM, ENOPROTOOPT,
     EOPNOTSUPP, EPERM, ERANGE,
@@ -43,6 +43,17 @@ pub(crate) fn exit_code(error: &ParseError) -> u8 {
 /// Returns the failure for a refused change.
 pub(crate) fn refused(change: &Change, error: &Error) -> Failure {
     no_ipvs(error).unwrap_or_else(|| Failure::Message(refusal(change, error), code::REFUSED))
+}
+
+/// Returns the failure that the kernel reports before it looks up a scheduler or a persistence engine. `None` if there
+/// is none.
+pub(crate) fn refused_before_names(director: &mut Client, change: &Change) -> Option<Failure> {
+    let text = match change {
+        Change::AddService(service) if director.service(&service.key).is_ok() => "Service already exists",
+        Change::EditService(service) if director.service(&service.key).is_err() => "No such service",
+        _ => return None,
+    };
+    Some(Failure::Message(text.to_owned(), code::REFUSED))
 }
 
 /// Returns ipvsadm's message for a refused change. If the reason is known and the message does not state it, it is
