@@ -141,6 +141,14 @@ impl Host {
         self.enter(|| netns::sysctl(path, value))
     }
 
+    /// Removes the limits on ICMP errors: by default one per second and client, and 1000 per second of all hosts. A
+    /// host without a limit sends one to each client that no server accepts.
+    pub fn send_all_icmp_errors(&self) -> Result<()> {
+        // A type outside of the mask is under neither limit.
+        self.sysctl("net/ipv4/icmp_ratemask", "0")?;
+        self.sysctl("net/ipv6/icmp/ratemask", "\n")
+    }
+
     /// Runs a command line, split at blanks, without a shell.
     #[track_caller]
     pub fn run(&self, line: &str) -> Ran {

@@ -68,15 +68,10 @@ fn farm() -> Farm {
     director.ok("ip route add local fd08::/64 dev lo");
     director.route("10.9.0.0/16", "10.1.0.10").unwrap();
     director.route("fd09::/64", "fd01::10").unwrap();
-    for (path, value) in [
-        ("net/ipv4/ip_forward", "1"),
-        ("net/ipv6/conf/all/forwarding", "1"),
-        // Clients get an ICMP error at once if there is no server.
-        ("net/ipv4/icmp_ratelimit", "0"),
-        ("net/ipv6/icmp/ratelimit", "0"),
-    ] {
+    for (path, value) in [("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")] {
         director.sysctl(path, value).unwrap();
     }
+    director.send_all_icmp_errors().unwrap();
     under_test::install();
     Farm { _lab: lab, client, director, last_weights: RefCell::default(), port: Cell::new(20_000) }
 }
