@@ -124,6 +124,18 @@ impl Change {
         }
     }
 
+    /// Checks a change that a person wrote: its values, as [`validate`](Self::validate) does, and its names. A name
+    /// that is not one visible word could become another option or another line of a rules file. The kernel itself
+    /// finds no such scheduler, engine or interface.
+    pub(crate) fn validate_with_names(&self) -> Result<(), Invalid> {
+        self.validate()?;
+        match self {
+            Self::AddService(service) | Self::EditService(service) => validate_names(service),
+            Self::StartDaemon(daemon) => validate_interface(daemon),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns warnings about values that are valid but probably unintended.
     pub fn warnings(&self) -> Vec<Warning> {
         match self {
@@ -293,7 +305,6 @@ pub(crate) fn validate_interface(daemon: &SyncDaemon) -> Result<(), Invalid> {
 }
 
 fn validate_service(service: &Service) -> Result<(), Invalid> {
-    validate_names(service)?;
     if let Some(seconds) = service.persistence
         && !(1..=Service::MAX_PERSISTENCE).contains(&seconds)
     {
@@ -354,7 +365,6 @@ fn validate_forwarding(forwarding: Forwarding) -> Result<(), Invalid> {
 }
 
 fn validate_daemon(daemon: &SyncDaemon) -> Result<(), Invalid> {
-    validate_interface(daemon)?;
     if daemon.sync_id > SyncDaemon::MAX_SYNC_ID {
         return Err(Invalid::SyncId(daemon.sync_id));
     }
@@ -544,20 +554,24 @@ mod tests {
         for name in
             ["rr\n-C", "a b", "\t", "\u{1b}[2J", "\u{7f}", "\u{85}", "a\u{202e}b", "\u{2028}", "\u{200b}", "a\u{a0}b"]
         {
-            assert_eq!(with(name).validate(), Err(Invalid::SchedulerName(scheduler(name))), "{name:?}");
-        }
-        for name in ["rr", "ä", "a#b", "a\"b", "日本"] {
+            assert_eq!(with(name).validate_with_names(), Err(Invalid::SchedulerName(scheduler(name))), "{name:?}");
             assert_eq!(with(name).validate(), Ok(()), "{name:?}");
         }
-        assert_eq!(why(with("rr\n-C")), r#"the scheduler name "rr\n-C" contains blanks or control characters"#);
+        for name in ["rr", "ä", "a#b", "a\"b", "日本"] {
+            assert_eq!(with(name).validate_with_names(), Ok(()), "{name:?}");
+        }
+        assert_eq!(
+            with("rr\n-C").validate_with_names().expect_err("refused").to_string(),
+            r#"the scheduler name "rr\n-C" contains blanks or control characters"#
+        );
         let engine = Engine::new("sip\n").expect("short");
         assert_eq!(
-            Change::EditService(Service { engine: Some(engine), ..service() }).validate(),
+            Change::EditService(Service { engine: Some(engine), ..service() }).validate_with_names(),
             Err(Invalid::EngineName(engine))
         );
         let interface = Interface::new("eth0\r").expect("short");
         let daemon = SyncDaemon::new(Role::Master, interface, 1);
-        assert_eq!(Change::StartDaemon(daemon).validate(), Err(Invalid::InterfaceName(interface)));
+        assert_eq!(Change::StartDaemon(daemon).validate_with_names(), Err(Invalid::InterfaceName(interface)));
         let config = crate::Config { daemons: Some(vec![daemon]), ..Default::default() };
         assert_eq!(config.validate(), Err(Invalid::InterfaceName(interface)));
     }

@@ -18,7 +18,7 @@ macro_rules! names {
             pub const MAX: usize = $max;
 
             /// Returns a name. Does not check whether the kernel knows it, and accepts blanks and control characters.
-            /// [`Change::validate`](crate::Change::validate) refuses these.
+            /// [`Config::validate`](crate::Config::validate) refuses these.
             ///
             /// # Errors
             ///

@@ -49,7 +49,7 @@ impl Reader {
 
     /// Records the error or the warnings of the change that would make a value.
     pub(super) fn check(&mut self, path: &str, change: &Change) {
-        if self.keep(path, change.validate()).is_some() {
+        if self.keep(path, change.validate_with_names()).is_some() {
             for warning in change.warnings() {
                 self.doubt(path, ConfigWarning::Change(warning));
             }

@@ -142,7 +142,7 @@ struct Entry {
 impl Builder {
     fn take(&mut self, line: usize, command: &Command) -> Result<(), ParseError> {
         let Command::Change(change) = command else { return Err(ParseError::NotAChange) };
-        change.validate().map_err(ParseError::Invalid)?;
+        change.validate_with_names().map_err(ParseError::Invalid)?;
         self.warnings.extend(change.warnings().into_iter().map(|warning| (line, ConfigWarning::Change(warning))));
         match change {
             Change::AddService(service) => self.add_service(line, service)?,

@@ -140,7 +140,7 @@ pub fn write_change(out: &mut Vec<u8>, change: &Change) {
             let _ = write!(out, "--set {} {} {}", timeouts.tcp, timeouts.tcp_fin, timeouts.udp);
             return;
         }
-        // The kernel accepts line breaks and control characters in the name of an interface.
+        // The kernel accepts control characters in the name of an interface, except those that are blanks.
         Change::StartDaemon(daemon) if !is_visible(daemon.interface.as_bytes()) => {
             return write_comment(out, &change.describe());
         }

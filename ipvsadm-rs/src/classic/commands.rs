@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use ipvs::rules::{Listing, Namer, Numeric, Subject};
-use ipvs::{Change, Client, Director, Error, ErrorKind, Invalid};
+use ipvs::{Change, Client, Director};
 
 use crate::classic::list;
 use crate::classic::messages;
@@ -24,20 +24,11 @@ pub(crate) fn write_out(write: impl FnOnce(&mut dyn Write) -> Result<(), std::io
 
 pub(crate) fn change(director: &mut Client, change: &Change) -> Result<(), Failure> {
     warn_of_direct_routing(director, change);
-    let error = match director.submit(std::slice::from_ref(change)) {
-        Ok(refused) => match refused.into_iter().next() {
-            Some((_, error)) => error,
-            None => return Ok(()),
-        },
-        Err(error) => error,
-    };
-    let earlier = is_invalid_name(&error).then(|| messages::refused_before_names(director, change)).flatten();
-    Err(earlier.unwrap_or_else(|| messages::refused(change, &error)))
-}
-
-/// Returns whether a scheduler or a persistence engine was refused because of its characters. Nothing was sent then.
-fn is_invalid_name(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Invalid(Invalid::SchedulerName(_) | Invalid::EngineName(_)))
+    let refused = director.submit(std::slice::from_ref(change)).map_err(|error| messages::refused(change, &error))?;
+    match refused.first() {
+        Some((_, error)) => Err(messages::refused(change, error)),
+        None => Ok(()),
+    }
 }
 
 /// Prints a note if `-e` without a forwarding method changes a masquerading server to direct routing. This is how

@@ -1,7 +1,7 @@
 //! Messages and exit codes of ipvsadm, for lines with errors and for changes that the kernel refuses.
 
 use ipvs::rules::ParseError;
-use ipvs::{Change, Client, Error, ErrorKind, Invalid};
+use ipvs::{Change, Error, ErrorKind, Invalid};
 use libc::{
     EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EBUSY, EINVAL, EMSGSIZE, ENETUNREACH, ENODEV, ENOMEM, ENOPROTOOPT,
     EOPNOTSUPP, EPERM, ERANGE,
@@ -45,17 +45,6 @@ pub(crate) fn refused(change: &Change, error: &Error) -> Failure {
     no_ipvs(error).unwrap_or_else(|| Failure::Message(refusal(change, error), code::REFUSED))
 }
 
-/// Returns the failure that the kernel reports before it looks up a scheduler or a persistence engine. `None` if there
-/// is none.
-pub(crate) fn refused_before_names(director: &mut Client, change: &Change) -> Option<Failure> {
-    let text = match change {
-        Change::AddService(service) if director.service(&service.key).is_ok() => "Service already exists",
-        Change::EditService(service) if director.service(&service.key).is_err() => "No such service",
-        _ => return None,
-    };
-    Some(Failure::Message(text.to_owned(), code::REFUSED))
-}
-
 /// Returns ipvsadm's message for a refused change. If the reason is known and the message does not state it, it is
 /// appended.
 pub(crate) fn refusal(change: &Change, error: &Error) -> String {
@@ -72,9 +61,6 @@ pub(crate) fn refusal(change: &Change, error: &Error) -> String {
         },
         ErrorKind::DaemonRuns => "Daemon has already run".into(),
         ErrorKind::NoDaemon => "No daemon is running".into(),
-        ErrorKind::Invalid(why @ (Invalid::SchedulerName(_) | Invalid::EngineName(_))) => {
-            format!("Scheduler or persistence engine not found: {why}")
-        }
         ErrorKind::Invalid(why) => format!("{}: {why}", general(errno_of(why)).unwrap_or_default()),
         ErrorKind::NotAccepted(known) => {
             let known = known.map_or_else(String::new, |known| format!(": {known}"));
@@ -152,7 +138,6 @@ fn general(errno: i32) -> Option<String> {
 fn errno_of(why: &Invalid) -> i32 {
     match why {
         Invalid::Weight(_) | Invalid::LowerAlone(_) | Invalid::LowerAboveUpper { .. } => ERANGE,
-        Invalid::InterfaceName(_) => ENODEV,
         _ => EINVAL,
     }
 }
