@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Origin, Place};
 use super::living::Living;
-use super::lock::{Busy, Lock, is_locked, lock_in_time, open_lock};
+use super::lock::{Lock, is_locked, lock_in_time, open_lock};
 use super::untrusted::open_folder;
 use crate::file::directory::Directory;
 use crate::terminal::text;
@@ -149,8 +149,7 @@ pub(super) fn settle(
     // Not the directory itself: every user who can open it could lock it.
     let path = text::path(state.path());
     let lock = open_lock(state, STATE_LOCK).with_context(|| format!("cannot lock {path}"))?;
-    let is_locked = lock_in_time(&lock, wait).with_context(|| format!("cannot lock {path}"))?;
-    anyhow::ensure!(is_locked, Busy { path: path.into_owned(), holder: None });
+    lock_in_time(&lock, &path, wait)?;
     let found = find(Some(state), place, namespace)?;
     let existed = found.directory.is_some();
     let origin = found.origin(place);

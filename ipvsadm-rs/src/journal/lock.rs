@@ -140,17 +140,18 @@ impl Lock {
     /// Waits for the lock for at most `wait`, and then fails with [`Busy`].
     pub(super) fn acquire(directory: &Directory, wait: Duration) -> anyhow::Result<Self> {
         let path = || text::path(directory.path()).into_owned();
-        let mut reported = false;
+        let mut is_reported = wait.is_zero();
         in_time(wait, || {
             let lock = Self::attempt(directory).with_context(|| format!("cannot lock {}", path()))?;
-            // Nothing is locked while this is printed.
-            if lock.is_none() && !std::mem::replace(&mut reported, true) && !wait.is_zero() {
+            lock.ok_or_else(|| {
                 let holder = Holder::read(directory, LOCK);
-                print_error(&format!("waiting: {} is changing this table", name_of(holder.as_ref())));
-            }
-            Ok(lock)
-        })?
-        .ok_or_else(|| Busy { path: path(), holder: Holder::read(directory, LOCK) }.into())
+                // Nothing is locked while this is printed.
+                if !std::mem::replace(&mut is_reported, true) {
+                    print_error(&format!("waiting: {} is changing this table", name_of(holder.as_ref())));
+                }
+                Busy { path: path(), holder }.into()
+            })
+        })
     }
 
     /// Locks both files. Returns `None` if another process has locked one of them.
@@ -209,27 +210,26 @@ impl Drop for Lock {
     }
 }
 
-/// Locks a file, for at most `wait`. Returns whether it is locked.
-pub(super) fn lock_in_time(file: impl std::os::fd::AsFd, wait: Duration) -> anyhow::Result<bool> {
-    let locked = in_time(wait, || match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(())),
-        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
-        Err(error) => Err(io::Error::from(error).into()),
-    });
-    Ok(locked?.is_some())
+/// Locks a file. Waits for at most `wait`, and then fails with [`Busy`]. The path is that of its directory.
+pub(super) fn lock_in_time(file: &File, path: &str, wait: Duration) -> anyhow::Result<()> {
+    in_time(wait, || match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Err(Busy { path: path.to_owned(), holder: None }.into()),
+        Err(error) => Err(io::Error::from(error)).with_context(|| format!("cannot lock {path}")),
+    })
 }
 
-/// Repeats an attempt until it has a result, for at most `wait`.
-fn in_time<T>(wait: Duration, mut attempt: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
+/// Repeats an attempt as long as it fails with [`Busy`], for at most `wait`. Returns the result of the last attempt.
+pub(crate) fn in_time<T>(wait: Duration, mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     const PAUSE: Duration = Duration::from_millis(50);
     let start = Instant::now();
     loop {
-        let result = attempt()?;
+        let result = attempt();
         let rest = wait.saturating_sub(start.elapsed());
-        if result.is_some() || rest.is_zero() {
-            return Ok(result);
+        match result {
+            Err(error) if error.is::<Busy>() && !rest.is_zero() => std::thread::sleep(PAUSE.min(rest)),
+            result => return result,
         }
-        std::thread::sleep(PAUSE.min(rest));
     }
 }
 
@@ -287,6 +287,22 @@ mod tests {
         );
         drop(other);
         assert!(Lock::attempt(&directory).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_attempt_is_repeated_only_while_the_lock_is_held() {
+        let attempts = |wait, errors: &[fn() -> anyhow::Error]| {
+            let mut errors = errors.iter();
+            let result = in_time(wait, || errors.next().map_or(Ok(()), |error| Err(error())));
+            (result.map_err(|error| error.is::<Busy>()), errors.len())
+        };
+        let busy = || Busy { path: String::new(), holder: None }.into();
+        let busy_in_context = || anyhow::Error::from(Busy { path: String::new(), holder: None }).context("failed");
+        let other = || anyhow::anyhow!("failed");
+        let long = Duration::from_secs(60);
+        assert_eq!(attempts(long, &[busy, busy_in_context]), (Ok(()), 0));
+        assert_eq!(attempts(long, &[busy, other, busy]), (Err(false), 1));
+        assert_eq!(attempts(Duration::ZERO, &[busy, busy]), (Err(true), 1));
     }
 
     #[test]

@@ -49,7 +49,7 @@ use lock::Lock;
 pub(crate) use entry::{Entry, Pending, Status, inexpressible, rollback_plan, rollback_plan_of_any_table};
 pub(crate) use folder::{Folder, Phase};
 pub(crate) use identity::Origin;
-pub(crate) use lock::{Busy, LockLost};
+pub(crate) use lock::{Busy, LockLost, in_time};
 pub(crate) use untrusted::Untrusted;
 
 /// The maximum number of entries.

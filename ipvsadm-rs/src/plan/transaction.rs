@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use ipvs::apply::ApplyError;
@@ -10,7 +10,7 @@ use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, State};
 
 use crate::context::Context;
-use crate::journal::{Busy, Entry, Folder, Intent, Journal, Phase, Status, inexpressible, is_fatal, rollback_plan};
+use crate::journal::{Entry, Folder, Intent, Journal, Phase, Status, in_time, inexpressible, is_fatal, rollback_plan};
 use crate::plan::other_writers;
 use crate::plan::signals::{Interruption, Signals};
 use crate::terminal::exit::{HeldMessages, print_error};
@@ -155,15 +155,11 @@ impl Unlocked {
 
     /// Locks the journal. Prints nothing while it waits, because the outcome of the plan is not recorded yet.
     fn open(&self, folder: &Folder, wait: Duration) -> anyhow::Result<Journal> {
-        const PAUSE: Duration = Duration::from_millis(50);
-        let start = Instant::now();
-        loop {
+        in_time(wait, || {
             self.entry()?;
-            match Journal::open(folder.clone(), Duration::ZERO) {
-                Err(error) if error.is::<Busy>() && start.elapsed() < wait => std::thread::sleep(PAUSE),
-                journal => return journal.context("cannot continue after the drain, and the weights stay 0"),
-            }
-        }
+            Journal::open(folder.clone(), Duration::ZERO)
+                .context("cannot continue after the drain, and the weights stay 0")
+        })
     }
 }
 
