@@ -36,7 +36,7 @@ mod untrusted;
 
 use std::fmt::Write as _;
 use std::ops::Deref;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use ipvs::{Config, Scope, State};
@@ -97,12 +97,15 @@ impl Journal {
     /// Locks the journal. Waits for at most `wait` and then fails with [`Busy`]. Fails with [`Untrusted`] if another
     /// user could have written the journal.
     pub(crate) fn open(mut folder: Folder, wait: Duration) -> anyhow::Result<Self> {
+        let start = Instant::now();
         let failed = |folder: &Folder| format!("cannot open the journal {folder}");
         let note = match folder.settle(wait) {
             Err(error) if !is_fatal(&error) => return Err(error.context(failed(&folder))),
             note => note?,
         };
-        let lock = match Lock::acquire(folder.directory()?, wait) {
+        // Another process may have held both locks.
+        let rest = wait.saturating_sub(start.elapsed());
+        let lock = match Lock::acquire(folder.directory()?, rest) {
             Err(error) if !is_fatal(&error) => return Err(error.context(failed(&folder))),
             lock => lock?,
         };
@@ -346,6 +349,24 @@ mod tests {
         drop(timer);
         assert!(!journal.is_unchanged(&entry));
         assert_eq!(journal.phase(&entry), Some(Phase::NeverConfirmed));
+    }
+
+    /// The first wait, for the lock of the state directory, takes three quarters of the time limit.
+    #[test]
+    fn both_waits_have_one_time_limit() {
+        let place = Place::new("time-limit");
+        let late = Folder::of(place.path(), None).unwrap();
+        let lock = Lock::attempt(open(&place).unlock().directory().unwrap()).unwrap().unwrap();
+        let state_lock = place.directory().create(".lock").unwrap();
+        rustix::fs::flock(&state_lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let holder = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(1500));
+            drop(state_lock);
+            std::thread::sleep(Duration::from_millis(1700));
+            drop(lock);
+        });
+        assert!(Journal::open(late, Duration::from_secs(2)).unwrap_err().is::<Busy>());
+        holder.join().unwrap();
     }
 
     #[test]
