@@ -56,7 +56,8 @@ pub(crate) enum Status {
     Expired,
     /// Rolled back by `undo`, or because `apply` was interrupted.
     Undone,
-    /// The rollback failed. The table may be between the two states.
+    /// The rollback failed. The table may be between the two states. If the plan is pending, its rollback timer tries
+    /// again.
     RollbackFailed,
 }
 

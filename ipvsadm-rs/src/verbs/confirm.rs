@@ -6,7 +6,7 @@ use ipvs::document::SCHEMA;
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::journal::{Entry, Phase, TIMER_DIED};
+use crate::journal::{Entry, Phase, Status, TIMER_DIED};
 
 /// Keep the pending plan
 ///
@@ -35,6 +35,13 @@ impl Confirm {
         if phase == Phase::Draining {
             bail!(
                 "plan {} is draining servers\nConfirm it after its end, or run `ipvsadm-rs undo` to roll it back.",
+                entry.number
+            );
+        }
+        // The rollback timer tries again. Some changes may already be rolled back.
+        if entry.status == Status::RollbackFailed {
+            bail!(
+                "plan {} is being rolled back\nRun `ipvsadm-rs undo` to roll it back without its rollback timer.",
                 entry.number
             );
         }

@@ -283,6 +283,7 @@ fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
         _ if phase == Some(Phase::Draining) => "draining".into(),
         _ if phase == Some(Phase::Pending) => "pending".into(),
         _ if is_unchanged => "interrupted".into(),
+        (Status::RollbackFailed, ..) => "rollback failed".into(),
         (_, _, Some(_)) => "not confirmed, kept".into(),
         (Status::Applied, Some(undone), _) => format!("undo of plan {undone}"),
         (Status::Applied, None, _) => "applied".into(),
@@ -290,7 +291,6 @@ fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
         (Status::RolledBack, ..) => "refused, rolled back".into(),
         (Status::Expired, ..) => "expired, rolled back".into(),
         (Status::Undone, ..) => "undone".into(),
-        (Status::RollbackFailed, ..) => "rollback failed".into(),
     };
     let remark = match (pending, error) {
         (Some(pending), _) if matches!(phase, Some(Phase::Draining | Phase::Pending)) => {

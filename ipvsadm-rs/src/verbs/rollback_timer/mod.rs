@@ -169,25 +169,31 @@ impl Rollback {
         entry.is_ok_and(|entry| self.folder.phase(&entry) == Some(Phase::Draining))
     }
 
-    /// Rolls back the plan if it is still pending. Nobody reads the output any more, so the result is written to the
-    /// journal and the system log.
+    /// Rolls back the plan. Tries again after a failure, because memory may be short for a moment. The journal is not
+    /// locked during the pauses.
     fn run(&mut self, cause: &Cause) {
-        /// The time limit for the lock. Its holder may be blocked, for example by a terminal stopped with ^S.
-        const PATIENCE: Duration = Duration::from_secs(5);
-        let number = self.entry.number;
-        let (journal, without_lock) = match Journal::open(self.folder.clone(), PATIENCE) {
-            Ok(journal) => (journal, String::new()),
-            Err(error) => {
-                (Journal::without_lock(self.folder.clone()), format!(" without the lock of the journal ({error:#})"))
+        const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(6)];
+        for pause in PAUSES {
+            if !self.attempt(cause, Some(pause)) {
+                return;
             }
-        };
+            std::thread::sleep(pause);
+        }
+        self.attempt(cause, None);
+    }
+
+    /// Rolls back the plan if it is still pending, and returns whether that failed. Nobody reads the output any more, so
+    /// the result is written to the journal and the system log. `pause` is the time until the next attempt.
+    fn attempt(&mut self, cause: &Cause, pause: Option<Duration>) -> bool {
+        let number = self.entry.number;
+        let (journal, without_lock) = self.lock();
         if let Ok(entry) = journal.read(number) {
             if entry.pending.is_none() {
-                return;
+                return false;
             }
             self.entry = entry;
         }
-        let result = self.restore();
+        let result = roll_back(&mut self.director, &self.config, &self.options);
         let entry = &mut self.entry;
         match &result {
             Ok(()) => {
@@ -195,40 +201,44 @@ impl Rollback {
                 entry.error = cause.remark();
             }
             Err(error) => {
+                let pending = entry.pending.take().filter(|_| pause.is_some());
                 entry.end(Status::RollbackFailed);
+                entry.pending = pending;
                 entry.error = Some(format!("{error:#}"));
             }
         }
+        let recorded = journal.write(entry);
+        drop(journal);
         let cause = match cause.remark() {
             Some(remark) => format!("plan {number}: {remark}"),
             None => format!("plan {number} was not confirmed within {}", humantime::format_duration(self.within)),
         };
-        let recorded = journal.write(entry);
-        drop(journal);
-        match result {
-            Ok(()) => log(Priority::Notice, &format!("{cause}: rolled back{without_lock}")),
-            Err(error) => log(Priority::Error, &format!("{cause}: rollback failed{without_lock}: {error:#}")),
+        match (&result, pause) {
+            (Ok(()), _) => log(Priority::Notice, &format!("{cause}: rolled back{without_lock}")),
+            (Err(error), Some(pause)) => {
+                let pause = humantime::format_duration(pause);
+                log(Priority::Warning, &format!("plan {number}: trying to roll back again in {pause}: {error:#}"));
+            }
+            (Err(error), None) => {
+                log(Priority::Error, &format!("{cause}: rollback failed{without_lock}: {error:#}"));
+            }
         }
         if let Err(error) = recorded {
             log(Priority::Error, &format!("cannot record the rollback of plan {number}: {error:#}"));
         }
+        result.is_err()
     }
 
-    /// Restores the table from before the plan. Tries again after a failure, because memory may be short for a moment.
-    fn restore(&mut self) -> anyhow::Result<()> {
-        const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(6)];
-        for pause in PAUSES {
-            match roll_back(&mut self.director, &self.config, &self.options) {
-                Ok(()) => return Ok(()),
-                Err(error) => {
-                    let number = self.entry.number;
-                    let pause = humantime::format_duration(pause);
-                    log(Priority::Warning, &format!("plan {number}: trying to roll back again in {pause}: {error:#}"));
-                }
+    /// Locks the journal. If that fails, returns the journal without its lock, and a remark for the system log.
+    fn lock(&self) -> (Journal, String) {
+        /// The time limit for the lock. Its holder may be blocked, for example by a terminal stopped with ^S.
+        const PATIENCE: Duration = Duration::from_secs(5);
+        match Journal::open(self.folder.clone(), PATIENCE) {
+            Ok(journal) => (journal, String::new()),
+            Err(error) => {
+                (Journal::without_lock(self.folder.clone()), format!(" without the lock of the journal ({error:#})"))
             }
-            std::thread::sleep(pause);
         }
-        roll_back(&mut self.director, &self.config, &self.options)
     }
 }
 

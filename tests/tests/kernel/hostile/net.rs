@@ -9,7 +9,7 @@ use ipvs_tests::wait;
 use rustix::process::{Signal, kill_process};
 
 use crate::verbs::confirm::{Log, NOTICE, WARNING, timer};
-use crate::verbs::drain::hold_connections;
+use crate::verbs::drain::{hold_connections, wait_for_the_drain};
 use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
@@ -21,6 +21,9 @@ ipvs_tests::tests! {
     removed_journal_does_not_prevent_the_rollback;
     full_disk_does_not_prevent_the_rollback;
     failed_rollback_is_tried_again;
+    lock_is_free_between_the_attempts_of_a_rollback;
+    timer_that_dies_between_its_attempts_is_reported;
+    failed_rollback_ends_a_drain;
     container_that_ends_is_refused;
     container_with_an_init_is_accepted;
     caller_that_reads_to_the_end_does_not_wait_for_the_timer;
@@ -166,6 +169,82 @@ fn failed_rollback_is_tried_again() {
         if list.contains("mcast=dummy0") { Ok(()) } else { Err(list) }
     });
     assert_recorded();
+}
+
+/// Waits for the pause between the last two attempts, and stops the timer in it.
+fn stop_between_attempts() -> String {
+    let log = Log::open();
+    apply_without_daemon();
+    for _ in 0..2 {
+        let line = log.line(WARNING);
+        assert!(line.starts_with("plan 1: trying to roll back again in "), "{line}");
+    }
+    let timer = timer();
+    ok(&format!("kill -STOP {timer}"));
+    let confirm = run("ipvsadm-rs --wait 0s confirm");
+    let reason = "ipvsadm-rs: plan 1 is being rolled back\nRun `ipvsadm-rs undo` ";
+    assert_eq!((confirm.code, confirm.stderr.starts_with(reason)), (Some(1), true), "{confirm}");
+    add_dummy();
+    timer
+}
+
+/// The lock was held for 8 s, until the last attempt.
+fn lock_is_free_between_the_attempts_of_a_rollback() {
+    let timer = stop_between_attempts();
+    assert!(ok("ipvsadm-rs undo --list").contains("  pending  "));
+    ok("ipvsadm-rs --wait 0s undo");
+    assert!(ok("ipvsadm -L --daemon").contains("mcast=dummy0"));
+    // The timer leaves changes made after the undo.
+    let later = format!("{WEB}-A -f 7 -s rr\n");
+    ok("ipvsadm -A -f 7 -s rr");
+    ok(&format!("kill -CONT {timer}"));
+    wait::until(Duration::from_secs(25), || {
+        // A zombie has no command line.
+        let command = fs::read_to_string(format!("/proc/{timer}/cmdline")).unwrap_or_default();
+        if command.is_empty() { Ok(()) } else { Err(command) }
+    });
+    assert_eq!(rules(), later);
+    assert!(ok("ipvsadm-rs undo --list").contains("\n     2  "));
+    assert!(ok("ipvsadm-rs undo --list").lines().next().unwrap().contains("  undone  "));
+}
+
+fn timer_that_dies_between_its_attempts_is_reported() {
+    let timer = stop_between_attempts();
+    ok(&format!("kill -9 {timer}"));
+    wait::until(Duration::from_secs(10), || {
+        let list = ok("ipvsadm-rs undo --list");
+        let failed = list.contains("rollback failed  ") && list.contains("        its rollback timer has died\n");
+        if failed { Ok(()) } else { Err(list) }
+    });
+    assert_eq!(run("ipvsadm-rs confirm").code, Some(1));
+    ok("ipvsadm-rs undo");
+    assert!(ok("ipvsadm -L --daemon").contains("mcast=dummy0"));
+    assert_eq!(notes(), ["", "", ""].map(str::to_owned));
+}
+
+/// The lock is free before the next attempt, but the plan must not continue.
+fn failed_rollback_ends_a_drain() {
+    let lab = Nat::new().unwrap();
+    let _held = hold_connections(&lab);
+    let (director, log) = (&lab.director, Log::open());
+    let add_dummy = || director.shell("ip link add dummy0 type dummy && ip link set dummy0 up").ok();
+    add_dummy();
+    director.ok("ipvsadm --start-daemon master --mcast-interface dummy0 --syncid 5");
+    let save = || director.ok("ipvsadm-save -n") + &director.ok("ipvsadm -L --daemon");
+    let before = save();
+    write("without", "{ \"schema\": 1, \"daemons\": [], \"services\": [] }");
+    let apply = director.start("ipvsadm-rs apply without --allow-empty --drain 10m --confirm-within 10m");
+    wait_for_the_drain(director);
+    wait::until(Duration::from_secs(10), || if save().contains("dummy0") { Err(save()) } else { Ok(()) });
+    director.ok("ip link del dummy0");
+    ok(&format!("kill -TERM {}", timer()));
+    assert!(log.line(WARNING).starts_with("plan 1: trying to roll back again in 2s: "));
+    wait::until(Duration::from_secs(20), || {
+        let output = apply.output();
+        if output.contains("plan 1 was rolled back with errors while it was draining") { Ok(()) } else { Err(output) }
+    });
+    add_dummy();
+    wait::until(Duration::from_secs(25), || if save() == before { Ok(()) } else { Err(save()) });
 }
 
 fn add_dummy() {
