@@ -368,7 +368,7 @@ impl Directory {
                 Ok(()) => return Ok(Some(temporary)),
                 Err(Errno::EXIST) => {}
                 // No room for the name.
-                Err(error @ (Errno::NOSPC | Errno::DQUOT)) => return Err(ReplaceError::Fill(error.into())),
+                Err(error) if is_full(&error.into()) => return Err(ReplaceError::Fill(error.into())),
                 Err(_) => return Ok(None),
             }
         }
@@ -468,6 +468,11 @@ fn fill(mut file: &File, bytes: &[u8], attributes: Attributes<'_>) -> Result<(),
         fchmod(file, Mode::from_raw_mode(old.st_mode & 0o7777)).map_err(owner)?;
     }
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(ReplaceError::Fill)
+}
+
+/// Returns whether a write failed because the file system is full, or because the user's quota is used up.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Returns whether two files are the same.
@@ -669,6 +674,12 @@ mod tests {
         }
         fs::write(place.0.join("file"), "").expect("write");
         assert!(!Directory::open_private(place.0.join("file"), true).expect_err("a file").is_missing());
+    }
+
+    #[test]
+    fn a_used_up_quota_is_a_full_disk() {
+        let full = [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::ROFS].map(|error| is_full(&error.into()));
+        assert_eq!(full, [true, true, false, false]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 
 use super::folder::{ENTRY, SPARE, name};
 use super::untrusted::ensure_trusted;
-use crate::file::directory::Directory;
+use crate::file::directory::{Directory, is_full};
 
 /// The room for what later states add to an entry: a deadline, an error.
 const PADDING: usize = 4096;
@@ -40,7 +40,7 @@ pub(super) fn write(directory: &Directory, number: u64, bytes: &[u8], is_last: b
         }
     } else {
         match directory.replace(&entry, bytes, None) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => overwrite_first_line(directory, &entry, bytes)?,
+            Err(full) if is_full(&full) => overwrite_first_line(directory, &entry, bytes, full)?,
             result => result?,
         }
     }
@@ -50,16 +50,16 @@ pub(super) fn write(directory: &Directory, number: u64, bytes: &[u8], is_last: b
     Ok(())
 }
 
-/// Writes over the first line of an entry, with blanks at its end. Fails if there is no room in that line. Readers may
-/// see half of the line, so this is only for a full disk. The next state of an old entry fits, because `undone` is
-/// shorter than `applied`.
-fn overwrite_first_line(directory: &Directory, entry: &str, bytes: &[u8]) -> io::Result<()> {
+/// Writes over the first line of an entry, with blanks at its end. Fails with `full` if there is no room in that line.
+/// Readers may see half of the line, so this is only for a full disk. The next state of an old entry fits, because
+/// `undone` is shorter than `applied`.
+fn overwrite_first_line(directory: &Directory, entry: &str, bytes: &[u8], full: io::Error) -> io::Result<()> {
     let file = directory.create(entry)?;
     ensure_trusted(&file).map_err(io::Error::other)?;
     let room = directory.read(entry)?.iter().position(|&byte| byte == b'\n').unwrap_or(0);
     let mut line: Vec<u8> = bytes.iter().copied().take_while(|&byte| byte != b'\n').collect();
     if line.len() > room {
-        return Err(io::ErrorKind::StorageFull.into());
+        return Err(full);
     }
     line.resize(room, b' ');
     file.write_all_at(&line, 0)?;
@@ -97,9 +97,11 @@ mod tests {
         let place = Place::new("overwrite");
         let directory = place.directory();
         directory.replace("000001.json", b"applied\n{}\n", None).unwrap();
-        overwrite_first_line(&directory, "000001.json", b"undone\nother table\n").unwrap();
+        let full = || io::Error::from(io::ErrorKind::QuotaExceeded);
+        overwrite_first_line(&directory, "000001.json", b"undone\nother table\n", full()).unwrap();
         assert_eq!(directory.read("000001.json").unwrap(), b"undone \n{}\n");
-        assert!(overwrite_first_line(&directory, "000001.json", b"too long\n{}\n").is_err());
+        let error = overwrite_first_line(&directory, "000001.json", b"too long\n{}\n", full()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
         assert_eq!(directory.read("000001.json").unwrap(), b"undone \n{}\n");
     }
 
