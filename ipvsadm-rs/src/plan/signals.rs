@@ -1,4 +1,4 @@
-//! Signals that interrupt a plan: INT, TERM and HUP.
+//! Signals that interrupt a plan: INT, QUIT, TERM and HUP.
 
 use std::ffi::c_int;
 use std::fmt;
@@ -7,11 +7,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::{flag, low_level};
 
-/// Catches these signals until it is dropped, so that the plan can be rolled back. A second INT or TERM ends the
-/// process at once. A second HUP does not, because a shell repeats the HUP of its terminal.
+/// Catches these signals until it is dropped, so that the plan can be rolled back. A second INT, QUIT or TERM ends
+/// the process at once. A second HUP does not, because a shell repeats the HUP of its terminal.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// The number of the signal that arrived last, or 0.
@@ -25,7 +25,7 @@ impl Signals {
     pub(crate) fn catch() -> io::Result<Self> {
         let signals = Self { caught: Arc::default(), is_over: Arc::default() };
         let ignored = ignored();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in [SIGINT, SIGQUIT, SIGTERM, SIGHUP] {
             if ignored & 1 << (signal - 1) != 0 {
                 continue;
             }

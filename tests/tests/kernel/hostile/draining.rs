@@ -316,12 +316,15 @@ fn signals_end_a_drain_and_restore_the_weights() {
             "{list}"
         );
     }
-    let apply = drain(&lab, "--confirm-within 60s");
-    kill_process(apply.pid(), Signal::INT).unwrap();
-    let output = end(apply);
-    assert!(output.contains("interrupted by SIGINT: all changes were rolled back"), "{output}");
-    assert_eq!(director.ok("ipvsadm-save -n"), before);
-    assert_eq!(director.run("ipvsadm-rs confirm").stderr, "ipvsadm-rs: no plan is pending\n");
+    // A shell starts background programs with INT and QUIT ignored.
+    for (name, signal) in [("INT", Signal::INT), ("QUIT", Signal::QUIT)] {
+        let apply = drain(&lab, "--confirm-within 60s");
+        kill_process(apply.pid(), signal).unwrap();
+        let output = end(apply);
+        assert!(output.contains(&format!("interrupted by SIG{name}: all changes were rolled back")), "{output}");
+        assert_eq!(director.ok("ipvsadm-save -n"), before);
+        assert_eq!(director.run("ipvsadm-rs confirm").stderr, "ipvsadm-rs: no plan is pending\n");
+    }
 }
 
 fn ignored_signal_does_not_end_a_drain() {
