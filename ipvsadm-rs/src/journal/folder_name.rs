@@ -5,11 +5,12 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use ipvs::Namespace;
-use rustix::fs::{AtFlags, unlinkat};
+use rustix::fs::{AtFlags, fstat, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Origin, Place};
@@ -24,6 +25,10 @@ pub(super) const RECORD: &str = "namespace";
 
 /// The file in the state directory that is locked while a directory is created.
 const STATE_LOCK: &str = ".lock";
+
+/// The maximum number of directories of earlier boots whose names no namespace has. The others are removed, because
+/// some programs give each namespace a new name.
+const MAX_UNUSED: usize = 100;
 
 /// The directory of the namespace of process 1.
 const FIRST: &str = "init";
@@ -176,17 +181,35 @@ fn folder_names(state: &Directory) -> Vec<String> {
     names
 }
 
-/// Removes the directories of namespaces that have ended, except for `keep`. Errors are ignored: a directory that is
-/// left takes room, but does no harm.
+/// Removes the directories of namespaces that have ended, except for `keep` and for the last [`MAX_UNUSED`] of earlier
+/// boots with a name. Errors are ignored: a directory that is left takes room, but does no harm.
 fn remove_ended(state: &Directory, keep: &str, place: &Place) {
-    let mut living = None;
+    let (mut living, mut unused) = (None, Vec::new());
     let mut exists = |inode| living.get_or_insert_with(Living::scan).has(inode);
     for name in folder_names(state).into_iter().filter(|name| name != keep && name != FIRST) {
         let Ok(Some(directory)) = open_folder(state, &name, false) else { continue };
-        if has_ended(&name, Record::read(&directory).as_ref(), place, &mut exists) {
+        let record = Record::read(&directory);
+        if has_ended(&name, record.as_ref(), place, &mut exists) {
+            remove(state, &name, &directory);
+        } else if is_unused(&name, record.as_ref(), place) {
+            // Changed when a plan begins or ends.
+            unused.push((fstat(&directory).map_or(0, |found| found.st_mtime), name));
+        }
+    }
+    unused.sort_unstable();
+    let excess = unused.len().saturating_sub(MAX_UNUSED);
+    for (_, name) in unused.into_iter().take(excess) {
+        if let Ok(Some(directory)) = open_folder(state, &name, false) {
             remove(state, &name, &directory);
         }
     }
+}
+
+/// Returns whether a directory is of an earlier boot, and no namespace of `ip netns` has its name now.
+fn is_unused(name: &str, record: Option<&Record>, place: &Place) -> bool {
+    let origin = place.identity.origin(record.map(|record| &record.identity));
+    let is_free = |name| fs::exists(Path::new("/run/netns").join(name)).is_ok_and(|exists| !exists);
+    origin == Origin::EarlierBoot && name.strip_prefix("netns-").is_some_and(is_free)
 }
 
 /// Returns whether the namespace of a directory has certainly ended.
@@ -339,5 +362,30 @@ mod tests {
         names.sort();
         assert_eq!(names, [STATE_LOCK, "cookie-1", "cookie-3", "unrelated"]);
         drop(lock);
+    }
+
+    #[test]
+    fn unused_directories_of_earlier_boots_are_limited() {
+        let test = TestPlace::new("unused-folders");
+        let state = test.directory();
+        let record = serde_json::to_vec(&Record::of(&place("a", 7))).unwrap();
+        let start = std::time::SystemTime::UNIX_EPOCH;
+        for number in 0..MAX_UNUSED as u64 + 2 {
+            // The last ones are the first of the alphabet.
+            let name = format!("netns-{:03}", 999 - number);
+            state.subdirectory(&name, true).unwrap().replace(RECORD, &record, None).unwrap();
+            let opened = fs::File::open(test.path().join(name)).unwrap();
+            opened.set_modified(start + Duration::from_secs(number)).unwrap();
+        }
+        let _lock = Lock::attempt(&state.subdirectory("netns-998", false).unwrap()).unwrap();
+        fs::File::open(test.path().join("netns-998")).unwrap().set_modified(start).unwrap();
+        settled(&state, &place("b", 1), named("blue"));
+        let names = folder_names(&state);
+        assert_eq!(names.len(), MAX_UNUSED + 2, "{names:?}");
+        for (name, is_left) in [("netns-999", false), ("netns-998", true), ("netns-997", true), ("netns-blue", true)] {
+            assert_eq!(names.contains(&name.to_owned()), is_left, "{name}");
+        }
+        // The name is given again, and the directory is taken over.
+        assert_eq!(settled(&state, &place("b", 2), named("997")), ("netns-997".into(), Some(Origin::EarlierBoot)));
     }
 }

@@ -20,6 +20,7 @@ ipvs_tests::tests! {
     reboot_while_a_plan_is_pending;
     old_entry_without_identity;
     directories_of_ended_namespaces;
+    directories_of_earlier_boots_are_limited;
     without_proc;
 }
 
@@ -251,6 +252,27 @@ fn directories_of_ended_namespaces() {
     ok("ipvsadm-rs --state-dir s apply wanted");
     let journals = journals();
     assert_eq!((journals.len(), journals[1].as_str()), (2, "netns-blue"), "{journals:?}");
+}
+
+/// A program that gives each namespace a new name left a directory for each, for ever.
+fn directories_of_earlier_boots_are_limited() {
+    under_test::install();
+    write("wanted", "-A -f 9 -s rr\n");
+    let lab = Lab::new().unwrap();
+    let blue = lab.host("blue").unwrap();
+    boot(1);
+    ok("ipvsadm-rs --state-dir s --netns blue apply wanted");
+    shell("cd s && for name in $(seq 100 201); do cp -a netns-blue netns-$name; done").ok();
+    shell("touch -d @1 s/netns-150; touch -d @0 s/netns-blue; touch s/netns-100").ok();
+    boot(2);
+    blue.ok("ipvsadm -C");
+    ok("ipvsadm-rs --state-dir s apply wanted");
+    let journals = journals();
+    let has = |name: &str| journals.iter().any(|journal| journal == name);
+    assert_eq!(journals.len(), 102, "{journals:?}");
+    assert!(!has("netns-101") && !has("netns-150") && has("netns-100") && has("netns-blue"), "{journals:?}");
+    let undo = run("ipvsadm-rs --state-dir s --netns blue undo --list");
+    assert!(undo.stdout.contains("  earlier boot  "), "{undo}");
 }
 
 /// A minimal container has no /proc. The servers of the other namespace must not be mixed up with those of this one.
