@@ -185,7 +185,7 @@ impl ScopeText {
 pub(crate) fn rollback_plan(folder: &Folder, first: &Entry, later: &[Entry]) -> anyhow::Result<(Config, Options)> {
     match folder.origin(first) {
         Origin::ThisTable => rollback_plan_of_any_table(folder, first, later),
-        origin => anyhow::bail!("plan {} {}", first.number, origin.reason()),
+        origin => anyhow::bail!("plan {} {}", first.number, origin.texts().reason),
     }
 }
 

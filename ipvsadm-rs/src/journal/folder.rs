@@ -102,17 +102,11 @@ impl Folder {
         let pending = history.iter().rev().find(|entry| entry.pending.is_some());
         let pending = pending.map(|entry| format!("; plan {} was never confirmed", entry.number)).unwrap_or_default();
         let (plans, are) = (count(history.len(), "plan"), if history.len() == 1 { "is" } else { "are" });
-        let text = match origin {
-            _ if history.is_empty() => return None,
-            Origin::ThisTable => return None,
-            Origin::EarlierBoot => format!("the machine was restarted, and {plans} of the earlier boot"),
-            Origin::OtherNamespace => {
-                let name = self.namespace.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-                format!("network namespace{name} is new, and {plans} of an earlier namespace of this name")
-            }
-            Origin::Unknown => format!("{plans} of an unknown boot"),
-        };
-        Some(format!("note: {text} {are} kept, but not undone{pending}"))
+        if history.is_empty() || origin == Origin::ThisTable {
+            return None;
+        }
+        let (event, table) = (origin.event(self.namespace.as_ref()), origin.texts().table);
+        Some(format!("note: {event}{plans} of {table} {are} kept, but not undone{pending}"))
     }
 
     /// Returns the open directory. Fails before the first plan was applied.

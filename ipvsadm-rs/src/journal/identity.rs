@@ -29,24 +29,58 @@ pub(crate) enum Origin {
     Unknown,
 }
 
+/// The texts about plans that were applied to a table.
+pub(crate) struct OriginTexts {
+    /// The status in the list of plans.
+    pub(crate) status: &'static str,
+    /// The reason for not undoing a plan, as a sentence about the plan.
+    pub(crate) reason: &'static str,
+    /// Completes `2 plans were in force`.
+    pub(crate) in_force: &'static str,
+    /// Completes `2 plans of`.
+    pub(super) table: &'static str,
+}
+
 impl Origin {
-    /// Returns the status of a plan of another table.
-    pub(crate) fn status(self) -> &'static str {
+    /// Returns the texts about plans of this origin.
+    pub(crate) fn texts(self) -> OriginTexts {
         match self {
-            Self::ThisTable => "this table",
-            Self::EarlierBoot => "earlier boot",
-            Self::OtherNamespace => "another namespace",
-            Self::Unknown => "unknown table",
+            Self::ThisTable => OriginTexts {
+                status: "this table",
+                reason: "was applied to this table",
+                in_force: "in this table",
+                table: "this table",
+            },
+            Self::EarlierBoot => OriginTexts {
+                status: "earlier boot",
+                reason: "was applied before the machine was restarted",
+                in_force: "before the machine was restarted",
+                table: "the earlier boot",
+            },
+            Self::OtherNamespace => OriginTexts {
+                status: "another namespace",
+                reason: "was applied in another network namespace",
+                in_force: "in another network namespace",
+                table: "an earlier namespace of this name",
+            },
+            Self::Unknown => OriginTexts {
+                status: "unknown table",
+                reason: "does not record its boot and network namespace",
+                in_force: "in an unknown boot or network namespace",
+                table: "an unknown boot",
+            },
         }
     }
 
-    /// Returns the reason for not undoing a plan of another table, as a sentence about the plan.
-    pub(crate) fn reason(self) -> &'static str {
+    /// Returns the event that ended the earlier table, as the first part of a sentence. Empty if it is not known.
+    pub(super) fn event(self, namespace: Option<&Namespace>) -> String {
         match self {
-            Self::ThisTable => "was applied to this table",
-            Self::EarlierBoot => "was applied before the machine was restarted",
-            Self::OtherNamespace => "was applied in another network namespace",
-            Self::Unknown => "does not record its boot and network namespace",
+            Self::EarlierBoot => "the machine was restarted, and ".into(),
+            Self::OtherNamespace => {
+                let name = namespace.map(|name| format!(" {name}")).unwrap_or_default();
+                format!("network namespace{name} is new, and ")
+            }
+            Self::ThisTable | Self::Unknown => String::new(),
         }
     }
 }

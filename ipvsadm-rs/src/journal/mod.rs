@@ -429,7 +429,7 @@ mod tests {
             assert!(journal.unfinished().is_none());
             journal.ensure_none_pending().unwrap();
             let why = rollback_plan(&journal, &read, &[]).unwrap_err().to_string();
-            assert_eq!(why, format!("plan 1 {}", journal.origin(&read).reason()));
+            assert_eq!(why, format!("plan 1 {}", journal.origin(&read).texts().reason));
             rollback_plan_of_any_table(&journal, &read, &[]).unwrap();
         }
     }

@@ -120,7 +120,7 @@ impl Undo {
         };
         let origin = folder.origin(&first);
         if origin != Origin::ThisTable && !self.other_table {
-            bail!("plan {} {}\nTo restore that table anyway, use --other-table.", first.number, origin.reason());
+            bail!("plan {} {}\nTo restore that table anyway, use --other-table.", first.number, origin.texts().reason);
         }
         if self.other_table {
             in_force.extend(history);
@@ -208,15 +208,11 @@ fn explain(folder: &Folder, kept: Option<&Entry>, history: &[Entry]) -> String {
             "\nPlan {number} was the first plan after the machine was restarted. To undo it, run `ipvsadm-rs undo {number}`."
         );
     }
-    for (origin, why) in [
-        (Origin::EarlierBoot, "before the machine was restarted"),
-        (Origin::OtherNamespace, "in another network namespace"),
-        (Origin::Unknown, "in an unknown boot or network namespace"),
-    ] {
+    for origin in [Origin::EarlierBoot, Origin::OtherNamespace, Origin::Unknown] {
         let number = history.iter().filter(|entry| folder.origin(entry) == origin).count();
         if number > 0 {
-            text +=
-                &format!("\n{} {} in force {why}.", count(number, "plan"), if number == 1 { "was" } else { "were" });
+            let (plans, were) = (count(number, "plan"), if number == 1 { "was" } else { "were" });
+            text += &format!("\n{plans} {were} in force {}.", origin.texts().in_force);
         }
     }
     if !history.is_empty() {
@@ -279,7 +275,7 @@ fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
     let phase = folder.phase(entry);
     let is_unchanged = is_of_this_table && folder.is_unchanged(entry);
     let status = match (status, undoes, pending) {
-        (Status::Started | Status::Applied, None, _) if !is_of_this_table => origin.status().into(),
+        (Status::Started | Status::Applied, None, _) if !is_of_this_table => origin.texts().status.into(),
         _ if phase == Some(Phase::Draining) => "draining".into(),
         _ if phase == Some(Phase::Pending) => "pending".into(),
         _ if is_unchanged => "interrupted".into(),
