@@ -1,4 +1,4 @@
-//! Parts that the verbs `plan`, `apply`, `undo` and `set` share.
+//! Parts that the verbs `plan`, `apply`, `undo`, `set` and `show` share.
 
 pub(crate) mod drain;
 pub(crate) mod impact;
