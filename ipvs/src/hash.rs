@@ -131,6 +131,17 @@ enum Kind {
     Mh,
 }
 
+impl Kind {
+    fn of(scheduler: Scheduler) -> Option<Self> {
+        match scheduler {
+            Scheduler::SH => Some(Self::Sh),
+            Scheduler::DH => Some(Self::Dh),
+            Scheduler::MH => Some(Self::Mh),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Server {
     key: DestinationKey,
@@ -138,6 +149,11 @@ struct Server {
 }
 
 impl LookupTable {
+    /// Returns whether a service has a table, because its scheduler hashes. [`LookupTable::new`] returns one only then.
+    pub fn exists_for(service: &Service) -> bool {
+        Kind::of(service.scheduler).is_some()
+    }
+
     /// Returns the table that the kernel builds for a service with these servers, the oldest first. Returns `None` if
     /// the scheduler does not hash.
     ///
@@ -158,12 +174,7 @@ impl LookupTable {
         oldest_first: &[(Destination, u32)],
         sizes: TableSizes,
     ) -> Option<Self> {
-        let kind = match service.scheduler {
-            Scheduler::SH => Kind::Sh,
-            Scheduler::DH => Kind::Dh,
-            Scheduler::MH => Kind::Mh,
-            _ => return None,
-        };
+        let kind = Kind::of(service.scheduler)?;
         let family = service.key.family();
         // The kernel's list starts with the newest.
         let (list, last_weights): (Vec<&Destination>, Vec<u32>) =
@@ -558,6 +569,7 @@ mod tests {
     #[test]
     fn only_hashing_schedulers_have_tables() {
         assert!(LookupTable::new(&service(Scheduler::RR), &servers(&[1]), TableSizes::default()).is_none());
+        assert!(!LookupTable::exists_for(&service(Scheduler::RR)) && LookupTable::exists_for(&service(Scheduler::DH)));
         assert_eq!(table(Scheduler::MH, &[]).pick([203, 0, 113, 9].into(), 0), None);
     }
 

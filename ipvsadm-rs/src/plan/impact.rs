@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use ipvs::hash::{Compared, LookupTable, TableSizes};
-use ipvs::{
-    Change, Destination, DestinationKey, DestinationState, Plan, Scheduler, Service, ServiceKey, ServiceState, State,
-};
+use ipvs::{Change, Destination, DestinationKey, DestinationState, Plan, Service, ServiceKey, ServiceState, State};
 use serde::Serialize;
 
 use crate::terminal::plural::count;
@@ -151,7 +149,7 @@ impl<'s> TableIndex<'s> {
             let Some((after, servers)) = by_service.get(&key).and_then(|changes| outcome(before, changes)) else {
                 continue;
             };
-            if !hashes(&before.service) || !hashes(&after) {
+            if !LookupTable::exists_for(&before.service) || !LookupTable::exists_for(&after) {
                 continue;
             }
             let most = servers.len().max(before.destinations.len());
@@ -174,10 +172,6 @@ impl<'s> TableIndex<'s> {
         }
         remapping
     }
-}
-
-fn hashes(service: &Service) -> bool {
-    matches!(service.scheduler, Scheduler::SH | Scheduler::DH | Scheduler::MH)
 }
 
 /// Compares two tables, at least in part. Returns whether the comparison was completed, too.
