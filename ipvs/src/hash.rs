@@ -398,7 +398,7 @@ fn dh_slots(list: &[&Destination], size: usize) -> Vec<Option<u32>> {
 }
 
 /// Returns the slots of mh (Maglev). Each server visits the slots in an order of its own. In each turn, it occupies as
-/// many free slots as its weight. See `ip_vs_mh_permutate` and `ip_vs_mh_populate`.
+/// many free slots as its weight.
 fn mh_slots(list: &[&Destination], weights: &[u32], family: Family, index: u8) -> Vec<Option<u32>> {
     let size = MH_PRIMES[usize::from(index) - 8];
     let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
@@ -407,6 +407,13 @@ fn mh_slots(list: &[&Destination], weights: &[u32], family: Family, index: u8) -
     if divisor == 0 || list.len() > size as usize {
         return vec![None; size as usize];
     }
+    let (walks, turns) = mh_turns(list, weights, divisor, family, index);
+    mh_populate(walks, &turns, size)
+}
+
+/// Returns the ways of the servers, and their turns. See `ip_vs_mh_permutate` and `ip_vs_mh_shift_weight`.
+fn mh_turns(list: &[&Destination], weights: &[u32], divisor: u32, family: Family, index: u8) -> (Vec<Walk>, Vec<Turn>) {
+    let size = MH_PRIMES[usize::from(index) - 8];
     let greatest = weights.iter().max().copied().unwrap_or(1) / divisor;
     let shift = (u32::BITS - greatest.leading_zeros()).saturating_sub(u32::from(index) / 2);
     // Servers whose addresses fold to the same value walk the same way. A slot that one of them has found occupied is
@@ -414,7 +421,7 @@ fn mh_slots(list: &[&Destination], weights: &[u32], family: Family, index: u8) -
     let mut walks: Vec<Walk> = Vec::new();
     let mut by_value = HashMap::new();
     let mut turns: Vec<Turn> = Vec::new();
-    // A server without turns is not in the loop below, which can have as many rounds as there are slots.
+    // A server without turns is not in the loop of `mh_populate`, which can have as many rounds as there are slots.
     for (server, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
         let key = list[server].key;
         let value = fold(key.address, family).wrapping_add(key.port.into());
@@ -424,10 +431,15 @@ fn mh_slots(list: &[&Destination], weights: &[u32], family: Family, index: u8) -
         });
         turns.push(Turn { server: server as u32, walk, slots: ((weight / divisor) >> shift).max(1) });
     }
+    (walks, turns)
+}
+
+/// Returns the slots after all turns. See `ip_vs_mh_populate`.
+fn mh_populate(mut walks: Vec<Walk>, turns: &[Turn], size: u32) -> Vec<Option<u32>> {
     let mut slots = vec![None; size as usize];
     let mut free = size;
     while free > 0 {
-        for turn in &turns {
+        for turn in turns {
             let walk = &mut walks[turn.walk];
             for _ in 0..turn.slots.min(free) {
                 while slots[walk.at as usize].is_some() {
