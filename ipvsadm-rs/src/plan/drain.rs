@@ -1,6 +1,7 @@
 //! `--drain`: stops new connections to servers, and deletes the servers when their old connections have ended.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use ipvs::apply::apply_plan;
@@ -62,23 +63,7 @@ pub(crate) fn apply_drained(
     let drain = Options { drain: true, reorder: false, ..options };
     let first = plan(&config, &before, &drain);
     apply_plan(&mut WithProgress(director), &config, &drain, before.clone(), first.clone())?;
-    let unlocked = transaction.unlock();
-    let waited = wait(director, &to_delete, limits.drain, &|| is_stopped(transaction, &unlocked));
-    let locked = transaction.lock_again(unlocked, limits.lock.max(LOCK));
-    drop(mark);
-    let signal = transaction.interruption();
-    match (locked, signal) {
-        (Err(error), Some(signal)) => return Err(error.context(signal)),
-        (locked, _) => locked?,
-    }
-    let dropped = match (waited, signal) {
-        (_, Some(signal)) => return Err(Abandoned::from(signal).into()),
-        (Err(error), None) => return Err(Abandoned::because(format!("{error:#}")).into()),
-        (Ok(_), None) if transaction.has_lost_timer() => {
-            return Err(Abandoned::because(format!("the plan cannot be pending, because {TIMER_DIED}")).into());
-        }
-        (Ok(left), None) => left.unwrap_or_default(),
-    };
+    let dropped = wait_unlocked(director, transaction, &to_delete, limits, mark)?;
     let state = director.state()?;
     let (config, options) = desired(&state);
     let last = plan(&config, &state, &options);
@@ -86,6 +71,34 @@ pub(crate) fn apply_drained(
     let made = made(first, last, &to_delete);
     transaction.record_changes(&made.changes);
     Ok(Drained { made, from: with_connections_of(before, &state), dropped })
+}
+
+/// Waits without the lock until the connections have ended or the limit is reached, and returns the number of
+/// connections that are left. Drops the mark of the drain when it holds the lock again. Fails if the drain must end.
+fn wait_unlocked(
+    director: &mut Client,
+    transaction: &mut Transaction,
+    to_delete: &ToDelete,
+    limits: &Limits,
+    mark: Option<File>,
+) -> anyhow::Result<usize> {
+    let unlocked = transaction.unlock();
+    let waited = wait(director, to_delete, limits.drain, &|| is_stopped(transaction, &unlocked));
+    let locked = transaction.lock_again(unlocked, limits.lock.max(LOCK));
+    drop(mark);
+    let signal = transaction.interruption();
+    match (locked, signal) {
+        (Err(error), Some(signal)) => return Err(error.context(signal)),
+        (locked, _) => locked?,
+    }
+    match (waited, signal) {
+        (_, Some(signal)) => Err(Abandoned::from(signal).into()),
+        (Err(error), None) => Err(Abandoned::because(format!("{error:#}")).into()),
+        (Ok(_), None) if transaction.has_lost_timer() => {
+            Err(Abandoned::because(format!("the plan cannot be pending, because {TIMER_DIED}")).into())
+        }
+        (Ok(left), None) => Ok(left.unwrap_or_default()),
+    }
 }
 
 /// Returns the changes of both plans, without the weights of the servers that were drained.

@@ -133,22 +133,10 @@ impl<'s> TableIndex<'s> {
     /// Returns the services of a plan whose hashing schedulers send some clients to another server.
     pub(crate) fn remapped_by(&self, plan: &Plan, sizes: TableSizes, limits: Limits) -> Remapping {
         let start = Instant::now();
-        let mut by_service: HashMap<ServiceKey, Vec<&Change>> = HashMap::new();
-        let mut touched = Vec::new();
-        for change in &plan.changes {
-            let Some(key) = change.service() else { continue };
-            let changes = by_service.entry(key).or_default();
-            if changes.is_empty() {
-                touched.push(key);
-            }
-            changes.push(change);
-        }
         let mut remapping = Remapping::default();
-        for key in touched {
+        for (key, changes) in changes_by_service(plan) {
             let Some(before) = self.service(&key) else { continue };
-            let Some((after, servers)) = by_service.get(&key).and_then(|changes| outcome(before, changes)) else {
-                continue;
-            };
+            let Some((after, servers)) = outcome(before, &changes) else { continue };
             if !LookupTable::exists_for(&before.service) || !LookupTable::exists_for(&after) {
                 continue;
             }
@@ -172,6 +160,21 @@ impl<'s> TableIndex<'s> {
         }
         remapping
     }
+}
+
+/// Returns the services of a plan in its order, each with its changes.
+fn changes_by_service(plan: &Plan) -> Vec<(ServiceKey, Vec<&Change>)> {
+    let mut services: Vec<(ServiceKey, Vec<&Change>)> = Vec::new();
+    let mut places = HashMap::new();
+    for change in &plan.changes {
+        let Some(key) = change.service() else { continue };
+        let place = *places.entry(key).or_insert_with(|| {
+            services.push((key, Vec::new()));
+            services.len() - 1
+        });
+        services[place].1.push(change);
+    }
+    services
 }
 
 /// Compares two tables, at least in part. Returns whether the comparison was completed, too.

@@ -193,29 +193,20 @@ impl Report {
         Document { schema: SCHEMA, status: stage, report: self }
     }
 
-    /// Writes each change as a line with a mark, followed by its previous options and its cost.
+    /// Writes the changes, the remarks on services, and the summary.
     pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette, stage: Stage) -> io::Result<()> {
         for row in &self.changes {
-            let (mark, style) = match row.action {
-                Action::Add => ('+', colors.add),
-                Action::Edit => ('~', colors.change),
-                Action::Delete => ('-', colors.remove),
-            };
-            write!(out, "{style}{mark} {}{style:#}", row.rule)?;
-            let dropped = (!row.dropped_connections.is_nothing()).then(|| format!("drops {}", row.dropped_connections));
-            let was = match (row.previous_options.as_str(), row.added_options.as_str()) {
-                ("", "") => None,
-                ("", added) => Some(format!("was without {added}")),
-                (previous, _) => Some(format!("was {previous}")),
-            };
-            let remarks: Vec<String> = was.into_iter().chain(dropped).chain(row.note.map(str::to_owned)).collect();
-            if !remarks.is_empty() {
-                write!(out, "  {style}# {}{style:#}", remarks.join("; "), style = colors.remark)?;
-            }
-            writeln!(out)?;
+            row.write_text(out, colors)?;
         }
+        self.write_remapped(out, colors)?;
+        self.write_order(out, colors)?;
+        writeln!(out, "{}", self.summary_line(stage))
+    }
+
+    /// Writes a remark for each service that sends some clients to another server.
+    fn write_remapped(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
+        let style = colors.remark;
         for remapped in &self.remapped_clients {
-            let style = colors.remark;
             let (service, percent) = (&remapped.service, remapped.share * 100.0);
             match remapped.estimated_from {
                 None => writeln!(out, "{style}# {service}: {percent:.1} % of new clients get another server{style:#}")?,
@@ -228,15 +219,20 @@ impl Report {
             }
         }
         if !self.remapped_clients_not_estimated.is_empty() {
-            let (style, services) = (colors.remark, count(self.remapped_clients_not_estimated.len(), "service"));
+            let services = count(self.remapped_clients_not_estimated.len(), "service");
             writeln!(
                 out,
                 "{style}# {services} with a hashing scheduler: the share of new clients that get another server was not \
                  estimated, because it takes too long{style:#}"
             )?;
         }
+        Ok(())
+    }
+
+    /// Writes a remark for each service whose servers are not in the requested order.
+    fn write_order(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
+        let style = colors.remark;
         for service in &self.order_differs {
-            let style = colors.remark;
             let remark = if self.order_fixed.contains(service) {
                 "new connections would be refused while the only server with a weight above 0 is moved"
             } else {
@@ -244,7 +240,7 @@ impl Report {
             };
             writeln!(out, "{style}# {service}: servers are not in the requested order; {remark}{style:#}")?;
         }
-        writeln!(out, "{}", self.summary_line(stage))
+        Ok(())
     }
 
     /// Returns the last line: `3 changes: 1 to add, 2 to edit, 0 to delete; no connections dropped`.
@@ -309,6 +305,27 @@ impl Row {
         let (service, server) = (change.service().map(ServiceName::from), ServerName::of(change));
         let dropped_connections = held.dropped_by(change);
         Self { action, rule, service, server, previous_options, added_options, dropped_connections, note }
+    }
+
+    /// Writes the change as a line with a mark, followed by its previous options and its cost.
+    fn write_text(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
+        let (mark, style) = match self.action {
+            Action::Add => ('+', colors.add),
+            Action::Edit => ('~', colors.change),
+            Action::Delete => ('-', colors.remove),
+        };
+        write!(out, "{style}{mark} {}{style:#}", self.rule)?;
+        let dropped = (!self.dropped_connections.is_nothing()).then(|| format!("drops {}", self.dropped_connections));
+        let was = match (self.previous_options.as_str(), self.added_options.as_str()) {
+            ("", "") => None,
+            ("", added) => Some(format!("was without {added}")),
+            (previous, _) => Some(format!("was {previous}")),
+        };
+        let remarks: Vec<String> = was.into_iter().chain(dropped).chain(self.note.map(str::to_owned)).collect();
+        if !remarks.is_empty() {
+            write!(out, "  {style}# {}{style:#}", remarks.join("; "), style = colors.remark)?;
+        }
+        writeln!(out)
     }
 }
 
