@@ -529,36 +529,12 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
-
-    /// A directory that is removed when dropped.
-    struct Place(PathBuf);
-
-    impl Place {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("ipvsadm-rs-{}-{name}", std::process::id()));
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir(&path).expect("a directory");
-            Self(path)
-        }
-
-        fn names(&self) -> Vec<String> {
-            let names = Directory::open(&self.0).expect("open").names().expect("names");
-            let mut names: Vec<_> = names.into_iter().map(|name| name.into_string().expect("UTF-8")).collect();
-            names.sort();
-            names
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::file::testing::Place;
 
     #[test]
     fn names_are_single_components() {
         let place = Place::new("components");
-        let directory = Directory::open(&place.0).expect("open");
+        let directory = place.directory();
         for name in ["", ".", "..", "a/b", "/etc/passwd", "a/"] {
             assert_eq!(directory.replace(name, b"", None).expect_err(name).kind(), io::ErrorKind::InvalidInput);
             assert!(directory.subdirectory(name, true).is_err(), "{name:?}");
@@ -577,20 +553,20 @@ mod tests {
     #[test]
     fn replaces_files_and_keeps_owner_and_mode() {
         let place = Place::new("replace");
-        let directory = Directory::open(&place.0).expect("open");
+        let directory = place.directory();
         directory.replace("new", b"one", None).expect("replace");
-        assert_eq!(fs::metadata(place.0.join("new")).expect("a file").mode() & 0o7777, 0o600);
-        fs::set_permissions(place.0.join("new"), fs::Permissions::from_mode(0o640)).expect("chmod");
+        assert_eq!(fs::metadata(place.path().join("new")).expect("a file").mode() & 0o7777, 0o600);
+        fs::set_permissions(place.path().join("new"), fs::Permissions::from_mode(0o640)).expect("chmod");
         let like = directory.metadata("new").expect("a file");
         directory.replace("new", b"two", Some(&like)).expect("replace");
         assert_eq!(directory.read("new").expect("a file"), b"two");
-        assert_eq!(fs::metadata(place.0.join("new")).expect("a file").mode() & 0o7777, 0o640);
+        assert_eq!(fs::metadata(place.path().join("new")).expect("a file").mode() & 0o7777, 0o640);
         directory.replace_as(OsStr::new("public"), b"", Attributes::Public).expect("replace");
-        fs::write(place.0.join("reference"), "").expect("write");
+        fs::write(place.path().join("reference"), "").expect("write");
         let mode = |name| directory.metadata(name).expect("a file").st_mode;
         assert_eq!(mode("public"), mode("reference"), "the umask applies");
-        fs::remove_file(place.0.join("public")).expect("remove");
-        fs::remove_file(place.0.join("reference")).expect("remove");
+        fs::remove_file(place.path().join("public")).expect("remove");
+        fs::remove_file(place.path().join("reference")).expect("remove");
         let longest = OsString::from_vec([0xff; 255].to_vec());
         directory.replace(&longest, b"long", None).expect("replace");
         assert_eq!(directory.read(&longest).expect("a file"), b"long");
@@ -602,19 +578,19 @@ mod tests {
     #[test]
     fn links_are_not_followed() {
         let place = Place::new("links");
-        let directory = Directory::open(&place.0).expect("open");
+        let directory = place.directory();
         directory.replace("victim", b"old", None).expect("replace");
-        symlink("victim", place.0.join("link")).expect("a link");
+        symlink("victim", place.path().join("link")).expect("a link");
         assert!(directory.read("link").is_err());
         assert!(directory.create("link").is_err());
-        symlink("missing", place.0.join("dangling")).expect("a link");
+        symlink("missing", place.path().join("dangling")).expect("a link");
         assert!(directory.create("dangling").is_err());
         assert!(directory.exists("dangling").expect("metadata"));
         directory.replace("link", b"new", None).expect("replace");
         assert_eq!(directory.read("victim").expect("a file"), b"old");
         assert_eq!(directory.read("link").expect("a file"), b"new");
-        assert!(!place.0.join("missing").exists());
-        rustix::fs::mkfifoat(CWD, place.0.join("pipe"), Mode::from_raw_mode(0o600)).expect("a pipe");
+        assert!(!place.path().join("missing").exists());
+        rustix::fs::mkfifoat(CWD, place.path().join("pipe"), Mode::from_raw_mode(0o600)).expect("a pipe");
         assert_eq!(directory.create("pipe").expect_err("not regular").kind(), io::ErrorKind::InvalidInput);
     }
 
@@ -622,7 +598,7 @@ mod tests {
     #[test]
     fn leftovers_are_removed() {
         let place = Place::new("leftovers");
-        let directory = Directory::open(&place.0).expect("open");
+        let directory = place.directory();
         for name in [".file.1-0.new", ".file.2-7.new", ".file.x-0.new", ".files.1-0.new", "file.1-0.new"] {
             directory.replace(name, b"", None).expect("replace");
         }
@@ -641,7 +617,7 @@ mod tests {
     #[test]
     fn named_temporary_files_are_locked_and_removed() {
         let place = Place::new("named");
-        let directory = Directory::open(&place.0).expect("open");
+        let directory = place.directory();
         let temporary = directory.create_locked(OsStr::new("file"), Attributes::Private).expect("a file");
         let other = directory.open_file(&temporary.name).expect("a file");
         assert_eq!(flock(&other, FlockOperation::NonBlockingLockExclusive), Err(Errno::WOULDBLOCK));
@@ -654,12 +630,12 @@ mod tests {
     #[test]
     fn private_directories_are_checked() {
         let place = Place::new("private");
-        let path = place.0.join("a/b");
+        let path = place.path().join("a/b");
         assert!(Directory::open_private(&path, false).expect_err("missing").is_missing());
         Directory::open_private(&path, true).expect("created");
         let mode = |path: &Path| fs::metadata(path).expect("a directory").mode() & 0o7777;
         assert_eq!(mode(&path), 0o700);
-        assert_eq!(mode(&place.0.join("a")) & 0o700, 0o700);
+        assert_eq!(mode(&place.path().join("a")) & 0o700, 0o700);
         let directory = Directory::open_private(path.join("."), true).expect("opened");
         directory.subdirectory("c", true).expect("created");
         assert!(directory.subdirectory("d", false).expect_err("missing").is_missing());
@@ -667,13 +643,13 @@ mod tests {
         let error = directory.subdirectory("c", true).expect_err("writable").to_string();
         assert!(error.contains("a/b/c: other users may write to it (mode 0770)\n"), "{error}");
         assert!(error.contains("chmod go-w"), "{error}");
-        symlink("b", place.0.join("a/link")).expect("a link");
+        symlink("b", place.path().join("a/link")).expect("a link");
         for link in ["a/link", "a/link/", "a/link/."] {
-            let error = Directory::open_private(place.0.join(link), true).expect_err(link).to_string();
+            let error = Directory::open_private(place.path().join(link), true).expect_err(link).to_string();
             assert!(error.contains("a/link: it is a symbolic link"), "{error}");
         }
-        fs::write(place.0.join("file"), "").expect("write");
-        assert!(!Directory::open_private(place.0.join("file"), true).expect_err("a file").is_missing());
+        fs::write(place.path().join("file"), "").expect("write");
+        assert!(!Directory::open_private(place.path().join("file"), true).expect_err("a file").is_missing());
     }
 
     #[test]
@@ -685,7 +661,7 @@ mod tests {
     #[test]
     fn exchanges_files() {
         let place = Place::new("exchange");
-        let directory = Directory::open(&place.0).expect("open");
+        let directory = place.directory();
         directory.replace("a", b"1", None).expect("replace");
         directory.replace("b", b"2", None).expect("replace");
         if directory.exchange("a", "b").expect("exchange") {

@@ -4,6 +4,8 @@ pub(crate) mod diagnostic;
 pub(crate) mod directory;
 pub(crate) mod limit;
 mod position;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod write;
 
 use std::collections::{HashMap, HashSet};

@@ -30,8 +30,6 @@ mod lock;
 #[cfg(test)]
 mod mutations;
 mod room;
-#[cfg(test)]
-mod testing;
 mod untrusted;
 
 use std::fmt::Write as _;
@@ -42,6 +40,8 @@ use anyhow::Context;
 use ipvs::{Config, Scope, State};
 
 use crate::file::directory::Directory;
+#[cfg(test)]
+use crate::file::testing;
 use crate::terminal::exit::{HeldMessages, print_error};
 use folder::{DRAINING, ENTRY, SPARE, TIMER, name};
 use lock::Lock;
