@@ -1,8 +1,8 @@
 //! The process that rolls back a pending plan unless it is confirmed in time. It depends on no terminal, pipe, lock or
 //! unit of the program that started it.
 
+mod events;
 mod place;
-mod signals;
 mod start;
 
 use std::io;
@@ -21,7 +21,7 @@ use crate::journal::{Entry, Folder, Journal, Phase, Status, rollback_plan};
 use crate::plan::transaction::roll_back;
 use crate::terminal::syslog::{Priority, log};
 
-use signals::{Event, Signals};
+use events::{Event, Events};
 pub(super) use start::{TimerProcess, start};
 
 /// Roll back a pending plan at its deadline
@@ -39,7 +39,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 impl RollbackTimer {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let signals = Signals::catch().context("cannot catch signals")?;
+        let events = Events::catch().context("cannot catch signals")?;
         let mut rollback = Rollback::prepare(self.number, context)?;
         detach().context("cannot detach from the terminal")?;
         let timer = rollback.folder.lock_timer(self.number)?;
@@ -50,7 +50,7 @@ impl RollbackTimer {
             return Err(error);
         }
         close_output().context("cannot close the output")?;
-        if let Some(cause) = rollback.wait(&signals)? {
+        if let Some(cause) = rollback.wait(&events)? {
             rollback.run(&cause);
         }
         Ok(code::DONE)
@@ -106,8 +106,8 @@ impl Rollback {
 
     /// Waits until the plan must be rolled back, and returns the cause. Returns `None` as soon as the plan is no longer
     /// pending.
-    fn wait(&self, signals: &Signals) -> io::Result<Option<Cause>> {
-        if let Some(cause) = self.wait_for_changes(signals)? {
+    fn wait(&self, events: &Events) -> io::Result<Option<Cause>> {
+        if let Some(cause) = self.wait_for_changes(events)? {
             return Ok(Some(cause));
         }
         let start = Instant::now();
@@ -116,7 +116,7 @@ impl Rollback {
             if rest.is_zero() {
                 return Ok(Some(Cause::Deadline));
             }
-            if let Event::Signal(name) = signals.wait(None, rest.min(LOOK))? {
+            if let Event::Signal(name) = events.wait(None, rest.min(LOOK))? {
                 return Ok(Some(Cause::Signal(name)));
             }
         }
@@ -125,7 +125,7 @@ impl Rollback {
 
     /// Waits until the program that makes the changes has closed this process's standard input, or has died. Returns a
     /// cause to roll back before that.
-    fn wait_for_changes(&self, signals: &Signals) -> io::Result<Option<Cause>> {
+    fn wait_for_changes(&self, events: &Events) -> io::Result<Option<Cause>> {
         /// The time after a signal during which the program may finish its changes. Changes made after the rollback
         /// would stay.
         const PATIENCE: Duration = Duration::from_secs(10);
@@ -141,7 +141,7 @@ impl Rollback {
             if rest.is_zero() || (ended.is_some() && self.is_draining()) {
                 break;
             }
-            match signals.wait(Some(io::stdin().as_fd()), rest.min(LOOK))? {
+            match events.wait(Some(io::stdin().as_fd()), rest.min(LOOK))? {
                 Event::Signal(name) if ended.is_none() => ended = Some((Instant::now(), name)),
                 Event::Signal(_) | Event::Time => {}
                 Event::Closed => break,

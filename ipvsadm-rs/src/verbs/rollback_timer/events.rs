@@ -1,4 +1,4 @@
-//! Waiting for signals, and for the end of a pipe.
+//! Waiting for signals, for the end of a pipe, and for the deadline.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -19,7 +19,7 @@ const ENDING: [i32; 10] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, S
 /// Signals of a failed write. The write returns an error.
 const OF_WRITES: [i32; 2] = [SIGPIPE, SIGXFSZ];
 
-/// An event of [`Signals::wait`].
+/// An event of [`Events::wait`].
 pub(super) enum Event {
     /// A signal that ends a process by default, with its name.
     Signal(&'static str),
@@ -29,15 +29,15 @@ pub(super) enum Event {
     Time,
 }
 
-/// The signals that this process has received.
-pub(super) struct Signals {
+/// The events of a rollback timer: signals, the end of the program that makes the changes, and the deadline.
+pub(super) struct Events {
     /// Readable after a signal.
     pipe: UnixStream,
     /// The number of the last signal. 0 after it was returned.
     last: Arc<AtomicUsize>,
 }
 
-impl Signals {
+impl Events {
     /// Catches the signals that would end this process.
     pub(super) fn catch() -> io::Result<Self> {
         let (pipe, writer) = UnixStream::pair()?;
@@ -93,9 +93,9 @@ mod tests {
 
     #[test]
     fn waits_for_each_event_once() {
-        let signals = Signals::catch().expect("handlers");
+        let events = Events::catch().expect("handlers");
         let (mut writer, input) = UnixStream::pair().expect("sockets");
-        let wait = |limit| signals.wait(Some(input.as_fd()), Duration::from_millis(limit)).expect("poll");
+        let wait = |limit| events.wait(Some(input.as_fd()), Duration::from_millis(limit)).expect("poll");
         assert!(matches!(wait(1), Event::Time));
         for signal in [SIGUSR1, SIGPIPE] {
             signal_hook::low_level::raise(signal).expect("a signal");
