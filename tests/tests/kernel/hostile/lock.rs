@@ -106,12 +106,14 @@ fn large(scheduler: &str) -> String {
     rules
 }
 
-/// Starts `apply` and stops it while it holds the lock.
+/// Starts `apply` and stops it while it holds the lock, before it has made all changes. So it still has to record their
+/// outcome.
 fn stopped_holder() -> Running {
     director("");
     let is_held = || shell("flock -n s/*/lock true").code != Some(0);
     for attempt in 0..20 {
-        write("large", &large(if attempt % 2 == 0 { "wrr" } else { "wlc" }));
+        let wanted = large(if attempt % 2 == 0 { "wrr" } else { "wlc" });
+        write("large", &wanted);
         let apply = start("ipvsadm-rs --state-dir s apply large");
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
@@ -121,13 +123,13 @@ fn stopped_holder() -> Running {
                 break;
             }
         }
-        if is_held() {
+        if is_held() && rules() != wanted {
             return apply;
         }
         kill_process(apply.pid(), Signal::CONT).unwrap();
         drop(apply);
     }
-    panic!("apply was never stopped while it held the lock");
+    panic!("apply was never stopped while it held the lock and had changes to make");
 }
 
 /// Lets the holder continue, and waits for its end.
