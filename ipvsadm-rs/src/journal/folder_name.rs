@@ -193,7 +193,7 @@ fn remove_ended(state: &Directory, keep: &str, place: &Place) {
             remove(state, &name, &directory);
         } else if is_unused(&name, record.as_ref(), place) {
             // Changed when a plan begins or ends.
-            unused.push((fstat(&directory).map_or(0, |found| found.st_mtime), name));
+            unused.push((fstat(&directory).map_or((0, 0), |found| (found.st_mtime, found.st_mtime_nsec)), name));
         }
     }
     unused.sort_unstable();

@@ -263,7 +263,7 @@ fn directories_of_earlier_boots_are_limited() {
     boot(1);
     ok("ipvsadm-rs --state-dir s --netns blue apply wanted");
     shell("cd s && for name in $(seq 100 201); do cp -a netns-blue netns-$name; done").ok();
-    shell("touch -d @1 s/netns-150; touch -d @0 s/netns-blue; touch s/netns-100").ok();
+    shell("touch -d @2 s/netns-*; touch -d @1 s/netns-150; touch -d @0 s/netns-blue; touch s/netns-100").ok();
     boot(2);
     blue.ok("ipvsadm -C");
     ok("ipvsadm-rs --state-dir s apply wanted");
