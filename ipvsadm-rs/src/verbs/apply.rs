@@ -62,8 +62,9 @@ Exit codes:
   1  Error; if the kernel refused a change, all changes were rolled back
   2  Only with --dry-run: there are changes to make
 
-SIGINT, SIGQUIT, SIGTERM and SIGHUP roll back all changes and then end the program.
-A second SIGINT, SIGQUIT or SIGTERM ends it at once. `undo` then restores the table.";
+SIGINT, SIGQUIT, SIGTERM and SIGHUP roll back all changes and then end the
+program. A second SIGINT, SIGQUIT or SIGTERM ends it at once. `undo` then
+restores the table.";
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
