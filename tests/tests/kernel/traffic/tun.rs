@@ -80,6 +80,8 @@ const V4: &str = "10.1.0.100";
 const V6: &str = "fd01::100";
 const SERVERS_4: [&str; 2] = ["10.3.0.11", "10.3.0.12"];
 const SERVERS_6: [&str; 2] = ["fd03::11", "fd03::12"];
+/// The bytes that each server gets in one connection.
+const UPLOAD: usize = 20_000;
 
 /// Opens connections and uploads data in packets that are too large for the tunnel. Returns the packets that arrived at
 /// web1. `mode` is the mode for `rs-setup`, `options` are those of the tunnel for `ipvsadm -a`.
@@ -99,7 +101,7 @@ fn send_through_tunnel(mode: &str, options: &str, vip: &str, servers: [&str; 2])
     assert_eq!(client.client().hold(6, &web).to_string(), "web1=3 web2=3");
     // On a busy machine TCP may need several retransmissions to discover the smaller MTU.
     let patient = client.client().patience(Duration::from_secs(15));
-    let uploads = [0, 1].map(|_| patient.upload(20_000, &web).unwrap());
+    let uploads = [0, 1].map(|_| patient.upload(UPLOAD, &web).unwrap());
     assert_eq!(uploads, ["web2 20001", "web1 20001"]);
 
     let vip: IpAddr = vip.parse().unwrap();
@@ -117,7 +119,9 @@ fn send_through_tunnel(mode: &str, options: &str, vip: &str, servers: [&str; 2])
     );
     let own: IpAddr = servers[0].parse().unwrap();
     let packets: Vec<Packet> = at_web1.packets().into_iter().filter(|packet| packet.destination() == own).collect();
-    assert!(packets.len() > 20, "{packets:?}");
+    // The number of packets varies: hosts combine segments.
+    let bytes: usize = packets.iter().map(|packet| packet.payload().len()).sum();
+    assert!(bytes > UPLOAD, "{bytes} bytes in {} packets", packets.len());
     packets
 }
 
@@ -140,17 +144,16 @@ fn is_gue(checksum: bool) -> impl Fn(&Packet) -> bool {
     }
 }
 
-/// Checks that all packets are GUE with a checksum. Most must have two words of options: the private flag, and the flag
-/// for remote checksum offload. With it, the receiver computes the inner checksum from the outer one
+/// Checks that all packets are GUE with a checksum. Those with data must have two words of options: the private flag,
+/// and the flag for remote checksum offload. With it, the receiver computes the inner checksum from the outer one
 /// (`include/net/gue.h`).
 ///
-/// Some packets do not have them, because the kernel computes the inner checksum of acknowledgements in TIME_WAIT at
-/// once.
-fn assert_gue_with_mostly_remote_checksums(packets: &[Packet]) {
+/// Others may lack the options: the kernel computes the inner checksum of acknowledgements in TIME_WAIT at once.
+fn assert_gue_with_remote_checksums(packets: &[Packet]) {
     assert_all(packets, is_gue(true));
-    let remote = |packet: &&Packet| packet.payload()[8] == 2 && packet.payload()[10..16] == [0, 1, 0x80, 0, 0, 0];
-    let count = packets.iter().filter(remote).count();
-    assert!(count * 4 > packets.len() * 3, "{count} of {}", packets.len());
+    let data: Vec<Packet> = packets.iter().filter(|packet| packet.payload().len() > 500).cloned().collect();
+    assert!(!data.is_empty());
+    assert_all(&data, |packet| packet.payload()[8] == 2 && packet.payload()[10..16] == [0, 1, 0x80, 0, 0, 0]);
 }
 
 #[track_caller]
@@ -187,7 +190,7 @@ fn gue_with_checksum() {
 
 fn gue_with_remote_checksum() {
     let packets = send_through_tunnel("tun-gue --tun-remcsum", &format!("{GUE} --tun-remcsum"), V4, SERVERS_4);
-    assert_gue_with_mostly_remote_checksums(&packets);
+    assert_gue_with_remote_checksums(&packets);
 }
 
 fn ipip_of_ipv6() {
@@ -212,7 +215,7 @@ fn gue_with_checksum_of_ipv6() {
 
 fn gue_with_remote_checksum_of_ipv6() {
     let packets = send_through_tunnel("tun-gue --tun-remcsum", &format!("{GUE} --tun-remcsum"), V6, SERVERS_6);
-    assert_gue_with_mostly_remote_checksums(&packets);
+    assert_gue_with_remote_checksums(&packets);
 }
 
 fn ipv4_to_ipv6_servers_by_ipip() {
