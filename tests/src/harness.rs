@@ -14,7 +14,7 @@
 //!
 //! | option | meaning |
 //! |---|---|
-//! | `seconds = N` | time limit [default: 60] |
+//! | `seconds = N` | time limit [default: 120] |
 //! | `needs = "PACKAGE"` | a Debian package that the machine must have; may be repeated. The test runs only with `--ignored` or `--include-ignored` |
 //! | `cloud = &["/usr/sbin/nft"]` | runs on Debian's cloud kernel under QEMU ([`crate::host::qemu`]), with these programs |
 //! | `own_kernel = true` | changes the kernel itself; ignored with `IPVS_KERNEL=host` |

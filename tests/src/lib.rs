@@ -24,7 +24,7 @@
 //! |---|---|
 //! | `IPVS_KERNEL` | `6.1` (default), `6.12`, `7.2`, `/path/to/linux`, or `host` for the machine's own kernel |
 //! | `IPVS_KERNEL_MODULES` | the directory of the modules of `/path/to/linux` [default: `../lib/uml/modules/RELEASE`] |
-//! | `IPVS_TEST_SECONDS` | time limit of a test in seconds [default: 60] |
+//! | `IPVS_TEST_SECONDS` | time limit of a test in seconds [default: 120] |
 //! | `IPVS_GUESTS` | number of guests that run in parallel [default: 2, or 1 on one processor] |
 //! | `IPVS_GUEST_MEMORY` | memory of each guest [default: 512M]; unused memory is not allocated |
 //! | `IPVS_PROGRAM` | path of the program under test [default: cargo's build] |

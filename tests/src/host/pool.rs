@@ -96,7 +96,7 @@ impl Pool {
 
     fn attempt(&self, test: &Test) -> Result<(), Failure> {
         let mut guest = self.take().map_err(Failure::Test)?;
-        let seconds = test.seconds.or_else(|| number("IPVS_TEST_SECONDS")).unwrap_or(60);
+        let seconds = test.seconds.or_else(|| number("IPVS_TEST_SECONDS")).unwrap_or(120);
         let mut output = Vec::new();
         let end = guest.run(&test.name, Duration::from_secs(seconds), |bytes| output.extend_from_slice(bytes));
         let kernel_log = guest.log_since_last_job();

@@ -37,7 +37,7 @@ use rustix::net::{
 use crate::net::rtnl;
 
 /// Time limit for operations that should finish at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Time limit for counters, which the kernel updates every 2 s.
 const ESTIMATOR: Duration = Duration::from_secs(12);
 

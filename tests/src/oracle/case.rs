@@ -39,7 +39,7 @@ use std::time::Duration;
 use super::mask::Mask;
 
 /// Default limit for each command.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Lines that both programs run.
 #[derive(Clone, Debug, PartialEq)]

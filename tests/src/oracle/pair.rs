@@ -23,7 +23,7 @@ use crate::net::netns::Netns;
 
 /// Directory for copies of the programs. On a tmpfs, because they are started thousands of times.
 const FOLDER: &str = "/run/pair";
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The two programs, each in its namespace.
 #[derive(Debug)]

@@ -55,13 +55,13 @@ pub fn write_names() -> Result<()> {
     Ok(())
 }
 
-/// Waits until the thread of every sync daemon runs, for at most 2 s. A request to stop one before that is never
+/// Waits until the thread of every sync daemon runs, for at most 10 s. A request to stop one before that is never
 /// acknowledged, so the reference would wait forever. `ip_vs_genl_set_cmd` returns the EINTR of `kthread_stop`, and
 /// `netlink_rcv_skb` does not acknowledge a request that fails with EINTR.
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c>
 pub fn wait_for_sync_threads() -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
         let processes = fs::read_dir("/proc")?.flatten().map(|entry| entry.path().join("stat"));
         // A thread that has begun to run sleeps or is idle.

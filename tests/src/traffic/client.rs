@@ -68,7 +68,7 @@ impl Replies {
 impl<'a> Client<'a> {
     pub(crate) fn new(netns: &'a Netns) -> Client<'a> {
         let datagram = "who?".to_owned();
-        Client { netns, source: None, patience: Duration::from_secs(3), stream: None, datagram }
+        Client { netns, source: None, patience: Duration::from_secs(10), stream: None, datagram }
     }
 
     /// Sets the source: an address of the host, or an address and a port.
@@ -78,7 +78,7 @@ impl<'a> Client<'a> {
         Client { source: Some(source), ..self }
     }
 
-    /// Sets the time limit for each reply [default: 3 s].
+    /// Sets the time limit for each reply [default: 10 s].
     pub fn patience(self, patience: Duration) -> Client<'a> {
         Client { patience, ..self }
     }

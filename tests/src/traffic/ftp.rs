@@ -143,7 +143,7 @@ pub fn fetch(host: &Netns, server: &str, mode: Mode) -> Result<(String, String)>
     })
 }
 
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The control connection of a client.
 struct Control {

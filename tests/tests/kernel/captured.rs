@@ -103,7 +103,7 @@ fn director() {
         let _ = UdpSocket::bind("192.0.2.1:0").unwrap().send_to(b"?", "192.0.2.1:53");
     }
     let dns = ServiceKey::udp([192, 0, 2, 1], 53);
-    wait::until(Duration::from_secs(10), || match client.service(&dns).unwrap().stats {
+    wait::until(Duration::from_secs(30), || match client.service(&dns).unwrap().stats {
         stats if stats.connections == 3 => Ok(()),
         stats => Err(format!("{stats:?}")),
     });

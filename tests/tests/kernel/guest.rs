@@ -156,7 +156,7 @@ fn program_runs_in_the_background() {
     let lab = Lab::new().unwrap();
     let host = lab.host("aside").unwrap();
     let mut monitor = host.start("ip monitor link");
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         // Repeated, because the monitor misses changes that are made before it listens.
         host.run("ip link add dummy0 type dummy");
         host.run("ip link del dummy0");

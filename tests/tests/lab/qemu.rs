@@ -75,7 +75,7 @@ fn kept_process_ends_with_its_keeper() {
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(keeper.try_wait().unwrap(), None, "the keeper runs as long as the other end is open");
     drop(own);
-    wait::until(Duration::from_secs(10), || match keeper.try_wait().unwrap() {
+    wait::until(Duration::from_secs(30), || match keeper.try_wait().unwrap() {
         Some(status) if !status.success() => Ok(()),
         status => Err(format!("{status:?}")),
     });

@@ -35,7 +35,7 @@ fn dns(port: u16) -> ServiceKey {
 /// Waits until the kernel has counted `packets` incoming packets.
 #[track_caller]
 fn wait_for_packets(client: &mut Client, key: &ServiceKey, packets: u64) -> Stats {
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let stats = client.service(key).unwrap().stats;
         if stats.incoming_packets == packets { Ok(stats) } else { Err(format!("{stats:?}")) }
     })
@@ -123,7 +123,7 @@ fn connections_and_templates() {
     assert_eq!(held.to_string(), "web1=3");
     assert_eq!(numbers(&mut client, &key), (3, 0, 1));
     drop(held);
-    wait::until(Duration::from_secs(5), || match numbers(&mut client, &key) {
+    wait::until(Duration::from_secs(30), || match numbers(&mut client, &key) {
         (0, 3, 1) => Ok(()),
         other => Err(format!("{other:?}")),
     });

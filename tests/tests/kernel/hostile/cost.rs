@@ -86,7 +86,6 @@ fn changes_are_made_before_the_estimate() {
         let list = run("ipvsadm-rs --state-dir s undo --list").stdout;
         if list.contains("  applied  ") { Ok(()) } else { Err(list) }
     });
-    std::thread::sleep(Duration::from_millis(500));
     assert!(apply.is_running(), "{}", apply.output());
     shell("flock -n s/*/lock true").ok();
     wait::until(Duration::from_secs(60), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });

@@ -65,12 +65,12 @@ fn start_on_a_full_pipe(line: &str) -> Blocked {
 
 /// Waits until the table has these rules.
 fn wait_for(expected: &str) {
-    wait::until(Duration::from_secs(20), || if rules() == expected { Ok(()) } else { Err(rules()) });
+    wait::until(Duration::from_secs(30), || if rules() == expected { Ok(()) } else { Err(rules()) });
 }
 
 /// Asserts that the table is not locked, or is locked only for a moment.
 fn assert_unlocked() {
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let ran = run("ipvsadm-rs --wait 0s set -r 10.0.0.2 --weight 7");
         if ran.code == Some(0) { Ok(()) } else { Err(ran.to_string()) }
     });
@@ -98,7 +98,7 @@ fn set_on_a_full_pipe_does_not_prevent_the_rollback() {
     ok("ipvsadm-rs apply wanted --confirm-within 3s");
     let set = start_on_a_full_pipe("ipvsadm-rs set -r 10.0.0.1 --weight 9");
     wait_for(WEB);
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let list = ok("ipvsadm-rs undo --list");
         if list.contains("expired, rolled back") { Ok(()) } else { Err(list) }
     });
@@ -110,7 +110,7 @@ fn confirm_on_a_full_pipe_does_not_hold_the_lock() {
     write("wanted", &WEB.replace("wrr", "wlc"));
     ok("ipvsadm-rs apply wanted --confirm-within 60s");
     let confirm = start_on_a_full_pipe("ipvsadm-rs confirm");
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let list = ok("ipvsadm-rs undo --list");
         if list.contains("pending") { Err(list) } else { Ok(()) }
     });
@@ -139,7 +139,7 @@ fn drain(lab: &Nat, options: &str) -> Running {
     let apply = lab.director.start(&format!("ipvsadm-rs apply wanted --drain 60s {options}"));
     wait_for_the_drain(&lab.director);
     // The weights are recorded, and the table is unlocked, a moment after they are written.
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let ran = lab.director.run("ipvsadm-rs --wait 0s set -r 10.2.0.11 --weight 0");
         if ran.code == Some(0) { Ok(()) } else { Err(ran.to_string()) }
     });

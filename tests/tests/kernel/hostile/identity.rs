@@ -74,7 +74,7 @@ fn two_names_at_once() {
         let mut both =
             ["blue", "azure"].map(|name| start(&format!("ipvsadm-rs --state-dir {state} --netns {name} apply wanted")));
         for apply in &mut both {
-            wait::until(Duration::from_secs(20), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
+            wait::until(Duration::from_secs(30), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
         }
         assert_eq!(journals_in(&state).len(), 1, "{}{}", both[0].output(), both[1].output());
         shell("umount /run/netns/azure").ok();
@@ -86,7 +86,7 @@ fn own_namespace() -> (Running, u64) {
     let process = start("unshare --net sleep 60");
     let number = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/net")).unwrap().ino();
     let pid = process.pid().to_string();
-    wait::until(Duration::from_secs(10), || if number(&pid) == number("self") { Err(pid.clone()) } else { Ok(()) });
+    wait::until(Duration::from_secs(30), || if number(&pid) == number("self") { Err(pid.clone()) } else { Ok(()) });
     let number = number(&pid);
     (process, number)
 }

@@ -135,7 +135,7 @@ fn stopped_holder() -> Running {
 /// Lets the holder continue, and waits for its end.
 fn release(mut holder: Running) -> String {
     kill_process(holder.pid(), Signal::CONT).unwrap();
-    wait::until(Duration::from_secs(20), || if holder.is_running() { Err(holder.output()) } else { Ok(()) });
+    wait::until(Duration::from_secs(30), || if holder.is_running() { Err(holder.output()) } else { Ok(()) });
     holder.output()
 }
 
@@ -187,7 +187,7 @@ fn full_disk_after_the_changes() {
     small_disk();
     ok("ipvsadm-rs --state-dir s apply wanted --confirm-within 2s");
     fill_disk();
-    wait::until(Duration::from_secs(20), || {
+    wait::until(Duration::from_secs(30), || {
         let list = ok("ipvsadm-rs --state-dir s undo --list");
         if list.contains("  expired, rolled back") { Ok(()) } else { Err(list) }
     });
@@ -225,7 +225,7 @@ fn locked_directory_of_others() {
     shell("mkdir -m 0755 s").ok();
     let hold = |path: &str| {
         let holder = start(&format!("setpriv --reuid=1000 --clear-groups flock {path} sleep 60"));
-        wait::until(Duration::from_secs(10), || {
+        wait::until(Duration::from_secs(30), || {
             let is_held = shell(&format!("flock -n {path} true")).code != Some(0);
             is_held.then_some(()).ok_or_else(|| format!("{path} is not locked"))
         });

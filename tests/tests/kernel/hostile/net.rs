@@ -50,12 +50,12 @@ fn wanted() -> String {
 
 #[track_caller]
 fn assert_rolled_back() {
-    wait::until(Duration::from_secs(25), || if rules() == WEB { Ok(()) } else { Err(rules()) });
+    wait::until(Duration::from_secs(30), || if rules() == WEB { Ok(()) } else { Err(rules()) });
 }
 
 #[track_caller]
 fn assert_recorded() {
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let list = run("ipvsadm-rs undo --list").stdout;
         if list.contains("expired, rolled back") { Ok(()) } else { Err(list) }
     });
@@ -104,17 +104,17 @@ fn stopped_apply_does_not_prevent_the_rollback() {
     let apply = director.start("ipvsadm-rs apply wanted --drain 10m --confirm-within 1s");
     let save = || director.ok("ipvsadm-save -n");
     wait::until(
-        Duration::from_secs(10),
+        Duration::from_secs(30),
         || if save().contains("10.2.0.11:9000 -m -w 0") { Ok(()) } else { Err(save()) },
     );
     kill_process(apply.pid(), Signal::STOP).unwrap();
     wait::until(Duration::from_secs(40), || if save() == before { Ok(()) } else { Err(save()) });
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let list = director.run("ipvsadm-rs undo --list").stdout;
         if list.contains("expired, rolled back") { Ok(()) } else { Err(list) }
     });
     kill_process(apply.pid(), Signal::CONT).unwrap();
-    wait::until(Duration::from_secs(20), || {
+    wait::until(Duration::from_secs(30), || {
         let output = apply.output();
         if output.contains("plan 1 was rolled back while it was draining servers") { Ok(()) } else { Err(output) }
     });
@@ -129,13 +129,13 @@ fn signal_in_a_drain_rolls_back_at_once() {
     let apply = director.start("ipvsadm-rs apply wanted --drain 10m --confirm-within 10m");
     let save = || director.ok("ipvsadm-save -n");
     wait::until(
-        Duration::from_secs(10),
+        Duration::from_secs(30),
         || {
             if save().contains("10.2.0.11:9000 -m -w 0") { Ok(()) } else { Err(save()) }
         },
     );
     ok(&format!("kill -TERM {}", timer()));
-    wait::until(Duration::from_secs(20), || {
+    wait::until(Duration::from_secs(30), || {
         let output = apply.output();
         if output.contains("plan 1 was rolled back while it was draining servers") { Ok(()) } else { Err(output) }
     });
@@ -164,7 +164,7 @@ fn failed_rollback_is_tried_again() {
     let line = log.line(WARNING);
     assert!(line.starts_with("plan 1: trying to roll back again in 2s: "), "{line}");
     add_dummy();
-    wait::until(Duration::from_secs(25), || {
+    wait::until(Duration::from_secs(30), || {
         let list = ok("ipvsadm -L --daemon");
         if list.contains("mcast=dummy0") { Ok(()) } else { Err(list) }
     });
@@ -198,7 +198,7 @@ fn lock_is_free_between_the_attempts_of_a_rollback() {
     let later = format!("{WEB}-A -f 7 -s rr\n");
     ok("ipvsadm -A -f 7 -s rr");
     ok(&format!("kill -CONT {timer}"));
-    wait::until(Duration::from_secs(25), || {
+    wait::until(Duration::from_secs(30), || {
         // A zombie has no command line.
         let command = fs::read_to_string(format!("/proc/{timer}/cmdline")).unwrap_or_default();
         if command.is_empty() { Ok(()) } else { Err(command) }
@@ -211,7 +211,7 @@ fn lock_is_free_between_the_attempts_of_a_rollback() {
 fn timer_that_dies_between_its_attempts_is_reported() {
     let timer = stop_between_attempts();
     ok(&format!("kill -9 {timer}"));
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let list = ok("ipvsadm-rs undo --list");
         let failed = list.contains("rollback failed  ") && list.contains("        its rollback timer has died\n");
         if failed { Ok(()) } else { Err(list) }
@@ -235,16 +235,16 @@ fn failed_rollback_ends_a_drain() {
     write("without", "{ \"schema\": 1, \"daemons\": [], \"services\": [] }");
     let apply = director.start("ipvsadm-rs apply without --allow-empty --drain 10m --confirm-within 10m");
     wait_for_the_drain(director);
-    wait::until(Duration::from_secs(10), || if save().contains("dummy0") { Err(save()) } else { Ok(()) });
+    wait::until(Duration::from_secs(30), || if save().contains("dummy0") { Err(save()) } else { Ok(()) });
     director.ok("ip link del dummy0");
     ok(&format!("kill -TERM {}", timer()));
     assert!(log.line(WARNING).starts_with("plan 1: trying to roll back again in 2s: "));
-    wait::until(Duration::from_secs(20), || {
+    wait::until(Duration::from_secs(30), || {
         let output = apply.output();
         if output.contains("plan 1 was rolled back with errors while it was draining") { Ok(()) } else { Err(output) }
     });
     add_dummy();
-    wait::until(Duration::from_secs(25), || if save() == before { Ok(()) } else { Err(save()) });
+    wait::until(Duration::from_secs(30), || if save() == before { Ok(()) } else { Err(save()) });
 }
 
 fn add_dummy() {
@@ -365,7 +365,7 @@ fn show_and_plan_report_a_killed_timer() {
     ok(&format!("kill -9 {}", timer()));
     let expected = "note: plan 1 was never confirmed, and its rollback timer has died\n\
                     Run `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back.\n";
-    wait::until(Duration::from_secs(5), || {
+    wait::until(Duration::from_secs(30), || {
         let notes = notes();
         if notes == [expected; 3] { Ok(()) } else { Err(notes.concat()) }
     });

@@ -261,9 +261,9 @@ fn stop_ends_a_drain() {
         director.enter(|| table.exits_with("monitor", SUCCESS));
         director.enter(|| table.exits_with("stop", SUCCESS));
         assert_eq!(director.ok("ipvsadm-save -n"), THEIRS);
-        wait::until(Duration::from_secs(20), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
+        wait::until(Duration::from_secs(30), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
         let timers = "for p in /proc/[0-9]*; do grep -qs rollback[-]timer $p/cmdline && echo $p; done; true";
-        wait::until(Duration::from_secs(20), || match director.shell(timers).ok() {
+        wait::until(Duration::from_secs(30), || match director.shell(timers).ok() {
             none if none.is_empty() => Ok(()),
             left => Err(left),
         });

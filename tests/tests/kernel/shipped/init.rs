@@ -163,7 +163,7 @@ fn stop_ends_a_drain() {
     wait_for_the_drain(director);
     director.ok("/etc/init.d/ipvsadm stop");
     assert_eq!(director.ok("ipvsadm-save -n"), "");
-    wait::until(Duration::from_secs(20), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
+    wait::until(Duration::from_secs(30), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
     assert_eq!(director.ok("ipvsadm-save -n"), "");
     director.ok("/etc/init.d/ipvsadm start");
     assert_eq!(director.ok("ipvsadm-save -n"), served);

@@ -118,7 +118,7 @@ fn rolls_back_after_the_end_of_the_unit() {
     assert!(listed.contains("Rollback of plan 3 of ipvsadm-rs") && listed.lines().count() == 1, "{listed}");
     system.run(&format!("systemctl stop {}", listed.split_whitespace().next().unwrap())).ok();
     rolled_back();
-    wait::until(Duration::from_secs(10), || if scopes().is_empty() { Ok(()) } else { Err(scopes()) });
+    wait::until(Duration::from_secs(30), || if scopes().is_empty() { Ok(()) } else { Err(scopes()) });
 
     // In a sandbox that cannot reach systemd, the timer is part of the unit.
     apply("--unit=sandboxed --property=InaccessiblePaths=/run/systemd/private", "10m");

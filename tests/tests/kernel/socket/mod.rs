@@ -108,7 +108,7 @@ fn settle(socket: &mut Socket) {
         return;
     }
     let mut before = Vec::new();
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         std::thread::sleep(Duration::from_millis(50));
         let now = unsorted_ports(socket);
         if now == before {

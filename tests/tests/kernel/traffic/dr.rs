@@ -54,7 +54,7 @@ fn check_replies_bypass(vip: &str, web: &str, servers: [&str; 2]) {
     let vip_is: IpAddr = vip.parse().unwrap();
     let requests = |watch: &Watch| tcp(watch).filter(|packet| packet.destination() == vip_is).count();
     let replies = |watch: &Watch| tcp(watch).filter(|packet| packet.source() == vip_is).count();
-    wait::until(Duration::from_secs(5), || match (requests(&at_client), requests(&at_director)) {
+    wait::until(Duration::from_secs(30), || match (requests(&at_client), requests(&at_director)) {
         (sent, seen) if seen == 2 * sent => Ok(()),
         // The last packets may not have been captured yet.
         (sent, seen) => Err(format!("{sent} packets of the client, {seen} at the director")),
@@ -75,7 +75,7 @@ fn check_replies_bypass(vip: &str, web: &str, servers: [&str; 2]) {
 
 /// Waits until six connections have been counted, with incoming packets and without outgoing ones.
 fn wait_for_counters(director: &Host, web: &str) {
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let stats = director.ok(&format!("ipvsadm -Ln --stats --exact -t {web}"));
         let line = stats.lines().find(|line| line.contains(web)).unwrap_or_default();
         let words: Vec<&str> = line.split_whitespace().collect();

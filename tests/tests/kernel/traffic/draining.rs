@@ -33,14 +33,14 @@ fn nat(service_options: &str) -> Nat {
     nat
 }
 
-/// Opens connections with a short timeout for replies, so that a later request without a reply fails after a second.
+/// Opens connections with a short timeout for replies, so that a later request without a reply fails after 2 s.
 fn hold(client: &Host, count: usize) -> Replies {
-    client.client().patience(Duration::from_secs(1)).hold(count, WEB)
+    client.client().patience(Duration::from_secs(2)).hold(count, WEB)
 }
 
 /// Waits for these replies. TCP retransmits at growing intervals the data that was sent while there was no server.
 fn wait_for_replies(held: &Replies, wanted: &str) {
-    wait::until(Duration::from_secs(20), || {
+    wait::until(Duration::from_secs(30), || {
         let replies = held.again().to_string();
         if replies == wanted { Ok(()) } else { Err(replies) }
     });
@@ -116,7 +116,7 @@ fn expire_nodest_conn_resets_connections() {
     assert_eq!(held.again().to_string(), "reset=2 web2=2");
     director.ok(&format!("ipvsadm -a -t {WEB} -r 10.2.0.11 -m"));
     // The kernel deletes the connections with a timer that expires at once.
-    wait::until(Duration::from_secs(5), || {
+    wait::until(Duration::from_secs(30), || {
         let list = director.ok("ipvsadm -Ln");
         list.contains("  -> 10.2.0.11:80                 Masq    1      0          0 ").then_some(()).ok_or(list)
     });

@@ -118,7 +118,7 @@ const ECHO: &str = "\
 /// Waits until a director has these rules, in any order of services.
 #[track_caller]
 fn wait_for_rules(director: &Host, wanted: &[&str], daemon: &Running) {
-    wait::until(Duration::from_secs(15), || {
+    wait::until(Duration::from_secs(30), || {
         let saved = director.ok("ipvsadm -Sn");
         let all = wanted.iter().all(|lines| saved.contains(lines));
         if all && saved.len() == wanted.iter().map(|lines| lines.len()).sum::<usize>() {
@@ -134,7 +134,7 @@ fn has_address(director: &Host, address: &str) -> bool {
 
 #[track_caller]
 fn wait_for_addresses(director: &Host, daemon: &Running) {
-    wait::until(Duration::from_secs(15), || {
+    wait::until(Duration::from_secs(30), || {
         let both = has_address(director, "10.1.0.100/32") && has_address(director, "10.2.0.254/32");
         if both { Ok(()) } else { Err(daemon.output()) }
     });
@@ -155,7 +155,7 @@ fn shares_the_table() {
     assert_eq!(client.client().pages(2, "10.1.0.100:8080").to_string(), "web2=2");
     let reloads = daemon.output().matches("Reloading").count();
     kill_process(daemon.pid(), Signal::HUP).unwrap();
-    wait::until(Duration::from_secs(15), || {
+    wait::until(Duration::from_secs(30), || {
         let output = daemon.output();
         if output.matches("Reloading").count() > reloads { Ok(()) } else { Err(output) }
     });
@@ -188,24 +188,24 @@ fn failover_keeps_connections() {
     for (director, daemon) in [(first, &of_first), (second, &of_second)] {
         wait_for_rules(director, &[WEB, ECHO], daemon);
     }
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let daemons = second.ok("ipvsadm -Ln --daemon");
         if daemons.starts_with("backup sync daemon (mcast=eth1, syncid=5,") { Ok(()) } else { Err(daemons) }
     });
     let held = client.client().patience(Duration::from_secs(1)).hold(4, "10.1.0.100:7");
     assert_eq!(held.to_string(), "web1=2 web2=2");
     assert_eq!(held.again().to_string(), "web1=2 web2=2");
-    wait::until(Duration::from_secs(15), || {
+    wait::until(Duration::from_secs(30), || {
         let known = second.ok("ipvsadm -Lnc");
         if known.matches("ESTABLISHED").count() == 4 { Ok(()) } else { Err(known) }
     });
 
     lab.unplug(first, "eth0").unwrap();
     wait_for_addresses(second, &of_second);
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         if has_address(first, "10.1.0.100") { Err(of_first.output()) } else { Ok(()) }
     });
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let replies = held.again().to_string();
         if replies == "web1=2 web2=2" { Ok(()) } else { Err(replies) }
     });

@@ -50,7 +50,7 @@ fn tutorial() {
          -a -t 10.1.0.100:80 -r 10.2.0.12:80 -m -w 1\n"
     );
     // The kernel updates the reported counters every two seconds.
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let stats = director.ok("ipvsadm -Ln --stats");
         if stats.contains("10.1.0.100:80                       6 ") { Ok(()) } else { Err(stats) }
     });
@@ -70,7 +70,7 @@ fn tutorial_with_the_library() {
     ];
     assert!(ipvs.submit(&changes).unwrap().is_empty());
     assert_eq!(client.client().pages(6, "10.1.0.100:80").servers, ["web2", "web1", "web2", "web1", "web2", "web1"]);
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let services = ipvs.state().unwrap().services;
         if services[0].stats.connections == 6 { Ok(()) } else { Err(format!("{services:?}")) }
     });
@@ -104,7 +104,7 @@ fn open_connections_are_counted() {
     assert_eq!(client.client().hold(2, "10.1.0.100:7").to_string(), "refused=1 web1=1");
     assert_eq!(held.again().to_string(), "web1=3 web2=3");
     drop(held);
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let list = director.ok("ipvsadm -Ln");
         if list.contains("  -> 10.2.0.12:9000               Masq    1      0          ") { Ok(()) } else { Err(list) }
     });
@@ -161,7 +161,7 @@ fn counters_are_exact_and_can_be_reset() {
 #[track_caller]
 fn wait_for_counters(director: &Host, name: &str, wanted: [u64; 5]) {
     let wanted = wanted.map(|number| number.to_string());
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let stats = director.ok("ipvsadm -Ln --stats --exact");
         let line = stats.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap_or_default();
         let counted: Vec<&str> = line.split_whitespace().skip(2).collect();

@@ -240,7 +240,7 @@ fn reload(cluster: &Cluster<'_>) {
         let service = listed.lines().find(|line| line.starts_with("TCP ")).expect("the service").to_owned();
         if service.split_whitespace().nth(2) == Some("0") { Err(listed) } else { Ok(()) }
     };
-    wait::until(Duration::from_secs(10), counts);
+    wait::until(Duration::from_secs(30), counts);
     cluster.ok_on("first", "crm_resource --resource table --set-parameter keep_weights --parameter-value true");
     cluster.settle();
     cluster.ok_on("first", "ipvsadm -e -t 10.1.0.100:80 -r 10.1.0.11 -g -w 5");
@@ -252,7 +252,7 @@ fn reload(cluster: &Cluster<'_>) {
 
 /// Waits until both servers reply, because the address is announced a moment after it was added.
 fn pages(client: &Host) {
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let replies = client.client().patience(Duration::from_secs(1)).pages(2, "10.1.0.100:80").to_string();
         if replies == "web1=1 web2=1" { Ok(()) } else { Err(replies) }
     });

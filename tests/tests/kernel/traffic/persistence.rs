@@ -128,7 +128,7 @@ fn ends_after_its_timeout() {
     let ask = || nets.client.client().from(NET_1[0]).datagrams(3, "10.1.0.100:53").to_string();
     let first = ask();
     assert!(["rs1=3", "rs2=3"].contains(&first.as_str()), "{first}");
-    wait::until(Duration::from_secs(10), || {
+    wait::until(Duration::from_secs(30), || {
         let connections = nets.director.ok("ipvsadm -Lnc");
         if connections.contains(NET_1[0]) { Err(connections) } else { Ok(()) }
     });

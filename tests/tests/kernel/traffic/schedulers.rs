@@ -371,7 +371,7 @@ fn thresholds_close_and_reopen_a_server() {
     farm.director.ok("ipvsadm --set 0 0 1");
     for (end, left, opened) in [(at_rs1[0], 3, false), (at_rs1[1], 2, true)] {
         assert_eq!(ask(&end), "rs1", "restarts the timer of this connection, with a second left");
-        wait::until(Duration::from_secs(10), || if known() == left { Ok(()) } else { Err(known().to_string()) });
+        wait::until(Duration::from_secs(30), || if known() == left { Ok(()) } else { Err(known().to_string()) });
         assert_eq!(!of_rs1(20_020..20_022).is_empty(), opened, "with {left} connections");
     }
 }

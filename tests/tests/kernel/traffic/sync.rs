@@ -140,7 +140,7 @@ fn connections(director: &Host, state: &str) -> Vec<String> {
 
 /// Waits until the backup has exactly the connections of the master.
 fn wait_for_synced_connections(backup: &Host, master: &Host) {
-    wait::until(Duration::from_secs(15), || {
+    wait::until(Duration::from_secs(30), || {
         let (wanted, found) = (connections(master, "ESTABLISHED"), connections(backup, "ESTABLISHED"));
         assert!(!wanted.is_empty());
         if found == wanted { Ok(()) } else { Err(format!("{found:?} and not {wanted:?}")) }
@@ -221,7 +221,7 @@ fn backup_ignores_other_sync_ids() {
     let is_sync = |packet: &Packet| {
         packet.destination() == group && packet.protocol() == libc::IPPROTO_UDP && packet.payload().len() > 16
     };
-    wait::until(Duration::from_secs(15), || {
+    wait::until(Duration::from_secs(30), || {
         if watch.packets().iter().any(is_sync) { Ok(()) } else { Err("no sync message received".to_owned()) }
     });
     std::thread::sleep(Duration::from_millis(300));
@@ -281,7 +281,7 @@ fn master_and_backup_on_both_directors() {
     // New connections are synchronised in the other direction.
     let more = pair.client.client().hold(2, "10.1.0.100:80");
     assert_eq!(more.again().to_string(), "web1=1 web2=1");
-    wait::until(Duration::from_secs(15), || match connections(&pair.first, "ESTABLISHED").len() {
+    wait::until(Duration::from_secs(30), || match connections(&pair.first, "ESTABLISHED").len() {
         12 => Ok(()),
         count => Err(format!("the first director has {count} connections")),
     });

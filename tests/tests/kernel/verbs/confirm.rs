@@ -24,7 +24,7 @@ ipvs_tests::tests! {
 }
 
 fn wait_for_rollback() {
-    wait::until(Duration::from_secs(10), || if rules() == WEB { Ok(()) } else { Err(rules()) });
+    wait::until(Duration::from_secs(30), || if rules() == WEB { Ok(()) } else { Err(rules()) });
 }
 
 fn rolls_back_without_confirmation() {
@@ -34,7 +34,7 @@ fn rolls_back_without_confirmation() {
     assert_eq!(ran.stderr, "rolling back in 1s unless you run `ipvsadm-rs confirm`\n", "{ran}");
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
     wait_for_rollback();
-    wait::until(Duration::from_secs(5), || {
+    wait::until(Duration::from_secs(30), || {
         let list = ok("ipvsadm-rs undo --list");
         if list.contains("expired, rolled back") { Ok(()) } else { Err(list) }
     });
@@ -149,7 +149,7 @@ fn keeps_changes_if_the_timer_is_killed() {
         let ran = run(&format!("ipvsadm-rs apply {file} --confirm-within 60s"));
         assert_eq!(ran.stderr, format!("{note}rolling back in 1m unless you run `ipvsadm-rs confirm`\n"));
         ok(&format!("kill -9 {}", timer()));
-        wait::until(Duration::from_secs(5), || {
+        wait::until(Duration::from_secs(30), || {
             let list = ok("ipvsadm-rs undo --list");
             let status = "not confirmed, kept      1 change\n        its rollback timer has died\n";
             if list.ends_with(status) { Ok(()) } else { Err(list) }

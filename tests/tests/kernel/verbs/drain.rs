@@ -32,7 +32,7 @@ pub(crate) fn hold_connections(lab: &Nat) -> ipvs_tests::traffic::client::Replie
 
 /// Waits until web1 has weight 0.
 pub(crate) fn wait_for_the_drain(director: &Host) {
-    wait::until(Duration::from_secs(20), || {
+    wait::until(Duration::from_secs(30), || {
         let list = director.ok("ipvsadm -Ln");
         if list.contains("10.2.0.11:9000               Masq    0      1") { Ok(()) } else { Err(list) }
     });
@@ -85,7 +85,7 @@ fn rolls_back_if_killed_while_draining() {
 }
 
 fn assert_rolled_back(director: &Host, before: &str) {
-    wait::until(Duration::from_secs(20), || {
+    wait::until(Duration::from_secs(30), || {
         let list = director.run("ipvsadm-rs undo --list").stdout;
         if list.contains("expired, rolled back") { Ok(()) } else { Err(list) }
     });
