@@ -58,6 +58,7 @@ mod inbox;
 mod kernel_version;
 pub mod message;
 mod namespace;
+mod refused;
 mod socket;
 #[cfg(feature = "start")]
 #[doc(hidden)]
@@ -73,6 +74,7 @@ pub use error::{Error, Refusal};
 pub use kernel_version::kernel_version;
 pub use message::{Request, ToRequest};
 pub use namespace::Namespace;
+pub use refused::Refused;
 #[doc(hidden)]
 pub use socket::BATCH;
 pub use socket::{Dump, Socket};

@@ -17,6 +17,7 @@ use crate::inbox::Inbox;
 
 use crate::message::{Content, Head, Request, ToRequest, readdress, request_ack, write_fence, write_message};
 use crate::namespace::Namespace;
+use crate::refused::Refused;
 use crate::sys;
 use crate::uapi::{Command, CommandAttrs, FAMILY_NAME, FAMILY_VERSION};
 use crate::wire::{Attributes, Name, Wire};
@@ -210,6 +211,15 @@ impl Socket {
         Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, socket: self })
     }
 
+    /// Sends one request that changes something. A refusal is an `Err`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::Refused`] if the kernel refuses the request, and otherwise as [`submit`](Self::submit) does.
+    pub fn change(&mut self, request: &impl ToRequest) -> Result<(), Error> {
+        self.submit([request])?.into_result()
+    }
+
     /// Sends requests that change something, in order and in batches of at most 128. Returns the index and the error of
     /// each request that the kernel refused.
     ///
@@ -220,15 +230,12 @@ impl Socket {
     ///
     /// On an error it is unknown which requests were carried out. Fails with [`Error::RepliesLost`] if the kernel had
     /// no memory for a reply, and with [`Error::NoFamily`], [`Error::Socket`], [`Error::Timeout`] or [`Error::Decode`].
-    pub fn submit<R: ToRequest>(
-        &mut self,
-        requests: impl IntoIterator<Item = R>,
-    ) -> Result<Vec<(usize, Error)>, Error> {
+    pub fn submit<R: ToRequest>(&mut self, requests: impl IntoIterator<Item = R>) -> Result<Refused, Error> {
         let mut requests = requests.into_iter();
         // One reply always has room.
         let batch = if requests.size_hint().1.is_some_and(|most| most <= 1) { 1 } else { self.batch_size()? };
         let mut commands = Vec::with_capacity(batch);
-        let mut refused = Vec::new();
+        let mut refused = Refused::default();
         let mut done = 0;
         loop {
             commands.clear();

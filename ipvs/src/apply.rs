@@ -5,13 +5,14 @@ use crate::director::Director;
 use crate::error::Error;
 use crate::plan::{Options, Plan, plan};
 use crate::state::{Config, State};
+use crate::stats::Counters;
 
 /// The result of a plan that was applied.
 #[derive(Debug)]
 pub struct Applied {
     /// The plan.
     pub plan: Plan,
-    /// The table after the plan.
+    /// The table after the plan. It is read without counters.
     pub after: State,
 }
 
@@ -64,7 +65,7 @@ pub fn apply<D: Director + ?Sized>(
     options: &Options,
 ) -> Result<Applied, ApplyError> {
     desired.validate()?;
-    let before = director.state()?;
+    let before = director.state_with(Counters::Skip)?;
     let plan = plan(desired, &before, options);
     apply_plan(director, desired, options, before, plan)
 }
@@ -88,7 +89,7 @@ pub fn apply_plan<D: Director + ?Sized>(
     // Frees the memory before the next state is read: a state can be large.
     drop(before);
     let refused = director.submit(&plan.changes)?;
-    let after = director.state()?;
+    let after = director.state_with(Counters::Skip)?;
     let remaining = self::plan(desired, &after, options).changes;
     if remaining.is_empty() {
         return Ok(Applied { plan, after });
@@ -100,6 +101,7 @@ pub fn apply_plan<D: Director + ?Sized>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::director::Refused;
     use crate::model::Model;
     use crate::rules::{Numeric, read_config};
 
@@ -111,13 +113,13 @@ mod tests {
     struct Meddler(Model);
 
     impl Director for Meddler {
-        fn state(&mut self) -> Result<State, Error> {
-            self.0.state()
+        fn state_with(&mut self, counters: Counters) -> Result<State, Error> {
+            self.0.state_with(counters)
         }
 
-        fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error> {
+        fn submit(&mut self, changes: &[Change]) -> Result<Refused, Error> {
             let refused = self.0.submit(changes)?;
-            self.0.submit(&[Change::Flush])?;
+            self.0.flush()?;
             Ok(refused)
         }
     }
@@ -155,7 +157,7 @@ mod tests {
             let error = apply(&mut director, &config, &Options::default()).expect_err(why);
             assert_eq!(error.to_string(), why);
         }
-        assert_eq!(director.state().expect("a model").services, []);
+        assert_eq!(director.state_with(Counters::Skip).expect("a model").services, []);
         assert!(apply(&mut &mut director, &good, &Options::default()).is_ok(), "works with a borrowed director");
     }
 

@@ -263,6 +263,9 @@ pub enum Invalid {
     /// `SyncDaemon::interface` contains a blank or an invisible character.
     #[error("the interface name {0:?} contains blanks or control characters")]
     InterfaceName(Interface),
+    /// An edit changes the key of a service or destination. A key is no setting: another key is another item.
+    #[error("the key of a service or server cannot be edited")]
+    Key,
     /// A [`Config`](crate::Config) has two services with the same key.
     #[error("{0} is defined twice")]
     DuplicateService(ServiceKey),

@@ -12,11 +12,13 @@ use ipvs_sys::{DecodeError, Namespace, Request, Socket};
 
 use crate::change::Change;
 use crate::connections::Connections;
-use crate::daemon::SyncDaemon;
-use crate::director::Director;
+use crate::daemon::{Role, SyncDaemon};
+use crate::destination::Destination;
+use crate::director::{Director, Ensured, Refused};
 use crate::error::Error;
 use crate::info::Info;
-use crate::key::ServiceKey;
+use crate::key::{DestinationKey, ServiceKey};
+use crate::service::Service;
 use crate::state::{DestinationState, ServiceState, State};
 use crate::stats::Counters;
 use crate::timeouts::Timeouts;
@@ -24,16 +26,13 @@ use crate::timeouts::Timeouts;
 /// The kernel's table in one network namespace, over a netlink socket. Open one for each thread.
 ///
 /// ```no_run
-/// use ipvs::{Change, Client, Destination, Director, Forwarding, Scheduler, Service, ServiceKey};
-/// use std::net::Ipv4Addr;
+/// use ipvs::{Client, Destination, Forwarding, Scheduler, Service, ServiceKey};
 ///
 /// # fn main() -> Result<(), ipvs::Error> {
-/// let mut director = Client::open()?;
-/// let service = Service::new(ServiceKey::tcp(Ipv4Addr::new(192, 0, 2, 1), 80), Scheduler::RR);
-/// let server = Destination::new((Ipv4Addr::new(10, 0, 0, 1), 8080), Forwarding::Masquerade);
-/// for (index, refusal) in director.submit(&[Change::AddService(service), Change::AddDestination(service.key, server)])? {
-///     eprintln!("change {index}: {refusal}");
-/// }
+/// let mut client = Client::open()?;
+/// let web = ServiceKey::tcp([192, 0, 2, 1], 80);
+/// client.add_service(&Service::new(web, Scheduler::RR))?;
+/// client.add_destination(&web, &Destination::new(([10, 0, 0, 1], 8080), Forwarding::Masquerade))?;
 /// # Ok(())
 /// # }
 /// ```
@@ -56,7 +55,6 @@ pub struct Client {
     details: Option<Socket>,
     /// The namespace passed to [`open_in`](Self::open_in). `None` for a client made by [`open`](Self::open).
     namespace: Option<File>,
-    counters: Counters,
 }
 
 impl Client {
@@ -86,20 +84,9 @@ impl Client {
             Some(namespace) => namespace.within(|| Ok((Socket::open()?, File::open(OWN_NAMESPACE).ok()))),
             None => Ok(Socket::open().map(|socket| (socket, None))),
         };
-        let opened = opened.and_then(|opened| opened).map(|(socket, namespace)| Self {
-            socket,
-            details: None,
-            namespace,
-            counters: Counters::Read,
-        });
+        let opened =
+            opened.and_then(|opened| opened).map(|(socket, namespace)| Self { socket, details: None, namespace });
         opened.map_err(|error| Error::asking("open the table", error))
-    }
-
-    /// Stops decoding counters. From then on, all counters of services and destinations are 0.
-    ///
-    /// This makes reading large tables faster: the kernel sends ten counters for each destination.
-    pub fn skip_counters(&mut self) {
-        self.counters = Counters::Leave;
     }
 
     /// Reads the version of IPVS and the size of its connection table.
@@ -142,13 +129,23 @@ impl Client {
         Ok(daemons)
     }
 
-    /// Reads all services, without their destinations.
+    /// Reads all services. Their lists of destinations are empty.
     ///
     /// # Errors
     ///
     /// Fails as every [read](Self#errors) does.
     #[doc(alias = "IPVS_CMD_GET_SERVICE")]
     pub fn services(&mut self) -> Result<Vec<ServiceState>, Error> {
+        self.services_with(Counters::Read)
+    }
+
+    /// Reads all services, with or without counters. Their lists of destinations are empty.
+    ///
+    /// # Errors
+    ///
+    /// Fails as every [read](Self#errors) does.
+    #[doc(alias = "IPVS_CMD_GET_SERVICE")]
+    pub fn services_with(&mut self, counters: Counters) -> Result<Vec<ServiceState>, Error> {
         /// The maximum number of readings. Without a limit, they might never end, because another program may add
         /// services all the time.
         const MOST_READINGS: usize = 10;
@@ -156,11 +153,10 @@ impl Client {
         // during the resize lacks some services and repeats others, and the kernel does not report it. Its order
         // changes, too. So a list that is read twice in the same order is complete.
         let readings = if ipvs_sys::kernel_version() < (7, 1) { 1 } else { MOST_READINGS };
-        whole(readings, || self.read_services(), |state| state.service.key)
+        whole(readings, || self.read_services(counters), |state| state.service.key)
     }
 
-    fn read_services(&mut self) -> Result<Vec<ServiceState>, Error> {
-        let counters = self.counters;
+    fn read_services(&mut self, counters: Counters) -> Result<Vec<ServiceState>, Error> {
         let read = |bytes: &[u8]| read_one(bytes, IPVS_CMD_ATTR_SERVICE, |bytes| ServiceState::read(bytes, counters));
         let mut services = Vec::new();
         dump(&mut self.socket, &Request::new(Command::GetService), &mut services, read)
@@ -168,7 +164,7 @@ impl Client {
         Ok(services)
     }
 
-    /// Reads one service, without its destinations.
+    /// Reads one service. Its list of destinations is empty.
     ///
     /// # Errors
     ///
@@ -178,9 +174,8 @@ impl Client {
     pub fn service(&mut self, key: &ServiceKey) -> Result<ServiceState, Error> {
         let mut request = Request::new(Command::GetService);
         request.attributes.service = Some(key.to_attributes());
-        let counters = self.counters;
         let read = |bytes: &[u8]| {
-            read_one(bytes, IPVS_CMD_ATTR_SERVICE, |bytes| ServiceState::read(bytes, counters))?
+            read_one(bytes, IPVS_CMD_ATTR_SERVICE, |bytes| ServiceState::read(bytes, Counters::Read))?
                 .ok_or(DecodeError::new("no service"))
         };
         self.socket.get_with(&request, read).map_err(|error| Error::asking(format_args!("read service {key}"), error))
@@ -193,39 +188,87 @@ impl Client {
     ///
     /// Fails as every [read](Self#errors) does.
     #[doc(alias = "IPVS_CMD_GET_DEST")]
-    pub fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<DestinationState>, Error> {
+    pub fn destinations(&mut self, service: &ServiceKey) -> Result<Vec<DestinationState>, Error> {
+        self.destinations_with(service, Counters::Read)
+    }
+
+    /// Reads the destinations of a service, with or without counters. Otherwise works as
+    /// [`destinations`](Self::destinations) does.
+    ///
+    /// # Errors
+    ///
+    /// Fails as every [read](Self#errors) does.
+    #[doc(alias = "IPVS_CMD_GET_DEST")]
+    pub fn destinations_with(
+        &mut self,
+        service: &ServiceKey,
+        counters: Counters,
+    ) -> Result<Vec<DestinationState>, Error> {
         let mut destinations = Vec::new();
-        self.destinations_into(key, &mut destinations)?;
+        self.destinations_into(service, counters, &mut destinations)?;
         Ok(destinations)
     }
 
-    /// Reads the destinations of a service into `destinations`, and replaces its contents.
-    ///
-    /// Works like [`destinations`](Self::destinations), but reuses the allocation for several services.
+    /// Reads the destinations of a service into `destinations`, and replaces its contents. Works as
+    /// [`destinations_with`](Self::destinations_with) does, but reuses the allocation for several services.
     ///
     /// # Errors
     ///
     /// Fails as every [read](Self#errors) does.
     pub fn destinations_into(
         &mut self,
-        key: &ServiceKey,
+        service: &ServiceKey,
+        counters: Counters,
         destinations: &mut Vec<DestinationState>,
     ) -> Result<(), Error> {
         destinations.clear();
         let mut request = Request::new(Command::GetDest);
-        request.attributes.service = Some(key.to_attributes());
-        let family = key.family();
-        let counters = self.counters;
+        request.attributes.service = Some(service.to_attributes());
+        let family = service.family();
         let read =
             |bytes: &[u8]| read_one(bytes, IPVS_CMD_ATTR_DEST, |bytes| DestinationState::read(bytes, family, counters));
         self.details()
             .and_then(|details| dump(details, &request, destinations, read))
-            .map_err(|error| Error::asking(format_args!("read the servers of {key}"), error))?;
+            .map_err(|error| Error::asking(format_args!("read the servers of {service}"), error))?;
         keep_first(destinations, |state| state.destination.key);
         if destinations.len() < MANY {
             self.details.take_if(|details| details.expects_large_datagrams());
         }
         Ok(())
+    }
+
+    /// Reads the whole table, with or without counters.
+    ///
+    /// # Errors
+    ///
+    /// Fails as every [read](Self#errors) does.
+    pub fn state_with(&mut self, counters: Counters) -> Result<State, Error> {
+        let info = self.info()?;
+        let timeouts = self.timeouts()?;
+        let daemons = self.daemons()?;
+        let mut services = self.services_with(counters)?;
+        for state in &mut services {
+            state.destinations = self.destinations_with(&state.service.key, counters)?;
+        }
+        Ok(State { info, timeouts, daemons, services })
+    }
+
+    /// Makes changes, in order, in batches of at most 128. Returns the refused changes. After a refusal, the remaining
+    /// changes are still made.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Director::submit`] does.
+    pub fn submit(&mut self, changes: &[Change]) -> Result<Refused, Error> {
+        for change in changes {
+            change.validate().map_err(|why| Error::invalid(change, why))?;
+        }
+        let plural = if changes.len() == 1 { "" } else { "s" };
+        let refused = self
+            .socket
+            .submit(changes)
+            .map_err(|error| Error::asking(format_args!("submit {} change{plural}", changes.len()), error))?;
+        Ok(refused.into_iter().map(|(index, error)| (index, Error::refused(&changes[index], error))).collect())
     }
 
     fn details(&mut self) -> Result<&mut Socket, ipvs_sys::Error> {
@@ -292,28 +335,81 @@ fn is_own(namespace: &File) -> bool {
 }
 
 impl Director for Client {
-    fn state(&mut self) -> Result<State, Error> {
-        let info = self.info()?;
-        let timeouts = self.timeouts()?;
-        let daemons = self.daemons()?;
-        let mut services = self.services()?;
-        for state in &mut services {
-            state.destinations = self.destinations(&state.service.key)?;
-        }
-        Ok(State { info, timeouts, daemons, services })
+    fn state_with(&mut self, counters: Counters) -> Result<State, Error> {
+        self.state_with(counters)
     }
 
-    fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error> {
-        for change in changes {
-            change.validate().map_err(|why| Error::invalid(change, why))?;
-        }
-        let plural = if changes.len() == 1 { "" } else { "s" };
-        let refused = self
-            .socket
-            .submit(changes)
-            .map_err(|error| Error::asking(format_args!("submit {} change{plural}", changes.len()), error))?;
-        Ok(refused.into_iter().map(|(index, error)| (index, Error::refused(&changes[index], error))).collect())
+    fn submit(&mut self, changes: &[Change]) -> Result<Refused, Error> {
+        self.submit(changes)
     }
+
+    fn info(&mut self) -> Result<Info, Error> {
+        self.info()
+    }
+
+    fn timeouts(&mut self) -> Result<Timeouts, Error> {
+        self.timeouts()
+    }
+
+    fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
+        self.daemons()
+    }
+
+    fn services_with(&mut self, counters: Counters) -> Result<Vec<ServiceState>, Error> {
+        self.services_with(counters)
+    }
+
+    fn service(&mut self, key: &ServiceKey) -> Result<ServiceState, Error> {
+        self.service(key)
+    }
+
+    fn destinations_with(&mut self, service: &ServiceKey, counters: Counters) -> Result<Vec<DestinationState>, Error> {
+        self.destinations_with(service, counters)
+    }
+}
+
+/// Defines methods of the trait as methods of the type, so that they are found without importing the trait.
+macro_rules! inherent {
+    ($( $method:ident($($argument:ident: $type:ty),*) -> $output:ty, $effect:literal; )*) => {
+        impl Client { $(
+            #[doc = $effect]
+            ///
+            /// # Errors
+            ///
+            #[doc = concat!("Fails as [`Director::", stringify!($method), "`] does.")]
+            pub fn $method(&mut self, $($argument: $type),*) -> Result<$output, Error> {
+                Director::$method(self, $($argument),*)
+            }
+        )* }
+    };
+}
+
+inherent! {
+    state() -> State, "Reads the whole table.";
+    destination(service: &ServiceKey, key: &DestinationKey) -> DestinationState, "Reads one destination.";
+    change(change: Change) -> (), "Makes one change. A refusal is an `Err`.";
+    add_service(service: &Service) -> (), "Adds a service.";
+    edit_service(service: &Service) -> (), "Sets all settings of a service.";
+    delete_service(key: &ServiceKey) -> (), "Deletes a service with its destinations.";
+    add_destination(service: &ServiceKey, destination: &Destination) -> (), "Adds a destination to a service.";
+    edit_destination(service: &ServiceKey, destination: &Destination) -> (), "Sets all settings of a destination.";
+    delete_destination(service: &ServiceKey, key: &DestinationKey) -> (), "Deletes a destination.";
+    set_timeouts(timeouts: &Timeouts) -> (), "Sets the connection timeouts. A timeout of 0 is not changed.";
+    start_daemon(daemon: &SyncDaemon) -> (), "Starts a sync daemon.";
+    stop_daemon(role: Role) -> (), "Stops the sync daemon of a role.";
+    zero(service: Option<&ServiceKey>) -> (),
+        "Sets the counters of a service and its destinations to 0, or all counters for `None`.";
+    flush() -> (), "Deletes all services.";
+    ensure_service(service: &Service) -> Ensured, "Adds a service, or gives the existing one these settings.";
+    ensure_destination(service: &ServiceKey, destination: &Destination) -> Ensured,
+        "Adds a destination, or gives the existing one these settings.";
+    remove_service(key: &ServiceKey) -> bool, "Deletes a service. Returns false if it does not exist.";
+    remove_destination(service: &ServiceKey, key: &DestinationKey) -> bool,
+        "Deletes a destination. Returns false if it or its service does not exist.";
+    update_service(key: &ServiceKey, edit: impl FnOnce(&mut Service)) -> Ensured,
+        "Reads a service, lets `edit` change its settings, and writes them if they differ.";
+    update_destination(service: &ServiceKey, key: &DestinationKey, edit: impl FnOnce(&mut Destination)) -> Ensured,
+        "Reads a destination, lets `edit` change its settings, and writes them if they differ.";
 }
 
 /// Reads until two consecutive readings have the same keys. If no two do, returns the items of all readings. Then no

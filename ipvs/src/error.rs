@@ -76,6 +76,14 @@ pub enum ErrorKind {
     #[doc(alias = "ERANGE")]
     #[error("the kernel refuses these values{}", because(.0))]
     NotAccepted(Option<&'static str>),
+    /// The network namespace does not exist.
+    #[error("no such network namespace")]
+    NoSuchNamespace,
+    /// The caller may not enter the network namespace. This requires `CAP_SYS_ADMIN`, in the user namespace that owns
+    /// it and in the caller's own.
+    #[doc(alias = "setns")]
+    #[error("permission denied: entering a network namespace requires CAP_SYS_ADMIN")]
+    NamespacePermission,
     /// The change is invalid. Nothing was sent.
     #[error("{0}")]
     Invalid(#[from] Invalid),
@@ -113,6 +121,16 @@ fn or_engine(engine: &Option<Engine>) -> String {
 }
 
 impl Error {
+    /// Returns an error of an operation, such as `read service TCP 192.0.2.1:80`.
+    pub fn new(operation: impl Into<String>, kind: ErrorKind) -> Self {
+        Self { operation: operation.into(), kind, cause: None }
+    }
+
+    /// Returns the error of a refused change, for a [`Director`](crate::Director) that is not a kernel.
+    pub fn refusal(change: &Change, kind: ErrorKind) -> Self {
+        Self::new(change.describe().to_string(), kind)
+    }
+
     /// Returns the operation that failed, such as `add server 10.0.0.1:80 to TCP 192.0.2.1:80`.
     pub fn operation(&self) -> &str {
         &self.operation
@@ -141,7 +159,7 @@ impl Error {
     }
 
     pub(crate) fn invalid(change: &Change, why: Invalid) -> Self {
-        Self { operation: change.describe().to_string(), kind: why.into(), cause: None }
+        Self::refusal(change, why.into())
     }
 
     /// Returns the error of a change that the kernel refused.
@@ -181,7 +199,7 @@ impl Error {
             io::ErrorKind::NotFound => ErrorKind::NotLoaded,
             _ => ErrorKind::System(cause),
         };
-        Self { operation: operation.to_string(), kind, cause: None }
+        Self::new(operation.to_string(), kind)
     }
 
     /// Returns the error that a kernel would return, for tables in memory.
@@ -205,7 +223,11 @@ fn general(cause: &ipvs_sys::Error) -> ErrorKind {
             errno => ErrorKind::System(io::Error::from_raw_os_error(errno)),
         },
         ipvs_sys::Error::Socket(error) => ErrorKind::System(again(error)),
-        ipvs_sys::Error::Namespace { source, .. } => ErrorKind::System(again(source)),
+        ipvs_sys::Error::Namespace { source, .. } => match source.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NoSuchNamespace,
+            io::ErrorKind::PermissionDenied => ErrorKind::NamespacePermission,
+            _ => ErrorKind::System(again(source)),
+        },
         other => ErrorKind::System(io::Error::other(other.to_string())),
     }
 }
@@ -221,7 +243,7 @@ impl fmt::Display for Error {
         let Self { operation, kind, cause } = self;
         match (kind, cause) {
             // Kind and cause have the same text.
-            (ErrorKind::System(_), Some(cause)) => write!(f, "{operation}: {cause}"),
+            (ErrorKind::System(_) | ErrorKind::NoSuchNamespace, Some(cause)) => write!(f, "{operation}: {cause}"),
             (_, None | Some(ipvs_sys::Error::NoFamily)) => write!(f, "{operation}: {kind}"),
             (_, Some(cause)) => write!(f, "{operation}: {kind} ({cause})"),
         }
@@ -229,6 +251,29 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Keeps the error as the source. The kind is the nearest one.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error.kind {
+            ErrorKind::NotLoaded | ErrorKind::FamilyNotSupported => io::ErrorKind::Unsupported,
+            ErrorKind::NoPermission | ErrorKind::NamespacePermission => io::ErrorKind::PermissionDenied,
+            ErrorKind::NoSuchService
+            | ErrorKind::NoSuchDestination
+            | ErrorKind::SchedulerNotFound { .. }
+            | ErrorKind::NoDaemon
+            | ErrorKind::NoSuchInterface
+            | ErrorKind::NoSuchNamespace => io::ErrorKind::NotFound,
+            ErrorKind::ServiceExists | ErrorKind::DestinationExists | ErrorKind::DaemonRuns => {
+                io::ErrorKind::AlreadyExists
+            }
+            ErrorKind::NotAccepted(_) | ErrorKind::Invalid(_) => io::ErrorKind::InvalidInput,
+            ErrorKind::NoReply => io::ErrorKind::TimedOut,
+            ErrorKind::System(source) => source.kind(),
+        };
+        Self::new(kind, error)
+    }
+}
 
 #[cfg(test)]
 mod tests {

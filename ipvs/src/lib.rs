@@ -43,15 +43,36 @@
 //!
 //! # Make single changes
 //!
-//! [`Director::submit`] returns an error only if nothing was sent or the result is unknown. Changes that the kernel
-//! refuses are in its return value, each with its index.
+//! The methods of [`Director`] make one change each. A refusal is an `Err`.
+//!
+//! ```
+//! # use ipvs::{Destination, Director, ErrorKind, Forwarding, Model, Scheduler, Service, ServiceKey};
+//! # fn main() -> Result<(), ipvs::Error> {
+//! # let mut director = Model::new();
+//! let web = ServiceKey::tcp([192, 0, 2, 1], 80);
+//! let server = Destination::new(([10, 0, 0, 1], 8080), Forwarding::Masquerade);
+//! director.add_service(&Service::new(web, Scheduler::WLC))?;
+//! director.ensure_destination(&web, &server)?;
+//! director.update_destination(&web, &server.key, |server| server.weight = 7)?;
+//!
+//! let error = director.add_destination(&web, &server).unwrap_err();
+//! assert!(matches!(error.kind(), ErrorKind::DestinationExists));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Make many changes
+//!
+//! [`Director::submit`] makes many changes with few system calls. It returns an error only if nothing was sent or the
+//! result is unknown. The refused changes are in its return value, each with its index. The compiler warns if they are
+//! dropped.
 //!
 //! ```
 //! # use ipvs::{Change, Director, Model, Scheduler, Service, ServiceKey};
 //! # fn main() -> Result<(), ipvs::Error> {
 //! # let mut director = Model::new();
 //! # let web = Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::WLC);
-//! # director.submit(&[Change::AddService(web)])?;
+//! # director.add_service(&web)?;
 //! for (index, error) in director.submit(&[Change::AddService(web), Change::Flush])? {
 //!     // change 0: add service TCP 192.0.2.1:80: service already exists (IPVS_CMD_NEW_SERVICE: …)
 //!     eprintln!("change {index}: {error}");
@@ -115,7 +136,7 @@ pub use client::Client;
 pub use connections::{ConnectionEntry, Connections};
 pub use daemon::{Role, SyncDaemon};
 pub use destination::{Destination, Forwarding, GueChecksum, Tunnel};
-pub use director::Director;
+pub use director::{Director, Ensured, Refused};
 pub use error::{Error, ErrorKind};
 pub use family::{Family, Protocol};
 pub use info::{Info, Version};
@@ -129,5 +150,5 @@ pub use plan::{Plan, plan};
 pub use scope::{Scope, Selector};
 pub use service::{Netmask, SchedulerFlags, Service};
 pub use state::{Config, DestinationState, Order, ServiceConfig, ServiceState, State};
-pub use stats::{Rates, Stats};
+pub use stats::{Counters, Rates, Stats};
 pub use timeouts::Timeouts;

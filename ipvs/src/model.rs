@@ -7,7 +7,7 @@ use ipvs_sys::wire::Unknown;
 use crate::change::Change;
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
-use crate::director::Director;
+use crate::director::{Director, Refused};
 use crate::error::Error;
 use crate::family::Family;
 use crate::info::{Info, Version};
@@ -15,7 +15,7 @@ use crate::key::ServiceKey;
 use crate::name::Scheduler;
 use crate::service::Service;
 use crate::state::{DestinationState, ServiceState, State};
-use crate::stats::Stats;
+use crate::stats::{Counters, Stats};
 use crate::timeouts::Timeouts;
 
 /// A table in memory, without traffic. It accepts and refuses the same changes as the kernel.
@@ -148,21 +148,21 @@ impl Model {
 }
 
 impl Director for Model {
-    fn state(&mut self) -> Result<State, Error> {
-        Ok(self.state.clone())
+    fn state_with(&mut self, counters: Counters) -> Result<State, Error> {
+        let mut state = self.state.clone();
+        if counters == Counters::Skip {
+            state.services.iter_mut().for_each(zero);
+        }
+        Ok(state)
     }
 
-    fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error> {
+    fn submit(&mut self, changes: &[Change]) -> Result<Refused, Error> {
         for change in changes {
             change.validate().map_err(|why| Error::invalid(change, why))?;
         }
-        let mut refused = Vec::new();
-        for (index, change) in changes.iter().enumerate() {
-            if let Err(errno) = self.carry_out(change) {
-                refused.push((index, Error::as_kernel(change, errno)));
-            }
-        }
-        Ok(refused)
+        let refuse =
+            |(index, change)| self.carry_out(change).err().map(|errno| (index, Error::as_kernel(change, errno)));
+        Ok(changes.iter().enumerate().filter_map(refuse).collect())
     }
 }
 

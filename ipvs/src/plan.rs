@@ -7,7 +7,6 @@ use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
 use crate::key::{DestinationKey, ServiceKey};
 use crate::scope::Scope;
-use crate::service::{Netmask, Service};
 use crate::state::{Config, DestinationState, Order, ServiceConfig, ServiceState, State};
 
 /// Options of a plan.
@@ -143,7 +142,7 @@ impl Planner<'_> {
             match there.remove(&wanted.service.key) {
                 None => self.new_service(wanted),
                 Some(state) => {
-                    if !is_same(&wanted.service, &state.service) {
+                    if !wanted.service.is_met_by(&state.service) {
                         self.stages.build.push(Change::EditService(wanted.service));
                     }
                     self.servers(wanted, state, desired.order);
@@ -244,13 +243,4 @@ impl Planner<'_> {
             self.stages.moves.push(Change::AddDestination(*key, Destination { weight, ..*server }));
         }
     }
-}
-
-/// Returns whether a service matches. A netmask is ignored without persistence, where it has no effect.
-fn is_same(wanted: &Service, held: &Service) -> bool {
-    let effective = |service: &Service| Service {
-        netmask: if service.persistence.is_some() { service.netmask } else { Netmask::host(service.key.family()) },
-        ..*service
-    };
-    effective(wanted) == effective(held)
 }

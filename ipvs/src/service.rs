@@ -162,6 +162,16 @@ impl Service {
         }
     }
 
+    /// Returns whether the existing service `held` has these settings. A netmask is ignored without persistence, where
+    /// it has no effect.
+    pub fn is_met_by(&self, held: &Self) -> bool {
+        let effective = |service: &Self| Self {
+            netmask: if service.persistence.is_some() { service.netmask } else { Netmask::host(service.key.family()) },
+            ..*service
+        };
+        effective(self) == effective(held)
+    }
+
     pub(crate) fn to_attributes(self) -> ServiceAttrs {
         let Self { key, scheduler, flags, persistence, netmask, engine, one_packet } = self;
         let mut bits = flags.bits() & !SchedulerFlags::OTHERS;

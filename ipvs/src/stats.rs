@@ -53,12 +53,15 @@ pub struct Rates {
     pub outgoing_bytes: u64,
 }
 
-/// Whether counters are decoded.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Counters {
+/// Whether a reading decodes counters. The kernel sends ten counters for each service and destination. Without them,
+/// a large table is read faster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Counters {
+    /// Counters are decoded.
+    #[default]
     Read,
-    /// All counters are 0.
-    Leave,
+    /// Counters are skipped: all of them are 0.
+    Skip,
 }
 
 /// The two lists of counters that the kernel sends: with 64 bits (since Linux 4.1), and with the low 32 bits. A list
@@ -73,7 +76,7 @@ impl Seen<'_> {
     #[inline]
     pub(crate) fn read(&self, counters: Counters) -> Result<Stats, DecodeError> {
         match counters {
-            Counters::Leave => Ok(Stats::default()),
+            Counters::Skip => Ok(Stats::default()),
             Counters::Read if self.whole.is_empty() => read(self.short),
             Counters::Read => read(self.whole),
         }
@@ -123,6 +126,6 @@ mod tests {
         assert_eq!(Seen { whole, short: &[] }.read(Counters::Read), Ok(stats));
         assert_eq!(Seen { whole: &[], short }.read(Counters::Read).expect("counters").connections, 3);
         assert_eq!(Seen::default().read(Counters::Read), Ok(Stats::default()));
-        assert_eq!(Seen { whole, short }.read(Counters::Leave), Ok(Stats::default()));
+        assert_eq!(Seen { whole, short }.read(Counters::Skip), Ok(Stats::default()));
     }
 }

@@ -72,15 +72,8 @@ pub(crate) mod code {
 }
 
 impl Context {
-    /// Opens a client that does not read counters.
+    /// Opens the table.
     pub(crate) fn open(&self) -> anyhow::Result<Client> {
-        let mut client = self.open_with_counters()?;
-        client.skip_counters();
-        Ok(client)
-    }
-
-    /// Opens a client that reads counters, too.
-    pub(crate) fn open_with_counters(&self) -> anyhow::Result<Client> {
         let client = match &self.netns {
             Some(namespace) => Client::open_in(namespace),
             None => Client::open(),

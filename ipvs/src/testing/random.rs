@@ -14,9 +14,9 @@ use proptest::sample::select;
 use proptest::strategy::Union;
 
 use crate::{
-    Change, Config, Destination, DestinationKey, Engine, Family, Forwarding, GueChecksum, Interface, Netmask, Order,
-    Protocol, Role, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, Timeouts, Tunnel,
-    plan,
+    Change, Config, Destination, DestinationKey, Director, Engine, Family, Forwarding, GueChecksum, Interface, Netmask,
+    Order, Protocol, Role, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, Timeouts,
+    Tunnel, plan,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -279,6 +279,15 @@ fn scope() -> impl Strategy<Value = Scope> {
         },
     );
     prop_oneof![2 => Just(Scope::default()), 1 => some]
+}
+
+/// Fills an empty table. What the director refuses is not part of the table then.
+///
+/// # Panics
+///
+/// Panics if the table cannot be written.
+pub fn fill(director: &mut impl Director, config: &Config) {
+    let _refused = director.submit(&steps(config)).expect("writes");
 }
 
 /// Returns the changes that turn an empty table into this one.

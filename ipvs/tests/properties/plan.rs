@@ -22,8 +22,7 @@ proptest! {
     #[test]
     fn promises_are_kept((current, desired) in random::two_tables(), options in random::options()) {
         let mut director = Model::new();
-        // Refused changes are not part of the table.
-        director.submit(&random::steps(&current)).expect("valid");
+        random::fill(&mut director, &current);
         prop_assume!(is_possible(&director.state().expect("a model"), &desired, &options));
         promises::kept(&mut director, &desired, &options)?;
     }
@@ -45,7 +44,7 @@ proptest! {
             }
         });
         let mut director = Model::new();
-        director.submit(&random::steps(&current)).expect("valid");
+        random::fill(&mut director, &current);
         let options = Options { keep_weights, drain, reorder: true, ..Options::default() };
         promises::kept(&mut director, &desired, &options)?;
     }
@@ -54,7 +53,7 @@ proptest! {
     #[test]
     fn the_plan_to_the_same_table_is_empty(current in random::config(), options in random::options()) {
         let mut director = Model::new();
-        director.submit(&random::steps(&current)).expect("valid");
+        random::fill(&mut director, &current);
         let state = director.state().expect("a model");
         let plan = ipvs::plan(&ipvs::Config::from(&state), &state, &options);
         prop_assert_eq!(plan, ipvs::Plan::default());

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use ipvs::rules::{Listing, Namer, Numeric, Subject};
-use ipvs::{Change, Client, Director};
+use ipvs::{Change, Client, Counters};
 
 use crate::classic::list;
 use crate::classic::messages;
@@ -24,11 +24,7 @@ pub(crate) fn write_out(write: impl FnOnce(&mut dyn Write) -> Result<(), std::io
 
 pub(crate) fn change(director: &mut Client, change: &Change) -> Result<(), Failure> {
     warn_of_direct_routing(director, change);
-    let refused = director.submit(std::slice::from_ref(change)).map_err(|error| messages::refused(change, &error))?;
-    match refused.first() {
-        Some((_, error)) => Err(messages::refused(change, error)),
-        None => Ok(()),
-    }
+    director.change(*change).map_err(|error| messages::refused(change, &error))
 }
 
 /// Prints a note if `-e` without a forwarding method changes a masquerading server to direct routing. This is how
@@ -39,7 +35,7 @@ fn warn_of_direct_routing(director: &mut Client, change: &Change) {
     if new.forwarding != DirectRoute || !std::io::stderr().is_terminal() {
         return;
     }
-    let old = director.destinations(key).unwrap_or_default();
+    let old = director.destinations_with(key, Counters::Skip).unwrap_or_default();
     let old = old.iter().find(|state| state.destination.key == new.key);
     if old.is_some_and(|state| state.destination.forwarding == Masquerade) {
         print_error(&format!(

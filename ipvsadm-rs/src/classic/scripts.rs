@@ -87,7 +87,6 @@ fn refuse_unless_empty(program: &str) -> Result<(), Failure> {
 
 fn go_there(desired: &Config) -> Result<(), Failure> {
     let mut director = commands::open()?;
-    director.skip_counters();
     match ipvs::apply(&mut WithProgress(&mut director), desired, &Options::default()) {
         Ok(_) => Ok(()),
         Err(ApplyError::Director(error)) => Err(messages::read_error(&error)),

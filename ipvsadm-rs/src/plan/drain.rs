@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipvs::apply::apply_plan;
 use ipvs::plan::Options;
 use ipvs::{
-    Change, Client, Config, DestinationKey, DestinationState, Director, Plan, ServiceKey, ServiceState, State, plan,
+    Change, Client, Config, Counters, DestinationKey, DestinationState, Plan, ServiceKey, ServiceState, State, plan,
 };
 
 use crate::journal::TIMER_DIED;
@@ -64,7 +64,7 @@ pub(crate) fn apply_drained(
     let first = plan(&config, &before, &drain);
     apply_plan(&mut WithProgress(director), &config, &drain, before.clone(), first.clone())?;
     let dropped = wait_unlocked(director, transaction, &to_delete, limits, mark)?;
-    let state = director.state()?;
+    let state = director.state_with(Counters::Skip)?;
     let (config, options) = desired(&state);
     let last = plan(&config, &state, &options);
     apply_plan(&mut WithProgress(director), &config, &options, state.clone(), last.clone())?;
@@ -212,7 +212,7 @@ fn left(director: &mut Client, to_delete: &ToDelete, is_stopped: &dyn Fn() -> bo
     let (mut active, mut inactive, mut templates) = (0, 0, 0);
     let services: BTreeSet<ServiceKey> = to_delete.iter().map(|(service, _)| *service).collect();
     for service in services {
-        for server in director.destinations(&service)? {
+        for server in director.destinations_with(&service, Counters::Skip)? {
             if to_delete.contains(&(service, server.destination.key)) {
                 active += server.active_connections as usize;
                 inactive += server.inactive_connections as usize;

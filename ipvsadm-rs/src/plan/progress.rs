@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
-use ipvs::{Change, Director, Error, State};
+use ipvs::{Change, Counters, Director, Error, Refused, State};
 
 /// A line on standard error that is overwritten. Shown on a terminal only.
 #[derive(Default)]
@@ -67,11 +67,11 @@ const PIECE: usize = 1024;
 const SOON: Duration = Duration::from_millis(500);
 
 impl<D: Director> Director for WithProgress<'_, D> {
-    fn state(&mut self) -> Result<State, Error> {
-        self.0.state()
+    fn state_with(&mut self, counters: Counters) -> Result<State, Error> {
+        self.0.state_with(counters)
     }
 
-    fn submit(&mut self, changes: &[Change]) -> Result<Vec<(usize, Error)>, Error> {
+    fn submit(&mut self, changes: &[Change]) -> Result<Refused, Error> {
         let is_valid = |change: &Change| change.validate().is_ok();
         if !std::io::stderr().is_terminal() || !changes.iter().all(is_valid) {
             return self.0.submit(changes);
@@ -92,10 +92,10 @@ fn piece_by_piece(
     director: &mut impl Director,
     changes: &[Change],
     mut done: impl FnMut(usize),
-) -> Result<Vec<(usize, Error)>, Error> {
-    let mut refused = Vec::new();
+) -> Result<Refused, Error> {
+    let mut refused = Refused::default();
     for (piece, start) in changes.chunks(PIECE).zip((0..).step_by(PIECE)) {
-        refused.extend(director.submit(piece)?.into_iter().map(|(index, error)| (start + index, error)));
+        refused.append(start, director.submit(piece)?);
         done(start + piece.len());
     }
     Ok(refused)

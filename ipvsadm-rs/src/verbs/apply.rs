@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use ipvs::apply::apply_plan;
-use ipvs::{Client, Director, Plan, State, plan};
+use ipvs::{Client, Counters, Plan, State, plan};
 
 use super::plan::{Desired, PlanArguments};
 use super::rollback_timer::{self, TimerProcess};
@@ -74,7 +74,7 @@ impl Apply {
         }
         let transaction = Transaction::open(context)?;
         let mut director = context.open()?;
-        let before = director.state()?;
+        let before = director.state_with(Counters::Skip)?;
         let (config, options) = desired.clone().for_state(&before);
         let plan = plan(&config, &before, &options);
         let Drained { made, from, .. } = if plan.changes.is_empty() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
-use ipvs::{Config, Director, Scope, Selector, State, SyncDaemon};
+use ipvs::{Config, Counters, Scope, Selector, State, SyncDaemon};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -98,7 +98,7 @@ impl PlanArguments {
 
     /// Prints the plan and returns the exit code.
     pub(super) fn show(&self, context: &Context, desired: Desired) -> anyhow::Result<u8> {
-        let state = context.open()?.state()?;
+        let state = context.open()?.state_with(Counters::Skip)?;
         let (config, options) = desired.for_state(&state);
         let plan = ipvs::plan(&config, &state, &options);
         let report = Report::new(&plan, &state, self.sizes());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ipvs::rules::{self, Numeric};
-use ipvs::{Config, Director, Service, ServiceConfig, ServiceKey, SyncDaemon};
+use ipvs::{Config, Counters, Service, ServiceConfig, ServiceKey, SyncDaemon};
 
 use crate::context::{Context, code};
 use crate::file::write::{self, Written};
@@ -49,7 +49,7 @@ Exit codes:
 
 impl Save {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let state = context.open()?.state()?;
+        let state = context.open()?.state_with(Counters::Skip)?;
         let mut config = Config::from(&state);
         config.services.sort_by_key(|service| service.service.key);
         let mut text = Vec::new();

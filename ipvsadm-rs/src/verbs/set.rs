@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use clap::{Arg, ArgMatches, Args, FromArgMatches, ValueEnum};
 use ipvs::hash::TableSizes;
 use ipvs::rules::{self, Command, Numeric, OPTIONS, OptionRow, ParseError, Value, Verb};
-use ipvs::{Change, Client, DestinationState, Director, Plan, ServiceKey, State};
+use ipvs::{Change, Client, Counters, DestinationState, Plan, ServiceKey, State};
 
 use crate::context::{Context, code};
 use crate::journal::{Entry, Folder, Phase};
@@ -260,10 +260,10 @@ impl Set {
                     "no service or server specified\nUse -t, -u, --sctp-service or -f for a service, -r for a server."
                 );
             }
-            return Ok(director.state()?);
+            return Ok(director.state_with(Counters::Skip)?);
         };
         let mut service = director.service(&key)?;
-        service.destinations = director.destinations(&key)?;
+        service.destinations = director.destinations_with(&key, Counters::Skip)?;
         Ok(State { services: vec![service], ..State::default() })
     }
 

@@ -6,7 +6,7 @@ use ipvs::apply::apply_plan;
 use ipvs::document::SCHEMA;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
-use ipvs::{Config, Director, Plan, State, plan};
+use ipvs::{Config, Counters, Plan, State, plan};
 use serde::Serialize;
 
 use crate::context::{Context, code};
@@ -77,7 +77,7 @@ impl Undo {
         if self.dry_run {
             let Some(undone) = self.choose(&folder)? else { return Ok(code::DONE) };
             let (config, options) = undone.rollback_plan(&folder)?;
-            let state = context.open()?.state()?;
+            let state = context.open()?.state_with(Counters::Skip)?;
             let report = Report::new(&plan(&config, &state, &options), &state, TableSizes::default());
             return report.print_plan(context);
         }
@@ -153,7 +153,7 @@ fn restore(
     options: &Options,
 ) -> anyhow::Result<(Plan, State)> {
     let mut director = context.open()?;
-    let before = director.state()?;
+    let before = director.state_with(Counters::Skip)?;
     let plan = plan(config, &before, options);
     if !plan.changes.is_empty() {
         let changes = plan.changes.iter().map(ToString::to_string).collect();

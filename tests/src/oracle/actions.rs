@@ -300,10 +300,7 @@ fn set_server(words: &Words<'_>) -> Result<()> {
 }
 
 fn submit(command: Command, attributes: CommandAttrs) -> Result<()> {
-    match Socket::open()?.submit([Request { command, attributes }])?.pop() {
-        Some((_, refusal)) => Err(refusal.into()),
-        None => Ok(()),
-    }
+    Ok(Socket::open()?.change(&Request { command, attributes })?)
 }
 
 fn wait(words: &Words<'_>) -> Result<()> {

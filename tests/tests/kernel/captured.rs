@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use ipvs::rules::{Numeric, read_config};
-use ipvs::{Client, Director, ServiceKey};
+use ipvs::{Client, ServiceKey};
 use ipvs_sys::family::{self, FamilyAttrs};
 use ipvs_sys::message::{Content, replies};
 use ipvs_sys::uapi::{Command, CommandAttrs, InfoAttrs};

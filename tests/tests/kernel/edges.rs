@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ipvs::{Change, Client, Director, Scheduler, Service, ServiceKey};
+use ipvs::{Change, Client, Scheduler, Service, ServiceKey};
 use ipvs_tests::command::{Ran, run_with_input};
 use ipvs_tests::host::reference::Ipvsadm;
 use ipvs_tests::net::netns::Netns;

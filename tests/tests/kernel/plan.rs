@@ -1,6 +1,6 @@
 //! Plans between two random tables, applied to the kernel.
 
-use ipvs::{Client, Config, Director, apply};
+use ipvs::{Client, Config, apply};
 use ipvs_tests::promises::{self, is_possible};
 use ipvs_tests::property::holds;
 use ipvs_tests::random;
@@ -40,6 +40,6 @@ fn apply_reaches_the_wanted_table() {
 /// Returns a client of a kernel with this table, except for changes that the kernel refuses.
 fn kernel_with(config: &Config) -> Client {
     let mut kernel = empty();
-    kernel.submit(&random::steps(config)).unwrap();
+    random::fill(&mut kernel, config);
     kernel
 }

@@ -8,7 +8,7 @@ mod service;
 use std::io::Write;
 
 use ipvs::rules::{self, Listing, Namer};
-use ipvs::{Client, DestinationState, ServiceKey, ServiceState};
+use ipvs::{Client, Counters, DestinationState, ServiceKey, ServiceState};
 
 use crate::classic::messages;
 use crate::terminal::exit::Failure;
@@ -26,10 +26,7 @@ pub(crate) fn table(
     writeln!(out, "IP Virtual Server version {} (size={})", info.version, info.connection_table_size)?;
     let mut view = View::new(listing, names);
     view.write_titles(out)?;
-    if view.layout != Layout::Counters {
-        director.skip_counters();
-    }
-    let mut services = director.services().map_err(|error| messages::read_error(&error))?;
+    let mut services = director.services_with(view.counters).map_err(|error| messages::read_error(&error))?;
     if listing.sorted {
         services.sort_unstable_by_key(|state| state.service.key);
     }
@@ -84,15 +81,14 @@ pub(crate) fn daemons(out: &mut impl Write, director: &mut Client) -> Result<(),
 
 /// Prints the table as lines for `--restore`.
 pub(crate) fn rules(out: &mut impl Write, director: &mut Client, names: &mut dyn Namer) -> Result<(), Failure> {
-    director.skip_counters();
-    let mut services = director.services().map_err(|error| messages::read_error(&error))?;
+    let mut services = director.services_with(Counters::Skip).map_err(|error| messages::read_error(&error))?;
     services.sort_unstable_by_key(|state| state.service.key);
     let (mut text, mut servers) = (Vec::new(), Vec::new());
     for state in &services {
         text.clear();
         rules::write_service(&mut text, &state.service, names);
         text.push(b'\n');
-        read_servers(director, &state.service.key, true, &mut servers)?;
+        read_servers(director, &state.service.key, Counters::Skip, true, &mut servers)?;
         for server in &servers {
             rules::write_destination(&mut text, &state.service.key, &server.destination, names);
             text.push(b'\n');
@@ -107,10 +103,11 @@ pub(crate) fn rules(out: &mut impl Write, director: &mut Client, names: &mut dyn
 fn read_servers(
     director: &mut Client,
     key: &ServiceKey,
+    counters: Counters,
     sorted: bool,
     servers: &mut Vec<DestinationState>,
 ) -> Result<(), Failure> {
-    director.destinations_into(key, servers).map_err(|error| messages::read_error(&error))?;
+    director.destinations_into(key, counters, servers).map_err(|error| messages::read_error(&error))?;
     if sorted {
         // The kernel returns the newest server first. Servers are often added in ascending order. The reversed list is
         // then already sorted, which makes sorting cheap.
@@ -124,6 +121,7 @@ fn read_servers(
 struct View<'a> {
     columns: &'static [Column],
     layout: Layout,
+    counters: Counters,
     exact: bool,
     sorted: bool,
     names: &'a mut dyn Namer,
@@ -137,6 +135,7 @@ impl<'a> View<'a> {
         Self {
             columns,
             layout,
+            counters: if layout == Layout::Counters { Counters::Read } else { Counters::Skip },
             exact: listing.exact,
             sorted: listing.sorted,
             names,
@@ -180,7 +179,7 @@ impl<'a> View<'a> {
         self.text.clear();
         self.service(state);
         let mut servers = std::mem::take(&mut self.servers);
-        read_servers(director, &state.service.key, self.sorted, &mut servers)?;
+        read_servers(director, &state.service.key, self.counters, self.sorted, &mut servers)?;
         for server in &servers {
             self.server(&state.service.key, server);
         }

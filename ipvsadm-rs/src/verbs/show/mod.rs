@@ -3,7 +3,6 @@
 mod table;
 
 use clap::Args;
-use ipvs::Director;
 use ipvs::rules::{Namer, Numeric};
 
 use crate::context::{Context, code};
@@ -31,7 +30,7 @@ Exit codes:
 
 impl Show {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let mut state = context.open_with_counters()?.state()?;
+        let mut state = context.open()?.state()?;
         state.services.sort_by_key(|service| service.service.key);
         if context.json {
             context.write_json(&state)?;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use ipvs::{
-    Change, Client, Destination, Director, ErrorKind, Family, Forwarding, GueChecksum, Invalid, Netmask, Role,
-    Scheduler, Service, ServiceKey, SyncDaemon, Tunnel, Warning,
+    Change, Client, Destination, ErrorKind, Family, Forwarding, GueChecksum, Invalid, Netmask, Role, Scheduler,
+    Service, ServiceKey, SyncDaemon, Tunnel, Warning,
 };
 use ipvs_sys::uapi::{Command, DaemonAttrs, DestAttrs, IP_VS_SVC_F_PERSISTENT, ServiceAttrs};
 use ipvs_sys::wire::{Address, Be16, FlagsMask};

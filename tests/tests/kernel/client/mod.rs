@@ -14,9 +14,7 @@ mod timeouts;
 
 use std::net::IpAddr;
 
-use ipvs::{
-    Change, Client, Destination, DestinationKey, Director, ErrorKind, Forwarding, Scheduler, Service, ServiceKey,
-};
+use ipvs::{Change, Client, Destination, DestinationKey, ErrorKind, Forwarding, Scheduler, Service, ServiceKey};
 use ipvs_tests::harness::Test;
 use ipvs_tests::net::rtnl;
 
@@ -78,9 +76,9 @@ fn submit(client: &mut Client, changes: impl AsRef<[Change]>) {
 /// Submits a change and returns its refusal; panics if it is not refused.
 #[track_caller]
 fn refused(client: &mut Client, change: Change) -> ipvs::Error {
-    let mut refused = client.submit(&[change]).unwrap();
+    let refused = client.submit(&[change]).unwrap();
     assert_eq!(refused.len(), 1, "{change} was not refused");
-    refused.remove(0).1
+    refused.into_result().unwrap_err()
 }
 
 /// Checks that a change is refused with this message and kind.

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use ipvs::{
-    Change, Client, Config, Destination, Director, Engine, Family, Forwarding, Info, Interface, Namespace, Netmask,
-    Role, Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon, Timeouts, Version,
+    Change, Client, Config, Destination, Engine, Family, Forwarding, Info, Interface, Namespace, Netmask, Role,
+    Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon, Timeouts, Version,
 };
 use ipvs_tests::host::kernel::running;
 use ipvs_tests::lab::topology::Lab;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ipvs::{Change, Client, Director, Namespace, Rates, Scheduler, Service, ServiceKey, ServiceState, Stats};
+use ipvs::{Change, Client, Namespace, Rates, Scheduler, Service, ServiceKey, ServiceState, Stats};
 use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::traffic::client::Replies;
 use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};

@@ -164,7 +164,7 @@ fn refused_changes_are_rolled_back() {
 /// Without permission the buffer cannot be enlarged, and batches are smaller.
 fn batches_without_permission() {
     let mut socket = Socket::open().unwrap();
-    socket.submit([Request::new(NewService), Request::new(NewService)]).unwrap();
+    assert_eq!(socket.submit([Request::new(NewService), Request::new(NewService)]).unwrap().len(), 2);
     for bytes in SIZES {
         let refused = with_buffers(bytes, || {
             without_net_admin(|| {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipvs::hash::{LookupTable, TableSizes};
-use ipvs::{Client, Destination, DestinationKey, Director, Scheduler};
+use ipvs::{Client, Destination, DestinationKey, Scheduler};
 use ipvs_tests::lab::topology::{Host, Lab};
 use ipvs_tests::traffic::server::Protocol::Udp;
 use serde_json::Value;

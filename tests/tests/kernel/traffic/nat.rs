@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipvs::{Change, Client, Destination, Director, Forwarding, Scheduler, Service, ServiceKey};
+use ipvs::{Change, Client, Destination, Forwarding, Scheduler, Service, ServiceKey};
 use ipvs_tests::host::reference::Ipvsadm;
 use ipvs_tests::lab::topology::{Host, Lab, Nat};
 use ipvs_tests::traffic::server::Protocol::{Http, Tcp, Udp};

@@ -113,7 +113,7 @@ fn runs_at_the_same_time_for_the_same_file() {
 }
 
 fn warns_if_rules_cannot_express_a_service() {
-    use ipvs::{Change, Client, Destination, Director, Forwarding, Protocol, Scheduler, Service, ServiceKey};
+    use ipvs::{Change, Client, Destination, Forwarding, Protocol, Scheduler, Service, ServiceKey};
     director(WEB);
     let odd = Service::new(ServiceKey::new(Protocol::Other(99), [192, 0, 2, 1], 80), Scheduler::RR);
     // Without the service's line, the line of its server would belong to the previous service.
