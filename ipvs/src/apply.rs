@@ -9,6 +9,7 @@ use crate::stats::Counters;
 
 /// The result of a plan that was applied.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Applied {
     /// The plan.
     pub plan: Plan,
@@ -20,10 +21,10 @@ pub struct Applied {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
-    /// The table could not be read or written, or a change is invalid.
+    /// The table could not be read or written.
     #[error(transparent)]
     Director(#[from] Error),
-    /// The desired table has duplicate keys or roles, or invalid names ([`Config::validate`]). Nothing was sent.
+    /// The desired table is invalid ([`Config::validate`]). Nothing was sent.
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// Changes were refused, or another program has changed the table in the meantime.
@@ -52,13 +53,14 @@ fn not_reached(refused: &[(Change, Error)], remaining: &[Change]) -> String {
 /// Applies the desired table to a director.
 ///
 /// Plans the changes with [`plan()`], submits them, reads the table again and plans again. The second plan must be
-/// empty.
+/// empty. Deletions after [`Departing::DrainThenDelete`](crate::plan::Departing::DrainThenDelete) do not count: they
+/// are for the next call.
 ///
 /// # Errors
 ///
 /// Fails with [`ApplyError::Invalid`] if [`Config::validate`] fails; then nothing is sent. Fails with
-/// [`ApplyError::Director`] if the table cannot be read or written, or if a change is invalid. Fails with
-/// [`ApplyError::NotReached`] if the second plan is not empty.
+/// [`ApplyError::Director`] if the table cannot be read or written. Fails with [`ApplyError::NotReached`] if the second
+/// plan is not empty.
 pub fn apply<D: Director + ?Sized>(
     director: &mut D,
     desired: &Config,
@@ -90,7 +92,8 @@ pub fn apply_plan<D: Director + ?Sized>(
     drop(before);
     let refused = director.submit(&plan.changes)?;
     let after = director.state_with(Counters::Skip)?;
-    let remaining = self::plan(desired, &after, options).changes;
+    // A server may have become idle since. Its deletion is left to the next plan.
+    let remaining = self::plan(desired, &after, &options.without_later_deletions()).changes;
     if remaining.is_empty() {
         return Ok(Applied { plan, after });
     }

@@ -6,6 +6,7 @@ use ipvs_sys::uapi::InfoAttrs;
 
 /// Version of IPVS and size of its connection table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Info {
     /// The version of IPVS: 1.2.1 since 2008.
     #[doc(alias = "IPVS_INFO_ATTR_VERSION")]
@@ -14,6 +15,13 @@ pub struct Info {
     /// 7.1 each network namespace has its own, which is resized at run time. It is 0 before the first service.
     #[doc(alias = "IPVS_INFO_ATTR_CONN_TAB_SIZE")]
     pub connection_table_size: u32,
+}
+
+impl Info {
+    /// Returns a version and a size.
+    pub fn new(version: Version, connection_table_size: u32) -> Self {
+        Self { version, connection_table_size }
+    }
 }
 
 /// A version: major, minor, patch.

@@ -2,8 +2,6 @@
 
 use std::net::Ipv4Addr;
 
-use ipvs_sys::wire::Unknown;
-
 use crate::change::Change;
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
@@ -114,12 +112,7 @@ impl Model {
             return Err(libc::EEXIST);
         }
         known_names(service)?;
-        self.state.services.push(ServiceState {
-            service: *service,
-            stats: Stats::default(),
-            destinations: Vec::new(),
-            unknown: Unknown::default(),
-        });
+        self.state.services.push(ServiceState::new(*service));
         Ok(())
     }
 
@@ -163,20 +156,6 @@ impl Director for Model {
         let refuse =
             |(index, change)| self.carry_out(change).err().map(|errno| (index, Error::as_kernel(change, errno)));
         Ok(changes.iter().enumerate().filter_map(refuse).collect())
-    }
-}
-
-impl DestinationState {
-    /// Returns a destination without connections.
-    pub fn new(destination: Destination) -> Self {
-        Self {
-            destination,
-            active_connections: 0,
-            inactive_connections: 0,
-            persistent_connections: 0,
-            stats: Stats::default(),
-            unknown: Unknown::default(),
-        }
     }
 }
 

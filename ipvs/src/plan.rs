@@ -1,6 +1,7 @@
 //! Plans: the changes from the current table to the desired table, with as few lost connections as possible.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use crate::change::Change;
 use crate::daemon::SyncDaemon;
@@ -11,21 +12,70 @@ use crate::state::{Config, DestinationState, Order, ServiceConfig, ServiceState,
 
 /// Options of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// The services that may be changed.
     pub scope: Scope,
     /// Whether existing servers keep their weights.
     pub keep_weights: bool,
-    /// Whether the weight of servers is set to 0 instead of deleting them. A later plan without this option deletes
-    /// them.
-    pub drain: bool,
+    /// The treatment of servers and services that are not in the desired table.
+    pub departing: Departing,
     /// Whether servers are deleted and added again where the desired order ([`Order::Kernel`]) requires it. Their
     /// connections break for a moment. The only server of a service with a weight above 0 is not deleted.
     pub reorder: bool,
 }
 
+impl Options {
+    /// Limits the plan to these services.
+    pub fn scope(self, scope: Scope) -> Self {
+        Self { scope, ..self }
+    }
+
+    /// Sets whether existing servers keep their weights.
+    pub fn keep_weights(self, keep_weights: bool) -> Self {
+        Self { keep_weights, ..self }
+    }
+
+    /// Sets the treatment of servers and services that are not in the desired table.
+    pub fn departing(self, departing: Departing) -> Self {
+        Self { departing, ..self }
+    }
+
+    /// Sets whether servers are moved. See the [field](Self#structfield.reorder).
+    pub fn reorder(self, reorder: bool) -> Self {
+        Self { reorder, ..self }
+    }
+
+    /// Returns options with which a plan is empty as soon as a plan with these options was made.
+    pub(crate) fn without_later_deletions(&self) -> Self {
+        let departing = match self.departing {
+            Departing::DrainThenDelete => Departing::Drain,
+            other => other,
+        };
+        self.clone().departing(departing)
+    }
+}
+
+/// The treatment of servers and services that are not in the desired table. Limits of the scope apply to all of them.
+///
+/// Not every scheduler sends new connections to another server if a weight is 0: without fallback, sh, mh and dh refuse
+/// them. Persistence templates can still send clients to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Departing {
+    /// They are deleted, and their connections are dropped.
+    #[default]
+    Delete,
+    /// The weight of the servers is set to 0. The servers and services stay.
+    Drain,
+    /// The weight of the servers is set to 0. A later plan deletes a server of weight 0 that has no connections, and a
+    /// service all of whose servers are such servers. Until then, the servers are in [`Plan::draining`].
+    DrainThenDelete,
+}
+
 /// The result of [`plan()`].
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Plan {
     /// The changes, in order. A service that has a server with a weight above 0 before and after them has one at any
     /// time.
@@ -35,6 +85,39 @@ pub struct Plan {
     /// Those of [`order_kept`](Self::order_kept) that [`Options::reorder`] does not change. Moving their only server with
     /// a weight above 0 would refuse new connections for a moment.
     pub order_fixed: Vec<ServiceKey>,
+    /// The servers that a later plan deletes. See [`Departing::DrainThenDelete`].
+    pub draining: Vec<(ServiceKey, DestinationKey)>,
+}
+
+impl Plan {
+    /// Returns whether there is nothing to change.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// Returns a plan with only these changes.
+impl From<Vec<Change>> for Plan {
+    fn from(changes: Vec<Change>) -> Self {
+        Self { changes, ..Self::default() }
+    }
+}
+
+/// Iterates over the changes.
+impl<'a> IntoIterator for &'a Plan {
+    type Item = &'a Change;
+    type IntoIter = std::slice::Iter<'a, Change>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.changes.iter()
+    }
+}
+
+/// Prints the changes as lines of ipvsadm's language.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.changes.iter().try_for_each(|change| writeln!(f, "{change}"))
+    }
 }
 
 /// Returns the changes that turn the table `current` into `desired`.
@@ -63,11 +146,11 @@ pub struct Plan {
 /// # }
 /// ```
 pub fn plan(desired: &Config, current: &State, options: &Options) -> Plan {
-    let mut planner = Planner { options, stages: Stages::default(), order_kept: Vec::new(), order_fixed: Vec::new() };
+    let mut planner = Planner { options, stages: Stages::default(), plan: Plan::default() };
     planner.globals(desired, current);
     planner.services(desired, current);
-    let Planner { stages, order_kept, order_fixed, .. } = planner;
-    Plan { changes: stages.in_order(), order_kept, order_fixed }
+    let Planner { stages, plan, .. } = planner;
+    Plan { changes: stages.in_order(), ..plan }
 }
 
 /// Changes in the order in which they are made.
@@ -100,8 +183,8 @@ impl Stages {
 struct Planner<'a> {
     options: &'a Options,
     stages: Stages,
-    order_kept: Vec<ServiceKey>,
-    order_fixed: Vec<ServiceKey>,
+    /// The plan without its changes.
+    plan: Plan,
 }
 
 impl Planner<'_> {
@@ -153,8 +236,13 @@ impl Planner<'_> {
         let mut gone: Vec<_> = there.into_values().filter(goes).collect();
         gone.sort_unstable_by_key(|state| state.service.key);
         for state in gone {
-            if self.options.drain {
-                state.destinations.iter().for_each(|server| self.drain(&state.service.key, &server.destination));
+            let is_left = match self.options.departing {
+                Departing::Delete => false,
+                Departing::Drain => true,
+                Departing::DrainThenDelete => !state.destinations.iter().all(is_drained),
+            };
+            if is_left {
+                state.destinations.iter().for_each(|server| self.drain(&state.service.key, server));
             } else {
                 self.stages.service_deletions.push(Change::DeleteService(state.service.key));
             }
@@ -189,11 +277,16 @@ impl Planner<'_> {
             }
         }
         let goes = |state: &&DestinationState| there.contains_key(&state.destination.key);
-        for held in state.destinations.iter().filter(goes).map(|state| &state.destination) {
-            if self.options.drain {
+        for held in state.destinations.iter().filter(goes) {
+            let is_left = match self.options.departing {
+                Departing::Delete => false,
+                Departing::Drain => true,
+                Departing::DrainThenDelete => !is_drained(held),
+            };
+            if is_left {
                 self.drain(&key, held);
             } else {
-                self.stages.server_deletions.push(Change::DeleteDestination(key, held.key));
+                self.stages.server_deletions.push(Change::DeleteDestination(key, held.destination.key));
             }
         }
         if order == Order::Kernel {
@@ -201,9 +294,13 @@ impl Planner<'_> {
         }
     }
 
-    fn drain(&mut self, key: &ServiceKey, held: &Destination) {
-        if held.weight > 0 {
-            self.stages.server_deletions.push(Change::EditDestination(*key, Destination { weight: 0, ..*held }));
+    fn drain(&mut self, key: &ServiceKey, held: &DestinationState) {
+        let server = held.destination;
+        if server.weight > 0 {
+            self.stages.server_deletions.push(Change::EditDestination(*key, Destination { weight: 0, ..server }));
+        }
+        if self.options.departing == Departing::DrainThenDelete {
+            self.plan.draining.push((*key, server.key));
         }
     }
 
@@ -230,10 +327,10 @@ impl Planner<'_> {
         let is_sole = |server: &Destination| weighty.len() == 1 && server.weight > 0 && held_weight(&server.key) > 0;
         let is_fixed = moved.iter().any(is_sole);
         if is_fixed {
-            self.order_fixed.push(*key);
+            self.plan.order_fixed.push(*key);
         }
         if is_fixed || !self.options.reorder {
-            self.order_kept.push(*key);
+            self.plan.order_kept.push(*key);
             return;
         }
         for server in moved {
@@ -243,4 +340,9 @@ impl Planner<'_> {
             self.stages.moves.push(Change::AddDestination(*key, Destination { weight, ..*server }));
         }
     }
+}
+
+/// Returns whether a server can be deleted without dropping a connection.
+fn is_drained(state: &DestinationState) -> bool {
+    state.destination.weight == 0 && !state.has_connections()
 }

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use ipvs_sys::DecodeError;
 use ipvs_sys::wire::Unknown;
 
-use crate::change::{Invalid, validate_interface, validate_names};
+use crate::change::{Change, Invalid};
 use crate::daemon::SyncDaemon;
 use crate::destination::{self, Destination};
 use crate::family::Family;
@@ -42,13 +42,13 @@ pub struct ServiceConfig {
 }
 
 impl Config {
-    /// Checks that every key and role is unique, and that no name contains a blank or a control character.
+    /// Checks that every key and role is unique, that [`Change::validate`] accepts every value, and that no name
+    /// contains a blank or a control character.
     ///
     /// # Errors
     ///
     /// Returns the first duplicate: [`Invalid::DuplicateService`], [`Invalid::DuplicateDestination`] or
-    /// [`Invalid::DuplicateDaemon`]. If there is none, returns the first name with a blank or a control character:
-    /// [`Invalid::SchedulerName`], [`Invalid::EngineName`] or [`Invalid::InterfaceName`].
+    /// [`Invalid::DuplicateDaemon`]. If there is none, returns the first invalid value or name.
     pub fn validate(&self) -> Result<(), Invalid> {
         /// Returns the first key that occurs a second time, or `None` if all are unique.
         fn duplicate<K: Copy + Eq + Hash>(mut keys: impl Iterator<Item = K>) -> Option<K> {
@@ -66,8 +66,12 @@ impl Config {
             Some(Invalid::DuplicateDestination(service.key, server))
         });
         duplicates.map(Err).next().unwrap_or(Ok(()))?;
-        self.daemons.iter().flatten().try_for_each(validate_interface)?;
-        self.services.iter().try_for_each(|service| validate_names(&service.service))
+        let daemons = self.daemons.iter().flatten().map(|daemon| Change::StartDaemon(*daemon));
+        let services = self.services.iter().flat_map(|ServiceConfig { service, destinations }| {
+            let servers = destinations.iter().map(|server| Change::AddDestination(service.key, *server));
+            std::iter::once(Change::AddService(*service)).chain(servers)
+        });
+        daemons.chain(services).try_for_each(|change| change.validate_with_names())
     }
 }
 
@@ -84,6 +88,7 @@ pub enum Order {
 
 /// The current table of a director.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct State {
     /// The version of IPVS and the size of the connection table.
     pub info: Info,
@@ -97,6 +102,7 @@ pub struct State {
 
 /// A virtual service as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ServiceState {
     /// Key and settings.
     pub service: Service,
@@ -110,6 +116,7 @@ pub struct ServiceState {
 
 /// A destination as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DestinationState {
     /// Key and settings.
     pub destination: Destination,
@@ -128,7 +135,19 @@ pub struct DestinationState {
     pub unknown: Unknown,
 }
 
+/// Returns a table with these services.
+impl From<Vec<ServiceState>> for State {
+    fn from(services: Vec<ServiceState>) -> Self {
+        Self { services, ..Self::default() }
+    }
+}
+
 impl ServiceState {
+    /// Returns a service without destinations.
+    pub fn new(service: Service) -> Self {
+        Self { service, stats: Stats::default(), destinations: Vec::new(), unknown: Unknown::default() }
+    }
+
     /// Reads the attributes of a service, without its destinations.
     pub(crate) fn read(bytes: &[u8], counters: Counters) -> Result<Self, DecodeError> {
         let (service, service::Observed { stats, unknown }) = Service::read(bytes)?;
@@ -137,6 +156,23 @@ impl ServiceState {
 }
 
 impl DestinationState {
+    /// Returns a destination without connections.
+    pub fn new(destination: Destination) -> Self {
+        Self {
+            destination,
+            active_connections: 0,
+            inactive_connections: 0,
+            persistent_connections: 0,
+            stats: Stats::default(),
+            unknown: Unknown::default(),
+        }
+    }
+
+    /// Returns whether the destination has connections, active or inactive. Persistence templates are no connections.
+    pub fn has_connections(&self) -> bool {
+        self.active_connections > 0 || self.inactive_connections > 0
+    }
+
     /// Reads the attributes of a destination. `service` is the family of its service.
     #[inline]
     pub(crate) fn read(bytes: &[u8], service: Family, counters: Counters) -> Result<Self, DecodeError> {
@@ -175,6 +211,25 @@ mod tests {
     use ipvs_sys::wire::write_attribute;
 
     use super::*;
+    use crate::{Forwarding, Role, Scheduler, ServiceKey};
+
+    #[test]
+    fn invalid_values_of_all_kinds_are_found() {
+        let key = ServiceKey::tcp([192, 0, 2, 1], 80);
+        let server = Destination::new(([10, 0, 0, 1], 80), Forwarding::Masquerade);
+        let with = |server| Config {
+            services: vec![ServiceConfig { service: Service::new(key, Scheduler::RR), destinations: vec![server] }],
+            ..Config::default()
+        };
+        assert_eq!(with(server).validate(), Ok(()));
+        let heavy = with(Destination { weight: u32::MAX, ..server });
+        assert_eq!(heavy.validate(), Err(Invalid::Weight(u32::MAX)));
+        let mut persistent = with(server);
+        persistent.services[0].service.persistence = Some(0);
+        assert_eq!(persistent.validate(), Err(Invalid::Persistence(0)));
+        let daemon = SyncDaemon::new(Role::Backup, "eth0".parse().expect("a name"), 256);
+        assert_eq!(Config { daemons: Some(vec![daemon]), ..heavy }.validate(), Err(Invalid::SyncId(256)));
+    }
 
     #[test]
     fn attributes_of_a_newer_kernel_are_kept() {

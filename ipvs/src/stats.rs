@@ -11,6 +11,7 @@ use ipvs_sys::wire::Counter;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Stats {
     /// Connections that were scheduled.
     #[doc(alias = "IPVS_STATS_ATTR_CONNS")]
@@ -35,6 +36,7 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Rates {
     /// Connections per second.
     #[doc(alias = "IPVS_STATS_ATTR_CPS")]

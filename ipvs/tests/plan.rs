@@ -11,7 +11,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ipvs::plan::{Options, Plan};
+use ipvs::plan::{Departing, Options, Plan};
 use ipvs::rules::{self, Numeric};
 use ipvs::{Change, Config, Director, Model, plan};
 
@@ -45,7 +45,7 @@ fn options(file: &Path) -> Options {
                 options.scope.former = previous.services.iter().map(|service| service.service.key).collect();
             }
             "--keep-weights" => options.keep_weights = true,
-            "--drain" => options.drain = true,
+            "--drain" => options.departing = Departing::Drain,
             "--reorder" => options.reorder = true,
             other => panic!("{}: {other}", file.display()),
         }

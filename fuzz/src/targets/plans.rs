@@ -1,6 +1,6 @@
 //! Plans from one table to another, made step by step on a table in memory.
 
-use ipvs::plan::Options;
+use ipvs::plan::{Departing, Options};
 use ipvs::rules::{Command, Lines, Numeric, read_config};
 use ipvs::testing::promises::{self, is_possible};
 use ipvs::testing::random;
@@ -87,7 +87,8 @@ fn options(words: &[u8], current: &Config) -> Options {
                 options.scope.former = current.services.iter().map(|service| service.service.key).collect();
             }
             "--keep-weights" => options.keep_weights = true,
-            "--drain" => options.drain = true,
+            "--drain" => options.departing = Departing::Drain,
+            "--drain-then-delete" => options.departing = Departing::DrainThenDelete,
             "--reorder" => options.reorder = true,
             _ => {}
         }

@@ -84,8 +84,8 @@ impl Fields for Options {
     const NAME: &'static str = "Options";
 
     fn fields(&self) -> Vec<(&'static str, String)> {
-        let Self { scope, keep_weights, drain, reorder } = self;
-        printed![scope, keep_weights, drain, reorder]
+        let Self { scope, keep_weights, departing, reorder } = self;
+        printed![scope, keep_weights, departing, reorder]
     }
 }
 

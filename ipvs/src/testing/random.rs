@@ -261,12 +261,21 @@ fn one_of_each<T, K: Ord>(items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
 /// Generates options of a plan.
 pub fn options() -> impl Strategy<Value = plan::Options> {
     let rarely = || proptest::bool::weighted(0.2);
-    (scope(), rarely(), rarely(), rarely()).prop_map(|(scope, keep_weights, drain, reorder)| plan::Options {
+    (scope(), rarely(), departing(), rarely()).prop_map(|(scope, keep_weights, departing, reorder)| plan::Options {
         scope,
         keep_weights,
-        drain,
+        departing,
         reorder,
     })
+}
+
+/// Generates treatments of servers that are not in a desired table.
+pub fn departing() -> impl Strategy<Value = plan::Departing> {
+    prop_oneof![
+        8 => Just(plan::Departing::Delete),
+        1 => Just(plan::Departing::Drain),
+        1 => Just(plan::Departing::DrainThenDelete),
+    ]
 }
 
 fn scope() -> impl Strategy<Value = Scope> {

@@ -1,6 +1,6 @@
 //! Plans between any two tables, on a table in memory.
 
-use ipvs::plan::Options;
+use ipvs::plan::{Departing, Options};
 use ipvs::testing::promises::{self, is_possible};
 use ipvs::testing::random;
 use ipvs::{Config, Destination, Director, Forwarding, Model, Order, Scheduler, Service, ServiceConfig, ServiceKey};
@@ -33,7 +33,7 @@ proptest! {
         current in servers(),
         desired in servers(),
         keep_weights in any::<bool>(),
-        drain in any::<bool>(),
+        departing in random::departing(),
     ) {
         let [current, desired] = [current, desired].map(|destinations| {
             let service = Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::MH);
@@ -45,8 +45,24 @@ proptest! {
         });
         let mut director = Model::new();
         random::fill(&mut director, &current);
-        let options = Options { keep_weights, drain, reorder: true, ..Options::default() };
+        let options = Options::default().keep_weights(keep_weights).departing(departing).reorder(true);
         promises::kept(&mut director, &desired, &options)?;
+    }
+
+    /// The servers of a model have no connections, so the second plan deletes those of weight 0.
+    #[test]
+    fn drained_servers_are_deleted_by_the_next_plan(
+        (current, desired) in random::two_tables(),
+        options in random::options(),
+    ) {
+        let options = options.departing(Departing::DrainThenDelete);
+        let mut director = Model::new();
+        random::fill(&mut director, &current);
+        prop_assume!(is_possible(&director.state().expect("a model"), &desired, &options));
+        promises::kept(&mut director, &desired, &options)?;
+        promises::kept(&mut director, &desired, &options)?;
+        let plan = ipvs::plan(&desired, &director.state().expect("a model"), &options.departing(Departing::Delete));
+        prop_assert!(plan.is_empty(), "{}", plan);
     }
 
     /// The plan from a table to itself is empty.

@@ -201,7 +201,7 @@ pub(crate) fn rollback_plan_of_any_table(
     } else {
         limited_to_touched(std::iter::once(first).chain(later), &mut config)
     };
-    Ok((config, Options { scope, ..Options::default() }))
+    Ok((config, Options::default().scope(scope)))
 }
 
 /// Returns whether the undo restores the whole table within the limits of the first plan.

@@ -390,7 +390,8 @@ mod tests {
         let place = Place::new("name");
         let journal = open(&place);
         let daemon = ipvs::SyncDaemon::new(ipvs::Role::Master, "\u{1b}c".parse().unwrap(), 1);
-        let before = State { daemons: vec![daemon], ..State::default() };
+        let mut before = State::default();
+        before.daemons.push(daemon);
         let intent = Intent { scope: &Scope::default(), changes: vec![], undoes: None, confirm_within: None };
         let error = format!("{:#}", journal.begin(intent, &before).unwrap_err());
         assert!(error.starts_with("the table cannot be restored: the interface name \"\\u{1b}c\""), "{error}");

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use ipvs::apply::apply_plan;
-use ipvs::plan::Options;
+use ipvs::plan::{Departing, Options};
 use ipvs::{
     Change, Client, Config, Counters, DestinationKey, DestinationState, Plan, ServiceKey, ServiceState, State, plan,
 };
@@ -60,7 +60,7 @@ pub(crate) fn apply_drained(
     }
     let mark = transaction.mark_draining()?;
     // The order is restored at the end, because the servers to be deleted are still there.
-    let drain = Options { drain: true, reorder: false, ..options };
+    let drain = options.departing(Departing::Drain).reorder(false);
     let first = plan(&config, &before, &drain);
     apply_plan(&mut WithProgress(director), &config, &drain, before.clone(), first.clone())?;
     let dropped = wait_unlocked(director, transaction, &to_delete, limits, mark)?;
@@ -102,12 +102,13 @@ fn wait_unlocked(
 }
 
 /// Returns the changes of both plans, without the weights of the servers that were drained.
-fn made(first: Plan, last: Plan, drained: &ToDelete) -> Plan {
+fn made(first: Plan, mut last: Plan, drained: &ToDelete) -> Plan {
     let is_weight = |change: &Change| matches!(change, Change::EditDestination(service, server) if drained.contains(&(*service, server.key)));
     let mut changes = first.changes;
     changes.retain(|change| !is_weight(change));
-    changes.extend(last.changes);
-    Plan { changes, ..last }
+    changes.append(&mut last.changes);
+    last.changes = changes;
+    last
 }
 
 /// Returns a table with the connections of a later one.
@@ -124,7 +125,8 @@ fn with_connections_of(mut table: State, later: &State) -> State {
     for service in &mut table.services {
         for server in &mut service.destinations {
             if let Some(now) = later.get(&(service.service.key, server.destination.key)) {
-                *server = DestinationState { destination: server.destination, ..now.clone() };
+                let then = std::mem::replace(server, now.clone());
+                server.destination = then.destination;
             }
         }
     }

@@ -92,7 +92,7 @@ impl PlanArguments {
             listed: self.listed_only || self.previous.is_some(),
             former: previous.services.iter().map(|service| service.service.key).collect(),
         };
-        let options = Options { scope, keep_weights: self.keep_weights, drain: false, reorder: self.reorder };
+        let options = Options::default().scope(scope).keep_weights(self.keep_weights).reorder(self.reorder);
         Ok(Desired { config, options, former_daemons: previous.daemons.unwrap_or_default(), is_blank })
     }
 

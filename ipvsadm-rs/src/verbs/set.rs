@@ -207,7 +207,7 @@ impl Set {
         for change in &changes {
             change.validate().map_err(|why| anyhow!("{}: {why}", change.describe()))?;
         }
-        let plan = Plan { changes, ..Plan::default() };
+        let plan = Plan::from(changes);
         let Some(transaction) = transaction else {
             print_warnings(&plan);
             return Report::new(&plan, &state, TableSizes::default()).print_plan(context);
@@ -264,7 +264,7 @@ impl Set {
         };
         let mut service = director.service(&key)?;
         service.destinations = director.destinations_with(&key, Counters::Skip)?;
-        Ok(State { services: vec![service], ..State::default() })
+        Ok(vec![service].into())
     }
 
     // Settings are not resolved by name, because the table is locked meanwhile, and a name server may be slow.

@@ -57,5 +57,6 @@ fn messages(refused: &[(usize, Error)]) -> Vec<(usize, String)> {
 fn sorted_state(director: &mut impl Director) -> State {
     let mut state = director.state().unwrap();
     state.services.sort_by_key(|state| state.service.key);
-    State { info: Info::default(), ..state }
+    state.info = Info::default();
+    state
 }

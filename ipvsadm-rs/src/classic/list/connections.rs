@@ -58,7 +58,7 @@ pub(crate) fn connections(
 }
 
 fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &mut dyn Namer) {
-    let ConnectionEntry { protocol, client, service, destination, state, expires, engine } = entry;
+    let ConnectionEntry { protocol, client, service, destination, state, expires, engine, .. } = entry;
     let ports = match protocol.as_bytes() {
         b"TCP" => Some(Protocol::Tcp),
         b"UDP" => Some(Protocol::Udp),

@@ -138,7 +138,7 @@ fn settings(out: &mut Vec<u8>, service: &Service) {
 #[cfg(test)]
 mod tests {
     use ipvs::rules::{Columns, Listing, Numeric};
-    use ipvs::{Destination, Forwarding, Rates, Stats};
+    use ipvs::{Destination, Forwarding};
 
     use super::*;
 
@@ -146,17 +146,15 @@ mod tests {
     #[test]
     fn counters_of_servers_are_not_cut() {
         let many = u64::from(u32::MAX) + 6;
-        let rates = Rates { connections: many, incoming_packets: many, outgoing_packets: many, ..Rates::default() };
-        let stats =
-            Stats { connections: many, incoming_packets: many, outgoing_packets: many, rates, ..Stats::default() };
-        let server = DestinationState {
-            destination: Destination::new(([10, 1, 0, 1], 80), Forwarding::Masquerade),
-            active_connections: 0,
-            inactive_connections: 0,
-            persistent_connections: 0,
-            stats,
-            unknown: Default::default(),
-        };
+        let mut server = DestinationState::new(Destination::new(([10, 1, 0, 1], 80), Forwarding::Masquerade));
+        let stats = &mut server.stats;
+        for counter in [&mut stats.connections, &mut stats.incoming_packets, &mut stats.outgoing_packets] {
+            *counter = many;
+        }
+        let rates = &mut stats.rates;
+        for rate in [&mut rates.connections, &mut rates.incoming_packets, &mut rates.outgoing_packets] {
+            *rate = many;
+        }
         let shown = |columns, exact| {
             let mut names = Numeric;
             let listing = Listing { columns, exact, ..Listing::default() };

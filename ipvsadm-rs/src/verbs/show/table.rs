@@ -13,7 +13,7 @@ const TITLES: [&str; 9] =
     ["SERVER", "FORWARDING", "WEIGHT", "ACTIVE", "INACTIVE", "PERSISTENT", "LIMIT", "CONNS/S", "CONNS"];
 
 pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, colors: &Palette) -> io::Result<()> {
-    let State { info, timeouts, daemons, services } = state;
+    let State { info, timeouts, daemons, services, .. } = state;
     writeln!(
         out,
         "IPVS {}, timeouts tcp {} tcp-fin {} udp {}",

@@ -25,7 +25,7 @@ fn empty_table() {
     let state = client.state().unwrap();
     // Since 7.1 the kernel creates the connection table with the first service.
     let connection_table_size = if running() < (7, 1) { 4096 } else { 0 };
-    assert_eq!(state.info, Info { version: Version(1, 2, 1), connection_table_size });
+    assert_eq!(state.info, Info::new(Version(1, 2, 1), connection_table_size));
     assert_eq!(state.info.version.to_string(), "1.2.1");
     assert_eq!(state.timeouts, Timeouts::KERNEL_DEFAULT);
     assert_eq!((state.daemons, state.services), (vec![], vec![]));
