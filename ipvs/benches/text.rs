@@ -1,4 +1,4 @@
-//! Text ↔ values: time and allocations per line. `cargo bench --package ipvs`
+//! Text ↔ values: time and allocations per line. `cargo bench --package ipvs-rs`
 
 use std::fmt::Write;
 

@@ -182,7 +182,7 @@ fn all_errors_are_reported_at_once() {
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/table.schema.json");
 
 /// The command that writes the current schema to the file.
-const ACCEPT: &str = "IPVS_WRITE_SCHEMA=1 cargo test -p ipvs --features schema --test document";
+const ACCEPT: &str = "IPVS_WRITE_SCHEMA=1 cargo test -p ipvs-rs --features schema --test document";
 
 /// Returns the schema of [`Document`]. If `IPVS_WRITE_SCHEMA` is set, writes it to the file that is shipped.
 fn schema() -> String {

@@ -90,7 +90,7 @@ fn every_example() {
 }
 
 /// Prints the times of two plans for 50000 servers. The run takes tens of milliseconds, most of them to build the
-/// tables: `cargo test --release -p ipvs --test plan -- --ignored --nocapture`
+/// tables: `cargo test --release -p ipvs-rs --test plan -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement, not a test"]
 fn fifty_thousand_servers() {
