@@ -146,6 +146,11 @@ impl Client {
     /// Fails as every [read](Self#errors) does.
     #[doc(alias = "IPVS_CMD_GET_SERVICE")]
     pub fn services_with(&mut self, counters: Counters) -> Result<Vec<ServiceState>, Error> {
+        Ok(self.certain_services(counters)?.0)
+    }
+
+    /// Returns the services, and whether two readings agreed.
+    fn certain_services(&mut self, counters: Counters) -> Result<(Vec<ServiceState>, bool), Error> {
         /// The maximum number of readings. Without a limit, they might never end, because another program may add
         /// services all the time.
         const MOST_READINGS: usize = 10;
@@ -246,11 +251,11 @@ impl Client {
         let info = self.info()?;
         let timeouts = self.timeouts()?;
         let daemons = self.daemons()?;
-        let mut services = self.services_with(counters)?;
+        let (mut services, is_certain) = self.certain_services(counters)?;
         for state in &mut services {
             state.destinations = self.destinations_with(&state.service.key, counters)?;
         }
-        Ok(State { info, timeouts, daemons, services })
+        Ok(State { info, timeouts, daemons, services, is_uncertain: !is_certain })
     }
 
     /// Makes changes, in order, in batches of at most 128. Returns the refused changes. After a refusal, the remaining
@@ -412,15 +417,17 @@ inherent! {
         "Reads a destination, lets `edit` change its settings, and writes them if they differ.";
 }
 
-/// Reads until two consecutive readings have the same keys. If no two do, returns the items of all readings. Then no
-/// item is missing, but deleted items may be included.
+/// Reads until two consecutive readings have the same keys, and returns the items and true. If no two do, returns the
+/// items of all readings and false. Then no item is missing, but deleted items may be included. A single reading is
+/// certain.
 fn whole<T, K: Copy + Ord + Hash, E>(
     readings: usize,
     mut read: impl FnMut() -> Result<Vec<T>, E>,
     key: impl Fn(&T) -> K,
-) -> Result<Vec<T>, E> {
+) -> Result<(Vec<T>, bool), E> {
     let mut items = read()?;
     let mut earlier = Vec::new();
+    let mut is_certain = true;
     for reading in 1..readings {
         let before = std::mem::replace(&mut items, read()?);
         if before.iter().map(&key).eq(items.iter().map(&key)) {
@@ -430,10 +437,11 @@ fn whole<T, K: Copy + Ord + Hash, E>(
         if reading == readings - 1 {
             // The newest reading first: its version of a repeated item is kept.
             items.extend(earlier.drain(..).rev().flatten());
+            is_certain = false;
         }
     }
     keep_first(&mut items, key);
-    Ok(items)
+    Ok((items, is_certain))
 }
 
 /// Reads the nested list `wanted` of a reply, or returns `None` if the reply does not have it.
@@ -502,7 +510,7 @@ mod tests {
     use super::*;
 
     /// Returns the result for these readings. Panics if more are needed.
-    fn whole_of(readings: &[&[(u8, char)]]) -> Vec<(u8, char)> {
+    fn whole_of(readings: &[&[(u8, char)]]) -> (Vec<(u8, char)>, bool) {
         let mut next = readings.iter();
         let read = || next.next().map(|items| items.to_vec()).ok_or("one more was read");
         whole(readings.len(), read, |(key, _)| *key).expect("enough")
@@ -510,15 +518,18 @@ mod tests {
 
     #[test]
     fn two_equal_readings_are_complete() {
-        assert_eq!(whole_of(&[&[(1, 'a'), (2, 'b')]]), [(1, 'a'), (2, 'b')]);
+        assert_eq!(whole_of(&[&[(1, 'a'), (2, 'b')]]), (vec![(1, 'a'), (2, 'b')], true));
         // The third is not read.
-        assert_eq!(whole_of(&[&[(1, 'a')], &[(1, 'b')], &[(9, 'c')]]), [(1, 'b')]);
-        assert_eq!(whole_of(&[&[(2, 'a')], &[(1, 'a'), (2, 'a')], &[(1, 'b'), (2, 'b')]]), [(1, 'b'), (2, 'b')]);
+        assert_eq!(whole_of(&[&[(1, 'a')], &[(1, 'b')], &[(9, 'c')]]), (vec![(1, 'b')], true));
+        let late = whole_of(&[&[(2, 'a')], &[(1, 'a'), (2, 'a')], &[(1, 'b'), (2, 'b')]]);
+        assert_eq!(late, (vec![(1, 'b'), (2, 'b')], true));
     }
 
     #[test]
     fn readings_that_always_differ_are_merged() {
-        let mut all = whole_of(&[&[(1, 'a'), (2, 'a')], &[(2, 'b'), (3, 'b')], &[(3, 'c'), (4, 'c'), (5, 'c')]]);
+        let (mut all, is_certain) =
+            whole_of(&[&[(1, 'a'), (2, 'a')], &[(2, 'b'), (3, 'b')], &[(3, 'c'), (4, 'c'), (5, 'c')]]);
+        assert!(!is_certain);
         all.sort_unstable();
         assert_eq!(all, [(1, 'a'), (2, 'b'), (3, 'c'), (4, 'c'), (5, 'c')]);
     }

@@ -84,6 +84,7 @@
 //! # Modules
 //!
 //! - [`plan`](mod@plan) computes the changes from one table to another, with as few lost connections as possible.
+//! - [`drain`] decides when servers that get no new connections can be deleted.
 //! - [`rules`] reads and writes ipvsadm's language: save files and command lines.
 //! - `document` (feature `serde`) reads and writes tables as JSON, TOML and other formats of serde.
 //! - [`hash`] computes the server that a hashing scheduler selects.
@@ -105,10 +106,12 @@ mod change;
 mod client;
 mod connections;
 mod daemon;
+mod delta;
 mod destination;
 mod director;
 #[cfg(feature = "serde")]
 pub mod document;
+pub mod drain;
 mod error;
 mod family;
 pub mod hash;
@@ -129,12 +132,14 @@ mod stats;
 #[doc(hidden)]
 pub mod testing;
 mod timeouts;
+mod watch;
 
 pub use apply::{Applied, ApplyError, apply};
 pub use change::{Change, Invalid, Warning};
 pub use client::Client;
 pub use connections::{ConnectionEntry, Connections};
 pub use daemon::{Role, SyncDaemon};
+pub use delta::{Event, Increase};
 pub use destination::{Destination, Forwarding, GueChecksum, Tunnel};
 pub use director::{Director, Ensured, Refused};
 pub use error::{Error, ErrorKind};
@@ -152,3 +157,4 @@ pub use service::{Netmask, SchedulerFlags, Service};
 pub use state::{Config, DestinationState, Order, ServiceConfig, ServiceState, State};
 pub use stats::{Counters, Rates, Stats};
 pub use timeouts::Timeouts;
+pub use watch::{Lost, Observation, Watch};

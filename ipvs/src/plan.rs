@@ -58,8 +58,8 @@ impl Options {
 
 /// The treatment of servers and services that are not in the desired table. Limits of the scope apply to all of them.
 ///
-/// Not every scheduler sends new connections to another server if a weight is 0: without fallback, sh, mh and dh refuse
-/// them. Persistence templates can still send clients to it.
+/// Not every scheduler sends new connections to another server if a weight is 0: see
+/// [`refuses_clients`](crate::drain::refuses_clients). Persistence templates can still send clients to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Departing {

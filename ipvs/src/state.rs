@@ -98,6 +98,10 @@ pub struct State {
     pub daemons: Vec<SyncDaemon>,
     /// The virtual services, in the kernel's order, which has no meaning.
     pub services: Vec<ServiceState>,
+    /// Whether the list of services may include deleted ones. Since Linux 7.1 the kernel resizes its table shortly after
+    /// services were added or deleted. While it does so, some services are missing from a reading or repeated. The
+    /// table is then read again, at most ten times.
+    pub is_uncertain: bool,
 }
 
 /// A virtual service as the kernel has it.

@@ -78,7 +78,8 @@ pub enum OrderName {
 
 impl From<&State> for Document {
     fn from(state: &State) -> Self {
-        let State { info, timeouts, daemons, services } = state;
+        // A document is a table, and `is_uncertain` is about its reading.
+        let State { info, timeouts, daemons, services, is_uncertain: _ } = state;
         Self {
             schema: SCHEMA,
             ipvs: Some(Ipvs { version: info.version.to_string(), connection_table_size: info.connection_table_size }),
