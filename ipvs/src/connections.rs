@@ -1,5 +1,6 @@
 //! The connection table, read as a stream from `/proc/net/ip_vs_conn`. The netlink family has no command for it.
 
+mod filter;
 mod line;
 
 use std::fmt;
@@ -9,7 +10,10 @@ use std::net::{IpAddr, SocketAddr};
 use ipvs_sys::wire::Name;
 use line::take_line;
 
-use crate::family::Family;
+pub use filter::{ConnectionFilter, ConnectionSums};
+
+use crate::family::{Family, Protocol};
+use crate::key::ServiceKey;
 
 /// One entry of the connection table: a connection, or a persistence template (client port 0).
 ///
@@ -40,6 +44,30 @@ impl ConnectionEntry {
     /// Returns whether the entry is a persistence template: not a connection, but the server to which a client is sent.
     pub fn is_template(&self) -> bool {
         self.client.port() == 0
+    }
+
+    /// Returns the protocol, or `None` for the template of a service by mark.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self.protocol.as_bytes() {
+            b"TCP" => Some(Protocol::Tcp),
+            b"UDP" => Some(Protocol::Udp),
+            b"SCTP" => Some(Protocol::Sctp),
+            _ => None,
+        }
+    }
+
+    /// Returns the key of the service by the address and port to which the client sent its packets, or by mark for the
+    /// template of a service by mark.
+    ///
+    /// The file does not name the service itself. A connection of a service by mark has the address and port of its
+    /// packets, and one of a service with port 0 has the port of its packets. [`State::service_of`] finds the latter.
+    ///
+    /// [`State::service_of`]: crate::State::service_of
+    pub fn service_key(&self) -> Option<ServiceKey> {
+        match self.fwmark() {
+            Some(mark) => ServiceKey::fwmark(mark, self.family()),
+            None => Some(ServiceKey::new(self.protocol()?, self.service.ip(), self.service.port())),
+        }
     }
 
     /// Returns the firewall mark, or `None` if the entry is not the template of a service by mark.
@@ -84,6 +112,11 @@ impl<R: Read> Connections<R> {
             return Ok(connections);
         }
         Err(unexpected("no title line"))
+    }
+
+    /// Returns the entries that a filter selects, and all errors.
+    pub fn matching(self, filter: ConnectionFilter) -> impl Iterator<Item = io::Result<ConnectionEntry>> {
+        filter::select(self, filter)
     }
 
     /// Reads the next line, and adds a line end if the last line has none. Returns false at the end.

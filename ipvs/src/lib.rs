@@ -137,7 +137,7 @@ mod watch;
 pub use apply::{Applied, ApplyError, apply};
 pub use change::{Change, Invalid, Warning};
 pub use client::Client;
-pub use connections::{ConnectionEntry, Connections};
+pub use connections::{ConnectionEntry, ConnectionFilter, ConnectionSums, Connections};
 pub use daemon::{Role, SyncDaemon};
 pub use delta::{Event, Increase};
 pub use destination::{Destination, Forwarding, GueChecksum, Tunnel};

@@ -7,10 +7,12 @@ use ipvs_sys::DecodeError;
 use ipvs_sys::wire::Unknown;
 
 use crate::change::{Change, Invalid};
+use crate::connections::ConnectionEntry;
 use crate::daemon::SyncDaemon;
 use crate::destination::{self, Destination};
 use crate::family::Family;
 use crate::info::Info;
+use crate::key::ServiceKey;
 use crate::service::{self, Service};
 use crate::stats::{Counters, Stats};
 use crate::timeouts::Timeouts;
@@ -139,6 +141,19 @@ pub struct DestinationState {
     pub unknown: Unknown,
 }
 
+impl State {
+    /// Returns the service of a connection: the one with its address and port, or the one with its address and port 0.
+    /// Returns `None` if there is neither, as for connections of a service by mark.
+    pub fn service_of(&self, entry: &ConnectionEntry) -> Option<&ServiceState> {
+        let key = entry.service_key()?;
+        let find = |key: &ServiceKey| self.services.iter().find(|state| state.service.key == *key);
+        find(&key).or_else(|| match key {
+            ServiceKey::Address { protocol, address, .. } => find(&ServiceKey::new(protocol, address, 0)),
+            ServiceKey::Fwmark { .. } => None,
+        })
+    }
+}
+
 /// Returns a table with these services.
 impl From<Vec<ServiceState>> for State {
     fn from(services: Vec<ServiceState>) -> Self {
@@ -215,7 +230,7 @@ mod tests {
     use ipvs_sys::wire::write_attribute;
 
     use super::*;
-    use crate::{Forwarding, Role, Scheduler, ServiceKey};
+    use crate::{Connections, Forwarding, Role, Scheduler};
 
     #[test]
     fn invalid_values_of_all_kinds_are_found() {
@@ -233,6 +248,17 @@ mod tests {
         assert_eq!(persistent.validate(), Err(Invalid::Persistence(0)));
         let daemon = SyncDaemon::new(Role::Backup, "eth0".parse().expect("a name"), 256);
         assert_eq!(Config { daemons: Some(vec![daemon]), ..heavy }.validate(), Err(Invalid::SyncId(256)));
+    }
+
+    #[test]
+    fn service_of_a_connection_may_have_port_0() {
+        let service = |port| ServiceState::new(Service::new(ServiceKey::tcp([10, 0, 0, 1], port), Scheduler::RR));
+        let table = "Pro \nTCP 0A090001 9C41 0A000001 0050 0A010001 1F90 ESTABLISHED     899\n";
+        let entry = Connections::new(table.as_bytes()).expect("a title").next().expect("a line").expect("an entry");
+        let port_of = |services: Vec<ServiceState>| State::from(services).service_of(&entry)?.service.key.port();
+        assert_eq!(port_of(vec![service(0), service(80)]), Some(80));
+        assert_eq!(port_of(vec![service(0), service(443)]), Some(0));
+        assert_eq!(port_of(vec![service(443)]), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use ipvs::rules::{Columns, Listing, Namer, write_endpoint};
-use ipvs::{Client, ConnectionEntry, Name, Protocol};
+use ipvs::{Client, ConnectionEntry, Name};
 
 use super::number::pad;
 use crate::classic::messages;
@@ -59,12 +59,7 @@ pub(crate) fn connections(
 
 fn write_row(row: &mut Vec<u8>, entry: &ConnectionEntry, engines: bool, names: &mut dyn Namer) {
     let ConnectionEntry { protocol, client, service, destination, state, expires, engine, .. } = entry;
-    let ports = match protocol.as_bytes() {
-        b"TCP" => Some(Protocol::Tcp),
-        b"UDP" => Some(Protocol::Udp),
-        b"SCTP" => Some(Protocol::Sctp),
-        _ => None,
-    };
+    let ports = entry.protocol();
     name_column::<4>(row, protocol);
     let start = row.len();
     minutes(row, expires / 60);
