@@ -46,13 +46,15 @@ impl FromStr for Netmask {
     }
 }
 
-/// Reads a key as it is printed, in upper or lower case. `fwmark` is a synonym of `FWM`.
+/// Reads a key as it is printed, in upper or lower case. `fwmark` is a synonym of `FWM`, and a colon can replace each
+/// blank: `tcp:192.0.2.1:80`.
 ///
 /// ```
 /// use ipvs::{Family, Protocol, ServiceKey};
 ///
 /// assert_eq!("tcp 192.0.2.1:80".parse(), Ok(ServiceKey::tcp([192, 0, 2, 1], 80)));
 /// assert_eq!("protocol 99 192.0.2.1:0".parse(), Ok(ServiceKey::new(Protocol::Other(99), [192, 0, 2, 1], 0)));
+/// assert_eq!("tcp:192.0.2.1:80".parse(), Ok(ServiceKey::tcp([192, 0, 2, 1], 80)));
 /// assert_eq!("fwmark 7 IPv6".parse().ok(), ServiceKey::fwmark(7, Family::V6));
 /// ```
 impl FromStr for ServiceKey {
@@ -64,18 +66,21 @@ impl FromStr for ServiceKey {
 }
 
 fn service_key(text: &str) -> Option<ServiceKey> {
-    let mut words = text.split_ascii_whitespace();
-    let first = words.next()?;
-    let key = if ["fwm", "fwmark"].iter().any(|name| first.eq_ignore_ascii_case(name)) {
-        let mark = words.next()?.parse().ok()?;
-        let family = words.next().map_or(Ok(Family::V4), str::parse).ok()?;
-        ServiceKey::fwmark(mark, family)?
-    } else {
-        let protocol = if first.eq_ignore_ascii_case("protocol") { words.next()? } else { first };
-        let endpoint: SocketAddr = words.next()?.parse().ok()?;
-        ServiceKey::new(protocol.parse().ok()?, endpoint.ip(), endpoint.port())
-    };
-    words.next().is_none().then_some(key)
+    let (first, rest) = split_word(text)?;
+    if ["fwm", "fwmark"].iter().any(|name| first.eq_ignore_ascii_case(name)) {
+        let (mark, family) = split_word(rest).unwrap_or((rest, "IPv4"));
+        return ServiceKey::fwmark(mark.parse().ok()?, family.parse().ok()?);
+    }
+    let (protocol, endpoint) = if first.eq_ignore_ascii_case("protocol") { split_word(rest)? } else { (first, rest) };
+    let endpoint: SocketAddr = endpoint.parse().ok()?;
+    Some(ServiceKey::new(protocol.parse().ok()?, endpoint.ip(), endpoint.port()))
+}
+
+/// Returns the text before the first blank or colon, and the text after it.
+fn split_word(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_ascii();
+    let (word, rest) = text.split_once([' ', '\t', ':'])?;
+    Some((word, rest.trim_ascii_start()))
 }
 
 /// Reads `10.0.0.1:80` or `[2001:db8::1]:80`.

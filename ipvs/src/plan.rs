@@ -85,6 +85,8 @@ pub struct Plan {
     /// Those of [`order_kept`](Self::order_kept) that [`Options::reorder`] does not change. Moving their only server with
     /// a weight above 0 would refuse new connections for a moment.
     pub order_fixed: Vec<ServiceKey>,
+    /// The services of the desired table that are outside the scope. The plan does not compare them.
+    pub out_of_scope: Vec<ServiceKey>,
     /// The servers that a later plan deletes. See [`Departing::DrainThenDelete`].
     pub draining: Vec<(ServiceKey, DestinationKey)>,
 }
@@ -221,7 +223,11 @@ impl Planner<'_> {
         let scope = &self.options.scope;
         let mut there: HashMap<ServiceKey, &ServiceState> =
             current.services.iter().map(|state| (state.service.key, state)).collect();
-        for wanted in desired.services.iter().filter(|wanted| scope.contains(&wanted.service.key)) {
+        for wanted in &desired.services {
+            if !scope.contains(&wanted.service.key) {
+                self.plan.out_of_scope.push(wanted.service.key);
+                continue;
+            }
             match there.remove(&wanted.service.key) {
                 None => self.new_service(wanted),
                 Some(state) => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
@@ -12,8 +12,9 @@ use crate::family::Protocol;
 use crate::invalid_value::InvalidValue;
 use crate::key::ServiceKey;
 
-/// A selection of services: `tcp`, `udp`, `sctp`, `protocol:99`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A selection of services: `tcp`, `udp`, `sctp`, `protocol:99`, `192.0.2.0/24`, `2001:db8::1`, `fwmark`, `fwmark:7`,
+/// `tcp:192.0.2.1:80`, `fwmark:7:IPv6`. Names are read in upper or lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Selector {
     /// All services of a protocol.
     Protocol(Protocol),
@@ -23,6 +24,8 @@ pub enum Selector {
     Fwmarks,
     /// The services of a firewall mark, of both families.
     Fwmark(NonZeroU32),
+    /// One service.
+    Service(ServiceKey),
 }
 
 impl Selector {
@@ -33,18 +36,28 @@ impl Selector {
             (Self::Net(net), ServiceKey::Address { address, .. }) => net.contains(address),
             (Self::Fwmarks, ServiceKey::Fwmark { .. }) => true,
             (Self::Fwmark(wanted), ServiceKey::Fwmark { mark, .. }) => wanted == mark,
+            (Self::Service(wanted), key) => wanted == key,
             _ => false,
         }
     }
 }
 
-const SELECTORS: &str = "one of tcp, udp, sctp, ADDRESS, ADDRESS/LENGTH, fwmark, fwmark:N (N from 1), protocol:N";
+const SELECTORS: &str = "one of tcp, udp, sctp, ADDRESS, ADDRESS/LENGTH, PROTOCOL:ADDRESS:PORT, fwmark, fwmark:N (N \
+                         from 1), fwmark:N:FAMILY, protocol:N";
+
+/// Selects one service.
+impl From<ServiceKey> for Selector {
+    fn from(key: ServiceKey) -> Self {
+        Self::Service(key)
+    }
+}
 
 impl FromStr for Selector {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let selector = match (text, text.split_once(':')) {
+        let lower = text.to_ascii_lowercase();
+        let selector = match (&*lower, lower.split_once(':')) {
             ("tcp", _) => Some(Self::Protocol(Protocol::Tcp)),
             ("udp", _) => Some(Self::Protocol(Protocol::Udp)),
             ("sctp", _) => Some(Self::Protocol(Protocol::Sctp)),
@@ -53,7 +66,8 @@ impl FromStr for Selector {
             (_, Some(("protocol", number))) => number.parse().ok().map(Protocol::from_number).map(Self::Protocol),
             _ => text.parse().map(IpAddr::into).or_else(|_| text.parse()).ok().map(Self::Net),
         };
-        selector.ok_or_else(|| InvalidValue::new(text, SELECTORS))
+        let service = || text.parse().ok().map(Self::Service);
+        selector.or_else(service).ok_or_else(|| InvalidValue::new(text, SELECTORS))
     }
 }
 
@@ -65,6 +79,10 @@ impl fmt::Display for Selector {
             Self::Net(net) => net.fmt(f),
             Self::Fwmarks => f.write_str("fwmark"),
             Self::Fwmark(mark) => write!(f, "fwmark:{mark}"),
+            Self::Service(ServiceKey::Fwmark { mark, family }) => write!(f, "fwmark:{mark}:{family}"),
+            Self::Service(ServiceKey::Address { protocol, address, port }) => {
+                write!(f, "{}:{}", Self::Protocol(*protocol), SocketAddr::new(*address, *port))
+            }
         }
     }
 }
@@ -124,13 +142,36 @@ mod tests {
             ("fwmark", false, true),
             ("fwmark:7", false, true),
             ("fwmark:8", false, false),
+            ("fwmark:7:IPv6", false, true),
+            ("fwmark:7:ipv4", false, false),
+            ("tcp:192.0.2.1:80", true, false),
+            ("TCP:192.0.2.1:80", true, false),
+            ("TCP 192.0.2.1:80", true, false),
+            ("tcp:192.0.2.1:443", false, false),
+            ("udp:[2001:db8::1]:53", false, false),
+            ("protocol:99:192.0.2.1:80", false, false),
+            ("FWMARK", false, true),
         ] {
             let selector: Selector = text.parse().expect(text);
             assert_eq!(selector.to_string().parse(), Ok(selector), "{text}");
             assert_eq!((selector.selects(&web), selector.selects(&mark)), (selects_web, selects_mark), "{text}");
         }
-        for text in ["", "icmp", "fwmark:", "fwmark:x", "fwmark:0", "protocol:", "protocol:tcp", "192.0.2.0/33", "web"]
-        {
+        for text in [
+            "",
+            "icmp",
+            "fwmark:",
+            "fwmark:x",
+            "fwmark:0",
+            "protocol:",
+            "protocol:tcp",
+            "192.0.2.0/33",
+            "web",
+            "tcp:",
+            "tcp:80",
+            "tcp:192.0.2.1",
+            "fwmark:7:x",
+            "fwmark:7:ipv6:x",
+        ] {
             assert!(text.parse::<Selector>().is_err(), "{text}");
         }
     }

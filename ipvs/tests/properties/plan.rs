@@ -72,6 +72,6 @@ proptest! {
         random::fill(&mut director, &current);
         let state = director.state().expect("a model");
         let plan = ipvs::plan(&ipvs::Config::from(&state), &state, &options);
-        prop_assert_eq!(plan, ipvs::Plan::default());
+        prop_assert!(plan.is_empty() && plan.order_kept.is_empty() && plan.draining.is_empty(), "{:?}", plan);
     }
 }
