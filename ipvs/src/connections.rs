@@ -6,6 +6,7 @@ mod line;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use ipvs_sys::wire::Name;
 use line::take_line;
@@ -68,6 +69,11 @@ impl ConnectionEntry {
             Some(mark) => ServiceKey::fwmark(mark, self.family()),
             None => Some(ServiceKey::new(self.protocol()?, self.service.ip(), self.service.port())),
         }
+    }
+
+    /// Returns the time until the kernel deletes the entry if there is no traffic.
+    pub fn expires_in(&self) -> Duration {
+        Duration::from_secs(self.expires.into())
     }
 
     /// Returns the firewall mark, or `None` if the entry is not the template of a service by mark.

@@ -48,6 +48,13 @@ impl Family {
     }
 }
 
+/// Returns the family of an address.
+impl From<IpAddr> for Family {
+    fn from(address: IpAddr) -> Self {
+        Self::of(address)
+    }
+}
+
 pub(crate) fn wire_address(address: IpAddr) -> Address {
     match address {
         IpAddr::V4(address) => address.into(),

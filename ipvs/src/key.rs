@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZeroU32;
 
 use ipvs_sys::uapi::{DestAttrs, ServiceAttrs};
@@ -93,6 +93,12 @@ impl ServiceKey {
             Self::Fwmark { mark, .. } => attributes.fwmark = Some(mark.get()),
         }
         attributes
+    }
+}
+
+impl From<(Protocol, SocketAddr)> for ServiceKey {
+    fn from((protocol, endpoint): (Protocol, SocketAddr)) -> Self {
+        Self::new(protocol, endpoint.ip(), endpoint.port())
     }
 }
 
@@ -189,6 +195,19 @@ impl From<SocketAddr> for DestinationKey {
     }
 }
 
+impl From<SocketAddrV4> for DestinationKey {
+    fn from(endpoint: SocketAddrV4) -> Self {
+        Self::new(*endpoint.ip(), endpoint.port())
+    }
+}
+
+/// Leaves out the scope and the flow label.
+impl From<SocketAddrV6> for DestinationKey {
+    fn from(endpoint: SocketAddrV6) -> Self {
+        Self::new(*endpoint.ip(), endpoint.port())
+    }
+}
+
 impl From<DestinationKey> for SocketAddr {
     fn from(key: DestinationKey) -> Self {
         Self::new(key.address, key.port)
@@ -222,6 +241,16 @@ mod tests {
             ServiceKey::fwmark(u32::MAX, Family::V4).expect("not 0"),
         ];
         assert!(sorted.is_sorted(), "{sorted:?}");
+    }
+
+    #[test]
+    fn endpoints_are_keys() {
+        let v4: SocketAddrV4 = "10.0.0.1:80".parse().expect("an endpoint");
+        let v6: SocketAddrV6 = "[fe80::1%7]:80".parse().expect("an endpoint");
+        assert_eq!(DestinationKey::from(v4), DestinationKey::new([10, 0, 0, 1], 80));
+        assert_eq!(DestinationKey::from(v6).to_string(), "[fe80::1]:80");
+        assert_eq!(ServiceKey::from((Protocol::Tcp, v4.into())), ServiceKey::tcp([10, 0, 0, 1], 80));
+        assert_eq!(Family::from(IpAddr::from(*v6.ip())), Family::V6);
     }
 
     fn v6(text: &str) -> std::net::Ipv6Addr {

@@ -41,6 +41,18 @@ macro_rules! names {
             }
         }
 
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.as_bytes() == other.as_bytes()
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                *self == **other
+            }
+        }
+
         impl std::str::FromStr for $name {
             type Err = InvalidValue;
 
@@ -155,5 +167,16 @@ impl Scheduler {
 impl Default for Scheduler {
     fn default() -> Self {
         Self::WLC
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_with_texts() {
+        assert!(Scheduler::WLC == "wlc" && Scheduler::WLC != *"wl");
+        assert_eq!("eth0".parse::<Interface>().expect("a name"), "eth0");
     }
 }

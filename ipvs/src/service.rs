@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use ipvs_sys::DecodeError;
 use ipvs_sys::uapi::{
@@ -14,6 +15,7 @@ use crate::family::{AF_INET, Family, Protocol};
 use crate::key::ServiceKey;
 use crate::name::{Engine, Scheduler};
 use crate::stats::Seen;
+use crate::timeouts::whole_seconds;
 
 bitflags::bitflags! {
     /// Flags of the scheduler, which defines their meaning. Bits without a name are kept.
@@ -160,6 +162,12 @@ impl Service {
             engine: None,
             one_packet: false,
         }
+    }
+
+    /// Makes the service persistent: for this time after its last connection, a client gets the same server. The
+    /// duration is rounded up to seconds.
+    pub fn with_persistence(self, timeout: Duration) -> Self {
+        Self { persistence: Some(whole_seconds(timeout)), ..self }
     }
 
     /// Returns whether the existing service `held` has these settings. A netmask is ignored without persistence, where

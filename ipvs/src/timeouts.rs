@@ -1,5 +1,7 @@
 //! Timeouts of connections.
 
+use std::time::Duration;
+
 use ipvs_sys::uapi::CommandAttrs;
 
 /// Timeouts of idle connections, in seconds. The kernel has fixed timeouts for all other states.
@@ -32,6 +34,12 @@ impl Timeouts {
     /// The timeouts of a new network namespace.
     pub const KERNEL_DEFAULT: Self = Self { tcp: 900, tcp_fin: 120, udp: 300 };
 
+    /// Returns timeouts, rounded up to seconds. Zero leaves a timeout unchanged. A duration above `u32::MAX` seconds
+    /// becomes that.
+    pub fn from_durations(tcp: Duration, tcp_fin: Duration, udp: Duration) -> Self {
+        Self { tcp: whole_seconds(tcp), tcp_fin: whole_seconds(tcp_fin), udp: whole_seconds(udp) }
+    }
+
     /// Returns the timeouts that the kernel has after these are applied to `current`. 0 leaves a timeout unchanged.
     pub fn over(self, current: Self) -> Self {
         let set = |new, old| if new == 0 { old } else { new };
@@ -62,5 +70,23 @@ impl From<CommandAttrs> for Timeouts {
             tcp_fin: timeout_tcp_fin.unwrap_or_default(),
             udp: timeout_udp.unwrap_or_default(),
         }
+    }
+}
+
+/// Rounds up to seconds, up to `u32::MAX`.
+pub(crate) fn whole_seconds(duration: Duration) -> u32 {
+    let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    seconds.try_into().unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_rounded_up() {
+        let timeouts = Timeouts::from_durations(Duration::from_millis(1), Duration::ZERO, Duration::MAX);
+        assert_eq!(timeouts, Timeouts { tcp: 1, tcp_fin: 0, udp: u32::MAX });
+        assert_eq!(whole_seconds(Duration::from_secs(900)), 900);
     }
 }
