@@ -1,7 +1,7 @@
 //! One write to the kernel, as a value.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipvs_sys::uapi::Command;
 
@@ -399,6 +399,10 @@ pub enum Warning {
     /// A scheduler that is not in [`Scheduler::KNOWN`].
     #[error("scheduler {0} is not one of the kernel's own")]
     UnknownScheduler(Scheduler),
+    /// An IPv4-mapped IPv6 address of a service. Packets to the IPv4 address are not for this service. A socket of both
+    /// families gives such addresses for IPv4 clients.
+    #[error("{0} is an IPv6 address: the service does not get packets to {1}")]
+    MappedAddress(Ipv6Addr, Ipv4Addr),
     /// Direct routing or a tunnel to a port other than the service's. Neither changes the port.
     #[error("port {server} has no effect: {how} delivers to the service's port {service}")]
     PortNotChanged {
@@ -422,7 +426,12 @@ pub enum Warning {
 fn service_warnings(service: &Service) -> Vec<Warning> {
     let Service { key, scheduler, flags: _, persistence, netmask, engine, one_packet } = *service;
     let mut warnings = Vec::new();
-    if let ServiceKey::Address { protocol, port, .. } = key {
+    if let ServiceKey::Address { protocol, address, port } = key {
+        if let IpAddr::V6(address) = address
+            && let Some(mapped) = address.to_ipv4_mapped()
+        {
+            warnings.push(Warning::MappedAddress(address, mapped));
+        }
         if port == 0 && persistence.is_none() {
             warnings.push(Warning::AnyPortNotPersistent);
         }

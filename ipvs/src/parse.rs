@@ -72,8 +72,12 @@ fn service_key(text: &str) -> Option<ServiceKey> {
         return ServiceKey::fwmark(mark.parse().ok()?, family.parse().ok()?);
     }
     let (protocol, endpoint) = if first.eq_ignore_ascii_case("protocol") { split_word(rest)? } else { (first, rest) };
-    let endpoint: SocketAddr = endpoint.parse().ok()?;
-    Some(ServiceKey::new(protocol.parse().ok()?, endpoint.ip(), endpoint.port()))
+    Some((protocol.parse().ok()?, endpoint_of(endpoint)?).into())
+}
+
+/// Reads an address and a port. A scope (`%2`) is an error, because neither IPVS nor the keys have one.
+fn endpoint_of(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().filter(|endpoint| !matches!(endpoint, SocketAddr::V6(endpoint) if endpoint.scope_id() != 0))
 }
 
 /// Returns the text before the first blank or colon, and the text after it.
@@ -88,8 +92,7 @@ impl FromStr for DestinationKey {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let endpoint = text.parse::<SocketAddr>().ok().map(Self::from);
-        expect(endpoint, text, "a server: ADDRESS:PORT")
+        expect(endpoint_of(text).map(Self::from), text, "a server: ADDRESS:PORT")
     }
 }
 
@@ -139,7 +142,10 @@ mod tests {
         for text in ["0", "129", "255.255.255", "x"] {
             assert!(text.parse::<Netmask>().is_err(), "{text}");
         }
-        assert!("10.0.0.1".parse::<DestinationKey>().is_err());
+        for text in ["10.0.0.1", "[fe80::1%2]:1"] {
+            assert!(text.parse::<DestinationKey>().is_err(), "{text}");
+        }
+        assert!("tcp:[fe80::1%2]:1".parse::<ServiceKey>().is_err());
         assert!("65536".parse::<Protocol>().is_err());
     }
 }

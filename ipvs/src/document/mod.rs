@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use ipvs_sys::wire::Unknown;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::errors::Errors;
 use crate::state::{Config, Order, State};
 use crate::timeouts::Timeouts;
 
@@ -114,7 +115,7 @@ impl Document {
     /// # Errors
     ///
     /// Returns all invalid values, each with its place.
-    pub fn to_config(&self) -> Result<ReadDocument, Vec<DocumentError>> {
+    pub fn to_config(&self) -> Result<ReadDocument, Errors<DocumentError>> {
         let mut reader = Reader::default();
         // Observed: `ipvs`.
         let Self { schema, ipvs: _, order, timeouts, daemons, services } = self;
@@ -127,11 +128,8 @@ impl Document {
             None => Order::Any,
             Some(OrderName::Kernel) => Order::Kernel,
         };
-        if reader.errors.is_empty() {
-            Ok((Config { timeouts: *timeouts, daemons, services, order }, reader.doubts))
-        } else {
-            Err(reader.errors)
-        }
+        let Reader { errors, doubts } = reader;
+        Errors::none_or(errors, || (Config { timeouts: *timeouts, daemons, services, order }, doubts))
     }
 }
 

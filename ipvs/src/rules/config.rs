@@ -11,6 +11,7 @@ use super::write::{write_change, write_destination, write_service};
 use crate::change::{Change, Warning};
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
+use crate::errors::Errors;
 use crate::key::{DestinationKey, ServiceKey};
 use crate::service::Service;
 use crate::state::{Config, Order, ServiceConfig};
@@ -69,7 +70,7 @@ impl ConfigWarning {
 /// Returns an error for each line that [`Lines`] cannot read or that no kernel accepts
 /// ([`Change::validate`](crate::Change::validate)). Lines that do not change the table, or that contradict an earlier
 /// line, are errors, too.
-pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfig, Vec<LineError>> {
+pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfig, Errors<LineError>> {
     let mut builder = Builder::default();
     let mut errors = Vec::new();
     let mut lines = 0;
@@ -85,12 +86,13 @@ pub fn read_config(text: &[u8], resolver: &mut dyn Resolver) -> Result<ReadConfi
             Err(error) => errors.push(error),
         }
     }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
+    Errors::none_or(errors, || ReadConfig { lines, ..builder.finish(order(text)) })
+}
+
+/// Returns the order that the first line names.
+fn order(text: &[u8]) -> Order {
     let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let order = if first.trim_ascii() == ORDER_LINE.as_bytes() { Order::Kernel } else { Order::Any };
-    Ok(ReadConfig { lines, ..builder.finish(order) })
+    if first.trim_ascii() == ORDER_LINE.as_bytes() { Order::Kernel } else { Order::Any }
 }
 
 /// Values by key, in the order of their insertion.
