@@ -15,6 +15,14 @@ pub enum Error {
     #[doc(alias = "ENOENT")]
     #[error("the kernel has no IPVS: module ip_vs is not loaded")]
     NoFamily,
+    /// The request cannot be sent, or not by this function. Nothing was sent.
+    #[error("{command} was not sent: {why}", command = .command.name())]
+    NotSent {
+        /// The command of the request.
+        command: Command,
+        /// The reason.
+        why: &'static str,
+    },
     /// The kernel refused the request.
     #[doc(alias = "NLMSG_ERROR")]
     #[error("{command}: {refusal}", command = .command.name())]

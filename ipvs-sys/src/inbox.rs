@@ -27,11 +27,12 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Returns an inbox for datagrams of at most `slot` bytes, until [`receive`](Self::receive) enlarges it.
+    /// Returns an inbox for datagrams of at most `slot` bytes, until [`receive`](Self::receive) enlarges it. The size is
+    /// limited to 1 to [`LARGEST`].
     pub(crate) fn new(slot: usize) -> Self {
         Self {
             buffer: vec![0; LARGEST * AT_ONCE],
-            slot,
+            slot: slot.clamp(1, LARGEST),
             datagrams: [Datagram::default(); AT_ONCE],
             filled: 0,
             current: 0,

@@ -1,12 +1,24 @@
-//! Encoding of requests and decoding of replies, without a socket.
+//! Encoding of requests and decoding of replies, without a socket: for programs with sockets of their own, such as
+//! those of an async runtime.
+//!
+//! A program sends [`encode_family_lookup`] first, and gets the number of the family with [`family_id`]. It then sends
+//! what [`encode`] writes, and reads each datagram with [`replies`]. The example `async_fd` does so on tokio. Some rules
+//! are not visible in the messages:
+//!
+//! - The kernel replies within the system call that sends a request.
+//! - A dump has several datagrams of up to 32 KiB, and ends with [`Content::End`]. A socket has one dump at a time.
+//! - The number of the family changes when the module is loaded again. A request to the old number is refused with
+//!   `ENOENT`.
+//! - A socket has room for the replies to about 128 refused requests ([`Socket`](crate::Socket) does not send more at
+//!   once).
 
 use neli::consts::nl::{NlmF, Nlmsg};
 
 use crate::decode_error::DecodeError;
-use crate::error::Refusal;
-
-use crate::uapi::{Command, CommandAttrs};
-use crate::wire::{Attributes, Wire, each_attribute};
+use crate::error::{Error, Refusal};
+use crate::family::{self, FamilyAttrs};
+use crate::uapi::{Command, CommandAttrs, FAMILY_NAME, FAMILY_VERSION};
+use crate::wire::{Attributes, Name, Wire, each_attribute};
 
 /// A value that can be sent as a request: a command with attributes.
 ///
@@ -56,6 +68,99 @@ impl<A: ToRequest> ToRequest for &A {
     }
 }
 
+/// The kind of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Gets one item: the reply has [`Content::Data`].
+    Get,
+    /// Dumps a list: each item is a [`Content::Data`], and the last reply is [`Content::End`].
+    #[doc(alias = "NLM_F_DUMP")]
+    Dump,
+    /// Changes something: the reply is [`Content::Done`] or [`Content::Refused`].
+    #[doc(alias = "NLM_F_ACK")]
+    Change,
+}
+
+impl Mode {
+    /// Checks that a command can be sent in this way.
+    pub(crate) fn check(self, command: Command) -> Result<(), Error> {
+        let (is_valid, why) = match self {
+            Self::Get => (command.is_get(), "it gets no item"),
+            Self::Dump => (command.is_dump(), "it dumps no list"),
+            Self::Change => (command.is_change(), "it changes nothing"),
+        };
+        if is_valid { Ok(()) } else { Err(Error::NotSent { command, why }) }
+    }
+}
+
+/// Appends a request to `out`: a whole netlink message. Several can be sent with one system call.
+///
+/// `family` is the number of the family ([`family_id`]). The replies have the same `sequence`.
+///
+/// # Errors
+///
+/// Fails with [`Error::NotSent`] if the command is of another kind, or if the message has more than 65,535 bytes. Then
+/// nothing is appended.
+pub fn encode(
+    out: &mut Vec<u8>,
+    request: &impl ToRequest,
+    mode: Mode,
+    family: u16,
+    sequence: u32,
+) -> Result<(), Error> {
+    mode.check(request.command())?;
+    let flags = match mode {
+        Mode::Get => NlmF::empty(),
+        Mode::Dump => NlmF::DUMP,
+        Mode::Change => NlmF::ACK,
+    };
+    append(out, request, family, flags, sequence)
+}
+
+/// Appends a request with any flags.
+pub(crate) fn append(
+    out: &mut Vec<u8>,
+    request: &impl ToRequest,
+    family: u16,
+    flags: NlmF,
+    sequence: u32,
+) -> Result<(), Error> {
+    let command = request.command();
+    let start = out.len();
+    let head = Head { family, flags, sequence, command: command.number(), version: FAMILY_VERSION };
+    write_message(out, head, |out| request.write(out));
+    // Within this limit, the length of every attribute fits into its 16 bits.
+    if out.len() - start > usize::from(u16::MAX) {
+        out.truncate(start);
+        return Err(Error::NotSent { command, why: "it has more than 65,535 bytes" });
+    }
+    Ok(())
+}
+
+/// Appends the request for the number of the family `IPVS`. It makes the kernel load the module `ip_vs`. The reply is
+/// [`Content::Data`] for [`family_id`], or [`Content::Refused`] with `ENOENT` if the kernel has no IPVS.
+#[doc(alias = "CTRL_CMD_GETFAMILY")]
+pub fn encode_family_lookup(out: &mut Vec<u8>, sequence: u32) {
+    let attributes = FamilyAttrs { name: Name::new(FAMILY_NAME.as_bytes()), ..Default::default() };
+    let head = Head {
+        family: family::GENL_ID_CTRL,
+        flags: NlmF::empty(),
+        sequence,
+        command: family::CTRL_CMD_GETFAMILY,
+        version: family::CTRL_VERSION,
+    };
+    write_message(out, head, |out| attributes.write(out));
+}
+
+/// Returns the number of the family from the attributes of a reply.
+///
+/// # Errors
+///
+/// Fails if the bytes are not the attributes of a reply to [`encode_family_lookup`].
+pub fn family_id(attributes: &[u8]) -> Result<u16, DecodeError> {
+    FamilyAttrs::read(attributes)?.id.ok_or(DecodeError::new("no family id"))
+}
+
 /// The headers of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
@@ -94,7 +199,6 @@ pub(crate) fn write_message(out: &mut Vec<u8>, head: Head, attributes: impl FnOn
 }
 
 /// A message from the kernel.
-#[doc(hidden)]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
     /// The sequence number of the request.
@@ -104,7 +208,6 @@ pub struct Reply<'a> {
 }
 
 /// The content of a reply.
-#[doc(hidden)]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Content<'a> {
     /// The request was carried out (ACK).
@@ -125,7 +228,8 @@ pub enum Content<'a> {
 }
 
 /// Iterates over the replies in a datagram. After an invalid length it returns an error and ends.
-#[doc(hidden)]
+///
+/// [`CommandAttrs`] and [`InfoAttrs`](crate::uapi::InfoAttrs) read the attributes of [`Content::Data`].
 pub fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Result<Reply<'_>, DecodeError>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {

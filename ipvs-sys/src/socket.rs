@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use neli::consts::nl::NlmF;
@@ -12,15 +12,16 @@ use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size_force, set_socke
 
 use crate::decode_error::DecodeError;
 use crate::error::{Error, Refusal};
-use crate::family::{self, FamilyAttrs};
 use crate::inbox::Inbox;
 
-use crate::message::{Content, Head, Request, ToRequest, readdress, request_ack, write_fence, write_message};
+use crate::message::{
+    Content, Mode, Request, ToRequest, append, encode_family_lookup, family_id, readdress, request_ack, write_fence,
+};
 use crate::namespace::Namespace;
 use crate::refused::Refused;
 use crate::sys;
-use crate::uapi::{Command, CommandAttrs, FAMILY_NAME, FAMILY_VERSION};
-use crate::wire::{Attributes, Name, Wire};
+use crate::uapi::{Command, CommandAttrs};
+use crate::wire::{Attributes, Wire};
 
 /// The maximum number of requests that one system call sends.
 ///
@@ -73,6 +74,14 @@ impl fmt::Debug for Socket {
     }
 }
 
+/// For polling. The kernel replies within the system call that sends a request, so there is nothing to wait for
+/// between the calls of this type.
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        sys::borrow(&self.netlink)
+    }
+}
+
 impl Socket {
     /// Opens a socket in the network namespace of the calling thread.
     ///
@@ -95,7 +104,8 @@ impl Socket {
         namespace.within(Self::open)?
     }
 
-    /// Opens a socket that first receives datagrams of at most `bytes` bytes.
+    /// Opens a socket that first receives datagrams of at most `bytes` bytes, from 1 to 32 KiB. Other sizes are
+    /// replaced by the nearest of these.
     ///
     /// A larger datagram is truncated, which is an [`Error::Decode`]. After it, and after a dump of many datagrams, the
     /// socket has room for the largest datagrams of the kernel (32 KiB).
@@ -154,8 +164,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Fails with [`Error::Refused`] if the kernel refuses the request. The error number is `ESRCH` if the service does
-    /// not exist. The other variants of [`Error`] report problems with the module, the socket or the reply.
+    /// Fails with [`Error::NotSent`] if the command gets no item. Fails with [`Error::Refused`] if the kernel refuses the
+    /// request. The error number is `ESRCH` if the service does not exist. The other variants of [`Error`] report problems with the module, the socket or the reply.
     pub fn get<A: Attributes>(&mut self, request: &Request) -> Result<A, Error> {
         self.get_with(request, A::read)
     }
@@ -171,6 +181,7 @@ impl Socket {
         read: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<T, Error> {
         let command = request.command;
+        Mode::Get.check(command)?;
         let sequence = self.send_alone(request, NlmF::empty())?;
         let mut resent = false;
         loop {
@@ -203,10 +214,11 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Fails if the request cannot be sent, or if the kernel has no IPVS ([`Error::NoFamily`]). The iterator returns
-    /// later errors. The destinations of a service that does not exist are an empty list, not an error.
+    /// Fails with [`Error::NotSent`] if the command dumps no list, if the request cannot be sent, or if the kernel has no
+    /// IPVS ([`Error::NoFamily`]). The iterator returns later errors. The destinations of a service that does not exist are an empty list, not an error.
     #[doc(alias = "NLM_F_DUMP")]
     pub fn dump(&mut self, request: &Request) -> Result<Dump<'_>, Error> {
+        Mode::Dump.check(request.command)?;
         let sequence = self.send_alone(request, NlmF::DUMP)?;
         Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, socket: self })
     }
@@ -230,6 +242,8 @@ impl Socket {
     ///
     /// On an error it is unknown which requests were carried out. Fails with [`Error::RepliesLost`] if the kernel had
     /// no memory for a reply, and with [`Error::NoFamily`], [`Error::Socket`], [`Error::Timeout`] or [`Error::Decode`].
+    /// Fails with [`Error::NotSent`] if a request changes nothing or has more than 65,535 bytes. Then this request and
+    /// the others of its batch were not sent.
     pub fn submit<R: ToRequest>(&mut self, requests: impl IntoIterator<Item = R>) -> Result<Refused, Error> {
         let mut requests = requests.into_iter();
         // One reply always has room.
@@ -295,6 +309,7 @@ impl Socket {
         let mut last = 0;
         for request in requests {
             let command = request.command();
+            Mode::Change.check(command)?;
             if commands.is_empty() {
                 // The lookup uses a sequence number, so `first` is computed after it.
                 self.family(command)?;
@@ -347,8 +362,7 @@ impl Socket {
         let command = request.command();
         let family = self.family(command)?;
         self.sequence = self.sequence.wrapping_add(1);
-        let head = Head { family, flags, sequence: self.sequence, command: command.number(), version: FAMILY_VERSION };
-        write_message(&mut self.outbox, head, |out| request.write(out));
+        append(&mut self.outbox, request, family, flags, self.sequence)?;
         Ok(self.sequence)
     }
 
@@ -390,24 +404,14 @@ impl Socket {
     /// Looks up the number of the family. This makes the kernel load the module `ip_vs`.
     fn resolve(&mut self, command: Command) -> Result<u16, Error> {
         self.sequence = self.sequence.wrapping_add(1);
-        let attributes = FamilyAttrs { name: Name::new(FAMILY_NAME.as_bytes()), ..Default::default() };
         let sequence = self.sequence;
-        let head = Head {
-            family: family::GENL_ID_CTRL,
-            flags: NlmF::empty(),
-            sequence,
-            command: family::CTRL_CMD_GETFAMILY,
-            version: family::CTRL_VERSION,
-        };
         let mut message = Vec::new();
-        write_message(&mut message, head, |out| attributes.write(out));
+        encode_family_lookup(&mut message, sequence);
         send(&self.netlink, &message)?;
         loop {
             match self.next_content(command, sequence)? {
                 Content::Data { attributes, .. } => {
-                    let family = FamilyAttrs::read(attributes)
-                        .and_then(|family| family.id.ok_or(DecodeError::new("no family id")))
-                        .map_err(|error| Error::Decode { command, error })?;
+                    let family = family_id(attributes).map_err(|error| Error::Decode { command, error })?;
                     self.family = Some(family);
                     return Ok(family);
                 }

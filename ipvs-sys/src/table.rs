@@ -143,6 +143,14 @@ macro_rules! commands {
                 self as u8
             }
 
+            /// Returns the command with a number, or `None` if the family has no such command.
+            pub fn from_number(number: u8) -> Option<Self> {
+                match number {
+                    $( $number => Some(Self::$variant), )*
+                    _ => None,
+                }
+            }
+
             /// Returns the kernel's name of the command, such as `IPVS_CMD_NEW_SERVICE`.
             pub fn name(self) -> &'static str {
                 match self { $( Self::$variant => stringify!($kernel), )* }

@@ -62,6 +62,38 @@ commands! {
     }
 }
 
+impl Command {
+    /// Returns whether the command changes something. [`Socket::submit`](crate::Socket::submit) sends these commands.
+    pub fn is_change(self) -> bool {
+        match self {
+            Self::NewService
+            | Self::SetService
+            | Self::DelService
+            | Self::NewDest
+            | Self::SetDest
+            | Self::DelDest
+            | Self::NewDaemon
+            | Self::DelDaemon
+            | Self::SetConfig
+            | Self::Zero
+            | Self::Flush => true,
+            Self::GetService | Self::GetDest | Self::GetDaemon | Self::GetConfig | Self::SetInfo | Self::GetInfo => {
+                false
+            }
+        }
+    }
+
+    /// Returns whether the command gets one item. [`Socket::get`](crate::Socket::get) sends these commands.
+    pub fn is_get(self) -> bool {
+        matches!(self, Self::GetService | Self::GetConfig | Self::GetInfo)
+    }
+
+    /// Returns whether the command dumps a list. [`Socket::dump`](crate::Socket::dump) sends these commands.
+    pub fn is_dump(self) -> bool {
+        matches!(self, Self::GetService | Self::GetDest | Self::GetDaemon)
+    }
+}
+
 attributes! {
     /// The top-level attributes of every message except the reply to [`Command::GetInfo`].
     CommandAttrs, CommandAttr {

@@ -99,8 +99,7 @@ pub(crate) fn open_attribute(out: &mut Vec<u8>, number: u16) -> usize {
 #[inline]
 pub(crate) fn close_attribute(out: &mut Vec<u8>, start: usize) {
     let len = out.len() - start;
-    // The tables cannot produce a list of 64 KiB. A list of that size, built by hand, becomes an invalid message, not a
-    // panic.
+    // A list of 64 KiB, built by hand, wraps around. The socket does not send messages of that size.
     out[start..start + 2].copy_from_slice(&(len as u16).to_ne_bytes());
     if !len.is_multiple_of(4) {
         out.resize(start + padded(len), 0);

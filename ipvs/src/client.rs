@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::hash::Hash;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
 use ipvs_sys::uapi::{Command, CommandAttrs, IPVS_CMD_ATTR_DEST, IPVS_CMD_ATTR_SERVICE, InfoAttrs};
@@ -336,6 +336,13 @@ fn is_own(namespace: &File) -> bool {
     match (namespace.metadata(), own) {
         (Ok(this), Ok(own)) => id(this) == id(own),
         _ => false,
+    }
+}
+
+/// The socket for all requests but the dumps of destinations.
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
