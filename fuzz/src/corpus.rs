@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ipvs::rules::{COMMANDS, Numeric, OPTIONS, read_config};
+use ipvs::rules::program::{COMMANDS, OPTIONS};
+use ipvs::rules::{Numeric, read_config};
 
 use crate::targets::DESIRED;
 

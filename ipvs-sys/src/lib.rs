@@ -50,6 +50,8 @@
 //! # }
 //! ```
 
+#![warn(clippy::missing_errors_doc)]
+
 mod decode_error;
 mod error;
 #[doc(hidden)]
@@ -78,3 +80,8 @@ pub use refused::Refused;
 #[doc(hidden)]
 pub use socket::BATCH;
 pub use socket::{Dump, Socket};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

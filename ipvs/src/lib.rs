@@ -100,6 +100,7 @@
 //! no edits. The module behind the feature `testing` has no stability guarantee.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
 
 pub mod apply;
 mod change;
@@ -160,3 +161,8 @@ pub use state::{Config, DestinationState, Order, ServiceConfig, ServiceState, St
 pub use stats::{Counters, Rates, Stats};
 pub use timeouts::Timeouts;
 pub use watch::{Lost, Observation, Watch};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -179,7 +179,7 @@ fn all_errors_are_reported_at_once() {
     assert_eq!(toml(text).expect_err("three").lines().count(), 3);
 }
 
-const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/table.schema.json");
+const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/table.schema.json");
 
 /// The command that writes the current schema to the file.
 const ACCEPT: &str = "IPVS_WRITE_SCHEMA=1 cargo test -p ipvs-rs --features schema --test document";
@@ -202,7 +202,7 @@ fn the_shipped_schema_is_up_to_date() {
     let schema = schema();
     let shipped = std::fs::read_to_string(SCHEMA).expect("shipped");
     let difference = TextDiff::from_lines(&shipped, &schema);
-    let difference = difference.unified_diff().header("docs/table.schema.json", "ipvs/src/document/mod.rs").to_string();
+    let difference = difference.unified_diff().header("ipvs/table.schema.json", "ipvs/src/document/mod.rs").to_string();
     assert!(shipped == schema, "the shipped schema is out of date:\n{difference}\nTo accept the change:\n  {ACCEPT}");
 }
 

@@ -1,7 +1,8 @@
 //! Command lines: words separated by NUL, as in /proc/PID/cmdline.
 
 use ipvs::Change;
-use ipvs::rules::{Command, Numeric, parse, parse_posix, write_change};
+use ipvs::rules::program::parse_posix;
+use ipvs::rules::{Command, Numeric, parse, write_change};
 
 /// Parses the words of a command line.
 pub fn command_line(bytes: &[u8]) -> bool {

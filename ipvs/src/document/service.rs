@@ -301,7 +301,7 @@ impl Mask {
 fn flag_names(scheduler: Scheduler, flags: SchedulerFlags) -> Vec<String> {
     let nameless = flags.bits() & !SchedulerFlags::NAMED.bits();
     let nameless = (nameless != 0).then(|| format!("{nameless:#x}"));
-    rules::flag_names(scheduler, flags).map(str::to_owned).chain(nameless).collect()
+    rules::program::flag_names(scheduler, flags).map(str::to_owned).chain(nameless).collect()
 }
 
 fn read_flags(names: &[String], scheduler: Scheduler) -> Result<SchedulerFlags, ValueError> {

@@ -13,7 +13,7 @@ use crate::service::Service;
 /// Returns `current` with the settings in `options`, and all other settings unchanged.
 ///
 /// Each option is a long spelling that `--edit-service` accepts, without the dashes, with its value. Flags have the
-/// value `on`. If [`OptionRow::has_off`](super::OptionRow::has_off) returns true, the value `off` disables the setting.
+/// value `on`. Some settings have the value `off`, which disables them.
 ///
 /// # Errors
 ///

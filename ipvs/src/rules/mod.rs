@@ -20,6 +20,8 @@ mod flags;
 mod line_writer;
 mod number;
 mod options;
+#[doc(hidden)]
+pub mod program;
 mod read;
 mod resolver;
 mod scan;
@@ -31,13 +33,10 @@ mod write;
 pub use command::{Columns, Command, Listing, Subject};
 pub use config::{ConfigWarning, ReadConfig, read_config, write_config};
 pub use edit::{edit_destination, edit_service};
-pub use endpoint::write_endpoint;
 pub use error::ParseError;
-pub use flags::flag_names;
 #[cfg(feature = "serde")]
 pub(crate) use flags::read_flags;
-pub use options::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
-pub use read::{Line, LineError, Lines, parse, parse_posix};
+pub use read::{Line, LineError, Lines, parse};
 pub use resolver::{Namer, Numeric, Resolver};
 pub use value_error::ValueError;
 pub use write::{write_change, write_destination, write_service};

@@ -32,7 +32,10 @@ pub fn parse(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, Pa
 
 /// Reads the words of a command line as [`parse`] does, but the first word that is not an option ends the options
 /// (`POSIXLY_CORRECT`). Only the program `ipvsadm` needs it.
-#[doc(hidden)]
+///
+/// # Errors
+///
+/// Fails as [`parse`] does.
 pub fn parse_posix(words: &[&[u8]], resolver: &mut dyn Resolver) -> Result<Command, ParseError> {
     check::parse(words.iter().copied(), true, Limits::OF_IPVSADM, resolver).map_err(|problem| problem.error)
 }

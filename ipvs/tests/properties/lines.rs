@@ -1,7 +1,8 @@
 //! ipvsadm's language, line by line.
 
 use ipvs::Change;
-use ipvs::rules::{COMMANDS, Command, Line, LineError, Lines, Numeric, OPTIONS, parse, parse_posix};
+use ipvs::rules::program::{COMMANDS, OPTIONS, parse_posix};
+use ipvs::rules::{Command, Line, LineError, Lines, Numeric, parse};
 use ipvs::testing::fields::same_change;
 use ipvs::testing::saved::RULES;
 use ipvs::testing::{expressible, promises, random};

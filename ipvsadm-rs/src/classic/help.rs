@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use ipvs::rules::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
+use ipvs::rules::program::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 
 /// The date of this version, in the format of ipvsadm 1.31.
 pub(crate) const DATE: &str = "2026/11/21";

@@ -44,5 +44,5 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn parse(words: &[&[u8]]) -> Result<Command, rules::ParseError> {
     let posix = ["POSIXLY_CORRECT", "POSIX_ME_HARDER"].iter().any(|name| std::env::var_os(name).is_some());
     let names = &mut System::default();
-    if posix { rules::parse_posix(words, names) } else { rules::parse(words, names) }
+    if posix { rules::program::parse_posix(words, names) } else { rules::parse(words, names) }
 }

@@ -2,7 +2,7 @@
 //! command lines.
 
 use clap::{Arg, ArgAction, Command};
-use ipvs::rules::{COMMANDS, OPTIONS, Value};
+use ipvs::rules::program::{COMMANDS, OPTIONS, Value};
 
 use crate::classic::help::help;
 

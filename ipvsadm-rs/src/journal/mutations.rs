@@ -1,8 +1,8 @@
 //! Mutated files: every file of a journal, and files that describe a table. `IPVS_MUTATIONS` is the number of mutations
 //! (default 300), `IPVS_SEED` the seed (default 1).
 
-#[allow(dead_code, unreachable_pub, reason = "the file belongs to the fuzz targets")]
-#[path = "../../../fuzz/src/mutation.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the fuzz targets use this file, too")]
+#[path = "mutation.rs"]
 mod mutation;
 
 use std::fs;

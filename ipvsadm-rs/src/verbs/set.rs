@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use anyhow::{anyhow, bail};
 use clap::{Arg, ArgMatches, Args, FromArgMatches, ValueEnum};
 use ipvs::hash::TableSizes;
-use ipvs::rules::{self, Command, Numeric, OPTIONS, OptionRow, ParseError, Value, Verb};
+use ipvs::rules::program::{OPTIONS, OptionRow, Value, Verb};
+use ipvs::rules::{self, Command, Numeric, ParseError};
 use ipvs::{Change, Client, Counters, DestinationState, Plan, ServiceKey, State};
 
 use crate::context::{Context, code};

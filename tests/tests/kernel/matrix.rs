@@ -140,12 +140,12 @@ fn each_option(name: &str, command: &str, needs: &[Needs]) {
 
 /// Checks that the tables above contain every command, except [`AT_ONCE`], and every option of ipvsadm 1.31.
 fn no_cell_is_missing() {
-    let names = rules::OPTIONS.iter().filter(|row| !row.beyond_1_31).map(|row| row.name);
+    let names = rules::program::OPTIONS.iter().filter(|row| !row.beyond_1_31).map(|row| row.name);
     let known: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
     let of_matrix: BTreeSet<&str> = OPTIONS.iter().map(|(name, _)| *name).collect();
     let hint = "add the options of new rows to OPTIONS above, or mark the rows with `.beyond_1_31()`";
     assert_eq!(known, of_matrix, "{hint}");
-    let names = rules::COMMANDS.iter().filter(|row| !AT_ONCE.contains(&row.long)).map(|row| row.name);
+    let names = rules::program::COMMANDS.iter().filter(|row| !AT_ONCE.contains(&row.long)).map(|row| row.name);
     assert_eq!(names.collect::<BTreeSet<_>>(), COMMANDS.iter().map(|(name, ..)| *name).collect());
     assert_eq!(of_matrix.len() * COMMANDS.len(), 476);
 }
@@ -190,7 +190,7 @@ fn two_options_of_a_listing() {
 /// Tests every option and command as `--long VALUE`, `--long=VALUE`, `-s VALUE`, `-sVALUE` and `-s=VALUE`, and with a
 /// missing or superfluous value.
 fn every_spelling() {
-    use ipvs::rules::{COMMANDS, OPTIONS, Value};
+    use ipvs::rules::program::{COMMANDS, OPTIONS, Value};
     let mut bench = Bench::new();
     let spell = |bench: &mut Bench, before: &str, shorts: &str, long: &str, value: &str| {
         let mut words =

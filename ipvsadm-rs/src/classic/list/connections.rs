@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
 
-use ipvs::rules::{Columns, Listing, Namer, write_endpoint};
+use ipvs::rules::program::write_endpoint;
+use ipvs::rules::{Columns, Listing, Namer};
 use ipvs::{Client, ConnectionEntry, Name};
 
 use super::number::pad;

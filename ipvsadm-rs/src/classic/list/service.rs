@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use ipvs::rules::{Namer, flag_names, write_endpoint};
+use ipvs::rules::Namer;
+use ipvs::rules::program::{flag_names, write_endpoint};
 use ipvs::{DestinationState, Family, Netmask, Protocol, Service, ServiceKey, ServiceState};
 
 use super::View;

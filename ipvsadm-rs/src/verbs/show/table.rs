@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use ipvs::rules::{Namer, flag_names, write_endpoint};
+use ipvs::rules::Namer;
+use ipvs::rules::program::{flag_names, write_endpoint};
 use ipvs::{DestinationState, Forwarding, Netmask, Protocol, ServiceKey, ServiceState, State, Tunnel};
 use unicode_width::UnicodeWidthStr;
 

@@ -1,6 +1,6 @@
 //! Generates random lines: correct ones, plausible errors, and nonsense.
 
-use ipvs::rules::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
+use ipvs::rules::program::{COMMANDS, CommandRow, OPTIONS, OptionRow, Value, Verb};
 use ipvs_tests::oracle::rng::Rng;
 
 /// The words of a line.

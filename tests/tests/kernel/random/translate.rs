@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipvs::rules::{COMMANDS, OPTIONS, Resolver, Value};
+use ipvs::rules::Resolver;
+use ipvs::rules::program::{COMMANDS, OPTIONS, Value};
 use ipvs::{Family, Protocol};
 
 use super::generate::Words;
