@@ -1,8 +1,10 @@
 //! The difference of two readings: events, and increases of counters.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 
+use crate::change::Change;
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
 use crate::key::ServiceKey;
@@ -63,6 +65,31 @@ impl Event {
             | Self::DestinationEdited { service: key, .. }
             | Self::DestinationDeleted(key, _) => Some(*key),
             Self::TimeoutsChanged { .. } | Self::DaemonStopped(_) | Self::DaemonStarted(_) => None,
+        }
+    }
+}
+
+/// Prints the event in English, with settings as options of ipvsadm:
+/// `edited server of TCP 192.0.2.1:80: -r 10.0.0.1:80 -m -w 0, before: -r 10.0.0.1:80 -m -w 1`.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimeoutsChanged { old, new } => {
+                let [old, new] = [old, new].map(|timeouts| Change::SetTimeouts(*timeouts));
+                write!(f, "changed timeouts: {new}, before: {old}")
+            }
+            Self::DaemonStopped(daemon) => write!(f, "stopped the {} sync daemon", daemon.role),
+            Self::DaemonStarted(daemon) => {
+                write!(f, "started the {} sync daemon: {}", daemon.role, Change::StartDaemon(*daemon))
+            }
+            Self::ServiceAdded(service) => write!(f, "added service {}: {service}", service.key),
+            Self::ServiceEdited { old, new } => write!(f, "edited service {}: {new}, before: {old}", new.key),
+            Self::ServiceDeleted(service) => write!(f, "deleted service {}: {service}", service.key),
+            Self::DestinationAdded(service, server) => write!(f, "added server of {service}: {server}"),
+            Self::DestinationEdited { service, old, new } => {
+                write!(f, "edited server of {service}: {new}, before: {old}")
+            }
+            Self::DestinationDeleted(service, server) => write!(f, "deleted server of {service}: {server}"),
         }
     }
 }
@@ -263,6 +290,30 @@ mod tests {
             ]
         );
         assert!(matches!(events[2], Event::DestinationEdited { old, new, .. } if (old.weight, new.weight) == (1, 3)));
+    }
+
+    #[test]
+    fn events_are_printed_with_their_settings() {
+        let old = table(&format!("{WEB}-A -f 7 -s rr\n"));
+        let mut new = table("-A -t 192.0.2.1:80 -s wrr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -w 3\n--set 1 2 3\n");
+        new.daemons = vec![SyncDaemon::new(crate::Role::Backup, "eth0".parse().expect("a name"), 1)];
+        let mut lines: Vec<String> = new.events_since(&old).iter().map(Event::to_string).collect();
+        lines.extend(old.events_since(&new).iter().map(Event::to_string).filter(|line| !line.starts_with("edited")));
+        assert_eq!(
+            lines,
+            [
+                "changed timeouts: --set 1 2 3, before: --set 900 120 300",
+                "started the backup sync daemon: --start-daemon backup --mcast-interface eth0 --syncid 1",
+                "edited service TCP 192.0.2.1:80: -A -t 192.0.2.1:80 -s wrr, before: -A -t 192.0.2.1:80 -s rr",
+                "edited server of TCP 192.0.2.1:80: -r 10.0.0.1:80 -m -w 3, before: -r 10.0.0.1:80 -m -w 1",
+                "deleted server of TCP 192.0.2.1:80: -r 10.0.0.2:80 -m -w 1",
+                "deleted service FWM 7: -A -f 7 -s rr",
+                "changed timeouts: --set 900 120 300, before: --set 1 2 3",
+                "stopped the backup sync daemon",
+                "added server of TCP 192.0.2.1:80: -r 10.0.0.2:80 -m -w 1",
+                "added service FWM 7: -A -f 7 -s rr",
+            ]
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The interface to a table: the kernel's table, or one in memory.
 
+use std::fmt;
+
 use crate::change::{Change, Invalid};
 use crate::daemon::{Role, SyncDaemon};
 use crate::destination::Destination;
@@ -23,6 +25,17 @@ pub enum Ensured {
     Edited,
     /// It existed with these settings. Nothing was written.
     Unchanged,
+}
+
+/// Prints `added`, `edited` or `unchanged`.
+impl fmt::Display for Ensured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Added => "added",
+            Self::Edited => "edited",
+            Self::Unchanged => "unchanged",
+        })
+    }
 }
 
 /// A table that can be read and changed: the kernel's table ([`Client`](crate::Client)), or one in memory

@@ -137,6 +137,24 @@ impl Drain {
         self.leaving.entry((service, destination)).or_insert(leaving);
     }
 
+    /// Drains these destinations and no others. Those that are being drained keep their time of start. The others are
+    /// forgotten, and their weights stay.
+    ///
+    /// A program that calls [`apply`](crate::apply()) again and again passes [`Plan::draining`], to limit the time of
+    /// [`Departing::DrainThenDelete`].
+    ///
+    /// [`Plan::draining`]: crate::Plan::draining
+    /// [`Departing::DrainThenDelete`]: crate::plan::Departing::DrainThenDelete
+    pub fn set(&mut self, destinations: impl IntoIterator<Item = (ServiceKey, DestinationKey)>, now: Duration) {
+        let mut before = std::mem::take(&mut self.leaving);
+        for (service, destination) in destinations {
+            match before.remove_entry(&(service, destination)) {
+                Some((key, leaving)) => _ = self.leaving.insert(key, leaving),
+                None => self.start(service, destination, now),
+            }
+        }
+    }
+
     /// Stops draining a destination. Returns the change that restores its weight, or `None` if the weight was not set
     /// to 0 by a step.
     pub fn cancel(&mut self, service: &ServiceKey, destination: &DestinationKey) -> Option<Change> {
@@ -337,6 +355,19 @@ mod tests {
         let restored = Change::EditDestination(WEB(), state.services[0].destinations[1].destination);
         assert_eq!(drain.cancel(&WEB(), &key(1)), Some(restored));
         assert!(drain.is_done() && !drain.contains(&WEB(), &key(1)));
+    }
+
+    #[test]
+    fn set_keeps_the_time_of_start() {
+        let state = table(Scheduler::WLC, 1);
+        let mut drain = Drain::new(None);
+        drain.set([(WEB(), key(1)), (WEB(), key(3))], seconds(0));
+        drain.set([(WEB(), key(2)), (WEB(), key(1)), (WEB(), key(1))], seconds(5));
+        let since = |last| drain.leaving.get(&(WEB(), key(last))).map(|leaving| leaving.since);
+        assert_eq!([1, 2, 3].map(since), [Some(seconds(0)), Some(seconds(5)), None]);
+        assert_eq!(drain.step(&state, seconds(5)).ended, [], "the third is forgotten");
+        drain.set([], seconds(6));
+        assert!(drain.is_done());
     }
 
     #[test]
