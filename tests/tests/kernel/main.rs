@@ -11,6 +11,7 @@ mod edges;
 mod guest;
 mod hitless;
 mod hostile;
+mod library;
 mod matrix;
 mod model;
 mod operations;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             operations::tests(),
             hitless::tests(),
             hostile::tests(),
+            library::tests(),
             documents::tests(),
             shipped::tests(),
         ]
