@@ -1,7 +1,7 @@
 //! Adds a service with masquerading servers. Existing ones get the same settings as new ones.
 //!
 //! ```text
-//! cargo run --example add -- tcp:192.0.2.1:80 wlc 10.0.0.1:8080 10.0.0.2:8080
+//! cargo run -p ipvs-rs --example add -- tcp:192.0.2.1:80 wlc 10.0.0.1:8080 10.0.0.2:8080
 //! ```
 
 use anyhow::{Result, bail};

@@ -2,8 +2,8 @@
 //! them if asked to.
 //!
 //! ```text
-//! cargo run --example apply_file --features serde -- table.json
-//! cargo run --example apply_file --features serde -- table.rules --yes
+//! cargo run -p ipvs-rs --example apply_file --features serde -- table.json
+//! cargo run -p ipvs-rs --example apply_file --features serde -- table.rules --yes
 //! ```
 
 use anyhow::{Context, Result, bail};

@@ -1,14 +1,13 @@
 //! Counts connections by server and state, of all services or of one. The table is read as a stream.
 //!
 //! ```text
-//! cargo run --example connections
-//! cargo run --example connections -- tcp:192.0.2.1:80
-//! cargo run --example connections -- tcp:192.0.2.1:80 192.0.2.0/24
+//! cargo run -p ipvs-rs --example connections
+//! cargo run -p ipvs-rs --example connections -- tcp:192.0.2.1:80
+//! cargo run -p ipvs-rs --example connections -- tcp:192.0.2.1:80 192.0.2.0/24
 //! ```
 
 use anyhow::{Context, Result};
-use ipnet::IpNet;
-use ipvs::{Client, ConnectionFilter, ConnectionSums};
+use ipvs::{Client, ConnectionFilter, ConnectionSums, IpNet};
 
 fn main() -> Result<()> {
     let mut filter = ConnectionFilter::default().templates(false);
@@ -17,7 +16,8 @@ fn main() -> Result<()> {
         filter = filter.service(service.parse()?);
     }
     if let Some(network) = arguments.next() {
-        filter = filter.client(network.parse::<IpNet>().context(network)?);
+        let network: IpNet = network.parse().with_context(|| format!("`{network}' is not a network"))?;
+        filter = filter.client(network);
     }
     let sums: ConnectionSums = Client::open()?.connections()?.matching(filter).collect::<Result<_, _>>()?;
     for (server, state, count) in sums.iter() {

@@ -2,7 +2,7 @@
 //! time limit in seconds. Ctrl-C stops this and restores the weight.
 //!
 //! ```text
-//! cargo run --example drain -- tcp:192.0.2.1:80 10.0.0.1:8080 300
+//! cargo run -p ipvs-rs --example drain -- tcp:192.0.2.1:80 10.0.0.1:8080 300
 //! ```
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Serves the counters of all servers to Prometheus, or prints them once (`--once`).
 //!
 //! ```text
-//! cargo run --example exporter -- 127.0.0.1:9100
+//! cargo run -p ipvs-rs --example exporter -- 127.0.0.1:9100
 //! ```
 
 use std::io::{BufRead, BufReader, Read, Write};

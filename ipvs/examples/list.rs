@@ -1,7 +1,7 @@
 //! Lists all services with their servers.
 //!
 //! ```text
-//! cargo run --example list
+//! cargo run -p ipvs-rs --example list
 //! ```
 
 use anyhow::Result;

@@ -2,7 +2,7 @@
 //! is drained, and deleted when it has no connections, at the latest after a time limit in seconds.
 //!
 //! ```text
-//! cargo run --example reconcile -- /etc/ipvsadm.rules 300
+//! cargo run -p ipvs-rs --example reconcile -- /etc/ipvsadm.rules 300
 //! ```
 
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! Sets the weight of a server. Its other settings stay.
 //!
 //! ```text
-//! cargo run --example set_weight -- tcp:192.0.2.1:80 10.0.0.1:8080 5
+//! cargo run -p ipvs-rs --example set_weight -- tcp:192.0.2.1:80 10.0.0.1:8080 5
 //! ```
 
 use anyhow::{Context, Result, bail};

@@ -1,7 +1,7 @@
 //! Serves the table to async code. Each line `SERVICE SERVER WEIGHT` from a TCP connection sets a weight.
 //!
 //! ```text
-//! cargo run --example tokio -- 127.0.0.1:9101
+//! cargo run -p ipvs-rs --example tokio -- 127.0.0.1:9101
 //! echo tcp:192.0.2.1:80 10.0.0.1:8080 5 | nc -N 127.0.0.1 9101
 //! ```
 

@@ -1,7 +1,7 @@
 //! Prints each change of the table, by any program, until Ctrl-C.
 //!
 //! ```text
-//! cargo run --example watch
+//! cargo run -p ipvs-rs --example watch
 //! ```
 
 use std::time::Duration;

@@ -91,6 +91,22 @@
 //!
 //! Nothing in this crate prints, exits, or queries a name service.
 //!
+//! # Examples
+//!
+//! The directory `examples` has programs of less than 60 lines: `cargo run -p ipvs-rs --example list`.
+//!
+//! | example | purpose |
+//! |---|---|
+//! | `list` | list the table |
+//! | `add`, `set_weight` | make single changes |
+//! | `apply_file` | show and apply a plan, from rules, JSON or TOML |
+//! | `drain` | delete a server when its connections have ended |
+//! | `reconcile` | keep the table as a file describes it, and drain the servers that are removed from it |
+//! | `watch` | print each change, by any program |
+//! | `connections` | count connections by server and state |
+//! | `exporter` | serve counters to Prometheus |
+//! | `tokio` | use the blocking client in async code |
+//!
 //! # Stability
 //!
 //! Errors, warnings and their kinds are `#[non_exhaustive]`: match them with a `_` arm. Structs of settings
@@ -149,6 +165,8 @@ pub use errors::Errors;
 pub use family::{Family, Protocol};
 pub use info::{Info, Version};
 pub use invalid_value::InvalidValue;
+#[doc(no_inline)]
+pub use ipnet::IpNet;
 pub use ipvs_sys::Namespace;
 pub use ipvs_sys::wire::{Name, Unknown};
 pub use key::{DestinationKey, ServiceKey};
