@@ -1,5 +1,5 @@
-//! Makes the table the one of a file: JSON, TOML, or rules as `ipvsadm-save` writes them. Shows the changes, and makes
-//! them if asked to.
+//! Applies a table from a file: JSON, TOML, or rules as `ipvsadm-save` prints them. Prints the changes, and makes them
+//! after a confirmation or with `--yes`.
 //!
 //! ```text
 //! cargo run -p ipvs-rs --example apply_file --features serde -- table.json
@@ -19,7 +19,11 @@ fn main() -> Result<()> {
     let desired: Config = match file.rsplit_once('.') {
         Some((_, "json")) => serde_json::from_str(&text)?,
         Some((_, "toml")) => toml::from_str(&text)?,
-        _ => read_config(text.as_bytes(), &mut Numeric)?.config,
+        _ => {
+            let read = read_config(text.as_bytes(), &mut Numeric)?;
+            read.warnings.iter().for_each(|(line, warning)| eprintln!("line {line}: {warning}"));
+            read.config
+        }
     };
 
     let mut client = Client::open()?;

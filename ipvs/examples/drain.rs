@@ -1,5 +1,5 @@
-//! Drains a server: it gets no new connections, and is deleted when the old ones have ended, at the latest after a
-//! time limit in seconds. Ctrl-C stops this and restores the weight.
+//! Drains a server: sets its weight to 0, waits for its connections to end, and deletes it. After a time limit in
+//! seconds, the server is deleted with its connections. Ctrl-C restores the weight.
 //!
 //! ```text
 //! cargo run -p ipvs-rs --example drain -- tcp:192.0.2.1:80 10.0.0.1:8080 300
@@ -30,10 +30,15 @@ fn main() -> Result<()> {
     let mut drain = Drain::new(Some(Duration::from_secs(limit)));
     drain.start(service, server, start.elapsed());
     while !drain.is_done() {
+        if interrupted.load(Ordering::Relaxed) {
+            drain.cancel(&service, &server).map_or(Ok(()), |restore| client.change(restore))?;
+            bail!("interrupted: the weight is restored");
+        }
         let step = drain.step(&client.state()?, start.elapsed());
         client.submit(&step.changes)?.into_result()?;
         for waiting in &step.waiting {
-            println!("{} active, {} inactive", waiting.active_connections, waiting.inactive_connections);
+            let refuses = if waiting.refuses_clients { ", new clients are refused" } else { "" };
+            println!("{} active, {} inactive{refuses}", waiting.active_connections, waiting.inactive_connections);
         }
         for ended in &step.ended {
             match ended.dropped_connections {
@@ -42,12 +47,6 @@ fn main() -> Result<()> {
             }
         }
         std::thread::sleep(Duration::from_secs(1));
-        if interrupted.load(Ordering::Relaxed) {
-            if let Some(restore) = drain.cancel(&service, &server) {
-                client.change(restore)?;
-            }
-            bail!("interrupted: the weight is restored");
-        }
     }
     Ok(())
 }

@@ -10,6 +10,9 @@ use ipvs::Client;
 fn main() -> Result<()> {
     let mut state = Client::open()?.state()?;
     println!("IPVS {}, {} services", state.info.version, state.services.len());
+    if state.is_uncertain {
+        eprintln!("the kernel is resizing its table: services may be missing");
+    }
     state.services.sort_by_key(|state| state.service.key);
     for state in state.services {
         println!("{} {}, {} connections so far", state.service.key, state.service.scheduler, state.stats.connections);

@@ -1,5 +1,5 @@
-//! Keeps the table as a rules file describes it, also after edits of the file. A server that is removed from the file
-//! is drained, and deleted when it has no connections, at the latest after a time limit in seconds.
+//! Keeps the table as a rules file describes it, also after edits of the file. Servers that are removed from the file
+//! are drained for at most a number of seconds, and then deleted.
 //!
 //! ```text
 //! cargo run -p ipvs-rs --example reconcile -- /etc/ipvsadm.rules 300

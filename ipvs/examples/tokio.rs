@@ -1,4 +1,4 @@
-//! Serves the table to async code. Each line `SERVICE SERVER WEIGHT` from a TCP connection sets a weight.
+//! Calls the blocking client from async code. Each line `SERVICE SERVER WEIGHT` from a TCP connection sets a weight.
 //!
 //! ```text
 //! cargo run -p ipvs-rs --example tokio -- 127.0.0.1:9101
@@ -25,7 +25,7 @@ async fn serve(mut stream: TcpStream, client: Arc<Mutex<Client>>) -> Result<()> 
     let (reader, mut writer) = stream.split();
     let mut lines = BufReader::new(reader).lines();
     while let Some(line) = lines.next_line().await? {
-        // A read or write of the table can block for seconds.
+        // The client blocks its thread until the kernel has replied.
         let client = Arc::clone(&client);
         let reply = spawn_blocking(move || set_weight(&mut client.blocking_lock(), &line)).await?;
         let reply = reply.map_or_else(|error| format!("error: {error:#}\n"), |ensured| format!("{ensured}\n"));
@@ -40,7 +40,8 @@ async fn main() -> Result<()> {
     let client = Arc::new(Mutex::new(Client::open()?));
     let listener = TcpListener::bind(&address).await.context(address)?;
     loop {
-        let (stream, _) = listener.accept().await?;
-        tokio::spawn(serve(stream, Arc::clone(&client)));
+        let (stream, peer) = listener.accept().await?;
+        let served = serve(stream, Arc::clone(&client));
+        tokio::spawn(async move { served.await.unwrap_or_else(|error| eprintln!("{peer}: {error:#}")) });
     }
 }

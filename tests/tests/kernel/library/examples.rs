@@ -227,6 +227,8 @@ fn drain_drops_connections_at_the_limit() {
     let output = nat.director.ok(&format!("{DRAIN} 1"));
     assert!(output.ends_with("1 active, 0 inactive\ndeleted, dropped connections: 1\n"), "{output}");
     assert_eq!(held.again().to_string(), "timeout=1 web2=1");
+    let output = nat.director.ok("example-drain tcp:10.1.0.100:80 10.2.0.12:80 1");
+    assert!(output.starts_with("1 active, 0 inactive, new clients are refused\n"), "{output}");
 }
 
 fn drain_is_interrupted() {
@@ -420,8 +422,15 @@ fn apply_file_reports_refusals() {
     let ran = director.run("example-apply_file table --yes");
     assert_eq!(ran.code, Some(1), "{ran}");
     let errors: Vec<&str> = ran.stderr.lines().collect();
-    assert!(errors[0].starts_with("add service TCP 192.0.2.2:80: the kernel has no scheduler nosuch"), "{ran}");
-    assert_eq!(errors[1..], ["Error: missing changes: 1"]);
+    assert_eq!(
+        errors[..2],
+        [
+            "line 3: scheduler nosuch is not one of the kernel's own",
+            "line 3: TCP 192.0.2.2:80 has no servers: every connection is refused"
+        ]
+    );
+    assert!(errors[2].starts_with("add service TCP 192.0.2.2:80: the kernel has no scheduler nosuch"), "{ran}");
+    assert_eq!(errors[3..], ["Error: missing changes: 1"]);
     assert_eq!(rules(&director), RULES, "all other changes were made");
     fs::write("table", "-A\n-X\n").unwrap();
     let ran = director.run("example-apply_file table");
