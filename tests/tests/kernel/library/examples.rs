@@ -253,7 +253,7 @@ fn reconcile_follows_a_file() {
     let globals = "--set 900 120 300\n";
     let [both, rest] = [format!("{globals}{service}{one}{two}"), format!("{globals}{service}{two}")];
     fs::write("wanted", &both).unwrap();
-    let reconcile = director.start("example-reconcile wanted 5");
+    let reconcile = director.start("example-reconcile wanted 10");
     wait_for_rules(director, &format!("{service}{one}{two}"));
     assert!(!reconcile.output().contains("edit server 10.2.0.11:80"), "{}", reconcile.output());
     let held = client.hold(6, WEB);
