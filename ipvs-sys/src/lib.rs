@@ -62,9 +62,6 @@ pub mod message;
 mod namespace;
 mod refused;
 mod socket;
-#[cfg(feature = "start")]
-#[doc(hidden)]
-pub mod start;
 mod sys;
 mod table;
 pub mod uapi;

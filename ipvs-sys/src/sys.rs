@@ -1,5 +1,5 @@
 //! System calls that neither std nor a safe crate provides, and the borrow of neli's socket that they need. All
-//! `unsafe` of this crate is here, except for `start`.
+//! `unsafe` of this crate is here.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

@@ -16,6 +16,7 @@ mod pid_namespace;
 mod plan;
 mod program;
 mod resolver;
+mod start;
 mod terminal;
 mod verbs;
 

@@ -24,7 +24,7 @@ struct Standard(StdoutLock<'static>);
 
 impl Write for Standard {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if ipvs_sys::start::stdout_was_closed() {
+        if crate::start::stdout_was_closed() {
             return Err(rustix::io::Errno::BADF.into());
         }
         self.0.write(bytes)

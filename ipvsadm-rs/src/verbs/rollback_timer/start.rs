@@ -44,7 +44,7 @@ pub(in crate::verbs) fn start(context: &Context, entry: &Entry) -> anyhow::Resul
     const OF_PROCESS: Duration = Duration::from_secs(30);
     place::ensure_it_outlives_this_program()?;
     // The caller of this program may wait for the end of a pipe that only this program should hold.
-    ipvs_sys::start::close_inherited_descriptors_on_exec();
+    crate::start::close_inherited_descriptors_on_exec();
     let unit = place::unit();
     let mut reason = String::new();
     if let (Some(_), Some(systemd_run)) = (&unit, place::systemd_run()) {
