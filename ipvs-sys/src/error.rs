@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::decode_error::DecodeError;
+use crate::errno::io_error;
 use crate::uapi::Command;
 
 /// The reason why a request failed.
@@ -75,7 +76,7 @@ impl Error {
 /// The kernel's reply to a request that it refused (`NLMSG_ERROR`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The error number, positive: 3 for `ESRCH`.
+    /// The error number, positive, as in [`errno`](crate::errno).
     ///
     /// | error number | reason |
     /// |---|---|
@@ -111,7 +112,7 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", io::Error::from_raw_os_error(self.errno))?;
+        write!(f, "{}", io_error(self.errno))?;
         match &self.message {
             Some(message) => write!(f, " ({message})"),
             None => Ok(()),

@@ -10,6 +10,11 @@
 //! The crate does not check or interpret values: every request can be sent, and every reply can be read. Attributes
 //! that a newer kernel adds are kept. For a higher-level API with services, servers and plans, use the crate `ipvs`.
 //!
+//! # Platforms
+//!
+//! [`Socket`] and [`Namespace`] exist only on Linux, and so do the dependencies that they need. Everything else compiles
+//! on every target.
+//!
 //! # Example
 //!
 //! Adds the service `TCP 192.0.2.1:80` with round robin, then lists all services. This needs `CAP_NET_ADMIN`.
@@ -52,16 +57,25 @@
 
 #![warn(clippy::missing_errors_doc)]
 
+#[cfg(target_os = "linux")]
+mod batch;
 mod decode_error;
+pub mod errno;
 mod error;
 #[doc(hidden)]
 pub mod family;
+#[cfg(target_os = "linux")]
 mod inbox;
+#[cfg(target_os = "linux")]
 mod kernel_version;
 pub mod message;
+#[cfg(target_os = "linux")]
 mod namespace;
+mod netlink;
 mod refused;
+#[cfg(target_os = "linux")]
 mod socket;
+#[cfg(target_os = "linux")]
 mod sys;
 mod table;
 pub mod uapi;
@@ -69,13 +83,17 @@ pub mod wire;
 
 pub use decode_error::DecodeError;
 pub use error::{Error, Refusal};
+#[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub use kernel_version::kernel_version;
 pub use message::{Request, ToRequest};
+#[cfg(target_os = "linux")]
 pub use namespace::Namespace;
 pub use refused::Refused;
+#[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub use socket::BATCH;
+#[cfg(target_os = "linux")]
 pub use socket::{Dump, Socket};
 
 /// The examples of the README.

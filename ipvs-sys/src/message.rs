@@ -12,11 +12,10 @@
 //! - A socket has room for the replies to about 128 refused requests ([`Socket`](crate::Socket) does not send more at
 //!   once).
 
-use neli::consts::nl::{NlmF, Nlmsg};
-
 use crate::decode_error::DecodeError;
 use crate::error::{Error, Refusal};
 use crate::family::{self, FamilyAttrs};
+use crate::netlink::*;
 use crate::uapi::{Command, CommandAttrs, FAMILY_NAME, FAMILY_VERSION};
 use crate::wire::{Attributes, Name, Wire, each_attribute};
 
@@ -110,9 +109,9 @@ pub fn encode(
 ) -> Result<(), Error> {
     mode.check(request.command())?;
     let flags = match mode {
-        Mode::Get => NlmF::empty(),
-        Mode::Dump => NlmF::DUMP,
-        Mode::Change => NlmF::ACK,
+        Mode::Get => 0,
+        Mode::Dump => NLM_F_DUMP,
+        Mode::Change => NLM_F_ACK,
     };
     append(out, request, family, flags, sequence)
 }
@@ -122,7 +121,7 @@ pub(crate) fn append(
     out: &mut Vec<u8>,
     request: &impl ToRequest,
     family: u16,
-    flags: NlmF,
+    flags: u16,
     sequence: u32,
 ) -> Result<(), Error> {
     let command = request.command();
@@ -144,7 +143,7 @@ pub fn encode_family_lookup(out: &mut Vec<u8>, sequence: u32) {
     let attributes = FamilyAttrs { name: Name::new(FAMILY_NAME.as_bytes()), ..Default::default() };
     let head = Head {
         family: family::GENL_ID_CTRL,
-        flags: NlmF::empty(),
+        flags: 0,
         sequence,
         command: family::CTRL_CMD_GETFAMILY,
         version: family::CTRL_VERSION,
@@ -165,13 +164,13 @@ pub fn family_id(attributes: &[u8]) -> Result<u16, DecodeError> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     pub(crate) family: u16,
-    pub(crate) flags: NlmF,
+    pub(crate) flags: u16,
     pub(crate) sequence: u32,
     pub(crate) command: u8,
     pub(crate) version: u8,
 }
 
-const NETLINK_HEADER: usize = 16;
+pub(crate) const NETLINK_HEADER: usize = 16;
 const GENERIC_HEADER: usize = 4;
 
 impl Head {
@@ -179,7 +178,7 @@ impl Head {
     fn to_bytes(self) -> [u8; NETLINK_HEADER + GENERIC_HEADER] {
         let mut bytes = [0; NETLINK_HEADER + GENERIC_HEADER];
         bytes[4..6].copy_from_slice(&self.family.to_ne_bytes());
-        bytes[6..8].copy_from_slice(&(NlmF::REQUEST | self.flags).bits().to_ne_bytes());
+        bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | self.flags).to_ne_bytes());
         bytes[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
         bytes[NETLINK_HEADER..][..2].copy_from_slice(&[self.command, self.version]);
         bytes
@@ -187,7 +186,7 @@ impl Head {
 }
 
 /// Appends a message to `out`. `attributes` appends its attributes.
-// neli's `NlmsghdrBuilder` is not used: it needs the length of a message before it is written. Measuring and building
+// `NlmsghdrBuilder` of the crate neli is not used: it needs the length of a message before it is written. Measuring and building
 // took 300 instructions, about as many as writing all attributes.
 pub(crate) fn write_message(out: &mut Vec<u8>, head: Head, attributes: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
@@ -247,7 +246,7 @@ pub fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Result<Reply<'_>, Decod
 #[derive(Debug)]
 pub(crate) struct Frame<'a> {
     message_type: u16,
-    flags: NlmF,
+    flags: u16,
     pub(crate) sequence: u32,
     body: &'a [u8],
     pub(crate) rest: &'a [u8],
@@ -259,7 +258,7 @@ impl<'a> Frame<'a> {
         let len = u32_at(header, 0) as usize;
         Ok(Self {
             message_type: u16::from_ne_bytes([header[4], header[5]]),
-            flags: NlmF::from_bits_truncate(u16::from_ne_bytes([header[6], header[7]])),
+            flags: u16::from_ne_bytes([header[6], header[7]]),
             sequence: u32_at(header, 8),
             body: bytes.get(NETLINK_HEADER..len).ok_or(DecodeError::new("invalid netlink message length"))?,
             rest: bytes.get(len.next_multiple_of(4)..).unwrap_or(&[]),
@@ -267,18 +266,18 @@ impl<'a> Frame<'a> {
     }
 
     pub(crate) fn reply(&self) -> Result<Reply<'a>, DecodeError> {
-        let content = match Nlmsg::from(self.message_type) {
-            Nlmsg::Error => match errno(self.body)? {
+        let content = match self.message_type {
+            NLMSG_ERROR => match errno(self.body)? {
                 0 => Content::Done,
                 errno => Content::Refused(self.refusal(errno, self.extended_ack())),
             },
             // A kernel may omit the error number.
-            Nlmsg::Done if self.body.is_empty() => Content::End(None),
-            Nlmsg::Done => match errno(self.body)? {
+            NLMSG_DONE if self.body.is_empty() => Content::End(None),
+            NLMSG_DONE => match errno(self.body)? {
                 errno if errno < 0 => Content::End(Some(self.refusal(errno, &self.body[4..]))),
                 _ => Content::End(None),
             },
-            Nlmsg::Noop | Nlmsg::Overrun => Content::Other,
+            NLMSG_NOOP | NLMSG_OVERRUN => Content::Other,
             _ => {
                 let (generic, attributes) = self
                     .body
@@ -296,7 +295,7 @@ impl<'a> Frame<'a> {
     /// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_ack`)
     fn extended_ack(&self) -> &'a [u8] {
         let echo = self.body.get(4..).unwrap_or(&[]);
-        let echoed = if self.flags.contains(NlmF::CAPPED) { NETLINK_HEADER } else { u32_at(echo, 0) as usize };
+        let echoed = if self.flags & NLM_F_CAPPED != 0 { NETLINK_HEADER } else { u32_at(echo, 0) as usize };
         echo.get(echoed.next_multiple_of(4)..).unwrap_or(&[])
     }
 
@@ -304,7 +303,7 @@ impl<'a> Frame<'a> {
         const MESSAGE: u16 = 1;
         const OFFSET: u16 = 2;
         let mut refusal = Refusal { errno: errno.saturating_neg(), message: None, offset: None };
-        if self.flags.contains(NlmF::ACK_TLVS) {
+        if self.flags & NLM_F_ACK_TLVS != 0 {
             // The explanation is optional, so one that cannot be decoded is ignored.
             let _ = each_attribute(extended, |number, value| {
                 match number {
@@ -322,35 +321,10 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Sets `NLM_F_ACK` in the message at the start of `bytes`, so that the kernel also replies on success.
-pub(crate) fn request_ack(bytes: &mut [u8]) {
-    let ack = NlmF::ACK.bits().to_ne_bytes();
-    bytes.iter_mut().skip(6).zip(ack).for_each(|(byte, flag)| *byte |= flag);
-}
-
-/// Appends a message that has only one effect: the kernel replies to it with an ACK. The ACK occupies less of the
-/// receive buffer than the data that any IPVS command returns.
-/// <https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c> (`netlink_rcv_skb`)
-pub(crate) fn write_fence(out: &mut Vec<u8>, sequence: u32) {
-    let head = Head { family: Nlmsg::Noop.into(), flags: NlmF::ACK, sequence, command: 0, version: 0 };
-    write_message(out, head, |_| {});
-}
-
-/// Sets the family of all messages in `bytes`, except for fences.
-pub(crate) fn readdress(bytes: &mut [u8], family: u16) {
-    let mut at = 0;
-    while let Some(message) = bytes.get_mut(at..).filter(|rest| rest.len() >= NETLINK_HEADER) {
-        if message[4..6] != u16::from(Nlmsg::Noop).to_ne_bytes() {
-            message[4..6].copy_from_slice(&family.to_ne_bytes());
-        }
-        at += (u32_at(message, 0) as usize).next_multiple_of(4).max(NETLINK_HEADER);
-    }
-}
-
 fn errno(body: &[u8]) -> Result<i32, DecodeError> {
     body.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)).ok_or(DecodeError::new("error number missing"))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }

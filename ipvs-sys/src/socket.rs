@@ -5,19 +5,17 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use neli::consts::nl::NlmF;
 use neli::consts::socket::{Msg, NlFamily};
 use neli::socket::NlSocket;
 use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size_force, set_socket_timeout, socket_recv_buffer_size};
 
+use crate::batch::{readdress, request_ack, write_fence};
 use crate::decode_error::DecodeError;
 use crate::error::{Error, Refusal};
 use crate::inbox::Inbox;
-
-use crate::message::{
-    Content, Mode, Request, ToRequest, append, encode_family_lookup, family_id, readdress, request_ack, write_fence,
-};
+use crate::message::{Content, Mode, Request, ToRequest, append, encode_family_lookup, family_id};
 use crate::namespace::Namespace;
+use crate::netlink::NLM_F_DUMP;
 use crate::refused::Refused;
 use crate::sys;
 use crate::uapi::{Command, CommandAttrs};
@@ -182,7 +180,7 @@ impl Socket {
     ) -> Result<T, Error> {
         let command = request.command;
         Mode::Get.check(command)?;
-        let sequence = self.send_alone(request, NlmF::empty())?;
+        let sequence = self.send_alone(request, 0)?;
         let mut resent = false;
         loop {
             let refusal = match self.next_content(command, sequence)? {
@@ -219,7 +217,7 @@ impl Socket {
     #[doc(alias = "NLM_F_DUMP")]
     pub fn dump(&mut self, request: &Request) -> Result<Dump<'_>, Error> {
         Mode::Dump.check(request.command)?;
-        let sequence = self.send_alone(request, NlmF::DUMP)?;
+        let sequence = self.send_alone(request, NLM_F_DUMP)?;
         Ok(Dump { command: request.command, sequence, state: DumpState::Fresh, socket: self })
     }
 
@@ -317,7 +315,7 @@ impl Socket {
             }
             commands.push(command);
             last = self.outbox.len();
-            self.write(&request, NlmF::empty())?;
+            self.write(&request, 0)?;
         }
         match commands.last() {
             // This request cannot be the fence. If the daemon's thread has not run yet, the kernel stops it, but the
@@ -358,7 +356,7 @@ impl Socket {
         }
     }
 
-    fn write(&mut self, request: &impl ToRequest, flags: NlmF) -> Result<u32, Error> {
+    fn write(&mut self, request: &impl ToRequest, flags: u16) -> Result<u32, Error> {
         let command = request.command();
         let family = self.family(command)?;
         self.sequence = self.sequence.wrapping_add(1);
@@ -373,7 +371,7 @@ impl Socket {
         }
     }
 
-    fn send_alone(&mut self, request: &Request, flags: NlmF) -> Result<u32, Error> {
+    fn send_alone(&mut self, request: &Request, flags: u16) -> Result<u32, Error> {
         self.outbox.clear();
         let sequence = self.write(request, flags)?;
         self.send_outbox()?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use ipvs_sys::Refusal;
+use ipvs_sys::{Refusal, errno};
 
 use crate::change::{Change, Invalid};
 use crate::name::{Engine, Scheduler};
@@ -165,19 +165,19 @@ impl Error {
     /// Returns the error of a change that the kernel refused.
     pub(crate) fn refused(change: &Change, cause: ipvs_sys::Error) -> Self {
         let kind = match (change, cause.errno()) {
-            (Change::AddService(_), Some(libc::EEXIST)) => ErrorKind::ServiceExists,
-            (Change::AddService(service) | Change::EditService(service), Some(libc::ENOENT)) => {
+            (Change::AddService(_), Some(errno::EEXIST)) => ErrorKind::ServiceExists,
+            (Change::AddService(service) | Change::EditService(service), Some(errno::ENOENT)) => {
                 ErrorKind::SchedulerNotFound { scheduler: service.scheduler, engine: service.engine }
             }
-            (Change::AddDestination(..), Some(libc::EEXIST)) => ErrorKind::DestinationExists,
-            (Change::EditDestination(..) | Change::DeleteDestination(..), Some(libc::ENOENT)) => {
+            (Change::AddDestination(..), Some(errno::EEXIST)) => ErrorKind::DestinationExists,
+            (Change::EditDestination(..) | Change::DeleteDestination(..), Some(errno::ENOENT)) => {
                 ErrorKind::NoSuchDestination
             }
-            (Change::StartDaemon(_), Some(libc::EEXIST)) => ErrorKind::DaemonRuns,
-            (Change::StartDaemon(_), Some(libc::ENODEV)) => ErrorKind::NoSuchInterface,
-            (Change::StopDaemon(_), Some(libc::ESRCH)) => ErrorKind::NoDaemon,
-            (_, Some(libc::EINVAL)) => ErrorKind::NotAccepted(likely_reason(change)),
-            (_, Some(libc::ESRCH)) => ErrorKind::NoSuchService,
+            (Change::StartDaemon(_), Some(errno::EEXIST)) => ErrorKind::DaemonRuns,
+            (Change::StartDaemon(_), Some(errno::ENODEV)) => ErrorKind::NoSuchInterface,
+            (Change::StopDaemon(_), Some(errno::ESRCH)) => ErrorKind::NoDaemon,
+            (_, Some(errno::EINVAL)) => ErrorKind::NotAccepted(likely_reason(change)),
+            (_, Some(errno::ESRCH)) => ErrorKind::NoSuchService,
             _ => general(&cause),
         };
         Self { operation: change.describe().to_string(), kind, cause: Some(cause) }
@@ -186,7 +186,7 @@ impl Error {
     /// Returns the error of a read that failed.
     pub(crate) fn asking(operation: impl fmt::Display, cause: ipvs_sys::Error) -> Self {
         let kind = match cause.errno() {
-            Some(libc::ESRCH) => ErrorKind::NoSuchService,
+            Some(errno::ESRCH) => ErrorKind::NoSuchService,
             _ => general(&cause),
         };
         Self { operation: operation.to_string(), kind, cause: Some(cause) }
@@ -216,11 +216,11 @@ fn general(cause: &ipvs_sys::Error) -> ErrorKind {
             ErrorKind::NoReply
         }
         ipvs_sys::Error::Refused { refusal, .. } => match refusal.errno {
-            libc::EPERM => ErrorKind::NoPermission,
-            libc::ENOPROTOOPT => ErrorKind::NotLoaded,
-            libc::EINVAL | libc::ERANGE => ErrorKind::NotAccepted(None),
-            libc::EAFNOSUPPORT => ErrorKind::FamilyNotSupported,
-            errno => ErrorKind::System(io::Error::from_raw_os_error(errno)),
+            errno::EPERM => ErrorKind::NoPermission,
+            errno::ENOPROTOOPT => ErrorKind::NotLoaded,
+            errno::EINVAL | errno::ERANGE => ErrorKind::NotAccepted(None),
+            errno::EAFNOSUPPORT => ErrorKind::FamilyNotSupported,
+            number => ErrorKind::System(errno::io_error(number)),
         },
         ipvs_sys::Error::Socket(error) => ErrorKind::System(again(error)),
         ipvs_sys::Error::Namespace { source, .. } => match source.kind() {
@@ -296,18 +296,18 @@ mod tests {
             printed(&Error::asking("read version", ipvs_sys::Error::NoFamily)),
             "read version: the kernel has no IPVS: cannot load the module ip_vs"
         );
-        let socket = ipvs_sys::Error::Socket(io::Error::from_raw_os_error(libc::EMFILE));
+        let socket = ipvs_sys::Error::Socket(io::Error::other("Too many open files (os error 24)"));
         assert_eq!(
             printed(&Error::asking("open the table", socket)),
             "open the table: netlink socket: Too many open files (os error 24)"
         );
         assert_eq!(
-            printed(&Error::as_kernel(&Change::Flush, libc::EPERM)),
+            printed(&Error::as_kernel(&Change::Flush, errno::EPERM)),
             "flush the table: permission denied: IPVS requires CAP_NET_ADMIN in the initial user namespace \
              (IPVS_CMD_FLUSH: Operation not permitted (os error 1))"
         );
         assert_eq!(
-            printed(&Error::file("open it", io::Error::from_raw_os_error(libc::EACCES))),
+            printed(&Error::file("open it", io::Error::other("Permission denied (os error 13)"))),
             "open it: Permission denied (os error 13)"
         );
     }

@@ -107,6 +107,11 @@
 //! | `exporter` | serve counters to Prometheus |
 //! | `tokio` | use the blocking client in async code |
 //!
+//! # Platforms
+//!
+//! `Client` and `Namespace` exist only on Linux, and so do the dependencies that they need. Everything else compiles on
+//! every target, with the error numbers of Linux. There, [`Model`] or another [`Director`] takes the place of `Client`.
+//!
 //! # Stability
 //!
 //! Errors, warnings and their kinds are `#[non_exhaustive]`: match them with a `_` arm. Structs of settings
@@ -117,9 +122,12 @@
 
 #![forbid(unsafe_code)]
 #![warn(clippy::missing_errors_doc)]
+// Only the client reads what the kernel sends.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
 pub mod apply;
 mod change;
+#[cfg(target_os = "linux")]
 mod client;
 mod connections;
 mod daemon;
@@ -154,6 +162,7 @@ mod watch;
 
 pub use apply::{Applied, ApplyError, apply};
 pub use change::{Change, Invalid, Warning};
+#[cfg(target_os = "linux")]
 pub use client::Client;
 pub use connections::{ConnectionEntry, ConnectionFilter, ConnectionSums, Connections};
 pub use daemon::{Role, SyncDaemon};
@@ -167,6 +176,7 @@ pub use info::{Info, Version};
 pub use invalid_value::InvalidValue;
 #[doc(no_inline)]
 pub use ipnet::IpNet;
+#[cfg(target_os = "linux")]
 pub use ipvs_sys::Namespace;
 pub use ipvs_sys::wire::{Name, Unknown};
 pub use key::{DestinationKey, ServiceKey};

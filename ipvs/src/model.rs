@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use ipvs_sys::errno;
+
 use crate::change::Change;
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
@@ -59,7 +61,7 @@ impl Model {
     }
 
     fn find(&mut self, key: &ServiceKey) -> Result<&mut ServiceState, i32> {
-        self.state.services.iter_mut().find(|state| state.service.key == *key).ok_or(libc::ESRCH)
+        self.state.services.iter_mut().find(|state| state.service.key == *key).ok_or(errno::ESRCH)
     }
 
     fn carry_out(&mut self, change: &Change) -> Result<(), i32> {
@@ -77,7 +79,7 @@ impl Model {
             Change::AddDestination(key, destination) => {
                 let state = self.find_for(key, destination)?;
                 if state.destinations.iter().any(|state| state.destination.key == destination.key) {
-                    return Err(libc::EEXIST);
+                    return Err(errno::EEXIST);
                 }
                 // The kernel adds to the head:
                 // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c (__ip_vs_update_dest)
@@ -87,18 +89,18 @@ impl Model {
                 let state = self.find_for(key, destination)?;
                 let mut destinations = state.destinations.iter_mut();
                 let found = destinations.find(|state| state.destination.key == destination.key);
-                found.ok_or(libc::ENOENT)?.destination = *destination;
+                found.ok_or(errno::ENOENT)?.destination = *destination;
             }
             Change::DeleteDestination(key, destination) => {
                 let state = self.find(key)?;
                 let found = state.destinations.iter().position(|state| state.destination.key == *destination);
-                state.destinations.remove(found.ok_or(libc::ENOENT)?);
+                state.destinations.remove(found.ok_or(errno::ENOENT)?);
             }
             Change::SetTimeouts(timeouts) => self.state.timeouts = timeouts.over(self.state.timeouts),
             Change::StartDaemon(daemon) => self.start_daemon(*daemon)?,
             Change::StopDaemon(role) => {
                 let found = self.state.daemons.iter().position(|daemon| daemon.role == *role);
-                self.state.daemons.remove(found.ok_or(libc::ESRCH)?);
+                self.state.daemons.remove(found.ok_or(errno::ESRCH)?);
             }
             Change::Zero(None) => self.state.services.iter_mut().for_each(zero),
             Change::Zero(Some(key)) => zero(self.find(key)?),
@@ -109,7 +111,7 @@ impl Model {
 
     fn add_service(&mut self, service: &Service) -> Result<(), i32> {
         if self.find(&service.key).is_ok() {
-            return Err(libc::EEXIST);
+            return Err(errno::EEXIST);
         }
         known_names(service)?;
         self.state.services.push(ServiceState::new(*service));
@@ -121,18 +123,18 @@ impl Model {
     fn find_for(&mut self, key: &ServiceKey, destination: &Destination) -> Result<&mut ServiceState, i32> {
         let sync = !self.state.daemons.is_empty();
         let state = self.find(key)?;
-        if sync && is_mixed(key, destination) { Err(libc::EINVAL) } else { Ok(state) }
+        if sync && is_mixed(key, destination) { Err(errno::EINVAL) } else { Ok(state) }
     }
 
     fn start_daemon(&mut self, daemon: SyncDaemon) -> Result<(), i32> {
         if self.state.daemons.iter().any(|running| running.role == daemon.role) {
-            return Err(libc::EEXIST);
+            return Err(errno::EEXIST);
         }
         let mixes = |state: &ServiceState| {
             state.destinations.iter().any(|server| is_mixed(&state.service.key, &server.destination))
         };
         if self.state.services.iter().any(mixes) {
-            return Err(libc::EINVAL);
+            return Err(errno::EINVAL);
         }
         self.state.daemons.push(as_it_runs(daemon));
         self.state.daemons.sort_by_key(|daemon| daemon.role);
@@ -164,7 +166,7 @@ fn known_names(service: &Service) -> Result<(), i32> {
     const NOT_BUILT: Scheduler = Scheduler::TWOS;
     let scheduler = service.scheduler.help().is_some() && service.scheduler != NOT_BUILT;
     let engine = service.engine.is_none_or(|engine| engine.as_bytes() == b"sip");
-    if scheduler && engine { Ok(()) } else { Err(libc::ENOENT) }
+    if scheduler && engine { Ok(()) } else { Err(errno::ENOENT) }
 }
 
 fn is_mixed(service: &ServiceKey, destination: &Destination) -> bool {
