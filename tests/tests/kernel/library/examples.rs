@@ -32,6 +32,7 @@ ipvs_tests::tests! {
     apply_file_in_each_format;
     apply_file_reports_refusals;
     tokio_serves_lines;
+    dump_and_async_fd;
 }
 
 /// The directory of each example, its name, and its program as built by cargo.
@@ -54,6 +55,8 @@ examples! {
     "ipvs" / "set_weight";
     "ipvs" / "tokio";
     "ipvs" / "watch";
+    "ipvs-sys" / "async_fd";
+    "ipvs-sys" / "dump";
 }
 
 /// The number of lines that an example may have.
@@ -137,7 +140,9 @@ fn every_example_is_short_and_tested() {
 /// Without arguments, an example prints its usage, unless it needs none.
 fn every_example_explains_its_arguments() {
     install();
-    for (_, name, _) in EXAMPLES.iter().filter(|example| !["connections", "list", "watch"].contains(&example.1)) {
+    for (_, name, _) in
+        EXAMPLES.iter().filter(|example| !["async_fd", "connections", "dump", "list", "watch"].contains(&example.1))
+    {
         let ran = run(&format!("example-{name}"));
         assert_eq!(ran.code, Some(1), "{ran}");
         assert!(ran.stderr.starts_with(&format!("Error: usage: {name} ")), "{ran}");
@@ -468,4 +473,22 @@ fn tokio_serves_lines() {
     );
     assert_eq!(ask(&mut two, "tcp:10.1.0.100:80 10.2.0.11:80 4"), "edited\n");
     assert!(rules(&nat.director).contains("-r 10.2.0.11:80 -m -w 4\n"));
+}
+
+/// Both examples of the bindings list more services than a datagram has room for.
+fn dump_and_async_fd() {
+    install();
+    for port in 1..=100 {
+        run(&format!("ipvsadm -A -t 192.0.2.1:{port} -s rr")).ok();
+    }
+    run("ipvsadm -a -t 192.0.2.1:7 -r 10.0.0.1 -m -w 3").ok();
+    let services = run("example-async_fd").ok();
+    assert_eq!(services.lines().count(), 100, "{services}");
+    assert!(services.lines().all(|line| line.contains("IPVS_SVC_ATTR_SCHED_NAME: \"rr\"")), "{services}");
+    let all = run("example-dump").ok();
+    let (destinations, others): (Vec<_>, Vec<_>) = all.lines().partition(|line| line.starts_with("  "));
+    assert_eq!(others.join("\n"), services.trim_end());
+    assert!(destinations.len() == 1 && destinations[0].contains("IPVS_DEST_ATTR_WEIGHT: 3"), "{destinations:?}");
+    let ran = run("example-dump no-such-namespace");
+    assert!(ran.code == Some(1) && ran.stderr.contains("no-such-namespace"), "{ran}");
 }

@@ -7,6 +7,7 @@ mod get;
 mod namespace;
 pub(crate) mod permission;
 mod reload;
+mod unsendable;
 
 use std::mem::replace;
 use std::net::Ipv4Addr;
@@ -28,6 +29,7 @@ pub(crate) fn tests() -> Vec<Test> {
         namespace::tests(),
         permission::tests(),
         reload::tests(),
+        unsendable::tests(),
     ]
     .concat()
 }
