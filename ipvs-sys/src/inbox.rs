@@ -27,8 +27,8 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Returns an inbox for datagrams of at most `slot` bytes, until [`receive`](Self::receive) enlarges it. The size is
-    /// limited to 1 to [`LARGEST`].
+    /// Returns an inbox for datagrams of at most `slot` bytes, until [`receive`](Self::receive) enlarges it. The size
+    /// is limited to 1 to [`LARGEST`].
     pub(crate) fn new(slot: usize) -> Self {
         Self {
             buffer: vec![0; LARGEST * AT_ONCE],

@@ -1,19 +1,19 @@
 //! Bindings to IPVS, the load balancer of the Linux kernel: its generic netlink family `IPVS`, with the kernel's own
 //! names.
 //!
-//! - [`Socket`] — a netlink socket that gets one item, dumps a list, or submits many changes at once.
-//! - [`uapi`] — the tables of all commands, attributes and flags of `linux/ip_vs.h`.
-//! - [`wire`] — the types of attribute values.
-//! - [`message`] — requests.
-//! - [`Namespace`] — the network namespace to work in.
+//! - [`Socket`] gets one item, dumps a list, or submits many changes at once.
+//! - [`Namespace`] is the network namespace to work in.
+//! - [`uapi`] has the tables of all commands, attributes and flags of `linux/ip_vs.h`.
+//! - [`wire`] has the types of attribute values.
+//! - [`message`] encodes requests and decodes replies, for programs with sockets of their own.
 //!
 //! The crate does not check or interpret values: every request can be sent, and every reply can be read. Attributes
 //! that a newer kernel adds are kept. For a higher-level API with services, servers and plans, use the crate `ipvs`.
 //!
 //! # Platforms
 //!
-//! [`Socket`] and [`Namespace`] exist only on Linux, and so do the dependencies that they need. Everything else compiles
-//! on every target.
+//! [`Socket`] and [`Namespace`] exist only on Linux, and so do the dependencies that they need. Everything else
+//! compiles on every target.
 //!
 //! # Example
 //!
@@ -62,7 +62,6 @@ mod batch;
 mod decode_error;
 pub mod errno;
 mod error;
-#[doc(hidden)]
 pub mod family;
 #[cfg(target_os = "linux")]
 mod inbox;
@@ -84,15 +83,11 @@ pub mod wire;
 pub use decode_error::DecodeError;
 pub use error::{Error, Refusal};
 #[cfg(target_os = "linux")]
-#[doc(hidden)]
 pub use kernel_version::kernel_version;
 pub use message::{Request, ToRequest};
 #[cfg(target_os = "linux")]
 pub use namespace::Namespace;
 pub use refused::Refused;
-#[cfg(target_os = "linux")]
-#[doc(hidden)]
-pub use socket::BATCH;
 #[cfg(target_os = "linux")]
 pub use socket::{Dump, Socket};
 

@@ -2,8 +2,8 @@
 //! those of an async runtime.
 //!
 //! A program sends [`encode_family_lookup`] first, and gets the number of the family with [`family_id`]. It then sends
-//! what [`encode`] writes, and reads each datagram with [`replies`]. The example `async_fd` does so on tokio. Some rules
-//! are not visible in the messages:
+//! what [`encode`] writes, and reads each datagram with [`replies`]. The example `async_fd` does so on tokio. Some
+//! rules are not visible in the messages:
 //!
 //! - The kernel replies within the system call that sends a request.
 //! - A dump has several datagrams of up to 32 KiB, and ends with [`Content::End`]. A socket has one dump at a time.
@@ -186,8 +186,8 @@ impl Head {
 }
 
 /// Appends a message to `out`. `attributes` appends its attributes.
-// `NlmsghdrBuilder` of the crate neli is not used: it needs the length of a message before it is written. Measuring and building
-// took 300 instructions, about as many as writing all attributes.
+// `NlmsghdrBuilder` of the crate neli is not used: it needs the length of a message before it is written. Measuring and
+// building took 300 instructions, about as many as writing all attributes.
 pub(crate) fn write_message(out: &mut Vec<u8>, head: Head, attributes: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&head.to_bytes());

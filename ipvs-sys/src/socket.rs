@@ -21,13 +21,6 @@ use crate::sys;
 use crate::uapi::{Command, CommandAttrs};
 use crate::wire::{Attributes, Wire};
 
-/// The maximum number of requests that one system call sends.
-///
-/// The default receive buffer has room for 237 replies on Linux 7.2 and 277 on 6.1. So no reply is lost even if all
-/// requests of a batch are refused. With a smaller buffer (`net.core.rmem_default`), [`Socket::submit`] enlarges the
-/// buffer or sends fewer requests at a time.
-pub const BATCH: usize = 128;
-
 /// The maximum number of bytes that a reply without data occupies in the receive buffer: `struct sk_buff`, the headers
 /// and the kernel's explanation in 1024 bytes. Without an explanation it occupies 768 on Linux 6.1 and 898 on 7.2.
 const REPLY: usize = 1280;
@@ -81,6 +74,13 @@ impl AsFd for Socket {
 }
 
 impl Socket {
+    /// The maximum number of requests that one system call sends.
+    ///
+    /// The default receive buffer has room for 237 replies on Linux 7.2 and 277 on 6.1. So no reply is lost even if all
+    /// requests of a batch are refused. With a smaller buffer (`net.core.rmem_default`), [`submit`](Self::submit)
+    /// enlarges the buffer or sends fewer requests at a time.
+    pub const BATCH: usize = 128;
+
     /// Opens a socket in the network namespace of the calling thread.
     ///
     /// No request is sent yet. The first request makes the kernel load the module `ip_vs`.
@@ -111,7 +111,6 @@ impl Socket {
     /// # Errors
     ///
     /// Fails as [`open`](Self::open) does.
-    #[doc(hidden)]
     pub fn open_with_datagram_size(bytes: usize) -> Result<Self, Error> {
         let socket = NlSocket::new(NlFamily::Generic).map_err(Error::Socket)?;
         socket.enable_ext_ack(true).map_err(Error::Socket)?;
@@ -127,20 +126,18 @@ impl Socket {
         })
     }
 
-    /// Opens another socket in the network namespace of the calling thread. The number of the family is not looked up
-    /// again.
+    /// Opens another socket in the network namespace of the calling thread, without looking up the number of the family
+    /// again. This saves a request and its reply.
     ///
     /// # Errors
     ///
     /// Fails as [`open`](Self::open) does.
-    #[doc(hidden)]
     pub fn open_again(&self) -> Result<Self, Error> {
         Ok(Self { family: self.family, ..Self::open()? })
     }
 
     /// Returns whether there was a dump of many datagrams. From then on the kernel allocates and clears 32 KiB for each
     /// datagram of a dump, which is expensive for short dumps.
-    #[doc(hidden)]
     pub fn expects_large_datagrams(&self) -> bool {
         self.inbox.is_large()
     }
@@ -162,8 +159,9 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Fails with [`Error::NotSent`] if the command gets no item. Fails with [`Error::Refused`] if the kernel refuses the
-    /// request. The error number is `ESRCH` if the service does not exist. The other variants of [`Error`] report problems with the module, the socket or the reply.
+    /// Fails with [`Error::NotSent`] if the command gets no item. Fails with [`Error::Refused`] if the kernel refuses
+    /// the request. The error number is `ESRCH` if the service does not exist. The other variants of [`Error`] report
+    /// problems with the module, the socket or the reply.
     pub fn get<A: Attributes>(&mut self, request: &Request) -> Result<A, Error> {
         self.get_with(request, A::read)
     }
@@ -212,8 +210,9 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Fails with [`Error::NotSent`] if the command dumps no list, if the request cannot be sent, or if the kernel has no
-    /// IPVS ([`Error::NoFamily`]). The iterator returns later errors. The destinations of a service that does not exist are an empty list, not an error.
+    /// Fails with [`Error::NotSent`] if the command dumps no list, if the request cannot be sent, or if the kernel has
+    /// no IPVS ([`Error::NoFamily`]). The iterator returns later errors. The destinations of a service that does not
+    /// exist are an empty list, not an error.
     #[doc(alias = "NLM_F_DUMP")]
     pub fn dump(&mut self, request: &Request) -> Result<Dump<'_>, Error> {
         Mode::Dump.check(request.command)?;
@@ -230,8 +229,8 @@ impl Socket {
         self.submit([request])?.into_result()
     }
 
-    /// Sends requests that change something, in order and in batches of at most 128. Returns the index and the error of
-    /// each request that the kernel refused.
+    /// Sends requests that change something, in order and in batches of at most [`BATCH`](Self::BATCH). Returns the
+    /// index and the error of each request that the kernel refused.
     ///
     /// The requests after a refused one are still carried out. A batch has no more requests than the receive buffer has
     /// room for replies. The buffer is enlarged if necessary, which needs `CAP_NET_ADMIN`.
@@ -268,11 +267,11 @@ impl Socket {
         }
     }
 
-    /// Returns the number of requests whose replies have room in the receive buffer, at most [`BATCH`]. Enlarges the
-    /// buffer if it is too small.
+    /// Returns the number of requests whose replies have room in the receive buffer, at most [`Self::BATCH`]. Enlarges
+    /// the buffer if it is too small.
     fn batch_size(&mut self) -> Result<usize, Error> {
         /// The replies to a batch, and a fence.
-        const NEEDED: usize = (BATCH + 1) * REPLY;
+        const NEEDED: usize = (Socket::BATCH + 1) * REPLY;
         if let Some(batch) = self.batch {
             return Ok(batch);
         }
@@ -286,7 +285,7 @@ impl Socket {
             let _ = set_socket_recv_buffer_size_force(socket, NEEDED / 2);
             bytes = size()?;
         }
-        Ok(*self.batch.insert((bytes / REPLY).saturating_sub(1).clamp(1, BATCH)))
+        Ok(*self.batch.insert((bytes / REPLY).saturating_sub(1).clamp(1, Self::BATCH)))
     }
 
     /// Writes requests to the outbox, and returns the sequence number of the first.

@@ -4,11 +4,13 @@ use std::fs;
 
 use ipvs_sys::uapi::{Command, ServiceAttrs};
 use ipvs_sys::wire::{Name, Wire, write_attribute};
-use ipvs_sys::{BATCH, Error, Refusal, Request, Socket};
+use ipvs_sys::{Error, Refusal, Request, Socket};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use super::{about, add_services, assert_no_reply_left, dest, errnos, master, new_service, ports, settle};
+
+const BATCH: usize = Socket::BATCH;
 
 ipvs_tests::tests! {
     empty_batch_does_nothing;
