@@ -55,7 +55,7 @@
 //! # }
 //! ```
 
-#![warn(clippy::missing_errors_doc)]
+#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 #[cfg(target_os = "linux")]
 mod batch;
@@ -91,7 +91,7 @@ pub use refused::Refused;
 #[cfg(target_os = "linux")]
 pub use socket::{Dump, Socket};
 
-/// The examples of the README.
-#[cfg(doctest)]
+/// Compiles the example of the README.
+#[cfg(all(doctest, target_os = "linux"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

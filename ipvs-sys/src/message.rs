@@ -27,7 +27,7 @@ pub trait ToRequest {
     /// Returns the command.
     fn command(&self) -> Command;
 
-    /// Appends the attributes to `out`.
+    /// Appends the attributes to `out`, and leaves the bytes that are there.
     fn write(&self, out: &mut Vec<u8>);
 }
 
@@ -192,9 +192,13 @@ pub(crate) fn write_message(out: &mut Vec<u8>, head: Head, attributes: impl FnOn
     let start = out.len();
     out.extend_from_slice(&head.to_bytes());
     attributes(out);
-    // The length fits into 32 bits, since the lengths of the attributes have 16.
-    let length = (out.len() - start) as u32;
-    out[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+    // `append` refuses messages whose length has more than 16 bits.
+    let length = out.len() - start;
+    out[start..start + 4].copy_from_slice(&(length as u32).to_ne_bytes());
+    // Attributes are padded. Other bytes would shift the next message.
+    if !length.is_multiple_of(4) {
+        out.resize(start + length.next_multiple_of(4), 0);
+    }
 }
 
 /// A message from the kernel.

@@ -80,6 +80,9 @@ fn padded(len: usize) -> usize {
 }
 
 /// Appends attribute `number` to `out`. `write` appends its value.
+///
+/// The length of an attribute has 16 bits. A value of more than 65,531 bytes makes a list that cannot be decoded.
+/// [`encode`](crate::message::encode) and the socket refuse requests of that size.
 pub fn write_attribute(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
     let start = open_attribute(out, number);
     write(out);
@@ -368,7 +371,7 @@ impl Unknown {
         self.0.iter().map(|(number, value)| (*number, &**value))
     }
 
-    /// Appends an attribute.
+    /// Appends an attribute. A request with more than 65,535 bytes is refused when it is sent.
     pub fn push(&mut self, number: u16, value: &[u8]) {
         self.0.push((number, value.into()));
     }

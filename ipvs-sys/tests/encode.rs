@@ -2,7 +2,7 @@
 
 use ipvs_sys::message::{Content, Mode, encode, encode_family_lookup, family_id, replies};
 use ipvs_sys::uapi::Command;
-use ipvs_sys::{Error, Request};
+use ipvs_sys::{Error, Request, ToRequest};
 
 const FAMILY: u16 = 37;
 
@@ -58,6 +58,31 @@ fn attributes_do_not_wrap_around() {
         let result = encode(&mut out, &request, Mode::Change, FAMILY, 1);
         assert_eq!(result.is_ok(), is_sent, "{length}");
         assert!(is_sent || out == [7], "{length}: nothing is appended");
+    }
+}
+
+/// A request of another program, with bytes that are no attribute.
+struct Odd(Vec<u8>);
+
+impl ToRequest for Odd {
+    fn command(&self) -> Command {
+        Command::Flush
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+}
+
+#[test]
+fn odd_bytes_do_not_shift_the_next_request() {
+    for length in 0..=8 {
+        let mut out = Vec::new();
+        for sequence in [1, 2] {
+            encode(&mut out, &Odd(vec![1; length]), Mode::Change, FAMILY, sequence).expect("encodes");
+        }
+        let sequences: Vec<_> = replies(&out).map(|reply| reply.expect("a message").sequence).collect();
+        assert_eq!(sequences, [1, 2], "{length}");
     }
 }
 
