@@ -98,7 +98,7 @@ impl Client {
     pub fn info(&mut self) -> Result<Info, Error> {
         self.socket
             .get::<InfoAttrs>(&Request::new(Command::GetInfo))
-            .map(Info::from)
+            .map(Info::from_attributes)
             .map_err(|error| Error::asking("read the IPVS version", error))
     }
 
@@ -111,7 +111,7 @@ impl Client {
     pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
         self.socket
             .get::<CommandAttrs>(&Request::new(Command::GetConfig))
-            .map(Timeouts::from)
+            .map(Timeouts::from_attributes)
             .map_err(|error| Error::asking("read the timeouts", error))
     }
 

@@ -34,8 +34,8 @@ impl fmt::Display for Version {
     }
 }
 
-impl From<InfoAttrs> for Info {
-    fn from(attributes: InfoAttrs) -> Self {
+impl Info {
+    pub(crate) fn from_attributes(attributes: InfoAttrs) -> Self {
         let InfoAttrs { version, conn_tab_size, unknown: _ } = attributes;
         let [_, major, minor, patch] = version.unwrap_or_default().to_be_bytes();
         Self { version: Version(major, minor, patch), connection_table_size: conn_tab_size.unwrap_or_default() }

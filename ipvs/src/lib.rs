@@ -176,6 +176,10 @@ pub use info::{Info, Version};
 pub use invalid_value::InvalidValue;
 #[doc(no_inline)]
 pub use ipnet::IpNet;
+/// The bindings. [`Name`], `Namespace`, [`Unknown`] and [`Refused`] are types of that crate. A [`Change`] is a
+/// [request](ipvs_sys::ToRequest).
+#[doc(no_inline)]
+pub use ipvs_sys;
 #[cfg(target_os = "linux")]
 pub use ipvs_sys::Namespace;
 pub use ipvs_sys::wire::{Name, Unknown};

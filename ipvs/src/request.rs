@@ -8,8 +8,22 @@ use ipvs_sys::wire::Attributes;
 
 use crate::change::Change;
 
-/// Writes each attribute list directly. A `CommandAttrs` of all lists would be filled, moved and dropped for each
-/// change.
+/// The request that makes the change. Programs with sockets of their own encode it without a [`Client`](crate::Client):
+///
+/// ```
+/// use ipvs::Change;
+/// use ipvs::ipvs_sys::message::{Mode, encode};
+///
+/// # fn main() -> Result<(), ipvs::ipvs_sys::Error> {
+/// let (mut message, family, sequence) = (Vec::new(), 37, 1);
+/// encode(&mut message, &Change::Flush, Mode::Change, family, sequence)?;
+/// assert_eq!(message.len(), 20);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The values are not validated: call [`Change::validate`] before.
+// Writes each attribute list directly. A `CommandAttrs` of all lists would be filled, moved and dropped for each change.
 impl ToRequest for Change {
     fn command(&self) -> Command {
         self.command()

@@ -59,10 +59,8 @@ impl Timeouts {
             ..CommandAttrs::default()
         }
     }
-}
 
-impl From<CommandAttrs> for Timeouts {
-    fn from(attributes: CommandAttrs) -> Self {
+    pub(crate) fn from_attributes(attributes: CommandAttrs) -> Self {
         let CommandAttrs { service: _, dest: _, daemon: _, timeout_tcp, timeout_tcp_fin, timeout_udp, unknown: _ } =
             attributes;
         Self {

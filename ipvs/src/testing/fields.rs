@@ -214,7 +214,7 @@ mod tests {
         fn timeouts_survive_the_wire(timeouts in random::timeouts()) {
             let attributes = CommandAttrs::read(&sent(&Change::SetTimeouts(timeouts))).expect("reads");
             let places = "`to_attributes` and `From<CommandAttrs>` in ipvs/src/timeouts.rs";
-            same(&timeouts, &attributes.into(), WAY, places)?;
+            same(&timeouts, &Timeouts::from_attributes(attributes), WAY, places)?;
         }
     }
 
