@@ -64,6 +64,8 @@ pub mod errno;
 mod error;
 pub mod family;
 #[cfg(target_os = "linux")]
+mod found_namespaces;
+#[cfg(target_os = "linux")]
 mod inbox;
 #[cfg(target_os = "linux")]
 mod kernel_version;
@@ -83,10 +85,12 @@ pub mod wire;
 pub use decode_error::DecodeError;
 pub use error::{Error, Refusal};
 #[cfg(target_os = "linux")]
+pub use found_namespaces::{FoundNamespace, FoundNamespaces};
+#[cfg(target_os = "linux")]
 pub use kernel_version::kernel_version;
 pub use message::{Request, ToRequest};
 #[cfg(target_os = "linux")]
-pub use namespace::Namespace;
+pub use namespace::{Namespace, NamespaceFd};
 pub use refused::Refused;
 #[cfg(target_os = "linux")]
 pub use socket::{Dump, Socket};

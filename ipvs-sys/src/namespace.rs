@@ -1,21 +1,28 @@
 //! Network namespaces. Each has an IPVS table of its own.
 
+use std::cmp::Ordering;
 use std::convert::Infallible;
 use std::fmt;
-use std::fs::File;
+use std::hash::{Hash, Hasher};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
+use rustix::fs::{Mode, OFlags, open};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::Error;
+use crate::found_namespaces::{self, FoundNamespaces};
 use crate::sys;
 
+/// The directory of the namespaces that `ip netns` made.
+pub(crate) const NAMES: &str = "/run/netns";
+
 /// A network namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Namespace {
     /// The name of a namespace made by `ip netns add NAME`.
     Name(String),
@@ -23,6 +30,78 @@ pub enum Namespace {
     Path(PathBuf),
     /// The namespace of a process.
     Pid(u32),
+    /// An open descriptor. It is entered without a path, so this also works without /proc.
+    Open(NamespaceFd),
+}
+
+/// An open descriptor of a network namespace. Clones share it, and are equal.
+///
+/// ```no_run
+/// use std::fs::File;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let namespace = ipvs_sys::Namespace::from(File::open("/run/netns/blue")?);
+/// let socket = ipvs_sys::Socket::open_in(&namespace)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct NamespaceFd(Arc<OwnedFd>);
+
+impl NamespaceFd {
+    fn number(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl From<OwnedFd> for NamespaceFd {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self(Arc::new(descriptor))
+    }
+}
+
+impl AsFd for NamespaceFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl PartialEq for NamespaceFd {
+    fn eq(&self, other: &Self) -> bool {
+        self.number() == other.number()
+    }
+}
+
+impl Eq for NamespaceFd {}
+
+impl PartialOrd for NamespaceFd {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for NamespaceFd {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.number().cmp(&other.number())
+    }
+}
+
+impl Hash for NamespaceFd {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number().hash(state);
+    }
+}
+
+impl From<OwnedFd> for Namespace {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self::Open(descriptor.into())
+    }
+}
+
+impl From<std::fs::File> for Namespace {
+    fn from(file: std::fs::File) -> Self {
+        Self::Open(OwnedFd::from(file).into())
+    }
 }
 
 /// Parses digits as a process id, text with a `/` as a path, and other text as a name.
@@ -44,21 +123,39 @@ impl fmt::Display for Namespace {
             Self::Name(name) => f.write_str(name),
             Self::Path(path) => path.display().fmt(f),
             Self::Pid(pid) => pid.fmt(f),
+            Self::Open(descriptor) => write!(f, "of descriptor {}", descriptor.number()),
         }
     }
 }
 
 impl Namespace {
-    fn path(&self) -> io::Result<PathBuf> {
-        Ok(match self {
+    /// Finds the network namespaces of this machine: those of processes, and those mounted as a file in the caller's
+    /// mount namespace, as `ip netns add` and Docker do.
+    ///
+    /// A namespace is not found if only a thread other than the first of its process, or only an open descriptor,
+    /// keeps it. No descriptor stays open. The list is not a snapshot: namespaces can begin and end meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Fails if /proc is not mounted or cannot be read. Processes that cannot be read are in the result.
+    pub fn find_all() -> io::Result<FoundNamespaces> {
+        found_namespaces::find_all()
+    }
+
+    /// Opens the namespace.
+    fn open(&self) -> io::Result<OwnedFd> {
+        let path = match self {
             // A name with a slash would be the path of another file.
             Self::Name(name) if name.contains('/') || matches!(name.as_str(), "" | "." | "..") => {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a namespace"));
             }
-            Self::Name(name) => PathBuf::from("/run/netns").join(name),
+            Self::Name(name) => Path::new(NAMES).join(name),
             Self::Path(path) => path.clone(),
             Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
-        })
+            Self::Open(descriptor) => return descriptor.0.try_clone(),
+        };
+        // Without NONBLOCK, opening a named pipe would wait.
+        Ok(open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?)
     }
 
     /// Calls `act` in the namespace and returns its result.
@@ -77,14 +174,8 @@ impl Namespace {
     #[doc(alias = "setns")]
     pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let failed = |source| Error::Namespace { name: self.to_string(), source };
-        let file = self.path().and_then(File::open).map_err(failed)?;
-        within(file.as_fd(), act).map_err(failed)
-    }
-
-    /// Calls `act` in an open namespace, as [`within`](Self::within) does. It needs no /proc.
-    #[doc(hidden)]
-    pub fn within_open<T: Send>(namespace: BorrowedFd<'_>, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        within(namespace, act).map_err(|source| Error::Namespace { name: "of the socket".into(), source })
+        let descriptor = self.open().map_err(failed)?;
+        within(descriptor.as_fd(), act).map_err(failed)
     }
 
     /// Returns the cookie of a network namespace: a number that no other namespace has until the next boot. `None` as

@@ -37,6 +37,20 @@ use crate::timeouts::Timeouts;
 /// # }
 /// ```
 ///
+/// # Descriptors
+///
+/// A client holds at most three descriptors: its socket, a second socket after the first read of destinations, and with
+/// [`open_in`](Self::open_in) the namespace. The namespace exists as long as one of them is open. All are closed when
+/// the program executes another one. Each result of [`connections`](Self::connections) has a file of its own.
+///
+/// # Threads, async code and fork
+///
+/// Every method waits for the kernel, and fails after 5 s without a reply. In async code, call them on a thread for
+/// blocking work (`spawn_blocking`, example `tokio`), or use the functions of [`ipvs_sys::message`] with a socket of your
+/// runtime (example `async_fd` of that crate). A client can be moved to another thread. It stays in its namespace,
+/// even if the thread enters another one. After `fork`, the child must open a client of its own: both processes would
+/// read replies from the same socket.
+///
 /// # Errors
 ///
 /// Every read can fail with [`ErrorKind::NotLoaded`](crate::ErrorKind::NotLoaded),
@@ -294,7 +308,7 @@ impl Client {
             None => self.socket.namespace().map(File::from),
         };
         match asked {
-            Ok(namespace) if !is_own(&namespace) => Namespace::within_open(namespace.as_fd(), act),
+            Ok(namespace) if !is_own(&namespace) => Namespace::from(namespace).within(act),
             _ => Ok(act()),
         }
     }

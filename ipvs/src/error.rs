@@ -76,7 +76,7 @@ pub enum ErrorKind {
     #[doc(alias = "ERANGE")]
     #[error("the kernel refuses these values{}", because(.0))]
     NotAccepted(Option<&'static str>),
-    /// The network namespace does not exist.
+    /// The network namespace does not exist, or the file is not a network namespace.
     #[error("no such network namespace")]
     NoSuchNamespace,
     /// The caller may not enter the network namespace. This requires `CAP_SYS_ADMIN`, in the user namespace that owns
@@ -224,7 +224,8 @@ fn general(cause: &ipvs_sys::Error) -> ErrorKind {
         },
         ipvs_sys::Error::Socket(error) => ErrorKind::System(again(error)),
         ipvs_sys::Error::Namespace { source, .. } => match source.kind() {
-            io::ErrorKind::NotFound => ErrorKind::NoSuchNamespace,
+            // setns(2): the file is of another kind.
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => ErrorKind::NoSuchNamespace,
             io::ErrorKind::PermissionDenied => ErrorKind::NamespacePermission,
             _ => ErrorKind::System(again(source)),
         },

@@ -103,6 +103,7 @@
 //! | `drain` | delete a server when its connections have ended |
 //! | `reconcile` | keep the table as a file describes it, and drain the servers that are removed from it |
 //! | `watch` | print each change, by any program |
+//! | `namespaces` | list all network namespaces |
 //! | `connections` | count connections by server and state |
 //! | `exporter` | serve counters to Prometheus |
 //! | `tokio` | use the blocking client in async code |
@@ -180,9 +181,9 @@ pub use ipnet::IpNet;
 /// [request](ipvs_sys::ToRequest).
 #[doc(no_inline)]
 pub use ipvs_sys;
-#[cfg(target_os = "linux")]
-pub use ipvs_sys::Namespace;
 pub use ipvs_sys::wire::{Name, Unknown};
+#[cfg(target_os = "linux")]
+pub use ipvs_sys::{FoundNamespace, FoundNamespaces, Namespace, NamespaceFd};
 pub use key::{DestinationKey, ServiceKey};
 pub use model::Model;
 pub use name::{Engine, Interface, Scheduler};

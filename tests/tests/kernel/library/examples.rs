@@ -51,6 +51,7 @@ examples! {
     "ipvs" / "drain";
     "ipvs" / "exporter";
     "ipvs" / "list";
+    "ipvs" / "namespaces";
     "ipvs" / "reconcile";
     "ipvs" / "set_weight";
     "ipvs" / "tokio";
@@ -65,7 +66,7 @@ const MOST_LINES: usize = 59;
 const WEB: &str = "10.1.0.100:80";
 
 /// Installs `example-NAME` for each example, and our programs.
-fn install() {
+pub(crate) fn install() {
     under_test::install();
     for (_, name, program) in EXAMPLES {
         put(program, format!("/usr/sbin/example-{name}")).unwrap();
@@ -137,12 +138,13 @@ fn every_example_is_short_and_tested() {
     }
 }
 
+/// The examples that need no arguments.
+const WITHOUT_ARGUMENTS: [&str; 6] = ["async_fd", "connections", "dump", "list", "namespaces", "watch"];
+
 /// Without arguments, an example prints its usage, unless it needs none.
 fn every_example_explains_its_arguments() {
     install();
-    for (_, name, _) in
-        EXAMPLES.iter().filter(|example| !["async_fd", "connections", "dump", "list", "watch"].contains(&example.1))
-    {
+    for (_, name, _) in EXAMPLES.iter().filter(|example| !WITHOUT_ARGUMENTS.contains(&example.1)) {
         let ran = run(&format!("example-{name}"));
         assert_eq!(ran.code, Some(1), "{ran}");
         assert!(ran.stderr.starts_with(&format!("Error: usage: {name} ")), "{ran}");
