@@ -29,6 +29,9 @@ pub(crate) struct Report {
     /// too long.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remapped_clients_not_estimated: Vec<String>,
+    /// Services of the wanted table that were not compared, because of `--only` or `--protect`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    out_of_scope: Vec<String>,
     summary: Summary,
 }
 
@@ -144,6 +147,7 @@ impl Report {
             order_fixed: names(&plan.order_fixed),
             remapped_clients: remapping.services,
             remapped_clients_not_estimated: remapping.not_estimated,
+            out_of_scope: names(&plan.out_of_scope),
             changes,
             summary,
         }
@@ -200,6 +204,7 @@ impl Report {
         }
         self.write_remapped(out, colors)?;
         self.write_order(out, colors)?;
+        self.write_scope(out, colors)?;
         writeln!(out, "{}", self.summary_line(stage))
     }
 
@@ -241,6 +246,18 @@ impl Report {
             writeln!(out, "{style}# {service}: servers are not in the requested order; {remark}{style:#}")?;
         }
         Ok(())
+    }
+
+    /// Writes a remark on the services that were not compared. Names them only if there are few.
+    fn write_scope(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
+        const FEW: usize = 3;
+        let style = colors.remark;
+        let reason = "not compared, because of --only or --protect";
+        if self.out_of_scope.len() > FEW {
+            let services = count(self.out_of_scope.len(), "wanted service");
+            return writeln!(out, "{style}# {services} {reason}{style:#}");
+        }
+        self.out_of_scope.iter().try_for_each(|service| writeln!(out, "{style}# {service}: {reason}{style:#}"))
     }
 
     /// Returns the last line: `3 changes: 1 to add, 2 to edit, 0 to delete; no connections dropped`.
@@ -454,6 +471,17 @@ mod tests {
         assert_eq!(document["remapped_clients"][0].get("estimated_from"), None);
         assert_eq!(document["remapped_clients"][1]["estimated_from"], 2048);
         assert_eq!(document["remapped_clients_not_estimated"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn reports_services_outside_the_scope() {
+        let mut report = report("", "");
+        let reason = "not compared, because of --only or --protect";
+        report.out_of_scope = vec!["TCP 192.0.2.1:80".to_owned()];
+        assert_eq!(text(&report), format!("# TCP 192.0.2.1:80: {reason}\nnothing to change\n"));
+        report.out_of_scope = vec!["TCP 192.0.2.1:80".to_owned(); 4];
+        assert_eq!(text(&report), format!("# 4 wanted services {reason}\nnothing to change\n"));
+        assert_eq!(serde_json::to_value(&report).expect("writes")["out_of_scope"][3], "TCP 192.0.2.1:80");
     }
 
     #[test]

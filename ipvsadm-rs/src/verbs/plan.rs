@@ -43,7 +43,10 @@ pub(super) struct PlanArguments {
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Change only these services: tcp, udp, sctp, ADDRESS/LENGTH, fwmark or fwmark:N; can be repeated
+    /// Change only these services; can be repeated
+    ///
+    /// SCOPE is one service (tcp:192.0.2.1:80, fwmark:7:IPv6), a protocol (tcp, udp, sctp), an address or network
+    /// (192.0.2.0/24), or firewall marks (fwmark, fwmark:7). Timeouts and sync daemons are not changed.
     #[arg(long, value_name = "SCOPE")]
     only: Vec<Selector>,
     /// Do not change these services; takes precedence over --only; can be repeated

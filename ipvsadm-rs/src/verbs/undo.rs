@@ -78,8 +78,7 @@ impl Undo {
             let Some(undone) = self.choose(&folder)? else { return Ok(code::DONE) };
             let (config, options) = undone.rollback_plan(&folder)?;
             let state = context.open()?.state_with(Counters::Skip)?;
-            let report = Report::new(&plan(&config, &state, &options), &state, TableSizes::default());
-            return report.print_plan(context);
+            return report(plan(&config, &state, &options), &state).print_plan(context);
         }
         if self.pending && self.choose(&folder)?.is_none() {
             // Without a pending plan there is no need to wait for the lock.
@@ -96,7 +95,7 @@ impl Undo {
         let interruption = transaction.interruption();
         drop(transaction);
         let (plan, before) = undo;
-        Report::new(&plan, &before, TableSizes::default()).print_result(context)?;
+        report(plan, &before).print_result(context)?;
         // A rollback is not interrupted. The signal ends this process afterwards, so that its parent sees it.
         if let Some(signal) = interruption {
             signal.end_process();
@@ -164,6 +163,13 @@ fn restore(
         finish(&mut director, transaction, result.map(drop).map_err(Into::into))?;
     }
     Ok((plan, before))
+}
+
+/// Returns the report on an undo. The services outside the scope are not reported: `undo` has no option for it, and those
+/// that a plan did not compare are those that it left alone.
+fn report(mut plan: Plan, before: &State) -> Report {
+    plan.out_of_scope.clear();
+    Report::new(&plan, before, TableSizes::default())
 }
 
 fn mark_undone(journal: &Journal, undone: Undone) {

@@ -1,11 +1,13 @@
 //! The scope of a plan: `--only`, `--protect`, `--listed-only`, `--previous`, `--keep-weights`.
 
-use ipvs_tests::command::ok;
+use ipvs_tests::command::{ok, run};
 
 use super::{director, rules, write};
 
 ipvs_tests::tests! {
     only_changes_the_named_services;
+    one_service_is_a_scope;
+    bad_scope_changes_nothing;
     protect_keeps_services;
     listed_only_keeps_other_services;
     previous_deletes_what_the_last_file_added;
@@ -26,6 +28,38 @@ fn only_changes_the_named_services() {
     assert_eq!(rules(), "-A -t 192.0.2.2:80 -s rr\n-A -t 198.51.100.1:80 -s rr\n-A -f 7 -s rr\n");
     assert_eq!(ok("ipvsadm -L --timeout"), "Timeout (tcp tcpfin udp): 900 120 300\n", "timeouts belong to no scope");
     ok("ipvsadm-rs undo");
+    assert_eq!(rules(), MINE_AND_THEIRS);
+}
+
+/// The case of the letters is ignored.
+fn one_service_is_a_scope() {
+    director(MINE_AND_THEIRS);
+    write("wanted", "-A -t 192.0.2.1:80 -s wrr\n-A -u 192.0.2.1:53 -s wrr\n-A -f 7 -s wrr\n");
+    let printed = run("ipvsadm-rs plan wanted --only TCP:192.0.2.1:80");
+    assert_eq!(printed.stdout, "-E -t 192.0.2.1:80 -s wrr\n", "{printed}");
+    assert!(
+        printed.stderr.contains(
+            "# UDP 192.0.2.1:53: not compared, because of --only or --protect\n\
+             # FWM 7: not compared, because of --only or --protect\n"
+        ),
+        "{printed}"
+    );
+    ok("ipvsadm-rs apply wanted --only udp:192.0.2.1:53 --only fwmark:7:ipv4");
+    let applied = MINE_AND_THEIRS.replace("53 -s rr", "53 -s wrr").replace("-f 7 -s rr", "-f 7 -s wrr");
+    assert_eq!(rules(), applied);
+    let undone = ok("ipvsadm-rs undo");
+    assert!(!undone.contains("not compared"), "{undone}");
+    assert_eq!(rules(), MINE_AND_THEIRS);
+}
+
+fn bad_scope_changes_nothing() {
+    director(MINE_AND_THEIRS);
+    write("wanted", "");
+    for scope in ["tcp:192.0.2.1", "tcp:192.0.2.1:99999", "fwmark:0", "icmp", "tcp:[fe80::1%1]:80"] {
+        let ran = run(&format!("ipvsadm-rs apply wanted --allow-empty --only {scope}"));
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.contains(&format!("invalid value '{scope}' for '--only <SCOPE>'")), "{ran}");
+    }
     assert_eq!(rules(), MINE_AND_THEIRS);
 }
 
