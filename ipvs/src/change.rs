@@ -28,7 +28,7 @@ use crate::timeouts::Timeouts;
 /// let change = Change::AddDestination(service, server);
 /// assert_eq!(change.to_string(), "-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 1");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
     /// Add a service.
     #[doc(alias = "IPVS_CMD_NEW_SERVICE")]

@@ -20,7 +20,7 @@ use crate::key::ServiceKey;
 ///
 /// The file has no forwarding method, flags or counters. Its format is that of `ip_vs_conn_seq_show` in
 /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_conn.c>.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct ConnectionEntry {
     /// The protocol: `TCP`, `UDP` or `SCTP`. In the template of a service by mark: `IP`.

@@ -43,7 +43,7 @@ impl fmt::Display for Role {
 ///
 /// The kernel fills in `max_length`, `group`, `port` and `ttl` if they are `None` or 0. A daemon that was read has all
 /// of them. See `start_sync_thread` in <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c>.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SyncDaemon {
     /// The role: a master sends connections, a backup receives them.
     #[doc(alias = "IPVS_DAEMON_ATTR_STATE")]

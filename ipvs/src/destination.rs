@@ -15,7 +15,7 @@ use crate::key::{DestinationKey, KeyAttrs};
 use crate::stats::Seen;
 
 /// The checksum of packets in a GUE tunnel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GueChecksum {
     /// No checksum.
     #[default]
@@ -29,7 +29,7 @@ pub enum GueChecksum {
 }
 
 /// The encapsulation of packets to a tunnelled server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tunnel {
     /// IP in IP, including IPv4 in IPv6 and IPv6 in IPv4.
     #[default]
@@ -103,7 +103,7 @@ impl Tunnel {
 }
 
 /// The forwarding method, by which packets are sent to a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Forwarding {
     /// LVS-NAT: the director rewrites the destination address, and the source address of replies. Replies must pass
     /// through the director.
@@ -176,7 +176,7 @@ impl Forwarding {
 /// assert_eq!(server.key.to_string(), "10.0.0.1:8080");
 /// assert_eq!(server.to_string(), "-r 10.0.0.1:8080 -m -w 10");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination {
     /// The identity of the destination.
     pub key: DestinationKey,

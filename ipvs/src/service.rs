@@ -19,7 +19,7 @@ use crate::timeouts::whole_seconds;
 
 bitflags::bitflags! {
     /// Flags of the scheduler, which defines their meaning. Bits without a name are kept.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct SchedulerFlags: u32 {
         /// Flag 1 (`flag-1`). With sh and mh, another server is selected if the selected one is unavailable.
         #[doc(alias = "IP_VS_SVC_F_SCHED1")]
@@ -49,7 +49,7 @@ impl SchedulerFlags {
 }
 
 /// The network that persistence treats as one client: all addresses that are equal under the mask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Netmask {
     /// An IPv4 mask. The kernel accepts any mask, even one with gaps.
     V4(Ipv4Addr),
@@ -117,7 +117,7 @@ impl fmt::Display for Netmask {
 /// service.persistence = Some(360);
 /// assert_eq!(service.to_string(), "-A -t 192.0.2.1:443 -s wrr -p 360");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Service {
     /// The identity of the service.
     pub key: ServiceKey,

@@ -7,7 +7,7 @@ use ipvs_sys::uapi::CommandAttrs;
 /// Timeouts of idle connections, in seconds. The kernel has fixed timeouts for all other states.
 ///
 /// A write with 0 leaves a timeout unchanged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Timeouts {

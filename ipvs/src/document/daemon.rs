@@ -44,7 +44,7 @@ impl From<&SyncDaemon> for Daemon {
 
 impl Daemon {
     /// Returns the daemon, or `None` after an error that prevents reading it.
-    fn read(&self, reader: &mut Reader, path: &str) -> Option<SyncDaemon> {
+    pub(super) fn read(&self, reader: &mut Reader, path: &str) -> Option<SyncDaemon> {
         let Self { role, interface, sync_id, max_length, group, port, ttl } = self;
         let interface = reader.keep(path, interface.parse())?;
         let (role, sync_id, max_length, group, port, ttl) = (*role, *sync_id, *max_length, *group, *port, *ttl);

@@ -175,7 +175,7 @@ impl From<&Destination> for RealServer {
 
 impl RealServer {
     /// Returns the server, or `None` after an error that prevents reading it.
-    fn read(&self, reader: &mut Reader, path: &str, service: &ServiceKey) -> Option<Destination> {
+    pub(super) fn read(&self, reader: &mut Reader, path: &str, service: &ServiceKey) -> Option<Destination> {
         let Self {
             address,
             port,

@@ -8,6 +8,7 @@ mod destination;
 mod read;
 mod scalar;
 mod service;
+mod values;
 
 use std::collections::BTreeMap;
 

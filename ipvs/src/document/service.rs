@@ -166,7 +166,7 @@ impl From<ServiceKey> for VirtualService {
 
 impl VirtualService {
     /// Returns the service with its servers, or `None` after an error that prevents reading it.
-    fn read(&self, reader: &mut Reader, path: &str) -> Option<ServiceConfig> {
+    pub(super) fn read(&self, reader: &mut Reader, path: &str) -> Option<ServiceConfig> {
         let Self {
             // Read by `key`.
             protocol: _,
@@ -289,7 +289,7 @@ impl From<Netmask> for Mask {
 
 impl Mask {
     /// Returns the netmask for addresses of that family, or `None` if the family has no such prefix length.
-    fn of(self, family: Family) -> Option<Netmask> {
+    pub(super) fn of(self, family: Family) -> Option<Netmask> {
         match self {
             Self::V4(mask) => Some(Netmask::V4(mask)),
             Self::Prefix(prefix) => Netmask::from_prefix(family, prefix),

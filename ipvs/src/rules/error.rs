@@ -158,6 +158,15 @@ pub enum ParseError {
     /// A command that does not change the table, in a rules file.
     #[error("command not allowed in a rules file: it does not change the table")]
     NotAChange,
+    /// A second line, in a text that must be one line.
+    #[error("the text must be one line")]
+    SecondLine,
+    /// Another change, in a text that must add a service.
+    #[error("the line does not add a service")]
+    NotAService,
+    /// Another change, in a text that must be the options of a server.
+    #[error("the text is not the options of a server")]
+    NotAServer,
 }
 
 fn bad_value(complaint: &str, value: &str, error: &ValueError) -> String {

@@ -17,6 +17,7 @@ mod endpoint;
 mod error;
 mod fast_path;
 mod flags;
+mod from_str;
 mod line_writer;
 mod number;
 mod options;

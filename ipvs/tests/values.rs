@@ -1,0 +1,239 @@
+//! Single values as text, JSON and TOML, in the structs of a program.
+
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+use std::str::FromStr;
+
+use ipvs::testing::{expressible, random};
+use ipvs::{
+    Change, ConnectionEntry, Connections, Destination, DestinationKey, Engine, Family, Forwarding, Interface, Netmask,
+    Plan, Protocol, Role, Scheduler, Selector, Service, ServiceConfig, ServiceKey, State, SyncDaemon, Timeouts,
+};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// The settings of a program.
+#[derive(Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+struct Settings {
+    vip: ServiceKey,
+    server: DestinationKey,
+    only: Vec<Selector>,
+    scheduler: Scheduler,
+    engine: Option<Engine>,
+    interface: Interface,
+    protocol: Protocol,
+    family: Family,
+    netmask: Netmask,
+    role: Role,
+    service: Service,
+    destination: Destination,
+    daemon: SyncDaemon,
+    changes: Vec<Change>,
+}
+
+const SETTINGS: &str = r#"
+vip = "tcp:192.0.2.1:80"
+server = "10.0.0.1:8080"
+only = ["192.0.2.0/24", "fwmark", "udp:[2001:db8::1]:53"]
+scheduler = "wlc"
+engine = "sip"
+interface = "eth0"
+protocol = "tcp"
+family = "ipv6"
+netmask = 64
+role = "master"
+service = { fwmark = 7, scheduler = "rr" }
+destination = { address = "10.0.0.1", port = 80, forwarding = "masquerade" }
+daemon = { role = "backup", interface = "eth1" }
+changes = [{ change = "delete_service", service = "fwmark:7:IPv6" }, { change = "zero" }, { change = "flush" }]
+"#;
+
+fn settings() -> Settings {
+    let mark = ServiceKey::fwmark(7, Family::V4).expect("not 0");
+    Settings {
+        vip: ServiceKey::tcp([192, 0, 2, 1], 80),
+        server: DestinationKey::new([10, 0, 0, 1], 8080),
+        only: ["192.0.2.0/24", "fwmark", "udp:[2001:db8::1]:53"].map(|text| text.parse().expect("one")).into(),
+        scheduler: Scheduler::WLC,
+        engine: Some("sip".parse().expect("a name")),
+        interface: "eth0".parse().expect("a name"),
+        protocol: Protocol::Tcp,
+        family: Family::V6,
+        netmask: Netmask::V6(64),
+        role: Role::Master,
+        service: Service::new(mark, Scheduler::RR),
+        destination: Destination::new(([10, 0, 0, 1], 80), Forwarding::Masquerade),
+        daemon: SyncDaemon::new(Role::Backup, "eth1".parse().expect("a name"), 0),
+        changes: vec![
+            Change::DeleteService(ServiceKey::fwmark(7, Family::V6).expect("not 0")),
+            Change::Zero(None),
+            Change::Flush,
+        ],
+    }
+}
+
+#[test]
+fn settings_of_a_program_are_read() {
+    assert_eq!(toml::from_str::<Settings>(SETTINGS).expect("valid"), settings());
+    let json = serde_json::to_value(settings()).expect("writes");
+    assert_eq!(serde_json::from_value::<Settings>(json.clone()).expect("reads"), settings());
+    assert_eq!((&json["vip"], &json["server"]), (&"tcp:192.0.2.1:80".into(), &"10.0.0.1:8080".into()));
+    let schema = serde_json::to_value(schemars::schema_for!(Settings)).expect("writes");
+    let schema = jsonschema::validator_for(&schema).expect("a schema");
+    assert!(
+        schema.is_valid(&json),
+        "{:?}",
+        schema.iter_errors(&json).map(|error| error.to_string()).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn invalid_values_are_explained() {
+    fn error<T: DeserializeOwned + Debug>(json: serde_json::Value) -> String {
+        serde_json::from_value::<T>(json).expect_err("invalid").to_string()
+    }
+    for (found, expected) in [
+        (error::<ServiceKey>(json!("tcp")), "`tcp' is not a service: TCP ADDRESS:PORT, FWM MARK, FWM MARK IPv6"),
+        (error::<ServiceKey>(json!(80)), "invalid type: integer `80`, expected a text"),
+        (error::<DestinationKey>(json!("[fe80::1%2]:80")), "`[fe80::1%2]:80' is not a server: ADDRESS:PORT"),
+        (error::<Destination>(json!({ "address": "10.0.0.1" })), "the port is missing"),
+        (
+            error::<Destination>(json!({ "address": "10.0.0.1", "port": 80, "wieght": 2 })),
+            "unknown field `wieght`, expected one of ",
+        ),
+        (
+            error::<Destination>(json!({ "address": "10.0.0.1", "port": 80, "weight": 2_147_483_648_u32 })),
+            "the weight ",
+        ),
+        (
+            error::<Service>(json!({ "fwmark": 7, "destinations": [{ "address": "10.0.0.1", "port": 0 }] })),
+            "invalid value: destinations, expected a service without destinations",
+        ),
+        (
+            error::<Service>(json!({ "port": 80 })),
+            "a service must have either protocol, address and port, or a fwmark greater than 0",
+        ),
+        (error::<Netmask>(json!(129)), "a prefix length must be 1 to 128"),
+        (error::<Change>(json!({ "change": "renew" })), "unknown variant `renew`, expected one of "),
+        (error::<Change>(json!({ "change": "flush", "service": "fwmark:1" })), "unknown field `service`"),
+    ] {
+        assert!(found.contains(expected), "{found}");
+    }
+    for (found, expected) in [
+        (
+            "-A -t 192.0.2.1:80 -s rr\n-C".parse::<Change>().unwrap_err().to_string(),
+            "line 2, column 1: the text must be one line",
+        ),
+        ("".parse::<Change>().unwrap_err().to_string(), "line 1, column 1: a line must begin with a command"),
+        (
+            "-D -t 192.0.2.1:80".parse::<Service>().unwrap_err().to_string(),
+            "line 1, column 1: the line does not add a service",
+        ),
+        ("-r 10.0.0.1:80 -x ten".parse::<Destination>().unwrap_err().to_string(), "line 1, column 19: "),
+    ] {
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> Result<(), TestCaseError> {
+    let json = serde_json::to_string(value).expect("writes");
+    let read: T = serde_json::from_str(&json).map_err(|error| TestCaseError::fail(format!("{json}: {error}")))?;
+    prop_assert_eq!(&read, value, "{}", json);
+    Ok(())
+}
+
+fn same_text<T: Display + FromStr<Err: Debug> + PartialEq + Debug>(value: &T) -> Result<(), TestCaseError> {
+    let text = value.to_string();
+    let read: T = text.parse().map_err(|error| TestCaseError::fail(format!("{text}: {error:?}")))?;
+    prop_assert_eq!(&read, value, "{}", text);
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn keys_and_selectors_round_trip(service in random::service_key(), server in random::server_key()) {
+        same(&service)?;
+        same(&server)?;
+        same_text(&service)?;
+        same_text(&server)?;
+        let selector = Selector::from(service);
+        same(&selector)?;
+        same_text(&selector)?;
+        prop_assert_eq!(selector.to_string().parse::<ServiceKey>().expect("a key"), service);
+    }
+
+    #[test]
+    fn changes_round_trip(change in random::change()) {
+        // A name with blanks or control characters is the only reason to refuse a valid change.
+        let one_word = !change.to_string().contains(['\\', '#']);
+        if change.validate().is_ok() && one_word {
+            same(&change)?;
+        }
+    }
+
+    #[test]
+    fn expressible_changes_are_their_line(change in expressible::change()) {
+        same_text(&change)?;
+        match change {
+            Change::AddService(service) => same_text(&service)?,
+            Change::AddDestination(_, server) => same_text(&server)?,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn plans_and_entries_are_written() {
+    let web = ServiceKey::tcp([192, 0, 2, 1], 80);
+    let server = DestinationKey::new([10, 0, 0, 1], 8080);
+    let mut plan = Plan::from(vec![Change::DeleteDestination(web, server)]);
+    let change =
+        json!({ "change": "delete_destination", "service": "tcp:192.0.2.1:80", "destination": "10.0.0.1:8080" });
+    assert_eq!(serde_json::to_value(&plan).expect("writes"), json!({ "changes": [change] }));
+    plan.draining.push((web, server));
+    assert_eq!(
+        serde_json::to_value(&plan).expect("writes")["draining"],
+        json!([["tcp:192.0.2.1:80", "10.0.0.1:8080"]])
+    );
+
+    let table = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n\
+                 TCP C0000201 C350 C0000202 0050 0A000001 1F90 ESTABLISHED     899\n";
+    let entry = Connections::new(table.as_bytes()).expect("a table").next().expect("one").expect("valid");
+    assert_eq!(
+        serde_json::to_value(&entry).expect("writes"),
+        json!({
+            "protocol": "tcp",
+            "client": "192.0.2.1:50000",
+            "service": "192.0.2.2:80",
+            "destination": "10.0.0.1:8080",
+            "state": "ESTABLISHED",
+            "expires": 899,
+        })
+    );
+}
+
+/// Programs keep these values in maps and sets, and move them between threads.
+#[test]
+fn values_have_the_common_traits() {
+    fn value<T: Clone + Debug + Eq + Ord + Hash + Send + Sync + Unpin + 'static>() {}
+    fn observed<T: Clone + Debug + PartialEq + Send + Sync + 'static>() {}
+    value::<ServiceKey>();
+    value::<DestinationKey>();
+    value::<Selector>();
+    value::<Service>();
+    value::<Destination>();
+    value::<SyncDaemon>();
+    value::<Timeouts>();
+    value::<Change>();
+    value::<ConnectionEntry>();
+    value::<Scheduler>();
+    observed::<State>();
+    observed::<ServiceConfig>();
+    observed::<Plan>();
+    let changes: BTreeSet<Change> = [Change::Flush, Change::Zero(None), Change::Flush].into();
+    assert_eq!(changes.len(), 2);
+}
