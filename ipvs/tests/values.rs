@@ -107,7 +107,7 @@ fn invalid_values_are_explained() {
         ),
         (
             error::<Destination>(json!({ "address": "10.0.0.1", "port": 80, "weight": 2_147_483_648_u32 })),
-            "the weight ",
+            "a weight must be 0 to 2147483647, not 2147483648",
         ),
         (
             error::<Service>(json!({ "fwmark": 7, "destinations": [{ "address": "10.0.0.1", "port": 0 }] })),
