@@ -14,6 +14,33 @@ use crate::stats::Counters;
 use crate::timeouts::Timeouts;
 
 /// The refused changes of [`Director::submit`].
+///
+/// The compiler warns about a program that drops them. With `deny(warnings)` the first program does not compile, and the
+/// second does:
+///
+/// ```compile_fail
+/// #![warn(unused_must_use)]
+/// #![deny(warnings)]
+/// use ipvs::{Change, Director, Error};
+///
+/// pub fn clear(director: &mut impl Director) -> Result<(), Error> {
+///     director.submit(&[Change::Flush])?;
+///     Ok(())
+/// }
+/// # fn main() {}
+/// ```
+///
+/// ```
+/// #![warn(unused_must_use)]
+/// #![deny(warnings)]
+/// use ipvs::{Change, Director, Error};
+///
+/// pub fn clear(director: &mut impl Director) -> Result<(), Error> {
+///     director.submit(&[Change::Flush])?.into_result()?;
+///     Ok(())
+/// }
+/// # fn main() {}
+/// ```
 pub type Refused = ipvs_sys::Refused<Error>;
 
 /// The effect of `ensure_…` and `update_…` on the table.
