@@ -1,0 +1,77 @@
+//! Faults of earlier versions of the library, on a real kernel.
+
+use ipvs::{
+    Change, Client, Config, Counters, Destination, ErrorKind, Forwarding, Scheduler, Service, ServiceConfig, ServiceKey,
+};
+
+use crate::socket::permission::without_net_admin;
+
+ipvs_tests::tests! {
+    refusals_without_privilege_are_seen;
+    shared_client_reads_counters_as_asked;
+    invalid_values_are_refused_before_sending;
+}
+
+fn web() -> Service {
+    Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::RR)
+}
+
+/// A caller that reads only `Ok` or `Err` of `submit` takes a refused flush for a success. A single change is an `Err`.
+fn refusals_without_privilege_are_seen() {
+    Client::open().unwrap().add_service(&web()).unwrap();
+    without_net_admin(|| {
+        let mut client = Client::open().unwrap();
+        let refused = client.submit(&[Change::Flush]).unwrap();
+        assert!(matches!(&*refused, [(0, error)] if matches!(error.kind(), ErrorKind::NoPermission)), "{refused:?}");
+        for error in [
+            refused.into_result().unwrap_err(),
+            client.change(Change::Flush).unwrap_err(),
+            client.flush().unwrap_err(),
+            client.ensure_service(&web()).unwrap_err(),
+            client.remove_service(&web().key).unwrap_err(),
+            client.state().unwrap_err(),
+        ] {
+            assert!(matches!(error.kind(), ErrorKind::NoPermission), "{error}");
+        }
+    });
+    assert_eq!(Client::open().unwrap().services().unwrap().len(), 1);
+}
+
+/// Reading without counters is an argument of each reading, so it does not affect other users of the client.
+fn shared_client_reads_counters_as_asked() {
+    let client = std::sync::Mutex::new(Client::open().unwrap());
+    client.lock().unwrap().add_service(&web()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..200 {
+                client.lock().unwrap().state_with(Counters::Skip).unwrap();
+            }
+        });
+        for _ in 0..200 {
+            let mut client = client.lock().unwrap();
+            let by_state = client.state().unwrap().services[0].stats;
+            assert_eq!(by_state, client.service(&web().key).unwrap().stats);
+        }
+    });
+}
+
+/// `validate` and `apply` refuse the same configuration for the same reason.
+fn invalid_values_are_refused_before_sending() {
+    let mut client = Client::open().unwrap();
+    let mut server = Destination::new(([10, 0, 0, 1], 80), Forwarding::Masquerade);
+    for (weight, is_valid) in [(0, true), (i32::MAX as u32, true), (i32::MAX as u32 + 1, false), (u32::MAX, false)] {
+        server.weight = weight;
+        let config = Config {
+            services: vec![ServiceConfig { service: web(), destinations: vec![server] }],
+            ..Config::default()
+        };
+        assert_eq!(config.validate().is_ok(), is_valid, "{weight}");
+        let change = [Change::AddService(web()), Change::AddDestination(web().key, server)];
+        match client.submit(&change) {
+            Ok(refused) => assert!(is_valid && refused.is_empty(), "{weight}: {refused:?}"),
+            Err(error) => assert!(!is_valid && matches!(error.kind(), ErrorKind::Invalid(_)), "{weight}: {error}"),
+        }
+        assert_eq!(client.services().unwrap().len(), usize::from(is_valid), "{weight}");
+        client.flush().unwrap();
+    }
+}
