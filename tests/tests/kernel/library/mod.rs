@@ -1,6 +1,8 @@
 //! The libraries, as programs use them.
 
+mod connections;
 mod director;
+mod drain;
 mod examples;
 mod faults;
 mod namespaces;
@@ -11,6 +13,15 @@ use ipvs_tests::harness::Test;
 
 /// Returns the tests of all modules.
 pub(crate) fn tests() -> Vec<Test> {
-    [director::tests(), examples::tests(), faults::tests(), namespaces::tests(), scenarios::tests(), watch::tests()]
-        .concat()
+    [
+        connections::tests(),
+        director::tests(),
+        drain::tests(),
+        examples::tests(),
+        faults::tests(),
+        namespaces::tests(),
+        scenarios::tests(),
+        watch::tests(),
+    ]
+    .concat()
 }
