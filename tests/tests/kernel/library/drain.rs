@@ -8,14 +8,14 @@ use ipvs::drain::{Drain, Step, Waiting, refuses_clients};
 use ipvs::{Change, Client, Destination, DestinationKey, Forwarding, Scheduler, SchedulerFlags, Service, ServiceKey};
 use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::traffic::client::Replies;
-use ipvs_tests::traffic::server::Protocol::Tcp;
+use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};
 use ipvs_tests::wait;
 
 ipvs_tests::tests! {
     drained_server_is_deleted_after_its_connections;
     connections_are_dropped_at_the_limit;
     templates_keep_feeding_a_drained_server;
-    refused_clients_are_predicted, seconds = 120;
+    refused_clients_are_predicted;
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -121,8 +121,13 @@ fn templates_keep_feeding_a_drained_server() {
 }
 
 /// Both servers leave in turn, because a single address is hashed to one of them. Then both leave.
+///
+/// The clients use UDP. A refused TCP connection takes a second on Linux 7.2: the error arrives while `connect` holds the
+/// socket, and only the one for the second SYN ends it.
 fn refused_clients_are_predicted() {
     let (nat, mut client) = nat();
+    nat.web1.serve(Udp, "10.2.0.11:80").unwrap();
+    nat.web2.serve(Udp, "10.2.0.12:80").unwrap();
     let both = SchedulerFlags::FALLBACK | SchedulerFlags::PORT;
     let schedulers = [
         (Scheduler::RR, SchedulerFlags::empty()),
@@ -139,7 +144,7 @@ fn refused_clients_are_predicted() {
         for (round, leaving) in (0_u16..).zip([&[1][..], &[2], &[1, 2]]) {
             // A port of its own: no connection of an earlier round is left.
             let port = 8000 + 10 * index + round;
-            let service = Service { flags, ..Service::new(web(port), scheduler) };
+            let service = Service { flags, ..Service::new(ServiceKey::udp([10, 1, 0, 100], port), scheduler) };
             add(&mut client, &service);
             let mut drain = Drain::new(None);
             leaving.iter().for_each(|number| drain.start(service.key, server(*number), Duration::ZERO));
@@ -149,8 +154,8 @@ fn refused_clients_are_predicted() {
             let changes: Vec<_> = drain.step(&client.state().unwrap(), Duration::ZERO).changes;
             // Servers without connections are deleted in the next step, so only the weights are written.
             client.submit(&changes).unwrap().into_result().unwrap();
-            let replies = hold(&nat, 12, port);
-            let are_refused = replies.servers.iter().filter(|name| !name.starts_with("web")).count();
+            let replies = nat.client.client().datagrams(12, &format!("10.1.0.100:{port}"));
+            let are_refused = replies.servers.iter().filter(|name| *name == "refused").count();
             if leaving.len() == 2 {
                 assert!(is_predicted && are_refused == 12, "{scheduler} {flags:?}: {replies}");
             } else {

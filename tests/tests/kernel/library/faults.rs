@@ -1,8 +1,13 @@
 //! Faults of earlier versions of the library, on a real kernel.
 
+use std::time::Duration;
+
 use ipvs::{
     Change, Client, Config, Counters, Destination, ErrorKind, Forwarding, Scheduler, Service, ServiceConfig, ServiceKey,
 };
+use ipvs_tests::lab::topology::Nat;
+use ipvs_tests::traffic::server::Protocol::Tcp;
+use ipvs_tests::wait;
 
 use crate::socket::permission::without_net_admin;
 
@@ -39,8 +44,20 @@ fn refusals_without_privilege_are_seen() {
 
 /// Reading without counters is an argument of each reading, so it does not affect other users of the client.
 fn shared_client_reads_counters_as_asked() {
-    let client = std::sync::Mutex::new(Client::open().unwrap());
-    client.lock().unwrap().add_service(&web()).unwrap();
+    let nat = Nat::new().unwrap();
+    nat.web1.serve(Tcp, "10.2.0.11:80").unwrap();
+    let mut client = nat.director.enter(Client::open).unwrap();
+    let web = Service::new(ServiceKey::tcp([10, 1, 0, 100], 80), Scheduler::RR);
+    client.add_service(&web).unwrap();
+    let server = Destination::new(([10, 2, 0, 11], 80), Forwarding::Masquerade);
+    client.add_destination(&web.key, &server).unwrap();
+    assert_eq!(nat.client.client().hold(3, "10.1.0.100:80").to_string(), "web1=3");
+    // The kernel updates the counters every 2 s.
+    wait::until(Duration::from_secs(30), || match client.state().unwrap().services[0].stats.connections {
+        3 => Ok(()),
+        other => Err(other.to_string()),
+    });
+    let client = std::sync::Mutex::new(client);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..200 {
@@ -49,8 +66,10 @@ fn shared_client_reads_counters_as_asked() {
         });
         for _ in 0..200 {
             let mut client = client.lock().unwrap();
-            let by_state = client.state().unwrap().services[0].stats;
-            assert_eq!(by_state, client.service(&web().key).unwrap().stats);
+            let state = client.state().unwrap();
+            assert_eq!(state.services[0].stats.connections, 3);
+            assert_eq!(state.services[0].destinations[0].stats.connections, 3);
+            assert_eq!(client.service(&web.key).unwrap().stats.connections, 3);
         }
     });
 }
