@@ -56,9 +56,9 @@ pub struct Drain {
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     since: Duration,
-    /// The settings that were found first.
+    /// The settings that were found last, with the weight that was found first.
     before: Option<Destination>,
-    /// The number of connections when the deletion was requested last.
+    /// The number of connections, if the last step requested the deletion.
     deleted_with: Option<u64>,
 }
 
@@ -155,11 +155,12 @@ impl Drain {
         }
     }
 
-    /// Stops draining a destination. Returns the change that restores its weight, or `None` if the weight was not set
-    /// to 0 by a step.
+    /// Stops draining a destination. Returns the change that restores its weight. Returns `None` if no step has set the
+    /// weight to 0, or if the last step requested the deletion.
     pub fn cancel(&mut self, service: &ServiceKey, destination: &DestinationKey) -> Option<Change> {
-        let before = self.leaving.remove(&(*service, *destination))?.before?;
-        (before.weight > 0).then_some(Change::EditDestination(*service, before))
+        let Leaving { before, deleted_with, .. } = self.leaving.remove(&(*service, *destination))?;
+        let before = before.filter(|before| before.weight > 0 && deleted_with.is_none())?;
+        Some(Change::EditDestination(*service, before))
     }
 
     /// Returns whether the destination is being drained.
@@ -173,10 +174,14 @@ impl Drain {
     }
 
     /// Decides for every destination, from a reading of the table.
+    ///
+    /// A weight above 0 that another program has set meanwhile is set to 0 again. If the reading is
+    /// [uncertain](State::is_uncertain), nothing is decided about a destination that it does not have.
     pub fn step(&mut self, state: &State, now: Duration) -> Step {
         let mut step = Step::default();
         let services: BTreeMap<ServiceKey, &ServiceState> =
             state.services.iter().map(|state| (state.service.key, state)).collect();
+        let is_uncertain = state.is_uncertain;
         let mut leaving = std::mem::take(&mut self.leaving);
         let all: Vec<(ServiceKey, DestinationKey)> = leaving.keys().copied().collect();
         leaving.retain(|(service, destination), leaving| {
@@ -185,6 +190,9 @@ impl Drain {
                 Some((*state, server))
             });
             let Some((state, server)) = found else {
+                if is_uncertain {
+                    return true;
+                }
                 let dropped_connections = leaving.deleted_with;
                 step.ended.push(Ended { service: *service, destination: *destination, dropped_connections });
                 return false;
@@ -208,7 +216,8 @@ impl Drain {
     ) {
         let service = state.service.key;
         let destination = server.destination;
-        leaving.before.get_or_insert(destination);
+        let weight = leaving.before.map_or(destination.weight, |before| before.weight);
+        leaving.before = Some(Destination { weight, ..destination });
         let until = self.limit.map(|limit| leaving.since.saturating_add(limit));
         let waiting = Waiting {
             service,
@@ -230,6 +239,7 @@ impl Drain {
             leaving.deleted_with = Some(waiting.connections());
             step.changes.push(Change::DeleteDestination(service, destination.key));
         } else {
+            leaving.deleted_with = None;
             step.waiting.push(waiting);
         }
     }
@@ -355,6 +365,41 @@ mod tests {
         let restored = Change::EditDestination(WEB(), state.services[0].destinations[1].destination);
         assert_eq!(drain.cancel(&WEB(), &key(1)), Some(restored));
         assert!(drain.is_done() && !drain.contains(&WEB(), &key(1)));
+    }
+
+    #[test]
+    fn cancelling_keeps_the_settings_of_others_and_deletions() {
+        let mut state = table(Scheduler::WLC, 1);
+        let mut drain = Drain::new(None);
+        drain.start(WEB(), key(1), seconds(0));
+        drain.step(&state, seconds(0));
+        let server = &mut state.services[0].destinations[1];
+        (server.destination.weight, server.destination.upper_threshold) = (0, 9);
+        drain.step(&state, seconds(1));
+        let restored = Destination { weight: 1, ..state.services[0].destinations[1].destination };
+        assert_eq!(drain.clone().cancel(&WEB(), &key(1)), Some(Change::EditDestination(WEB(), restored)));
+        state.services[0].destinations[1].active_connections = 0;
+        drain.step(&state, seconds(2));
+        assert_eq!(drain.clone().cancel(&WEB(), &key(1)), None, "it may be gone");
+        // The deletion was not made, and a client came back.
+        state.services[0].destinations[1].active_connections = 1;
+        drain.step(&state, seconds(3));
+        assert_eq!(drain.clone().cancel(&WEB(), &key(1)), Some(Change::EditDestination(WEB(), restored)));
+        assert_eq!(drain.step(&State::default(), seconds(4)).ended[0].dropped_connections, None);
+    }
+
+    #[test]
+    fn uncertain_reading_ends_nothing() {
+        let mut state = table(Scheduler::WLC, 1);
+        let mut drain = Drain::new(None);
+        drain.start(WEB(), key(1), seconds(0));
+        drain.step(&state, seconds(0));
+        let uncertain = State { is_uncertain: true, ..State::default() };
+        assert_eq!(drain.step(&uncertain, seconds(1)), Step::default());
+        assert!(drain.contains(&WEB(), &key(1)));
+        // A server that it has is decided about.
+        state.is_uncertain = true;
+        assert_eq!(drain.step(&state, seconds(2)).waiting.len(), 1);
     }
 
     #[test]

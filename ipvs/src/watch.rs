@@ -25,7 +25,7 @@ use crate::stats::Counters;
 /// for observation in Watch::new(Client::open()?, Duration::from_secs(1)) {
 ///     match observation {
 ///         Observation::Snapshot(state) => println!("{} services", state.services.len()),
-///         Observation::Events(events) => events.iter().for_each(|event| println!("{event:?}")),
+///         Observation::Events(events) => events.iter().for_each(|event| println!("{event}")),
 ///         Observation::Lost(reason) => eprintln!("{reason}"),
 ///         _ => {}
 ///     }
@@ -67,7 +67,8 @@ pub enum Lost {
 }
 
 impl<D: Director> Watch<D> {
-    /// Returns a watch of a director that reads the table once in each interval. Nothing is read yet.
+    /// Returns a watch of a director that reads the table once in each interval. Nothing is read yet. With
+    /// an interval of 0, the iterator reads without a pause.
     pub fn new(director: D, interval: Duration) -> Self {
         Self { director, interval, last: None, has_polled: false, is_lost: false }
     }

@@ -3,5 +3,6 @@
 
 mod config;
 mod connections;
+mod events;
 mod lines;
 mod plan;
