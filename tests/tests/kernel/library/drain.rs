@@ -46,7 +46,7 @@ fn add(client: &mut Client, service: &Service) {
 }
 
 fn hold(nat: &Nat, count: usize, port: u16) -> Replies {
-    nat.client.client().patience(Duration::from_secs(2)).hold(count, &format!("10.1.0.100:{port}"))
+    nat.client.client().patience(Duration::from_secs(10)).hold(count, &format!("10.1.0.100:{port}"))
 }
 
 /// Reads the table, decides, and makes the changes.
@@ -77,7 +77,7 @@ fn drained_server_is_deleted_after_its_connections() {
 
     drop(held);
     // The kernel keeps closed connections for two minutes, so another service shows the deletion.
-    wait::until(Duration::from_secs(20), || {
+    wait::until(Duration::from_secs(30), || {
         let step = step(&mut drain, &mut client, HOUR);
         assert_eq!(step.changes, [], "inactive connections are waited for");
         if counts(&step.waiting[0]) == [0, 2, 0] { Ok(()) } else { Err(format!("{step:?}")) }

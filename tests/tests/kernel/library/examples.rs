@@ -86,7 +86,7 @@ fn web() -> Nat {
 /// Waits until a program has printed `wanted`.
 #[track_caller]
 fn wait_for(program: &Running, wanted: &str) {
-    wait::until(Duration::from_secs(20), || {
+    wait::until(Duration::from_secs(30), || {
         let output = program.output();
         if output.contains(wanted) { Ok(()) } else { Err(format!("{wanted:?} is not in:\n{output}")) }
     });
@@ -101,7 +101,7 @@ fn wait_for_the_end(program: &mut Running) {
 /// Waits until the rules of a director are these.
 #[track_caller]
 fn wait_for_rules(director: &Host, wanted: &str) {
-    wait::until(Duration::from_secs(20), || {
+    wait::until(Duration::from_secs(30), || {
         let rules = rules(director);
         if rules == wanted { Ok(()) } else { Err(rules) }
     });
@@ -169,7 +169,7 @@ fn add_and_list() {
          -A -f 7 -s sh\n"
     );
     let _held = nat.client.client().hold(2, WEB);
-    let list = wait::until(Duration::from_secs(10), || {
+    let list = wait::until(Duration::from_secs(30), || {
         let list = director.ok("example-list");
         // The kernel updates counters every 2 seconds.
         if list.contains("2 connections so far") { Ok(list) } else { Err(list) }
@@ -331,11 +331,11 @@ fn exporter_serves_metrics() {
     let client = nat.client.client();
     let client = client.patience(Duration::from_secs(10));
     let get = || client.get("10.1.0.1:9100", "/metrics");
-    wait::until(Duration::from_secs(10), || get().map(drop).map_err(|error| error.to_string()));
+    wait::until(Duration::from_secs(30), || get().map(drop).map_err(|error| error.to_string()));
     // A client that says nothing does not stop the exporter.
     let _silent = nat.client.enter(|| TcpStream::connect("10.1.0.1:9100")).unwrap();
     let _held = client.hold(4, WEB);
-    let text = wait::until(Duration::from_secs(10), || {
+    let text = wait::until(Duration::from_secs(30), || {
         let text = get().unwrap();
         // The kernel updates counters every 2 seconds.
         let counted = "ipvs_connections_total{service=\"TCP 10.1.0.100:80\",server=\"10.2.0.11:80\"} 2\n";
@@ -453,7 +453,7 @@ fn tokio_serves_lines() {
     let _service = nat.director.start("example-tokio 10.1.0.1:9101");
     let connect = || {
         let connect = || TcpStream::connect("10.1.0.1:9101").map_err(|error| error.to_string());
-        let stream = nat.client.enter(|| wait::until(Duration::from_secs(10), connect));
+        let stream = nat.client.enter(|| wait::until(Duration::from_secs(30), connect));
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         BufReader::new(stream)
     };
