@@ -31,7 +31,10 @@ fn main() -> Result<()> {
     drain.start(service, server, start.elapsed());
     while !drain.is_done() {
         if interrupted.load(Ordering::Relaxed) {
-            drain.cancel(&service, &server).map_or(Ok(()), |restore| client.change(restore))?;
+            let Some(restore) = drain.cancel(&service, &server) else {
+                bail!("interrupted: there is no weight to restore");
+            };
+            client.change(restore)?;
             bail!("interrupted: the weight is restored");
         }
         let step = drain.step(&client.state()?, start.elapsed());

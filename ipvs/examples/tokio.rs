@@ -1,4 +1,5 @@
-//! Calls the blocking client from async code. Each line `SERVICE SERVER WEIGHT` from a TCP connection sets a weight.
+//! Calls the blocking client from async code. Each line `SERVICE SERVER WEIGHT` from a TCP connection sets a weight. It
+//! asks for no password, so use only a loopback address.
 //!
 //! ```text
 //! cargo run -p ipvs-rs --example tokio -- 127.0.0.1:9101
