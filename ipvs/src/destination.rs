@@ -1,5 +1,6 @@
 //! Destinations (real servers): settings ↔ attributes.
 
+use std::fmt;
 use std::num::NonZeroU16;
 
 use ipvs_sys::DecodeError;
@@ -159,6 +160,31 @@ impl Forwarding {
         match self {
             Self::Tunnel(tunnel) => Some(*tunnel),
             _ => None,
+        }
+    }
+}
+
+/// Prints the word of a document: `masquerade`, `direct_route`, `tunnel`, `local`, `bypass`, `unknown5`. Settings of a
+/// tunnel follow: `tunnel:gue:6080`, `tunnel:gue:6080:full`, `tunnel:gre:full`. Other tunnels are printed as the kernel's
+/// numbers: `tunnel:KIND:PORT:FLAGS`.
+impl fmt::Display for Forwarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tunnel = match self {
+            Self::Masquerade => return f.write_str("masquerade"),
+            Self::Local => return f.write_str("local"),
+            Self::DirectRoute => return f.write_str("direct_route"),
+            Self::Bypass => return f.write_str("bypass"),
+            Self::Other(number) => return write!(f, "unknown{number}"),
+            Self::Tunnel(tunnel) => tunnel,
+        };
+        match tunnel {
+            Tunnel::Ipip => f.write_str("tunnel"),
+            Tunnel::Gue { port, checksum: GueChecksum::None } => write!(f, "tunnel:gue:{port}"),
+            Tunnel::Gue { port, checksum: GueChecksum::Full } => write!(f, "tunnel:gue:{port}:full"),
+            Tunnel::Gue { port, checksum: GueChecksum::Remote } => write!(f, "tunnel:gue:{port}:remote"),
+            Tunnel::Gre { checksum: false } => f.write_str("tunnel:gre"),
+            Tunnel::Gre { checksum: true } => f.write_str("tunnel:gre:full"),
+            Tunnel::Other { kind, port, flags } => write!(f, "tunnel:{kind}:{port}:{flags}"),
         }
     }
 }

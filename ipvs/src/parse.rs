@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use crate::daemon::Role;
+use crate::destination::{Forwarding, GueChecksum, Tunnel};
 use crate::family::{Family, Protocol};
 use crate::invalid_value::InvalidValue;
 use crate::key::{DestinationKey, ServiceKey};
@@ -96,6 +98,65 @@ impl FromStr for DestinationKey {
     }
 }
 
+/// Reads a method as it is printed, in upper or lower case. `ipip` and the checksum `none` can be written, too.
+///
+/// ```
+/// use ipvs::{Forwarding, GueChecksum, Tunnel};
+///
+/// assert_eq!("masquerade".parse(), Ok(Forwarding::Masquerade));
+/// assert_eq!("tunnel".parse(), Ok(Forwarding::IPIP));
+/// let gue = Tunnel::Gue { port: 6080.try_into()?, checksum: GueChecksum::None };
+/// assert_eq!("tunnel:gue:6080".parse(), Ok(Forwarding::Tunnel(gue)));
+/// # Ok::<_, std::num::TryFromIntError>(())
+/// ```
+impl FromStr for Forwarding {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        const METHODS: &str = "a forwarding method: masquerade, direct_route, local, bypass, tunnel, \
+                               tunnel:gue:PORT[:CHECKSUM], tunnel:gre[:CHECKSUM]";
+        expect(forwarding(&text.to_ascii_lowercase()), text, METHODS)
+    }
+}
+
+fn forwarding(text: &str) -> Option<Forwarding> {
+    Some(match text {
+        "masquerade" => Forwarding::Masquerade,
+        "local" => Forwarding::Local,
+        "direct_route" => Forwarding::DirectRoute,
+        "bypass" => Forwarding::Bypass,
+        "unknown5" => Forwarding::Other(5),
+        "unknown6" => Forwarding::Other(6),
+        "unknown7" => Forwarding::Other(7),
+        "tunnel" => Forwarding::IPIP,
+        _ => Forwarding::Tunnel(tunnel(text.strip_prefix("tunnel:")?)?),
+    })
+}
+
+fn tunnel(text: &str) -> Option<Tunnel> {
+    let words: Vec<&str> = text.split(':').collect();
+    Some(match *words {
+        ["ipip"] => Tunnel::Ipip,
+        ["gue", port] | ["gue", port, "none"] => Tunnel::Gue { port: port.parse().ok()?, checksum: GueChecksum::None },
+        ["gue", port, "full"] => Tunnel::Gue { port: port.parse().ok()?, checksum: GueChecksum::Full },
+        ["gue", port, "remote"] => Tunnel::Gue { port: port.parse().ok()?, checksum: GueChecksum::Remote },
+        ["gre"] | ["gre", "none"] => Tunnel::Gre { checksum: false },
+        ["gre", "full"] => Tunnel::Gre { checksum: true },
+        [kind, port, flags] => Tunnel::from_numbers(kind.parse().ok()?, port.parse().ok()?, flags.parse().ok()?),
+        _ => return None,
+    })
+}
+
+/// Reads `master` or `backup`, in upper or lower case.
+impl FromStr for Role {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let role = [Self::Master, Self::Backup].into_iter().find(|role| text.eq_ignore_ascii_case(&role.to_string()));
+        expect(role, text, "master or backup")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +182,60 @@ mod tests {
         for family in [Family::V4, Family::V6] {
             assert_eq!(family.to_string().parse(), Ok(family));
         }
+    }
+
+    #[test]
+    fn printed_methods_and_roles_are_read() {
+        for text in [
+            "masquerade",
+            "local",
+            "direct_route",
+            "bypass",
+            "unknown5",
+            "unknown6",
+            "unknown7",
+            "tunnel",
+            "tunnel:gue:6080",
+            "tunnel:gue:6080:full",
+            "tunnel:gue:6080:remote",
+            "tunnel:gre",
+            "tunnel:gre:full",
+            "tunnel:9:0:3",
+        ] {
+            for written in [text.to_owned(), text.to_ascii_uppercase()] {
+                assert_eq!(written.parse::<Forwarding>().map(|method| method.to_string()), Ok(text.to_owned()));
+            }
+        }
+        for (text, same) in
+            [("tunnel:ipip", "tunnel"), ("tunnel:gre:none", "tunnel:gre"), ("tunnel:1:6080:0", "tunnel:gue:6080")]
+        {
+            assert_eq!(text.parse::<Forwarding>(), same.parse(), "{text}");
+        }
+        assert_eq!("Backup".parse(), Ok(Role::Backup));
+    }
+
+    #[test]
+    fn invalid_methods_and_roles_are_explained() {
+        for text in [
+            "",
+            "masq",
+            "unknown4",
+            "unknown8",
+            "tunnel:",
+            "tunnel:gue",
+            "tunnel:gue:0",
+            "tunnel:gue:6080:half",
+            "tunnel:gre:remote",
+            "tunnel:9",
+            "tunnel:256:0:0",
+            "masquerade:full",
+        ] {
+            let error = text.parse::<Forwarding>().expect_err(text).to_string();
+            let methods = "masquerade, direct_route, local, bypass, tunnel, tunnel:gue:PORT[:CHECKSUM], \
+                           tunnel:gre[:CHECKSUM]";
+            assert_eq!(error, format!("`{text}' is not a forwarding method: {methods}"));
+        }
+        assert_eq!("slave".parse::<Role>().unwrap_err().to_string(), "`slave' is not master or backup");
     }
 
     #[test]

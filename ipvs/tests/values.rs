@@ -5,10 +5,12 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::str::FromStr;
 
+use ipvs::document::ForwardingMethod;
 use ipvs::testing::{expressible, random};
 use ipvs::{
-    Change, ConnectionEntry, Connections, Destination, DestinationKey, Engine, Family, Forwarding, Interface, Netmask,
-    Plan, Protocol, Role, Scheduler, Selector, Service, ServiceConfig, ServiceKey, State, SyncDaemon, Timeouts,
+    Change, ConnectionEntry, Connections, Destination, DestinationKey, Engine, Family, Forwarding, GueChecksum,
+    Interface, Netmask, Plan, Protocol, Role, Scheduler, Selector, Service, ServiceConfig, ServiceKey, State,
+    SyncDaemon, Timeouts, Tunnel,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -23,6 +25,8 @@ struct Settings {
     server: DestinationKey,
     only: Vec<Selector>,
     scheduler: Scheduler,
+    forwarding: Forwarding,
+    fallback: Forwarding,
     engine: Option<Engine>,
     interface: Interface,
     protocol: Protocol,
@@ -40,6 +44,8 @@ vip = "tcp:192.0.2.1:80"
 server = "10.0.0.1:8080"
 only = ["192.0.2.0/24", "fwmark", "udp:[2001:db8::1]:53"]
 scheduler = "wlc"
+forwarding = "masquerade"
+fallback = "tunnel:gue:6080:full"
 engine = "sip"
 interface = "eth0"
 protocol = "tcp"
@@ -59,6 +65,11 @@ fn settings() -> Settings {
         server: DestinationKey::new([10, 0, 0, 1], 8080),
         only: ["192.0.2.0/24", "fwmark", "udp:[2001:db8::1]:53"].map(|text| text.parse().expect("one")).into(),
         scheduler: Scheduler::WLC,
+        forwarding: Forwarding::Masquerade,
+        fallback: Forwarding::Tunnel(Tunnel::Gue {
+            port: 6080.try_into().expect("not 0"),
+            checksum: GueChecksum::Full,
+        }),
         engine: Some("sip".parse().expect("a name")),
         interface: "eth0".parse().expect("a name"),
         protocol: Protocol::Tcp,
@@ -139,6 +150,17 @@ fn invalid_values_are_explained() {
     }
 }
 
+/// A document has the same words in `forwarding`.
+#[test]
+fn methods_are_the_words_of_a_document() {
+    use Forwarding::{Bypass, DirectRoute, Local, Masquerade, Other};
+    for method in [Masquerade, Local, DirectRoute, Bypass, Forwarding::IPIP, Other(5), Other(6), Other(7)] {
+        let word = serde_json::to_value(ForwardingMethod::from(method)).expect("writes");
+        assert_eq!(serde_json::to_value(method).expect("writes"), word);
+        assert_eq!(method.to_string(), word);
+    }
+}
+
 fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> Result<(), TestCaseError> {
     let json = serde_json::to_string(value).expect("writes");
     let read: T = serde_json::from_str(&json).map_err(|error| TestCaseError::fail(format!("{json}: {error}")))?;
@@ -164,6 +186,12 @@ proptest! {
         same(&selector)?;
         same_text(&selector)?;
         prop_assert_eq!(selector.to_string().parse::<ServiceKey>().expect("a key"), service);
+    }
+
+    #[test]
+    fn methods_round_trip(tunnel in random::tunnel()) {
+        same(&Forwarding::Tunnel(tunnel))?;
+        same_text(&Forwarding::Tunnel(tunnel))?;
     }
 
     #[test]

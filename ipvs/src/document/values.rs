@@ -1,6 +1,6 @@
 //! Single values in serde's formats, for the structs of programs.
 //!
-//! A key, a selector and a name are text. A service, a server and a sync daemon are objects, as in a [`Document`]. A
+//! A key, a selector, a forwarding method and a name are text. A service, a server and a sync daemon are objects, as in a [`Document`]. A
 //! change is an object with the key `change`.
 //!
 //! [`Document`]: super::Document
@@ -20,7 +20,7 @@ use super::service::{FamilyName, Mask, ProtocolName, VirtualService};
 use crate::change::Change;
 use crate::connections::ConnectionEntry;
 use crate::daemon::{Role, SyncDaemon};
-use crate::destination::Destination;
+use crate::destination::{Destination, Forwarding};
 use crate::family::{Family, Protocol};
 use crate::key::{DestinationKey, ServiceKey};
 use crate::name::{Engine, Interface, Scheduler};
@@ -88,6 +88,7 @@ text! {
     ServiceKey, one_word, "tcp:192.0.2.1:80";
     DestinationKey, itself, "10.0.0.1:8080";
     Selector, itself, "192.0.2.0/24";
+    Forwarding, itself, "masquerade";
     Scheduler, itself, "wlc";
     Engine, itself, "sip";
     Interface, itself, "eth0";
