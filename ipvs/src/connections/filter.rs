@@ -1,7 +1,8 @@
 //! Selection and sums of connection entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::io;
+use std::iter::Map;
 
 use ipnet::IpNet;
 use ipvs_sys::wire::Name;
@@ -85,7 +86,7 @@ impl ConnectionFilter {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = ipvs::Client::open()?;
 /// let sums = client.connections()?.collect::<Result<ipvs::ConnectionSums, _>>()?;
-/// for (server, state, count) in sums.iter() {
+/// for (server, state, count) in &sums {
 ///     println!("{server} {state} {count}");
 /// }
 /// # Ok(())
@@ -104,7 +105,7 @@ impl ConnectionSums {
 
     /// Returns the number of entries of each server and state, sorted by server. No number is 0.
     pub fn iter(&self) -> impl Iterator<Item = (DestinationKey, Name, u64)> {
-        self.counts.iter().map(|((destination, state), count)| (*destination, *state, *count))
+        self.into_iter()
     }
 
     /// Returns the number of entries of a server, in all states.
@@ -115,6 +116,19 @@ impl ConnectionSums {
     /// Returns the number of all entries.
     pub fn total(&self) -> u64 {
         self.counts.values().sum()
+    }
+}
+
+type Row = (DestinationKey, Name, u64);
+type Count<'a> = (&'a (DestinationKey, Name), &'a u64);
+
+/// Iterates as [`iter`](ConnectionSums::iter) does.
+impl<'a> IntoIterator for &'a ConnectionSums {
+    type Item = Row;
+    type IntoIter = Map<btree_map::Iter<'a, (DestinationKey, Name), u64>, fn(Count<'a>) -> Row>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.counts.iter().map(|((destination, state), count)| (*destination, *state, *count))
     }
 }
 
@@ -191,5 +205,6 @@ mod tests {
                 "10.1.0.2:8080 SYN_RECV 1"
             ]
         );
+        assert!((&sums).into_iter().eq(sums.iter()));
     }
 }
