@@ -144,6 +144,10 @@ fn invalid_values_are_explained() {
             "-D -t 192.0.2.1:80".parse::<Service>().unwrap_err().to_string(),
             "line 1, column 1: the line does not add a service",
         ),
+        (
+            "-C".parse::<SyncDaemon>().unwrap_err().to_string(),
+            "line 1, column 1: the line does not start a sync daemon",
+        ),
         ("-r 10.0.0.1:80 -x ten".parse::<Destination>().unwrap_err().to_string(), "line 1, column 19: "),
     ] {
         assert!(found.starts_with(expected), "{found}");
@@ -209,6 +213,7 @@ proptest! {
         match change {
             Change::AddService(service) => same_text(&service)?,
             Change::AddDestination(_, server) => same_text(&server)?,
+            Change::StartDaemon(daemon) => same_text(&daemon)?,
             _ => {}
         }
     }

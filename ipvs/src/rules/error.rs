@@ -164,6 +164,9 @@ pub enum ParseError {
     /// Another change, in a text that must add a service.
     #[error("the line does not add a service")]
     NotAService,
+    /// Another change, in a text that must start a sync daemon.
+    #[error("the line does not start a sync daemon")]
+    NotADaemon,
     /// Another change, in a text that must be the options of a server.
     #[error("the text is not the options of a server")]
     NotAServer,

@@ -1,4 +1,4 @@
-//! `FromStr` of changes, services and destinations: reads the text that `Display` prints.
+//! `FromStr` of changes, services, sync daemons and destinations: reads the text that `Display` prints.
 
 use std::str::FromStr;
 
@@ -7,6 +7,7 @@ use super::error::ParseError;
 use super::read::{Line, LineError, Lines};
 use super::resolver::Numeric;
 use crate::change::Change;
+use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
 use crate::service::Service;
 
@@ -51,6 +52,26 @@ impl FromStr for Service {
         match text.parse()? {
             Change::AddService(service) => Ok(service),
             _ => Err(LineError { number: 1, column: 1, text: text.to_owned(), error: ParseError::NotAService }),
+        }
+    }
+}
+
+/// Reads the ipvsadm line that starts the daemon.
+///
+/// ```
+/// use ipvs::{Interface, Role, SyncDaemon};
+///
+/// let daemon: SyncDaemon = "--start-daemon master --mcast-interface eth0 --syncid 7".parse()?;
+/// assert_eq!(daemon, SyncDaemon::new(Role::Master, Interface::new("eth0")?, 7));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+impl FromStr for SyncDaemon {
+    type Err = LineError;
+
+    fn from_str(text: &str) -> Result<Self, LineError> {
+        match text.parse()? {
+            Change::StartDaemon(daemon) => Ok(daemon),
+            _ => Err(LineError { number: 1, column: 1, text: text.to_owned(), error: ParseError::NotADaemon }),
         }
     }
 }

@@ -200,6 +200,13 @@ impl fmt::Display for Service {
     }
 }
 
+/// Prints the ipvsadm line that starts the daemon.
+impl fmt::Display for SyncDaemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Change::StartDaemon(*self).fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
