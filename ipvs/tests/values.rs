@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use ipvs::document::ForwardingMethod;
+use ipvs::document::{Document, ForwardingMethod};
 use ipvs::testing::{expressible, random};
 use ipvs::{
-    Change, ConnectionEntry, Connections, Destination, DestinationKey, Engine, Family, Forwarding, GueChecksum,
-    Interface, Netmask, Plan, Protocol, Role, Scheduler, Selector, Service, ServiceConfig, ServiceKey, State,
-    SyncDaemon, Timeouts, Tunnel,
+    Change, ConnectionEntry, Connections, Destination, DestinationKey, Director, Engine, Family, Forwarding,
+    GueChecksum, Interface, Model, Netmask, Plan, Protocol, Role, Scheduler, Selector, Service, ServiceConfig,
+    ServiceKey, State, SyncDaemon, Timeouts, Tunnel,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -179,6 +181,18 @@ fn same_text<T: Display + FromStr<Err: Debug> + PartialEq + Debug>(value: &T) ->
     Ok(())
 }
 
+fn selector() -> impl Strategy<Value = Selector> {
+    let net = (any::<IpAddr>(), 0..=32_u8)
+        .prop_map(|(address, length)| Selector::Net(ipvs::IpNet::new(address, length).expect("fits both families")));
+    prop_oneof![
+        any::<u16>().prop_map(|number| Selector::Protocol(Protocol::from_number(number))),
+        net,
+        Just(Selector::Fwmarks),
+        any::<NonZeroU32>().prop_map(Selector::Fwmark),
+        random::service_key().prop_map(Selector::Service),
+    ]
+}
+
 proptest! {
     #[test]
     fn keys_and_selectors_round_trip(service in random::service_key(), server in random::server_key()) {
@@ -190,6 +204,12 @@ proptest! {
         same(&selector)?;
         same_text(&selector)?;
         prop_assert_eq!(selector.to_string().parse::<ServiceKey>().expect("a key"), service);
+    }
+
+    #[test]
+    fn selectors_round_trip(selector in selector()) {
+        same(&selector)?;
+        same_text(&selector)?;
     }
 
     #[test]
@@ -249,6 +269,26 @@ fn plans_and_entries_are_written() {
     );
 }
 
+/// `ipvsadm show --json` prints the same.
+#[test]
+fn states_are_written_as_documents() {
+    let mut director = Model::new();
+    let web = Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::RR);
+    director.add_service(&web).expect("valid");
+    director.add_destination(&web.key, &Destination::new(([10, 0, 0, 1], 80), Forwarding::Masquerade)).expect("valid");
+    let state = director.state().expect("a table");
+    let json = serde_json::to_value(&state).expect("writes");
+    assert_eq!(json, serde_json::to_value(Document::from(&state)).expect("writes"));
+    assert_eq!(json["ipvs"], serde_json::to_value(state.info).expect("writes"));
+    assert_eq!(json["services"][0], serde_json::to_value(&state.services[0]).expect("writes"));
+    assert_eq!(
+        json["services"][0]["destinations"][0],
+        serde_json::to_value(&state.services[0].destinations[0]).expect("writes")
+    );
+    let version = state.info.version.to_string();
+    assert_eq!(json["ipvs"], json!({ "version": version, "connection_table_size": state.info.connection_table_size }));
+}
+
 /// Programs keep these values in maps and sets, and move them between threads.
 #[test]
 fn values_have_the_common_traits() {
@@ -264,6 +304,13 @@ fn values_have_the_common_traits() {
     value::<Change>();
     value::<ConnectionEntry>();
     value::<Scheduler>();
+    value::<Engine>();
+    value::<Interface>();
+    value::<Forwarding>();
+    value::<Protocol>();
+    value::<Family>();
+    value::<Netmask>();
+    value::<Role>();
     observed::<State>();
     observed::<ServiceConfig>();
     observed::<Plan>();

@@ -16,6 +16,7 @@ use ipvs_sys::wire::Unknown;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::errors::Errors;
+use crate::info::Info;
 use crate::state::{Config, Order, State};
 use crate::timeouts::Timeouts;
 
@@ -78,13 +79,20 @@ pub enum OrderName {
     Kernel,
 }
 
+impl From<&Info> for Ipvs {
+    fn from(info: &Info) -> Self {
+        let Info { version, connection_table_size } = info;
+        Self { version: version.to_string(), connection_table_size: *connection_table_size }
+    }
+}
+
 impl From<&State> for Document {
     fn from(state: &State) -> Self {
         // A document is a table, and `is_uncertain` is about its reading.
         let State { info, timeouts, daemons, services, is_uncertain: _ } = state;
         Self {
             schema: SCHEMA,
-            ipvs: Some(Ipvs { version: info.version.to_string(), connection_table_size: info.connection_table_size }),
+            ipvs: Some(info.into()),
             order: Some(OrderName::Kernel),
             timeouts: Some(*timeouts),
             daemons: Some(daemons.iter().map(Daemon::from).collect()),

@@ -1,9 +1,7 @@
 //! Single values in serde's formats, for the structs of programs.
 //!
-//! A key, a selector, a forwarding method and a name are text. A service, a server and a sync daemon are objects, as in a [`Document`]. A
+//! A key, a selector, a forwarding method and a name are text. A service, a server and a sync daemon are objects, as in a [`Document`](super::Document). A
 //! change is an object with the key `change`.
-//!
-//! [`Document`]: super::Document
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,6 +11,7 @@ use std::str::FromStr;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Ipvs;
 use super::daemon::Daemon;
 use super::destination::RealServer;
 use super::read::Reader;
@@ -22,6 +21,7 @@ use crate::connections::ConnectionEntry;
 use crate::daemon::{Role, SyncDaemon};
 use crate::destination::{Destination, Forwarding};
 use crate::family::{Family, Protocol};
+use crate::info::Info;
 use crate::key::{DestinationKey, ServiceKey};
 use crate::name::{Engine, Interface, Scheduler};
 use crate::plan::Plan;
@@ -242,6 +242,13 @@ impl schemars::JsonSchema for Service {
             properties.remove(DESTINATIONS);
         }
         schema
+    }
+}
+
+/// Writes an [`Ipvs`](crate::document::Ipvs), the object `ipvs` of a document.
+impl Serialize for Info {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Ipvs::from(self).serialize(serializer)
     }
 }
 
