@@ -20,7 +20,7 @@ fn main() -> Result<()> {
         for server in state.destinations.iter().rev() {
             let settings = server.destination;
             println!(
-                "  {:<24} weight {:<5} active {:<6} inactive {:<6} {:?}",
+                "  {:<24} weight {:<5} active {:<6} inactive {:<6} {}",
                 settings.key,
                 settings.weight,
                 server.active_connections,

@@ -91,11 +91,13 @@
 //!
 //! # Text and serde
 //!
-//! `FromStr` reads the text that `Display` prints, for keys, selectors, names, services, destinations, sync daemons and changes. A
-//! service, a sync daemon or a change is an ipvsadm line, and a destination is ipvsadm's options. With the feature `serde`, these values
-//! can be fields of a program's own structs. Keys, selectors, forwarding methods and names are text (`"tcp:192.0.2.1:80"`, `"10.0.0.1:80"`).
-//! Services, destinations and sync daemons are the objects of a `document`, and a change is an object with the key
-//! `change`. Plans, connection entries and observed states can only be written.
+//! `FromStr` reads the text that `Display` prints, for keys, selectors, forwarding methods, names, services, destinations,
+//! sync daemons and changes. A service, a sync daemon or a change is an ipvsadm line. A destination is ipvsadm's options.
+//!
+//! With the feature `serde`, these values can be fields of a program's own structs. Keys, selectors, forwarding methods
+//! and names are text (`"tcp:192.0.2.1:80"`, `"10.0.0.1:80"`). Services, destinations and sync daemons are the objects of
+//! a `document`, and a change is an object with the key `change`. Plans, connection entries and observed states can only
+//! be written.
 //!
 //! Nothing in this crate prints, exits, or queries a name service.
 //!

@@ -1,7 +1,7 @@
 //! Single values in serde's formats, for the structs of programs.
 //!
-//! A key, a selector, a forwarding method and a name are text. A service, a server and a sync daemon are objects, as in a [`Document`](super::Document). A
-//! change is an object with the key `change`.
+//! A key, a selector, a forwarding method and a name are text. A service, a server and a sync daemon are objects, as in a
+//! [`Document`](super::Document). A change is an object with the key `change`.
 
 use std::fmt;
 use std::marker::PhantomData;
