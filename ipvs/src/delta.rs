@@ -127,7 +127,7 @@ impl State {
     }
 }
 
-fn have_same_settings(old: &[ServiceState], new: &[ServiceState]) -> bool {
+pub(crate) fn have_same_settings(old: &[ServiceState], new: &[ServiceState]) -> bool {
     let is_same_server = |(old, new): (&DestinationState, &DestinationState)| old.destination == new.destination;
     let is_same = |(old, new): (&ServiceState, &ServiceState)| {
         old.service == new.service

@@ -103,6 +103,9 @@ pub struct State {
     /// Whether the list of services may include deleted ones. Since Linux 7.1 the kernel resizes its table shortly after
     /// services were added or deleted. While it does so, some services are missing from a reading or repeated. The
     /// table is then read again, at most ten times.
+    ///
+    /// On every kernel, a reading of a long list also lacks items if others are deleted meanwhile. Nothing reports this.
+    /// [`Watch`](crate::Watch) reads again before it reports a deletion.
     pub is_uncertain: bool,
 }
 
