@@ -3,18 +3,33 @@
 use std::fmt::Debug;
 
 use ipvs::{
-    Change, Destination, DestinationKey, Director, Ensured, Error, Family, Forwarding, Model, Scheduler, Service,
-    ServiceKey, Timeouts,
+    Change, Destination, DestinationKey, Director, Ensured, Error, Family, Forwarding, Interface, Model, Role,
+    Scheduler, Service, ServiceKey, SyncDaemon, Timeouts, Tunnel,
 };
 
+use crate::client::ethernet;
 use crate::model::empty;
 
 ipvs_tests::tests! {
     client_and_model_have_equal_results;
+    client_and_model_have_equal_daemons;
+    client_and_model_refuse_the_same_values;
 }
 
 fn client_and_model_have_equal_results() {
-    let (kernel, model) = (scenario(&mut empty()), scenario(&mut Model::new()));
+    assert_equal(scenario(&mut empty()), scenario(&mut Model::new()));
+}
+
+fn client_and_model_have_equal_daemons() {
+    ethernet();
+    assert_equal(daemons(&mut empty()), daemons(&mut Model::new()));
+}
+
+fn client_and_model_refuse_the_same_values() {
+    assert_equal(invalid_values(&mut empty()), invalid_values(&mut Model::new()));
+}
+
+fn assert_equal(kernel: Vec<String>, model: Vec<String>) {
     for (kernel, model) in kernel.iter().zip(&model) {
         assert_eq!(kernel, model);
     }
@@ -83,6 +98,63 @@ fn scenario(director: &mut impl Director) -> Vec<String> {
     read(log, director, &web.key, &one.key);
     record(log, "flush", director.flush());
     read(log, director, &web.key, &one.key);
+    lines
+}
+
+/// Starts and stops daemons. While one runs, the kernel refuses servers of the other family.
+fn daemons(director: &mut impl Director) -> Vec<String> {
+    let [master, backup] =
+        [Role::Master, Role::Backup].map(|role| SyncDaemon::new(role, Interface::new("eth0").unwrap(), 7));
+    let web = Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::RR);
+    let mixed = Destination::new((std::net::Ipv6Addr::LOCALHOST, 80), Forwarding::Tunnel(Tunnel::Ipip));
+    let mut lines = Vec::new();
+    let log = &mut lines;
+    record(log, "daemons", director.daemons());
+    record(log, "stop, none", director.stop_daemon(Role::Master));
+    record(log, "start", director.start_daemon(&backup)).unwrap();
+    record(log, "start", director.start_daemon(&master)).unwrap();
+    record(log, "start twice", director.start_daemon(&master));
+    assert_eq!(record(log, "daemons", director.daemons()).unwrap().len(), 2);
+    record(log, "add service", director.add_service(&web)).unwrap();
+    assert!(record(log, "add mixed", director.add_destination(&web.key, &mixed)).is_none());
+    assert!(record(log, "ensure mixed", director.ensure_destination(&web.key, &mixed)).is_none());
+    record(log, "stop", director.stop_daemon(Role::Master)).unwrap();
+    record(log, "daemons", director.daemons());
+    record(log, "stop", director.stop_daemon(Role::Backup)).unwrap();
+    let added = record(log, "ensure mixed", director.ensure_destination(&web.key, &mixed));
+    assert_eq!(added, Some(Ensured::Added));
+    assert!(record(log, "start with mixed", director.start_daemon(&master)).is_none());
+    record(log, "daemons", director.daemons());
+    lines
+}
+
+/// Requests values that are refused before they are sent. The table must not change.
+fn invalid_values(director: &mut impl Director) -> Vec<String> {
+    let web = Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::RR);
+    let one = Destination::new(([10, 0, 0, 1], 80), Forwarding::Masquerade);
+    let heavy = Destination { weight: u32::MAX, ..one };
+    let long = Service { persistence: Some(u32::MAX), ..web };
+    let unknown = Service { scheduler: Scheduler::new("nonesuch").unwrap(), ..web };
+    let daemon = SyncDaemon::new(Role::Master, Interface::new("eth0").unwrap(), 256);
+    let mut lines = Vec::new();
+    let log = &mut lines;
+    director.add_service(&web).unwrap();
+    director.add_destination(&web.key, &one).unwrap();
+    record(log, "add", director.add_service(&long));
+    record(log, "ensure", director.ensure_service(&long));
+    record(log, "update", director.update_service(&web.key, |service| service.persistence = Some(0)));
+    record(log, "ensure unknown", director.ensure_service(&unknown));
+    record(log, "update unknown", director.update_service(&web.key, |service| *service = unknown));
+    record(log, "add", director.add_destination(&web.key, &heavy));
+    record(log, "ensure", director.ensure_destination(&web.key, &heavy));
+    record(log, "update", director.update_destination(&web.key, &one.key, |server| *server = heavy));
+    record(log, "start", director.start_daemon(&daemon));
+    record(log, "change", director.change(Change::EditService(long)));
+    // The invalid one is last, and the first is not made either.
+    record(log, "submit", director.submit(&[Change::Flush, Change::AddDestination(web.key, heavy)]));
+    assert!(log.iter().all(|line| line.contains("Invalid") || line.contains("SchedulerNotFound")), "{log:#?}");
+    read(log, director, &web.key, &one.key);
+    assert_eq!(director.destination(&web.key, &one.key).unwrap().destination, one);
     lines
 }
 
