@@ -1,9 +1,12 @@
 //! Faults of earlier versions of the library, on a real kernel.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use ipvs::plan::Options;
 use ipvs::{
-    Change, Client, Config, Counters, Destination, ErrorKind, Forwarding, Scheduler, Service, ServiceConfig, ServiceKey,
+    ApplyError, Change, Client, Config, Counters, Destination, DestinationKey, ErrorKind, Family, Forwarding, Netmask,
+    Scheduler, SchedulerFlags, Service, ServiceConfig, ServiceKey, Tunnel, apply,
 };
 use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::traffic::server::Protocol::Tcp;
@@ -15,6 +18,7 @@ ipvs_tests::tests! {
     refusals_without_privilege_are_seen;
     shared_client_reads_counters_as_asked;
     invalid_values_are_refused_before_sending;
+    validate_and_apply_agree;
 }
 
 fn web() -> Service {
@@ -91,6 +95,64 @@ fn invalid_values_are_refused_before_sending() {
             Err(error) => assert!(!is_valid && matches!(error.kind(), ErrorKind::Invalid(_)), "{weight}: {error}"),
         }
         assert_eq!(client.services().unwrap().len(), usize::from(is_valid), "{weight}");
+        client.flush().unwrap();
+    }
+}
+
+/// A configuration that `validate` accepts is applied. One that it refuses is refused by `apply` for the same reason, and
+/// nothing of it is sent.
+fn validate_and_apply_agree() {
+    let mut client = Client::open().unwrap();
+    let server = Destination::new(([10, 0, 0, 1], 80), Forwarding::Masquerade);
+    let longest = Service::MAX_PERSISTENCE;
+    let with = |service: Service, server: Destination| Config {
+        services: vec![ServiceConfig { service, destinations: vec![server] }],
+        ..Config::default()
+    };
+    let persistent = |persistence| with(Service { persistence: Some(persistence), ..web() }, server);
+    let limited =
+        |lower_threshold, upper_threshold| with(web(), Destination { lower_threshold, upper_threshold, ..server });
+    let address = |key: DestinationKey| with(web(), Destination { key, ..server });
+    let forwarded = |forwarding| with(web(), Destination { forwarding, ..server });
+    let mixed = |forwarding| {
+        with(web(), Destination { forwarding, key: DestinationKey::new(Ipv6Addr::LOCALHOST, 80), ..server })
+    };
+    let twice = |mut config: Config| {
+        config.services.extend(config.services.clone());
+        config
+    };
+    let cases = [
+        (true, with(web(), server)),
+        (true, persistent(1)),
+        (true, persistent(longest)),
+        (false, persistent(0)),
+        (false, persistent(longest + 1)),
+        (true, limited(0, 0)),
+        (true, limited(5, 5)),
+        (true, limited(0, i32::MAX as u32)),
+        (false, limited(0, i32::MAX as u32 + 1)),
+        (false, limited(5, 0)),
+        (false, limited(6, 5)),
+        (false, address(DestinationKey::new([224, 0, 0, 1], 80))),
+        (false, address(DestinationKey::new([0, 0, 0, 0], 80))),
+        (true, forwarded(Forwarding::DirectRoute)),
+        (false, forwarded(Forwarding::Other(200))),
+        (true, mixed(Forwarding::Tunnel(Tunnel::Ipip))),
+        (false, mixed(Forwarding::Masquerade)),
+        (false, with(Service { netmask: Netmask::host(Family::V6), ..web() }, server)),
+        (false, with(Service { flags: SchedulerFlags::from_bits_retain(1), ..web() }, server)),
+        (false, with(Service { scheduler: Scheduler::new("r r").unwrap(), ..web() }, server)),
+        (false, twice(with(web(), server))),
+    ];
+    for (is_valid, config) in cases {
+        let validated = config.validate();
+        assert_eq!(validated.is_ok(), is_valid, "{config:?}: {validated:?}");
+        match apply(&mut client, &config, &Options::default()) {
+            Ok(_) => assert!(is_valid, "{config:?}"),
+            Err(ApplyError::Invalid(why)) => assert_eq!(validated, Err(why), "{config:?}"),
+            Err(error) => panic!("{config:?}: {error}"),
+        }
+        assert_eq!(client.services().unwrap().len(), usize::from(is_valid), "{config:?}");
         client.flush().unwrap();
     }
 }
