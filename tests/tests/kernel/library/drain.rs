@@ -137,6 +137,14 @@ fn refused_clients_are_predicted() {
         (Scheduler::MH, SchedulerFlags::PORT),
         (Scheduler::MH, both),
         (Scheduler::DH, SchedulerFlags::empty()),
+        (Scheduler::LC, SchedulerFlags::empty()),
+        (Scheduler::WLC, SchedulerFlags::empty()),
+        (Scheduler::LBLC, SchedulerFlags::empty()),
+        (Scheduler::LBLCR, SchedulerFlags::empty()),
+        (Scheduler::SED, SchedulerFlags::empty()),
+        (Scheduler::NQ, SchedulerFlags::empty()),
+        (Scheduler::FO, SchedulerFlags::empty()),
+        (Scheduler::OVF, SchedulerFlags::empty()),
     ];
     for (index, (scheduler, flags)) in (0_u16..).zip(schedulers) {
         let mut refused = false;
