@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use ipvs::{
-    Client, ConnectionEntry, ConnectionFilter, ConnectionSums, Connections, Destination, DestinationKey, Forwarding,
-    IpNet, Protocol, Scheduler, Service, ServiceKey,
+    Client, ConnectionEntry, ConnectionFilter, ConnectionSums, Connections, Destination, DestinationKey, Family,
+    Forwarding, IpNet, Protocol, Scheduler, Service, ServiceKey,
 };
 use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::traffic::server::Protocol::Tcp;
@@ -16,6 +18,7 @@ use crate::under_test;
 
 ipvs_tests::tests! {
     filters_and_sums_agree_with_the_command;
+    entries_know_their_service;
     sums_need_no_memory_for_entries;
 }
 
@@ -72,6 +75,66 @@ fn filters_and_sums_agree_with_the_command() {
         assert_eq!(lines.count() as u64, count, "{server} {state}\n{list}");
     }
     assert_eq!(sums.total(), 8);
+}
+
+/// Each service of a mark and each persistent service has one template. A connection of a mark has no service.
+fn entries_know_their_service() {
+    let nat = Nat::dual_stack().unwrap();
+    let mut client = nat.director.enter(Client::open).unwrap();
+    nat.director.run("tc qdisc add dev eth0 clsact");
+    let families = [
+        (Family::V4, "ip", "10.1.0.100", ["10.2.0.11", "10.2.0.12"]),
+        (Family::V6, "ipv6", "fd01::100", ["fd02::11", "fd02::12"]),
+    ];
+    for (family, protocol, vip, servers) in families {
+        for (web, server) in [&nat.web1, &nat.web2].into_iter().zip(servers) {
+            for port in [80, 443] {
+                web.serve(Tcp, &SocketAddr::new(server.parse().unwrap(), port).to_string()).unwrap();
+            }
+        }
+        nat.director.ok(&format!(
+            "tc filter add dev eth0 ingress protocol {protocol} flower dst_ip {vip} ip_proto tcp dst_port 443 \
+             action skbedit mark 4294967295"
+        ));
+        let vip: IpAddr = vip.parse().unwrap();
+        let marked = ServiceKey::fwmark(u32::MAX, family).unwrap();
+        let web = ServiceKey::tcp(vip, 80);
+        for key in [marked, web] {
+            client.add_service(&Service { persistence: Some(3600), ..Service::new(key, Scheduler::RR) }).unwrap();
+            for server in servers {
+                let port = key.port().unwrap_or(0);
+                let server = DestinationKey::new(server.parse::<IpAddr>().unwrap(), port);
+                client.add_destination(&key, &Destination::new(server, Forwarding::Masquerade)).unwrap();
+            }
+        }
+        let _held = [80, 443].map(|port| {
+            let held =
+                nat.client.client().patience(Duration::from_secs(10)).hold(2, &SocketAddr::new(vip, port).to_string());
+            assert_eq!(held.open.len(), 2, "{held}");
+            held
+        });
+        let state = client.state().unwrap();
+        let entries: Vec<_> = nat.director.enter(|| client.connections()).unwrap().map(Result::unwrap).collect();
+        let entries = entries.iter().filter(|entry| entry.family() == family);
+        let mut found: Vec<_> = entries
+            .map(|entry| {
+                let service = state.service_of(entry).map(|state| state.service.key);
+                (entry.is_template(), entry.service_key().unwrap(), service)
+            })
+            .collect();
+        found.sort();
+        let https = ServiceKey::tcp(vip, 443);
+        let mut expected = [
+            (false, web, Some(web)),
+            (false, web, Some(web)),
+            (false, https, None),
+            (false, https, None),
+            (true, web, Some(web)),
+            (true, marked, Some(marked)),
+        ];
+        expected.sort();
+        assert_eq!(found, expected, "{family}");
+    }
 }
 
 /// Makes 100,000 lines as they are read.
