@@ -60,6 +60,8 @@ struct Leaving {
     before: Option<Destination>,
     /// The number of connections, if the last step requested the deletion.
     deleted_with: Option<u64>,
+    /// Whether the last reading did not have it.
+    was_missing: bool,
 }
 
 /// The decisions of [`Drain::step`].
@@ -133,7 +135,7 @@ impl Drain {
 
     /// Starts to drain a destination. Does nothing if it is being drained.
     pub fn start(&mut self, service: ServiceKey, destination: DestinationKey, now: Duration) {
-        let leaving = Leaving { since: now, before: None, deleted_with: None };
+        let leaving = Leaving { since: now, before: None, deleted_with: None, was_missing: false };
         self.leaving.entry((service, destination)).or_insert(leaving);
     }
 
@@ -177,6 +179,9 @@ impl Drain {
     ///
     /// A weight above 0 that another program has set meanwhile is set to 0 again. If the reading is
     /// [uncertain](State::is_uncertain), nothing is decided about a destination that it does not have.
+    ///
+    /// A single reading of a long list can lack an item that exists. So a destination that another program deleted ends
+    /// only in the second step without it, unless the list of services or destinations is empty.
     pub fn step(&mut self, state: &State, now: Duration) -> Step {
         let mut step = Step::default();
         let services: BTreeMap<ServiceKey, &ServiceState> =
@@ -190,13 +195,19 @@ impl Drain {
                 Some((*state, server))
             });
             let Some((state, server)) = found else {
-                if is_uncertain {
+                // An empty list is complete.
+                let is_complete =
+                    services.get(service).map_or(services.is_empty(), |state| state.destinations.is_empty());
+                let was_missing = std::mem::replace(&mut leaving.was_missing, !is_uncertain);
+                let is_sure = is_complete || was_missing || leaving.deleted_with.is_some();
+                if is_uncertain || !is_sure {
                     return true;
                 }
                 let dropped_connections = leaving.deleted_with;
                 step.ended.push(Ended { service: *service, destination: *destination, dropped_connections });
                 return false;
             };
+            leaving.was_missing = false;
             let is_leaving = |key: &DestinationKey| all.binary_search(&(*service, *key)).is_ok();
             self.decide(leaving, state, server, now, is_leaving, &mut step);
             true
@@ -400,6 +411,29 @@ mod tests {
         // A server that it has is decided about.
         state.is_uncertain = true;
         assert_eq!(drain.step(&state, seconds(2)).waiting.len(), 1);
+    }
+
+    #[test]
+    fn single_reading_without_a_server_does_not_end_it() {
+        let state = table(Scheduler::WLC, 1);
+        let mut without = state.clone();
+        without.services[0].destinations.pop();
+        let mut drain = Drain::new(None);
+        drain.start(WEB(), key(1), seconds(0));
+        for now in [0, 2] {
+            assert_eq!(drain.step(&without, seconds(now)), Step::default());
+            assert_eq!(drain.step(&state, seconds(now + 1)).waiting.len(), 1);
+        }
+        assert_eq!(drain.step(&without, seconds(4)), Step::default());
+        let ended = drain.step(&without, seconds(5)).ended;
+        assert_eq!((ended.len(), ended[0].dropped_connections), (1, None));
+        assert!(drain.is_done());
+        // The service may be missing, too.
+        let mail = ServiceState::new(Service::new(ServiceKey::tcp([192, 0, 2, 1], 25), Scheduler::RR));
+        let without = State::from(vec![mail]);
+        drain.start(WEB(), key(1), seconds(6));
+        assert_eq!(drain.step(&without, seconds(6)), Step::default());
+        assert_eq!(drain.step(&without, seconds(7)).ended.len(), 1);
     }
 
     #[test]
