@@ -180,7 +180,7 @@ fn add_and_list() {
          TCP 10.1.0.100:80 wrr, 2 connections so far\n  \
            10.2.0.11:80             weight 1     active 1      inactive 0      masquerade\n  \
            10.2.0.12:80             weight 1     active 1      inactive 0      masquerade\n  \
-           10.2.0.13:80             weight 0     active 0      inactive 0      DirectRoute\n\
+           10.2.0.13:80             weight 0     active 0      inactive 0      direct_route\n\
          FWM 7 sh, 0 connections so far\n"
     );
     fails(
