@@ -9,7 +9,7 @@ use ipvs::Client;
 
 fn main() -> Result<()> {
     let mut state = Client::open()?.state()?;
-    println!("IPVS {}, {} services", state.info.version, state.services.len());
+    println!("IPVS {}, services: {}", state.info.version, state.services.len());
     if state.is_uncertain {
         eprintln!("the kernel is resizing its table: services may be missing");
     }

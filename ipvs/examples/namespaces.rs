@@ -16,7 +16,7 @@ fn main() -> Result<()> {
         let names = namespace.names.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let own = if namespace.is_own { ", this one" } else { "" };
         match Client::open_in(namespace.name()).and_then(|mut client| client.services()) {
-            Ok(services) => println!("{names}: {} services{own}", services.len()),
+            Ok(services) => println!("{names}, services: {}{own}", services.len()),
             // Meanwhile, it may have ended.
             Err(error) => println!("{names}: {error}{own}"),
         }

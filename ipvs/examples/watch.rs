@@ -12,7 +12,7 @@ use ipvs::{Client, Observation, Watch};
 fn main() -> Result<()> {
     for observation in Watch::new(Client::open()?, Duration::from_secs(1)) {
         match observation {
-            Observation::Snapshot(state) => println!("{} services", state.services.len()),
+            Observation::Snapshot(state) => println!("services: {}", state.services.len()),
             Observation::Events(events) => events.iter().for_each(|event| println!("{event}")),
             Observation::Lost(reason) => eprintln!("{reason}"),
             _ => {}

@@ -176,7 +176,7 @@ fn add_and_list() {
     });
     assert_eq!(
         list,
-        "IPVS 1.2.1, 2 services\n\
+        "IPVS 1.2.1, services: 2\n\
          TCP 10.1.0.100:80 wrr, 2 connections so far\n  \
            10.2.0.11:80             weight 1     active 1      inactive 0      masquerade\n  \
            10.2.0.12:80             weight 1     active 1      inactive 0      masquerade\n  \
@@ -289,7 +289,7 @@ fn watch_prints_changes() {
     install();
     let director = Lab::new().unwrap().host("director").unwrap();
     let watch = director.start("example-watch");
-    wait_for(&watch, "0 services\n");
+    wait_for(&watch, "services: 0\n");
     director.ok("ipvsadm -A -t 192.0.2.1:80 -s wlc");
     wait_for(&watch, "added service TCP 192.0.2.1:80: -A -t 192.0.2.1:80 -s wlc\n");
     director.ok("ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.1:80 -m");

@@ -104,8 +104,8 @@ fn every_kind_is_found() {
     super::examples::install();
     let printed = run("example-namespaces");
     assert_eq!((printed.code, &*printed.stderr), (Some(0), ""), "{printed}");
-    assert!(printed.stdout.lines().next().unwrap().ends_with(": 0 services, this one"), "{printed}");
-    let line = format!("blue {}: 1 services\n", process.pid().as_raw_nonzero());
+    assert!(printed.stdout.lines().next().unwrap().ends_with(", services: 0, this one"), "{printed}");
+    let line = format!("blue {}, services: 1\n", process.pid().as_raw_nonzero());
     assert!(printed.stdout.contains(&line), "{printed}");
 }
 
