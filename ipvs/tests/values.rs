@@ -150,9 +150,24 @@ fn invalid_values_are_explained() {
             "-C".parse::<SyncDaemon>().unwrap_err().to_string(),
             "line 1, column 1: the line does not start a sync daemon",
         ),
+        ("-m -r 10.0.0.1".parse::<Destination>().unwrap_err().to_string(), "line 1, column 7: the port is missing"),
+        (
+            "-r [2001:db8::1] -m".parse::<Destination>().unwrap_err().to_string(),
+            "line 1, column 4: the port is missing",
+        ),
+        ("-mr10.0.0.1".parse::<Destination>().unwrap_err().to_string(), "line 1, column 4: the port is missing"),
         ("-r 10.0.0.1:80 -x ten".parse::<Destination>().unwrap_err().to_string(), "line 1, column 19: "),
     ] {
         assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+/// Port 0 is the port of the client's packet, and is not a missing port.
+#[test]
+fn a_server_can_have_port_0() {
+    let server = Destination::new(([10, 0, 0, 1], 0), Forwarding::Masquerade);
+    for text in ["-r 10.0.0.1:0 -m", "--real-server=10.0.0.1:0 -m", "-mr10.0.0.1:0"] {
+        assert_eq!(text.parse(), Ok(server), "{text}");
     }
 }
 

@@ -170,6 +170,9 @@ pub enum ParseError {
     /// Another change, in a text that must be the options of a server.
     #[error("the text is not the options of a server")]
     NotAServer,
+    /// A server without a port, in a text that has no service.
+    #[error("the port is missing")]
+    NoServerPort,
 }
 
 fn bad_value(complaint: &str, value: &str, error: &ValueError) -> String {

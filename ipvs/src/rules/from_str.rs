@@ -2,10 +2,14 @@
 
 use std::str::FromStr;
 
+use super::address;
 use super::command::Command;
 use super::error::ParseError;
-use super::read::{Line, LineError, Lines};
+use super::options::Word;
+use super::read::{Line, LineError, Lines, column};
 use super::resolver::Numeric;
+use super::scan::{Scanner, Token};
+use super::words::Words;
 use crate::change::Change;
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
@@ -76,7 +80,16 @@ impl FromStr for SyncDaemon {
     }
 }
 
-/// Reads ipvsadm's options for a server: `-r 10.0.0.1:80 -m -w 1`. The port is required.
+/// Reads ipvsadm's options for a server: `-r 10.0.0.1:80 -m -w 1`. The port is required, because there is no service
+/// that has a default.
+///
+/// ipvsadm has no options for [`Forwarding::Local`], [`Forwarding::Bypass`] and [`Forwarding::Other`]. `Display` prints
+/// `-g` for them, as ipvsadm does, which is read as [`Forwarding::DirectRoute`].
+///
+/// [`Forwarding::Local`]: crate::Forwarding::Local
+/// [`Forwarding::Bypass`]: crate::Forwarding::Bypass
+/// [`Forwarding::Other`]: crate::Forwarding::Other
+/// [`Forwarding::DirectRoute`]: crate::Forwarding::DirectRoute
 ///
 /// ```
 /// use ipvs::{Destination, Forwarding};
@@ -92,7 +105,15 @@ impl FromStr for Destination {
         // Each server fits a service of its own family. A mark is such a service.
         let prefix = if text.contains('[') { "-a -f 1 -6 " } else { "-a -f 1 " };
         match format!("{prefix}{text}").parse() {
-            Ok(Change::AddDestination(_, server)) => Ok(server),
+            Ok(Change::AddDestination(_, server)) => match server_without_port(text) {
+                None => Ok(server),
+                Some(value) => Err(LineError {
+                    number: 1,
+                    column: column(text.as_bytes(), Some(value)),
+                    text: text.to_owned(),
+                    error: ParseError::NoServerPort,
+                }),
+            },
             Ok(_) => Err(LineError { number: 1, column: 1, text: text.to_owned(), error: ParseError::NotAServer }),
             Err(error) => Err(LineError {
                 column: error.column.saturating_sub(prefix.len()).max(1),
@@ -101,4 +122,19 @@ impl FromStr for Destination {
             }),
         }
     }
+}
+
+/// Returns the value of `-r` in valid options, if it has no port.
+fn server_without_port(options: &str) -> Option<&[u8]> {
+    let line = options.lines().next()?;
+    let mut scanner = Scanner::new(Words::of(line.as_bytes()), false);
+    while let Ok(Some(token)) = scanner.next() {
+        if let Token::Word(Word::Option(row, _), Some(value)) = token
+            && row.long == "real-server"
+        {
+            let endpoint = address::endpoint(value, None, &mut Numeric);
+            return endpoint.is_ok_and(|endpoint| endpoint.port.is_none()).then_some(value);
+        }
+    }
+    None
 }

@@ -184,7 +184,7 @@ fn find_word(line: &[u8], or_value: bool, is_it: impl Fn(Word) -> bool) -> Optio
 }
 
 /// Returns the column of a word of the line, or the end of the line for a missing word.
-fn column(line: &[u8], word: Option<&[u8]>) -> usize {
+pub(super) fn column(line: &[u8], word: Option<&[u8]>) -> usize {
     let Some(word) = word else { return line.trim_ascii_end().len() + 1 };
     // The word is a slice of the line, so their distance in memory is the column.
     word.as_ptr().addr().saturating_sub(line.as_ptr().addr()) + 1
