@@ -63,7 +63,7 @@ impl FromStr for ServiceKey {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        expect(service_key(text), text, "a service: TCP ADDRESS:PORT, FWM MARK, FWM MARK IPv6")
+        expect(service_key(text), text, "a service: PROTOCOL:ADDRESS:PORT, fwmark:MARK, fwmark:MARK:IPv6")
     }
 }
 

@@ -110,7 +110,10 @@ fn invalid_values_are_explained() {
         serde_json::from_value::<T>(json).expect_err("invalid").to_string()
     }
     for (found, expected) in [
-        (error::<ServiceKey>(json!("tcp")), "`tcp' is not a service: TCP ADDRESS:PORT, FWM MARK, FWM MARK IPv6"),
+        (
+            error::<ServiceKey>(json!("tcp")),
+            "`tcp' is not a service: PROTOCOL:ADDRESS:PORT, fwmark:MARK, fwmark:MARK:IPv6",
+        ),
         (error::<ServiceKey>(json!(80)), "invalid type: integer `80`, expected a text"),
         (error::<DestinationKey>(json!("[fe80::1%2]:80")), "`[fe80::1%2]:80' is not a server: ADDRESS:PORT"),
         (error::<Destination>(json!({ "address": "10.0.0.1" })), "the port is missing"),

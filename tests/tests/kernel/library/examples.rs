@@ -185,7 +185,7 @@ fn add_and_list() {
     );
     fails(
         &director.run("example-add tcp:10.1.0.100 rr"),
-        "Error: `tcp:10.1.0.100' is not a service: TCP ADDRESS:PORT, FWM MARK, FWM MARK IPv6\n",
+        "Error: `tcp:10.1.0.100' is not a service: PROTOCOL:ADDRESS:PORT, fwmark:MARK, fwmark:MARK:IPv6\n",
     );
 }
 
@@ -471,7 +471,7 @@ fn tokio_serves_lines() {
     assert_eq!(error, "error: read server 10.2.0.19:80 of TCP 10.1.0.100:80: no such server\n");
     assert_eq!(
         ask(&mut one, "weight"),
-        "error: `weight' is not a service: TCP ADDRESS:PORT, FWM MARK, FWM MARK IPv6\n"
+        "error: `weight' is not a service: PROTOCOL:ADDRESS:PORT, fwmark:MARK, fwmark:MARK:IPv6\n"
     );
     assert_eq!(ask(&mut two, "tcp:10.1.0.100:80 10.2.0.11:80 4"), "edited\n");
     assert!(rules(&nat.director).contains("-r 10.2.0.11:80 -m -w 4\n"));
