@@ -1,6 +1,6 @@
 //! Single values as text, JSON and TOML, in the structs of a program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -189,6 +189,15 @@ fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> Resul
     let json = serde_json::to_string(value).expect("writes");
     let read: T = serde_json::from_str(&json).map_err(|error| TestCaseError::fail(format!("{json}: {error}")))?;
     prop_assert_eq!(&read, value, "{}", json);
+    same_toml(value)
+}
+
+/// The value is a field, because a TOML document is a table.
+fn same_toml<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> Result<(), TestCaseError> {
+    let text = toml::to_string(&BTreeMap::from([("value", value)])).expect("writes");
+    let read: BTreeMap<String, T> =
+        toml::from_str(&text).map_err(|error| TestCaseError::fail(format!("{text}: {error}")))?;
+    prop_assert_eq!(&read["value"], value, "{}", text);
     Ok(())
 }
 
@@ -218,6 +227,7 @@ proptest! {
         same(&server)?;
         same_text(&service)?;
         same_text(&server)?;
+        same(&BTreeMap::from([(service, BTreeMap::from([(server, 1)]))]))?;
         let selector = Selector::from(service);
         same(&selector)?;
         same_text(&selector)?;
