@@ -96,8 +96,8 @@
 //!
 //! With the feature `serde`, these values can be fields of a program's own structs. Keys, selectors, forwarding methods
 //! and names are text (`"tcp:192.0.2.1:80"`, `"10.0.0.1:80"`). Services, destinations and sync daemons are the objects of
-//! a `document`, and a change is an object with the key `change`. Plans, connection entries and observed states can only
-//! be written.
+//! a `document`, and a change is an object with the key `change`. A plan is an object with its `changes`. Connection
+//! entries and observed states can only be written.
 //!
 //! Nothing in this crate prints, exits, or queries a name service.
 //!

@@ -74,7 +74,7 @@ pub enum Departing {
 }
 
 /// The result of [`plan()`].
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct Plan {
     /// The changes, in order. A service that has a server with a weight above 0 before and after them has one at any

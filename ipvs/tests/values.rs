@@ -268,6 +268,32 @@ proptest! {
 }
 
 #[test]
+fn plans_are_read() {
+    let web = ServiceKey::tcp([192, 0, 2, 1], 80);
+    let mut plan = Plan::from(vec![Change::DeleteService(web), Change::Flush]);
+    same(&plan).expect("is the same");
+    plan.order_kept.push(web);
+    plan.order_fixed.push(web);
+    plan.out_of_scope.push(ServiceKey::fwmark(7, Family::V6).expect("not 0"));
+    plan.draining.push((web, DestinationKey::new([10, 0, 0, 1], 8080)));
+    same(&plan).expect("is the same");
+    let schema = serde_json::to_value(schemars::schema_for!(Plan)).expect("writes");
+    let schema = jsonschema::validator_for(&schema).expect("a schema");
+    assert!(schema.is_valid(&serde_json::to_value(&plan).expect("writes")));
+    for (json, expected) in [
+        (json!({ "draining": [] }), "missing field `changes`"),
+        (json!({ "changes": [], "order": [] }), "unknown field `order`, expected one of "),
+        (
+            json!({ "changes": [{ "change": "add_service", "service": { "fwmark": 1, "scheduler": "a b" } }] }),
+            "the scheduler name \"a b\" contains blanks or control characters",
+        ),
+    ] {
+        let error = serde_json::from_value::<Plan>(json).expect_err("invalid").to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
 fn plans_and_entries_are_written() {
     let web = ServiceKey::tcp([192, 0, 2, 1], 80);
     let server = DestinationKey::new([10, 0, 0, 1], 8080);
@@ -330,6 +356,7 @@ fn values_have_the_common_traits() {
     value::<SyncDaemon>();
     value::<Timeouts>();
     value::<Change>();
+    value::<Plan>();
     value::<ConnectionEntry>();
     value::<Scheduler>();
     value::<Engine>();
@@ -341,7 +368,6 @@ fn values_have_the_common_traits() {
     value::<Role>();
     observed::<State>();
     observed::<ServiceConfig>();
-    observed::<Plan>();
     let changes: BTreeSet<Change> = [Change::Flush, Change::Zero(None), Change::Flush].into();
     assert_eq!(changes.len(), 2);
 }

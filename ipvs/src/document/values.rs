@@ -3,6 +3,7 @@
 //! A key, a selector, a forwarding method and a name are text. A service, a server and a sync daemon are objects, as in a
 //! [`Document`](super::Document). A change is an object with the key `change`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -64,7 +65,7 @@ macro_rules! text {
 
         #[cfg(feature = "schema")]
         impl schemars::JsonSchema for $value {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
+            fn schema_name() -> Cow<'static, str> {
                 stringify!($value).into()
             }
 
@@ -113,7 +114,7 @@ macro_rules! other_type {
 
         #[cfg(feature = "schema")]
         impl schemars::JsonSchema for $value {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
+            fn schema_name() -> Cow<'static, str> {
                 <$other>::schema_name()
             }
 
@@ -232,7 +233,7 @@ impl<'de> Deserialize<'de> for Service {
 
 #[cfg(feature = "schema")]
 impl schemars::JsonSchema for Service {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         "Service".into()
     }
 
@@ -341,7 +342,7 @@ impl<'de> Deserialize<'de> for Change {
 
 #[cfg(feature = "schema")]
 impl schemars::JsonSchema for Change {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         ChangeObject::schema_name()
     }
 
@@ -350,24 +351,65 @@ impl schemars::JsonSchema for Change {
     }
 }
 
+/// The object of a plan.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Plan"))]
+#[serde(deny_unknown_fields)]
+struct PlanObject<'a> {
+    changes: Cow<'a, [Change]>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    order_kept: Cow<'a, [ServiceKey]>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    order_fixed: Cow<'a, [ServiceKey]>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    out_of_scope: Cow<'a, [ServiceKey]>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    draining: Cow<'a, [(ServiceKey, DestinationKey)]>,
+}
+
+fn is_empty<T>(list: &[T]) -> bool {
+    list.is_empty()
+}
+
 /// Writes an object with a key for each field. Empty lists are left out, except for `changes`.
 impl Serialize for Plan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Object<'a> {
-            changes: &'a [Change],
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            order_kept: &'a [ServiceKey],
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            order_fixed: &'a [ServiceKey],
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            out_of_scope: &'a [ServiceKey],
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            draining: &'a [(ServiceKey, DestinationKey)],
-        }
-
         let Self { changes, order_kept, order_fixed, out_of_scope, draining } = self;
-        Object { changes, order_kept, order_fixed, out_of_scope, draining }.serialize(serializer)
+        PlanObject {
+            changes: changes.into(),
+            order_kept: order_kept.into(),
+            order_fixed: order_fixed.into(),
+            out_of_scope: out_of_scope.into(),
+            draining: draining.into(),
+        }
+        .serialize(serializer)
+    }
+}
+
+/// Reads the object of a plan. Fails if a change is invalid. The plan fits only the table from which it was made.
+impl<'de> Deserialize<'de> for Plan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let PlanObject { changes, order_kept, order_fixed, out_of_scope, draining } =
+            PlanObject::deserialize(deserializer)?;
+        Ok(Self {
+            changes: changes.into_owned(),
+            order_kept: order_kept.into_owned(),
+            order_fixed: order_fixed.into_owned(),
+            out_of_scope: out_of_scope.into_owned(),
+            draining: draining.into_owned(),
+        })
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Plan {
+    fn schema_name() -> Cow<'static, str> {
+        PlanObject::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        PlanObject::json_schema(generator)
     }
 }
 
@@ -386,7 +428,7 @@ impl Serialize for ConnectionEntry {
             #[serde(skip_serializing_if = "Option::is_none")]
             engine: Option<String>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            engine_data: Option<std::borrow::Cow<'a, str>>,
+            engine_data: Option<Cow<'a, str>>,
         }
 
         let Self { protocol, client, service, destination, state, expires, engine } = self;
