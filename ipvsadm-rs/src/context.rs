@@ -43,7 +43,7 @@ pub(crate) struct Context {
     pub(crate) state_dir: PathBuf,
     /// Wait for at most DURATION while another ipvsadm-rs changes the table; 0s fails at once
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "20s")]
-    pub(crate) wait: Duration,
+    pub(crate) lock_timeout: Duration,
     /// Refuse input larger than SIZE bytes; K, M and G multiply by powers of 1024; 0 means no limit
     ///
     /// The default is the value of the environment variable IPVSADM_MAX_INPUT, or 256M.
@@ -88,7 +88,7 @@ impl Context {
 
     /// Locks the journal, and with it the right to change the table.
     pub(crate) fn journal(&self) -> anyhow::Result<Journal> {
-        Journal::open(self.folder()?, self.wait)
+        Journal::open(self.folder()?, self.lock_timeout)
     }
 
     /// Returns the maximum size of a file to read.

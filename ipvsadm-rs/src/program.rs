@@ -58,7 +58,7 @@ fn is_classic(arguments: &Arguments) -> bool {
                 | b"--json"
                 | b"--color"
                 | b"--state-dir"
-                | b"--wait"
+                | b"--lock-timeout"
                 | b"--max-input"
         )
 }

@@ -124,7 +124,7 @@ impl Apply {
         let applied = match self.drain {
             Some(drain) => {
                 let desired = |state: &State| desired.clone().for_state(state);
-                let limits = Limits { drain, lock: context.wait };
+                let limits = Limits { drain, lock: context.lock_timeout };
                 drain::apply_drained(director, &mut transaction, desired, before, &limits)
             }
             None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())

@@ -71,7 +71,7 @@ fn wait_for(expected: &str) {
 /// Asserts that the table is not locked, or is locked only for a moment.
 fn assert_unlocked() {
     wait::until(Duration::from_secs(30), || {
-        let ran = run("ipvsadm-rs --wait 0s set -r 10.0.0.2 --weight 7");
+        let ran = run("ipvsadm-rs --lock-timeout 0s set -r 10.0.0.2 --weight 7");
         if ran.code == Some(0) { Ok(()) } else { Err(ran.to_string()) }
     });
 }
@@ -88,7 +88,7 @@ fn set_on_a_full_pipe_does_not_hold_the_lock() {
     let set = start_on_a_full_pipe("ipvsadm-rs set -r 10.0.0.1 --weight 9");
     wait_for(&weight(9).replace("wrr", "wlc"));
     assert_unlocked();
-    assert_eq!(ok("ipvsadm-rs --wait 0s confirm"), "plan 1 confirmed\n");
+    assert_eq!(ok("ipvsadm-rs --lock-timeout 0s confirm"), "plan 1 confirmed\n");
     drop(set);
 }
 
@@ -140,7 +140,7 @@ fn drain(lab: &Nat, options: &str) -> Running {
     wait_for_the_drain(&lab.director);
     // The weights are recorded, and the table is unlocked, a moment after they are written.
     wait::until(Duration::from_secs(30), || {
-        let ran = lab.director.run("ipvsadm-rs --wait 0s set -r 10.2.0.11 --weight 0");
+        let ran = lab.director.run("ipvsadm-rs --lock-timeout 0s set -r 10.2.0.11 --weight 0");
         if ran.code == Some(0) { Ok(()) } else { Err(ran.to_string()) }
     });
     apply
@@ -159,7 +159,7 @@ fn set_succeeds_during_a_drain() {
     for (server, end) in
         [("10.2.0.11", "it deletes the server afterwards"), ("10.2.0.12", "it may revert this change afterwards")]
     {
-        let set = lab.director.run(&format!("ipvsadm-rs --wait 0s set -r {server} --weight 5"));
+        let set = lab.director.run(&format!("ipvsadm-rs --lock-timeout 0s set -r {server} --weight 5"));
         assert_eq!(set.code, Some(0), "{set}");
         assert_eq!(set.stderr, format!("note: plan 1 is draining servers; {end}\n"));
     }
@@ -179,7 +179,7 @@ fn undo_ends_a_drain() {
     let before = lab.director.ok("ipvsadm-save -n");
     for (options, undo) in [("", "undo"), ("", "undo --pending"), ("--confirm-within 60s", "undo --pending")] {
         let apply = drain(&lab, options);
-        lab.director.ok(&format!("ipvsadm-rs --wait 0s {undo}"));
+        lab.director.ok(&format!("ipvsadm-rs --lock-timeout 0s {undo}"));
         assert_eq!(lab.director.ok("ipvsadm-save -n"), before);
         let output = end(apply);
         assert!(output.contains("was undone while it was draining servers"), "{output}");
@@ -187,8 +187,8 @@ fn undo_ends_a_drain() {
     }
     // The resource agent stops in this way.
     let apply = drain(&lab, "");
-    lab.director.ok("ipvsadm-rs --wait 10s undo --pending");
-    lab.director.ok("ipvsadm-rs --wait 10s apply /dev/null --allow-empty");
+    lab.director.ok("ipvsadm-rs --lock-timeout 10s undo --pending");
+    lab.director.ok("ipvsadm-rs --lock-timeout 10s apply /dev/null --allow-empty");
     end(apply);
     assert_eq!(lab.director.ok("ipvsadm-save -n"), "");
     let list = lab.director.ok("ipvsadm-rs undo --list");
@@ -200,7 +200,7 @@ fn apply_is_refused_during_a_drain() {
     let _held = hold_connections(&lab);
     let _apply = drain(&lab, "");
     write("other", "-A -t 10.1.0.100:9000 -s wlc\n");
-    let ran = lab.director.run("ipvsadm-rs --wait 0s apply other");
+    let ran = lab.director.run("ipvsadm-rs --lock-timeout 0s apply other");
     let message = "ipvsadm-rs: plan 1 is draining servers (pid ";
     let hint = "run `ipvsadm-rs undo` to roll it back, then try again.\n";
     assert!(ran.code == Some(1) && ran.stderr.contains(message) && ran.stderr.ends_with(hint), "{ran}");
@@ -255,7 +255,7 @@ fn confirm_is_refused_during_a_drain() {
     let lab = Nat::new().unwrap();
     let held = hold_connections(&lab);
     let apply = drain(&lab, "--confirm-within 60s");
-    let ran = lab.director.run("ipvsadm-rs --wait 0s confirm");
+    let ran = lab.director.run("ipvsadm-rs --lock-timeout 0s confirm");
     assert!(
         ran.code == Some(1) && ran.stderr.contains("plan 1 is draining servers\nConfirm it after its end"),
         "{ran}"
@@ -284,7 +284,7 @@ fn lock_that_stays_busy_after_a_drain_is_an_error() {
     let lab = Nat::new().unwrap();
     let held = hold_connections(&lab);
     let before = lab.director.ok("ipvsadm-save -n");
-    let apply = drain(&lab, "--state-dir s --wait 1s");
+    let apply = drain(&lab, "--state-dir s --lock-timeout 1s");
     let lock = lab.director.start("flock s/netns-director/lock sleep 60");
     std::thread::sleep(Duration::from_secs(1));
     drop(held);

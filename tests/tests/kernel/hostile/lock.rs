@@ -142,7 +142,7 @@ fn release(mut holder: Running) -> String {
 fn removed_lock_has_one_holder() {
     let holder = stopped_holder();
     shell("rm s/*/lock").ok();
-    let second = run("ipvsadm-rs --state-dir s --wait 500ms apply --allow-empty /dev/null");
+    let second = run("ipvsadm-rs --state-dir s --lock-timeout 500ms apply --allow-empty /dev/null");
     assert_eq!((second.code, second.stderr.contains("is changing this table")), (Some(1), true), "{second}");
     let output = release(holder);
     assert!(output.contains("/lock was removed or replaced"), "{output}");
@@ -153,7 +153,7 @@ fn removed_lock_has_one_holder() {
 fn holder_is_named() {
     let holder = stopped_holder();
     let named = format!("ipvsadm-rs --state-dir s apply large (pid {}, root, since ", holder.pid());
-    let second = run("ipvsadm-rs --state-dir s --wait 500ms apply --allow-empty /dev/null");
+    let second = run("ipvsadm-rs --state-dir s --lock-timeout 500ms apply --allow-empty /dev/null");
     let lines: Vec<&str> = second.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{second}");
     assert!(lines[0].starts_with(&format!("waiting: {named}")), "{second}");
@@ -161,7 +161,7 @@ fn holder_is_named() {
     assert!(lines.iter().all(|line| line.ends_with(" is changing this table")), "{second}");
     // A record of a process that does not exist is not repeated.
     shell(r#"echo '{"pid":4194304,"uid":0,"since":"","command":"x"}' > $(echo s/*/lock)"#).ok();
-    let second = run("ipvsadm-rs --state-dir s --wait 500ms apply --allow-empty /dev/null");
+    let second = run("ipvsadm-rs --state-dir s --lock-timeout 500ms apply --allow-empty /dev/null");
     assert!(second.stderr.starts_with("waiting: another ipvsadm-rs is changing this table\n"), "{second}");
     release(holder);
     assert_eq!(shell("cat s/*/lock").ok(), "");
@@ -233,9 +233,9 @@ fn locked_directory_of_others() {
     };
     let _state = hold("s");
     write("wanted", &WEB.replace("wrr", "wlc"));
-    ok("ipvsadm-rs --wait 5s --state-dir s apply wanted");
+    ok("ipvsadm-rs --lock-timeout 5s --state-dir s apply wanted");
     shell("chmod 0755 s/*").ok();
     let _journal = hold(shell("echo s/*").ok().trim());
-    ok("ipvsadm-rs --wait 5s --state-dir s undo");
+    ok("ipvsadm-rs --lock-timeout 5s --state-dir s undo");
     assert_eq!(rules(), WEB);
 }

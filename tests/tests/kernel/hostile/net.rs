@@ -181,7 +181,7 @@ fn stop_between_attempts() -> String {
     }
     let timer = timer();
     ok(&format!("kill -STOP {timer}"));
-    let confirm = run("ipvsadm-rs --wait 0s confirm");
+    let confirm = run("ipvsadm-rs --lock-timeout 0s confirm");
     let reason = "ipvsadm-rs: plan 1 is being rolled back\nRun `ipvsadm-rs undo` ";
     assert_eq!((confirm.code, confirm.stderr.starts_with(reason)), (Some(1), true), "{confirm}");
     add_dummy();
@@ -192,7 +192,7 @@ fn stop_between_attempts() -> String {
 fn lock_is_free_between_the_attempts_of_a_rollback() {
     let timer = stop_between_attempts();
     assert!(ok("ipvsadm-rs undo --list").contains("  pending  "));
-    ok("ipvsadm-rs --wait 0s undo");
+    ok("ipvsadm-rs --lock-timeout 0s undo");
     assert!(ok("ipvsadm -L --daemon").contains("mcast=dummy0"));
     // The timer leaves changes made after the undo.
     let later = format!("{WEB}-A -f 7 -s rr\n");

@@ -216,7 +216,9 @@ fn file_contents_on_a_terminal() {
 fn arguments_on_a_terminal() {
     director(WEB);
     // clap's own styles are control characters, too.
-    for line in ["--wait \"$1\" show", "show \"$1\"", "\"$1\"", "--color \"$1\" show", "plan --format \"$1\" rules"] {
+    for line in
+        ["--lock-timeout \"$1\" show", "show \"$1\"", "\"$1\"", "--color \"$1\" show", "plan --format \"$1\" rules"]
+    {
         write("args", &format!("ipvsadm-rs {line}\n"));
         let printed = on_terminal("sh args \"$(printf 'x\\033[2J\\007')\"");
         assert!(!printed.contains(ERASE), "{line}: {printed:?}");

@@ -136,12 +136,12 @@ fn second_apply_fails_while_one_runs() {
     write("wanted", &WEB.replace("-w 3", "-w 5"));
     ok("ipvsadm-rs --state-dir s apply rules");
     for line in ["apply wanted", "undo", "confirm", "set -r 10.0.0.1 --weight 9"] {
-        let ran = shell(&format!("{LOCK}; ipvsadm-rs --state-dir s --wait 0s {line}"));
+        let ran = shell(&format!("{LOCK}; ipvsadm-rs --state-dir s --lock-timeout 0s {line}"));
         assert_eq!(ran.code, Some(1), "{ran}");
         assert!(ran.stderr.contains("another ipvsadm-rs is changing this table"), "{ran}");
     }
     for line in ["apply --dry-run wanted", "undo --list", "undo --dry-run", "set -r 10.0.0.1 --weight 9 --dry-run"] {
-        let ran = shell(&format!("{LOCK}; ipvsadm-rs --state-dir s --wait 0s {line}"));
+        let ran = shell(&format!("{LOCK}; ipvsadm-rs --state-dir s --lock-timeout 0s {line}"));
         assert!(!ran.stderr.contains("another"), "{ran}");
     }
     assert_eq!(rules(), WEB);

@@ -32,10 +32,10 @@ fn commands_at_once_all_arrive() {
         write(&format!("file-{number}"), &applied);
         running.extend(
             [
-                format!("ipvsadm-rs --wait 4m set -t 192.0.2.1:80 -r 10.0.0.{number}:80 --weight 7"),
+                format!("ipvsadm-rs --lock-timeout 4m set -t 192.0.2.1:80 -r 10.0.0.{number}:80 --weight 7"),
                 format!("ipvsadm -A -t 198.51.100.1:{port} -s rr"),
                 format!("ipvsadm -a -t 192.0.2.1:80 -r 10.1.0.{number}:80 -m -w 3"),
-                format!("ipvsadm-rs --wait 4m apply --only 203.0.113.{number} file-{number}"),
+                format!("ipvsadm-rs --lock-timeout 4m apply --only 203.0.113.{number} file-{number}"),
             ]
             .map(|line| (start(&line), line)),
         );
