@@ -157,6 +157,15 @@ schedulers! {
 }
 
 impl Scheduler {
+    /// Returns whether the order in which servers were added determines the server of a client.
+    ///
+    /// This is so for dh, mh and sh, and for fo and ovf, which use the first of several servers with the highest weight.
+    /// The other schedulers of the kernel use all servers in turn or by their load. An unknown scheduler may depend on
+    /// the order.
+    pub fn depends_on_order(&self) -> bool {
+        ![Self::RR, Self::WRR, Self::LC, Self::WLC, Self::LBLC, Self::LBLCR, Self::SED, Self::NQ].contains(self)
+    }
+
     /// Returns the description of the scheduler, or `None` if it is not one of [`Scheduler::KNOWN`].
     pub fn help(&self) -> Option<&'static str> {
         Self::KNOWN.iter().find(|(known, _)| known == self).map(|(_, help)| help.trim())

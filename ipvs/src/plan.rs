@@ -20,8 +20,8 @@ pub struct Options {
     pub keep_weights: bool,
     /// The treatment of servers and services that are not in the desired table.
     pub departing: Departing,
-    /// Whether servers are deleted and added again where the desired order ([`Order::Kernel`]) requires it. Their
-    /// connections break for a moment. The only server of a service with a weight above 0 is not deleted.
+    /// Whether servers are deleted and added again where the desired order ([`Order::Kernel`]) requires it, and the
+    /// scheduler [depends on it](crate::Scheduler::depends_on_order). Their connections break for a moment. The only server of a service with a weight above 0 is not deleted.
     pub reorder: bool,
 }
 
@@ -80,7 +80,8 @@ pub struct Plan {
     /// The changes, in order. A service that has a server with a weight above 0 before and after them has one at any
     /// time.
     pub changes: Vec<Change>,
-    /// Services whose servers stay in an order other than the desired one. See [`Options::reorder`].
+    /// Services whose servers stay in an order other than the desired one, although their scheduler
+    /// [depends on it](crate::Scheduler::depends_on_order). See [`Options::reorder`].
     pub order_kept: Vec<ServiceKey>,
     /// Those of [`order_kept`](Self::order_kept) that [`Options::reorder`] does not change. Moving their only server with
     /// a weight above 0 would refuse new connections for a moment.
@@ -295,7 +296,7 @@ impl Planner<'_> {
                 self.stages.server_deletions.push(Change::DeleteDestination(key, held.destination.key));
             }
         }
-        if order == Order::Kernel {
+        if order == Order::Kernel && wanted.service.scheduler.depends_on_order() {
             self.order(&key, &servers, state);
         }
     }

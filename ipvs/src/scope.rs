@@ -105,7 +105,7 @@ pub struct Scope {
 
 impl Scope {
     /// Returns whether the service may be changed.
-    pub(crate) fn contains(&self, key: &ServiceKey) -> bool {
+    pub fn contains(&self, key: &ServiceKey) -> bool {
         let any = |selectors: &[Selector]| selectors.iter().any(|selector| selector.selects(key));
         (self.only.is_empty() || any(&self.only)) && !any(&self.protect)
     }
@@ -116,7 +116,7 @@ impl Scope {
     }
 
     /// Returns whether timeouts and sync daemons may be changed.
-    pub(crate) fn contains_globals(&self) -> bool {
+    pub fn contains_globals(&self) -> bool {
         self.only.is_empty()
     }
 }

@@ -232,7 +232,7 @@ fn changes_made_after_a_drain_are_reported() {
     director.ok("ipvsadm -a -t 10.1.0.100:9000 -r 10.2.0.13 -m -w 0");
     write(
         "wanted",
-        "# ipvsadm-rs: order=kernel\n-A -t 10.1.0.100:9000 -s rr\n-a -t 10.1.0.100:9000 -r 10.2.0.13 -m -w 0\n\
+        "# ipvsadm-rs: order=kernel\n-A -t 10.1.0.100:9000 -s sh\n-a -t 10.1.0.100:9000 -r 10.2.0.13 -m -w 0\n\
          -a -t 10.1.0.100:9000 -r 10.2.0.12 -m -w 1\n",
     );
     let plan = director.run("ipvsadm-rs plan wanted --reorder");
@@ -242,7 +242,7 @@ fn changes_made_after_a_drain_are_reported() {
     drop(held);
     let output = end(apply);
     let end_of_output = output.find("~ -E").map_or("", |start| &output[start..]);
-    let expected = "~ -E -t 10.1.0.100:9000 -s rr\n- -d -t 10.1.0.100:9000 -r 10.2.0.11:9000";
+    let expected = "~ -E -t 10.1.0.100:9000 -s sh\n- -d -t 10.1.0.100:9000 -r 10.2.0.11:9000";
     assert!(end_of_output.starts_with(expected), "{output}");
     let kept = "servers are not in the requested order; new connections would be refused while the only server with a";
     assert!(end_of_output.contains(kept), "{output}");

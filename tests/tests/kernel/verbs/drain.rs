@@ -108,7 +108,7 @@ fn does_not_block_on_a_stopped_terminal() {
 fn does_not_drain_servers_that_are_reordered() {
     let lab = Nat::new().unwrap();
     let _held = hold_connections(&lab);
-    let services = "-A -t 10.1.0.100:9000 -s rr\n\
+    let services = "-A -t 10.1.0.100:9000 -s sh\n\
                     -a -t 10.1.0.100:9000 -r 10.2.0.12:9000 -m -w 1\n-a -t 10.1.0.100:9000 -r 10.2.0.11:9000 -m -w 1\n";
     write("wanted", &format!("# ipvsadm-rs: order=kernel\n{services}"));
     // The time limit of a command is shorter than the drain.
