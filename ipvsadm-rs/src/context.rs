@@ -1,7 +1,7 @@
 //! The options common to all verbs, and the client, the journal and the output that they select.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,8 +9,10 @@ use clap::Args;
 use ipvs::{Client, Namespace};
 
 use crate::file::limit::Limit;
+use crate::file::write::{self, Written};
 use crate::journal::{Folder, Journal};
 use crate::terminal::color::{Color, Palette};
+use crate::terminal::exit::print_error;
 use crate::terminal::{stdout, text};
 
 /// The heading of the common options in the help.
@@ -105,6 +107,19 @@ impl Context {
     pub(crate) fn write(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> anyhow::Result<()> {
         let mut out = stdout::standard();
         write(&mut out).and_then(|()| out.flush()).map_err(|error| StdoutError(error).into())
+    }
+
+    /// Writes bytes to a file, or to standard output if there is no path.
+    pub(crate) fn write_file(&self, path: Option<&Path>, bytes: &[u8]) -> anyhow::Result<()> {
+        match path.map_or(Ok(Written::Stdout), |path| write::write(path, bytes))? {
+            Written::Done => Ok(()),
+            Written::InPlace(reason) => {
+                let path = text::path(path.unwrap_or(Path::new("-")));
+                print_error(&format!("note: {path} was overwritten, not replaced: {reason}"));
+                Ok(())
+            }
+            Written::Stdout => self.write(|out| out.write_all(bytes)),
+        }
     }
 
     /// Writes a value to standard output as JSON.

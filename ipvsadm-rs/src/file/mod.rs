@@ -56,14 +56,22 @@ pub(crate) struct Input {
 
 /// Reads a file, or standard input for `-`. Fails if it is longer than `limit`.
 pub(crate) fn read(path: &Path, format: Option<Format>, limit: Limit) -> anyhow::Result<Input> {
-    let name = name_of(path);
-    let bytes = read_bytes(path, limit).with_context(|| format!("cannot read {name}"))?;
-    let (format, is_sure) = format.map_or_else(|| detect(path, &bytes), |format| (format, true));
+    Ok(parse(path, format, &read_bytes(path, limit)?))
+}
+
+/// Reads the contents of a file, or of standard input for `-`. Fails if it is longer than `limit`.
+pub(crate) fn read_bytes(path: &Path, limit: Limit) -> anyhow::Result<Vec<u8>> {
+    read_to_end(path, limit).with_context(|| format!("cannot read {}", name_of(path)))
+}
+
+/// Parses the contents of a file.
+pub(crate) fn parse(path: &Path, format: Option<Format>, bytes: &[u8]) -> Input {
+    let (format, is_sure) = format.map_or_else(|| detect(path, bytes), |format| (format, true));
     let Found { config, warnings, is_blank } = match format {
-        Format::Rules => read_rules(&bytes),
-        Format::Json | Format::Toml => read_document(&bytes, format),
+        Format::Rules => read_rules(bytes),
+        Format::Json | Format::Toml => read_document(bytes, format),
     };
-    Ok(Input { name, config, warnings, is_blank, doubtful_format: (!is_sure).then_some(format) })
+    Input { name: name_of(path), config, warnings, is_blank, doubtful_format: (!is_sure).then_some(format) }
 }
 
 /// Returns the name of a file for messages. Hidden characters are escaped.
@@ -71,7 +79,7 @@ pub(crate) fn name_of(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { text::path(path).into_owned() }
 }
 
-fn read_bytes(path: &Path, limit: Limit) -> io::Result<Vec<u8>> {
+fn read_to_end(path: &Path, limit: Limit) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
         limit.read_to_end(io::stdin().lock(), &mut bytes)

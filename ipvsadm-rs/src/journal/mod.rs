@@ -219,6 +219,9 @@ impl Journal {
     pub(crate) fn ensure_none_pending(&self) -> anyhow::Result<()> {
         let Some((mut entry, phase)) = self.unfinished() else { return Ok(()) };
         let number = entry.number;
+        let left = entry.pending.as_ref().and_then(Pending::left).map(|left| Duration::from_secs(left.as_secs()));
+        let left =
+            left.map(|left| format!(": rolling back in {}", humantime::format_duration(left))).unwrap_or_default();
         match phase {
             Phase::Draining => {
                 let pid = self.drainer(number).map(|holder| format!(" (pid {})", holder.pid)).unwrap_or_default();
@@ -227,7 +230,7 @@ impl Journal {
                 );
             }
             Phase::Pending => anyhow::bail!(
-                "plan {number} is pending\nRun `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back, then try again."
+                "plan {number} is pending{left}\nRun `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back, then try again."
             ),
             Phase::NeverConfirmed => {}
         }
@@ -271,7 +274,7 @@ fn lines(entry: &Entry, second_line: &[u8]) -> anyhow::Result<Vec<u8>> {
 pub(crate) const TIMER_DIED: &str = "its rollback timer has died";
 
 /// Formats a time in the form of RFC 3339. Returns an empty text for times after the year 9999.
-fn time_text(time: SystemTime) -> String {
+pub(crate) fn time_text(time: SystemTime) -> String {
     let mut text = String::new();
     let _ = write!(text, "{}", humantime::format_rfc3339_seconds(time));
     text

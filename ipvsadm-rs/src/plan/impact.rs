@@ -25,6 +25,11 @@ impl Dropped {
         *self == Self::default()
     }
 
+    /// Returns the number of connections, without templates.
+    pub(crate) fn connections(&self) -> u64 {
+        self.active_connections + self.inactive_connections
+    }
+
     fn of(server: &DestinationState) -> Self {
         Self {
             active_connections: server.active_connections.into(),
@@ -128,6 +133,22 @@ impl<'s> TableIndex<'s> {
             Change::DeleteDestination(key, server) => self.server(key, server).map(Dropped::of).unwrap_or_default(),
             _ => Dropped::default(),
         }
+    }
+
+    /// Returns the number of servers that are deleted together with a service.
+    pub(crate) fn servers_of_deleted(&self, change: &Change) -> usize {
+        match change {
+            Change::DeleteService(key) => self.service(key).map_or(0, |service| service.destinations.len()),
+            _ => 0,
+        }
+    }
+
+    /// Returns a remark if the service refuses new connections while the change is made.
+    pub(crate) fn interruption_by(&self, change: &Change) -> Option<&'static str> {
+        let Change::EditService(new) = change else { return None };
+        let old = self.service(&new.key)?;
+        (new.scheduler != old.service.scheduler)
+            .then_some("new connections are refused for about 15 ms while the scheduler changes")
     }
 
     /// Returns the services of a plan whose hashing schedulers send some clients to another server.

@@ -5,6 +5,8 @@ pub(crate) mod impact;
 pub(crate) mod other_writers;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod saved;
 pub(crate) mod signals;
+mod summary;
 pub(crate) mod transaction;
 pub(crate) mod unconfirmed;

@@ -23,8 +23,8 @@ pub(crate) fn suspects() -> String {
         }
     }
     match found.as_slice() {
-        [] => "another process is changing it, too".into(),
-        found => format!("another process is changing it, too, perhaps {}", found.join(", ")),
+        [] => "another program may be changing it".into(),
+        found => format!("another program may be changing it; running: {}", found.join(", ")),
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::context::{Context, code};
 use crate::plan::impact::{Dropped, Limits, Remapped, TableIndex};
+use crate::plan::summary::ByService;
 use crate::terminal::color::Palette;
 use crate::terminal::plural::count;
 
@@ -32,8 +33,22 @@ pub(crate) struct Report {
     /// Services of the wanted table that were not compared, because of `--only` or `--protect`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     out_of_scope: Vec<String>,
+    /// Services of the table that are not in the file, and stay.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_in_file: Vec<String>,
     summary: Summary,
+    #[serde(skip)]
+    by_service: ByService,
+    /// Whether the text omits the list of changes.
+    #[serde(skip)]
+    is_quiet: bool,
 }
+
+/// The number of changes from which a report also has a summary by service.
+const LONG: usize = 20;
+
+/// The maximum number of changes that are listed after they were made. `plan` and the journal list all of them.
+const MAX_LISTED: usize = 50;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -61,6 +76,9 @@ struct Row {
     /// The options that an edit adds, if it replaces none.
     #[serde(skip)]
     added_options: String,
+    /// The number of servers of a service that is deleted.
+    #[serde(skip)]
+    servers: usize,
     /// The connections that a deletion drops.
     #[serde(skip_serializing_if = "Dropped::is_nothing")]
     dropped_connections: Dropped,
@@ -148,9 +166,22 @@ impl Report {
             remapped_clients: remapping.services,
             remapped_clients_not_estimated: remapping.not_estimated,
             out_of_scope: names(&plan.out_of_scope),
+            not_in_file: Vec::new(),
+            by_service: ByService::new(plan, &held),
+            is_quiet: false,
             changes,
             summary,
         }
+    }
+
+    /// Sets whether the text omits the list of changes.
+    pub(crate) fn quiet(self, is_quiet: bool) -> Self {
+        Self { is_quiet, ..self }
+    }
+
+    /// Also reports services of the table that are not in the file, and stay.
+    pub(crate) fn not_in_file(self, services: &[ServiceKey]) -> Self {
+        Self { not_in_file: services.iter().map(ToString::to_string).collect(), ..self }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -159,8 +190,8 @@ impl Report {
 
     /// Prints the plan and returns the exit code of `plan`.
     ///
-    /// If standard output is not a terminal, only the ipvsadm lines are written to it. The rest is written to standard
-    /// error.
+    /// If standard output is not a terminal, only the ipvsadm lines are written to it. The remarks and the summary are
+    /// written to standard error.
     pub(crate) fn print_plan(&self, context: &Context) -> anyhow::Result<u8> {
         if context.json {
             context.write_json(&self.document(Stage::Planned))?;
@@ -168,10 +199,16 @@ impl Report {
             context.write(|out| self.write_text(out, &context.palette(), Stage::Planned))?;
         } else {
             context.write(|out| self.write_rules(out))?;
-            let colors = Palette::of(context.color, &io::stderr());
-            self.write_text(&mut io::stderr().lock(), &colors, Stage::Planned)?;
+            self.print_remarks(context)?;
         }
         Ok(self.plan_code())
+    }
+
+    /// Prints all but the changes to standard error.
+    pub(crate) fn print_remarks(&self, context: &Context) -> anyhow::Result<()> {
+        let mut remarks = Vec::new();
+        self.write_remarks(&mut remarks, &Palette::of(context.color, &io::stderr()), Stage::Planned)?;
+        Ok(io::stderr().write_all(&remarks)?)
     }
 
     /// Returns the exit code of `plan`.
@@ -199,13 +236,31 @@ impl Report {
 
     /// Writes the changes, the remarks on services, and the summary.
     pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette, stage: Stage) -> io::Result<()> {
-        for row in &self.changes {
-            row.write_text(out, colors)?;
+        if self.is_quiet || (stage == Stage::Applied && self.changes.len() > MAX_LISTED) {
+            return self.write_remarks(out, colors, stage);
         }
+        self.changes.iter().try_for_each(|row| row.write_text(out, colors))?;
+        self.write_notes(out, colors)?;
+        if self.changes.len() > LONG {
+            self.by_service.write(out, colors)?;
+        }
+        writeln!(out, "{}", self.summary_line(stage))
+    }
+
+    /// Writes all but the changes, and the summary by service instead of them.
+    fn write_remarks(&self, out: &mut dyn Write, colors: &Palette, stage: Stage) -> io::Result<()> {
+        self.write_notes(out, colors)?;
+        self.by_service.write(out, colors)?;
+        writeln!(out, "{}", self.summary_line(stage))
+    }
+
+    /// Writes the remarks on clients, on the order of servers, and on services that were not compared.
+    fn write_notes(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
         self.write_remapped(out, colors)?;
         self.write_order(out, colors)?;
-        self.write_scope(out, colors)?;
-        writeln!(out, "{}", self.summary_line(stage))
+        let out_of_scope = ("wanted services", "not compared, because of --only or --protect");
+        write_services(out, colors, &self.out_of_scope, out_of_scope)?;
+        write_services(out, colors, &self.not_in_file, ("services of the table", "not in FILE, and kept"))
     }
 
     /// Writes a remark for each service that sends some clients to another server.
@@ -248,18 +303,6 @@ impl Report {
         Ok(())
     }
 
-    /// Writes a remark on the services that were not compared. Names them only if there are few.
-    fn write_scope(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
-        const FEW: usize = 3;
-        let style = colors.remark;
-        let reason = "not compared, because of --only or --protect";
-        if self.out_of_scope.len() > FEW {
-            let services = count(self.out_of_scope.len(), "wanted service");
-            return writeln!(out, "{style}# {services} {reason}{style:#}");
-        }
-        self.out_of_scope.iter().try_for_each(|service| writeln!(out, "{style}# {service}: {reason}{style:#}"))
-    }
-
     /// Returns the last line: `3 changes: 1 to add, 2 to edit, 0 to delete; no connections dropped`.
     fn summary_line(&self, stage: Stage) -> String {
         let Summary { add, edit, delete, dropped_connections: dropped } = &self.summary;
@@ -284,6 +327,21 @@ impl Report {
     }
 }
 
+/// Writes a remark on services, with their noun and the remark. Names them only if there are few.
+fn write_services(
+    out: &mut dyn Write,
+    colors: &Palette,
+    services: &[String],
+    (noun, remark): (&str, &str),
+) -> io::Result<()> {
+    const FEW: usize = 3;
+    let style = colors.remark;
+    if services.len() > FEW {
+        return writeln!(out, "{style}# {} {noun}: {remark}{style:#}", services.len());
+    }
+    services.iter().try_for_each(|service| writeln!(out, "{style}# {service}: {remark}{style:#}"))
+}
+
 /// The stage of a plan: shown only, or applied.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -296,12 +354,7 @@ impl Row {
     fn new(change: &Change, from: &State, held: &TableIndex<'_>) -> Self {
         let before = before(change, from, held);
         let rule = change.to_string();
-        let note = match (change, &before) {
-            (Change::EditService(new), Some(Change::EditService(old))) if new.scheduler != old.scheduler => {
-                Some("new connections are refused for about 15 ms while the scheduler changes")
-            }
-            _ => None,
-        };
+        let note = held.interruption_by(change);
         let action = match change {
             Change::AddService(_) | Change::AddDestination(..) | Change::StartDaemon(_) => Action::Add,
             Change::EditService(_) | Change::EditDestination(..) | Change::SetTimeouts(_) | Change::Zero(_) => {
@@ -320,8 +373,9 @@ impl Row {
             }
         }
         let (service, server) = (change.service().map(ServiceName::from), ServerName::of(change));
+        let servers = held.servers_of_deleted(change);
         let dropped_connections = held.dropped_by(change);
-        Self { action, rule, service, server, previous_options, added_options, dropped_connections, note }
+        Self { action, rule, service, server, previous_options, added_options, servers, dropped_connections, note }
     }
 
     /// Writes the change as a line with a mark, followed by its previous options and its cost.
@@ -332,13 +386,15 @@ impl Row {
             Action::Delete => ('-', colors.remove),
         };
         write!(out, "{style}{mark} {}{style:#}", self.rule)?;
+        let servers = (self.servers > 0).then(|| format!("with {}", count(self.servers, "server")));
         let dropped = (!self.dropped_connections.is_nothing()).then(|| format!("drops {}", self.dropped_connections));
         let was = match (self.previous_options.as_str(), self.added_options.as_str()) {
             ("", "") => None,
             ("", added) => Some(format!("was without {added}")),
             (previous, _) => Some(format!("was {previous}")),
         };
-        let remarks: Vec<String> = was.into_iter().chain(dropped).chain(self.note.map(str::to_owned)).collect();
+        let remarks: Vec<String> =
+            was.into_iter().chain(servers).chain(dropped).chain(self.note.map(str::to_owned)).collect();
         if !remarks.is_empty() {
             write!(out, "  {style}# {}{style:#}", remarks.join("; "), style = colors.remark)?;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use ipvs::apply::apply_plan;
-use ipvs::{Client, Counters, Plan, State, plan};
+use ipvs::{Change, Client, Counters, Plan, State, plan};
 
 use super::plan::{Desired, PlanArguments};
 use super::rollback_timer::{self, TimerProcess};
@@ -13,8 +13,8 @@ use crate::context::{Context, code, duration};
 use crate::file;
 use crate::journal::{Intent, Pending, Status};
 use crate::plan::drain::{self, Drained, Limits};
+use crate::plan::impact::{Dropped, TableIndex};
 use crate::plan::progress::WithProgress;
-use crate::plan::report::Report;
 use crate::plan::transaction::{Abandoned, Transaction, finish};
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -35,6 +35,16 @@ pub(super) struct Apply {
     /// Show the changes without making them, as `plan` does
     #[arg(long)]
     dry_run: bool,
+    /// Refuse a plan that drops connections or persistence templates
+    ///
+    /// The connections are counted when the table is read. With --drain, the servers to be deleted are drained first.
+    #[arg(long)]
+    no_cut: bool,
+    /// Refuse a plan that deletes more than N servers
+    ///
+    /// Servers of a service that is deleted count. A deleted service without servers counts as one server.
+    #[arg(long, value_name = "N")]
+    max_delete: Option<usize>,
     /// Before deleting servers, set their weight to 0 and wait for their connections to end, for at most DURATION
     ///
     /// Connections that are still open after DURATION are dropped. Without this option, or with 0s, servers are deleted
@@ -70,26 +80,33 @@ impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let desired = self.arguments.read(context)?;
         if self.dry_run {
-            return self.arguments.show(context, desired);
+            return self.arguments.show(context, &desired, None);
         }
         let transaction = Transaction::open(context)?;
         let mut director = context.open()?;
         let before = director.state_with(Counters::Skip)?;
-        let (config, options) = desired.clone().for_state(&before);
+        let (config, options) = desired.for_state(&before)?;
         let plan = plan(&config, &before, &options);
+        ensure_none_pending(&transaction)?;
         let Drained { made, from, .. } = if plan.changes.is_empty() {
             drop(transaction);
             Drained { made: plan, from: before, dropped: 0 }
         } else {
-            self.ensure_possible(&desired, &transaction)?;
+            self.ensure_intended(&desired, &transaction, &before, &plan)?;
             self.make(context, transaction, &mut director, &desired, before, plan)?
         };
-        Report::new(&made, &from, self.arguments.sizes()).print_result(context)?;
+        self.arguments.report(&made, &from, &config).print_result(context)?;
         Ok(code::DONE)
     }
 
-    /// Fails if the file is probably not the intended one, or if another plan is pending.
-    fn ensure_possible(&self, desired: &Desired, transaction: &Transaction) -> anyhow::Result<()> {
+    /// Fails if the plan is probably not the intended one.
+    fn ensure_intended(
+        &self,
+        desired: &Desired,
+        transaction: &Transaction,
+        before: &State,
+        plan: &Plan,
+    ) -> anyhow::Result<()> {
         if desired.is_blank && !self.allow_empty {
             let file = file::name_of(&self.arguments.file);
             bail!(
@@ -97,13 +114,33 @@ impl Apply {
                  Use --allow-empty if that is intended."
             );
         }
-        if let Some(journal) = transaction.journal() {
-            journal.ensure_none_pending()?;
-            if let Some(entry) = journal.last().filter(|entry| entry.status == Status::Started) {
-                print_error(&format!("note: plan {} was interrupted before its end", entry.number));
-            }
+        self.ensure_limits(&TableIndex::new(before), plan)?;
+        if let Some(entry) = transaction.journal().and_then(|journal| journal.last())
+            && entry.status == Status::Started
+        {
+            print_error(&format!("note: plan {} was interrupted before its end", entry.number));
         }
         Ok(())
+    }
+
+    /// Fails if the plan exceeds the limits of --no-cut or --max-delete.
+    fn ensure_limits(&self, held: &TableIndex<'_>, plan: &Plan) -> anyhow::Result<()> {
+        let dropped: Dropped = plan.changes.iter().map(|change| held.dropped_by(change)).sum();
+        if self.no_cut && self.drain.is_none() && !dropped.is_nothing() {
+            bail!("the plan drops {dropped}: nothing was changed\nUse --drain to wait until they have ended.");
+        }
+        let deleted = |change: &Change| match change {
+            Change::DeleteService(_) => held.servers_of_deleted(change).max(1),
+            Change::DeleteDestination(..) => 1,
+            _ => 0,
+        };
+        let deleted: usize = plan.changes.iter().map(deleted).sum();
+        match self.max_delete {
+            Some(limit) if deleted > limit => {
+                bail!("the plan deletes {}, and --max-delete is {limit}: nothing was changed", count(deleted, "server"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes the changes, and records them in the journal. Returns the changes that were made.
@@ -116,14 +153,14 @@ impl Apply {
         before: State,
         plan: Plan,
     ) -> anyhow::Result<Drained> {
-        let (config, options) = desired.clone().for_state(&before);
+        let (config, options) = desired.for_later_state(&before);
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let confirm_within = self.confirm_within;
         transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
         let timer = start_timer(context, &mut transaction)?;
         let applied = match self.drain {
             Some(drain) => {
-                let desired = |state: &State| desired.clone().for_state(state);
+                let desired = |state: &State| desired.for_later_state(state);
                 let limits = Limits { drain, lock: context.lock_timeout };
                 drain::apply_drained(director, &mut transaction, desired, before, &limits)
             }
@@ -147,6 +184,11 @@ impl Apply {
         print_error(&warning.unwrap_or_default());
         result.inspect_err(end_by_signal)
     }
+}
+
+/// Fails if another plan is pending. Otherwise this plan would be confirmed or rolled back together with it.
+fn ensure_none_pending(transaction: &Transaction) -> anyhow::Result<()> {
+    transaction.journal().map_or(Ok(()), |journal| journal.ensure_none_pending())
 }
 
 /// Ends this process by the signal that interrupted the plan. Returns if there was no signal.

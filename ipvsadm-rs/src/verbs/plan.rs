@@ -1,24 +1,28 @@
 //! `ipvsadm-rs plan`: shows the changes that make the table match a file, with their costs.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, bail};
 use clap::Args;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
-use ipvs::{Config, Counters, Scope, Selector, State, SyncDaemon};
+use ipvs::{Change, Config, Counters, Scope, Selector, ServiceKey, State, SyncDaemon};
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::file::{self, Format};
 use crate::plan::report::{Report, Stage};
+use crate::plan::saved::SavedPlan;
 use crate::plan::unconfirmed::Unconfirmed;
+use crate::terminal::exit::print_error;
 
 /// Show the changes that make the table match FILE
 ///
 /// Each change is printed as a line of ipvsadm, with the connections that it drops. Further lines show the share of
 /// clients that a hashing scheduler sends to another server.
 ///
-/// If standard output is not a terminal, only the ipvsadm lines are written to it, as input for `ipvsadm -R`. The rest
+/// If standard output is not a terminal, only the ipvsadm lines are written to it, as input for `ipvsadm -R`. A summary
 /// is written to standard error.
 ///
 /// A plan that is pending, was never confirmed, or whose rollback failed is reported on standard error, too.
@@ -26,7 +30,13 @@ use crate::plan::unconfirmed::Unconfirmed;
 #[command(visible_alias = "diff", after_long_help = EXIT_CODES)]
 pub(super) struct Plan {
     #[command(flatten)]
-    pub(super) arguments: PlanArguments,
+    arguments: PlanArguments,
+    /// Save the plan to SAVED, for `apply SAVED`; `-` for standard output
+    ///
+    /// `apply SAVED` makes the changes only if the table is still the one that the plan was made from. The scope and
+    /// the other options of `plan` are saved, too. `plan SAVED` shows the plan again.
+    #[arg(short, long, value_name = "SAVED")]
+    output: Option<PathBuf>,
 }
 
 const EXIT_CODES: &str = "\
@@ -38,7 +48,8 @@ Exit codes:
 /// The file with the wanted table, and the limits of the changes.
 #[derive(Args, Clone, Debug)]
 pub(super) struct PlanArguments {
-    /// File with the wanted table: rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
+    /// File with the wanted table: rules as ipvsadm-save writes them, JSON or TOML; or a plan that `plan -o` saved; `-`
+    /// for standard input
     pub(super) file: PathBuf,
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
@@ -70,6 +81,9 @@ pub(super) struct PlanArguments {
     /// deleted and added again. The only server of a service with a weight above 0 is not moved.
     #[arg(long)]
     reorder: bool,
+    /// Print the summary without the list of changes
+    #[arg(short, long)]
+    pub(super) quiet: bool,
     /// CONFIG_IP_VS_SH_TAB_BITS of the kernel (4 to 20), to compute which clients the scheduler sh remaps
     #[arg(long, value_name = "BITS", default_value_t = TableSizes::default().sh_bits, value_parser = clap::value_parser!(u8).range(4..=20))]
     sh_bits: u8,
@@ -82,7 +96,11 @@ impl PlanArguments {
     /// Reads the files.
     pub(super) fn read(&self, context: &Context) -> anyhow::Result<Desired> {
         let limit = context.input_limit()?;
-        let input = file::read(&self.file, self.format, limit)?;
+        let bytes = file::read_bytes(&self.file, limit)?;
+        if let Some(saved) = SavedPlan::read(&bytes) {
+            return self.saved(saved.with_context(|| file::name_of(&self.file))?);
+        }
+        let input = file::parse(&self.file, self.format, &bytes);
         let is_blank = input.is_blank && self.previous.is_none();
         let config = input.into_config()?;
         let previous = match &self.previous {
@@ -96,24 +114,57 @@ impl PlanArguments {
             former: previous.services.iter().map(|service| service.service.key).collect(),
         };
         let options = Options::default().scope(scope).keep_weights(self.keep_weights).reorder(self.reorder);
-        Ok(Desired { config, options, former_daemons: previous.daemons.unwrap_or_default(), is_blank })
+        let former_daemons = previous.daemons.unwrap_or_default();
+        Ok(Desired { config, options, former_daemons, is_blank, saved: None })
     }
 
-    /// Prints the plan and returns the exit code.
-    pub(super) fn show(&self, context: &Context, desired: Desired) -> anyhow::Result<u8> {
+    /// Returns the wanted table of a saved plan. Fails if an option is specified that was saved with the plan.
+    fn saved(&self, saved: SavedPlan) -> anyhow::Result<Desired> {
+        let specified = [
+            ("--format", self.format.is_some()),
+            ("--only", !self.only.is_empty()),
+            ("--protect", !self.protect.is_empty()),
+            ("--listed-only", self.listed_only),
+            ("--previous", self.previous.is_some()),
+            ("--keep-weights", self.keep_weights),
+            ("--reorder", self.reorder),
+        ];
+        if let Some((option, _)) = specified.iter().find(|(_, is_specified)| *is_specified) {
+            bail!(
+                "{} is a saved plan: {option} cannot be changed\nSpecify {option} when you make the plan.",
+                file::name_of(&self.file)
+            );
+        }
+        let (config, options) = (saved.wanted().clone(), saved.options());
+        Ok(Desired { config, options, former_daemons: Vec::new(), is_blank: false, saved: Some(saved) })
+    }
+
+    /// Prints the plan and returns the exit code. Saves it if there is a path.
+    pub(super) fn show(&self, context: &Context, desired: &Desired, output: Option<&Path>) -> anyhow::Result<u8> {
         let state = context.open()?.state_with(Counters::Skip)?;
-        let (config, options) = desired.for_state(&state);
+        let (config, options) = desired.for_state(&state)?;
         let plan = ipvs::plan(&config, &state, &options);
-        let report = Report::new(&plan, &state, self.sizes());
+        let report = self.report(&plan, &state, &config);
+        let is_standard_output = output == Some(Path::new("-"));
+        if output.is_some() {
+            let saved = SavedPlan::new(file::name_of(&self.file), &plan, &state, config, &options);
+            context.write_file(output, &saved.to_json()?)?;
+        }
         let unconfirmed = Unconfirmed::read(context);
-        let code = if context.json {
+        if is_standard_output {
+            report.print_remarks(context)?;
+        } else if context.json {
             context.write_json(&Shown { report: report.document(Stage::Planned), unconfirmed: &unconfirmed })?;
-            report.plan_code()
         } else {
-            report.print_plan(context)?
-        };
+            report.print_plan(context)?;
+        }
         unconfirmed.print();
-        Ok(code)
+        Ok(report.plan_code())
+    }
+
+    /// Returns the report on a plan for the table of FILE.
+    pub(super) fn report(&self, plan: &ipvs::Plan, from: &State, wanted: &Config) -> Report {
+        Report::new(plan, from, self.sizes()).quiet(self.quiet).not_in_file(&unlisted(plan, from, wanted))
     }
 
     pub(super) fn sizes(&self) -> TableSizes {
@@ -130,31 +181,80 @@ struct Shown<'u, R: Serialize> {
     unconfirmed: &'u Unconfirmed,
 }
 
+/// Returns the services of the table that are not wanted, and that the plan does not delete.
+fn unlisted(plan: &ipvs::Plan, from: &State, wanted: &Config) -> Vec<ServiceKey> {
+    let deleted = plan.changes.iter().filter_map(|change| match change {
+        Change::DeleteService(key) => Some(*key),
+        _ => None,
+    });
+    let known: HashSet<ServiceKey> = wanted.services.iter().map(|service| service.service.key).chain(deleted).collect();
+    let mut unlisted: Vec<ServiceKey> = from.services.iter().map(|state| state.service.key).collect();
+    unlisted.retain(|key| !known.contains(key));
+    unlisted.sort_unstable();
+    unlisted
+}
+
 /// The wanted table, before the present one has been read.
-#[derive(Clone)]
 pub(super) struct Desired {
     config: Config,
     options: Options,
     former_daemons: Vec<SyncDaemon>,
     /// Whether the file contains no rules and no previous file was specified.
     pub(super) is_blank: bool,
+    /// The saved plan that was read.
+    saved: Option<SavedPlan>,
 }
 
 impl Desired {
     /// Returns the wanted table and options for a state. Daemons that only the previous file starts are stopped. Others
     /// keep running.
-    pub(super) fn for_state(self, state: &State) -> (Config, Options) {
-        let Self { mut config, options, former_daemons, is_blank: _ } = self;
-        if config.daemons.is_none() && !former_daemons.is_empty() {
-            let is_former = |daemon: &&SyncDaemon| former_daemons.iter().any(|former| former.role == daemon.role);
+    ///
+    /// Fails if a saved plan was made from another table, or if `--only` selects nothing.
+    pub(super) fn for_state(&self, state: &State) -> anyhow::Result<(Config, Options)> {
+        if let Some(saved) = &self.saved {
+            saved.ensure_current(state)?;
+        }
+        self.ensure_scope(state)?;
+        Ok(self.for_later_state(state))
+    }
+
+    /// Returns the same for a state in which a part of the plan has been made.
+    pub(super) fn for_later_state(&self, state: &State) -> (Config, Options) {
+        let mut config = self.config.clone();
+        if config.daemons.is_none() && !self.former_daemons.is_empty() {
+            let is_former = |daemon: &&SyncDaemon| self.former_daemons.iter().any(|former| former.role == daemon.role);
             config.daemons = Some(state.daemons.iter().filter(|daemon| !is_former(daemon)).copied().collect());
         }
-        (config, options)
+        (config, self.options.clone())
+    }
+
+    /// Fails if `--only` selects no service at all. A selector of several that selects none is only reported, and so is
+    /// one of `--protect`. With a file without services, `--only` selects services to delete, and there may be none.
+    fn ensure_scope(&self, state: &State) -> anyhow::Result<()> {
+        let Scope { only, protect, former, .. } = &self.options.scope;
+        let wanted = self.config.services.iter().map(|service| service.service.key);
+        let all: Vec<ServiceKey> =
+            wanted.chain(state.services.iter().map(|state| state.service.key)).chain(former.iter().copied()).collect();
+        let selects_none = |selector: &&Selector| !all.iter().any(|key| selector.selects(key));
+        let missing: Vec<&Selector> = only.iter().filter(selects_none).collect();
+        if !only.is_empty() && missing.len() == only.len() && !self.config.services.is_empty() {
+            let selectors: Vec<String> = only.iter().map(|selector| format!("--only {selector}")).collect();
+            bail!("{} selects no service of FILE or of the table", selectors.join(" "));
+        }
+        for (option, selector) in missing
+            .into_iter()
+            .map(|selector| ("--only", selector))
+            .chain(protect.iter().filter(selects_none).map(|selector| ("--protect", selector)))
+        {
+            print_error(&format!("note: {option} {selector} selects no service of FILE or of the table"));
+        }
+        Ok(())
     }
 }
 
 impl Plan {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        self.arguments.show(context, self.arguments.read(context)?)
+        let desired = self.arguments.read(context)?;
+        self.arguments.show(context, &desired, self.output.as_deref())
     }
 }

@@ -9,9 +9,7 @@ use ipvs::rules::{self, Numeric};
 use ipvs::{Config, Counters, Service, ServiceConfig, ServiceKey, SyncDaemon};
 
 use crate::context::{Context, code};
-use crate::file::write::{self, Written};
 use crate::terminal::exit::print_error;
-use crate::terminal::text;
 
 /// Save the whole table
 ///
@@ -60,14 +58,7 @@ impl Save {
             rules::write_config(&mut text, &config);
             note_inexpressible(&config, &text);
         }
-        match self.output.as_ref().map_or(Ok(Written::Stdout), |path| write::write(path, &text))? {
-            Written::Done => {}
-            Written::InPlace(reason) => {
-                let path = self.output.unwrap_or_default();
-                print_error(&format!("note: {} was overwritten, not replaced: {reason}", text::path(&path)));
-            }
-            Written::Stdout => context.write(|out| out.write_all(&text))?,
-        }
+        context.write_file(self.output.as_deref(), &text)?;
         Ok(code::DONE)
     }
 }

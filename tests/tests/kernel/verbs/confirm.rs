@@ -82,15 +82,19 @@ fn pending_plan_blocks_other_plans() {
     write("first", &WEB.replace("wrr", "wlc"));
     write("second", &WEB.replace("wrr", "rr"));
     ok("ipvsadm-rs apply first --confirm-within 60s");
-    for line in ["apply second", "apply second --confirm-within 60s"] {
-        assert_eq!(
-            run(&format!("ipvsadm-rs {line}")).stderr,
-            "ipvsadm-rs: plan 1 is pending\n\
-             Run `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back, then try again.\n"
-        );
+    // The file that was applied matches the table, but it would be rolled back.
+    for line in ["apply second", "apply second --confirm-within 60s", "apply first"] {
+        let ran = run(&format!("ipvsadm-rs {line}"));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
+        assert!(ran.stderr.starts_with("ipvsadm-rs: plan 1 is pending: rolling back in "), "{ran}");
+        let hint = "s\nRun `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back, then try again.\n";
+        assert!(ran.stderr.ends_with(hint), "{ran}");
     }
     assert_eq!(run("ipvsadm-rs apply second --dry-run").code, Some(2));
-    assert_eq!(ok("ipvsadm-rs apply first"), "nothing to change\n");
+    for line in ["plan first", "show"] {
+        let ran = run(&format!("ipvsadm-rs {line}"));
+        assert!(ran.stderr.contains("note: plan 1 is pending; rolling back in "), "{ran}");
+    }
     let set = run("ipvsadm-rs set -r 10.0.0.1 --weight 9");
     assert_eq!((set.code, set.stderr.starts_with("note: plan 1 is pending; ")), (Some(0), true), "{set}");
     assert!(ok("ipvsadm-rs undo --list").contains("  pending                  1 change\n        rollback at 20"));

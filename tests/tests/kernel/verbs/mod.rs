@@ -5,10 +5,12 @@ mod check;
 pub(crate) mod confirm;
 pub(crate) mod drain;
 mod kills;
+mod limits;
 mod parallel;
 mod plan;
 mod rs_setup;
 mod save;
+mod saved;
 mod scope;
 mod set;
 mod show;
@@ -30,6 +32,8 @@ pub(crate) fn tests() -> Vec<Test> {
         drain::tests(),
         confirm::tests(),
         kills::tests(),
+        limits::tests(),
+        saved::tests(),
         parallel::tests(),
         undo::tests(),
         save::tests(),

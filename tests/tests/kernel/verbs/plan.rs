@@ -25,10 +25,10 @@ fn prints_changes_and_makes_none() {
     assert_eq!(plan.code, Some(2), "{plan}");
     assert_eq!(
         plan.stderr,
-        "~ -E -t 192.0.2.1:80 -s wlc  # was -s wrr; new connections are refused for about 15 ms while the scheduler changes\n\
-         ~ -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5  # was -w 3\n\
-         + -a -t 192.0.2.1:80 -r 10.0.0.3:8080 -m -w 1\n\
-         - -d -t 192.0.2.1:80 -r 10.0.0.2:8080\n\
+        "# TCP 192.0.2.1:80: settings edited, 1 server added, 1 edited, 1 deleted; \
+         new connections are refused for about 15 ms while the scheduler changes\n\
+         # services: 0 added, 1 edited, 0 deleted\n\
+         # servers: 1 added, 1 edited, 1 deleted\n\
          4 changes: 1 to add, 2 to edit, 1 to delete; no connections dropped\n"
     );
     assert_eq!(rules(), WEB);

@@ -8,6 +8,8 @@ ipvs_tests::tests! {
     only_changes_the_named_services;
     one_service_is_a_scope;
     bad_scope_changes_nothing;
+    scope_that_selects_nothing_is_an_error;
+    services_that_are_not_in_the_file_are_reported;
     protect_keeps_services;
     listed_only_keeps_other_services;
     previous_deletes_what_the_last_file_added;
@@ -61,6 +63,41 @@ fn bad_scope_changes_nothing() {
         assert!(ran.stderr.contains(&format!("invalid value '{scope}' for '--only <SCOPE>'")), "{ran}");
     }
     assert_eq!(rules(), MINE_AND_THEIRS);
+}
+
+/// Once, a misspelt address printed "nothing to change" and succeeded.
+fn scope_that_selects_nothing_is_an_error() {
+    director(MINE_AND_THEIRS);
+    write("wanted", "-A -t 192.0.2.1:80 -s wrr\n");
+    for verb in ["plan", "apply"] {
+        let ran = run(&format!("ipvsadm-rs {verb} wanted --only 198.51.100.9 --only fwmark:8"));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
+        let error = "\nipvsadm-rs: --only 198.51.100.9/32 --only fwmark:8 selects no service of FILE or of the table\n";
+        assert!(ran.stderr.ends_with(error), "{ran}");
+    }
+    let ran = run("ipvsadm-rs plan wanted --only 198.51.100.9 --only 192.0.2.1 --protect fwmark:8");
+    assert_eq!(ran.code, Some(2), "{ran}");
+    let notes = "note: --only 198.51.100.9/32 selects no service of FILE or of the table\n\
+                 note: --protect fwmark:8 selects no service of FILE or of the table\n";
+    assert!(ran.stderr.contains(notes), "{ran}");
+    // All of 198.51.100.9 is deleted already.
+    write("wanted", "");
+    ok("ipvsadm-rs apply wanted --allow-empty --only 198.51.100.9");
+    assert_eq!(rules(), MINE_AND_THEIRS);
+}
+
+fn services_that_are_not_in_the_file_are_reported() {
+    director(MINE_AND_THEIRS);
+    write("wanted", "-A -t 192.0.2.1:80 -s rr\n-A -u 192.0.2.1:53 -s rr\n");
+    let kept = "# TCP 198.51.100.1:80: not in FILE, and kept\n# FWM 7: not in FILE, and kept\nnothing to change\n";
+    assert_eq!(ok("ipvsadm-rs apply wanted --listed-only"), kept);
+    write("wanted", "-A -t 192.0.2.1:80 -s rr\n");
+    let plan: serde_json::Value =
+        serde_json::from_str(&run("ipvsadm-rs --json plan wanted --protect udp").stdout).unwrap();
+    assert_eq!(plan["not_in_file"], serde_json::json!(["UDP 192.0.2.1:53"]));
+    write("wanted", "-A -t 192.0.2.9:80 -s rr\n");
+    let ran = ok("ipvsadm-rs apply wanted --listed-only");
+    assert!(ran.contains("\n# 4 services of the table: not in FILE, and kept\n"), "{ran}");
 }
 
 fn protect_keeps_services() {
