@@ -27,6 +27,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The directory of the journals.
+pub(crate) const STATE_DIR: &str = "/var/lib/ipvsadm-rs";
+
 /// The options that all verbs have.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = COMMON)]
@@ -41,7 +44,7 @@ pub(crate) struct Context {
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,
     /// Keep the journal of applied plans in DIR
-    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/ipvsadm-rs")]
+    #[arg(long, global = true, value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
     /// Wait for at most DURATION while another ipvsadm-rs changes the table; 0s fails at once
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "20s")]

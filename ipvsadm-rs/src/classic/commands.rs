@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use ipvs::rules::{Listing, Namer, Numeric, Subject};
 use ipvs::{Change, Client, Counters};
 
+use crate::classic::history::History;
 use crate::classic::list;
 use crate::classic::messages;
 use crate::resolver::{Restorable, System};
@@ -25,6 +26,16 @@ pub(crate) fn write_out(write: impl FnOnce(&mut dyn Write) -> Result<(), std::io
 pub(crate) fn change(director: &mut Client, change: &Change) -> Result<(), Failure> {
     warn_of_direct_routing(director, change);
     director.change(*change).map_err(|error| messages::refused(change, &error))
+}
+
+/// Deletes all services, and records them in the history.
+pub(crate) fn flush(director: &mut Client) -> Result<(), Failure> {
+    let history = History::begin("ipvsadm -C", director, &[Change::Flush]);
+    change(director, &Change::Flush)?;
+    if let Some(history) = history {
+        history.end(&[Change::Flush]);
+    }
+    Ok(())
 }
 
 /// Prints a note if `-e` without a forwarding method changes a masquerading server to direct routing. This is how

@@ -2,6 +2,7 @@
 
 pub(crate) mod commands;
 pub(crate) mod help;
+pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod messages;
 pub(crate) mod restore;
@@ -9,6 +10,7 @@ pub(crate) mod scripts;
 
 use std::process::ExitCode;
 
+use ipvs::Change;
 use ipvs::rules::{self, Command, Listing};
 
 use crate::arguments::Arguments;
@@ -31,6 +33,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     match command {
         Command::Help => commands::write_out(|out| help::write(out, &program)),
         Command::Version => commands::write_out(help::write_version),
+        Command::Change(Change::Flush) => commands::flush(&mut commands::open()?),
         Command::Change(change) => commands::change(&mut commands::open()?, &change),
         Command::List(listing) => commands::list(&mut commands::open()?, &listing),
         Command::Save { numeric } => commands::save(&mut commands::open()?, numeric),

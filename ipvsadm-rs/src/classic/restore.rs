@@ -1,5 +1,6 @@
 //! `--restore`: all lines are parsed before the first is executed.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 use ipvs::rules::{Command, Line, LineError, Lines, ParseError};
@@ -7,6 +8,7 @@ use ipvs::{Change, Client, Director};
 
 use crate::classic::commands;
 use crate::classic::help;
+use crate::classic::history::History;
 use crate::classic::messages;
 use crate::file::diagnostic::indent;
 use crate::file::limit::{Limit, VARIABLE};
@@ -23,7 +25,9 @@ pub(crate) fn run(program: &str) -> Result<(), Failure> {
     if script.is_empty() {
         return Ok(());
     }
-    script.execute(&mut commands::open()?, program)
+    let mut director = commands::open()?;
+    let history = History::begin("ipvsadm -R", &mut director, &script.changes);
+    script.execute(&mut director, program, history, &[])
 }
 
 /// Reads all of standard input. Fails if it is longer than the limit in the environment.
@@ -108,37 +112,48 @@ impl Script {
         self.changes.is_empty() && self.others.is_empty()
     }
 
-    /// Executes all lines. If the kernel refuses a change, its line is reported and the other lines are executed. The
-    /// first failure determines the exit code.
-    pub(crate) fn execute(&self, director: &mut Client, program: &str) -> Result<(), Failure> {
-        let mut first_failure = None;
-        let mut done = 0;
+    /// Executes all lines, and records the changes after those of `first`, which were made before. If the kernel refuses a
+    /// change, its line is reported and the other lines are executed. The first failure determines the exit code.
+    pub(crate) fn execute(
+        &self,
+        director: &mut Client,
+        program: &str,
+        history: Option<History>,
+        first: &[Change],
+    ) -> Result<(), Failure> {
+        let mut outcome = Outcome::default();
+        let result = self.execute_all(director, program, &mut outcome);
+        if let Some(history) = history {
+            let made = self.changes.iter().take(outcome.done).enumerate();
+            let made = made.filter(|(index, _)| !outcome.refused.contains(index)).map(|(_, change)| *change);
+            history.end(&first.iter().copied().chain(made).collect::<Vec<_>>());
+        }
+        result
+    }
+
+    fn execute_all(&self, director: &mut Client, program: &str, outcome: &mut Outcome) -> Result<(), Failure> {
         for (before, command) in &self.others {
-            self.submit(director, done..*before, &mut first_failure)?;
-            done = *before;
+            self.submit(director, *before, outcome)?;
             match command {
                 // As in 1.31, these end the run wherever they appear.
                 Command::Help => return commands::write_out(|out| help::write(out, program)),
                 Command::Version => return commands::write_out(help::write_version),
-                command => keep_first(&mut first_failure, run_other(director, command))?,
+                command => keep_first(&mut outcome.first_failure, run_other(director, command))?,
             }
         }
-        self.submit(director, done..self.changes.len(), &mut first_failure)?;
-        first_failure.map_or(Ok(()), |code| Err(Failure::Message(String::new(), code)))
+        self.submit(director, self.changes.len(), outcome)?;
+        outcome.first_failure.map_or(Ok(()), |code| Err(Failure::Message(String::new(), code)))
     }
 
-    fn submit(
-        &self,
-        director: &mut Client,
-        range: std::ops::Range<usize>,
-        first_failure: &mut Option<u8>,
-    ) -> Result<(), Failure> {
-        let start = range.start;
-        let changes = &self.changes[range];
+    /// Submits the changes up to this index.
+    fn submit(&self, director: &mut Client, end: usize, outcome: &mut Outcome) -> Result<(), Failure> {
+        let start = outcome.done;
+        let changes = &self.changes[start..end];
         let Some(first) = changes.first() else { return Ok(()) };
-        for (index, error) in
-            WithProgress(director).submit(changes).map_err(|error| messages::refused(first, &error))?
-        {
+        let refused = WithProgress(director).submit(changes).map_err(|error| messages::refused(first, &error))?;
+        outcome.done = end;
+        outcome.refused.extend(refused.iter().map(|(index, _)| start + index));
+        for (index, error) in refused {
             let change = &changes[index];
             if let refused @ Failure::Message(_, code::MEANING) = messages::refused(change, &error) {
                 return Err(refused);
@@ -148,10 +163,20 @@ impl Script {
                 self.lines[start + index],
                 messages::refusal(change, &error)
             ));
-            first_failure.get_or_insert(code::REFUSED);
+            outcome.first_failure.get_or_insert(code::REFUSED);
         }
         Ok(())
     }
+}
+
+/// The outcome of a script so far.
+#[derive(Default)]
+struct Outcome {
+    first_failure: Option<u8>,
+    /// The number of changes that were submitted.
+    done: usize,
+    /// The indices of those that the kernel refused.
+    refused: HashSet<usize>,
 }
 
 fn run_other(director: &mut Client, command: &Command) -> Result<(), Failure> {

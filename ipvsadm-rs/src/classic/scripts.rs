@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use ipvs::apply::ApplyError;
+use ipvs::apply::{ApplyError, apply_plan};
 use ipvs::plan::Options;
 use ipvs::rules::{self, ParseError};
-use ipvs::{Change, Config};
+use ipvs::{Change, Config, Counters};
 
 use crate::arguments::Arguments;
 use crate::classic::commands;
+use crate::classic::history::History;
 use crate::classic::messages;
 use crate::classic::restore::{self, Script};
 use crate::plan::other_writers;
@@ -71,8 +72,9 @@ fn flush_and_execute(text: &[u8], program: &str) -> Result<(), Failure> {
         return refuse_unless_empty(program);
     }
     let mut director = commands::open()?;
+    let history = History::begin("ipvsadm-restore", &mut director, &[Change::Flush]);
     commands::change(&mut director, &Change::Flush)?;
-    script.execute(&mut director, program)
+    script.execute(&mut director, program, history, &[Change::Flush])
 }
 
 /// Fails if the table is not empty. An input without rules is more likely a mistake than a request for an empty table.
@@ -87,7 +89,21 @@ fn refuse_unless_empty(program: &str) -> Result<(), Failure> {
 
 fn go_there(desired: &Config) -> Result<(), Failure> {
     let mut director = commands::open()?;
-    match ipvs::apply(&mut WithProgress(&mut director), desired, &Options::default()) {
+    let before = director.state_with(Counters::Skip).map_err(|error| messages::read_error(&error))?;
+    let options = Options::default();
+    let plan = ipvs::plan(desired, &before, &options);
+    let changes = plan.changes.clone();
+    let history = if changes.is_empty() { None } else { History::of("ipvsadm-restore", &before) };
+    let result = apply_plan(&mut WithProgress(&mut director), desired, &options, before, plan);
+    if let Some(history) = history {
+        let refused = match &result {
+            Ok(_) => Vec::new(),
+            Err(ApplyError::NotReached { refused, .. }) => refused.iter().map(|(change, _)| *change).collect(),
+            Err(_) => changes.clone(),
+        };
+        history.end(&changes.into_iter().filter(|change| !refused.contains(change)).collect::<Vec<_>>());
+    }
+    match result {
         Ok(_) => Ok(()),
         Err(ApplyError::Director(error)) => Err(messages::read_error(&error)),
         Err(ApplyError::NotReached { refused, .. }) if refused.is_empty() => Err(Failure::Message(

@@ -315,6 +315,17 @@ impl Directory {
         Ok(self.replace_as(name.as_ref(), bytes, like.map_or(Attributes::Private, Attributes::Like))?)
     }
 
+    /// Creates or replaces a file atomically, and does not wait until it is on disk. A crash of the machine can leave the
+    /// old file, an empty one, or none.
+    pub(crate) fn replace_unsynced(&self, name: impl AsRef<OsStr>, bytes: &[u8]) -> io::Result<()> {
+        let name = one_component(name.as_ref())?;
+        let temporary = self.create_locked(name, Attributes::Private)?;
+        (&temporary._file).write_all(bytes)?;
+        renameat(&self.fd, &temporary.name, &self.fd, name)?;
+        temporary.keep();
+        Ok(())
+    }
+
     pub(super) fn replace_as(
         &self,
         name: &OsStr,

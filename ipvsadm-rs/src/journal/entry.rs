@@ -9,16 +9,32 @@ use ipvs::rules::{Command, Lines, Numeric};
 use ipvs::{Change, Config, Scope};
 use serde::{Deserialize, Serialize};
 
+use super::author::Author;
 use super::identity::{Identity, Origin};
 use super::{Folder, time_text};
 
-/// An entry of the journal: one applied plan.
+/// An entry of the journal: one plan, or the changes of one command.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// The number of the plan, from 1.
     pub(crate) number: u64,
     /// The time at which the plan was started, in the form of RFC 3339.
     pub(crate) time: String,
+    /// The command that made the changes: `apply`, `set`, `ipvsadm -C`.
+    #[serde(default = "apply")]
+    pub(crate) command: String,
+    /// The user who ran the command. Absent in entries of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) author: Option<Author>,
+    /// The name of the file with the wanted table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<String>,
+    /// The number of commands that this entry stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) repetitions: Option<Repetitions>,
+    /// Whether the table from before contains only the services and servers that were changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_partial: bool,
     pub(crate) status: Status,
     /// The services that the plan could change.
     pub(crate) scope: ScopeText,
@@ -40,6 +56,20 @@ pub(crate) struct Entry {
     /// by default, because it restored the table that the restart had emptied.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) first_of_boot: bool,
+}
+
+/// Commands of the same kind that changed the same things shortly after each other. They have one entry, with the table
+/// from before the first and the changes of the last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Repetitions {
+    /// The number of commands, from 2.
+    pub(crate) count: u64,
+    /// The time of the last one, in the form of RFC 3339.
+    pub(crate) last: String,
+}
+
+fn apply() -> String {
+    "apply".to_owned()
 }
 
 /// The state of an applied plan.
@@ -147,8 +177,13 @@ impl Entry {
         self.first_of_boot && self.status == Status::Applied && self.pending.is_none()
     }
 
+    /// Returns whether ipvsadm's language cannot express some of the changes.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.changes().len() < self.changes.len()
+    }
+
     /// Returns the changes that ipvsadm's language can express.
-    fn changes(&self) -> Vec<Change> {
+    pub(crate) fn changes(&self) -> Vec<Change> {
         let text = self.changes.join("\n");
         let mut numeric = Numeric;
         let lines = Lines::new(text.as_bytes(), &mut numeric);
@@ -161,9 +196,9 @@ impl Entry {
 /// The limits of a plan, with selectors as text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScopeText {
-    only: Vec<String>,
-    protect: Vec<String>,
-    listed_only: bool,
+    pub(crate) only: Vec<String>,
+    pub(crate) protect: Vec<String>,
+    pub(crate) listed_only: bool,
 }
 
 impl From<&Scope> for ScopeText {
@@ -174,7 +209,7 @@ impl From<&Scope> for ScopeText {
 }
 
 impl ScopeText {
-    fn to_scope(&self) -> anyhow::Result<Scope> {
+    pub(crate) fn to_scope(&self) -> anyhow::Result<Scope> {
         let read = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
         Ok(Scope { only: read(&self.only)?, protect: read(&self.protect)?, ..Scope::default() })
     }
@@ -212,11 +247,10 @@ fn is_whole(first: &Entry, later: &[Entry]) -> bool {
 /// Returns a note for each plan of which not everything is undone.
 pub(crate) fn inexpressible(first: &Entry, later: &[Entry]) -> Vec<String> {
     let entries = std::iter::once(first).chain(later).filter(|_| !is_whole(first, later));
-    let is_lossy = |entry: &&Entry| entry.changes().len() < entry.changes.len();
     let note = |entry: &Entry| {
         format!("note: plan {}: changes that ipvsadm's language cannot express are not undone", entry.number)
     };
-    entries.filter(is_lossy).map(note).collect()
+    entries.filter(|entry| entry.is_lossy()).map(note).collect()
 }
 
 /// Limits the undo to the services that the entries changed, because other programs may have changed other services.

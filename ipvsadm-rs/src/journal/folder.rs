@@ -164,8 +164,14 @@ impl Folder {
         })
     }
 
+    /// Reads the entry of a plan that a person asked for.
+    pub(crate) fn plan(&self, number: u64) -> anyhow::Result<Entry> {
+        ensure!(self.numbers().contains(&number), "no plan {number}\nRun `ipvsadm-rs history` to list the plans.");
+        self.read(number)
+    }
+
     /// Reads the table from before a plan.
-    pub(super) fn before(&self, number: u64) -> anyhow::Result<Config> {
+    pub(crate) fn before(&self, number: u64) -> anyhow::Result<Config> {
         self.read_with(number, |path, file| {
             serde_json::from_slice(&second_line(path, file)?)
                 .with_context(|| format!("cannot read the previous table from {}", text::path(path)))

@@ -1,4 +1,4 @@
-//! The journal: the plans applied in a network namespace, each with the table from before, so that it can be undone.
+//! The journal: the changes made in a network namespace, each with the table from before, so that they can be undone.
 //!
 //! Each namespace has a directory with these files:
 //! - `namespace`: the boot and the network namespace that the directory belongs to.
@@ -21,6 +21,8 @@
 //!
 //! The directories are used only if no other user could have written them. No symbolic link in them is followed.
 
+pub(crate) mod audit;
+mod author;
 mod entry;
 mod folder;
 mod folder_name;
@@ -29,6 +31,7 @@ mod living;
 mod lock;
 #[cfg(test)]
 mod mutations;
+mod record;
 mod room;
 mod untrusted;
 
@@ -43,17 +46,23 @@ use crate::file::directory::Directory;
 #[cfg(test)]
 use crate::file::testing;
 use crate::terminal::exit::{HeldMessages, print_error};
+use author::Author;
 use folder::{DRAINING, ENTRY, SPARE, TIMER, name};
 use lock::Lock;
 
+use entry::ScopeText;
 pub(crate) use entry::{Entry, Pending, Status, inexpressible, rollback_plan, rollback_plan_of_any_table};
 pub(crate) use folder::{Folder, Phase};
 pub(crate) use identity::Origin;
 pub(crate) use lock::{Busy, LockLost, in_time};
+pub(crate) use record::{Record, changed_part};
 pub(crate) use untrusted::Untrusted;
 
 /// The maximum number of entries.
 const MAX_ENTRIES: usize = 100;
+
+/// The maximum number of entries of commands that health checkers run. They must not replace those of people.
+const MAX_MINOR: usize = 50;
 
 /// The maximum total size of the older entries, in bytes. The last entry is kept at any size.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -83,6 +92,10 @@ pub(crate) fn is_fatal(error: &anyhow::Error) -> bool {
 
 /// A plan that is about to be applied.
 pub(crate) struct Intent<'s> {
+    /// The command that makes the changes.
+    pub(crate) command: &'s str,
+    /// The name of the file with the wanted table.
+    pub(crate) file: Option<String>,
     /// The services that it may change.
     pub(crate) scope: &'s Scope,
     /// The changes as lines of ipvsadm.
@@ -136,18 +149,14 @@ impl Journal {
         let table = Config::from(before);
         // An entry with such a table could not be read again.
         table.validate().context("the table cannot be restored")?;
-        let last = self.numbers().last().copied().unwrap_or_default();
         let entry = Entry {
-            number: last.checked_add(1).context("no plan number is left")?,
-            time: time_text(SystemTime::now()),
+            file: intent.file,
             status: Status::Started,
             scope: intent.scope.into(),
-            changes: intent.changes,
             undoes: intent.undoes,
             pending: intent.confirm_within.map(Pending::new),
-            error: None,
-            table: Some(self.identity().clone()),
             first_of_boot: before.services.is_empty() && self.is_first_of_boot(),
+            ..self.new_entry(intent.command, intent.changes)?
         };
         let directory = self.directory()?;
         self.prune(directory);
@@ -160,6 +169,28 @@ impl Journal {
         created.with_context(|| format!("cannot write to {}", self.folder))?;
         self.set_begun(entry.number);
         Ok(entry)
+    }
+
+    /// Returns the next entry, of a plan that was made.
+    fn new_entry(&self, command: &str, changes: Vec<String>) -> anyhow::Result<Entry> {
+        let last = self.numbers().last().copied().unwrap_or_default();
+        Ok(Entry {
+            number: last.checked_add(1).context("no plan number is left")?,
+            time: time_text(SystemTime::now()),
+            command: command.to_owned(),
+            author: Some(Author::of_this_process()),
+            file: None,
+            repetitions: None,
+            is_partial: false,
+            status: Status::Applied,
+            scope: ScopeText::default(),
+            changes,
+            undoes: None,
+            pending: None,
+            error: None,
+            table: Some(self.identity().clone()),
+            first_of_boot: false,
+        })
     }
 
     /// Returns whether there are plans of an earlier boot, and none of this table.
@@ -197,6 +228,18 @@ impl Journal {
             let _ = directory.remove(name(entry.number, DRAINING));
         }
         Ok(())
+    }
+
+    /// Logs the outcome of a plan.
+    pub(crate) fn log(&self, entry: &Entry) {
+        let outcome = match (entry.status, &entry.pending) {
+            (Status::Applied, Some(_)) => "applied, and pending",
+            (Status::Applied, None) => "applied",
+            (Status::RolledBack | Status::Expired | Status::Undone, _) => "rolled back",
+            (Status::Started, _) => "interrupted",
+            (Status::RollbackFailed, _) => "rollback failed",
+        };
+        audit::log_entry(entry, outcome);
     }
 
     /// Removes an entry whose plan changed nothing.
@@ -244,12 +287,16 @@ impl Journal {
 
     /// Removes the oldest entries, and files left by killed processes.
     fn prune(&self, directory: &Directory) {
-        let mut bytes = 0;
-        for (place, number) in self.numbers().into_iter().rev().enumerate() {
+        let (mut kept, mut minor, mut bytes) = (0, 0, 0);
+        for number in self.numbers().into_iter().rev() {
             let size = directory.metadata(name(number, ENTRY)).map_or(0, |found| found.st_size);
             bytes += u64::try_from(size).unwrap_or_default();
-            if place + 1 >= MAX_ENTRIES || (place > 0 && bytes > MAX_BYTES) {
+            let is_minor = self.read(number).is_ok_and(|entry| record::is_minor(&entry));
+            minor += usize::from(is_minor);
+            if kept + 1 >= MAX_ENTRIES || (is_minor && minor > MAX_MINOR) || (kept > 0 && bytes > MAX_BYTES) {
                 room::remove(directory, number);
+            } else {
+                kept += 1;
             }
         }
         let is_in_use = |number| self.is_marked(number, TIMER) || self.is_marked(number, DRAINING);
@@ -297,7 +344,14 @@ mod tests {
 
     fn begin_within(journal: &Journal, confirm_within: Option<Duration>) -> anyhow::Result<Entry> {
         let service = "-A -t 192.0.2.1:80 -s rr".to_owned();
-        let intent = Intent { scope: &Scope::default(), changes: vec![service], undoes: None, confirm_within };
+        let intent = Intent {
+            command: "apply",
+            file: None,
+            scope: &Scope::default(),
+            changes: vec![service],
+            undoes: None,
+            confirm_within,
+        };
         journal.begin(intent, &State::default())
     }
 
@@ -395,7 +449,14 @@ mod tests {
         let daemon = ipvs::SyncDaemon::new(ipvs::Role::Master, "\u{1b}c".parse().unwrap(), 1);
         let mut before = State::default();
         before.daemons.push(daemon);
-        let intent = Intent { scope: &Scope::default(), changes: vec![], undoes: None, confirm_within: None };
+        let intent = Intent {
+            command: "apply",
+            file: None,
+            scope: &Scope::default(),
+            changes: vec![],
+            undoes: None,
+            confirm_within: None,
+        };
         let error = format!("{:#}", journal.begin(intent, &before).unwrap_err());
         assert!(error.starts_with("the table cannot be restored: the interface name \"\\u{1b}c\""), "{error}");
         assert_eq!(names(&journal), ["lock", "namespace"]);

@@ -5,6 +5,7 @@ pub(crate) mod impact;
 pub(crate) mod other_writers;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod reversal;
 pub(crate) mod saved;
 pub(crate) mod signals;
 mod summary;

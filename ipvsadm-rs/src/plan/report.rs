@@ -536,7 +536,7 @@ mod tests {
         report.out_of_scope = vec!["TCP 192.0.2.1:80".to_owned()];
         assert_eq!(text(&report), format!("# TCP 192.0.2.1:80: {reason}\nnothing to change\n"));
         report.out_of_scope = vec!["TCP 192.0.2.1:80".to_owned(); 4];
-        assert_eq!(text(&report), format!("# 4 wanted services {reason}\nnothing to change\n"));
+        assert_eq!(text(&report), format!("# 4 wanted services: {reason}\nnothing to change\n"));
         assert_eq!(serde_json::to_value(&report).expect("writes")["out_of_scope"][3], "TCP 192.0.2.1:80");
     }
 

@@ -122,13 +122,37 @@ impl Transaction {
         }
     }
 
+    /// Fails if the plan has ended. The rollback timer does not wait for the lock for ever, so it may have rolled back the
+    /// changes of a process that was stopped.
+    fn ensure_not_ended(&mut self) -> anyhow::Result<()> {
+        let (Some(journal), Some(entry)) = (self.journal(), self.entry()) else { return Ok(()) };
+        let number = entry.number;
+        let end = journal.read(number).ok().as_ref().and_then(end);
+        if let Some(end) = end {
+            self.entry = None;
+            bail!("plan {number} was {end} while its changes were made");
+        }
+        Ok(())
+    }
+
     fn conclude(&mut self, update: impl FnOnce(&mut Entry)) {
         if let (Ok(journal), Some(entry)) = (&self.journal, &mut self.entry) {
             update(entry);
             if let Err(error) = journal.write(entry) {
                 print_error(&format!("note: cannot update the journal: {error:#}"));
             }
+            journal.log(entry);
         }
+    }
+}
+
+/// Returns the way in which a plan ended. `None` if it has not ended.
+fn end(entry: &Entry) -> Option<&'static str> {
+    match entry.status {
+        Status::Started => None,
+        Status::Undone => Some("undone"),
+        Status::RollbackFailed => Some("rolled back with errors"),
+        Status::Applied | Status::RolledBack | Status::Expired => Some("rolled back"),
     }
 }
 
@@ -144,13 +168,10 @@ impl Unlocked {
     pub(crate) fn entry(&self) -> anyhow::Result<Option<Entry>> {
         let (Ok(folder), Some(number)) = (&self.folder, self.number) else { return Ok(None) };
         let entry = folder.read(number)?;
-        let end = match entry.status {
-            Status::Started => return Ok(Some(entry)),
-            Status::Undone => "undone",
-            Status::RollbackFailed => "rolled back with errors",
-            Status::Applied | Status::RolledBack | Status::Expired => "rolled back",
-        };
-        bail!("plan {number} was {end} while it was draining servers")
+        match end(&entry) {
+            None => Ok(Some(entry)),
+            Some(end) => bail!("plan {number} was {end} while it was draining servers"),
+        }
     }
 
     /// Locks the journal. Prints nothing while it waits, because the outcome of the plan is not recorded yet.
@@ -217,6 +238,7 @@ pub(crate) fn finish<T>(
     transaction: &mut Transaction,
     result: anyhow::Result<T>,
 ) -> anyhow::Result<T> {
+    transaction.ensure_not_ended()?;
     let error = match result {
         Ok(made) => {
             transaction.conclude(Entry::done);

@@ -15,10 +15,19 @@ pub(crate) enum Priority {
 /// Sends a message to the system's logger, or to the kernel log if there is none. Errors are ignored, because there is
 /// nowhere to report them.
 pub(crate) fn log(priority: Priority, text: &str) {
-    let line = format!("<{}>ipvsadm-rs[{}]: {text}", priority as u8, std::process::id());
+    let line = line(priority, text);
     if to_logger(&line).is_err() {
         let _ = to_kernel(&line);
     }
+}
+
+/// Sends a notice to the system's logger. Without a logger, it is lost.
+pub(crate) fn audit(text: &str) {
+    let _ = to_logger(&line(Priority::Notice, text));
+}
+
+fn line(priority: Priority, text: &str) -> String {
+    format!("<{}>ipvsadm-rs[{}]: {text}", priority as u8, std::process::id())
 }
 
 fn to_logger(line: &str) -> io::Result<()> {

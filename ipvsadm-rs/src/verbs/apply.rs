@@ -82,8 +82,10 @@ impl Apply {
         if self.dry_run {
             return self.arguments.show(context, &desired, None);
         }
-        let transaction = Transaction::open(context)?;
+        // Without privileges or IPVS, no journal is created.
         let mut director = context.open()?;
+        director.info()?;
+        let transaction = Transaction::open(context)?;
         let before = director.state_with(Counters::Skip)?;
         let (config, options) = desired.for_state(&before)?;
         let plan = plan(&config, &before, &options);
@@ -156,7 +158,9 @@ impl Apply {
         let (config, options) = desired.for_later_state(&before);
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let confirm_within = self.confirm_within;
-        transaction.begin(Intent { scope: &options.scope, changes, undoes: None, confirm_within }, &before)?;
+        let file = Some(file::name_of(&self.arguments.file));
+        let intent = Intent { command: "apply", file, scope: &options.scope, changes, undoes: None, confirm_within };
+        transaction.begin(intent, &before)?;
         let timer = start_timer(context, &mut transaction)?;
         let applied = match self.drain {
             Some(drain) => {

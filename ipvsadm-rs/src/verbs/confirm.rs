@@ -6,7 +6,7 @@ use ipvs::document::SCHEMA;
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::journal::{Entry, Phase, Status, TIMER_DIED};
+use crate::journal::{Entry, Phase, Status, TIMER_DIED, audit};
 
 /// Keep the pending plan
 ///
@@ -50,6 +50,7 @@ impl Confirm {
         // Nothing is printed before the journal is unlocked, because a terminal that was cut off may block this
         // process.
         drop(journal);
+        audit::log(Some(entry.number), "confirm", None, entry.changes.len(), "confirmed");
         if context.json {
             context.write_json(&Confirmed { schema: SCHEMA, entry })?;
         } else {

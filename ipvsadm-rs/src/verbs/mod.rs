@@ -4,7 +4,10 @@ mod apply;
 mod check;
 mod confirm;
 mod generate;
+mod go_back;
+mod history;
 mod plan;
+mod restore;
 mod rollback_timer;
 mod rs_setup;
 mod save;
@@ -45,6 +48,8 @@ enum Verb {
     Plan(plan::Plan),
     Apply(apply::Apply),
     Undo(undo::Undo),
+    History(history::History),
+    Restore(restore::Restore),
     Confirm(confirm::Confirm),
     Save(save::Save),
     Check(check::Check),
@@ -71,6 +76,8 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Plan(verb) => verb.run(&context),
         Verb::Apply(verb) => verb.run(&context),
         Verb::Undo(verb) => verb.run(&context),
+        Verb::History(verb) => verb.run(&context),
+        Verb::Restore(verb) => verb.run(&context),
         Verb::Confirm(verb) => verb.run(&context),
         Verb::Save(verb) => verb.run(&context),
         Verb::Check(verb) => verb.run(&context),

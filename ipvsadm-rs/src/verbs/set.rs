@@ -7,10 +7,10 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches, ValueEnum};
 use ipvs::hash::TableSizes;
 use ipvs::rules::program::{OPTIONS, OptionRow, Value, Verb};
 use ipvs::rules::{self, Command, Numeric, ParseError};
-use ipvs::{Change, Client, Counters, DestinationState, Plan, ServiceKey, State};
+use ipvs::{Change, Client, Counters, DestinationState, Plan, Refused, ServiceKey, State};
 
 use crate::context::{Context, code};
-use crate::journal::{Entry, Folder, Phase};
+use crate::journal::{Entry, Folder, Phase, Record, audit, changed_part};
 use crate::plan::report::Report;
 use crate::plan::transaction::Transaction;
 use crate::resolver::System;
@@ -214,11 +214,13 @@ impl Set {
             return Report::new(&plan, &state, TableSizes::default()).print_plan(context);
         };
         let refused = director.submit(&plan.changes)?;
+        let unrecorded = record(&transaction, &plan, &refused, &state);
         let notes = transaction.journal().map(|journal| notes(journal, &plan)).unwrap_or_default();
         // Nothing is printed or computed before the table is unlocked, because a terminal that was cut off may block
         // this process.
         drop(transaction);
         print_warnings(&plan);
+        print_error(&unrecorded.unwrap_or_default());
         notes.iter().for_each(|note| print_error(note));
         for (_, error) in &refused {
             print_error(&error.to_string());
@@ -310,6 +312,22 @@ impl Set {
         }
         Ok(changes)
     }
+}
+
+/// Records the changes that were made. Returns a note if that fails.
+fn record(transaction: &Transaction, plan: &Plan, refused: &Refused, before: &State) -> Option<String> {
+    let refused: Vec<usize> = refused.iter().map(|(index, _)| *index).collect();
+    let made = plan.changes.iter().enumerate().filter(|(index, _)| !refused.contains(index));
+    let made: Vec<Change> = made.map(|(_, change)| *change).collect();
+    let journal = transaction.journal().filter(|_| !made.is_empty())?;
+    let before = changed_part(before, &made);
+    let record = Record { command: "set", changes: &made, before: &before, is_partial: true };
+    match journal.record(&record) {
+        Ok(Some(number)) => audit::log(Some(number), "set", None, made.len(), "applied"),
+        Ok(None) => {}
+        Err(error) => return Some(format!("note: this change cannot be undone: {error:#}")),
+    }
+    None
 }
 
 fn print_warnings(plan: &Plan) {

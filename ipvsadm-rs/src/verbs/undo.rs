@@ -1,67 +1,80 @@
-//! `ipvsadm-rs undo`: restores the table from before a plan.
+//! `ipvsadm-rs undo`: takes back the changes of a plan.
 
 use anyhow::bail;
 use clap::Args;
 use ipvs::apply::apply_plan;
-use ipvs::document::SCHEMA;
-use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
 use ipvs::{Config, Counters, Plan, State, plan};
-use serde::Serialize;
 
+use super::go_back::{BackArguments, WayBack, report};
+use super::history;
 use crate::context::{Context, code};
 use crate::journal::{
-    Entry, Folder, Intent, Journal, Origin, Phase, Status, TIMER_DIED, inexpressible, rollback_plan,
-    rollback_plan_of_any_table,
+    Entry, Folder, Intent, Journal, Origin, Phase, Status, inexpressible, rollback_plan, rollback_plan_of_any_table,
 };
 use crate::plan::progress::WithProgress;
-use crate::plan::report::Report;
+use crate::plan::reversal::{Conflict, reversal};
 use crate::plan::transaction::{Transaction, finish};
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
-/// Restore the table from before a plan
+/// Take back the changes of a plan
 ///
-/// Without NUMBER, the last plan of `apply` that is in force is undone. A plan is in force until it is undone or rolled
-/// back. With NUMBER, that plan and all later ones are undone, and the next `undo` continues from there. A pending plan
-/// can be undone at any time before it is rolled back. If `apply --drain` is draining servers, its plan is undone, and
-/// that `apply` fails.
+/// Without NUMBER, the last plan that is in force is undone: what ipvsadm-rs, ipvsadm-restore, `ipvsadm -R` or `ipvsadm
+/// -C` changed last. With NUMBER, that plan is undone, and later ones stay. `ipvsadm-rs history` lists the plans. The
+/// undo of an undo makes the changes again.
+///
+/// Only what the plan changed gets its old settings. If something of it was changed again later, nothing is undone, and
+/// the later change is reported. A weight that the plan did not set stays. `ipvsadm-rs restore` restores a whole table
+/// instead.
+///
+/// A pending plan, or one that was interrupted or is draining servers, is rolled back: the table from before is restored
+/// within the scope of the plan. If `apply --drain` is draining servers, that `apply` fails.
 ///
 /// Plans that were applied before the machine was restarted, or in another network namespace, are not undone. The table
 /// that they changed no longer exists. The first plan after a restart usually loads the saved rules, so it is undone
 /// only with NUMBER.
-///
-/// Services that --only or --protect excluded from a plan are not changed by its undo. If the plan was applied with
-/// --listed-only or --previous, only the services that it changed are restored.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Undo {
-    /// Number of the plan in `undo --list` [default: the last plan in force]
+    /// Number of the plan in `ipvsadm-rs history` [default: the last plan in force]
+    #[arg(value_name = "NUMBER")]
     number: Option<u64>,
-    /// List the plans in the journal, the oldest first
+    /// List the plans in the journal, as `history` does
     #[arg(long, conflicts_with_all = ["number", "dry_run", "pending"])]
     list: bool,
-    /// Undo the pending or draining plan; do nothing if there is none
-    #[arg(long, conflicts_with = "number")]
+    /// Roll back the pending or draining plan; do nothing if there is none
+    #[arg(long, conflicts_with_all = ["number", "drain"])]
     pending: bool,
-    /// Undo plan NUMBER although it was applied to a table that no longer exists
+    /// Restore the table from before plan NUMBER although it was applied to a table that no longer exists
     ///
-    /// Restores the table from before a plan of an earlier boot or of another network namespace. `undo --list` marks
-    /// such plans.
-    #[arg(long, requires = "number")]
+    /// `ipvsadm-rs history` marks plans of an earlier boot or of another network namespace.
+    #[arg(long, requires = "number", conflicts_with = "drain")]
     other_table: bool,
-    /// Show the changes without making them
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    back: BackArguments,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  Done; with --pending also if no plan is pending or draining
   1  Error, or no plan to undo
-  2  Only with --dry-run: there are changes to make";
+  2  Only with --dry-run: there are changes to make
 
-/// The plans to undo: one, and those that were applied after it.
+Examples:
+  ipvsadm-rs undo
+  ipvsadm-rs undo 7 --dry-run
+  ipvsadm-rs undo 7 --drain 5m";
+
+/// The plan to undo.
+enum Chosen {
+    /// Its changes are taken back.
+    Reverse(Box<Entry>),
+    /// The table from before it is restored.
+    RollBack(Box<Undone>),
+}
+
+/// The plans to roll back: one, and those that were applied after it.
 struct Undone {
     first: Entry,
     later: Vec<Entry>,
@@ -72,30 +85,62 @@ impl Undo {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let folder = context.folder()?;
         if self.list {
-            return list(context, &folder);
+            return history::list(context, &folder);
         }
-        if self.dry_run {
-            let Some(undone) = self.choose(&folder)? else { return Ok(code::DONE) };
-            let (config, options) = undone.rollback_plan(&folder)?;
-            let state = context.open()?.state_with(Counters::Skip)?;
-            return report(plan(&config, &state, &options), &state).print_plan(context);
-        }
-        if self.pending && self.choose(&folder)?.is_none() {
+        match self.choose(&folder)? {
             // Without a pending plan there is no need to wait for the lock.
-            return Ok(code::DONE);
+            None => Ok(code::DONE),
+            Some(Chosen::Reverse(entry)) => self.reverse(context, &folder, &entry),
+            Some(Chosen::RollBack(undone)) => self.roll_back(context, &folder, &undone),
+        }
+    }
+
+    /// Takes back the changes of a plan.
+    fn reverse(&self, context: &Context, folder: &Folder, entry: &Entry) -> anyhow::Result<u8> {
+        inexpressible(entry, &[]).iter().for_each(|note| print_error(note));
+        let (before, changes) = (folder.before(entry.number)?, entry.changes());
+        let wanted = |state: &State| {
+            let way = reversal(&before, &changes, state)?;
+            ensure_free(folder, entry, &way.conflicts)?;
+            Ok((way.wanted, Options::default()))
+        };
+        let check = |journal: &Journal| ensure_in_force(journal, &journal.read(entry.number)?);
+        let done = |journal: &Journal| {
+            mark(journal, entry, Status::Undone);
+            if let Some(Ok(redone)) = entry.undoes.map(|number| journal.read(number))
+                && redone.status == Status::Undone
+            {
+                mark(journal, &redone, Status::Applied);
+            }
+        };
+        let undoes = Some(entry.number);
+        let way = WayBack { command: "undo", undoes, wanted: &wanted, check: &check, done: &done };
+        self.back.take(context, &way)
+    }
+
+    /// Restores the table from before a plan.
+    fn roll_back(&self, context: &Context, folder: &Folder, undone: &Undone) -> anyhow::Result<u8> {
+        if self.back.dry_run {
+            let (config, options) = undone.rollback_plan(folder)?;
+            let state = context.open()?.state_with(Counters::Skip)?;
+            return report(&plan(&config, &state, &options), &state).print_plan(context);
         }
         let journal = context.journal()?;
-        let Some(undone) = self.choose(&journal)? else { return Ok(code::DONE) };
+        // The plan may have ended meanwhile.
+        let undone = match self.choose(&journal)? {
+            None => return Ok(code::DONE),
+            Some(Chosen::RollBack(undone)) => undone,
+            Some(Chosen::Reverse(entry)) => bail!("plan {} has ended meanwhile\nTry again.", entry.number),
+        };
         let (config, options) = undone.rollback_plan(&journal)?;
         let mut transaction = Transaction::from(journal);
-        let undo = restore(context, &mut transaction, &undone, &config, &options)?;
+        let (plan, before) = restore(context, &mut transaction, &undone, &config, &options)?;
         if let Some(journal) = transaction.journal() {
-            mark_undone(journal, undone);
+            undone.entries().for_each(|entry| mark(journal, entry, Status::Undone));
         }
         let interruption = transaction.interruption();
         drop(transaction);
-        let (plan, before) = undo;
-        report(plan, &before).print_result(context)?;
+        report(&plan, &before).print_result(context)?;
         // A rollback is not interrupted. The signal ends this process afterwards, so that its parent sees it.
         if let Some(signal) = interruption {
             signal.end_process();
@@ -103,16 +148,20 @@ impl Undo {
         Ok(code::DONE)
     }
 
-    /// Returns the plans to undo. For `--pending`, returns `None` if no plan is pending or draining.
-    fn choose(&self, folder: &Folder) -> anyhow::Result<Option<Undone>> {
+    /// Returns the plan to undo. For `--pending`, returns `None` if no plan is pending or draining.
+    fn choose(&self, folder: &Folder) -> anyhow::Result<Option<Chosen>> {
         if self.pending {
             let unfinished = folder.unfinished().filter(|(_, phase)| *phase != Phase::NeverConfirmed);
-            return Ok(unfinished.map(|(first, _)| Undone { first, later: Vec::new(), is_of_any_table: false }));
+            let undone = unfinished.map(|(first, _)| Undone { first, later: Vec::new(), is_of_any_table: false });
+            return Ok(undone.map(|undone| Chosen::RollBack(Box::new(undone))));
         }
         let Plans { mut in_force, history } = Plans::read(folder);
-        let first = match self.number {
-            Some(number) => folder.read(number)?,
-            None => match in_force.pop() {
+        let unfinished = folder.unfinished().filter(|(_, phase)| *phase != Phase::NeverConfirmed);
+        let first = match (self.number, unfinished) {
+            (Some(number), _) => folder.plan(number)?,
+            // `set` may have made later plans.
+            (None, Some((unfinished, _))) => unfinished,
+            (None, None) => match in_force.pop() {
                 Some(last) if !last.is_kept() => last,
                 kept => bail!("no applied plan is left to undo{}", explain(folder, kept.as_ref(), &history)),
             },
@@ -121,14 +170,62 @@ impl Undo {
         if origin != Origin::ThisTable && !self.other_table {
             bail!("plan {} {}\nTo restore that table anyway, use --other-table.", first.number, origin.texts().reason);
         }
+        if !self.other_table && first.status == Status::Applied && first.pending.is_none() {
+            return Ok(Some(Chosen::Reverse(Box::new(first))));
+        }
         if self.other_table {
             in_force.extend(history);
             in_force.sort_unstable_by_key(|entry| entry.number);
+        } else {
+            ensure_in_force(folder, &first)?;
         }
         let later: Vec<Entry> = in_force.into_iter().filter(|entry| entry.number > first.number).collect();
         inexpressible(&first, &later).iter().for_each(|note| print_error(note));
-        Ok(Some(Undone { first, later, is_of_any_table: self.other_table }))
+        let undone = Undone { first, later, is_of_any_table: self.other_table };
+        Ok(Some(Chosen::RollBack(Box::new(undone))))
     }
+}
+
+/// Fails if a plan was undone or rolled back.
+fn ensure_in_force(folder: &Folder, entry: &Entry) -> anyhow::Result<()> {
+    let number = entry.number;
+    match entry.status {
+        Status::Undone => {
+            let by = folder.undone_by(number).map(|by| format!(" by plan {by}")).unwrap_or_default();
+            bail!("plan {number} was undone{by} already: nothing was changed")
+        }
+        Status::RolledBack | Status::Expired => bail!("plan {number} was rolled back: there is nothing to undo"),
+        Status::Started | Status::Applied | Status::RollbackFailed => Ok(()),
+    }
+}
+
+/// Fails if something that the plan changed was changed again. Names the later plans that did so.
+fn ensure_free(folder: &Folder, entry: &Entry, conflicts: &[Conflict]) -> anyhow::Result<()> {
+    /// The maximum number of conflicts that are printed.
+    const MAX_SHOWN: usize = 5;
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let later: Vec<Entry> = folder
+        .entries()
+        .into_iter()
+        .filter_map(|(_, entry)| entry.ok())
+        .filter(|later| {
+            later.number > entry.number && later.status == Status::Applied && folder.is_of_this_table(later)
+        })
+        .collect();
+    let mut text = format!("plan {} cannot be undone, because what it changed was changed again:", entry.number);
+    for conflict in conflicts.iter().take(MAX_SHOWN) {
+        let by = later.iter().rev().find(|later| later.changes().iter().any(|change| conflict.is_about(change)));
+        let by = by
+            .map_or_else(|| "another program".to_owned(), |later| format!("plan {} ({})", later.number, later.command));
+        text += &format!("\n  {conflict}: by {by}");
+    }
+    if conflicts.len() > MAX_SHOWN {
+        text += &format!("\n  and {} more", conflicts.len() - MAX_SHOWN);
+    }
+    let number = entry.number;
+    bail!("{text}\nUndo the later plans first, or run `ipvsadm-rs restore {number}:before`.")
 }
 
 impl Undone {
@@ -157,7 +254,10 @@ fn restore(
     if !plan.changes.is_empty() {
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let undoes = Some(undone.first.number);
-        transaction.begin(Intent { scope: &options.scope, changes, undoes, confirm_within: None }, &before)?;
+        transaction.begin(
+            Intent { command: "undo", file: None, scope: &options.scope, changes, undoes, confirm_within: None },
+            &before,
+        )?;
         let (before, plan) = (before.clone(), plan.clone());
         let result = apply_plan(&mut WithProgress(&mut director), config, options, before, plan);
         finish(&mut director, transaction, result.map(drop).map_err(Into::into))?;
@@ -165,20 +265,12 @@ fn restore(
     Ok((plan, before))
 }
 
-/// Returns the report on an undo. The services outside the scope are not reported: `undo` has no option for it, and those
-/// that a plan did not compare are those that it left alone.
-fn report(mut plan: Plan, before: &State) -> Report {
-    plan.out_of_scope.clear();
-    Report::new(&plan, before, TableSizes::default())
-}
-
-fn mark_undone(journal: &Journal, undone: Undone) {
-    for entry in undone.entries() {
-        let mut entry = entry.clone();
-        entry.end(Status::Undone);
-        if let Err(error) = journal.write(&entry) {
-            print_error(&format!("note: cannot record that plan {} is undone: {error:#}", entry.number));
-        }
+/// Records the new status of a plan.
+fn mark(journal: &Journal, entry: &Entry, status: Status) {
+    let mut entry = entry.clone();
+    entry.end(status);
+    if let Err(error) = journal.write(&entry) {
+        print_error(&format!("note: cannot record the status of plan {}: {error:#}", entry.number));
     }
 }
 
@@ -223,87 +315,7 @@ fn explain(folder: &Folder, kept: Option<&Entry>, history: &[Entry]) -> String {
     }
     if !history.is_empty() {
         text += "\nSuch plans are not undone, because the table that they changed may no longer exist.\n\
-                 `ipvsadm-rs undo --list` shows them.";
+                 `ipvsadm-rs history` shows them.";
     }
     text
-}
-
-#[derive(Serialize)]
-struct List {
-    schema: u32,
-    plans: Vec<ListedPlan>,
-}
-
-/// A plan in the list.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum ListedPlan {
-    Entry {
-        #[serde(flatten)]
-        entry: Box<Entry>,
-        origin: Origin,
-    },
-    Unreadable {
-        number: u64,
-        error: String,
-    },
-}
-
-fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
-    let row = |(number, entry): (u64, anyhow::Result<Entry>)| match entry {
-        Ok(entry) => ListedPlan::Entry { origin: folder.origin(&entry), entry: Box::new(entry) },
-        Err(error) => ListedPlan::Unreadable { number, error: format!("{error:#}") },
-    };
-    let rows: Vec<ListedPlan> = folder.entries().into_iter().map(row).collect();
-    if context.json {
-        context.write_json(&List { schema: SCHEMA, plans: rows })?;
-        return Ok(code::DONE);
-    }
-    if rows.is_empty() {
-        bail!("no plan has been applied to this table");
-    }
-    context.write(|out| {
-        for row in &rows {
-            match row {
-                ListedPlan::Entry { entry, origin } => writeln!(out, "{}", line(entry, *origin, folder))?,
-                ListedPlan::Unreadable { number, error } => writeln!(out, "{number:>6}  unreadable: {error}")?,
-            }
-        }
-        Ok(())
-    })?;
-    Ok(code::DONE)
-}
-
-/// Returns the line of a plan. A remark has a line of its own, so that both fit 80 columns.
-fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
-    let Entry { number, time, status, changes, undoes, pending, error, .. } = entry;
-    let is_of_this_table = origin == Origin::ThisTable;
-    let phase = folder.phase(entry);
-    let is_unchanged = is_of_this_table && folder.is_unchanged(entry);
-    let status = match (status, undoes, pending) {
-        (Status::Started | Status::Applied, None, _) if !is_of_this_table => origin.texts().status.into(),
-        _ if phase == Some(Phase::Draining) => "draining".into(),
-        _ if phase == Some(Phase::Pending) => "pending".into(),
-        _ if is_unchanged => "interrupted".into(),
-        (Status::RollbackFailed, ..) => "rollback failed".into(),
-        (_, _, Some(_)) => "not confirmed, kept".into(),
-        (Status::Applied, Some(undone), _) => format!("undo of plan {undone}"),
-        (Status::Applied, None, _) => "applied".into(),
-        (Status::Started, ..) => "interrupted".into(),
-        (Status::RolledBack, ..) => "refused, rolled back".into(),
-        (Status::Expired, ..) => "expired, rolled back".into(),
-        (Status::Undone, ..) => "undone".into(),
-    };
-    let remark = match (pending, error) {
-        (Some(pending), _) if matches!(phase, Some(Phase::Draining | Phase::Pending)) => {
-            pending.deadline().map(|deadline| format!("rollback at {deadline}"))
-        }
-        _ if is_unchanged => Some("nothing was changed".to_owned()),
-        (Some(_), _) if is_of_this_table => Some(TIMER_DIED.to_owned()),
-        (Some(_), _) => Some("never confirmed".to_owned()),
-        (None, None) if is_of_this_table && entry.is_kept() => Some("first after the restart".to_owned()),
-        (None, error) => error.clone(),
-    };
-    let remark = remark.map(|remark| format!("\n        {remark}")).unwrap_or_default();
-    format!("{number:>6}  {time}  {status:<24} {}{remark}", count(changes.len(), "change"))
 }

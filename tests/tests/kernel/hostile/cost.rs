@@ -84,7 +84,7 @@ fn changes_are_made_before_the_estimate() {
     });
     wait::until(Duration::from_secs(60), || {
         let list = run("ipvsadm-rs --state-dir s undo --list").stdout;
-        if list.contains("  applied  ") { Ok(()) } else { Err(list) }
+        if list.contains("  applied\n") { Ok(()) } else { Err(list) }
     });
     assert!(apply.is_running(), "{}", apply.output());
     shell("flock -n s/*/lock true").ok();

@@ -198,18 +198,19 @@ fn masked(rules: &str) -> String {
 fn judge(round: &Round, was_confirmed: bool) -> Result<String, String> {
     let table = masked(&rules());
     let list = run(&format!("ipvsadm-rs --state-dir {} undo --list", round.state));
-    // The line has the number, the time, and the status in 24 columns.
-    let line = list.stdout.lines().map(str::trim_start).find_map(|line| line.strip_prefix("1  ")).unwrap_or("");
-    let rest = line.split_once("  ").map_or("no entry", |(_, rest)| rest);
-    let status = rest.get(..24).unwrap_or(rest).trim_end();
-    let was_undone = list.stdout.contains("undo of plan 1");
+    // The state is the last cell of the line.
+    let line = list.stdout.lines().map(str::trim_start).find_map(|line| line.strip_prefix("1  "));
+    // If `apply` ended before its plan began, the first one is that of `set`.
+    let line = line.filter(|line| line.contains("  apply  "));
+    let status = line.map_or("no entry", |line| line.rsplit("  ").next().unwrap_or(line));
+    let was_undone = list.stdout.contains("  undo 1 ");
     let notes: Vec<String> = ["show", "plan wanted"]
         .map(|verb| run(&format!("ipvsadm-rs --state-dir {} {verb}", round.state)).stderr)
         .into_iter()
         .map(|text| text.lines().filter(|line| line.starts_with("note: ")).collect::<Vec<_>>().join("\n"))
         .collect();
     let is_told = notes.iter().all(|note| note.contains("plan 1"));
-    let is_known = matches!(status, "rollback failed" | "not confirmed, kept" | "interrupted");
+    let is_known = matches!(status, "rollback failed" | "not confirmed" | "interrupted");
     let (state, holds) = if table == BEFORE {
         // If the disk is full, or the journal's lock is removed, the rollback may not be recorded.
         ("before", was_undone || !matches!(status, "applied" | "pending" | "draining"))

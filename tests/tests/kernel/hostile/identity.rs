@@ -54,7 +54,7 @@ fn two_names_of_one_namespace() {
         assert_eq!(journals(), ["netns-blue"]);
     }
     let list = ok("ipvsadm-rs --state-dir s --netns azure undo --list");
-    assert_eq!(list.matches("  applied  ").count(), 4, "{list}");
+    assert_eq!(list.matches("  applied\n").count(), 4, "{list}");
     for name in ["azure", "blue"] {
         ok(&format!("ipvsadm-rs --state-dir s --netns {name} undo"));
     }
@@ -130,11 +130,10 @@ fn namespace_made_again_under_its_name() {
     assert_eq!((undo.code, blue.ok("ipvsadm-save -n").as_str()), (Some(1), OTHERS), "{undo}");
     assert_eq!(
         undo.stderr,
-        "note: network namespace blue is new, and 1 plan of an earlier namespace of this name is kept, but not undone\n\
-         ipvsadm-rs: no applied plan is left to undo\n\
+        "ipvsadm-rs: no applied plan is left to undo\n\
          1 plan was in force in another network namespace.\n\
          Such plans are not undone, because the table that they changed may no longer exist.\n\
-         `ipvsadm-rs undo --list` shows them.\n"
+         `ipvsadm-rs history` shows them.\n"
     );
     let undo = run(&format!("{UNDO} 1"));
     assert_eq!(
@@ -143,8 +142,11 @@ fn namespace_made_again_under_its_name() {
          To restore that table anyway, use --other-table.\n"
     );
     assert_eq!(blue.ok("ipvsadm-save -n"), OTHERS);
-    assert!(ok(&format!("{UNDO} --list")).contains("  another namespace        3 changes\n"));
+    assert!(ok(&format!("{UNDO} --list")).contains("      3  another namespace\n"));
     write("more", "-A -f 9 -s rr\n-A -f 10 -s rr\n");
+    let applied = run("ipvsadm-rs --state-dir s --netns blue apply more");
+    let note = "note: network namespace blue is new, and 1 plan of an earlier namespace of this name is kept, but not undone\n";
+    assert_eq!((applied.code, applied.stderr.contains(note)), (Some(0), true), "{applied}");
     let applied = run("ipvsadm-rs --state-dir s --netns blue apply more");
     assert_eq!((applied.code, applied.stderr.contains("note: ")), (Some(0), false), "reported once: {applied}");
     ok(UNDO);
@@ -179,7 +181,7 @@ fn reboot() {
          Plan 3 was the first plan after the machine was restarted. To undo it, run `ipvsadm-rs undo 3`.\n\
          2 plans were in force before the machine was restarted.\n\
          Such plans are not undone, because the table that they changed may no longer exist.\n\
-         `ipvsadm-rs undo --list` shows them.\n"
+         `ipvsadm-rs history` shows them.\n"
     );
     write("wanted", &WEB.replace("-w 3", "-w 6"));
     assert_eq!(run("ipvsadm-rs --state-dir s apply wanted").stderr, "");
@@ -188,7 +190,7 @@ fn reboot() {
     assert_eq!(run("ipvsadm-rs --state-dir s undo").code, Some(1));
     assert_eq!(rules(), loaded);
     let list = ok("ipvsadm-rs --state-dir s undo --list");
-    assert!(list.contains("  applied                  3 changes\n        first after the restart\n"), "{list}");
+    assert!(list.contains("      3  applied\n        first after the restart\n"), "{list}");
     ok("ipvsadm-rs --state-dir s undo 3");
     assert_eq!(rules(), "", "the table as it was after the boot");
     let undo = run("ipvsadm-rs --state-dir s undo");
@@ -233,7 +235,7 @@ fn old_entry_without_identity() {
     assert_eq!(undo.code, Some(1), "{undo}");
     assert!(undo.stderr.contains("1 plan was in force in an unknown boot or network namespace"), "{undo}");
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
-    assert!(ok("ipvsadm-rs --state-dir s undo --list").contains("  unknown table  "));
+    assert!(ok("ipvsadm-rs --state-dir s undo --list").contains("  unknown table\n"));
     ok("ipvsadm-rs --state-dir s undo 1 --other-table");
     assert_eq!(rules(), WEB);
 }
@@ -272,7 +274,7 @@ fn directories_of_earlier_boots_are_limited() {
     assert_eq!(journals.len(), 102, "{journals:?}");
     assert!(!has("netns-101") && !has("netns-150") && has("netns-100") && has("netns-blue"), "{journals:?}");
     let undo = run("ipvsadm-rs --state-dir s --netns blue undo --list");
-    assert!(undo.stdout.contains("  earlier boot  "), "{undo}");
+    assert!(undo.stdout.contains("  earlier boot\n"), "{undo}");
 }
 
 /// A minimal container has no /proc. The servers of the other namespace must not be mixed up with those of this one.

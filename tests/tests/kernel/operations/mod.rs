@@ -28,6 +28,7 @@ ipvs_tests::tests! {
     tunnels_page;
     two_directors_page;
     changing_a_director_in_use_page;
+    way_back_page;
     install_by_hand;
     readme_five_minutes;
     manual_page_examples;
@@ -39,7 +40,15 @@ fn every_heading_has_a_test() {
     let headings: Vec<&str> = page::headings(OPERATIONS).collect();
     assert_eq!(
         headings,
-        ["NAT", "NAT without a route back", "Direct routing", "Tunnels", "Two directors", "Changing a director in use"]
+        [
+            "NAT",
+            "NAT without a route back",
+            "Direct routing",
+            "Tunnels",
+            "Two directors",
+            "Changing a director in use",
+            "Way back"
+        ]
     );
 }
 
@@ -120,6 +129,11 @@ fn two_directors_page() {
 fn changing_a_director_in_use_page() {
     let (_lab, hosts) = two_armed();
     run("Changing a director in use", &hosts.each_ref());
+}
+
+fn way_back_page() {
+    let (_lab, hosts) = two_armed();
+    run("Way back", &hosts.each_ref());
 }
 
 fn install_by_hand() {

@@ -146,7 +146,7 @@ fn stop_ends_a_pending_plan() {
     script("stop");
     assert_eq!(rules(), "");
     let list = ok("ipvsadm-rs undo --list");
-    assert!(list.lines().nth(1).is_some_and(|line| line.contains("  undone  ")), "{list}");
+    assert!(list.lines().nth(2).is_some_and(|line| line.contains("  undone")), "{list}");
     script("start");
     assert_eq!(rules(), WEB);
 }

@@ -134,8 +134,9 @@ const LOCK: &str = "exec 9> $(echo s/*/lock); flock 9";
 fn second_apply_fails_while_one_runs() {
     director(WEB);
     write("wanted", &WEB.replace("-w 3", "-w 5"));
-    ok("ipvsadm-rs --state-dir s apply rules");
-    for line in ["apply wanted", "undo", "confirm", "set -r 10.0.0.1 --weight 9"] {
+    ok("ipvsadm-rs --state-dir s apply wanted");
+    write("wanted", WEB);
+    for line in ["apply wanted", "undo", "restore 1:before", "confirm", "set -r 10.0.0.1 --weight 9"] {
         let ran = shell(&format!("{LOCK}; ipvsadm-rs --state-dir s --lock-timeout 0s {line}"));
         assert_eq!(ran.code, Some(1), "{ran}");
         assert!(ran.stderr.contains("another ipvsadm-rs is changing this table"), "{ran}");
@@ -144,7 +145,7 @@ fn second_apply_fails_while_one_runs() {
         let ran = shell(&format!("{LOCK}; ipvsadm-rs --state-dir s --lock-timeout 0s {line}"));
         assert!(!ran.stderr.contains("another"), "{ran}");
     }
-    assert_eq!(rules(), WEB);
+    assert_eq!(rules(), WEB.replace("-w 3", "-w 5"));
 }
 
 /// The second `apply` plans from the table that the first has left.
@@ -187,7 +188,7 @@ fn applies_in_another_namespace() {
     assert_eq!(rules(), "");
     assert_eq!(ok("ip netns exec blue ipvsadm-save -n"), WEB);
     // The journal belongs to the namespace. The path that names the namespace does not matter.
-    assert_eq!(ok("ip netns exec blue ipvsadm-rs undo --list").lines().count(), 1);
+    assert_eq!(ok("ip netns exec blue ipvsadm-rs undo --list").lines().count(), 2);
     ok("ipvsadm-rs --netns /run/netns/blue undo");
     assert_eq!(ok("ip netns exec blue ipvsadm-save -n"), "");
     let missing = run("ipvsadm-rs --netns green show");

@@ -36,7 +36,7 @@ fn rolls_back_without_confirmation() {
     wait_for_rollback();
     wait::until(Duration::from_secs(30), || {
         let list = ok("ipvsadm-rs undo --list");
-        if list.contains("expired, rolled back") { Ok(()) } else { Err(list) }
+        if list.contains("not confirmed in time") { Ok(()) } else { Err(list) }
     });
     assert_eq!(run("ipvsadm-rs confirm").stderr, "ipvsadm-rs: no plan is pending\n");
 }
@@ -66,7 +66,7 @@ fn refused_plan_is_not_pending() {
     write("wanted", &WEB.replace("wrr", "nosuch"));
     assert_eq!(run("ipvsadm-rs apply wanted --confirm-within 60s").code, Some(1));
     assert_eq!(run("ipvsadm-rs confirm").code, Some(1), "nothing is pending");
-    assert!(ok("ipvsadm-rs undo --list").contains("refused, rolled back"));
+    assert!(ok("ipvsadm-rs undo --list").contains("the kernel refused a change"));
 }
 
 fn confirm_fails_if_nothing_is_pending() {
@@ -97,7 +97,7 @@ fn pending_plan_blocks_other_plans() {
     }
     let set = run("ipvsadm-rs set -r 10.0.0.1 --weight 9");
     assert_eq!((set.code, set.stderr.starts_with("note: plan 1 is pending; ")), (Some(0), true), "{set}");
-    assert!(ok("ipvsadm-rs undo --list").contains("  pending                  1 change\n        rollback at 20"));
+    assert!(ok("ipvsadm-rs undo --list").contains("      1  pending\n        rollback at 20"));
     ok("ipvsadm-rs confirm");
     ok("ipvsadm-rs apply second");
     assert_eq!(rules(), WEB.replace("wrr", "rr"));
@@ -155,7 +155,7 @@ fn keeps_changes_if_the_timer_is_killed() {
         ok(&format!("kill -9 {}", timer()));
         wait::until(Duration::from_secs(30), || {
             let list = ok("ipvsadm-rs undo --list");
-            let status = "not confirmed, kept      1 change\n        its rollback timer has died\n";
+            let status = "      1  not confirmed\n        kept: its rollback timer has died\n";
             if list.ends_with(status) { Ok(()) } else { Err(list) }
         });
         assert_eq!(run("ipvsadm-rs undo --pending").code, Some(0), "nothing is pending");
@@ -176,14 +176,23 @@ impl Log {
         Log(logger)
     }
 
-    /// Waits for the next line, which must have this priority. Returns its text.
+    /// Waits for the next line that is not about who made a change. It must have this priority. Returns its text.
     #[track_caller]
     pub(crate) fn line(&self, priority: u8) -> String {
-        let mut line = [0; 4096];
-        let length = self.0.recv(&mut line).expect("a line in the system log");
-        let line = String::from_utf8_lossy(&line[..length]).into_owned();
+        let mut line = self.receive();
+        while line.contains(" by root (uid 0): ") {
+            line = self.receive();
+        }
         let text = line.strip_prefix(&format!("<{priority}>ipvsadm-rs[")).and_then(|rest| rest.split_once("]: "));
         text.unwrap_or_else(|| panic!("{line}")).1.to_owned()
+    }
+
+    /// Waits for the next line.
+    #[track_caller]
+    pub(crate) fn receive(&self) -> String {
+        let mut line = [0; 4096];
+        let length = self.0.recv(&mut line).expect("a line in the system log");
+        String::from_utf8_lossy(&line[..length]).into_owned()
     }
 }
 
@@ -212,7 +221,7 @@ fn logs_a_failed_rollback() {
     let line = log.line(ERROR);
     assert!(line.starts_with("plan 2 was not confirmed within 1s: rollback failed: "), "{line}");
     let list = ok("ipvsadm-rs --state-dir s undo --list");
-    assert!(list.contains("rollback failed          "), "{list}");
+    assert!(list.contains("  rollback failed\n"), "{list}");
     assert!(list.contains("\n        cannot restore the table from before the plan"), "{list}");
     assert_eq!(rules(), WEB, "the services are restored");
 }

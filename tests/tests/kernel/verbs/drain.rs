@@ -87,7 +87,7 @@ fn rolls_back_if_killed_while_draining() {
 fn assert_rolled_back(director: &Host, before: &str) {
     wait::until(Duration::from_secs(30), || {
         let list = director.run("ipvsadm-rs undo --list").stdout;
-        if list.contains("expired, rolled back") { Ok(()) } else { Err(list) }
+        if list.contains("not confirmed in time") { Ok(()) } else { Err(list) }
     });
     assert_eq!(director.ok("ipvsadm-save -n"), before);
 }

@@ -4,6 +4,7 @@ mod apply;
 mod check;
 pub(crate) mod confirm;
 pub(crate) mod drain;
+mod history;
 mod kills;
 mod limits;
 mod parallel;
@@ -31,6 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
         scope::tests(),
         drain::tests(),
         confirm::tests(),
+        history::tests(),
         kills::tests(),
         limits::tests(),
         saved::tests(),
@@ -52,11 +54,11 @@ pub(crate) const WEB: &str = "\
 -a -t 192.0.2.1:80 -r 10.0.0.2:8080 -m -w 1 -x 100 -y 50
 ";
 
-/// Installs our programs and restores these rules.
+/// Installs our programs and restores these rules. The journal stays empty.
 pub(crate) fn director(rules: &str) {
     under_test::install();
     write("rules", rules);
-    shell("ipvsadm-restore < rules").ok();
+    shell("IPVSADM_HISTORY=no ipvsadm-restore < rules").ok();
 }
 
 /// Writes a file in the test's working directory.

@@ -7,7 +7,7 @@ use crate::under_test;
 
 ipvs_tests::tests! {
     undoes_one_plan_at_a_time;
-    undoes_down_to_a_number;
+    undoes_only_the_plan_with_the_number;
     undoes_plans_of_different_scopes;
     skips_unreadable_entries;
     deletes_old_entries;
@@ -37,19 +37,42 @@ fn undoes_one_plan_at_a_time() {
     }
     assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
     let list = ok("ipvsadm-rs undo --list");
-    let status: Vec<&str> = list.lines().map(|line| line[30..54].trim()).collect();
-    assert_eq!(status, ["undone", "undone", "undone", "undo of plan 3", "undo of plan 2", "undo of plan 1"], "{list}");
+    let states: Vec<String> =
+        list.lines().skip(1).map(|line| line[39..].split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let undone = ["apply 1 undone by 6", "apply 1 undone by 5", "apply 1 undone by 4"];
+    let undos = ["undo 3 1 applied", "undo 2 1 applied", "undo 1 1 applied"];
+    assert_eq!(states, [undone, undos].concat(), "{list}");
 }
 
-fn undoes_down_to_a_number() {
-    three_plans();
+/// Once, `undo 2` also undid plan 3, and a second time it printed "nothing to change".
+fn undoes_only_the_plan_with_the_number() {
+    director(WEB);
+    for wanted in [weight(4), format!("{}-A -f 7 -s rr\n", weight(4)), weight(5)] {
+        write("wanted", &wanted);
+        ok("ipvsadm-rs apply wanted --listed-only");
+    }
     ok("ipvsadm-rs undo 2");
-    assert_eq!(rules(), weight(4));
-    ok("ipvsadm-rs undo");
-    assert_eq!(rules(), WEB, "continues with plan 1");
-    let list = ok("ipvsadm-rs undo --list");
-    let status: Vec<&str> = list.lines().map(|line| line[30..54].trim()).collect();
-    assert_eq!(status, ["undone", "undone", "undone", "undo of plan 2", "undo of plan 1"], "{list}");
+    assert_eq!(rules(), weight(5));
+    let again = run("ipvsadm-rs undo 2");
+    assert_eq!(
+        (again.code, again.stderr.as_str()),
+        (Some(1), "ipvsadm-rs: plan 2 was undone by plan 4 already: nothing was changed\n")
+    );
+    // The undo of the undo.
+    ok("ipvsadm-rs undo 4");
+    assert_eq!(rules(), format!("{}-A -f 7 -s rr\n", weight(5)));
+    ok("ipvsadm-rs undo 2");
+    assert_eq!(rules(), weight(5));
+    let ran = run("ipvsadm-rs undo 1");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
+    assert_eq!(
+        ran.stderr,
+        "ipvsadm-rs: plan 1 cannot be undone, because what it changed was changed again:\n  \
+         TCP 192.0.2.1:80, server 10.0.0.1:8080: by plan 3 (apply)\n\
+         Undo the later plans first, or run `ipvsadm-rs restore 1:before`.\n"
+    );
+    ok("ipvsadm-rs restore 1:before");
+    assert_eq!(rules(), WEB);
 }
 
 fn undoes_plans_of_different_scopes() {
@@ -60,6 +83,8 @@ fn undoes_plans_of_different_scopes() {
     ok("ipvsadm-rs apply marks --only fwmark");
     ok("ipvsadm -A -f 9 -s rr");
     ok("ipvsadm-rs undo 1");
+    assert_eq!(rules(), "-A -t 192.0.2.1:80 -s rr\n-A -f 7 -s wlc\n-A -f 8 -s wlc\n-A -f 9 -s rr\n");
+    ok("ipvsadm-rs undo");
     assert_eq!(rules(), "-A -t 192.0.2.1:80 -s rr\n-A -f 7 -s rr\n-A -f 9 -s rr\n");
     assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
 }
@@ -75,12 +100,15 @@ fn skips_unreadable_entries() {
     }
     let list = ok("ipvsadm-rs --state-dir s undo --list");
     let unreadable = |line: &str| line.contains("  unreadable: s/");
-    assert_eq!(list.lines().map(unreadable).collect::<Vec<_>>(), [true, false, true], "{list}");
+    assert_eq!(list.lines().skip(1).map(unreadable).collect::<Vec<_>>(), [true, false, true], "{list}");
     let list: serde_json::Value = serde_json::from_str(&ok("ipvsadm-rs --json --state-dir s undo --list")).unwrap();
     let list = &list["plans"];
     assert_eq!((&list[1]["status"], list[2]["error"].is_string()), (&"applied".into(), true), "{list}");
     let undo = run("ipvsadm-rs --state-dir s undo");
-    assert_eq!((undo.code, undo.stderr.matches("note: skipped: ").count()), (Some(0), 2), "{undo}");
+    assert_eq!((undo.code, undo.stderr.matches("note: skipped: ").count()), (Some(1), 2), "{undo}");
+    assert!(undo.stderr.contains("TCP 192.0.2.1:80, server 10.0.0.1:8080: by another program\n"), "{undo}");
+    ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5");
+    ok("ipvsadm-rs --state-dir s undo");
     assert_eq!(rules(), weight(4));
 }
 
@@ -107,8 +135,10 @@ fn dry_run_prints_the_plan() {
 fn fails_if_nothing_to_undo() {
     director(WEB);
     assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
-    assert_eq!(run("ipvsadm-rs undo 7").code, Some(1));
-    assert_eq!(run("ipvsadm-rs undo --list").stderr, "ipvsadm-rs: no plan has been applied to this table\n");
+    let hint = "ipvsadm-rs: no plan 7\nRun `ipvsadm-rs history` to list the plans.\n";
+    assert_eq!(run("ipvsadm-rs undo 7").stderr, hint);
+    assert_eq!(run("ipvsadm-rs restore 7").stderr, hint);
+    assert_eq!(run("ipvsadm-rs undo --list").stderr, "ipvsadm-rs: the journal is empty\n");
 }
 
 fn keeps_changes_of_other_programs() {

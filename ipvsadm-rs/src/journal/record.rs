@@ -1,0 +1,147 @@
+//! Entries that are written after the changes were made: those of `set`, and of ipvsadm and ipvsadm-restore.
+//!
+//! These commands must be fast, and must work without a journal. So nothing is on disk before the first change, and the
+//! command does not wait until the entry is on disk. If the machine crashes meanwhile, the table is lost, too.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use ipvs::{Change, Config, DestinationKey, ServiceConfig, ServiceKey, State};
+
+use super::entry::{Entry, Repetitions, Status};
+use super::folder::{ENTRY, name};
+use super::{Folder, Journal, MAX_ENTRIES, lines, time_text};
+
+/// The time in which commands of the same kind, for the same things, get one entry.
+const WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// The maximum number of entries that are searched for one of the same kind.
+const SEARCHED: usize = 16;
+
+/// Entries that can be in the journal beyond the maximum, so that not every command looks for old ones.
+const SLACK: usize = 16;
+
+/// Changes that were made.
+pub(crate) struct Record<'r> {
+    /// The command that made them.
+    pub(crate) command: &'r str,
+    pub(crate) changes: &'r [Change],
+    /// The table from before.
+    pub(crate) before: &'r Config,
+    /// Whether `before` contains only the services and servers that were changed.
+    pub(crate) is_partial: bool,
+}
+
+/// Returns the part of a table that changes are about: the services, and of their servers only those that are changed. If
+/// a service is deleted, the part has all its servers.
+pub(crate) fn changed_part(table: &State, changes: &[Change]) -> Config {
+    let touched = Touched::of(changes);
+    let deleted = |key: ServiceKey| changes.contains(&Change::DeleteService(key));
+    let is_touched = |key: ServiceKey| changes.iter().any(|change| change.service() == Some(key));
+    let mut part = Config { timeouts: None, daemons: None, ..Config::default() };
+    for state in &table.services {
+        let key = state.service.key;
+        if !is_touched(key) {
+            continue;
+        }
+        let mut service = ServiceConfig::from(state);
+        if !deleted(key) {
+            service.destinations.retain(|server| touched.0.contains(&(key, Some(server.key))));
+        }
+        part.services.push(service);
+    }
+    part
+}
+
+/// Returns whether the command of an entry is one that health checkers run.
+pub(super) fn is_minor(entry: &Entry) -> bool {
+    matches!(entry.command.as_str(), "set" | "ipvsadm -R")
+}
+
+impl Journal {
+    /// Writes an entry, or adds the changes to an earlier one of the same kind. Returns the number of a new entry.
+    pub(crate) fn record(&self, record: &Record<'_>) -> anyhow::Result<Option<u64>> {
+        self.ensure_same_namespace()?;
+        let lines_of = |changes: &[Change]| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let directory = self.directory()?;
+        if let Some(mut entry) = self.same_kind(record) {
+            let count = entry.repetitions.map_or(1, |repetitions| repetitions.count);
+            entry.repetitions =
+                Some(Repetitions { count: count.saturating_add(1), last: time_text(SystemTime::now()) });
+            entry.changes = lines_of(record.changes);
+            let bytes = lines(&entry, &self.second_line(entry.number)?)?;
+            directory.replace_unsynced(name(entry.number, ENTRY), &bytes)?;
+            return Ok(None);
+        }
+        if self.numbers().len() >= MAX_ENTRIES + SLACK {
+            self.prune(directory);
+        }
+        let first_of_boot = !record.is_partial && record.before.services.is_empty() && self.is_first_of_boot();
+        let is_partial = record.is_partial;
+        let entry = Entry { is_partial, first_of_boot, ..self.new_entry(record.command, lines_of(record.changes))? };
+        let mut before = serde_json::to_vec(record.before)?;
+        before.push(b'\n');
+        directory.replace_unsynced(name(entry.number, ENTRY), &lines(&entry, &before)?)?;
+        self.set_begun(entry.number);
+        Ok(Some(entry.number))
+    }
+
+    /// Returns the entry to which the changes of a health checker are added. It was made within the window, for the
+    /// same services and servers, and no later entry changed them.
+    fn same_kind(&self, record: &Record<'_>) -> Option<Entry> {
+        if record.command != "set" {
+            return None;
+        }
+        let wanted = Touched::of(record.changes);
+        for number in self.numbers().into_iter().rev().take(SEARCHED) {
+            let entry = self.read(number).ok()?;
+            let touched = Touched::of(&entry.changes());
+            let is_recent = humantime::parse_rfc3339(&entry.time)
+                .is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed < WINDOW));
+            let is_same = entry.command == record.command
+                && entry.status == Status::Applied
+                && self.is_of_this_table(&entry)
+                && !entry.is_lossy()
+                && touched == wanted;
+            if !is_recent {
+                return None;
+            }
+            if is_same {
+                return Some(entry);
+            }
+            if entry.command != record.command || !touched.is_apart_from(&wanted) {
+                return None;
+            }
+        }
+        None
+    }
+}
+
+/// The services and servers that changes touch.
+#[derive(Debug, Default, PartialEq)]
+struct Touched(HashSet<(ServiceKey, Option<DestinationKey>)>);
+
+impl Touched {
+    fn of(changes: &[Change]) -> Self {
+        let of = |change: &Change| match change {
+            Change::AddDestination(service, server) | Change::EditDestination(service, server) => {
+                Some((*service, Some(server.key)))
+            }
+            Change::DeleteDestination(service, server) => Some((*service, Some(*server))),
+            other => other.service().map(|service| (service, None)),
+        };
+        Self(changes.iter().filter_map(of).collect())
+    }
+
+    fn is_apart_from(&self, other: &Self) -> bool {
+        self.0.is_disjoint(&other.0)
+    }
+}
+
+impl Folder {
+    /// Returns the plan that undid this one. `None` if it was not undone, or if that plan is no longer in the journal.
+    pub(crate) fn undone_by(&self, number: u64) -> Option<u64> {
+        let entries = self.numbers().into_iter().rev().filter_map(|number| self.read(number).ok());
+        entries.into_iter().find(|entry| entry.undoes == Some(number)).map(|entry| entry.number)
+    }
+}

@@ -1,0 +1,160 @@
+//! The way back to an earlier table, for `undo` and `restore`.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use ipvs::apply::apply_plan;
+use ipvs::hash::TableSizes;
+use ipvs::plan::Options;
+use ipvs::{Client, Config, Counters, Plan, State, plan};
+
+use crate::context::{Context, code, duration};
+use crate::journal::{Intent, Journal};
+use crate::plan::drain::{Drained, Limits, apply_drained};
+use crate::plan::impact::{Dropped, TableIndex};
+use crate::plan::progress::WithProgress;
+use crate::plan::report::{Report, Stage};
+use crate::plan::transaction::{Transaction, finish};
+use crate::terminal::color::Palette;
+
+/// The options of `undo` and `restore`.
+#[derive(Args, Debug)]
+pub(super) struct BackArguments {
+    /// Show the changes without making them
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Drop connections without asking
+    ///
+    /// Without this option or --drain, a change that drops connections must be confirmed on the terminal. If there is no
+    /// terminal, it is refused.
+    #[arg(long)]
+    allow_cut: bool,
+    /// Before deleting servers, set their weight to 0 and wait for their connections to end, for at most DURATION
+    ///
+    /// As `apply --drain` does.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    drain: Option<Duration>,
+}
+
+/// A way back.
+pub(super) struct WayBack<'w> {
+    /// The command, for the journal.
+    pub(super) command: &'static str,
+    /// The number of the plan that is undone.
+    pub(super) undoes: Option<u64>,
+    /// Returns the wanted table for a present one. Fails if the way is blocked.
+    pub(super) wanted: &'w dyn Fn(&State) -> anyhow::Result<(Config, Options)>,
+    /// Checks that the way is still the right one. The journal is locked then.
+    pub(super) check: &'w dyn Fn(&Journal) -> anyhow::Result<()>,
+    /// Records that the way was taken. The journal is locked then.
+    pub(super) done: &'w dyn Fn(&Journal),
+}
+
+impl BackArguments {
+    /// Takes the way back, unless it drops connections that nobody agreed to drop. Prints the changes, and returns the
+    /// exit code.
+    pub(super) fn take(&self, context: &Context, way: &WayBack<'_>) -> anyhow::Result<u8> {
+        let mut director = context.open()?;
+        let state = director.state_with(Counters::Skip)?;
+        let (config, options) = (way.wanted)(&state)?;
+        let preview = plan(&config, &state, &options);
+        if self.dry_run {
+            return report(&preview, &state).print_plan(context);
+        }
+        let is_agreed = self.agree(context, &preview, &state)?;
+        let journal = context.journal()?;
+        (way.check)(&journal)?;
+        journal.ensure_none_pending()?;
+        let mut transaction = Transaction::from(journal);
+        let before = director.state_with(Counters::Skip)?;
+        let (config, options) = (way.wanted)(&before)?;
+        let plan = plan(&config, &before, &options);
+        // The question was about other changes.
+        if plan.changes != preview.changes && !is_agreed && !dropped(&plan, &before).is_nothing() {
+            bail!("the table has changed meanwhile: nothing was changed\nTry again.");
+        }
+        let made = self.make(context, &mut transaction, &mut director, way, (config, options), before, plan)?;
+        if let Some(journal) = transaction.journal() {
+            (way.done)(journal);
+        }
+        let interruption = transaction.interruption();
+        drop(transaction);
+        report(&made.made, &made.from).print_result(context)?;
+        // The changes are complete. The signal ends this process afterwards, so that its parent sees it.
+        if let Some(signal) = interruption {
+            signal.end_process();
+        }
+        Ok(code::DONE)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn make(
+        &self,
+        context: &Context,
+        transaction: &mut Transaction,
+        director: &mut Client,
+        way: &WayBack<'_>,
+        (config, options): (Config, Options),
+        before: State,
+        plan: Plan,
+    ) -> anyhow::Result<Drained> {
+        if plan.changes.is_empty() {
+            return Ok(Drained { made: plan, from: before, dropped: 0 });
+        }
+        let changes = plan.changes.iter().map(ToString::to_string).collect();
+        let WayBack { command, undoes, .. } = *way;
+        let intent = Intent { command, file: None, scope: &options.scope, changes, undoes, confirm_within: None };
+        transaction.begin(intent, &before)?;
+        let made = match self.drain {
+            Some(drain) => {
+                let limits = Limits { drain, lock: context.lock_timeout };
+                let wanted = |state: &State| (way.wanted)(state).unwrap_or_else(|_| (config.clone(), options.clone()));
+                apply_drained(director, transaction, wanted, before, &limits)
+            }
+            None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())
+                .map(|_| Drained { made: plan, from: before, dropped: 0 })
+                .map_err(Into::into),
+        };
+        finish(director, transaction, made)
+    }
+
+    /// Fails unless the plan may drop the connections that it drops. Asks on a terminal. Returns whether any plan may
+    /// drop connections.
+    fn agree(&self, context: &Context, plan: &Plan, state: &State) -> anyhow::Result<bool> {
+        if self.allow_cut || self.drain.is_some() {
+            return Ok(true);
+        }
+        let dropped = dropped(plan, state);
+        if dropped.is_nothing() {
+            return Ok(false);
+        }
+        let hint = "Use --drain to wait until they have ended, or --allow-cut to drop them.";
+        if context.json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            bail!("this drops {dropped}: nothing was changed\n{hint}");
+        }
+        let mut text = Vec::new();
+        report(plan, state).write_text(&mut text, &Palette::of(context.color, &io::stderr()), Stage::Planned)?;
+        write!(text, "Drop {dropped}? [y/N] ")?;
+        io::stderr().write_all(&text)?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        if !matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+            bail!("nothing was changed\n{hint}");
+        }
+        Ok(false)
+    }
+}
+
+/// Returns the report. The services outside the scope are not reported: they are those that the plan left alone.
+pub(super) fn report(plan: &Plan, from: &State) -> Report {
+    let mut plan = plan.clone();
+    plan.out_of_scope.clear();
+    Report::new(&plan, from, TableSizes::default())
+}
+
+fn dropped(plan: &Plan, state: &State) -> Dropped {
+    let held = TableIndex::new(state);
+    plan.changes.iter().map(|change| held.dropped_by(change)).sum()
+}

@@ -1,0 +1,119 @@
+//! `ipvsadm-rs history`: shows the plans in the journal.
+
+mod diff;
+mod list;
+mod time;
+
+use clap::{Args, Subcommand};
+use ipvs::document::SCHEMA;
+use serde::Serialize;
+
+use crate::context::{Context, code};
+use crate::journal::{Entry, Folder, Origin};
+use crate::terminal::text;
+
+pub(super) use list::list;
+
+/// Show the changes that were made to the table
+///
+/// Lists what apply, undo, restore, set, ipvsadm-restore, `ipvsadm -R` and `ipvsadm -C` changed, the oldest first: the
+/// number of the plan, the local time, the user who logged in, the command, the number of changes, and the state. Single
+/// commands of ipvsadm, such as -A and -d, are not recorded.
+///
+/// The last 100 plans are kept, at most 50 of them by `set` and `ipvsadm -R`. Commands of `set` for the same servers have
+/// one plan if they are run within 10 minutes.
+#[derive(Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct History {
+    #[command(subcommand)]
+    command: Option<Part>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Show one plan: who made it, when, from which file, and its changes
+    Show {
+        /// Number of the plan
+        #[arg(value_name = "NUMBER")]
+        number: u64,
+    },
+    /// Show the changes from the table after a plan to the present one, or to the table after another plan
+    ///
+    /// The changes are printed as lines of ipvsadm. For a plan of `set`, only the services that it changed are compared.
+    Diff {
+        /// Number of the plan
+        #[arg(value_name = "NUMBER")]
+        number: u64,
+        /// Number of the other plan [default: the present table]
+        #[arg(value_name = "OTHER")]
+        other: Option<u64>,
+    },
+}
+
+const EXAMPLES: &str = "\
+Exit codes:
+  0  Done
+  1  Error, or the journal is empty
+
+Examples:
+  ipvsadm-rs history
+  ipvsadm-rs history show 7
+  ipvsadm-rs history diff 7
+  ipvsadm-rs history diff 7 9";
+
+impl History {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let folder = context.folder()?;
+        match self.command {
+            None => list(context, &folder),
+            Some(Part::Show { number }) => show(context, &folder, number),
+            Some(Part::Diff { number, other }) => diff::diff(context, &folder, number, other),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    schema: u32,
+    #[serde(flatten)]
+    entry: Entry,
+    origin: Origin,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undone_by: Option<u64>,
+}
+
+fn show(context: &Context, folder: &Folder, number: u64) -> anyhow::Result<u8> {
+    let entry = folder.plan(number)?;
+    let origin = folder.origin(&entry);
+    if context.json {
+        let undone_by = folder.undone_by(number);
+        context.write_json(&Shown { schema: SCHEMA, entry, origin, undone_by })?;
+        return Ok(code::DONE);
+    }
+    let Entry { time: at, author, file, scope, changes, .. } = &entry;
+    let author = author.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+    let selectors =
+        |option: &str, values: &[String]| values.iter().map(|value| format!("--{option} {value}")).collect::<Vec<_>>();
+    let mut limits = [selectors("only", &scope.only), selectors("protect", &scope.protect)].concat();
+    limits.extend(scope.listed_only.then(|| "--listed-only or --previous".to_owned()));
+    context.write(|out| {
+        let (command, state) = (list::command(&entry), list::state(&entry, origin, folder));
+        writeln!(out, "plan:    {number}")?;
+        writeln!(out, "command: {}", text::escaped(&command))?;
+        writeln!(out, "state:   {state}")?;
+        for remark in list::remarks(&entry, origin, folder) {
+            writeln!(out, "         {remark}")?;
+        }
+        writeln!(out, "time:    {}", time::local_with_zone(at))?;
+        writeln!(out, "user:    {}", text::escaped(&author))?;
+        if let Some(file) = file {
+            writeln!(out, "file:    {}", text::escaped(file))?;
+        }
+        if !limits.is_empty() {
+            writeln!(out, "scope:   {}", text::escaped(&limits.join(" ")))?;
+        }
+        writeln!(out, "changes: {}", changes.len())?;
+        changes.iter().try_for_each(|change| writeln!(out, "  {}", text::escaped(change)))
+    })?;
+    Ok(code::DONE)
+}
