@@ -18,6 +18,9 @@ use crate::terminal::{stdout, text};
 /// The heading of the common options in the help.
 pub(crate) const COMMON: &str = "Common options";
 
+/// The default directory of the journal.
+pub(crate) const STATE_DIR: &str = "/var/lib/ipvsadm-rs";
+
 /// Parses a duration of at most 30 days, such as `90s` or `2m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -8,6 +8,7 @@
 
 mod arguments;
 mod classic;
+mod complete;
 mod context;
 mod file;
 mod generate;

@@ -29,7 +29,7 @@ pub fn main() -> ExitCode {
         Role::Ipvsadm => classic::main(&arguments),
         Role::Save => scripts::save(&arguments),
         Role::Restore => scripts::restore(&arguments),
-        Role::Modern if is_classic(&arguments) => classic::main(&arguments),
+        Role::Modern if is_classic(arguments.os_words()) => classic::main(&arguments),
         Role::Modern => verbs::main(&arguments),
     }
 }
@@ -46,8 +46,8 @@ fn role(program: &OsString) -> Role {
 /// Returns whether `ipvsadm-rs` was called with the options of ipvsadm instead of a verb. This is the case if there are
 /// no arguments, or if the first argument is an option. Exceptions are `--help`, `--version`, and the options that only
 /// the verbs have.
-fn is_classic(arguments: &Arguments) -> bool {
-    let Some(first) = arguments.words.first().map(|word| word.as_bytes()) else { return true };
+pub(crate) fn is_classic(words: &[OsString]) -> bool {
+    let Some(first) = words.first().map(|word| word.as_bytes()) else { return true };
     let name = first.split(|&byte| byte == b'=').next().unwrap_or(first);
     first.starts_with(b"-")
         && !matches!(
@@ -83,10 +83,7 @@ mod tests {
 
     #[test]
     fn distinguishes_verbs_from_options_of_ipvsadm() {
-        let classic = |line: &str| {
-            let words = line.split_whitespace().map(OsString::from).collect();
-            is_classic(&Arguments { program: "ipvsadm-rs".into(), words })
-        };
+        let classic = |line: &str| is_classic(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>());
         for line in ["", "-Ln", "-A -t x", "-h", "--list", "-"] {
             assert!(classic(line), "{line}");
         }

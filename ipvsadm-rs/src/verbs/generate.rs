@@ -1,7 +1,6 @@
 //! `ipvsadm-rs generate`: prints manual pages and completions.
 
 use clap::{Args, ValueEnum};
-use clap_complete::Shell;
 
 use crate::context::{Context, code};
 use crate::generate::commands;
@@ -50,21 +49,23 @@ enum Program {
 
 impl Generate {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let (mut command, page) = match self.program {
+        let (command, page) = match self.program {
             Program::Ipvsadm => (commands::ipvsadm(), include_str!("../../manual/ipvsadm.md")),
             Program::IpvsadmSave => (commands::save(), include_str!("../../manual/ipvsadm-save.md")),
             Program::IpvsadmRestore => (commands::restore(), include_str!("../../manual/ipvsadm-restore.md")),
             Program::IpvsadmRs => (super::command(), include_str!("../../manual/ipvsadm-rs.md")),
         };
-        command.build();
-        let name = command.get_name().to_owned();
-        let mut text = Vec::new();
-        match self.output {
-            Output::Man => man::write(&mut text, page, &command)?,
-            Output::Bash => clap_complete::generate(Shell::Bash, &mut command, name, &mut text),
-            Output::Zsh => clap_complete::generate(Shell::Zsh, &mut command, name, &mut text),
-            Output::Fish => clap_complete::generate(Shell::Fish, &mut command, name, &mut text),
-        }
+        let script = |text: &str| text.replace("@PROGRAM@", command.get_name()).into_bytes();
+        let text = match self.output {
+            Output::Man => {
+                let mut text = Vec::new();
+                man::write(&mut text, page, &command)?;
+                text
+            }
+            Output::Bash => script(include_str!("../../dist/completions/bash")),
+            Output::Zsh => script(include_str!("../../dist/completions/zsh")),
+            Output::Fish => script(include_str!("../../dist/completions/fish")),
+        };
         context.write(|out| out.write_all(&text))?;
         Ok(code::DONE)
     }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod complete;
 mod confirm;
 mod generate;
 mod go_back;
@@ -59,6 +60,8 @@ enum Verb {
     SnatRules(snat_rules::SnatRules),
     Generate(generate::Generate),
     #[command(hide = true)]
+    Complete(complete::Complete),
+    #[command(hide = true)]
     RollbackTimer(rollback_timer::RollbackTimer),
 }
 
@@ -86,6 +89,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::RsSetup(verb) => verb.run(&context),
         Verb::SnatRules(verb) => verb.run(&context),
         Verb::Generate(verb) => verb.run(&context),
+        Verb::Complete(verb) => verb.run(&context),
         Verb::RollbackTimer(verb) => verb.run(&context),
     };
     match result {
@@ -135,6 +139,6 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 /// Returns the clap command with all verbs, also for manual pages and completions.
-fn command() -> clap::Command {
+pub(crate) fn command() -> clap::Command {
     Modern::command()
 }

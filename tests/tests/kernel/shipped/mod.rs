@@ -1,6 +1,7 @@
 //! The other files that are shipped: resource agent, init script, unit and Debian package.
 
 mod agent;
+mod completions;
 mod init;
 mod package;
 mod unit;
@@ -9,5 +10,5 @@ use ipvs_tests::harness::Test;
 
 /// Returns the tests of all modules.
 pub(crate) fn tests() -> Vec<Test> {
-    [agent::tests(), init::tests(), package::tests(), unit::tests()].concat()
+    [agent::tests(), completions::tests(), init::tests(), package::tests(), unit::tests()].concat()
 }
