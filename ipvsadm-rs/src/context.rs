@@ -77,6 +77,8 @@ pub(crate) mod code {
     pub(crate) const ERROR: u8 = 1;
     /// The exit code of `plan` if there are changes to make, and of `check` if the file has errors.
     pub(crate) const CHANGES: u8 = 2;
+    /// The exit code of `apply` and `plan` if services with errors were skipped, as requested.
+    pub(crate) const SKIPPED: u8 = 4;
 }
 
 impl Context {

@@ -4,6 +4,7 @@ pub(crate) mod diagnostic;
 pub(crate) mod directory;
 pub(crate) mod limit;
 mod position;
+mod salvage;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod write;
@@ -72,6 +73,25 @@ pub(crate) fn parse(path: &Path, format: Option<Format>, bytes: &[u8]) -> Input 
         Format::Json | Format::Toml => read_document(bytes, format),
     };
     Input { name: name_of(path), config, warnings, is_blank, doubtful_format: (!is_sure).then_some(format) }
+}
+
+/// Parses the contents of a file. If it has errors, prints them and skips the services that have them. Returns the rest
+/// and the number of errors. If nothing of the file can be used, the result is the same as that of [`parse`].
+pub(crate) fn parse_skipping_errors(path: &Path, format: Option<Format>, bytes: &[u8]) -> (Input, usize) {
+    let mut input = parse(path, format, bytes);
+    let Err(errors) = &input.config else { return (input, 0) };
+    let count = errors.len();
+    let rest = match format.unwrap_or_else(|| detect(path, bytes).0) {
+        Format::Rules => Some(salvage::from_rules(bytes)),
+        format => {
+            let document = std::str::from_utf8(bytes).ok().and_then(|text| parse_document(text, format).ok());
+            document.and_then(salvage::from_document)
+        }
+    };
+    let Some(rest) = rest.filter(|rest| *rest != Config::default()) else { return (input, 0) };
+    input.print_diagnostics();
+    input.config = Ok(rest);
+    (input, count)
 }
 
 /// Returns the name of a file for messages. Hidden characters are escaped.

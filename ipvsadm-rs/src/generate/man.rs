@@ -142,11 +142,23 @@ fn write_verb(page: &mut Roff, verb: &Command) {
     }
 }
 
-/// Writes the list of exit codes at the end of a verb's help: a title, and lines of a code and its meaning.
+/// Writes the end of a verb's help: paragraphs, of which the first is a title and a list of exit codes. A line of the
+/// list is a code and its meaning, after two blanks. Lines with more blanks continue the meaning.
 fn write_exit_codes(page: &mut Roff, text: &str) {
-    let mut lines = text.lines();
-    page.control("PP", []).text([roman(lines.next().unwrap_or_default())]);
-    for (code, meaning) in lines.filter_map(|line| line.trim().split_once(' ')) {
-        page.control("TP", []).text([bold(code)]).text(inline(meaning.trim()));
+    for paragraph in text.split("\n\n") {
+        let is_item = |line: &str| line.starts_with("  ") && !line.starts_with("   ");
+        let title: Vec<&str> = paragraph.lines().take_while(|line| !is_item(line)).collect();
+        page.control("PP", []).text(inline(&title.join(" ")));
+        let mut items: Vec<(&str, String)> = Vec::new();
+        for line in paragraph.lines().skip(title.len()) {
+            match (line.trim().split_once(' '), items.last_mut()) {
+                (Some((code, meaning)), _) if is_item(line) => items.push((code, meaning.trim().to_owned())),
+                (_, Some((_, meaning))) => *meaning = format!("{meaning} {}", line.trim()),
+                (_, None) => {}
+            }
+        }
+        for (code, meaning) in items {
+            page.control("TP", []).text([bold(code)]).text(inline(&meaning));
+        }
     }
 }

@@ -71,6 +71,8 @@ Exit codes:
   0  The table matches FILE
   1  Error; if the kernel refused a change, all changes were rolled back
   2  Only with --dry-run: there are changes to make
+  4  Only with --skip-bad-services: services with errors were skipped, and
+     the other services match FILE
 
 SIGINT, SIGQUIT, SIGTERM and SIGHUP roll back all changes and then end the
 program. A second SIGINT, SIGQUIT or SIGTERM ends it at once. `undo` then
@@ -98,7 +100,7 @@ impl Apply {
             self.make(context, transaction, &mut director, &desired, before, plan)?
         };
         self.arguments.report(&made, &from, &config).print_result(context)?;
-        Ok(code::DONE)
+        Ok(if desired.is_partial { code::SKIPPED } else { code::DONE })
     }
 
     /// Fails if the plan is probably not the intended one.

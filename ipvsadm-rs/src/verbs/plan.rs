@@ -10,12 +10,13 @@ use ipvs::plan::Options;
 use ipvs::{Change, Config, Counters, Scope, Selector, ServiceKey, State, SyncDaemon};
 use serde::Serialize;
 
-use crate::context::Context;
+use crate::context::{Context, code};
 use crate::file::{self, Format};
 use crate::plan::report::{Report, Stage};
 use crate::plan::saved::SavedPlan;
 use crate::plan::unconfirmed::Unconfirmed;
 use crate::terminal::exit::print_error;
+use crate::terminal::plural::count;
 
 /// Show the changes that make the table match FILE
 ///
@@ -43,7 +44,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  The table matches FILE; nothing to change
   1  Error
-  2  There are changes to make";
+  2  There are changes to make
+  4  Only with --skip-bad-services: services with errors were skipped";
 
 /// The file with the wanted table, and the limits of the changes.
 #[derive(Args, Clone, Debug)]
@@ -72,6 +74,13 @@ pub(super) struct PlanArguments {
     /// are stopped. With /dev/null as FILE, everything that PREVIOUS added is deleted.
     #[arg(long, value_name = "PREVIOUS", conflicts_with = "listed_only")]
     previous: Option<PathBuf>,
+    /// If FILE has errors, skip the services that have them, and apply the others
+    ///
+    /// A service is skipped if one of its lines has an error, also if that is the line of a server. It is left as it
+    /// is. No service is deleted then, because a line with an error may be that of a service to keep. The exit code
+    /// is 4. The same applies to errors of PREVIOUS, but they do not change the exit code.
+    #[arg(long)]
+    skip_bad_services: bool,
     /// Keep the weights of existing servers, instead of setting those of FILE
     #[arg(long)]
     keep_weights: bool,
@@ -100,22 +109,31 @@ impl PlanArguments {
         if let Some(saved) = SavedPlan::read(&bytes) {
             return self.saved(saved.with_context(|| file::name_of(&self.file))?);
         }
-        let input = file::parse(&self.file, self.format, &bytes);
+        let parse = |path: &Path, format, bytes: &[u8]| match self.skip_bad_services {
+            true => file::parse_skipping_errors(path, format, bytes),
+            false => (file::parse(path, format, bytes), 0),
+        };
+        let (input, errors) = parse(&self.file, self.format, &bytes);
         let is_blank = input.is_blank && self.previous.is_none();
         let config = input.into_config()?;
         let previous = match &self.previous {
-            Some(path) => file::read(path, None, limit)?.into_config()?,
+            Some(path) => parse(path, None, &file::read_bytes(path, limit)?).0.into_config()?,
             None => Config::default(),
         };
+        let is_partial = errors > 0;
+        if is_partial {
+            let errors = count(errors, "error");
+            print_error(&format!("{errors}: services with errors are skipped, and no service is deleted"));
+        }
         let scope = Scope {
             only: self.only.clone(),
             protect: self.protect.clone(),
-            listed: self.listed_only || self.previous.is_some(),
-            former: previous.services.iter().map(|service| service.service.key).collect(),
+            listed: self.listed_only || self.previous.is_some() || is_partial,
+            former: previous.services.iter().filter(|_| !is_partial).map(|service| service.service.key).collect(),
         };
         let options = Options::default().scope(scope).keep_weights(self.keep_weights).reorder(self.reorder);
-        let former_daemons = previous.daemons.unwrap_or_default();
-        Ok(Desired { config, options, former_daemons, is_blank, saved: None })
+        let former_daemons = previous.daemons.filter(|_| !is_partial).unwrap_or_default();
+        Ok(Desired { config, options, former_daemons, is_blank, is_partial, saved: None })
     }
 
     /// Returns the wanted table of a saved plan. Fails if an option is specified that was saved with the plan.
@@ -126,6 +144,7 @@ impl PlanArguments {
             ("--protect", !self.protect.is_empty()),
             ("--listed-only", self.listed_only),
             ("--previous", self.previous.is_some()),
+            ("--skip-bad-services", self.skip_bad_services),
             ("--keep-weights", self.keep_weights),
             ("--reorder", self.reorder),
         ];
@@ -136,7 +155,14 @@ impl PlanArguments {
             );
         }
         let (config, options) = (saved.wanted().clone(), saved.options());
-        Ok(Desired { config, options, former_daemons: Vec::new(), is_blank: false, saved: Some(saved) })
+        Ok(Desired {
+            config,
+            options,
+            former_daemons: Vec::new(),
+            is_blank: false,
+            is_partial: false,
+            saved: Some(saved),
+        })
     }
 
     /// Prints the plan and returns the exit code. Saves it if there is a path.
@@ -159,7 +185,7 @@ impl PlanArguments {
             report.print_plan(context)?;
         }
         unconfirmed.print();
-        Ok(report.plan_code())
+        Ok(if desired.is_partial { code::SKIPPED } else { report.plan_code() })
     }
 
     /// Returns the report on a plan for the table of FILE.
@@ -203,6 +229,8 @@ pub(super) struct Desired {
     pub(super) is_blank: bool,
     /// The saved plan that was read.
     saved: Option<SavedPlan>,
+    /// Whether services with errors were skipped.
+    pub(super) is_partial: bool,
 }
 
 impl Desired {

@@ -1,10 +1,13 @@
 //! `ipvsadm-rs apply`.
 
+use std::collections::BTreeSet;
+
 use ipvs_tests::command::{ok, run, shell};
 
 use super::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
+    skips_services_with_errors;
     makes_the_smallest_change;
     applies_every_feature_and_undoes_it;
     reads_toml_json_and_standard_input;
@@ -194,4 +197,39 @@ fn applies_in_another_namespace() {
     let missing = run("ipvsadm-rs --netns green show");
     assert_eq!(missing.code, Some(1));
     assert!(missing.stderr.contains("network namespace green: No such file or directory"), "{missing}");
+}
+
+/// Services without errors are loaded, and no service is deleted, because a bad line may be that of a service to keep.
+fn skips_services_with_errors() {
+    let kept = "-A -t 192.0.2.9:80 -s rr\n-a -t 192.0.2.9:80 -r 10.0.0.9:80 -g -w 1\n";
+    director(kept);
+    let good = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1\n";
+    let bad = "-A -t 192.0.2.2:80 -s rr\n-a -t 192.0.2.2:80 -r 10.0.0.2:80 -w -1\n";
+    write("wanted", &format!("{bad}{good}"));
+    assert_eq!(run("ipvsadm-rs apply wanted").code, Some(1));
+    assert_eq!(ok("ipvsadm-save -n"), kept);
+
+    let ran = run("ipvsadm-rs plan wanted --skip-bad-services");
+    assert_eq!((ran.code, ran.stdout.lines().count()), (Some(4), 2), "{ran}");
+    let ran = run("ipvsadm-rs apply wanted --skip-bad-services");
+    assert_eq!(ran.code, Some(4), "{ran}");
+    assert!(ran.stderr.contains("wanted:2:"), "{ran}");
+    assert!(ran.stderr.contains("1 error: services with errors are skipped, and no service is deleted"), "{ran}");
+    let both: BTreeSet<String> = format!("{good}{kept}").lines().map(str::to_owned).collect();
+    let table = || ok("ipvsadm-save -n").lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(table(), both);
+
+    // The former file has a bad line, and does not keep the good services from being deleted.
+    write("next", kept);
+    assert_eq!(run("ipvsadm-rs apply next --previous wanted").code, Some(1));
+    ok("ipvsadm-rs apply next --previous wanted --skip-bad-services");
+    assert_eq!(ok("ipvsadm-save -n"), kept);
+
+    // In a document, the errors of a service have its number.
+    write("table.toml", "[[services]]\nfwmark = 7\n[[services]]\nfwmark = 0\n");
+    assert_eq!(run("ipvsadm-rs apply table.toml --skip-bad-services").code, Some(4));
+    assert_eq!(ok("ipvsadm-save -n"), format!("{kept}-A -f 7 -s wlc\n"));
+    write("nothing", "hello\n");
+    let ran = run("ipvsadm-rs apply nothing --skip-bad-services");
+    assert!(ran.code == Some(1) && ran.stderr.contains("nothing was changed"), "{ran}");
 }
