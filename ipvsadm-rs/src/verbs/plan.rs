@@ -68,12 +68,12 @@ pub(super) struct PlanArguments {
     /// Keep services that FILE does not list, instead of deleting them
     #[arg(long)]
     listed_only: bool,
-    /// Delete services that PREVIOUS lists and FILE does not; keep services that neither of them lists
+    /// Delete services that PREVIOUS lists and FILE does not; keep services that neither of them lists; can be repeated
     ///
     /// PREVIOUS is a file, usually the version of FILE that was applied last. Sync daemons that only PREVIOUS starts
     /// are stopped. With /dev/null as FILE, everything that PREVIOUS added is deleted.
     #[arg(long, value_name = "PREVIOUS", conflicts_with = "listed_only")]
-    previous: Option<PathBuf>,
+    previous: Vec<PathBuf>,
     /// If FILE has errors, skip the services that have them, and apply the others
     ///
     /// A service is skipped if one of its lines has an error, also if that is the line of a server. It is left as it
@@ -114,25 +114,25 @@ impl PlanArguments {
             false => (file::parse(path, format, bytes), 0),
         };
         let (input, errors) = parse(&self.file, self.format, &bytes);
-        let is_blank = input.is_blank && self.previous.is_none();
+        let is_blank = input.is_blank && self.previous.is_empty();
         let config = input.into_config()?;
-        let previous = match &self.previous {
-            Some(path) => parse(path, None, &file::read_bytes(path, limit)?).0.into_config()?,
-            None => Config::default(),
-        };
+        let read = |path: &PathBuf| parse(path, None, &file::read_bytes(path, limit)?).0.into_config();
+        let previous: Vec<Config> = self.previous.iter().map(read).collect::<anyhow::Result<_>>()?;
         let is_partial = errors > 0;
         if is_partial {
             let errors = count(errors, "error");
             print_error(&format!("{errors}: services with errors are skipped, and no service is deleted"));
         }
+        // With errors in FILE, nothing is deleted or stopped.
+        let former = || previous.iter().filter(|_| !is_partial);
         let scope = Scope {
             only: self.only.clone(),
             protect: self.protect.clone(),
-            listed: self.listed_only || self.previous.is_some() || is_partial,
-            former: previous.services.iter().filter(|_| !is_partial).map(|service| service.service.key).collect(),
+            listed: self.listed_only || !self.previous.is_empty() || is_partial,
+            former: former().flat_map(|former| &former.services).map(|service| service.service.key).collect(),
         };
         let options = Options::default().scope(scope).keep_weights(self.keep_weights).reorder(self.reorder);
-        let former_daemons = previous.daemons.filter(|_| !is_partial).unwrap_or_default();
+        let former_daemons = former().filter_map(|former| former.daemons.as_deref()).flatten().copied().collect();
         Ok(Desired { config, options, former_daemons, is_blank, is_partial, saved: None })
     }
 
@@ -143,7 +143,7 @@ impl PlanArguments {
             ("--only", !self.only.is_empty()),
             ("--protect", !self.protect.is_empty()),
             ("--listed-only", self.listed_only),
-            ("--previous", self.previous.is_some()),
+            ("--previous", !self.previous.is_empty()),
             ("--skip-bad-services", self.skip_bad_services),
             ("--keep-weights", self.keep_weights),
             ("--reorder", self.reorder),

@@ -14,6 +14,8 @@ use crate::verbs::drain::{hold_connections, wait_for_the_drain};
 ipvs_tests::tests! {
     loads_and_saves, needs = "dpkg-dev", seconds = 120;
     starts_and_stops_as_configured, needs = "dpkg-dev", seconds = 120;
+    loads_the_file_of_rhel, needs = "dpkg-dev", seconds = 120;
+    keeps_good_services_if_asked, needs = "dpkg-dev", seconds = 120;
     runs_in_any_environment, needs = "dpkg-dev", seconds = 240;
     stop_ends_a_pending_plan, needs = "dpkg-dev", seconds = 120;
     stop_ends_a_drain, needs = "dpkg-dev", seconds = 120;
@@ -95,6 +97,31 @@ fn starts_and_stops_as_configured() {
     write_settings("DAEMON=\"all\"\n");
     let ran = run("/etc/init.d/ipvsadm start");
     assert!(ran.code == Some(1) && ran.stderr.contains("DAEMON must be"), "{ran}");
+}
+
+fn loads_the_file_of_rhel() {
+    package::install();
+    let _ = fs::remove_file("/etc/ipvsadm.rules");
+    fs::create_dir_all("/etc/sysconfig").unwrap();
+    fs::write("/etc/sysconfig/ipvsadm", WEB).unwrap();
+    script("load");
+    assert_eq!(rules(), WEB);
+    ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 7");
+    script("save");
+    let saved = fs::read_to_string("/etc/sysconfig/ipvsadm").unwrap();
+    assert!(saved.ends_with(&WEB.replace("-w 1", "-w 7")), "{saved}");
+    assert!(!fs::exists("/etc/ipvsadm.rules").unwrap());
+}
+
+fn keeps_good_services_if_asked() {
+    package::install();
+    write_rules(&format!("{WEB}-A -f 7 -s rr -p x\n"));
+    let ran = run("/etc/init.d/ipvsadm load");
+    assert!(ran.code == Some(1) && ran.stderr.contains("The table is empty: no service is available."), "{ran}");
+    write_settings("SKIP_BAD_SERVICES=true\n");
+    let ran = run("/etc/init.d/ipvsadm load");
+    assert!(ran.code == Some(4) && ran.stderr.contains("/etc/ipvsadm.rules:3:"), "{ran}");
+    assert_eq!(rules(), WEB);
 }
 
 /// Runs with the PATH of `su` and cron, without variables, without a working directory and standard input, and with any

@@ -14,6 +14,10 @@ ipvs_tests::tests! {
     verifies_and_enables, needs = "dpkg-dev", needs = "systemd", seconds = 120;
     reads_rules_of_another_user, needs = "dpkg-dev", needs = "systemd", seconds = 180;
     loads_at_boot_and_reloads, needs = "dpkg-dev", needs = "systemd", seconds = 180;
+    reload_removes_what_left_the_file, needs = "dpkg-dev", needs = "systemd", seconds = 180;
+    loads_the_file_of_rhel, needs = "dpkg-dev", needs = "systemd", seconds = 180;
+    reports_errors_and_keeps_good_services_if_asked, needs = "dpkg-dev", needs = "systemd", seconds = 180;
+    reports_rules_that_were_deleted, needs = "dpkg-dev", needs = "systemd", seconds = 180;
     rolls_back_after_the_end_of_the_unit, needs = "systemd", seconds = 180;
 }
 
@@ -82,6 +86,111 @@ fn loads_at_boot_and_reloads() {
     fs::write("/etc/ipvsadm.rules", "-A -t x\n").unwrap();
     assert_ne!(system.run("systemctl reload ipvsadm-rs").code, Some(0));
     assert_eq!(ok("ipvsadm-save -n"), WEB);
+}
+
+const OTHER: &str = "-A -t 192.0.2.2:80 -s rr\n-a -t 192.0.2.2:80 -r 10.0.0.2:80 -m -w 1\n";
+
+/// Returns the lines of the table, sorted.
+fn table() -> Vec<String> {
+    sorted(&[&ok("ipvsadm-save -n")])
+}
+
+fn sorted(texts: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = texts.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn log_of_the_unit(system: &System) -> String {
+    system.run("journalctl --quiet --output cat --unit ipvsadm-rs").ok()
+}
+
+fn reload_removes_what_left_the_file() {
+    package::install();
+    fs::write("/etc/ipvsadm.rules", format!("{WEB}{OTHER}")).unwrap();
+    ok("ipvsadm -A -f 7 -s rr");
+    let system = System::boot("Wants=ipvsadm-rs.service");
+    system.is_active("ipvsadm-rs");
+    assert_eq!(table(), sorted(&[WEB, OTHER, "-A -f 7 -s rr"]));
+
+    fs::write("/etc/ipvsadm.rules", WEB).unwrap();
+    system.run("systemctl reload ipvsadm-rs").ok();
+    assert_eq!(table(), sorted(&[WEB, "-A -f 7 -s rr"]), "other services stay");
+    fs::write("/etc/ipvsadm.rules", OTHER).unwrap();
+    system.run("systemctl restart ipvsadm-rs").ok();
+    assert_eq!(table(), sorted(&[OTHER, "-A -f 7 -s rr"]));
+
+    // An empty file is probably a mistake.
+    fs::write("/etc/ipvsadm.rules", "# nothing\n").unwrap();
+    assert_ne!(system.run("systemctl reload ipvsadm-rs").code, Some(0));
+    assert_eq!(table(), sorted(&[OTHER, "-A -f 7 -s rr"]));
+    assert!(log_of_the_unit(&system).contains("/etc/ipvsadm.rules has no rules: the table is left unchanged"));
+}
+
+fn loads_the_file_of_rhel() {
+    package::install();
+    fs::create_dir_all("/etc/sysconfig").unwrap();
+    fs::write("/etc/sysconfig/ipvsadm", WEB).unwrap();
+    let system = System::boot("Wants=ipvsadm-rs.service");
+    system.is_active("ipvsadm-rs");
+    assert_eq!(table(), sorted(&[WEB]));
+    fs::write("/etc/sysconfig/ipvsadm", WEB.replace("-w 1", "-w 5")).unwrap();
+    system.run("systemctl reload ipvsadm-rs").ok();
+    assert_eq!(table(), sorted(&[&WEB.replace("-w 1", "-w 5")]));
+
+    fs::write("/etc/ipvsadm.rules", OTHER).unwrap();
+    system.run("systemctl reload ipvsadm-rs").ok();
+    assert_eq!(table(), sorted(&[OTHER]), "/etc/ipvsadm.rules has precedence");
+}
+
+/// ipvsadm 1.31 would load the lines before the one with an error.
+fn reports_errors_and_keeps_good_services_if_asked() {
+    package::install();
+    fs::write("/etc/ipvsadm.rules", format!("{WEB}{}", OTHER.replace("-w 1", "-w x"))).unwrap();
+    let system = System::boot("");
+    system.is_active("lab.target");
+    assert_ne!(system.run("systemctl start ipvsadm-rs").code, Some(0));
+    assert_eq!(table(), sorted(&[]));
+    let log = log_of_the_unit(&system);
+    for line in [
+        "/etc/ipvsadm.rules was not loaded: the table is left unchanged",
+        "The table is empty: no service is available.",
+        "To load the services without errors, set SKIP_BAD_SERVICES=true in /etc/default/ipvsadm.",
+    ] {
+        assert!(log.lines().any(|logged| logged == line), "{line}: {log}");
+    }
+    assert!(log.contains("/etc/ipvsadm.rules:4:"), "{log}");
+
+    fs::write("/etc/default/ipvsadm", "SKIP_BAD_SERVICES=true\n").unwrap();
+    assert_ne!(system.run("systemctl start ipvsadm-rs").code, Some(0), "the error is still noticed");
+    assert_eq!(table(), sorted(&[WEB]));
+
+    // The services of the load with errors are known when they leave the file.
+    fs::write("/etc/default/ipvsadm", "").unwrap();
+    fs::write("/etc/ipvsadm.rules", OTHER).unwrap();
+    system.run("systemctl start ipvsadm-rs").ok();
+    assert_eq!(table(), sorted(&[OTHER]));
+    assert!(!fs::exists("/var/lib/ipvsadm-rs/loaded-partly.rules").unwrap());
+}
+
+fn reports_rules_that_were_deleted() {
+    package::install();
+    let _ = fs::remove_file("/etc/ipvsadm.rules");
+    let system = System::boot("Wants=ipvsadm-rs.service");
+    system.is_active("lab.target");
+    system.run("systemctl start ipvsadm-rs").ok();
+    assert_ne!(system.run("systemctl is-failed ipvsadm-rs").code, Some(0), "there never were rules");
+    fs::write("/etc/ipvsadm.rules", WEB).unwrap();
+    system.run("systemctl start ipvsadm-rs").ok();
+
+    fs::remove_file("/etc/ipvsadm.rules").unwrap();
+    assert_ne!(system.run("systemctl restart ipvsadm-rs").code, Some(0));
+    let log = log_of_the_unit(&system);
+    assert!(log.contains("The rules that were loaded last are in /var/lib/ipvsadm-rs/loaded.rules."), "{log}");
+    ok("cp /var/lib/ipvsadm-rs/loaded.rules /etc/ipvsadm.rules");
+    ok("ipvsadm -C");
+    system.run("systemctl start ipvsadm-rs").ok();
+    assert_eq!(table(), sorted(&[WEB]));
 }
 
 /// A unit ends with all its processes. The rollback timer has a scope of its own.
