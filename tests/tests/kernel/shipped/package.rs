@@ -17,6 +17,8 @@ ipvs_tests::tests! {
     satisfies_dependencies_on_ipvsadm, needs = "dpkg-dev", seconds = 120;
     satisfies_dependency_of_ldirectord, needs = "dpkg-dev", needs = "ldirectord", seconds = 120;
     replaces_debians_ipvsadm, needs = "dpkg-dev", seconds = 120;
+    keeps_rules_that_were_never_loaded, needs = "dpkg-dev", seconds = 120;
+    describes_itself_and_knows_its_files, needs = "dpkg-dev", seconds = 120;
     is_replaced_by_debians_ipvsadm, needs = "dpkg-dev", seconds = 120;
 }
 
@@ -130,6 +132,7 @@ fn maintainer_scripts_run_in_any_environment() {
             run("postrm remove");
             fs::remove_file("/usr/sbin/ipvsadm").unwrap();
             run("postinst configure");
+            run("postinst triggered /etc/ipvsadm.rules");
             assert_eq!(fs::read_link("/usr/sbin/ipvsadm").unwrap(), Path::new("ipvsadm-rs"));
             assert_ne!(shell("ls /etc/rc2.d/*ipvsadm").ok(), "");
         }
@@ -173,7 +176,7 @@ fn replaces_debians_ipvsadm() {
     assert_eq!(fs::read_to_string("/etc/ipvsadm.rules").unwrap(), RULES);
     assert!(fs::read_to_string("/etc/default/ipvsadm").unwrap().starts_with("AUTO=\"true\""));
     let script = fs::read_to_string("/etc/init.d/ipvsadm").unwrap();
-    assert!(script.contains("ipvsadm-rs apply"), "{script}");
+    assert!(script.contains("ipvsadm-rs/load-rules"), "{script}");
     assert_eq!(ok("ipvsadm-save -n"), RULES, "AUTO is true");
 
     // An upgrade of our package does not change the table.
@@ -181,10 +184,44 @@ fn replaces_debians_ipvsadm() {
     dpkg(&["-i", &ours()]);
     assert_eq!(ok("ipvsadm-save -n"), RULES.replace("-w 1", "-w 7"));
 
-    // Purging the rest of Debian's package deletes the rules file, but keeps the table.
-    dpkg(&["-P", "ipvsadm"]);
+    // Purging the rest of Debian's package deletes the rules file and the links of the init script.
+    fs::write("/etc/ipvsadm.rules", RULES.replace("-w 1", "-w 3")).unwrap();
+    ok("/etc/init.d/ipvsadm load");
+    let printed = dpkg(&["-P", "ipvsadm"]);
+    assert!(printed.contains("restored from /var/lib/ipvsadm-rs/loaded.rules"), "{printed}");
+    assert_eq!(fs::read_to_string("/etc/ipvsadm.rules").unwrap(), RULES.replace("-w 1", "-w 3"));
+    assert_ne!(shell("ls /etc/rc2.d/*ipvsadm").ok(), "");
     assert_eq!(ok("dpkg --verify ipvsadm-rs"), "??5?????? c /etc/default/ipvsadm\n");
-    assert_eq!(ok("ipvsadm-save -n"), RULES.replace("-w 1", "-w 7"));
+    assert_eq!(ok("ipvsadm-save -n"), RULES.replace("-w 1", "-w 3"));
+}
+
+/// Without a load, the copy is that of the installation.
+fn keeps_rules_that_were_never_loaded() {
+    clean();
+    dpkg(&["-i", "--force-depends", &debians()]);
+    fs::write("/etc/ipvsadm.rules", RULES).unwrap();
+    dpkg(&["-i", &ours()]);
+    assert_eq!(ok("ipvsadm-save -n"), "", "AUTO is false by default");
+    dpkg(&["-P", "ipvsadm"]);
+    assert_eq!(fs::read_to_string("/etc/ipvsadm.rules").unwrap(), RULES);
+
+    // A file that is deleted later stays deleted.
+    fs::remove_file("/etc/ipvsadm.rules").unwrap();
+    dpkg(&["-i", &ours()]);
+    assert!(!fs::exists("/etc/ipvsadm.rules").unwrap());
+}
+
+fn describes_itself_and_knows_its_files() {
+    install();
+    let synopsis = ok("dpkg-query --show --showformat=${binary:Summary} ipvsadm-rs");
+    assert!(synopsis.ends_with("changes") && synopsis.len() <= 80, "{synopsis}");
+    assert_eq!(ok("dpkg --verify ipvsadm-rs"), "");
+    for file in ["/usr/lib/ipvsadm-rs/load-rules", "/usr/share/bash-completion/completions/ipvsadm"] {
+        shell(&format!("echo '# changed' >> {file}")).ok();
+        assert_eq!(ok("dpkg --verify ipvsadm-rs").lines().last(), Some(&*format!("??5??????   {file}")));
+        dpkg(&["-i", &ours()]);
+    }
+    assert!(ok("zcat /usr/share/doc/ipvsadm-rs/changelog.Debian.gz").starts_with("ipvsadm-rs ("));
 }
 
 fn is_replaced_by_debians_ipvsadm() {
