@@ -27,6 +27,9 @@ pub(crate) fn write(out: &mut dyn Write, text: &str, command: &Command) -> io::R
     let name = command.get_name();
     let source = concat!("ipvsadm-rs ", env!("CARGO_PKG_VERSION"));
     page.control("TH", [name.to_uppercase().as_str(), "8", crate::classic::help::DATE, source, "Linux Virtual Server"]);
+    // No hyphenation, so that options, keys and paths can be searched and copied. The right margin is ragged, because
+    // long words would leave wide gaps.
+    page.control("nh", []).control("ad", ["l"]);
     for block in text.split("\n\n").map(|block| block.trim_matches('\n')) {
         write_block(&mut page, block, command);
     }
@@ -130,7 +133,8 @@ fn write_verb(page: &mut Roff, verb: &Command) {
         std::iter::once(verb.get_name()).chain(verb.get_visible_aliases()).map(str::to_uppercase).collect();
     page.control("SH", [names.join(", ").as_str()]);
     let usage = verb.clone().render_usage().to_string();
-    page.control("PP", []).text([roman(usage.trim_start_matches("Usage: "))]);
+    let usage = usage.trim_start_matches("Usage: ").trim_start_matches("ipvsadm-rs ");
+    page.control("PP", []).text([roman(format!("ipvsadm-rs {usage}"))]);
     let about = verb.get_long_about().or(verb.get_about()).map(ToString::to_string).unwrap_or_default();
     for paragraph in about.split("\n\n") {
         let end = if paragraph.ends_with('.') { "" } else { "." };
@@ -159,6 +163,52 @@ fn write_exit_codes(page: &mut Roff, text: &str) {
         }
         for (code, meaning) in items {
             page.control("TP", []).text([bold(code)]).text(inline(&meaning));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    const WIDTH: usize = 80;
+    /// The indentation of sections, and that of literal lines within them.
+    const INDENTATION: usize = 11;
+
+    #[test]
+    fn literal_lines_fit_a_terminal() {
+        for text in [
+            include_str!("../../manual/ipvsadm.md"),
+            include_str!("../../manual/ipvsadm-save.md"),
+            include_str!("../../manual/ipvsadm-restore.md"),
+            include_str!("../../manual/ipvsadm-rs.md"),
+        ] {
+            for line in text.lines().filter_map(|line| line.strip_prefix("    ")) {
+                assert!(INDENTATION + line.chars().count() <= WIDTH, "{line}");
+            }
+        }
+    }
+
+    /// clap wraps all texts but the usage.
+    #[test]
+    fn help_fits_a_terminal() {
+        let mut commands = vec![crate::verbs::command().term_width(WIDTH)];
+        while let Some(mut command) = commands.pop() {
+            command.build();
+            for help in [command.render_help(), command.render_long_help()] {
+                for line in help.to_string().lines() {
+                    assert!(line.chars().count() <= WIDTH, "{}: {line}", command.get_name());
+                }
+            }
+            commands.extend(command.get_subcommands().map(|verb| Command::clone(verb).term_width(WIDTH)));
+        }
+    }
+
+    /// The files are installed by the package, and are not in the directory of the reader.
+    #[test]
+    fn pages_name_no_file_of_the_source() {
+        for text in [include_str!("../../manual/ipvsadm.md"), include_str!("../../manual/ipvsadm-rs.md")] {
+            assert!(!text.contains(" docs/"), "a path relative to the source");
         }
     }
 }

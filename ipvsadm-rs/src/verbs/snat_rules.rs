@@ -17,7 +17,7 @@ use crate::resolver::System;
 /// With these rules the servers see the director as their client, as with FULLNAT. They need no route back through the
 /// director. Nothing on this machine is changed.
 #[derive(Args, Debug)]
-#[command(after_long_help = EXIT_CODES, group = clap::ArgGroup::new("service").required(true))]
+#[command(override_usage = USAGE, after_long_help = EXIT_CODES, group = clap::ArgGroup::new("service").required(true))]
 pub(super) struct SnatRules {
     /// TCP service; port 0 for all ports
     #[arg(short, long, value_name = "HOST:PORT", group = "service")]
@@ -43,6 +43,9 @@ enum Firewall {
     /// iptables, or ip6tables for an IPv6 service
     Iptables,
 }
+
+/// clap does not wrap the usage, and its own is longer than 80 columns.
+const USAGE: &str = "ipvsadm-rs snat-rules [OPTIONS] <-t|-u|--sctp-service> <HOST:PORT>";
 
 const EXIT_CODES: &str = "\
 Exit codes:
