@@ -30,9 +30,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The directory of the journals.
-pub(crate) const STATE_DIR: &str = "/var/lib/ipvsadm-rs";
-
 /// The options that all verbs have.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = COMMON)]
@@ -77,6 +74,8 @@ pub(crate) mod code {
     pub(crate) const ERROR: u8 = 1;
     /// The exit code of `plan` if there are changes to make, and of `check` if the file has errors.
     pub(crate) const CHANGES: u8 = 2;
+    /// The exit code if a time limit was reached before all connections had ended.
+    pub(crate) const TIME_OVER: u8 = 3;
     /// The exit code of `apply` and `plan` if services with errors were skipped, as requested.
     pub(crate) const SKIPPED: u8 = 4;
 }

@@ -56,7 +56,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("DIR", Kind::Paths(Paths::Directories)),
     ("NAME|PATH|PID", Kind::Namespace),
     ("NUMBER", Kind::Plan),
-    ("PLAN", Kind::Plan),
+    ("OTHER", Kind::Plan),
     ("SCHEDULER", Kind::Scheduler),
     ("FLAGS", Kind::SchedulerFlags),
     ("INTERFACE", Kind::Interface),

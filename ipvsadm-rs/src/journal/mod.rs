@@ -8,6 +8,7 @@
 //! - `000007.spare`: room for the next state of that entry, until the outcome of the plan is recorded.
 //! - `000007.timer`: plan 7 is pending. The file is locked by the rollback timer, the process that rolls the plan back.
 //!   It is empty until that process is ready, because no change is made before.
+//! - `weights`: the weights that `drain` set to 0, so that `undrain` restores them.
 //! - `000007.draining`: the servers that plan 7 deletes are being drained. The file is locked by that process.
 //!
 //! The state directory also contains `.lock`, which is locked while such a directory is created.
@@ -34,6 +35,7 @@ mod mutations;
 mod record;
 mod room;
 mod untrusted;
+mod weights;
 
 use std::fmt::Write as _;
 use std::ops::Deref;
@@ -57,6 +59,7 @@ pub(crate) use identity::Origin;
 pub(crate) use lock::{Busy, LockLost, in_time};
 pub(crate) use record::{Record, changed_part};
 pub(crate) use untrusted::Untrusted;
+pub(crate) use weights::Remembered;
 
 /// The maximum number of entries.
 const MAX_ENTRIES: usize = 100;

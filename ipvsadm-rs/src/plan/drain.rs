@@ -2,21 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipvs::apply::apply_plan;
 use ipvs::plan::{Departing, Options};
-use ipvs::{
-    Change, Client, Config, Counters, DestinationKey, DestinationState, Plan, ServiceKey, ServiceState, State, plan,
-};
+use ipvs::{Change, Client, Config, Counters, DestinationState, Plan, ServiceKey, ServiceState, State, plan};
 
 use crate::journal::TIMER_DIED;
 use crate::plan::progress::{Progress, WithProgress};
 use crate::plan::transaction::{Abandoned, Transaction, Unlocked};
-use crate::terminal::plural::count;
-
-/// The minimum time between two readings of the table.
-const PAUSE: Duration = Duration::from_millis(500);
+use crate::plan::waiting::{self, Left, Servers, Waited};
 
 /// The minimum time limit for the lock after a drain. Otherwise a short-lived `set` would make a long drain useless.
 const LOCK: Duration = Duration::from_secs(10);
@@ -36,8 +31,8 @@ pub(crate) struct Drained {
     pub(crate) made: Plan,
     /// The table from before the plan, with the connections from after the drain.
     pub(crate) from: State,
-    /// The number of connections that were dropped, because the limit was reached.
-    pub(crate) dropped: usize,
+    /// The connections that were dropped, because the limit was reached.
+    pub(crate) dropped: Left,
 }
 
 /// Sets weights to 0, waits until the connections have ended or the limit is reached, and then applies the plan.
@@ -56,7 +51,7 @@ pub(crate) fn apply_drained(
     let to_delete = to_delete(&whole.changes, &before);
     if to_delete.is_empty() {
         apply_plan(&mut WithProgress(director), &config, &options, before.clone(), whole.clone())?;
-        return Ok(Drained { made: whole, from: before, dropped: 0 });
+        return Ok(Drained { made: whole, from: before, dropped: Left::default() });
     }
     let mark = transaction.mark_draining()?;
     // The order is restored at the end, because the servers to be deleted are still there.
@@ -73,15 +68,15 @@ pub(crate) fn apply_drained(
     Ok(Drained { made, from: with_connections_of(before, &state), dropped })
 }
 
-/// Waits without the lock until the connections have ended or the limit is reached, and returns the number of
-/// connections that are left. Drops the mark of the drain when it holds the lock again. Fails if the drain must end.
+/// Waits without the lock until the connections have ended or the limit is reached, and returns the connections that are
+/// left. Drops the mark of the drain when it holds the lock again. Fails if the drain must end.
 fn wait_unlocked(
     director: &mut Client,
     transaction: &mut Transaction,
     to_delete: &ToDelete,
     limits: &Limits,
     mark: Option<File>,
-) -> anyhow::Result<usize> {
+) -> anyhow::Result<Left> {
     let unlocked = transaction.unlock();
     let waited = wait(director, to_delete, limits.drain, &|| is_stopped(transaction, &unlocked));
     let locked = transaction.lock_again(unlocked, limits.lock.max(LOCK));
@@ -134,7 +129,7 @@ fn with_connections_of(mut table: State, later: &State) -> State {
 }
 
 /// Servers to be deleted, each with its service.
-type ToDelete = BTreeSet<(ServiceKey, DestinationKey)>;
+type ToDelete = Servers;
 
 /// Returns the servers that the changes delete, also those of deleted services. Servers that are added again, to
 /// restore their order, are not included.
@@ -160,92 +155,23 @@ fn is_stopped(transaction: &Transaction, unlocked: &Unlocked) -> bool {
     transaction.interruption().is_some() || unlocked.entry().is_err()
 }
 
-/// Waits until no connections are left, or until the limit is reached. Returns the number of connections that are left,
-/// or `None` if it was stopped.
+/// Waits until no connections are left, or until the limit is reached. Returns those that are left, or `None` if it was
+/// stopped.
 fn wait(
     director: &mut Client,
     to_delete: &ToDelete,
     limit: Duration,
     is_stopped: &dyn Fn() -> bool,
-) -> anyhow::Result<Option<usize>> {
-    let start = Instant::now();
+) -> anyhow::Result<Option<Left>> {
     let mut progress = Progress::default();
-    loop {
-        let started = Instant::now();
-        let (connections, templates) = left(director, to_delete, is_stopped)?;
-        let is_over = start.elapsed() >= limit;
-        if connections == 0 || is_over {
-            progress.end();
-            return Ok(Some(connections));
-        }
-        let rest = humantime::format_duration(Duration::from_secs(limit.saturating_sub(start.elapsed()).as_secs()));
-        progress.show(&format!(
-            "draining {}, at most {rest}: {}, {} left",
-            count(to_delete.len(), "server"),
-            count(connections, "connection"),
-            count(templates, "persistent client"),
-        ));
-        // Reading a large connection table is expensive. At most a fifth of the time is spent on it.
-        let pause = PAUSE.max(4 * started.elapsed()).min(limit.saturating_sub(start.elapsed()));
-        if !sleep(pause, is_stopped) {
-            progress.end();
-            return Ok(None);
-        }
-    }
-}
-
-/// Sleeps, and returns whether it slept to the end. Returns false as soon as it is stopped.
-fn sleep(pause: Duration, is_stopped: &dyn Fn() -> bool) -> bool {
-    let start = Instant::now();
-    loop {
-        if is_stopped() {
-            return false;
-        }
-        let rest = pause.saturating_sub(start.elapsed());
-        if rest.is_zero() {
-            return true;
-        }
-        std::thread::sleep(rest.min(PAUSE));
-    }
-}
-
-/// Returns the number of connections, and of persistence templates, of the servers to be deleted.
-fn left(director: &mut Client, to_delete: &ToDelete, is_stopped: &dyn Fn() -> bool) -> anyhow::Result<(usize, usize)> {
-    let (mut active, mut inactive, mut templates) = (0, 0, 0);
-    let services: BTreeSet<ServiceKey> = to_delete.iter().map(|(service, _)| *service).collect();
-    for service in services {
-        for server in director.destinations_with(&service, Counters::Skip)? {
-            if to_delete.contains(&(service, server.destination.key)) {
-                active += server.active_connections as usize;
-                inactive += server.inactive_connections as usize;
-                templates += server.persistent_connections as usize;
-            }
-        }
-    }
-    // Inactive connections may be half open, or ended and kept only for a timeout. Only the connection table
-    // distinguishes them.
-    let connections =
-        if active == 0 && inactive > 0 { unfinished(director, to_delete, is_stopped)? } else { active + inactive };
-    Ok((connections, templates))
-}
-
-/// Returns the number of connections to these servers that have not ended. They are matched by the server's address
-/// alone, because the connection table does not name the service. The number is too low if it was stopped.
-fn unfinished(director: &Client, to_delete: &ToDelete, is_stopped: &dyn Fn() -> bool) -> anyhow::Result<usize> {
-    /// The number of connections that are read at once. Reading millions takes seconds.
-    const PIECE: usize = 65536;
-    let servers: BTreeSet<DestinationKey> = to_delete.iter().map(|(_, server)| *server).collect();
-    let mut unfinished = 0;
-    for (index, entry) in director.connections()?.enumerate() {
-        if index % PIECE == PIECE - 1 && is_stopped() {
-            break;
-        }
-        let entry = entry?;
-        let has_ended = matches!(entry.state.as_bytes(), b"TIME_WAIT" | b"CLOSE" | b"CLOSED" | b"NONE");
-        let server = DestinationKey { address: entry.destination.ip(), port: entry.destination.port() };
-        if !entry.is_template() && !has_ended && servers.contains(&server) {
-            unfinished += 1;
-        }
-    }
-    Ok(unfinished)
+    let waited = waiting::wait(director, to_delete, Some(limit), is_stopped, &mut |left, rest| {
+        progress.show(&waiting::line(to_delete, left, rest));
+        left.connections() == 0
+    });
+    progress.end();
+    Ok(match waited? {
+        Waited::Ended => Some(Left::default()),
+        Waited::Over(left) => Some(left),
+        Waited::Stopped => None,
+    })
 }

@@ -16,6 +16,7 @@ use crate::plan::drain::{self, Drained, Limits};
 use crate::plan::impact::{Dropped, TableIndex};
 use crate::plan::progress::WithProgress;
 use crate::plan::transaction::{Abandoned, Transaction, finish};
+use crate::plan::waiting::Left;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
@@ -71,6 +72,8 @@ Exit codes:
   0  The table matches FILE
   1  Error; if the kernel refused a change, all changes were rolled back
   2  Only with --dry-run: there are changes to make
+  3  The table matches FILE, but the time limit of --drain was reached and
+     connections were dropped
   4  Only with --skip-bad-services: services with errors were skipped, and
      the other services match FILE
 
@@ -92,15 +95,15 @@ impl Apply {
         let (config, options) = desired.for_state(&before)?;
         let plan = plan(&config, &before, &options);
         ensure_none_pending(&transaction)?;
-        let Drained { made, from, .. } = if plan.changes.is_empty() {
+        let Drained { made, from, dropped } = if plan.changes.is_empty() {
             drop(transaction);
-            Drained { made: plan, from: before, dropped: 0 }
+            Drained { made: plan, from: before, dropped: Left::default() }
         } else {
             self.ensure_intended(&desired, &transaction, &before, &plan)?;
             self.make(context, transaction, &mut director, &desired, before, plan)?
         };
         self.arguments.report(&made, &from, &config).print_result(context)?;
-        Ok(if desired.is_partial { code::SKIPPED } else { code::DONE })
+        Ok(if desired.is_partial { code::SKIPPED } else { dropped.exit_code() })
     }
 
     /// Fails if the plan is probably not the intended one.
@@ -171,7 +174,7 @@ impl Apply {
                 drain::apply_drained(director, &mut transaction, desired, before, &limits)
             }
             None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())
-                .map(|_| Drained { made: plan, from: before, dropped: 0 })
+                .map(|_| Drained { made: plan, from: before, dropped: Left::default() })
                 .map_err(Into::into),
         };
         let applied = match transaction.interruption() {
@@ -185,8 +188,8 @@ impl Apply {
         let entry = transaction.entry().filter(|entry| entry.pending.is_some()).cloned();
         let warning = entry.as_ref().zip(timer).and_then(|(entry, timer)| timer.start_time_limit(context, entry));
         drop(transaction);
-        let dropped = result.as_ref().map_or(0, |made| made.dropped);
-        print_notes(dropped, entry.and_then(|entry| entry.pending).as_ref());
+        let dropped = result.as_ref().map_or(Left::default(), |made| made.dropped);
+        print_notes(&dropped, entry.and_then(|entry| entry.pending).as_ref());
         print_error(&warning.unwrap_or_default());
         result.inspect_err(end_by_signal)
     }
@@ -205,10 +208,10 @@ fn end_by_signal(error: &anyhow::Error) {
     }
 }
 
-/// Prints the number of connections that draining dropped, and how to keep a pending plan.
-fn print_notes(dropped: usize, pending: Option<&Pending>) {
-    if dropped > 0 {
-        print_error(&format!("drain timeout reached: {} dropped", count(dropped, "connection")));
+/// Prints the connections that draining dropped, and how to keep a pending plan.
+fn print_notes(dropped: &Left, pending: Option<&Pending>) {
+    if dropped.connections() > 0 {
+        print_error(&format!("the time limit of --drain was reached: {dropped} dropped"));
     }
     if let Some(pending) = pending {
         let confirm_within = humantime::format_duration(pending.confirm_within);

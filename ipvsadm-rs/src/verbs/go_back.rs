@@ -10,14 +10,16 @@ use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
 use ipvs::{Client, Config, Counters, Plan, State, plan};
 
-use crate::context::{Context, code, duration};
+use crate::context::{Context, duration};
 use crate::journal::{Intent, Journal};
 use crate::plan::drain::{Drained, Limits, apply_drained};
 use crate::plan::impact::{Dropped, TableIndex};
 use crate::plan::progress::WithProgress;
 use crate::plan::report::{Report, Stage};
 use crate::plan::transaction::{Transaction, finish};
+use crate::plan::waiting::Left;
 use crate::terminal::color::Palette;
+use crate::terminal::exit::print_error;
 
 /// The options of `undo` and `restore`.
 #[derive(Args, Debug)]
@@ -81,12 +83,16 @@ impl BackArguments {
         }
         let interruption = transaction.interruption();
         drop(transaction);
-        report(&made.made, &made.from).print_result(context)?;
+        let Drained { made, from, dropped } = made;
+        if dropped.connections() > 0 {
+            print_error(&format!("the time limit of --drain was reached: {dropped} dropped"));
+        }
+        report(&made, &from).print_result(context)?;
         // The changes are complete. The signal ends this process afterwards, so that its parent sees it.
         if let Some(signal) = interruption {
             signal.end_process();
         }
-        Ok(code::DONE)
+        Ok(dropped.exit_code())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -101,7 +107,7 @@ impl BackArguments {
         plan: Plan,
     ) -> anyhow::Result<Drained> {
         if plan.changes.is_empty() {
-            return Ok(Drained { made: plan, from: before, dropped: 0 });
+            return Ok(Drained { made: plan, from: before, dropped: Left::default() });
         }
         let changes = plan.changes.iter().map(ToString::to_string).collect();
         let WayBack { command, undoes, .. } = *way;
@@ -114,7 +120,7 @@ impl BackArguments {
                 apply_drained(director, transaction, wanted, before, &limits)
             }
             None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())
-                .map(|_| Drained { made: plan, from: before, dropped: 0 })
+                .map(|_| Drained { made: plan, from: before, dropped: Left::default() })
                 .map_err(Into::into),
         };
         finish(director, transaction, made)

@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod complete;
 mod confirm;
+mod drain;
 mod generate;
 mod go_back;
 mod history;
@@ -12,10 +13,13 @@ mod restore;
 mod rollback_timer;
 mod rs_setup;
 mod save;
+mod select;
 mod set;
+mod shift;
 mod show;
 mod snat_rules;
 mod undo;
+mod undrain;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -52,6 +56,9 @@ enum Verb {
     History(history::History),
     Restore(restore::Restore),
     Confirm(confirm::Confirm),
+    Drain(drain::Drain),
+    Undrain(undrain::Undrain),
+    Shift(shift::Shift),
     Save(save::Save),
     Check(check::Check),
     Show(show::Show),
@@ -82,6 +89,9 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::History(verb) => verb.run(&context),
         Verb::Restore(verb) => verb.run(&context),
         Verb::Confirm(verb) => verb.run(&context),
+        Verb::Drain(verb) => verb.run(&context),
+        Verb::Undrain(verb) => verb.run(&context),
+        Verb::Shift(verb) => verb.run(&context),
         Verb::Save(verb) => verb.run(&context),
         Verb::Check(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),

@@ -214,7 +214,7 @@ impl Set {
             return Report::new(&plan, &state, TableSizes::default()).print_plan(context);
         };
         let refused = director.submit(&plan.changes)?;
-        let unrecorded = record(&transaction, &plan, &refused, &state);
+        let unrecorded = record(&transaction, "set", &plan, &refused, &state);
         let notes = transaction.journal().map(|journal| notes(journal, &plan)).unwrap_or_default();
         // Nothing is printed or computed before the table is unlocked, because a terminal that was cut off may block
         // this process.
@@ -314,16 +314,41 @@ impl Set {
     }
 }
 
+/// Makes changes, and records them. Fails if the kernel refuses one. Returns a note if they could not be recorded.
+pub(super) fn submit(
+    director: &mut Client,
+    transaction: &Transaction,
+    command: &str,
+    plan: &Plan,
+    before: &State,
+) -> anyhow::Result<Option<String>> {
+    if plan.is_empty() {
+        return Ok(None);
+    }
+    let refused = director.submit(&plan.changes)?;
+    let note = record(transaction, command, plan, &refused, before);
+    refused.into_result()?;
+    Ok(note)
+}
+
 /// Records the changes that were made. Returns a note if that fails.
-fn record(transaction: &Transaction, plan: &Plan, refused: &Refused, before: &State) -> Option<String> {
+fn record(transaction: &Transaction, command: &str, plan: &Plan, refused: &Refused, before: &State) -> Option<String> {
     let refused: Vec<usize> = refused.iter().map(|(index, _)| *index).collect();
     let made = plan.changes.iter().enumerate().filter(|(index, _)| !refused.contains(index));
-    let made: Vec<Change> = made.map(|(_, change)| *change).collect();
+    record_changes(transaction, command, &made.map(|(_, change)| *change).collect::<Vec<_>>(), before)
+}
+
+/// Records changes that were made. Returns a note if that fails.
+pub(super) fn record_changes(
+    transaction: &Transaction,
+    command: &str,
+    made: &[Change],
+    before: &State,
+) -> Option<String> {
     let journal = transaction.journal().filter(|_| !made.is_empty())?;
-    let before = changed_part(before, &made);
-    let record = Record { command: "set", changes: &made, before: &before, is_partial: true };
-    match journal.record(&record) {
-        Ok(Some(number)) => audit::log(Some(number), "set", None, made.len(), "applied"),
+    let before = changed_part(before, made);
+    match journal.record(&Record { command, changes: made, before: &before, is_partial: true }) {
+        Ok(Some(number)) => audit::log(Some(number), command, None, made.len(), "applied"),
         Ok(None) => {}
         Err(error) => return Some(format!("note: this change cannot be undone: {error:#}")),
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use ipvs::document::SCHEMA;
 use ipvs::plan::Options;
-use ipvs::{Config, Counters, Director, Model, ServiceKey, State};
+use ipvs::{Change, Config, Counters, DestinationKey, Director, Model, ServiceKey, State};
 use serde::Serialize;
 
 use crate::context::{Context, code};
@@ -25,8 +25,8 @@ struct Diff {
 /// The table after a plan.
 struct After {
     config: Config,
-    /// The services that the plan changed, if only those are known.
-    limit: Option<HashSet<ServiceKey>>,
+    /// The services and servers that the plan changed, if only those are known.
+    limit: Option<HashSet<(ServiceKey, Option<DestinationKey>)>>,
 }
 
 impl After {
@@ -34,7 +34,7 @@ impl After {
         let entry = folder.plan(number)?;
         let changes = entry.changes();
         let config = table_after(&folder.before(number)?, &changes)?;
-        let limit = entry.is_partial.then(|| changes.iter().filter_map(ipvs::Change::service).collect());
+        let limit = entry.is_partial.then(|| changes.iter().flat_map(touched).collect());
         Ok(Self { config, limit })
     }
 
@@ -44,13 +44,29 @@ impl After {
     }
 }
 
+/// Returns the service of a change, and its server.
+fn touched(change: &Change) -> Vec<(ServiceKey, Option<DestinationKey>)> {
+    let Some(service) = change.service() else { return Vec::new() };
+    let server = match change {
+        Change::AddDestination(_, server) | Change::EditDestination(_, server) => Some(server.key),
+        Change::DeleteDestination(_, server) => Some(*server),
+        _ => None,
+    };
+    let server = server.map(|server| (service, Some(server)));
+    std::iter::once((service, None)).chain(server).collect()
+}
+
 /// Prints the changes.
 pub(super) fn diff(context: &Context, folder: &Folder, number: u64, other: Option<u64>) -> anyhow::Result<u8> {
     let mut from = After::read(folder, number)?;
     let mut to = other.map_or_else(|| After::present(context), |other| After::read(folder, other))?;
     for limit in [from.limit.take(), to.limit.take()].into_iter().flatten() {
         for config in [&mut from.config, &mut to.config] {
-            config.services.retain(|service| limit.contains(&service.service.key));
+            config.services.retain(|service| limit.contains(&(service.service.key, None)));
+            for service in &mut config.services {
+                let key = service.service.key;
+                service.destinations.retain(|server| limit.contains(&(key, Some(server.key))));
+            }
             (config.timeouts, config.daemons) = (None, None);
         }
     }

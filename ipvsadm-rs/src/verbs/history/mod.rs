@@ -39,7 +39,7 @@ enum Part {
     },
     /// Show the changes from the table after a plan to the present one, or to the table after another plan
     ///
-    /// The changes are printed as lines of ipvsadm. For a plan of `set`, only the services that it changed are compared.
+    /// The changes are printed as lines of ipvsadm. For a plan of `set`, only the servers that it changed are compared.
     Diff {
         /// Number of the plan
         #[arg(value_name = "NUMBER")]

@@ -28,6 +28,8 @@ ipvs_tests::tests! {
     tunnels_page;
     two_directors_page;
     changing_a_director_in_use_page;
+    maintenance_of_a_server_page;
+    moving_traffic_page;
     way_back_page;
     install_by_hand;
     readme_five_minutes;
@@ -47,6 +49,8 @@ fn every_heading_has_a_test() {
             "Tunnels",
             "Two directors",
             "Changing a director in use",
+            "Maintenance of a server",
+            "Moving traffic",
             "Way back"
         ]
     );
@@ -129,6 +133,16 @@ fn two_directors_page() {
 fn changing_a_director_in_use_page() {
     let (_lab, hosts) = two_armed();
     run("Changing a director in use", &hosts.each_ref());
+}
+
+fn maintenance_of_a_server_page() {
+    let (_lab, hosts) = two_armed();
+    run("Maintenance of a server", &hosts.each_ref());
+}
+
+fn moving_traffic_page() {
+    let (_lab, hosts) = two_armed();
+    run("Moving traffic", &hosts.each_ref());
 }
 
 fn way_back_page() {

@@ -7,6 +7,7 @@ pub(crate) mod drain;
 mod history;
 mod kills;
 mod limits;
+mod maintenance;
 mod parallel;
 mod plan;
 mod rs_setup;
@@ -35,6 +36,7 @@ pub(crate) fn tests() -> Vec<Test> {
         history::tests(),
         kills::tests(),
         limits::tests(),
+        maintenance::tests(),
         saved::tests(),
         parallel::tests(),
         undo::tests(),

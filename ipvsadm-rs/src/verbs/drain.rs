@@ -1,0 +1,368 @@
+//! `ipvsadm-rs drain`: takes servers out of service without dropping their connections.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use ipvs::document::SCHEMA;
+use ipvs::drain::refuses_clients;
+use ipvs::{
+    Change, Client, Counters, Destination, DestinationKey, Plan, Scheduler, SchedulerFlags, Selector, Service,
+    ServiceKey, ServiceState, State,
+};
+use serde::Serialize;
+
+use super::select::{Named, read_all, select};
+use super::set;
+use crate::context::{Context, code, duration};
+use crate::plan::progress::Progress;
+use crate::plan::signals::Signals;
+use crate::plan::transaction::Transaction;
+use crate::plan::waiting::{self, Left, Servers, Waited};
+use crate::terminal::exit::print_error;
+use crate::terminal::plural::count;
+
+/// Take servers out of service without dropping connections
+///
+/// Sets the weight of the servers to 0 in all their services, and remembers the old weights for `undrain`. With --wait,
+/// waits until the connections have ended. The table is not locked meanwhile.
+///
+/// Established connections continue. New clients go to other servers, with two exceptions. A service whose scheduler is
+/// sh, mh or dh refuses some of them, unless it has the flag for fallback. A persistent service sends its known clients
+/// to the drained server as long as they return, unless the sysctl net.ipv4.vs.expire_quiescent_template is 1.
+#[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
+pub(super) struct Drain {
+    /// Servers to drain: ADDRESS, ADDRESS:PORT, or a host name with all its addresses
+    #[arg(value_name = "SERVER", required = true)]
+    servers: Vec<String>,
+    /// Drain the servers only in these services; can be repeated
+    #[arg(long = "in", value_name = "SCOPE")]
+    within: Vec<Selector>,
+    /// Wait until the servers have no connections and no persistence templates
+    #[arg(long)]
+    wait: bool,
+    /// Wait for at most DURATION; implies --wait
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Afterwards, delete the servers; implies --wait
+    #[arg(long, value_enum)]
+    then: Option<Then>,
+    /// With --then delete: delete the servers at the time limit with their connections, instead of keeping them
+    #[arg(long, requires = "then", requires = "timeout")]
+    cut: bool,
+    /// Refuse to leave a service with fewer than N servers, or N percent of them, with a weight above 0
+    #[arg(long, value_name = "N|N%")]
+    min_up: Option<MinUp>,
+    /// Set the fallback flag of services with sh or mh until `undrain`, so that they do not refuse clients
+    #[arg(long)]
+    fallback: bool,
+    /// Drain servers even if a service refuses new clients meanwhile
+    #[arg(long)]
+    allow_refused: bool,
+}
+
+/// The end of a drain.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Then {
+    /// Delete the servers from their services
+    Delete,
+}
+
+/// The number of servers that a service keeps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum MinUp {
+    Servers(usize),
+    Percent(usize),
+}
+
+impl FromStr for MinUp {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a number of servers, or 0% to 100%";
+        let (number, make): (_, fn(usize) -> Self) = match text.strip_suffix('%') {
+            Some(number) => (number, Self::Percent),
+            None => (text, Self::Servers),
+        };
+        match number.parse() {
+            Ok(percent) if text.ends_with('%') && percent > 100 => Err(EXPECTED),
+            Ok(number) => Ok(make(number)),
+            Err(_) => Err(EXPECTED),
+        }
+    }
+}
+
+impl MinUp {
+    /// Returns the number of servers that must be up, of a service with this many.
+    fn of(self, servers: usize) -> usize {
+        match self {
+            Self::Servers(number) => number,
+            Self::Percent(percent) => (servers * percent).div_ceil(100),
+        }
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  The servers are drained; without --wait: their weights are 0
+  1  Error
+  3  The time limit was reached before all connections had ended
+
+SIGINT, SIGTERM and SIGHUP end the wait. The weights stay 0: `undrain` restores
+them, and the same `drain` goes on.
+
+Examples:
+  ipvsadm-rs drain 10.0.0.1
+  ipvsadm-rs drain web1,web2 --wait --timeout 10m --min-up 50%
+  ipvsadm-rs drain 10.0.0.1:80 --in tcp:192.0.2.1:80 --timeout 5m --then delete";
+
+/// The result, as JSON.
+#[derive(Serialize)]
+struct Document<'s> {
+    schema: u32,
+    status: Status,
+    servers: Vec<ServerName<'s>>,
+    left: Left,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Draining,
+    Drained,
+    Deleted,
+    TimeOver,
+}
+
+#[derive(Serialize)]
+struct ServerName<'s> {
+    service: &'s ServiceKey,
+    server: &'s DestinationKey,
+}
+
+impl Drain {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let named = read_all(&self.servers)?;
+        let mut director = context.open()?;
+        let state = director.state_with(Counters::Skip)?;
+        let servers = select(&state, &named, &self.within)?;
+        self.agree(&self.concerns(&state, &servers))?;
+        self.start(context, &mut director, &named, &servers)?;
+        if self.wait || self.timeout.is_some() || self.then.is_some() {
+            return self.wait(context, &mut director, &servers);
+        }
+        let left = waiting::left(&mut director, &servers, &|| false)?;
+        let status = if left.is_nothing() { Status::Drained } else { Status::Draining };
+        self.print(context, &servers, status, &left)?;
+        Ok(code::DONE)
+    }
+
+    /// Returns the reasons against the drain.
+    fn concerns(&self, state: &State, servers: &Servers) -> Vec<String> {
+        let mut concerns = Vec::new();
+        for service in &state.services {
+            let key = service.service.key;
+            let is_leaving = |server: &DestinationKey| servers.contains(&(key, *server));
+            let leaving = |state: &&ipvs::DestinationState| is_leaving(&state.destination.key);
+            // A server that has weight 0 already is not taken away.
+            if !service.destinations.iter().filter(leaving).any(|state| state.destination.weight > 0) {
+                continue;
+            }
+            let up =
+                service.destinations.iter().filter(|state| state.destination.weight > 0 && !leaving(state)).count();
+            let needed = self.min_up.map_or(0, |min_up| min_up.of(service.destinations.len()));
+            if up == 0 {
+                concerns.push(format!("{key}: no other server has a weight above 0, so all new clients are refused"));
+            } else if up < needed {
+                concerns.push(format!("{key}: {} would be left, and --min-up needs {needed}", count(up, "server")));
+            } else if self.refuses(service, &is_leaving) {
+                let scheduler = service.service.scheduler;
+                let help = match scheduler {
+                    Scheduler::DH => "dh has no fallback flag; `--then delete --timeout 0s --cut` refuses nobody",
+                    _ => "--fallback prevents this",
+                };
+                concerns.push(format!("{key}: {scheduler} refuses the new clients of a server with weight 0; {help}"));
+            }
+        }
+        concerns
+    }
+
+    /// Returns whether the service refuses clients although it has other servers.
+    fn refuses(&self, service: &ServiceState, is_leaving: &dyn Fn(&DestinationKey) -> bool) -> bool {
+        let mut service = service.clone();
+        if self.fallback {
+            service.service = with_fallback(&service.service);
+        }
+        refuses_clients(&service, is_leaving)
+    }
+
+    /// Asks on a terminal whether to drain in spite of these concerns. Fails if there is no terminal.
+    fn agree(&self, concerns: &[String]) -> anyhow::Result<()> {
+        /// The maximum number of concerns that are printed.
+        const MAX_SHOWN: usize = 10;
+        if concerns.is_empty() || self.allow_refused {
+            return Ok(());
+        }
+        let mut text = concerns.iter().take(MAX_SHOWN).cloned().collect::<Vec<_>>().join("\n");
+        if concerns.len() > MAX_SHOWN {
+            text += &format!("\nand {} more", count(concerns.len() - MAX_SHOWN, "service"));
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            bail!("nothing was changed:\n{text}\nUse --allow-refused to drain anyway.");
+        }
+        print_error(&text);
+        write!(io::stderr(), "Drain anyway? [y/N] ")?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        if !matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+            bail!("nothing was changed");
+        }
+        Ok(())
+    }
+
+    /// Sets the weights to 0, and remembers the old ones.
+    fn start(&self, context: &Context, director: &mut Client, named: &[Named], agreed: &Servers) -> anyhow::Result<()> {
+        let transaction = Transaction::open(context)?;
+        if let Some(journal) = transaction.journal() {
+            journal.ensure_none_pending()?;
+        }
+        let state = director.state_with(Counters::Skip)?;
+        if select(&state, named, &self.within)? != *agreed {
+            bail!("the servers have changed meanwhile: nothing was changed\nTry again.");
+        }
+        let mut remembered = transaction.journal().map(|journal| journal.remembered()).transpose()?;
+        let mut changes = Vec::new();
+        for service in &state.services {
+            let key = service.service.key;
+            let leaving = service.destinations.iter().filter(|state| agreed.contains(&(key, state.destination.key)));
+            let mut is_touched = false;
+            for server in leaving.map(|state| state.destination).filter(|server| server.weight > 0) {
+                is_touched = true;
+                changes.push(Change::EditDestination(key, Destination { weight: 0, ..server }));
+                if let Some(remembered) = &mut remembered {
+                    remembered.insert(key, server.key, server.weight);
+                }
+            }
+            let with_flag = with_fallback(&service.service);
+            if is_touched && self.fallback && with_flag != service.service {
+                // Before the weights, so that no client is refused.
+                changes.insert(0, Change::EditService(with_flag));
+                if let Some(remembered) = &mut remembered {
+                    remembered.insert_fallback(key);
+                }
+            }
+        }
+        if let (Some(journal), Some(remembered)) = (transaction.journal(), remembered) {
+            journal.remember(remembered)?;
+        }
+        let note = set::submit(director, &transaction, "drain", &Plan::from(changes), &state);
+        drop(transaction);
+        print_error(&note?.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Waits until the connections have ended, and deletes the servers if that was requested.
+    fn wait(&self, context: &Context, director: &mut Client, servers: &Servers) -> anyhow::Result<u8> {
+        let signals = Signals::catch()?;
+        let mut progress = Progress::default();
+        let is_stopped = || signals.caught().is_some();
+        let waited = waiting::wait(director, servers, self.timeout, &is_stopped, &mut |left, rest| {
+            progress.show(&waiting::line(servers, left, rest));
+            left.is_nothing()
+        });
+        progress.end();
+        match waited? {
+            Waited::Ended => self.end(context, director, servers, &Left::default()),
+            Waited::Over(left) if self.cut => self.end(context, director, servers, &left),
+            Waited::Over(left) => {
+                self.print(context, servers, Status::TimeOver, &left)?;
+                Ok(code::TIME_OVER)
+            }
+            Waited::Stopped => {
+                print_error(
+                    "interrupted: the weights stay 0\nRun the same `ipvsadm-rs drain` to go on, or `ipvsadm-rs undrain` to restore the weights.",
+                );
+                if let Some(signal) = signals.caught() {
+                    drop(signals);
+                    signal.end_process();
+                }
+                Ok(code::ERROR)
+            }
+        }
+    }
+
+    fn end(&self, context: &Context, director: &mut Client, servers: &Servers, cut: &Left) -> anyhow::Result<u8> {
+        if self.then != Some(Then::Delete) {
+            self.print(context, servers, Status::Drained, &Left::default())?;
+            return Ok(code::DONE);
+        }
+        let transaction = Transaction::open(context)?;
+        let state = director.state_with(Counters::Skip)?;
+        let mut changes = Vec::new();
+        for service in &state.services {
+            let key = service.service.key;
+            // A server that got a weight again is in service.
+            let leaving = service
+                .destinations
+                .iter()
+                .map(|state| state.destination)
+                .filter(|server| server.weight == 0 && servers.contains(&(key, server.key)));
+            changes.extend(leaving.map(|server| Change::DeleteDestination(key, server.key)));
+        }
+        let kept = servers.len().saturating_sub(changes.len());
+        let note = set::submit(director, &transaction, "drain", &Plan::from(changes), &state);
+        drop(transaction);
+        print_error(&note?.unwrap_or_default());
+        if kept > 0 {
+            print_error(&format!(
+                "note: {} not deleted: gone already, or with a weight above 0",
+                count(kept, "server")
+            ));
+        }
+        self.print(context, servers, Status::Deleted, cut)?;
+        Ok(cut.exit_code())
+    }
+
+    fn print(&self, context: &Context, servers: &Servers, status: Status, left: &Left) -> anyhow::Result<()> {
+        if context.json {
+            let servers = servers.iter().map(|(service, server)| ServerName { service, server }).collect();
+            return context.write_json(&Document { schema: SCHEMA, status, servers, left: *left });
+        }
+        let number = waiting::number(servers);
+        let line = match status {
+            Status::Draining => {
+                format!("draining {number}: {left} left\nRun the same command with --wait to wait for their end.")
+            }
+            Status::Drained => format!("drained {number}: no connections left"),
+            Status::Deleted if left.connections() > 0 => format!("deleted {number}: dropped {left}"),
+            Status::Deleted => format!("drained and deleted {number}"),
+            Status::TimeOver => format!("time limit reached: {left} left; nothing was dropped, and the weights stay 0"),
+        };
+        context.write(|out| writeln!(out, "{line}"))
+    }
+}
+
+/// Returns the service with the fallback flag, if its scheduler has one.
+fn with_fallback(service: &Service) -> Service {
+    match service.scheduler {
+        Scheduler::SH | Scheduler::MH => Service { flags: service.flags | SchedulerFlags::FALLBACK, ..*service },
+        _ => *service,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MinUp;
+
+    #[test]
+    fn min_up_is_a_number_or_a_percentage() {
+        let of = |text: &str, servers| text.parse::<MinUp>().expect(text).of(servers);
+        assert_eq!((of("2", 10), of("50%", 10), of("50%", 3), of("0%", 3), of("100%", 3)), (2, 5, 2, 0, 3));
+        for text in ["", "%", "x", "-1", "101%", "1.5"] {
+            assert!(text.parse::<MinUp>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The servers that `drain`, `undrain` and `shift` are about.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+use anyhow::{Context as _, bail};
+use ipvs::{DestinationState, Selector, ServiceState, State};
+
+use crate::plan::waiting::Servers;
+use crate::terminal::text;
+
+/// A server that a person named: all its addresses, and the port if there is one.
+pub(super) struct Named {
+    text: String,
+    addresses: BTreeSet<IpAddr>,
+    port: Option<u16>,
+}
+
+impl Named {
+    /// Reads ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT, NAME or NAME:PORT. Names are looked up, so the table must not be
+    /// locked.
+    pub(super) fn read(text: &str) -> anyhow::Result<Self> {
+        let named = |addresses: BTreeSet<IpAddr>, port| Self { text: text.to_owned(), addresses, port };
+        if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
+            return Ok(named([address].into(), None));
+        }
+        if let Ok(server) = text.parse::<SocketAddr>() {
+            return Ok(named([server.ip()].into(), Some(server.port())));
+        }
+        let (name, port) = match text.rsplit_once(':') {
+            Some((name, port)) => {
+                let port = port.parse().ok().with_context(|| invalid(text))?;
+                (name, Some(port))
+            }
+            None => (text, None),
+        };
+        if name.is_empty() || name.contains(':') {
+            bail!(invalid(text));
+        }
+        let found = (name, 0).to_socket_addrs().with_context(|| format!("cannot look up {}", text::escaped(name)))?;
+        Ok(named(found.map(|found| found.ip()).collect(), port))
+    }
+
+    fn is(&self, server: &DestinationState) -> bool {
+        let key = server.destination.key;
+        self.addresses.contains(&key.address) && self.port.is_none_or(|port| key.port == port)
+    }
+}
+
+fn invalid(text: &str) -> String {
+    format!("invalid server `{}': expected ADDRESS, ADDRESS:PORT, NAME or NAME:PORT", text::escaped(text))
+}
+
+/// Reads servers that are separated by commas.
+pub(super) fn read_all(texts: &[String]) -> anyhow::Result<Vec<Named>> {
+    texts.iter().flat_map(|text| text.split(',')).map(Named::read).collect()
+}
+
+/// Returns the servers of the table that were named, in the services that were selected. Fails if there is none for a
+/// name, or no service for a selector.
+pub(super) fn select(state: &State, named: &[Named], within: &[Selector]) -> anyhow::Result<Servers> {
+    let is_within = |service: &ServiceState| {
+        within.is_empty() || within.iter().any(|selector| selector.selects(&service.service.key))
+    };
+    for selector in within {
+        if !state.services.iter().any(|service| selector.selects(&service.service.key)) {
+            bail!("no service {selector}");
+        }
+    }
+    let mut selected = Servers::new();
+    for name in named {
+        let before = selected.len();
+        for service in state.services.iter().filter(|service| is_within(service)) {
+            let found = service.destinations.iter().filter(|server| name.is(server));
+            selected.extend(found.map(|server| (service.service.key, server.destination.key)));
+        }
+        let is_known = || {
+            let mut servers =
+                state.services.iter().filter(|service| is_within(service)).flat_map(|service| &service.destinations);
+            servers.any(|server| name.is(server))
+        };
+        if selected.len() == before && !is_known() {
+            let place = if within.is_empty() { "" } else { " in these services" };
+            bail!("no server {}{place}", text::escaped(&name.text));
+        }
+    }
+    Ok(selected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_read() {
+        let read = |text: &str| {
+            let named = Named::read(text).expect(text);
+            (named.addresses.into_iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" "), named.port)
+        };
+        assert_eq!(read("10.0.0.1"), ("10.0.0.1".into(), None));
+        assert_eq!(read("10.0.0.1:80"), ("10.0.0.1".into(), Some(80)));
+        assert_eq!(read("2001:db8::1"), ("2001:db8::1".into(), None));
+        assert_eq!(read("[2001:db8::1]"), ("2001:db8::1".into(), None));
+        assert_eq!(read("[2001:db8::1]:80"), ("2001:db8::1".into(), Some(80)));
+        for text in ["", ":80", "web:x", "10.0.0.1:99999", "a:b:80"] {
+            assert!(Named::read(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `ipvsadm-rs shift`: moves traffic from some servers to others in steps.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use ipvs::{Counters, Selector, State};
+
+use super::select::{read_all, select};
+use super::undrain::{print_done, ramp_recorded};
+use crate::context::{Context, code, duration};
+use crate::journal::Remembered;
+use crate::plan::ramp::Move;
+use crate::plan::waiting::{Servers, number};
+
+/// Move new connections from some servers to others, in steps
+///
+/// In each service, the weights of the servers in --to rise while those in --from fall to 0. At the end, a server in
+/// --to has the weight that it had before `drain`, or else the highest weight of the servers in --from. A weight that is
+/// higher already stays. The weights of the servers in --from are remembered for `undrain`.
+///
+/// There are at most 60 steps, at least a second apart. The table is locked only while a step is made. Established
+/// connections stay where they are. Whether the servers are healthy is not checked.
+#[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
+pub(super) struct Shift {
+    /// Servers to move connections from, separated by commas
+    #[arg(long, value_name = "SERVER", required = true)]
+    from: Vec<String>,
+    /// Servers to move connections to, separated by commas
+    #[arg(long, value_name = "SERVER", required = true)]
+    to: Vec<String>,
+    /// Duration of the move; 0s makes a single step
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    over: Duration,
+    /// Move connections only in these services; can be repeated
+    #[arg(long = "in", value_name = "SCOPE")]
+    within: Vec<Selector>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  The move is complete
+  1  Error
+
+SIGINT, SIGTERM and SIGHUP end the move. The weights stay as they are then. The
+same command goes on, and `undo` restores the weights.
+
+Examples:
+  ipvsadm-rs shift --from 10.0.0.1,10.0.0.2 --to 10.0.0.3,10.0.0.4 --over 10m
+  ipvsadm-rs shift --from blue --to green --over 1h --in tcp:192.0.2.1:443";
+
+impl Shift {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let (from, to) = (read_all(&self.from)?, read_all(&self.to)?);
+        let state = context.open()?.state_with(Counters::Skip)?;
+        let (from, to) = (select(&state, &from, &self.within)?, select(&state, &to, &self.within)?);
+        let moves = moves(&state, &from, &to, &context.folder()?.remembered()?)?;
+        if moves.is_empty() {
+            bail!("the servers in --from have weight 0 already: nothing was changed");
+        }
+        let ramped = ramp_recorded(context, "shift", moves, self.over, &state)?;
+        print_done(context, &ramped, &format!("moved from {} to {}", number(&from), number(&to)))?;
+        Ok(code::DONE)
+    }
+}
+
+/// Returns the way of the weights. Fails if a service would have no server at the end.
+fn moves(state: &State, from: &Servers, to: &Servers, remembered: &Remembered) -> anyhow::Result<Vec<Move>> {
+    if let Some((service, server)) = from.intersection(to).next() {
+        bail!("{service}, server {server} is in both --from and --to");
+    }
+    let mut moves = Vec::new();
+    for service in &state.services {
+        let key = service.service.key;
+        let servers = || service.destinations.iter().map(|state| state.destination);
+        let leaving = || servers().filter(|server| server.weight > 0 && from.contains(&(key, server.key)));
+        let Some(highest) = leaving().map(|server| server.weight).max() else { continue };
+        let mut is_served = false;
+        for server in servers().filter(|server| to.contains(&(key, server.key))) {
+            is_served = true;
+            let wanted = remembered.weight(&key, &server.key).filter(|_| server.weight == 0).unwrap_or(highest);
+            if wanted > server.weight {
+                moves.push(Move { service: key, server: server.key, from: server.weight, to: wanted });
+            }
+        }
+        if !is_served {
+            bail!("{key}: none of its servers is in --to\nUse --in to select the services.");
+        }
+        moves.extend(leaving().map(|server| Move { service: key, server: server.key, from: server.weight, to: 0 }));
+    }
+    Ok(moves)
+}

@@ -1,0 +1,189 @@
+//! `ipvsadm-rs undrain`: puts drained servers back into service.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use ipvs::document::SCHEMA;
+use ipvs::{Change, Counters, Plan, SchedulerFlags, Selector, Service, ServiceKey, State};
+use serde::Serialize;
+
+use super::select::{read_all, select};
+use super::set;
+use crate::context::{Context, code, duration};
+use crate::journal::Remembered;
+use crate::plan::progress::Progress;
+use crate::plan::ramp::{self, Move, Ramped};
+use crate::plan::signals::Signals;
+use crate::plan::transaction::Transaction;
+use crate::plan::waiting::{Servers, number};
+use crate::terminal::exit::print_error;
+
+/// Put drained servers back into service
+///
+/// Restores the weights from before `drain`. Servers that have a weight above 0 are left alone. A fallback flag that
+/// `drain --fallback` set is taken away when the last server of the service is back.
+#[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
+pub(super) struct Undrain {
+    /// Servers to put back: ADDRESS, ADDRESS:PORT, or a host name with all its addresses
+    #[arg(value_name = "SERVER", required = true)]
+    servers: Vec<String>,
+    /// Put the servers back only in these services; can be repeated
+    #[arg(long = "in", value_name = "SCOPE")]
+    within: Vec<Selector>,
+    /// Weight of servers that were not drained by this program, or before the machine was restarted
+    #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u32).range(1..=65535))]
+    weight: Option<u32>,
+    /// Raise the weights in steps for DURATION, in the same proportion for all servers
+    ///
+    /// There are at most 60 steps, at least a second apart. A weight of 1 has no steps: it is set at once. A server whose
+    /// weight another program changes meanwhile is left alone.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    ramp: Option<Duration>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  The servers have their weights
+  1  Error
+
+SIGINT, SIGTERM and SIGHUP end a ramp. The weights stay as they are then.
+
+Examples:
+  ipvsadm-rs undrain 10.0.0.1
+  ipvsadm-rs undrain web1,web2 --ramp 2m
+  ipvsadm-rs undrain 10.0.0.1 --weight 5";
+
+/// The result, as JSON.
+#[derive(Serialize)]
+struct Document {
+    schema: u32,
+    servers: Vec<Row>,
+}
+
+/// A server with its new weight.
+#[derive(Serialize)]
+pub(super) struct Row {
+    service: ServiceKey,
+    server: ipvs::DestinationKey,
+    weight: u32,
+}
+
+impl Undrain {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let named = read_all(&self.servers)?;
+        let mut director = context.open()?;
+        let state = director.state_with(Counters::Skip)?;
+        let servers = select(&state, &named, &self.within)?;
+        let remembered = context.folder()?.remembered()?;
+        let moves = moves(&state, &servers, &remembered, self.weight)?;
+        if moves.is_empty() {
+            bail!("all these servers have a weight above 0: nothing was changed");
+        }
+        let ramped = ramp_recorded(context, "undrain", moves, self.ramp.unwrap_or_default(), &state)?;
+        let back: Servers = ramped.done.iter().map(|done| (done.service, done.server)).collect();
+        print_done(context, &ramped, &format!("{} back in service", number(&back)))?;
+        Ok(code::DONE)
+    }
+}
+
+/// Returns the way of drained servers to their old weights.
+pub(super) fn moves(
+    state: &State,
+    servers: &Servers,
+    remembered: &Remembered,
+    weight: Option<u32>,
+) -> anyhow::Result<Vec<Move>> {
+    let mut moves = Vec::new();
+    for service in &state.services {
+        let key = service.service.key;
+        for server in service.destinations.iter().map(|state| state.destination) {
+            if server.weight > 0 || !servers.contains(&(key, server.key)) {
+                continue;
+            }
+            let Some(to) = remembered.weight(&key, &server.key).or(weight) else {
+                bail!("{key}, server {}: no weight is remembered\nUse --weight to specify it.", server.key);
+            };
+            moves.push(Move { service: key, server: server.key, from: 0, to });
+        }
+    }
+    Ok(moves)
+}
+
+/// Changes weights in steps, records the outcome, and forgets the weights of servers that are back in service. Takes
+/// fallback flags away that are not needed any more.
+pub(super) fn ramp_recorded(
+    context: &Context,
+    command: &'static str,
+    moves: Vec<Move>,
+    over: Duration,
+    before: &State,
+) -> anyhow::Result<Ramped> {
+    if let Ok(folder) = context.folder()
+        && let Some((entry, _)) = folder.unfinished().filter(|(entry, _)| entry.pending.is_some())
+    {
+        bail!("plan {} is pending\nRun `ipvsadm-rs confirm` or `ipvsadm-rs undo`, then try again.", entry.number);
+    }
+    let signals = Signals::catch()?;
+    let mut progress = Progress::default();
+    let is_stopped = || signals.caught().is_some();
+    let ramped = ramp::run(context, moves, over, &is_stopped, &mut |step, steps| {
+        if steps > 1 {
+            progress.show(&format!("{command}: step {step} of {steps}"));
+        }
+    });
+    progress.end();
+    let ramped = ramped?;
+    let transaction = Transaction::open(context)?;
+    let mut director = context.open()?;
+    let mut flags = Vec::new();
+    if let Some(journal) = transaction.journal() {
+        let mut remembered = journal.remembered()?;
+        for done in &ramped.done {
+            match (done.from, done.to) {
+                (0, to) if to > 0 && !ramped.is_stopped => remembered.remove(&done.service, &done.server),
+                (from, 0) if from > 0 => remembered.insert(done.service, done.server, from),
+                _ => {}
+            }
+        }
+        for service in &before.services {
+            let (key, flag) = (service.service.key, SchedulerFlags::FALLBACK);
+            if remembered.take_fallback(&key)
+                && let Ok(now) = director.service(&key)
+                && now.service.flags.contains(flag)
+            {
+                let flags_left = now.service.flags.difference(flag);
+                flags.push(Change::EditService(Service { flags: flags_left, ..now.service }));
+            }
+        }
+        journal.remember(remembered)?;
+    }
+    let edits = ramped.done.iter().filter_map(|done| {
+        let service = before.services.iter().find(|service| service.service.key == done.service)?;
+        let server = service.destinations.iter().find(|state| state.destination.key == done.server)?;
+        Some(Change::EditDestination(done.service, ipvs::Destination { weight: done.to, ..server.destination }))
+    });
+    let note = set::record_changes(&transaction, command, &edits.collect::<Vec<_>>(), before);
+    let more = set::submit(&mut director, &transaction, command, &Plan::from(flags), before);
+    drop(transaction);
+    print_error(&note.unwrap_or_default());
+    print_error(&more?.unwrap_or_default());
+    if let Some(signal) = signals.caught() {
+        print_error(&format!(
+            "{signal}: the weights stay as they are\nRun the same command to go on, or `ipvsadm-rs undo` to go back."
+        ));
+        drop(signals);
+        signal.end_process();
+    }
+    Ok(ramped)
+}
+
+/// Prints the new weights.
+pub(super) fn print_done(context: &Context, ramped: &Ramped, line: &str) -> anyhow::Result<()> {
+    if context.json {
+        let row = |done: &Move| Row { service: done.service, server: done.server, weight: done.to };
+        return context.write_json(&Document { schema: SCHEMA, servers: ramped.done.iter().map(row).collect() });
+    }
+    context.write(|out| writeln!(out, "{line}"))
+}
