@@ -331,6 +331,23 @@ impl Client {
             .map_err(|error| Error::asking(format_args!("open {PATH}"), error))?;
         file.and_then(Connections::new).map_err(|error| Error::file(format_args!("open {PATH}"), error))
     }
+
+    /// Returns the sysctl `net.ipv4.vs.expire_quiescent_template` of the namespace.
+    ///
+    /// If it is true, persistence templates do not send clients to a destination of weight 0. The default is false.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file of the sysctl cannot be read, for example in a container without it.
+    #[doc(alias = "expire_quiescent_template")]
+    pub fn expires_quiescent_templates(&self) -> Result<bool, Error> {
+        // The file is that of the namespace of the thread that opens it.
+        const PATH: &str = "/proc/sys/net/ipv4/vs/expire_quiescent_template";
+        let text = self
+            .in_namespace(|| std::fs::read_to_string(PATH))
+            .map_err(|error| Error::asking(format_args!("read {PATH}"), error))?;
+        text.map(|text| text.trim() != "0").map_err(|error| Error::file(format_args!("read {PATH}"), error))
+    }
 }
 
 /// The number of destinations from which large datagrams save time. With fewer, they cost more than they save, because

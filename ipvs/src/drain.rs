@@ -38,9 +38,8 @@ use std::time::Duration;
 
 use crate::change::Change;
 use crate::destination::Destination;
+use crate::estimate::{Assumption, Refusal, Scheduling};
 use crate::key::{DestinationKey, ServiceKey};
-use crate::name::Scheduler;
-use crate::service::{SchedulerFlags, Service};
 use crate::state::{DestinationState, ServiceState, State};
 
 /// Destinations that are being drained, of any number of services.
@@ -258,27 +257,18 @@ impl Drain {
 
 /// Returns whether weight 0 for the destinations that are `leaving` refuses some or all new clients of a service.
 ///
-/// All of them are refused if no other destination has a weight above 0. Some are refused by the hashing schedulers:
-/// sh and mh without [`SchedulerFlags::FALLBACK`], and dh. They select a destination of weight 0 as before, and then do
-/// not use it.
+/// The rules are those of [`Scheduling::refusal`]. All clients are refused if no other destination has a weight above 0
+/// and accepts connections. sh and mh without
+/// [`SchedulerFlags::FALLBACK`](crate::SchedulerFlags::FALLBACK), and dh, select a destination of weight 0 as before, and
+/// then refuse its clients. If this depends on a value that the kernel does not report, the function returns true.
 pub fn refuses_clients(service: &ServiceState, leaving: impl Fn(&DestinationKey) -> bool) -> bool {
-    let serves = |state: &DestinationState| state.destination.weight > 0 && !leaving(&state.destination.key);
-    !service.destinations.iter().any(serves) || keeps_selecting(&service.service)
-}
-
-/// Returns whether the scheduler selects a destination of weight 0 and refuses its clients.
-fn keeps_selecting(service: &Service) -> bool {
-    match service.scheduler {
-        Scheduler::SH | Scheduler::MH => !service.flags.contains(SchedulerFlags::FALLBACK),
-        Scheduler::DH => true,
-        _ => false,
-    }
+    Scheduling::new(service).with_weight_0(leaving).refusal(Assumption::Worst) != Refusal::Nobody
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Director, Forwarding, Model};
+    use crate::{Director, Forwarding, Model, Scheduler, SchedulerFlags, Service};
 
     const WEB: fn() -> ServiceKey = || ServiceKey::tcp([192, 0, 2, 1], 80);
 

@@ -8,6 +8,8 @@
 //! [ip_vs_dh.c]: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_dh.c
 //! [ip_vs_mh.c]: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_mh.c
 
+mod run;
+
 use std::collections::HashMap;
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -19,6 +21,8 @@ use crate::family::Family;
 use crate::key::DestinationKey;
 use crate::name::Scheduler;
 use crate::service::{SchedulerFlags, Service};
+
+pub(crate) use run::Run;
 
 /// Sizes of the hash tables. They are build options of the kernel, which does not report them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +63,7 @@ const MH_KEY_2: u64 = 2_654_446_892;
 /// assert!(table.pick(client, 5555).is_some());
 /// // The order matters: with the same servers in reverse order, every client gets the other one.
 /// let reversed = LookupTable::new(&service, &[two, one], TableSizes::default()).unwrap();
-/// assert_eq!(table.share_moved(&reversed), 1.0);
+/// assert_ne!(table.pick(client, 5555), reversed.pick(client, 5555));
 /// ```
 #[derive(Clone, Debug)]
 pub struct LookupTable {
@@ -72,7 +76,7 @@ pub struct LookupTable {
     with_port: bool,
 }
 
-/// The search for another server if that of a slot has weight 0.
+/// The search for another server if that of a slot has weight 0 or is full.
 #[derive(Clone, Debug)]
 enum Fallback {
     /// No search. The flag is not set, no slot has an unavailable server, or no slot has an available one.
@@ -81,47 +85,6 @@ enum Fallback {
     NextSlot(Vec<Option<u32>>),
     /// The search of mh, which uses another hash for each attempt.
     Rehash,
-}
-
-/// The result of comparing two tables for some clients. Returned by [`LookupTable::compare`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Compared {
-    /// The number of clients for which the tables select different servers, or only one table selects a server.
-    pub moved: usize,
-    /// The number of clients that were compared.
-    pub clients: usize,
-}
-
-impl Compared {
-    /// Returns the share of clients that move, 0 to 1.
-    pub fn share(&self) -> f64 {
-        if self.clients == 0 { 0.0 } else { self.moved as f64 / self.clients as f64 }
-    }
-}
-
-impl std::iter::Sum for Compared {
-    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, part| Self {
-            moved: sum.moved + part.moved,
-            clients: sum.clients + part.clients,
-        })
-    }
-}
-
-/// The hash values of clients in sequence.
-struct Run {
-    first: u32,
-    /// The first hash of mh of `first`, `first + 1` and so on. The values after the clients are those of their
-    /// fallbacks. Empty if neither table is mh.
-    hashes: Vec<u32>,
-}
-
-impl Run {
-    /// The number of clients of a run.
-    const CLIENTS: usize = 2048;
-    /// The number of runs of a comparison. They share the hashes of their fallbacks, so few long runs are cheap. In
-    /// many short runs, the clients are more independent of each other.
-    const COUNT: u32 = 8;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -146,6 +109,24 @@ impl Kind {
 struct Server {
     key: DestinationKey,
     is_available: bool,
+}
+
+/// A server, as the kernel uses it for a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input {
+    pub(crate) destination: Destination,
+    /// The last weight other than 0 since the server was added, or 0.
+    pub(crate) last_weight: u32,
+    /// Whether the weight is above 0, and the server not full.
+    pub(crate) is_available: bool,
+}
+
+/// Returns whether a table of mh has room for this number of servers. With more servers than slots, the kernel keeps the
+/// previous table, which is unknown. See `ip_vs_mh_reassign` in [ip_vs_mh.c].
+///
+/// [ip_vs_mh.c]: https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_mh.c
+pub(crate) fn has_room(service: &Service, servers: usize, sizes: TableSizes) -> bool {
+    service.scheduler != Scheduler::MH || servers <= MH_PRIMES[usize::from(sizes.mh_index.clamp(8, 17)) - 8] as usize
 }
 
 impl LookupTable {
@@ -174,18 +155,28 @@ impl LookupTable {
         oldest_first: &[(Destination, u32)],
         sizes: TableSizes,
     ) -> Option<Self> {
+        let input = |(server, last_weight): &(Destination, u32)| Input {
+            destination: *server,
+            last_weight: *last_weight,
+            is_available: server.weight > 0,
+        };
+        Self::from_inputs(service, &oldest_first.iter().map(input).collect::<Vec<_>>(), sizes)
+    }
+
+    /// Works like [`LookupTable::with_last_weights`], with all inputs of the kernel.
+    pub(crate) fn from_inputs(service: &Service, oldest_first: &[Input], sizes: TableSizes) -> Option<Self> {
         let kind = Kind::of(service.scheduler)?;
         let family = service.key.family();
         // The kernel's list starts with the newest.
         let (list, last_weights): (Vec<&Destination>, Vec<u32>) =
-            oldest_first.iter().rev().map(|(server, last_weight)| (server, *last_weight)).unzip();
+            oldest_first.iter().rev().map(|input| (&input.destination, input.last_weight)).unzip();
         let slots = match kind {
             Kind::Sh => sh_slots(&list, 1 << sizes.sh_bits.clamp(4, 20)),
             Kind::Dh => dh_slots(&list, 1 << DH_BITS),
             Kind::Mh => mh_slots(&list, &last_weights, family, sizes.mh_index.clamp(8, 17)),
         };
-        let servers: Vec<_> =
-            list.iter().map(|server| Server { key: server.key, is_available: server.weight > 0 }).collect();
+        let server = |input: &Input| Server { key: input.destination.key, is_available: input.is_available };
+        let servers: Vec<_> = oldest_first.iter().rev().map(server).collect();
         let is_available = |server: &u32| servers[*server as usize].is_available;
         let in_use = || slots.iter().flatten();
         let is_useful = service.flags.contains(SchedulerFlags::FALLBACK)
@@ -212,38 +203,6 @@ impl LookupTable {
         self.pick_value(fold(address, self.family).wrapping_add(port.into()))
     }
 
-    /// Returns the share of clients, 0 to 1, for which the two tables select different servers, or only one table
-    /// selects a server. It assumes that the clients' addresses are evenly distributed.
-    ///
-    /// This is the sum of all parts of [`compare`](Self::compare).
-    pub fn share_moved(&self, other: &Self) -> f64 {
-        self.compare(other).sum::<Compared>().share()
-    }
-
-    /// Compares two tables in parts, and returns the result of each part. A caller with little time can stop after any
-    /// part: each is an estimate of the whole.
-    ///
-    /// If the server depends only on the slot, there is one part, in which each slot is a client. It is exact. In the
-    /// other cases there are eight parts of 2048 clients. The cost of a part is proportional to the number of slots,
-    /// also if few servers are available.
-    pub fn compare<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = Compared> + use<'t> {
-        let tables = [self, other];
-        // The fallback of mh depends on the client's hash, not only on its slot (ip_vs_mh_get_fallback).
-        let by_hash = tables.iter().any(|table| matches!(table.fallback, Fallback::Rehash));
-        let by_slot = !by_hash && self.kind == other.kind && self.slots.len() == other.slots.len();
-        let runs = if by_slot { 0 } else { Run::COUNT };
-        let of_slots = by_slot.then(|| {
-            let slots = 0..self.slots.len();
-            compared(slots.map(|slot| self.pick_slot(slot)), |slot| other.pick_slot(slot))
-        });
-        let of_run = move |run: u32| {
-            let run = Run::new(run.wrapping_mul(GOLDEN_RATIO), tables);
-            let others = other.picks(&run);
-            compared(self.picks(&run).into_iter(), |client| others[client])
-        };
-        of_slots.into_iter().chain((0..runs).map(of_run))
-    }
-
     fn pick_value(&self, value: u32) -> Option<DestinationKey> {
         let slot = self.slot(value, || mh_hash(value, MH_KEY_1))?;
         let Fallback::Rehash = self.fallback else { return self.pick_slot(slot) };
@@ -257,40 +216,6 @@ impl LookupTable {
             mh_hash(value.wrapping_add(shift as u32), MH_KEY_1) as usize % slots
         });
         probes.find(|probe| self.is_served(*probe)).and_then(|probe| self.pick_slot(probe))
-    }
-
-    /// Returns the servers of all clients of a run.
-    ///
-    /// The clients' values are in sequence. So the attempts of a client, `value` to `value + slots - 1`, are mostly
-    /// those of the client before it. The end of each search is therefore computed once for all clients.
-    fn picks(&self, run: &Run) -> Vec<Option<DestinationKey>> {
-        let slots = self.slots.len();
-        let slot = |client: usize| self.slot(run.first.wrapping_add(client as u32), || run.hashes[client]);
-        let Fallback::Rehash = self.fallback else {
-            return (0..Run::CLIENTS).map(|client| self.pick_slot(slot(client)?)).collect();
-        };
-        let probe = |at: usize| run.hashes[at] as usize % slots;
-        // The first attempt from each on that ends a search.
-        let mut ends = vec![usize::MAX; Run::CLIENTS + slots];
-        let mut end = usize::MAX;
-        for (at, entry) in ends.iter_mut().enumerate().rev() {
-            if self.is_served(probe(at)) {
-                end = at;
-            }
-            *entry = end;
-        }
-        let pick = |client: usize| {
-            let slot = slot(client)?;
-            if self.is_served(slot) {
-                return self.pick_slot(slot);
-            }
-            // The search begins at the slot's number, and continues at 0 after the last one.
-            let (first, middle, last) = (client, client + slot, client + slots);
-            let found = Some(ends[middle]).filter(|end| *end < last);
-            let found = found.or_else(|| Some(ends[first]).filter(|end| *end < middle))?;
-            self.pick_slot(probe(found))
-        };
-        (0..Run::CLIENTS).map(pick).collect()
     }
 
     /// Returns the slot of a value, or `None` if the table is empty. `mh_hash` returns the first hash of mh.
@@ -319,27 +244,6 @@ impl LookupTable {
         // ip_vs_sh_get_fallback adds the slot a second time: the search begins at twice the slot.
         next[slot * 2 % self.slots.len()].map(|server| self.servers[server as usize].key)
     }
-}
-
-impl Run {
-    fn new(first: u32, tables: [&LookupTable; 2]) -> Self {
-        let needed = |table: &LookupTable| match (table.kind, &table.fallback) {
-            (Kind::Mh, Fallback::Rehash) => Self::CLIENTS + table.slots.len(),
-            (Kind::Mh, _) => Self::CLIENTS,
-            (Kind::Sh | Kind::Dh, _) => 0,
-        };
-        let count = tables.into_iter().map(needed).max().unwrap_or(0) as u32;
-        Self { first, hashes: (0..count).map(|at| mh_hash(first.wrapping_add(at), MH_KEY_1)).collect() }
-    }
-}
-
-/// Counts the clients with another server. `other` returns the other server of the client with that number.
-fn compared(
-    servers: impl ExactSizeIterator<Item = Option<DestinationKey>>,
-    other: impl Fn(usize) -> Option<DestinationKey>,
-) -> Compared {
-    let clients = servers.len();
-    Compared { moved: servers.enumerate().filter(|(client, server)| *server != other(*client)).count(), clients }
 }
 
 /// Returns for each slot the server of the first available slot from there on. After the last slot follows the first.
@@ -526,29 +430,6 @@ mod tests {
         }
     }
 
-    /// Compares with shares that were computed from the kernel's tables.
-    #[test]
-    fn share_of_clients_that_move() {
-        let percent = |scheduler, before: &[Destination], after: &[Destination]| {
-            (table(scheduler, before).share_moved(&table(scheduler, after)) * 1000.0).round() / 10.0
-        };
-        let four = servers(&[1; 4]);
-        let five = servers(&[1; 5]);
-        let reversed: Vec<_> = four.iter().rev().copied().collect();
-        for (scheduler, add, remove_newest, remove_oldest, reverse) in [
-            (Scheduler::SH, 81.2, 75.4, 74.2, 100.0),
-            (Scheduler::DH, 81.2, 75.4, 74.2, 100.0),
-            (Scheduler::MH, 20.4, 25.3, 25.2, 0.2),
-        ] {
-            let close =
-                |found: f64, expected: f64| assert!((found - expected).abs() <= 1.1, "{scheduler} {found} {expected}");
-            close(percent(scheduler, &four, &five), add);
-            close(percent(scheduler, &four, &four[..3]), remove_newest);
-            close(percent(scheduler, &four, &four[1..]), remove_oldest);
-            close(percent(scheduler, &four, &reversed), reverse);
-        }
-    }
-
     #[test]
     fn clients_of_a_drained_server_are_refused_or_moved() {
         let weights = [1, 0, 1];
@@ -660,22 +541,5 @@ mod tests {
         let weights: Vec<u32> = (0..40).map(|n| n % 4).collect();
         let list_of: Vec<&Destination> = list.iter().collect();
         assert_eq!(mh_slots(&list_of, &weights, Family::V4, 8), mh_slots_step_by_step(&list, 251, &weights));
-    }
-
-    #[test]
-    fn estimates_without_servers_are_exact() {
-        let service = Service { flags: SchedulerFlags::FALLBACK, ..service(Scheduler::MH) };
-        let table = |weights: &[u32]| {
-            let last = |server: Destination| (server, 1);
-            let servers: Vec<_> = servers(weights).into_iter().map(last).collect();
-            LookupTable::with_last_weights(&service, &servers, TableSizes::default()).expect("it hashes")
-        };
-        let drained = table(&[1, 1, 1]).compare(&table(&[0, 0, 0])).collect::<Vec<_>>();
-        assert_eq!(drained, [Compared { moved: 4093, clients: 4093 }]);
-        assert_eq!(table(&[0, 0]).share_moved(&table(&[0, 0])), 0.0);
-        // Each part is an estimate of the whole.
-        let one_less = table(&[1, 1, 1]).compare(&table(&[1, 1, 0])).collect::<Vec<_>>();
-        assert_eq!(one_less.len(), 8);
-        assert!(one_less.iter().all(|part| (part.share() - 1.0 / 3.0).abs() < 0.05), "{one_less:?}");
     }
 }

@@ -87,6 +87,7 @@
 //! - [`drain`] decides when servers that get no new connections can be deleted.
 //! - [`rules`] reads and writes ipvsadm's language: save files and command lines.
 //! - `document` (feature `serde`) reads and writes tables as JSON, TOML and other formats of serde.
+//! - [`estimate`] computes which clients a change moves to another server, and which it refuses.
 //! - [`hash`] computes the server that a hashing scheduler selects.
 //!
 //! # Text and serde
@@ -150,6 +151,7 @@ pub mod document;
 pub mod drain;
 mod error;
 mod errors;
+pub mod estimate;
 mod family;
 pub mod hash;
 mod info;

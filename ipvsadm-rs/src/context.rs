@@ -81,6 +81,19 @@ pub(crate) mod code {
 }
 
 impl Context {
+    /// Returns the defaults of a command line.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            netns: None,
+            json: false,
+            color: Color::default(),
+            state_dir: PathBuf::new(),
+            lock_timeout: Duration::ZERO,
+            max_input: None,
+        }
+    }
+
     /// Opens the table.
     pub(crate) fn open(&self) -> anyhow::Result<Client> {
         let client = match &self.netns {
@@ -88,6 +101,11 @@ impl Context {
             None => Client::open(),
         };
         Ok(client?)
+    }
+
+    /// Returns the sysctl `net.ipv4.vs.expire_quiescent_template` of the namespace. `None`: it cannot be read.
+    pub(crate) fn expires_quiescent_templates(&self) -> Option<bool> {
+        self.open().ok()?.expires_quiescent_templates().ok()
     }
 
     /// Returns the directory of the namespace's journal.

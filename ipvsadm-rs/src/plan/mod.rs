@@ -1,5 +1,6 @@
 //! Parts that the verbs `plan`, `apply`, `undo`, `set` and `show` share.
 
+pub(crate) mod clients;
 pub(crate) mod drain;
 pub(crate) mod impact;
 pub(crate) mod other_writers;

@@ -10,7 +10,8 @@ use ipvs::{Change, Plan, Scheduler, Service, ServiceKey, State};
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::plan::impact::{Dropped, Limits, Remapped, TableIndex};
+use crate::plan::clients::{ClientEffects, Limits};
+use crate::plan::impact::{Dropped, TableIndex};
 use crate::plan::summary::ByService;
 use crate::terminal::color::Palette;
 use crate::terminal::plural::count;
@@ -24,12 +25,8 @@ pub(crate) struct Report {
     /// Those of `order_differs` that `--reorder` does not change either.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     order_fixed: Vec<String>,
-    /// Services whose hashing schedulers send some clients to another server.
-    remapped_clients: Vec<Remapped>,
-    /// Services with hashing schedulers whose share of remapped clients is unknown, because estimating it would take
-    /// too long.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    remapped_clients_not_estimated: Vec<String>,
+    #[serde(flatten)]
+    clients: ClientEffects,
     /// Services of the wanted table that were not compared, because of `--only` or `--protect`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     out_of_scope: Vec<String>,
@@ -147,8 +144,8 @@ struct Summary {
 impl Report {
     /// Creates the report on a plan that was made from this state.
     ///
-    /// Estimates the remapped clients, which can take two seconds. To apply a plan, do that first, and report after it.
-    pub(crate) fn new(plan: &Plan, from: &State, sizes: TableSizes) -> Self {
+    /// Estimates the effects on clients, which can take two seconds. To apply a plan, do that first, and report after it.
+    pub(crate) fn new(plan: &Plan, from: &State, sizes: TableSizes, context: &Context) -> Self {
         let held = TableIndex::new(from);
         let changes: Vec<Row> = plan.changes.iter().map(|change| Row::new(change, from, &held)).collect();
         let number = |action| changes.iter().filter(|row| row.action == action).count();
@@ -158,13 +155,12 @@ impl Report {
             delete: number(Action::Delete),
             dropped_connections: changes.iter().map(|row| row.dropped_connections).sum(),
         };
-        let remapping = held.remapped_by(plan, sizes, Limits::default());
+        let clients = ClientEffects::new(plan, &held, sizes, Limits::default(), context);
         let names = |services: &[ServiceKey]| services.iter().map(ToString::to_string).collect();
         Self {
             order_differs: names(&plan.order_kept),
             order_fixed: names(&plan.order_fixed),
-            remapped_clients: remapping.services,
-            remapped_clients_not_estimated: remapping.not_estimated,
+            clients,
             out_of_scope: names(&plan.out_of_scope),
             not_in_file: Vec::new(),
             by_service: ByService::new(plan, &held),
@@ -256,37 +252,11 @@ impl Report {
 
     /// Writes the remarks on clients, on the order of servers, and on services that were not compared.
     fn write_notes(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
-        self.write_remapped(out, colors)?;
+        self.clients.write_text(out, colors)?;
         self.write_order(out, colors)?;
         let out_of_scope = ("wanted services", "not compared, because of --only or --protect");
         write_services(out, colors, &self.out_of_scope, out_of_scope)?;
         write_services(out, colors, &self.not_in_file, ("services of the table", "not in FILE, and kept"))
-    }
-
-    /// Writes a remark for each service that sends some clients to another server.
-    fn write_remapped(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
-        let style = colors.remark;
-        for remapped in &self.remapped_clients {
-            let (service, percent) = (&remapped.service, remapped.share * 100.0);
-            match remapped.estimated_from {
-                None => writeln!(out, "{style}# {service}: {percent:.1} % of new clients get another server{style:#}")?,
-                Some(clients) => writeln!(
-                    out,
-                    "{style}# {service}: about {percent:.0} % of new clients get another server (estimated from {})\
-                     {style:#}",
-                    count(clients, "client")
-                )?,
-            }
-        }
-        if !self.remapped_clients_not_estimated.is_empty() {
-            let services = count(self.remapped_clients_not_estimated.len(), "service");
-            writeln!(
-                out,
-                "{style}# {services} with a hashing scheduler: the share of new clients that get another server was not \
-                 estimated, because it takes too long{style:#}"
-            )?;
-        }
-        Ok(())
     }
 
     /// Writes a remark for each service whose servers are not in the requested order.
@@ -448,7 +418,12 @@ mod tests {
         let mut director = Model::new();
         ipvs::apply(&mut director, &config(from), &Default::default()).expect("arrives");
         let state = director.state().expect("a model");
-        Report::new(&ipvs::plan(&config(to), &state, &Default::default()), &state, TableSizes::default())
+        Report::new(
+            &ipvs::plan(&config(to), &state, &Default::default()),
+            &state,
+            TableSizes::default(),
+            &Context::for_tests(),
+        )
     }
 
     fn text(report: &Report) -> String {
@@ -505,28 +480,6 @@ mod tests {
             "{}",
             text(&report)
         );
-    }
-
-    #[test]
-    fn reports_missing_and_partial_estimates() {
-        let mut report = report("", "");
-        let service = || "TCP 192.0.2.1:80".to_owned();
-        for (share, estimated_from) in [(0.25, None), (0.254, Some(2048))] {
-            report.remapped_clients.push(Remapped { service: service(), share, estimated_from });
-        }
-        report.remapped_clients_not_estimated = vec![service(), service()];
-        assert_eq!(
-            text(&report),
-            "# TCP 192.0.2.1:80: 25.0 % of new clients get another server\n\
-             # TCP 192.0.2.1:80: about 25 % of new clients get another server (estimated from 2048 clients)\n\
-             # 2 services with a hashing scheduler: the share of new clients that get another server was not estimated, \
-             because it takes too long\n\
-             nothing to change\n"
-        );
-        let document = serde_json::to_value(report.document(Stage::Planned)).expect("writes");
-        assert_eq!(document["remapped_clients"][0].get("estimated_from"), None);
-        assert_eq!(document["remapped_clients"][1]["estimated_from"], 2048);
-        assert_eq!(document["remapped_clients_not_estimated"].as_array().map(Vec::len), Some(2));
     }
 
     #[test]

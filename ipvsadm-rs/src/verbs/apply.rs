@@ -102,7 +102,7 @@ impl Apply {
             self.ensure_intended(&desired, &transaction, &before, &plan)?;
             self.make(context, transaction, &mut director, &desired, before, plan)?
         };
-        self.arguments.report(&made, &from, &config).print_result(context)?;
+        self.arguments.report(context, &made, &from, &config).print_result(context)?;
         Ok(if desired.is_partial { code::SKIPPED } else { dropped.exit_code() })
     }
 

@@ -63,7 +63,7 @@ impl BackArguments {
         let (config, options) = (way.wanted)(&state)?;
         let preview = plan(&config, &state, &options);
         if self.dry_run {
-            return report(&preview, &state).print_plan(context);
+            return report(context, &preview, &state).print_plan(context);
         }
         let is_agreed = self.agree(context, &preview, &state)?;
         let journal = context.journal()?;
@@ -87,7 +87,7 @@ impl BackArguments {
         if dropped.connections() > 0 {
             print_error(&format!("the time limit of --drain was reached: {dropped} dropped"));
         }
-        report(&made, &from).print_result(context)?;
+        report(context, &made, &from).print_result(context)?;
         // The changes are complete. The signal ends this process afterwards, so that its parent sees it.
         if let Some(signal) = interruption {
             signal.end_process();
@@ -141,7 +141,11 @@ impl BackArguments {
             bail!("this drops {dropped}: nothing was changed\n{hint}");
         }
         let mut text = Vec::new();
-        report(plan, state).write_text(&mut text, &Palette::of(context.color, &io::stderr()), Stage::Planned)?;
+        report(context, plan, state).write_text(
+            &mut text,
+            &Palette::of(context.color, &io::stderr()),
+            Stage::Planned,
+        )?;
         write!(text, "Drop {dropped}? [y/N] ")?;
         io::stderr().write_all(&text)?;
         let mut answer = String::new();
@@ -154,10 +158,10 @@ impl BackArguments {
 }
 
 /// Returns the report. The services outside the scope are not reported: they are those that the plan left alone.
-pub(super) fn report(plan: &Plan, from: &State) -> Report {
+pub(super) fn report(context: &Context, plan: &Plan, from: &State) -> Report {
     let mut plan = plan.clone();
     plan.out_of_scope.clear();
-    Report::new(&plan, from, TableSizes::default())
+    Report::new(&plan, from, TableSizes::default(), context)
 }
 
 fn dropped(plan: &Plan, state: &State) -> Dropped {

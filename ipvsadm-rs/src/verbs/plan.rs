@@ -170,7 +170,7 @@ impl PlanArguments {
         let state = context.open()?.state_with(Counters::Skip)?;
         let (config, options) = desired.for_state(&state)?;
         let plan = ipvs::plan(&config, &state, &options);
-        let report = self.report(&plan, &state, &config);
+        let report = self.report(context, &plan, &state, &config);
         let is_standard_output = output == Some(Path::new("-"));
         if output.is_some() {
             let saved = SavedPlan::new(file::name_of(&self.file), &plan, &state, config, &options);
@@ -189,8 +189,8 @@ impl PlanArguments {
     }
 
     /// Returns the report on a plan for the table of FILE.
-    pub(super) fn report(&self, plan: &ipvs::Plan, from: &State, wanted: &Config) -> Report {
-        Report::new(plan, from, self.sizes()).quiet(self.quiet).not_in_file(&unlisted(plan, from, wanted))
+    pub(super) fn report(&self, context: &Context, plan: &ipvs::Plan, from: &State, wanted: &Config) -> Report {
+        Report::new(plan, from, self.sizes(), context).quiet(self.quiet).not_in_file(&unlisted(plan, from, wanted))
     }
 
     pub(super) fn sizes(&self) -> TableSizes {

@@ -211,7 +211,7 @@ impl Set {
         let plan = Plan::from(changes);
         let Some(transaction) = transaction else {
             print_warnings(&plan);
-            return Report::new(&plan, &state, TableSizes::default()).print_plan(context);
+            return Report::new(&plan, &state, TableSizes::default(), context).print_plan(context);
         };
         let refused = director.submit(&plan.changes)?;
         let unrecorded = record(&transaction, "set", &plan, &refused, &state);
@@ -228,7 +228,7 @@ impl Set {
         if !refused.is_empty() {
             bail!("{} refused", crate::terminal::plural::count(refused.len(), "change"));
         }
-        Report::new(&plan, &state, TableSizes::default()).print_result(context)?;
+        Report::new(&plan, &state, TableSizes::default(), context).print_result(context)?;
         Ok(code::DONE)
     }
 

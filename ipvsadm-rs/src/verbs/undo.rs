@@ -123,7 +123,7 @@ impl Undo {
         if self.back.dry_run {
             let (config, options) = undone.rollback_plan(folder)?;
             let state = context.open()?.state_with(Counters::Skip)?;
-            return report(&plan(&config, &state, &options), &state).print_plan(context);
+            return report(context, &plan(&config, &state, &options), &state).print_plan(context);
         }
         let journal = context.journal()?;
         // The plan may have ended meanwhile.
@@ -140,7 +140,7 @@ impl Undo {
         }
         let interruption = transaction.interruption();
         drop(transaction);
-        report(&plan, &before).print_result(context)?;
+        report(context, &plan, &before).print_result(context)?;
         // A rollback is not interrupted. The signal ends this process afterwards, so that its parent sees it.
         if let Some(signal) = interruption {
             signal.end_process();

@@ -103,14 +103,12 @@ impl Farm {
         self.director.ok("ipvsadm-rs apply rules");
     }
 
-    /// Returns the share of clients that get another server, as `ipvsadm-rs plan` reports it.
+    /// Returns the share of clients that get another server, none, or one at last, as `ipvsadm-rs plan` reports it.
     fn reported_share(&self, rules: &str) -> f64 {
         std::fs::write("rules", rules).unwrap();
         let plan: Value = serde_json::from_str(&self.director.run("ipvsadm-rs plan --json rules").stdout).unwrap();
-        plan["remapped_clients"]
-            .as_array()
-            .and_then(|services| services.first())
-            .map_or(0.0, |service| service["share"].as_f64().unwrap())
+        let share = |key: &str| plan[key][0]["share"].as_f64().unwrap_or(0.0);
+        share("remapped_clients") + share("refused_clients") + share("served_clients")
     }
 
     /// Returns the hash table that the library computes from the kernel's state, and whether it hashes destinations.
