@@ -33,7 +33,7 @@
 mod compare;
 mod scheduling;
 
-pub use compare::{Compared, Effect, Scenarios, Selection};
+pub use compare::{Compared, Effect, Scenarios, Selected, Selection};
 pub use scheduling::{Assumption, Refusal, Scheduling};
 
 #[cfg(doc)]

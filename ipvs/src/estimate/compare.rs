@@ -1,5 +1,7 @@
 //! The comparison of the servers that a service selects before and after a change.
 
+use std::net::IpAddr;
+
 use super::{Assumption, Scheduling};
 use crate::hash::{LookupTable, Run, TableSizes};
 use crate::key::DestinationKey;
@@ -17,21 +19,34 @@ pub enum Selection {
     Nothing,
 }
 
-/// The server of one client.
-#[derive(Clone, Copy, PartialEq)]
-enum Pick {
+/// The server of one new client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selected {
+    /// This server.
     Server(DestinationKey),
+    /// Any available server.
     Any,
+    /// None: the client is refused.
     Nothing,
 }
 
-impl Pick {
+impl Selected {
     fn of(server: Option<DestinationKey>) -> Self {
         server.map_or(Self::Nothing, Self::Server)
     }
 }
 
 impl Selection {
+    /// Returns the server of a new client from this address (dh: to this address) and port.
+    pub fn select(&self, address: IpAddr, port: u16) -> Selected {
+        match self {
+            Self::Table(table) => Selected::of(table.pick(address, port)),
+            Self::One(server) => Selected::Server(*server),
+            Self::Any => Selected::Any,
+            Self::Nothing => Selected::Nothing,
+        }
+    }
+
     fn table(&self) -> Option<&LookupTable> {
         match self {
             Self::Table(table) => Some(table),
@@ -39,12 +54,16 @@ impl Selection {
         }
     }
 
-    fn picks(&self, clients: usize, of_table: impl FnOnce(&LookupTable) -> Vec<Option<DestinationKey>>) -> Vec<Pick> {
+    fn picks(
+        &self,
+        clients: usize,
+        of_table: impl FnOnce(&LookupTable) -> Vec<Option<DestinationKey>>,
+    ) -> Vec<Selected> {
         match self {
-            Self::Table(table) => of_table(table).into_iter().map(Pick::of).collect(),
-            Self::One(server) => vec![Pick::Server(*server); clients],
-            Self::Any => vec![Pick::Any; clients],
-            Self::Nothing => vec![Pick::Nothing; clients],
+            Self::Table(table) => of_table(table).into_iter().map(Selected::of).collect(),
+            Self::One(server) => vec![Selected::Server(*server); clients],
+            Self::Any => vec![Selected::Any; clients],
+            Self::Nothing => vec![Selected::Nothing; clients],
         }
     }
 
@@ -106,14 +125,14 @@ pub struct Compared {
 }
 
 impl Compared {
-    fn of(before: &[Pick], after: &[Pick]) -> Self {
+    fn of(before: &[Selected], after: &[Selected]) -> Self {
         let mut compared = Self { clients: before.len(), ..Self::default() };
         for picks in before.iter().zip(after) {
             match picks {
-                (Pick::Nothing, Pick::Nothing) => compared.still_refused += 1,
-                (Pick::Nothing, _) => compared.served += 1,
-                (_, Pick::Nothing) => compared.refused += 1,
-                (Pick::Server(before), Pick::Server(after)) if before != after => compared.moved += 1,
+                (Selected::Nothing, Selected::Nothing) => compared.still_refused += 1,
+                (Selected::Nothing, _) => compared.served += 1,
+                (_, Selected::Nothing) => compared.refused += 1,
+                (Selected::Server(before), Selected::Server(after)) if before != after => compared.moved += 1,
                 _ => {}
             }
         }

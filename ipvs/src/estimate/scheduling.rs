@@ -163,6 +163,11 @@ impl Scheduling {
         &self.service
     }
 
+    /// Returns the servers, the oldest first.
+    pub fn destinations(&self) -> impl Iterator<Item = Destination> + '_ {
+        self.servers.iter().map(|server| server.destination)
+    }
+
     /// Returns the number of servers.
     pub fn len(&self) -> usize {
         self.servers.len()

@@ -7,9 +7,11 @@
 //! | servers that need no route back | `fullnat` |
 //! | the choice of the server | `schedulers`, `hashes`, `persistence`, `fwmark` |
 //! | servers that are drained or deleted | `draining` |
+//! | what a change costs its clients | `costs` |
 //! | SCTP, FTP, SIP | `protocols` |
 //! | two directors | `sync`, `keepalived`, `pacemaker` |
 
+mod costs;
 mod dr;
 mod draining;
 mod fullnat;
@@ -38,6 +40,7 @@ pub(crate) fn tests() -> Vec<Test> {
         fwmark::tests(),
         schedulers::tests(),
         hashes::tests(),
+        costs::tests(),
         persistence::tests(),
         draining::tests(),
         protocols::tests(),
