@@ -403,6 +403,13 @@ pub enum Warning {
     /// families gives such addresses for IPv4 clients.
     #[error("{0} is an IPv6 address: the service does not get packets to {1}")]
     MappedAddress(Ipv6Addr, Ipv4Addr),
+    /// An unspecified, multicast or broadcast address of a service. The kernel schedules only packets to its own
+    /// addresses, and no broadcasts and multicasts. See `ip_vs_in_hook` in
+    /// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_core.c>.
+    #[error(
+        "the service gets no packets, because none are scheduled to {0}; a firewall mark (-f) serves several addresses"
+    )]
+    NoPackets(IpAddr),
     /// Direct routing or a tunnel to a port other than the service's. Neither changes the port.
     #[error("port {server} has no effect: {how} delivers to the service's port {service}")]
     PortNotChanged {
@@ -431,6 +438,10 @@ fn service_warnings(service: &Service) -> Vec<Warning> {
             && let Some(mapped) = address.to_ipv4_mapped()
         {
             warnings.push(Warning::MappedAddress(address, mapped));
+        }
+        let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+        if address.is_unspecified() || address.is_multicast() || is_broadcast {
+            warnings.push(Warning::NoPackets(address));
         }
         if port == 0 && persistence.is_none() {
             warnings.push(Warning::AnyPortNotPersistent);

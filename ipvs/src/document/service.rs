@@ -204,9 +204,7 @@ impl VirtualService {
         };
         reader.check(path, &Change::AddService(service));
         let destinations = destination::read(reader, path, &key, destinations);
-        if let Some(doubt) = ConfigWarning::of_servers(key, &destinations) {
-            reader.doubt(path, doubt);
-        }
+        ConfigWarning::of_servers(&service, &destinations).for_each(|doubt| reader.doubt(path, doubt));
         Some(ServiceConfig { service, destinations })
     }
 

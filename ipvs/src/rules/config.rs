@@ -12,7 +12,10 @@ use crate::change::{Change, Warning};
 use crate::daemon::SyncDaemon;
 use crate::destination::Destination;
 use crate::errors::Errors;
+use crate::estimate::{Assumption, Refusal, Scheduling, Selection};
+use crate::hash::TableSizes;
 use crate::key::{DestinationKey, ServiceKey};
+use crate::name::Scheduler;
 use crate::service::Service;
 use crate::state::{Config, Order, ServiceConfig};
 use crate::timeouts::Timeouts;
@@ -47,17 +50,52 @@ pub enum ConfigWarning {
     /// A service whose servers all have weight 0.
     #[error("all servers of {0} have weight 0: every new connection is refused")]
     NoWeight(ServiceKey),
+    /// A hashing scheduler that refuses the clients of servers of weight 0. mh does not, because it selects no server
+    /// that was added with weight 0.
+    #[error("{service}: {scheduler}{} refuses the new clients of servers of weight 0", without_fallback(*.scheduler))]
+    RefusedClients {
+        /// The service.
+        service: ServiceKey,
+        /// Its scheduler, sh or dh.
+        scheduler: Scheduler,
+    },
+    /// A persistent service with a server of weight 0. Persistence templates still send their clients to it, unless the
+    /// sysctl `net.ipv4.vs.expire_quiescent_template` is 1.
+    #[error(
+        "{0} is persistent: known clients of servers of weight 0 keep connecting to them unless \
+         net.ipv4.vs.expire_quiescent_template is 1"
+    )]
+    KeptClients(ServiceKey),
+}
+
+fn without_fallback(scheduler: Scheduler) -> &'static str {
+    if scheduler == Scheduler::SH { " without sh-fallback" } else { "" }
 }
 
 impl ConfigWarning {
-    /// Returns the warning about the servers of a service as a whole, or `None` if one has a weight above 0.
-    pub(crate) fn of_servers(key: ServiceKey, servers: &[Destination]) -> Option<Self> {
-        match servers {
+    /// Returns the warnings about the servers of a service as a whole.
+    pub(crate) fn of_servers(service: &Service, servers: &[Destination]) -> impl Iterator<Item = Self> + use<> {
+        let key = service.key;
+        let has_weight_0 = servers.iter().any(|server| server.weight == 0);
+        let refused = match servers {
             [] => Some(Self::NoServers(key)),
             servers if servers.iter().all(|server| server.weight == 0) => Some(Self::NoWeight(key)),
+            servers if has_weight_0 && refuses_some(service, servers) => {
+                Some(Self::RefusedClients { service: key, scheduler: service.scheduler })
+            }
             _ => None,
-        }
+        };
+        let kept = (has_weight_0 && service.persistence.is_some()).then_some(Self::KeptClients(key));
+        refused.into_iter().chain(kept)
     }
+}
+
+/// Returns whether a new service with these servers refuses some of its clients.
+fn refuses_some(service: &Service, servers: &[Destination]) -> bool {
+    let scheduling = Scheduling::of_new(*service, servers);
+    scheduling.refusal(Assumption::Best) == Refusal::Some
+        // dh has the same server for all clients of an address.
+        && !matches!(scheduling.selection(Assumption::Best, TableSizes::default()), Some(Selection::One(_)))
 }
 
 /// Reads a rules file as the table that results when its lines are applied to an empty table.
@@ -226,8 +264,7 @@ impl Builder {
         let mut services = Vec::with_capacity(self.services.places.len());
         for Entry { line, service, servers } in self.services.into_values() {
             let destinations: Vec<Destination> = servers.into_values().map(|(_, server)| server).collect();
-            let warning = ConfigWarning::of_servers(service.key, &destinations);
-            warnings.extend(warning.map(|warning| (line, warning)));
+            warnings.extend(ConfigWarning::of_servers(&service, &destinations).map(|warning| (line, warning)));
             services.push(ServiceConfig { service, destinations });
         }
         warnings.sort_by_key(|(line, _)| *line);

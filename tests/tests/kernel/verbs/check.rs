@@ -9,6 +9,8 @@ ipvs_tests::tests! {
     needs_neither_root_nor_kernel;
     reports_all_errors;
     warns_about_likely_mistakes;
+    warns_about_refused_clients;
+    warns_about_addresses_without_packets;
     warns_about_an_empty_file;
     prints_json;
 }
@@ -56,6 +58,56 @@ fn warns_about_likely_mistakes() {
             "rules:4:1: warning: UDP 192.0.2.1:53 has no servers: every connection is refused",
         ]
     );
+}
+
+/// Returns the warnings about a file, without their position.
+fn warnings(rules: &str) -> Vec<String> {
+    write("rules", rules);
+    let ran = run("ipvsadm-rs check rules");
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let lines = ran.stderr.lines().filter_map(|line| line.split_once(": warning: "));
+    lines.map(|(_, warning)| warning.to_owned()).collect()
+}
+
+/// What happens to the clients is compared in `traffic::costs`.
+fn warns_about_refused_clients() {
+    under_test::install();
+    let service = |options: &str, weights: [u32; 2]| {
+        let server = |(last, weight)| format!("-a -t 192.0.2.1:80 -r 10.0.0.{last} -m -w {weight}\n");
+        let servers: String = (1..).zip(weights).map(server).collect();
+        format!("-A -t 192.0.2.1:80 {options}\n{servers}")
+    };
+    let refused = "TCP 192.0.2.1:80: sh without sh-fallback refuses the new clients of servers of weight 0";
+    assert_eq!(warnings(&service("-s sh", [1, 0])), [refused]);
+    // A new table of mh has no slots for servers of weight 0.
+    for good in ["-s sh -b sh-fallback", "-s mh", "-s wlc"] {
+        assert!(warnings(&service(good, [1, 0])).is_empty(), "{good}");
+    }
+    // dh selects one server for all clients of the address.
+    let all = "TCP 192.0.2.1:80: dh refuses the new clients of servers of weight 0";
+    let dh = [[1, 0], [0, 1]].map(|weights| warnings(&service("-s dh", weights)));
+    assert!(dh == [vec![all.to_owned()], vec![]] || dh == [vec![], vec![all.to_owned()]], "{dh:?}");
+    let kept = "TCP 192.0.2.1:80 is persistent: known clients of servers of weight 0 keep connecting to them unless \
+                net.ipv4.vs.expire_quiescent_template is 1";
+    assert_eq!(warnings(&service("-s rr -p 60", [1, 0])), [kept]);
+    let none = "all servers of TCP 192.0.2.1:80 have weight 0: every new connection is refused";
+    assert_eq!(warnings(&service("-s mh -p 60", [0, 0])), [none, kept]);
+}
+
+fn warns_about_addresses_without_packets() {
+    under_test::install();
+    for address in ["0.0.0.0", "224.0.0.9", "255.255.255.255", "[::]", "[ff02::9]"] {
+        let server = if address.starts_with('[') { "[2001:db8::1]:80" } else { "10.0.0.1:80" };
+        let found = warnings(&format!("-A -t {address}:80 -s rr\n-a -t {address}:80 -r {server} -m\n"));
+        let address = address.trim_matches(['[', ']']);
+        assert_eq!(
+            found,
+            [format!(
+                "the service gets no packets, because none are scheduled to {address}; a firewall mark (-f) serves several \
+                 addresses"
+            )]
+        );
+    }
 }
 
 fn warns_about_an_empty_file() {
