@@ -74,7 +74,7 @@ pub(crate) struct Affected {
 pub(crate) struct Refused {
     #[serde(flatten)]
     clients: Affected,
-    /// The share that was refused before, and still is.
+    /// The share that was refused before, and still is. The maximum if it is a range.
     #[serde(skip_serializing_if = "Option::is_none")]
     already_refused_share: Option<f64>,
     /// Whether all new clients are refused after the changes.
@@ -155,16 +155,17 @@ impl Refused {
             writeln!(out, "{style}# {service}: every new client is refused: {reason}{style:#}")?;
         } else {
             let style = colors.remove;
+            let up_to = if clients.unknown.is_some() { "up to " } else { "" };
             let already = self
                 .already_refused_share
-                .map(|share| format!(", in addition to {} % that already are", rounded(share * 100.0, 1)));
+                .map(|share| format!(", in addition to {up_to}{} % that already are", rounded(share * 100.0, 1)));
             let (percent, origin, already) = (clients.percent(), clients.origin(), already.unwrap_or_default());
             writeln!(
                 out,
                 "{style}# {service}: {percent} of new clients are refused{already}{origin}: {reason}{style:#}"
             )?;
+            clients.write_unknown(out, colors)?;
         }
-        clients.write_unknown(out, colors)?;
         let style = colors.remark;
         self.advice.iter().try_for_each(|advice| writeln!(out, "{style}#   to avoid it: {advice}{style:#}"))
     }
@@ -300,8 +301,23 @@ fn kept(before: &Scheduling, after: &Scheduling) -> Vec<Kept> {
     servers.map(kept).collect()
 }
 
+/// Returns the share of new clients that a service refuses, as a sentence. Returns `None` if it refuses nobody, or if the
+/// share is unknown.
+pub(crate) fn refused_now(service: &Scheduling) -> Option<String> {
+    if service.refusal(Assumption::Worst) == Refusal::Nobody || service.len() > Limits::default().servers {
+        return None;
+    }
+    if service.refusal(Assumption::Best) == Refusal::Everybody {
+        return Some("every new client is refused".into());
+    }
+    let scenarios = Scenarios::new(service, service, TableSizes::default())?;
+    let refused = scenarios.effect().refused_after();
+    let share = Affected::new(service.service().key, refused);
+    (refused.1 > 0.0).then(|| format!("{} of new clients are refused", share.percent()))
+}
+
 /// Returns the reason why a service refuses new clients.
-fn reason(after: &Scheduling) -> String {
+pub(crate) fn reason(after: &Scheduling) -> String {
     let scheduler = after.service().scheduler;
     if scheduler == Scheduler::NONE {
         return "the scheduler none selects no server".into();

@@ -2,16 +2,18 @@
 
 use std::io::{self, Write};
 
+use ipvs::estimate::Scheduling;
 use ipvs::rules::Namer;
 use ipvs::rules::program::{flag_names, write_endpoint};
 use ipvs::{DestinationState, Forwarding, Netmask, Protocol, ServiceKey, ServiceState, State, Tunnel};
 use unicode_width::UnicodeWidthStr;
 
+use crate::plan::clients;
 use crate::terminal::color::Palette;
 use crate::terminal::text;
 
-const TITLES: [&str; 9] =
-    ["SERVER", "FORWARDING", "WEIGHT", "ACTIVE", "INACTIVE", "PERSISTENT", "LIMIT", "CONNS/S", "CONNS"];
+const TITLES: [&str; 10] =
+    ["SERVER", "FORWARDING", "STATE", "WEIGHT", "ACTIVE", "INACTIVE", "PERSISTENT", "LIMIT", "CONNS/S", "CONNS"];
 
 pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, colors: &Palette) -> io::Result<()> {
     let State { info, timeouts, daemons, services, .. } = state;
@@ -25,7 +27,7 @@ pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, c
         let interface = daemon.interface.to_string();
         writeln!(out, "{} sync daemon on {}, id {}", daemon.role, text::escaped(&interface), daemon.sync_id)?;
     }
-    let blocks: Vec<Vec<[String; 9]>> = services.iter().map(|service| rows(service, names)).collect();
+    let blocks: Vec<Vec<[String; 10]>> = services.iter().map(|service| rows(service, names)).collect();
     // Columns are as wide as the widest cell of the whole table, so that addresses of both families fit.
     let mut widths = TITLES.map(str::len);
     for row in blocks.iter().flatten() {
@@ -36,17 +38,18 @@ pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, c
     for (service, rows) in services.iter().zip(&blocks) {
         let title = colors.title;
         writeln!(out, "\n{title}{}{title:#}{}", name(&service.service.key, names), settings(service))?;
+        if let Some(refusal) = refusal(service) {
+            writeln!(out, "  {bad}{refusal}{bad:#}", bad = colors.bad)?;
+        }
         if rows.is_empty() {
-            let bad = colors.bad;
-            writeln!(out, "  {bad}no servers: every connection is refused{bad:#}")?;
             continue;
         }
         writeln!(out, "  {}", line(&TITLES.map(str::to_owned), &widths))?;
         for (server, row) in service.destinations.iter().rev().zip(rows) {
             let style = match health(server) {
                 Health::Well => anstyle::Style::new(),
-                Health::Drained => colors.change,
-                Health::Overloaded => colors.bad,
+                Health::Quiescent => colors.change,
+                Health::Full => colors.bad,
             };
             writeln!(out, "  {style}{}{style:#}", line(row, &widths))?;
         }
@@ -55,11 +58,11 @@ pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, c
 }
 
 /// Joins cells to a line. Text is left-aligned, numbers are right-aligned.
-fn line(cells: &[String; 9], widths: &[usize; 9]) -> String {
+fn line(cells: &[String; 10], widths: &[usize; 10]) -> String {
     let cell = |(i, (cell, width)): (usize, (&String, &usize))| {
         // Not `{cell:<width$}`, because it counts characters. A wide character takes two columns.
         let blanks = " ".repeat(width.saturating_sub(cell.width()));
-        if i < 2 { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") }
+        if i < 3 { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") }
     };
     let cells: Vec<String> = cells.iter().zip(widths).enumerate().map(cell).collect();
     cells.join("  ").trim_end().to_owned()
@@ -67,24 +70,48 @@ fn line(cells: &[String; 9], widths: &[usize; 9]) -> String {
 
 enum Health {
     Well,
-    Drained,
-    Overloaded,
+    /// The server has weight 0.
+    Quiescent,
+    /// The server has reached its upper threshold.
+    Full,
 }
 
 fn health(server: &DestinationState) -> Health {
     let limit = server.destination.upper_threshold;
     let connections = u64::from(server.active_connections) + u64::from(server.inactive_connections);
     if server.destination.weight == 0 {
-        Health::Drained
+        Health::Quiescent
     } else if limit > 0 && connections >= u64::from(limit) {
-        Health::Overloaded
+        Health::Full
     } else {
         Health::Well
     }
 }
 
+/// Returns the cell of the column STATE.
+fn state(server: &DestinationState) -> String {
+    let connections = u64::from(server.active_connections) + u64::from(server.inactive_connections);
+    match (health(server), connections, server.persistent_connections) {
+        (Health::Well, ..) => String::new(),
+        (Health::Full, ..) => "full".into(),
+        (Health::Quiescent, 0, 0) => "drained".into(),
+        (Health::Quiescent, 0, templates) => format!("draining ({templates} persistent)"),
+        (Health::Quiescent, connections, _) => format!("draining ({connections} left)"),
+    }
+}
+
+/// Returns a remark on a service that refuses new clients.
+fn refusal(service: &ServiceState) -> Option<String> {
+    if service.destinations.is_empty() {
+        return Some("no servers: every connection is refused".into());
+    }
+    let scheduling = Scheduling::new(service);
+    let share = clients::refused_now(&scheduling)?;
+    Some(format!("{share}: {}", clients::reason(&scheduling)))
+}
+
 /// Returns the cells of a service's servers, the oldest first.
-fn rows(service: &ServiceState, names: &mut dyn Namer) -> Vec<[String; 9]> {
+fn rows(service: &ServiceState, names: &mut dyn Namer) -> Vec<[String; 10]> {
     let protocol = match service.service.key {
         ServiceKey::Address { protocol, .. } => Some(protocol),
         ServiceKey::Fwmark { .. } => None,
@@ -96,14 +123,10 @@ fn rows(service: &ServiceState, names: &mut dyn Namer) -> Vec<[String; 9]> {
             (upper, 0) => upper.to_string(),
             (upper, lower) => format!("{lower}..{upper}"),
         };
-        let state = match health(server) {
-            Health::Well => "",
-            Health::Drained => " drained",
-            Health::Overloaded => " full",
-        };
         [
             endpoint(destination.key.address, destination.key.port, protocol, names),
-            format!("{}{state}", forwarding(&destination.forwarding)),
+            forwarding(&destination.forwarding),
+            state(server),
             destination.weight.to_string(),
             server.active_connections.to_string(),
             server.inactive_connections.to_string(),

@@ -29,7 +29,7 @@ fn set_drains_the_last_servers_of_mh_services() {
     let drained = ok("ipvsadm-rs set -r 10.0.0.1 --weight 0");
     let took = start.elapsed();
     assert_eq!(
-        drained.matches(": 100.0 % of new clients get another server\n").count(),
+        drained.matches(": every new client is refused: all servers have weight 0\n").count(),
         usize::from(SERVICES),
         "{drained}"
     );

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use ipvs_tests::lab::topology::{Host, Nat};
 use ipvs_tests::traffic::client::Replies;
-use ipvs_tests::traffic::server::Protocol::Tcp;
+use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};
 use ipvs_tests::wait;
 
 use crate::under_test;
 
 ipvs_tests::tests! {
     drained_server_keeps_connections;
+    show_has_the_state_of_servers;
+    show_has_templates_without_connections;
     drained_server_keeps_persistent_clients;
     expire_quiescent_template_moves_persistent_clients;
     server_added_again_keeps_connections;
@@ -58,6 +60,45 @@ fn drained_server_keeps_connections() {
     director.ok(&format!("ipvsadm -e -t {WEB} -r 10.2.0.11 -m -w 1"));
     assert_eq!(hold(client, 4).to_string(), "web1=2 web2=2");
     assert_eq!(held.again().to_string(), "web1=2 web2=2");
+}
+
+fn show_has_the_state_of_servers() {
+    let Nat { client, director, .. } = &nat("-p 60");
+    let (server, other) = ("10.2.0.11:80", "10.2.0.12:80");
+    let state = |server: &str| {
+        let list = director.ok("ipvsadm-rs show");
+        let line = list.lines().find(|line| line.contains(server)).unwrap().to_owned();
+        line.split_once("masquerade").unwrap().1.trim_start().to_owned()
+    };
+    director.ok(&format!("ipvsadm-rs set -t {WEB} -r {other} --weight 0"));
+    assert!(state(other).starts_with("drained "), "{}", state(other));
+    let held = hold(client, 4);
+    assert_eq!(held.to_string(), "web1=4");
+    director.ok(&format!("ipvsadm-rs set -t {WEB} -r {server} -x 4"));
+    assert!(state(server).starts_with("full "), "{}", state(server));
+    let refusing = "  every new client is refused: all servers with a weight above 0 are full\n";
+    assert!(director.ok("ipvsadm-rs show").contains(refusing), "{}", state(server));
+    let set = director.ok(&format!("ipvsadm-rs set -t {WEB} -r {server} --weight 0"));
+    let keeps = "10.2.0.11:80 gets weight 0; the clients of 1 persistence template keep connecting to it as long as they \
+                 return within 60 s (net.ipv4.vs.expire_quiescent_template is 0)\n";
+    assert!(set.contains(keeps), "{set}");
+    assert!(state(server).starts_with("draining (4 left) "), "{}", state(server));
+    drop(held);
+    assert_eq!(hold(client, 2).to_string(), "web1=2");
+}
+
+fn show_has_templates_without_connections() {
+    let Nat { client, director, web1, .. } = &nat("");
+    web1.serve(Udp, "10.2.0.11:53").unwrap();
+    director.ok("ipvsadm --set 0 0 1");
+    director.ok("ipvsadm -A -u 10.1.0.100:53 -s rr -p 6000");
+    director.ok("ipvsadm -a -u 10.1.0.100:53 -r 10.2.0.11 -m");
+    assert_eq!(client.client().datagrams(1, "10.1.0.100:53").to_string(), "web1=1");
+    director.ok("ipvsadm-rs set -u 10.1.0.100:53 -r 10.2.0.11 --weight 0");
+    wait::until(Duration::from_secs(60), || {
+        let list = director.ok("ipvsadm-rs show");
+        if list.contains("  draining (1 persistent)  ") { Ok(()) } else { Err(list) }
+    });
 }
 
 fn drained_server_keeps_persistent_clients() {

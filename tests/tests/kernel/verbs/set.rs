@@ -10,6 +10,8 @@ ipvs_tests::tests! {
     changes_tunnels;
     refuses_invalid_changes;
     reports_nothing_to_change;
+    reports_the_loss_of_the_last_server;
+    reports_known_clients_of_weight_0;
 }
 
 fn changes_only_the_named_settings() {
@@ -86,4 +88,30 @@ fn refuses_invalid_changes() {
 fn reports_nothing_to_change() {
     director(WEB);
     assert_eq!(ok("ipvsadm-rs set -r 10.0.0.1:8080 --weight 3"), "nothing to change\n");
+}
+
+fn reports_the_loss_of_the_last_server() {
+    for scheduler in ["wlc", "mh", "sh -b sh-fallback"] {
+        director(&format!(
+            "-A -t 192.0.2.1:80 -s {scheduler}\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -w 3\n-a -t 192.0.2.1:80 -r 10.0.0.2 -m -w 0\n"
+        ));
+        assert_eq!(
+            ok("ipvsadm-rs set -r 10.0.0.1 --weight 0"),
+            "~ -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 0  # was -w 3\n\
+             # TCP 192.0.2.1:80: every new client is refused: all servers have weight 0\n\
+             1 change made: 0 added, 1 edited, 0 deleted; no connections dropped\n",
+        );
+        let emphasized = ok("ipvsadm-rs show --color always");
+        assert!(
+            emphasized.contains("\u{1b}[31mevery new client is refused: all servers have weight 0\u{1b}[0m"),
+            "{emphasized:?}"
+        );
+    }
+}
+
+/// `traffic::costs` compares the templates with real ones.
+fn reports_known_clients_of_weight_0() {
+    director("-A -t 192.0.2.1:80 -s rr -p 60\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n-a -t 192.0.2.1:80 -r 10.0.0.2 -m\n");
+    let without_templates = ok("ipvsadm-rs set -r 10.0.0.1 --weight 0");
+    assert_eq!(without_templates.lines().count(), 2, "{without_templates}");
 }

@@ -30,13 +30,14 @@ fn prints_a_table() {
         "IPVS 1.2.1, timeouts tcp 900 tcp-fin 120 udp 300\n\
          \n\
          TCP 192.0.2.1:80  sh sh-port  persistent 360 s mask 255.255.255.0\n  \
-         SERVER                                       FORWARDING          WEIGHT  ACTIVE  INACTIVE  PERSISTENT    LIMIT  CONNS/S  CONNS\n  \
-         10.0.0.1:8080                                masquerade               3       0         0           0  50..100        0      0\n  \
-         10.0.0.2:8080                                masquerade drained       0       0         0           0        -        0      0\n\
+         25.0 % of new clients are refused: sh without sh-fallback also selects servers of weight 0\n  \
+         SERVER                                       FORWARDING       STATE    WEIGHT  ACTIVE  INACTIVE  PERSISTENT    LIMIT  CONNS/S  CONNS\n  \
+         10.0.0.1:8080                                masquerade                     3       0         0           0  50..100        0      0\n  \
+         10.0.0.2:8080                                masquerade       drained       0       0         0           0        -        0      0\n\
          \n\
          UDP [2001:db8:1111:2222:3333:4444:5555:6666]:53  rr  one-packet\n  \
-         SERVER                                       FORWARDING          WEIGHT  ACTIVE  INACTIVE  PERSISTENT    LIMIT  CONNS/S  CONNS\n  \
-         [2001:db8:1111:2222:3333:4444:5555:7777]:53  tunnel gue:6080          1       0         0           0        -        0      0\n\
+         SERVER                                       FORWARDING       STATE    WEIGHT  ACTIVE  INACTIVE  PERSISTENT    LIMIT  CONNS/S  CONNS\n  \
+         [2001:db8:1111:2222:3333:4444:5555:7777]:53  tunnel gue:6080                1       0         0           0        -        0      0\n\
          \n\
          FWM 7  rr\n  \
          no servers: every connection is refused\n"
