@@ -20,8 +20,8 @@ use crate::terminal::plural::count;
 
 /// Show the changes that make the table match FILE
 ///
-/// Each change is printed as a line of ipvsadm, with the connections that it drops. Further lines show the share of
-/// clients that a hashing scheduler sends to another server.
+/// Each change is printed as a line of ipvsadm, with the connections that it drops. Further lines show the shares of new
+/// clients that are refused or get another server.
 ///
 /// If standard output is not a terminal, only the ipvsadm lines are written to it, as input for `ipvsadm -R`. A summary
 /// is written to standard error.

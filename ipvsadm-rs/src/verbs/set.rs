@@ -20,7 +20,8 @@ use crate::terminal::exit::print_error;
 ///
 /// Settings that are not specified keep their values. With -r, the settings of that server are changed, otherwise those
 /// of the service. With -r and without a service, the server is changed in every service that has it. For example,
-/// `ipvsadm-rs set -r 10.0.0.7 --weight 0` stops new connections to it everywhere.
+/// `ipvsadm-rs set -r 10.0.0.7 --weight 0` sends it no new clients. Known clients of persistent services keep connecting
+/// to it, unless the sysctl net.ipv4.vs.expire_quiescent_template is 1. New clients that are refused are reported.
 ///
 /// The journal does not record the change, because health checkers would fill it. `undo` therefore cannot undo it. Set
 /// the previous value instead.

@@ -37,6 +37,7 @@ ipvs_tests::tests! {
     without_persistence;
     with_persistence;
     with_expiring_templates;
+    advice_ends_the_refusals;
 }
 
 const CLIENTS: usize = 200;
@@ -411,4 +412,27 @@ fn with_persistence() {
 
 fn with_expiring_templates() {
     check(Persistence::Expires(true));
+}
+
+/// The reported command is run on the service in use.
+fn advice_ends_the_refusals() {
+    let mut farm = farm();
+    let port = SchedulerFlags::PORT;
+    let services =
+        [(Scheduler::SH, SchedulerFlags::empty()), (Scheduler::MH, SchedulerFlags::empty()), (Scheduler::MH, port)];
+    for (number, (scheduler, flags)) in (1001..).zip(services) {
+        let key = ServiceKey::udp([10, 8, 0, 1], number);
+        let service = Service { flags, ..Service::new(key, scheduler) };
+        let added = std::iter::once(Change::AddService(service))
+            .chain((1..).zip(WEIGHTS).map(|(number, weight)| Change::AddDestination(key, server(number, weight))));
+        farm.table.submit(&added.collect::<Vec<_>>()).unwrap().into_result().unwrap();
+        let set = farm.director.ok(&format!("ipvsadm-rs set -u 10.8.0.1:{number} -r 10.2.0.12 --weight 0 --json"));
+        assert!(ask(&farm.sockets[0], key).contains(&None), "{scheduler}");
+        let report: Value = serde_json::from_str(&set).unwrap();
+        let advice = report["refused_clients"][0]["advice"].as_str().unwrap();
+        let served = farm.director.ok(advice);
+        assert!(served.contains(" of new clients were refused and are served\n"), "{served}");
+        assert!(!ask(&farm.sockets[1], key).contains(&None), "{advice}");
+        assert!(farm.table.service(&key).unwrap().service.flags.contains(flags), "{advice}");
+    }
 }
