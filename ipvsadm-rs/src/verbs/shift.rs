@@ -22,7 +22,7 @@ use crate::plan::waiting::{Servers, number};
 /// There are at most 60 steps, at least a second apart. The table is locked only while a step is made. Established
 /// connections stay where they are. Whether the servers are healthy is not checked.
 #[derive(Args, Debug)]
-#[command(after_long_help = EXIT_CODES)]
+#[command(after_long_help = EXIT_CODES, override_usage = "ipvsadm-rs shift [OPTIONS] --from SERVER --to SERVER --over DURATION")]
 pub(super) struct Shift {
     /// Servers to move connections from, separated by commas
     #[arg(long, value_name = "SERVER", required = true)]
