@@ -262,14 +262,18 @@ impl ClientEffects {
     /// Writes a remark for each service that is affected.
     pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
         let style = colors.remark;
-        self.refused_clients.iter().try_for_each(|refused| refused.write_text(out, colors))?;
-        self.remapped_clients
-            .iter()
-            .try_for_each(|moved| moved.write_text(out, colors, "of new clients get another server"))?;
-        self.served_clients
-            .iter()
-            .try_for_each(|served| served.write_text(out, colors, "of new clients were refused and are served"))?;
-        self.persistent_clients.iter().try_for_each(|kept| kept.write_text(out, colors))?;
+        write_first(out, colors, &self.refused_clients, "some new clients are refused", |out, refused| {
+            refused.write_text(out, colors)
+        })?;
+        write_first(out, colors, &self.remapped_clients, "some new clients get another server", |out, moved| {
+            moved.write_text(out, colors, "of new clients get another server")
+        })?;
+        write_first(out, colors, &self.served_clients, "some new clients are served again", |out, served| {
+            served.write_text(out, colors, "of new clients were refused and are served")
+        })?;
+        write_first(out, colors, &self.persistent_clients, "a server with templates gets weight 0", |out, kept| {
+            kept.write_text(out, colors)
+        })?;
         if !self.clients_not_estimated.is_empty() {
             let services = count(self.clients_not_estimated.len(), "service");
             writeln!(
@@ -279,6 +283,25 @@ impl ClientEffects {
             )?;
         }
         Ok(())
+    }
+}
+
+/// Writes the first remarks of a kind, and the number of the others.
+fn write_first<T>(
+    out: &mut dyn Write,
+    colors: &Palette,
+    remarks: &[T],
+    effect: &str,
+    write: impl Fn(&mut dyn Write, &T) -> io::Result<()>,
+) -> io::Result<()> {
+    const MAX_SHOWN: usize = 20;
+    remarks.iter().take(MAX_SHOWN).try_for_each(|remark| write(out, remark))?;
+    match remarks.len().saturating_sub(MAX_SHOWN) {
+        0 => Ok(()),
+        more => {
+            let (style, more) = (colors.remark, count(more, "more service"));
+            writeln!(out, "{style}# {more}: {effect}{style:#}")
+        }
     }
 }
 

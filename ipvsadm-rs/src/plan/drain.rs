@@ -5,13 +5,17 @@ use std::fs::File;
 use std::time::Duration;
 
 use ipvs::apply::apply_plan;
+use ipvs::drain::refuses_clients;
 use ipvs::plan::{Departing, Options};
-use ipvs::{Change, Client, Config, Counters, DestinationState, Plan, ServiceKey, ServiceState, State, plan};
+use ipvs::{
+    Change, Client, Config, Counters, DestinationKey, DestinationState, Plan, ServiceKey, ServiceState, State, plan,
+};
 
 use crate::journal::TIMER_DIED;
 use crate::plan::progress::{Progress, WithProgress};
 use crate::plan::transaction::{Abandoned, Transaction, Unlocked};
 use crate::plan::waiting::{self, Left, Servers, Waited};
+use crate::terminal::exit::print_error;
 
 /// The minimum time limit for the lock after a drain. Otherwise a short-lived `set` would make a long drain useless.
 const LOCK: Duration = Duration::from_secs(10);
@@ -58,6 +62,7 @@ pub(crate) fn apply_drained(
     let drain = options.departing(Departing::Drain).reorder(false);
     let first = plan(&config, &before, &drain);
     apply_plan(&mut WithProgress(director), &config, &drain, before.clone(), first.clone())?;
+    refusals(&before, &to_delete).iter().for_each(|note| print_error(note));
     let dropped = wait_unlocked(director, transaction, &to_delete, limits, mark)?;
     let state = director.state_with(Counters::Skip)?;
     let (config, options) = desired(&state);
@@ -66,6 +71,28 @@ pub(crate) fn apply_drained(
     let made = made(first, last, &to_delete);
     transaction.record_changes(&made.changes);
     Ok(Drained { made, from: with_connections_of(before, &state), dropped })
+}
+
+/// Returns notes about services that refuse new clients while their servers are drained, but not before and not
+/// afterwards.
+fn refusals(before: &State, to_delete: &ToDelete) -> Vec<String> {
+    let mut notes = Vec::new();
+    for service in &before.services {
+        let key = service.service.key;
+        let is_leaving = |server: &DestinationKey| to_delete.contains(&(key, *server));
+        let stays = service
+            .destinations
+            .iter()
+            .any(|state| state.destination.weight > 0 && !is_leaving(&state.destination.key));
+        let leaves = service.destinations.iter().any(|state| is_leaving(&state.destination.key));
+        if leaves && stays && refuses_clients(service, is_leaving) && !refuses_clients(service, |_| false) {
+            let scheduler = service.service.scheduler;
+            notes.push(format!(
+                "note: {key}: {scheduler} refuses the new clients of the servers that are being drained, until they are deleted"
+            ));
+        }
+    }
+    notes
 }
 
 /// Waits without the lock until the connections have ended or the limit is reached, and returns the connections that are

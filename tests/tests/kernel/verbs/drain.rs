@@ -12,6 +12,7 @@ use crate::under_test;
 ipvs_tests::tests! {
     waits_for_the_last_connection;
     closes_connections_at_the_timeout;
+    refused_clients_are_reported;
     confirm_time_starts_after_the_drain;
     rolls_back_if_killed_while_draining;
     does_not_block_on_a_stopped_terminal;
@@ -65,6 +66,22 @@ fn closes_connections_at_the_timeout() {
     let note = "the time limit of --drain was reached: 1 active, 0 inactive connections dropped\n";
     assert!(ran.stderr.contains(note), "{ran}");
     assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"), "deleted in spite of the open connection");
+}
+
+/// A plain deletion refuses nobody, but the drain does.
+fn refused_clients_are_reported() {
+    let lab = Nat::new().unwrap();
+    let _held = hold_connections(&lab);
+    let note = "note: TCP 10.1.0.100:9000: sh refuses the new clients of the servers that are being drained, until they are \
+                deleted\n";
+    for (flags, is_reported) in [("", true), (" -b sh-fallback", false)] {
+        let sh = format!("-A -t 10.1.0.100:9000 -s sh{flags}\n");
+        lab.director.ok(&format!("ipvsadm -E -t 10.1.0.100:9000 -s sh{flags}"));
+        write("wanted", &format!("{sh}-a -t 10.1.0.100:9000 -r 10.2.0.12 -m\n"));
+        let ran = lab.director.run("ipvsadm-rs apply wanted --drain 1s");
+        assert_eq!((ran.code == Some(1), ran.stderr.contains(note)), (false, is_reported), "{ran}");
+        lab.director.ok("ipvsadm -a -t 10.1.0.100:9000 -r 10.2.0.11 -m");
+    }
 }
 
 fn confirm_time_starts_after_the_drain() {
