@@ -12,6 +12,7 @@ mod complete;
 mod context;
 mod file;
 mod generate;
+mod hints;
 mod journal;
 mod pid_namespace;
 mod plan;

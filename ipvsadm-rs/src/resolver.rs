@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
-use ipvs::rules::{Namer, Resolver};
+use dns_lookup::{AddrInfoHints, LookupErrorKind, getaddrinfo, getnameinfo};
+use ipvs::rules::{HostError, Namer, Resolver};
 use ipvs::{Family, Protocol};
-use libc::{AF_INET, AF_INET6, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, SOCK_DGRAM, SOCK_STREAM};
+use libc::{AF_INET, AF_INET6, AF_UNSPEC, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, SOCK_DGRAM, SOCK_STREAM};
 
 use crate::terminal::exit::print_error;
 
@@ -18,81 +18,108 @@ use crate::terminal::exit::print_error;
 pub(crate) struct System {
     hosts: BTreeMap<IpAddr, Option<String>>,
     ports: BTreeMap<(u16, Protocol), Option<String>>,
-    addresses: BTreeMap<(String, Family), Option<IpAddr>>,
+    addresses: BTreeMap<(String, Vec<Family>), Result<IpAddr, HostError>>,
     port_numbers: BTreeMap<(String, Protocol), Option<u16>>,
     patience: Patience,
 }
 
-/// The time that failed lookups of hosts have taken. Without a limit, a table of 200 addresses without names takes 200
-/// timeouts of the name service.
+/// Decides whether further hosts are looked up. A name server that did not answer once is not asked again, because each
+/// further name takes another timeout, often 10 s.
 #[derive(Debug, Default)]
 struct Patience {
+    /// The time that failed lookups have taken.
     spent: Duration,
+    was_unanswered: bool,
     is_reported: bool,
 }
 
 impl Patience {
-    /// The time after which no more hosts are looked up. With the defaults of resolv.conf(5), a single lookup fails
-    /// after 10 s if no server answers.
+    /// The time of failed lookups after which no more hosts are looked up. It is for name servers that take seconds to
+    /// report that a name does not exist.
     const LIMIT: Duration = Duration::from_secs(10);
 
     fn is_over(&self) -> bool {
-        self.spent >= Self::LIMIT
+        self.was_unanswered || self.spent >= Self::LIMIT
     }
 
-    /// Looks a host up, unless the time is over.
-    fn ask<T>(&mut self, lookup: impl FnOnce() -> Option<T>) -> Option<T> {
+    /// Looks a host up, unless earlier lookups took too long.
+    fn ask<T>(&mut self, lookup: impl FnOnce() -> Result<T, LookupErrorKind>) -> Result<T, HostError> {
         if self.is_over() {
-            return None;
+            return Err(HostError::NotAsked);
         }
         let start = Instant::now();
-        let found = lookup();
-        if found.is_none() {
-            self.spent += start.elapsed();
-        }
-        found
+        lookup().map_err(|kind| {
+            let took = start.elapsed();
+            self.spent += took;
+            let error = host_error(kind, took, || std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+            self.was_unanswered |= error == HostError::NoAnswer;
+            error
+        })
     }
 
-    /// Prints a note if the time is over, once.
+    /// Prints a note if no more hosts are looked up, once.
     fn report(&mut self) {
         if self.is_over() && !std::mem::replace(&mut self.is_reported, true) {
-            print_error(
-                "note: failed name lookups took 10 s; the other addresses are shown as numbers\n\
-                 To look up no names, use -n, or omit --names.",
-            );
+            let reason =
+                if self.was_unanswered { "the name server did not answer" } else { "failed name lookups took 10 s" };
+            print_error(&format!(
+                "note: {reason}; the other addresses are shown as numbers\n\
+                 To look up no names, use -n, or omit --names."
+            ));
         }
     }
 }
 
+/// Returns the reason why a lookup failed.
+///
+/// The C library has one error for a failure that the server reports, for a server that cannot be reached, and for one
+/// that does not answer. Only the last of these takes the whole timeout.
+fn host_error(kind: LookupErrorKind, took: Duration, resolv_conf: impl FnOnce() -> String) -> HostError {
+    match kind {
+        LookupErrorKind::Again if took >= timeout(&resolv_conf()) => HostError::NoAnswer,
+        LookupErrorKind::Again | LookupErrorKind::Fail | LookupErrorKind::System => HostError::ServerFailed,
+        _ => HostError::Unknown,
+    }
+}
+
+/// Returns the time that the C library waits for the first answer: `options timeout:N` of resolv.conf(5), by default
+/// 5 s.
+fn timeout(resolv_conf: &str) -> Duration {
+    let options = resolv_conf.lines().filter_map(|line| line.trim_start().strip_prefix("options"));
+    let mut seconds =
+        options.flat_map(str::split_whitespace).filter_map(|option| option.strip_prefix("timeout:")?.parse().ok());
+    Duration::from_secs(seconds.next_back().unwrap_or(5))
+}
+
 impl Resolver for System {
-    fn host(&mut self, name: &str, family: Family) -> Option<IpAddr> {
+    fn host(&mut self, name: &str, families: &[Family]) -> Result<IpAddr, HostError> {
         let Self { addresses, patience, .. } = self;
-        let lookup = || patience.ask(|| host_address(name, family));
-        *addresses.entry((name.to_owned(), family)).or_insert_with(lookup)
+        let lookup = || host_address(name, families, patience);
+        *addresses.entry((name.to_owned(), families.to_vec())).or_insert_with(lookup)
     }
 
     fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16> {
         *self.port_numbers.entry((name.to_owned(), protocol)).or_insert_with(|| port_number(name, protocol))
     }
-
-    fn has_given_up(&self) -> bool {
-        self.patience.is_over()
-    }
 }
 
-fn host_address(name: &str, family: Family) -> Option<IpAddr> {
+fn host_address(name: &str, families: &[Family], patience: &mut Patience) -> Result<IpAddr, HostError> {
     // A string that cannot be a host name is a typing error. A lookup in DNS would only delay the error.
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte) || !byte.is_ascii();
     if !name.bytes().all(is_valid) {
-        return None;
+        return Err(HostError::Unknown);
     }
-    let address = match family {
-        Family::V4 => AF_INET,
-        Family::V6 => AF_INET6,
+    // The C library asks for both families at once.
+    let address = match families {
+        [Family::V4] => AF_INET,
+        [Family::V6] => AF_INET6,
+        _ => AF_UNSPEC,
     };
     let hints = AddrInfoHints { address, socktype: SOCK_STREAM, ..AddrInfoHints::default() };
-    let mut found = getaddrinfo(Some(name), None, Some(hints)).ok()?;
-    found.find_map(|info| info.ok()).map(|info| info.sockaddr.ip())
+    let found = patience.ask(|| getaddrinfo(Some(name), None, Some(hints)).map_err(|error| error.kind()))?;
+    let found: Vec<IpAddr> = found.filter_map(|info| info.ok()).map(|info| info.sockaddr.ip()).collect();
+    let first = |family: &Family| found.iter().copied().find(|address| Family::of(*address) == *family);
+    families.iter().find_map(first).ok_or(HostError::Unknown)
 }
 
 fn port_number(name: &str, protocol: Protocol) -> Option<u16> {
@@ -119,9 +146,9 @@ impl Namer for System {
             return None;
         }
         let Self { hosts, patience, .. } = self;
-        let lookup = || getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD).ok().map(|(host, _)| host);
-        let name =
-            hosts.entry(address).or_insert_with(|| patience.ask(lookup).filter(|name| is_host_name(name))).clone();
+        let lookup = || getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD).map_err(|error| error.kind());
+        let ask = || patience.ask(lookup).ok().map(|(host, _)| host).filter(|name| is_host_name(name));
+        let name = hosts.entry(address).or_insert_with(ask).clone();
         patience.report();
         name
     }
@@ -185,7 +212,7 @@ pub(crate) struct Restorable(pub(crate) System);
 impl Namer for Restorable {
     fn host_name(&mut self, address: IpAddr) -> Option<String> {
         let name = self.0.host_name(address)?;
-        (self.0.host(&name, Family::of(address)) == Some(address)).then_some(name)
+        (self.0.host(&name, &[Family::of(address)]) == Ok(address)).then_some(name)
     }
 
     fn port_name(&mut self, port: u16, protocol: Protocol) -> Option<String> {
@@ -268,22 +295,47 @@ mod tests {
     #[test]
     fn patience_ends_after_failures() {
         let mut patience = Patience::default();
-        assert_eq!(patience.ask(|| Some(1)), Some(1));
-        assert_eq!((patience.ask(|| None::<u8>), patience.is_over()), (None, false));
+        assert_eq!(patience.ask(|| Ok(1)), Ok(1));
+        let fails = |kind| move || Err::<u8, _>(kind);
+        assert_eq!(patience.ask(fails(LookupErrorKind::NoName)), Err(HostError::Unknown));
+        assert_eq!(patience.ask(fails(LookupErrorKind::Again)), Err(HostError::ServerFailed));
+        assert!(!patience.is_over());
         patience.spent = Patience::LIMIT;
-        assert_eq!((patience.ask(|| Some(1)), patience.is_over()), (None, true));
+        assert_eq!(patience.ask(|| Ok(1)), Err(HostError::NotAsked));
+        let mut patience = Patience { was_unanswered: true, ..Patience::default() };
+        assert_eq!(patience.ask(|| Ok(1)), Err(HostError::NotAsked));
+    }
+
+    #[test]
+    fn tells_failures_apart() {
+        let error = |kind, millis, resolv_conf: &str| {
+            host_error(kind, Duration::from_millis(millis), || resolv_conf.to_owned())
+        };
+        let quick = "nameserver 192.0.2.1\noptions edns0 timeout:1 attempts:1\n";
+        for (kind, millis, resolv_conf, expected) in [
+            (LookupErrorKind::Again, 5001, "", HostError::NoAnswer),
+            (LookupErrorKind::Again, 10_010, "", HostError::NoAnswer),
+            (LookupErrorKind::Again, 3000, "nameserver 192.0.2.1\n", HostError::ServerFailed),
+            (LookupErrorKind::Again, 1001, quick, HostError::NoAnswer),
+            (LookupErrorKind::Again, 40, quick, HostError::ServerFailed),
+            (LookupErrorKind::Fail, 9000, "", HostError::ServerFailed),
+            (LookupErrorKind::NoName, 9000, "", HostError::Unknown),
+        ] {
+            assert_eq!(error(kind, millis, resolv_conf), expected, "{kind:?} {millis} {resolv_conf}");
+        }
     }
 
     #[test]
     fn lookups_are_cached() {
         let mut system = System::default();
-        assert_eq!(system.host("127.0.0.1", Family::V4), Some(Ipv4Addr::LOCALHOST.into()));
+        let both = [Family::V4, Family::V6];
+        assert_eq!(system.host("127.0.0.1", &both), Ok(Ipv4Addr::LOCALHOST.into()));
         assert_eq!(system.port("no-such-port", Protocol::Tcp), None);
         // A second lookup would return the real values.
-        let remembered = Some(Ipv4Addr::new(192, 0, 2, 1).into());
+        let remembered = Ok(Ipv4Addr::new(192, 0, 2, 1).into());
         system.addresses.values_mut().for_each(|address| *address = remembered);
         system.port_numbers.values_mut().for_each(|port| *port = Some(7));
-        assert_eq!(system.host("127.0.0.1", Family::V4), remembered);
+        assert_eq!(system.host("127.0.0.1", &both), remembered);
         assert_eq!(system.port("no-such-port", Protocol::Tcp), Some(7));
         assert_eq!(system.port("no-such-port", Protocol::Udp), None, "UDP is cached separately");
     }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::number::{decimal_ipv4, decimal_port, inet_aton, strtol};
-use super::resolver::Resolver;
+use super::resolver::{HostError, Resolver};
 use super::value_error::ValueError;
 use crate::family::{Family, Protocol};
 use crate::service::Netmask;
@@ -83,16 +83,16 @@ fn bracketed(host: &[u8], resolver: &mut dyn Resolver) -> Result<IpAddr, ValueEr
 }
 
 fn lookup(host: &[u8], families: &[Family], resolver: &mut dyn Resolver) -> Result<IpAddr, ValueError> {
-    let name = std::str::from_utf8(host).map_err(|_| ValueError::UnknownHost)?;
+    let unknown = ValueError::Host(HostError::Unknown);
+    let Ok(name) = std::str::from_utf8(host) else { return Err(unknown) };
     // A zone (`fe80::1%eth0`). Host names have no `%`, and IPVS has no zones.
     if name.contains('%') {
-        return Err(ValueError::UnknownHost);
+        return Err(unknown);
     }
     if name.is_empty() || name.contains('\0') {
         return Err(ValueError::NoAddress);
     }
-    let found = families.iter().find_map(|family| resolver.host(name, *family));
-    found.ok_or_else(|| if resolver.has_given_up() { ValueError::NoAnswer } else { ValueError::UnknownHost })
+    resolver.host(name, families).map_err(ValueError::Host)
 }
 
 fn read_port(text: &[u8], protocol: Option<Protocol>, resolver: &mut dyn Resolver) -> Result<u16, ValueError> {
@@ -131,12 +131,13 @@ mod tests {
     struct Names;
 
     impl Resolver for Names {
-        fn host(&mut self, name: &str, family: Family) -> Option<IpAddr> {
-            match (name, family) {
+        fn host(&mut self, name: &str, families: &[Family]) -> Result<IpAddr, HostError> {
+            let found = families.iter().find_map(|family| match (name, family) {
                 ("four" | "both", Family::V4) => Some([10, 0, 0, 4].into()),
                 ("six" | "both", Family::V6) => Some("2001:db8::6".parse().expect("an address")),
                 _ => None,
-            }
+            });
+            found.ok_or(HostError::Unknown)
         }
 
         fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16> {
@@ -182,16 +183,16 @@ mod tests {
             ("[2001:db8::1", ValueError::Brackets),
             ("[2001:db8::1]80", ValueError::Brackets),
             ("[10.0.0.1]:80", ValueError::BracketsAroundV4),
-            ("[four]:80", ValueError::UnknownHost),
-            ("nobody:80", ValueError::UnknownHost),
-            ("fe80::1%eth0", ValueError::UnknownHost),
+            ("[four]:80", ValueError::Host(HostError::Unknown)),
+            ("nobody:80", ValueError::Host(HostError::Unknown)),
+            ("fe80::1%eth0", ValueError::Host(HostError::Unknown)),
             ("10.0.0.1:", ValueError::UnknownPort),
             ("10.0.0.1:65536", ValueError::UnknownPort),
             ("10.0.0.1:-1", ValueError::UnknownPort),
             ("10.0.0.1:HTTP", ValueError::UnknownPort),
-            ("10.0.0.1 junk:80", ValueError::UnknownHost),
+            ("10.0.0.1 junk:80", ValueError::Host(HostError::Unknown)),
             ("[2001:db8::1]:", ValueError::UnknownPort),
-            ("[fe80::1%lo]:80", ValueError::UnknownHost),
+            ("[fe80::1%lo]:80", ValueError::Host(HostError::Unknown)),
         ] {
             assert_eq!(read(text), Err(reason), "{text}");
         }

@@ -216,7 +216,7 @@ impl Builder {
                 let first = entry.line;
                 self.repeated(line, first);
             }
-            Some(_) => return Err(ParseError::ServiceExists),
+            Some(entry) => return Err(ParseError::ServiceExists(entry.line)),
             None => {
                 let entry = Entry { line, service: *service, servers: Ordered::default() };
                 self.services.insert(service.key, entry);
@@ -232,7 +232,7 @@ impl Builder {
                 let first = *first;
                 self.repeated(line, first);
             }
-            Some(_) => return Err(ParseError::ServerExists),
+            Some((first, _)) => return Err(ParseError::ServerExists(*first)),
             None => servers.insert(server.key, (line, *server)),
         }
         Ok(())
@@ -245,7 +245,7 @@ impl Builder {
                 let first = *first;
                 self.repeated(line, first);
             }
-            Some(_) => return Err(ParseError::DaemonRuns),
+            Some((first, _)) => return Err(ParseError::DaemonRuns(*first)),
             None => daemons.push((line, *daemon)),
         }
         Ok(())

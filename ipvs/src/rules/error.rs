@@ -137,21 +137,21 @@ pub enum ParseError {
     /// Values that no kernel accepts.
     #[error("{0}")]
     Invalid(Invalid),
-    /// An earlier line adds the service with other settings.
-    #[error("an earlier line adds this service with other settings")]
-    ServiceExists,
-    /// An earlier line adds the server with other settings.
-    #[error("an earlier line adds this server with other settings")]
-    ServerExists,
+    /// An earlier line, which has this number, adds the service with other settings.
+    #[error("line {0} adds this service with other settings")]
+    ServiceExists(usize),
+    /// An earlier line, which has this number, adds the server with other settings.
+    #[error("line {0} adds this server with other settings")]
+    ServerExists(usize),
     /// No earlier line adds the service.
     #[error("no earlier line adds this service")]
     NoSuchService,
     /// No earlier line adds the server.
     #[error("no earlier line adds this server")]
     NoSuchServer,
-    /// An earlier line starts the sync daemon with other settings.
-    #[error("an earlier line starts this sync daemon with other settings")]
-    DaemonRuns,
+    /// An earlier line, which has this number, starts the sync daemon with other settings.
+    #[error("line {0} starts this sync daemon with other settings")]
+    DaemonRuns(usize),
     /// No earlier line starts the sync daemon.
     #[error("no earlier line starts this sync daemon")]
     NoDaemon,
@@ -216,9 +216,9 @@ impl ParseError {
             | Self::IllegalForTunnel { option, .. }
             | Self::ConflictInTunnel { option, .. } => option,
             Self::Ipv6WithoutMark => "ipv6",
-            Self::ZeroPort | Self::ServiceExists | Self::NoSuchService => "service-address",
+            Self::ZeroPort | Self::ServiceExists(_) | Self::NoSuchService => "service-address",
             Self::OnePacketNotUdp => "ops",
-            Self::MixedFamily | Self::ServerExists | Self::NoSuchServer => "real-server",
+            Self::MixedFamily | Self::ServerExists(_) | Self::NoSuchServer => "real-server",
             Self::Invalid(why) => option_of(why)?,
             _ => return None,
         })

@@ -38,6 +38,6 @@ pub use error::ParseError;
 #[cfg(feature = "serde")]
 pub(crate) use flags::read_flags;
 pub use read::{Line, LineError, Lines, parse};
-pub use resolver::{Namer, Numeric, Resolver};
+pub use resolver::{HostError, Namer, Numeric, Resolver};
 pub use value_error::ValueError;
 pub use write::{write_change, write_destination, write_service};

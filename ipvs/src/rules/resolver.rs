@@ -6,17 +6,34 @@ use crate::family::{Family, Protocol};
 
 /// A resolver of the names of hosts and ports in lines that are read.
 pub trait Resolver {
-    /// Returns the address of a host in a family, or `None` for an unknown host.
-    fn host(&mut self, name: &str, family: Family) -> Option<IpAddr>;
+    /// Returns an address of a host: of the first of the families that it has an address of.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the host has no address of these families, and if the name service could not be asked.
+    fn host(&mut self, name: &str, families: &[Family]) -> Result<IpAddr, HostError>;
 
     /// Returns the port with a name (80 for `http` of TCP), or `None` for an unknown name.
     fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16>;
+}
 
-    /// Returns whether [`host`](Self::host) no longer looks up names, because the name service took too long. The error
-    /// of an unknown host then states this.
-    fn has_given_up(&self) -> bool {
-        false
-    }
+/// The reason why a host has no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// There is no such name, or it has no address of the families.
+    #[error("no such host")]
+    Unknown,
+    /// No name server answered in time. Whether the name exists is not known.
+    #[error("the name server did not answer")]
+    NoAnswer,
+    /// The name was not looked up, because no name server answered for an earlier name, or all lookups took too long.
+    #[error("not looked up, because the name server did not answer for earlier names")]
+    NotAsked,
+    /// The name server refused the question, reported a failure or cannot be reached. Whether the name exists is not
+    /// known.
+    #[error("the name server reported a failure or cannot be reached")]
+    ServerFailed,
 }
 
 /// A source of names for the addresses and ports in lines that are written.
@@ -33,8 +50,8 @@ pub trait Namer {
 pub struct Numeric;
 
 impl Resolver for Numeric {
-    fn host(&mut self, _: &str, _: Family) -> Option<IpAddr> {
-        None
+    fn host(&mut self, _: &str, _: &[Family]) -> Result<IpAddr, HostError> {
+        Err(HostError::Unknown)
     }
 
     fn port(&mut self, _: &str, _: Protocol) -> Option<u16> {

@@ -1,5 +1,7 @@
 //! Errors of the values of options. They have a file of their own, because the rows of options need them.
 
+use super::resolver::HostError;
+
 /// Returns a word for a message. Bytes that are not UTF-8 are replaced.
 pub(crate) fn text(word: &[u8]) -> Box<str> {
     String::from_utf8_lossy(word).into()
@@ -22,11 +24,8 @@ pub enum ValueError {
     #[error("brackets are for IPv6 addresses")]
     BracketsAroundV4,
     /// A name without an address.
-    #[error("no such host")]
-    UnknownHost,
-    /// A name that was not looked up, because the name service took too long for others.
-    #[error("the name service did not answer in time")]
-    NoAnswer,
+    #[error("{0}")]
+    Host(HostError),
     /// A port that is neither a number nor a known service.
     #[error("no such port")]
     UnknownPort,

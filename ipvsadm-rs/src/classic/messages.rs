@@ -7,11 +7,16 @@ use libc::{
     EOPNOTSUPP, EPERM, ERANGE,
 };
 
+use crate::hints;
 use crate::terminal::exit::{Failure, code};
 
-/// Returns the failure for a line that cannot be parsed.
-pub(crate) fn parse_error(program: &str, error: &ParseError) -> Failure {
-    Failure::Message(sentence(program, error), exit_code(error))
+/// Returns the failure for a command line that cannot be parsed: the sentence of ipvsadm, and a hint if there is one.
+pub(crate) fn parse_error(program: &str, error: &ParseError, words: &[&[u8]]) -> Failure {
+    Failure::Message(with_hint(sentence(program, error), hints::for_words(error, words)), exit_code(error))
+}
+
+fn with_hint(sentence: String, hint: Option<String>) -> String {
+    hint.map_or(sentence.clone(), |hint| format!("{sentence}\n{hint}"))
 }
 
 fn sentence(program: &str, error: &ParseError) -> String {
@@ -30,11 +35,11 @@ pub(crate) fn exit_code(error: &ParseError) -> u8 {
         | ParseError::UnwantedValue(_)
         // The kernel would refuse these changes.
         | ParseError::Invalid(_)
-        | ParseError::ServiceExists
-        | ParseError::ServerExists
+        | ParseError::ServiceExists(_)
+        | ParseError::ServerExists(_)
         | ParseError::NoSuchService
         | ParseError::NoSuchServer
-        | ParseError::DaemonRuns
+        | ParseError::DaemonRuns(_)
         | ParseError::NoDaemon => code::REFUSED,
         _ => code::MEANING,
     }
@@ -42,7 +47,8 @@ pub(crate) fn exit_code(error: &ParseError) -> u8 {
 
 /// Returns the failure for a refused change.
 pub(crate) fn refused(change: &Change, error: &Error) -> Failure {
-    no_ipvs(error).unwrap_or_else(|| Failure::Message(refusal(change, error), code::REFUSED))
+    let message = || with_hint(refusal(change, error), hints::for_refusal(change, error));
+    no_ipvs(error).unwrap_or_else(|| Failure::Message(message(), code::REFUSED))
 }
 
 /// Returns ipvsadm's message for a refused change. If the reason is known and the message does not state it, it is
@@ -83,21 +89,10 @@ pub(crate) fn read_error(error: &Error) -> Failure {
     Failure::Message(text, code::LISTING)
 }
 
-/// Returns a hint if IPVS is not loaded or the caller has no permission. `None` for other errors.
-pub(crate) fn hint(error: &Error) -> Option<&'static str> {
-    match error.kind() {
-        ErrorKind::NotLoaded => Some("Load the module with `modprobe ip_vs`. For a container, load it on the host."),
-        ErrorKind::NoPermission => {
-            Some("Root in a user namespace is not enough: IPVS requires CAP_NET_ADMIN in the initial user namespace.")
-        }
-        _ => None,
-    }
-}
-
 /// Returns the failure if IPVS is not loaded or the caller has no permission. `None` for other errors. All commands
 /// report these two in the same way.
 fn no_ipvs(error: &Error) -> Option<Failure> {
-    let next = hint(error)?;
+    let next = hints::for_read(error)?;
     let why = match error.kind() {
         ErrorKind::NoPermission => "Permission denied (you must be root)",
         _ => "Protocol not available",

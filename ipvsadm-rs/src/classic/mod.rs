@@ -28,7 +28,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let command = if words.is_empty() {
         Command::List(Listing::default())
     } else {
-        parse(&words).map_err(|error| messages::parse_error(&program, &error))?
+        parse(&words).map_err(|error| messages::parse_error(&program, &error, &words))?
     };
     match command {
         Command::Help => commands::write_out(|out| help::write(out, &program)),

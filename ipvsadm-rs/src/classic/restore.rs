@@ -12,6 +12,7 @@ use crate::classic::history::History;
 use crate::classic::messages;
 use crate::file::diagnostic::indent;
 use crate::file::limit::{Limit, VARIABLE};
+use crate::hints::{self, Once};
 use crate::plan::progress::WithProgress;
 use crate::resolver::System;
 use crate::terminal::exit::{Failure, code, print_error};
@@ -71,6 +72,7 @@ impl Script {
         script.changes.reserve_exact(lines);
         script.lines.reserve_exact(lines);
         let mut first_bad = None;
+        let mut hints = Once::default();
         for line in Lines::classic(text, &mut System::default()) {
             match &line {
                 Ok(line) => match script.take(line) {
@@ -81,13 +83,13 @@ impl Script {
                     }
                 },
                 Err(error) => {
-                    print_bad_line(error);
+                    print_bad_line(error, text, &mut hints);
                     first_bad.get_or_insert(messages::exit_code(&error.error));
                 }
             }
         }
         match first_bad {
-            Some(code) => Err(Failure::Message("nothing was changed".into(), code)),
+            Some(code) => Err(nothing_changed(text, code)),
             None => Ok(script),
         }
     }
@@ -153,16 +155,15 @@ impl Script {
         let refused = WithProgress(director).submit(changes).map_err(|error| messages::refused(first, &error))?;
         outcome.done = end;
         outcome.refused.extend(refused.iter().map(|(index, _)| start + index));
+        let mut hints = Once::default();
         for (index, error) in refused {
             let change = &changes[index];
             if let refused @ Failure::Message(_, code::MEANING) = messages::refused(change, &error) {
                 return Err(refused);
             }
-            print_error(&format!(
-                "line {}: {}: {change}",
-                self.lines[start + index],
-                messages::refusal(change, &error)
-            ));
+            let (line, refusal) = (self.lines[start + index], messages::refusal(change, &error));
+            print_error(&format!("line {line}: {refusal}: {change}"));
+            hints.print(hints::for_refusal(change, &error));
             outcome.first_failure.get_or_insert(code::REFUSED);
         }
         Ok(())
@@ -201,15 +202,22 @@ fn keep_first(first_failure: &mut Option<u8>, result: Result<(), Failure>) -> Re
     }
 }
 
-/// Prints an error, its line, and a mark under the word with the error. For a line without a command, adds a hint.
-pub(crate) fn print_bad_line(error: &LineError) {
+/// Returns the failure for an input with invalid lines, with a hint if it looks like a file of another kind.
+pub(crate) fn nothing_changed(input: &[u8], code: u8) -> Failure {
+    let hint = hints::file::looks_like(input).map_or_else(String::new, |hint| format!("\n{hint}"));
+    Failure::Message(format!("nothing was changed{hint}"), code)
+}
+
+/// Prints an error, its line, and a mark under the word with the error, and a hint if there is one. `input` is the whole
+/// text.
+pub(crate) fn print_bad_line(error: &LineError, input: &[u8], hints: &mut Once) {
     let LineError { number, column, error: what, text, .. } = error;
     let before: String = text.chars().take(column - 1).collect();
     let blanks = indent(&text::line(before.as_bytes()));
     print_error(&format!("line {number}, column {column}: {what}\n    {}\n    {blanks}^", text::line(text.as_bytes())));
-    if matches!(what, ParseError::NoCommand) {
-        print_error("Use `ipvsadm -h' to list the commands.");
-    }
+    let list_of_commands =
+        || matches!(what, ParseError::NoCommand).then(|| "Use `ipvsadm -h' to list the commands.".into());
+    hints.print(hints::for_line(error, input).or_else(list_of_commands));
 }
 
 /// Executes standard input line by line as it arrives (`--stream`), for programs that wait for the result of each line.
@@ -217,6 +225,7 @@ pub(crate) fn print_bad_line(error: &LineError) {
 pub(crate) fn stream(program: &str) -> Result<(), Failure> {
     let mut director = None;
     let mut first_failure = None;
+    let mut hints = Once::default();
     let limit = limit()?;
     let mut input = io::stdin().lock();
     let lines = std::iter::from_fn(|| limit.read_line(&mut input).transpose());
@@ -226,7 +235,7 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
             None => continue,
             Some(Ok(line)) => line.command,
             Some(Err(error)) => {
-                print_bad_line(&LineError { number: number + 1, ..error.clone() });
+                print_bad_line(&LineError { number: number + 1, ..error.clone() }, &line, &mut hints);
                 first_failure.get_or_insert(messages::exit_code(&error.error));
                 continue;
             }

@@ -12,6 +12,7 @@ use crate::classic::commands;
 use crate::classic::history::History;
 use crate::classic::messages;
 use crate::classic::restore::{self, Script};
+use crate::hints::{self, Once};
 use crate::plan::other_writers;
 use crate::plan::progress::WithProgress;
 use crate::resolver::System;
@@ -59,8 +60,9 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
             flush_and_execute(&text, program)
         }
         Err(errors) => {
-            errors.iter().for_each(restore::print_bad_line);
-            Err(Failure::Message("nothing was changed".into(), messages::exit_code(&errors[0].error)))
+            let mut hints = Once::default();
+            errors.iter().for_each(|error| restore::print_bad_line(error, &text, &mut hints));
+            Err(restore::nothing_changed(&text, messages::exit_code(&errors[0].error)))
         }
     }
 }
@@ -111,8 +113,10 @@ fn go_there(desired: &Config) -> Result<(), Failure> {
             code::LISTING,
         )),
         Err(ApplyError::NotReached { refused, .. }) => {
+            let mut hints = Once::default();
             for (change, error) in &refused {
                 print_error(&format!("{}: {change}", messages::refusal(change, error)));
+                hints.print(hints::for_refusal(change, error));
             }
             Err(Failure::Message(String::new(), code::REFUSED))
         }

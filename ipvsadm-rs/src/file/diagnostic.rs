@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
+use crate::hints::Once;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 use crate::terminal::text;
@@ -18,6 +19,9 @@ pub(crate) struct Diagnostic {
     /// The column in characters, from 1. 0 if the line is 0.
     pub(crate) column: usize,
     pub(crate) message: String,
+    /// The reason or the remedy, in a line of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
     /// The line, or the part of a long line around the position. Hidden characters are escaped, except tabs.
     #[serde(skip)]
     excerpt: String,
@@ -29,12 +33,24 @@ pub(crate) struct Diagnostic {
 impl Diagnostic {
     /// Creates a diagnostic about the file as a whole.
     pub(crate) fn about_all(message: impl fmt::Display) -> Self {
-        Self { line: 0, column: 0, message: message.to_string(), excerpt: String::new(), indent: String::new() }
+        Self {
+            line: 0,
+            column: 0,
+            message: message.to_string(),
+            hint: None,
+            excerpt: String::new(),
+            indent: String::new(),
+        }
+    }
+
+    /// Returns the diagnostic with a hint.
+    pub(crate) fn with_hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
     }
 
     /// Formats the diagnostic as compilers do, so that editors can jump to the position. Hidden characters are escaped.
     pub(crate) fn show(&self, file: &str, kind: &str) -> String {
-        let Self { line, column, message, excerpt, indent } = self;
+        let Self { line, column, message, excerpt, indent, hint: _ } = self;
         let (file, message) = (text::escaped(file), text::escaped(message));
         if *line == 0 {
             return format!("{file}: {kind}: {message}");
@@ -43,11 +59,13 @@ impl Diagnostic {
     }
 }
 
-/// Prints the first 100 diagnostics, and the number of the others.
+/// Prints the first 100 diagnostics, and the number of the others. A hint is printed only once.
 pub(crate) fn print_all(found: &[Diagnostic], file: &str, kind: &str) {
     const MOST: usize = 100;
+    let mut hints = Once::default();
     for diagnostic in found.iter().take(MOST) {
         print_error(&diagnostic.show(file, kind));
+        hints.print(diagnostic.hint.clone());
     }
     if let Some(more @ 1..) = found.len().checked_sub(MOST) {
         print_error(&format!("{}: {} not shown", text::escaped(file), count(more, &format!("more {kind}"))));
@@ -77,7 +95,7 @@ impl<'t> SourceText<'t> {
         let at = column.saturating_sub(1).min(found.len());
         let column = self.characters(line, found, at) + 1;
         let (excerpt, indent) = excerpt(found, at);
-        Diagnostic { line, column, message: message.to_string(), excerpt, indent }
+        Diagnostic { line, column, message: message.to_string(), hint: None, excerpt, indent }
     }
 
     /// Creates a diagnostic at an offset in bytes.

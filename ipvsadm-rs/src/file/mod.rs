@@ -19,11 +19,12 @@ use anyhow::Context;
 use clap::ValueEnum;
 use ipvs::Config;
 use ipvs::document::{Document, DocumentError};
-use ipvs::rules;
+use ipvs::rules::{self, LineError};
 use serde::de::IgnoredAny;
 
 use crate::file::diagnostic::{Diagnostic, SourceText, print_all};
 use crate::file::limit::Limit;
+use crate::hints;
 use crate::resolver::System;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -53,6 +54,8 @@ pub(crate) struct Input {
     pub(crate) is_blank: bool,
     /// The detected format. `None` if the format is certain.
     doubtful_format: Option<Format>,
+    /// The kind of file that it looks like, and the way to get a file that can be read.
+    other_kind: Option<&'static str>,
 }
 
 /// Reads a file, or standard input for `-`. Fails if it is longer than `limit`.
@@ -67,12 +70,15 @@ pub(crate) fn read_bytes(path: &Path, limit: Limit) -> anyhow::Result<Vec<u8>> {
 
 /// Parses the contents of a file.
 pub(crate) fn parse(path: &Path, format: Option<Format>, bytes: &[u8]) -> Input {
+    let bytes = hints::file::without_mark(bytes);
     let (format, is_sure) = format.map_or_else(|| detect(path, bytes), |format| (format, true));
     let Found { config, warnings, is_blank } = match format {
         Format::Rules => read_rules(bytes),
         Format::Json | Format::Toml => read_document(bytes, format),
     };
-    Input { name: name_of(path), config, warnings, is_blank, doubtful_format: (!is_sure).then_some(format) }
+    let other_kind = if config.is_err() { hints::file::looks_like(bytes) } else { None };
+    let doubtful_format = (!is_sure && other_kind.is_none()).then_some(format);
+    Input { name: name_of(path), config, warnings, is_blank, doubtful_format, other_kind }
 }
 
 /// Parses the contents of a file. If it has errors, prints them and skips the services that have them. Returns the rest
@@ -119,8 +125,13 @@ impl Input {
     pub(crate) fn print_diagnostics(&self) {
         print_all(&self.warnings, &self.name, "warning");
         if let Err(errors) = &self.config {
-            print_all(errors, &self.name, "error");
+            // The lines of a file of another kind are not worth a message each.
+            let shown = if self.other_kind.is_some() { &errors[..errors.len().min(1)] } else { errors };
+            print_all(shown, &self.name, "error");
             // Errors are misleading if the file has another format.
+            if let Some(hint) = self.other_kind {
+                print_error(hint);
+            }
             if let Some(format) = self.doubtful_format {
                 print_error(&format!("{}: the file was read as {}", self.name, format.name()));
                 print_error("Use --format if it has another format.");
@@ -155,11 +166,11 @@ fn detect(path: &Path, bytes: &[u8]) -> (Format, bool) {
     }
     let text = String::from_utf8_lossy(bytes);
     let first = text.lines().map(str::trim_start).find(|line| !line.is_empty() && !line.starts_with('#'));
-    first.map_or((Format::Rules, true), format_of)
+    first.map_or((Format::Rules, true), |line| format_of(line, hints::file::is_script(bytes)))
 }
 
 /// Returns the format and whether it is certain, from the first line that is neither blank nor a comment.
-fn format_of(line: &str) -> (Format, bool) {
+fn format_of(line: &str, is_script: bool) -> (Format, bool) {
     let is_key = |text: &str| {
         let text = text.trim();
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
@@ -175,7 +186,7 @@ fn format_of(line: &str) -> (Format, bool) {
     }
     match line.split_once('=') {
         _ if line.starts_with('{') => (Format::Json, true),
-        Some((key, _)) if is_key(key) => (Format::Toml, false),
+        Some((key, _)) if is_key(key) && !is_script => (Format::Toml, false),
         _ => (Format::Rules, false),
     }
 }
@@ -200,8 +211,10 @@ fn read_rules(bytes: &[u8]) -> Found {
             Found { config: Ok(read.config), warnings: warnings.collect(), is_blank: read.lines == 0 }
         }
         Err(errors) => {
-            let errors = errors.iter().map(|error| text.at(error.number, error.column, &error.error));
-            errors.collect::<Vec<_>>().into()
+            let at = |error: &LineError| {
+                text.at(error.number, error.column, &error.error).with_hint(hints::for_line(error, bytes))
+            };
+            errors.iter().map(at).collect::<Vec<_>>().into()
         }
     }
 }

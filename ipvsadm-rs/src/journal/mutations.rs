@@ -178,7 +178,7 @@ fn mutated_files_are_read_or_explained() {
 /// Returns whether a line contains a name that would be looked up. A name server may need seconds to answer.
 fn has_host_names(text: &[u8]) -> bool {
     let is_name = |error: &ParseError| {
-        matches!(error, ParseError::BadValue { error: ValueError::UnknownHost | ValueError::UnknownPort, .. })
+        matches!(error, ParseError::BadValue { error: ValueError::Host(_) | ValueError::UnknownPort, .. })
     };
     rules::Lines::new(text, &mut Numeric).any(|line| line.is_err_and(|error| is_name(&error.error)))
 }

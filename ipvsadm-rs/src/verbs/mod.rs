@@ -30,8 +30,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use ipvs::ApplyError;
 
 use crate::arguments::Arguments;
-use crate::classic::messages;
 use crate::context::{Context, StdoutError, code};
+use crate::hints;
 use crate::terminal::exit::{Failure, conclude, print_error};
 use crate::terminal::text;
 
@@ -142,8 +142,8 @@ fn print_parse_error(error: &clap::Error, arguments: &Arguments) {
 /// Returns the hint for an error. `None` if there is no hint.
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let of_director = |cause: &'_ (dyn std::error::Error + 'static)| match cause.downcast_ref() {
-        Some(ApplyError::Director(error)) => messages::hint(error),
-        _ => cause.downcast_ref().and_then(messages::hint),
+        Some(ApplyError::Director(error)) => hints::for_read(error),
+        _ => cause.downcast_ref().and_then(hints::for_read),
     };
     error.chain().find_map(of_director)
 }

@@ -22,6 +22,7 @@ const FILES: &[(&str, &str)] = files![
     "connections",
     "edges",
     "differences",
+    "hints",
 ];
 
 pub(crate) fn tests() -> Vec<Test> {

@@ -5,8 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipvs::rules::Resolver;
 use ipvs::rules::program::{COMMANDS, OPTIONS, Value};
+use ipvs::rules::{HostError, Resolver};
 use ipvs::{Family, Protocol};
 
 use super::generate::Words;
@@ -214,8 +214,10 @@ fn will_be_v6(tokens: &[Token]) -> bool {
 pub(super) struct Names;
 
 impl Resolver for Names {
-    fn host(&mut self, name: &str, family: Family) -> Option<IpAddr> {
-        host(name).into_iter().find(|ip| Family::of(*ip) == family)
+    fn host(&mut self, name: &str, families: &[Family]) -> Result<IpAddr, HostError> {
+        let addresses = host(name);
+        let first = |family: &Family| addresses.iter().copied().find(|ip| Family::of(*ip) == *family);
+        families.iter().find_map(first).ok_or(HostError::Unknown)
     }
 
     fn port(&mut self, name: &str, protocol: Protocol) -> Option<u16> {

@@ -33,6 +33,7 @@ fn reports_all_errors() {
         ran.stderr,
         "rules:1:26: error: Illegal 'weight' option with the 'add-service' command\n    \
          -A -t 192.0.2.1:80 -s rr -w 3\n                             ^\n\
+         -a adds a server: -a -t SERVICE -r SERVER -m\n\
          rules:2:43: error: the lower threshold (2) is above the upper threshold (1)\n    \
          -a -t 192.0.2.1:80 -r 10.0.0.1 -m -x 1 -y 2\n                                              ^\n\
          rules:3:2: error: a line must begin with a command\n    \tfoo\n    \t^\n\

@@ -107,7 +107,8 @@ fn exits_1_if_file_cannot_be_read() {
     assert_eq!(twice.code, Some(1));
     assert_eq!(
         twice.stderr,
-        "wanted:2:7: error: an earlier line adds this service with other settings\n    -A -t 192.0.2.1:80 -s wrr\n          ^\n\
+        "wanted:2:7: error: line 1 adds this service with other settings\n    -A -t 192.0.2.1:80 -s wrr\n          ^\n\
+         line 1: -A -t 192.0.2.1:80 -s rr\n\
          ipvsadm-rs: 1 error: nothing was changed\n"
     );
     assert_eq!(run("ipvsadm-rs plan").code, Some(1), "FILE is required");
