@@ -143,6 +143,9 @@ impl Change {
             Self::AddDestination(service, destination) | Self::EditDestination(service, destination) => {
                 destination_warnings(service, destination)
             }
+            Self::SetTimeouts(Timeouts { tcp, tcp_fin, udp }) => {
+                [*tcp, *tcp_fin, *udp].into_iter().filter_map(long_timeout).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -428,6 +431,32 @@ pub enum Warning {
     /// A forwarding method for which the kernel drops every packet.
     #[error("forwarding method {0} drops every packet")]
     UnknownMethod(u8),
+    /// A timeout that ipvsadm refuses, though the kernel accepts it.
+    #[error("`ipvsadm -R' refuses {0} seconds: the maximum of ipvsadm is {max}", max = Warning::LONGEST_OF_IPVSADM)]
+    LongTimeout(u32),
+    /// An IPv6 address that ends in a port, probably because its brackets are missing. The address before it, and the
+    /// port.
+    #[error("the address ends in :{1}; if that is the port, write [{0}]:{1}")]
+    PortInAddress(Ipv6Addr, u16),
+}
+
+impl Warning {
+    /// The longest timeout that ipvsadm accepts, in seconds: 31 days.
+    const LONGEST_OF_IPVSADM: u32 = 31 * 24 * 60 * 60;
+}
+
+/// Returns the warning about a timeout that ipvsadm refuses.
+fn long_timeout(seconds: u32) -> Option<Warning> {
+    (seconds > Warning::LONGEST_OF_IPVSADM).then_some(Warning::LongTimeout(seconds))
+}
+
+/// Returns the warning about an IPv6 address whose last group reads as a port, and that is an address without it.
+fn port_in_address(address: IpAddr, is_port: impl Fn(u16) -> bool) -> Option<Warning> {
+    let IpAddr::V6(address) = address else { return None };
+    let text = address.to_string();
+    let (host, port) = text.rsplit_once(':')?;
+    let (host, port) = (host.parse().ok()?, port.parse().ok().filter(|port| *port != 0 && is_port(*port))?);
+    Some(Warning::PortInAddress(host, port))
 }
 
 fn service_warnings(service: &Service) -> Vec<Warning> {
@@ -446,6 +475,9 @@ fn service_warnings(service: &Service) -> Vec<Warning> {
         if port == 0 && persistence.is_none() {
             warnings.push(Warning::AnyPortNotPersistent);
         }
+        if port == 0 {
+            warnings.extend(port_in_address(address, |_| true));
+        }
         if let Protocol::Other(number) = protocol {
             warnings.push(Warning::UnknownProtocol(number));
         }
@@ -461,6 +493,7 @@ fn service_warnings(service: &Service) -> Vec<Warning> {
             warnings.push(Warning::NetmaskNotPersistent);
         }
     }
+    warnings.extend(persistence.and_then(long_timeout));
     if scheduler.help().is_none() {
         warnings.push(Warning::UnknownScheduler(scheduler));
     }
@@ -476,6 +509,9 @@ fn kind_of(address: &IpAddr) -> &'static str {
 
 fn destination_warnings(service: &ServiceKey, destination: &Destination) -> Vec<Warning> {
     let mut warnings = Vec::new();
+    // A missing port is that of the service.
+    let (address, port) = (destination.key.address, destination.key.port);
+    warnings.extend(port_in_address(address, |end| end == port && service.port().is_none_or(|of| of == port)));
     if let IpAddr::V6(address) = destination.key.address
         && (address.to_ipv4_mapped().is_some() || address.is_unicast_link_local())
     {
@@ -604,6 +640,39 @@ mod tests {
         let v6: std::net::Ipv6Addr = "2001:db8::1".parse().expect("an address");
         let server = Destination::new((v6, 80), Forwarding::IPIP);
         assert_eq!(Change::AddDestination(service().key, server).validate(), Ok(()));
+    }
+
+    #[test]
+    fn addresses_that_end_in_a_port_are_warnings() {
+        let warnings = |change: Change| change.warnings().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let six = |text: &str| text.parse::<Ipv6Addr>().expect("an address");
+        let dns = ServiceKey::udp(six("2001:db8:96::a"), 53);
+        let add = |address: &str, port| {
+            let server = Destination::new((six(address), port), Forwarding::Masquerade);
+            warnings(Change::AddDestination(dns, server))
+        };
+        let expected = "the address ends in :53; if that is the port, write [2001:db8:244::5]:53";
+        assert_eq!(add("2001:db8:244::5:53", 53), [expected]);
+        for (address, port) in [("2001:db8::53", 53), ("2001:db8:244::5:54", 53), ("1:2:3:4:5:6:7:53", 53)] {
+            assert_eq!(add(address, port), Vec::<String>::new(), "{address}");
+        }
+        let any_port = Service {
+            persistence: Some(60),
+            ..Service::new(ServiceKey::tcp(six("2001:db8::a:443"), 0), Scheduler::RR)
+        };
+        assert_eq!(
+            warnings(Change::AddService(any_port)),
+            ["the address ends in :443; if that is the port, write [2001:db8::a]:443"]
+        );
+    }
+
+    #[test]
+    fn timeouts_that_ipvsadm_refuses_are_warnings() {
+        let text = "`ipvsadm -R' refuses 3000000 seconds: the maximum of ipvsadm is 2678400";
+        let long = Service { persistence: Some(3_000_000), ..service() };
+        assert_eq!(Change::AddService(long).warnings()[0].to_string(), text);
+        let timeouts = Timeouts { tcp: 900, tcp_fin: 0, udp: 3_000_000 };
+        assert_eq!(Change::SetTimeouts(timeouts).warnings()[0].to_string(), text);
     }
 
     #[test]

@@ -95,6 +95,13 @@ pub enum ErrorKind {
     System(io::Error),
 }
 
+impl ErrorKind {
+    /// Returns whether the text of the kind states the reason, so that the error number adds nothing.
+    pub fn is_explained(&self) -> bool {
+        !matches!(self, Self::NotAccepted(None) | Self::NoSuchNamespace | Self::NoReply | Self::System(_))
+    }
+}
+
 /// Returns the likely reasons of `EINVAL`, for which the kernel has no text. Returns `None` if they are not known for
 /// this change.
 ///

@@ -26,8 +26,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     match humantime::parse_duration(text) {
         Ok(duration) if duration > MAX => Err("longer than 30 days".into()),
-        duration => duration.map_err(|error| error.to_string()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("not a duration, such as 30s or 5m".into()),
     }
+}
+
+/// Parses a duration as [`duration`] does. Fails for 0.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.is_zero() { Err("must be longer than 0".into()) } else { Ok(duration) }
 }
 
 /// The options that all verbs have.
@@ -92,6 +99,13 @@ impl Context {
             lock_timeout: Duration::ZERO,
             max_input: None,
         }
+    }
+
+    /// Returns a common option.
+    pub(crate) fn argument(id: &str) -> clap::Arg {
+        let command = Self::augment_args(clap::Command::new("common"));
+        let found = command.get_arguments().find(|argument| argument.get_id() == id).cloned();
+        found.unwrap_or_else(|| clap::Arg::new(id.to_owned()))
     }
 
     /// Opens the table.

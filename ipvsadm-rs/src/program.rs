@@ -44,8 +44,8 @@ fn role(program: &OsString) -> Role {
 }
 
 /// Returns whether `ipvsadm-rs` was called with the options of ipvsadm instead of a verb. This is the case if there are
-/// no arguments, or if the first argument is an option. Exceptions are `--help`, `--version`, and the options that only
-/// the verbs have.
+/// no arguments, or if the first argument is an option. Exceptions are `--help`, `--version`, `-V`, and the options that
+/// only the verbs have.
 pub(crate) fn is_classic(words: &[OsString]) -> bool {
     let Some(first) = words.first().map(|word| word.as_bytes()) else { return true };
     let name = first.split(|&byte| byte == b'=').next().unwrap_or(first);
@@ -54,6 +54,7 @@ pub(crate) fn is_classic(words: &[OsString]) -> bool {
             name,
             b"--help"
                 | b"--version"
+                | b"-V"
                 | b"--netns"
                 | b"--json"
                 | b"--color"
@@ -87,7 +88,8 @@ mod tests {
         for line in ["", "-Ln", "-A -t x", "-h", "--list", "-"] {
             assert!(classic(line), "{line}");
         }
-        for line in ["plan f", "--help", "--version", "--json show", "--netns=blue show", "--max-input 1G plan f"] {
+        for line in ["plan f", "--help", "--version", "-V", "--json show", "--netns=blue show", "--max-input 1G plan f"]
+        {
             assert!(!classic(line), "{line}");
         }
     }

@@ -1,15 +1,16 @@
 //! The commands of ipvsadm, one function each.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use ipvs::rules::{Listing, Namer, Numeric, Subject};
-use ipvs::{Change, Client, Counters};
+use ipvs::{Change, Client};
 
 use crate::classic::history::History;
 use crate::classic::list;
 use crate::classic::messages;
+use crate::classic::warnings;
 use crate::resolver::{Restorable, System};
-use crate::terminal::exit::{Failure, print_error};
+use crate::terminal::exit::Failure;
 use crate::terminal::stdout;
 
 /// Opens a client in the namespace of this process.
@@ -24,7 +25,7 @@ pub(crate) fn write_out(write: impl FnOnce(&mut dyn Write) -> Result<(), std::io
 }
 
 pub(crate) fn change(director: &mut Client, change: &Change) -> Result<(), Failure> {
-    warn_of_direct_routing(director, change);
+    warnings::print(director, change);
     director.change(*change).map_err(|error| messages::refused(change, &error))
 }
 
@@ -36,24 +37,6 @@ pub(crate) fn flush(director: &mut Client) -> Result<(), Failure> {
         history.end(&[Change::Flush]);
     }
     Ok(())
-}
-
-/// Prints a note if `-e` without a forwarding method changes a masquerading server to direct routing. This is how
-/// ipvsadm 1.31 behaves, and scripts may rely on it. The note is therefore printed only to a terminal.
-fn warn_of_direct_routing(director: &mut Client, change: &Change) {
-    use ipvs::Forwarding::{DirectRoute, Masquerade};
-    let Change::EditDestination(key, new) = change else { return };
-    if new.forwarding != DirectRoute || !std::io::stderr().is_terminal() {
-        return;
-    }
-    let old = director.destinations_with(key, Counters::Skip).unwrap_or_default();
-    let old = old.iter().find(|state| state.destination.key == new.key);
-    if old.is_some_and(|state| state.destination.forwarding == Masquerade) {
-        print_error(&format!(
-            "note: {} changed from masquerading (-m) to direct routing (-g): -e resets options that are not specified",
-            new.key
-        ));
-    }
 }
 
 pub(crate) fn list(director: &mut Client, listing: &Listing) -> Result<(), Failure> {

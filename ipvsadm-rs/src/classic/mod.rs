@@ -7,6 +7,7 @@ pub(crate) mod list;
 pub(crate) mod messages;
 pub(crate) mod restore;
 pub(crate) mod scripts;
+pub(crate) mod warnings;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,7 @@ use crate::classic::commands;
 use crate::classic::history::History;
 use crate::classic::messages;
 use crate::classic::restore::{self, Script};
+use crate::classic::warnings;
 use crate::hints::{self, Once};
 use crate::plan::other_writers;
 use crate::plan::progress::WithProgress;
@@ -53,10 +54,17 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
     }
     match rules::read_config(&text, &mut System::default()) {
         Ok(read) if read.lines == 0 => refuse_unless_empty(program),
-        Ok(read) => go_there(&read.config),
+        Ok(read) => {
+            warnings::print_of_rules(&read);
+            go_there(&read.config)
+        }
         // The only errors are commands that do not change the table, such as -L or -Z. They cannot be planned, so the
         // lines are executed one after the other.
         Err(errors) if errors.iter().all(|error| error.error == ParseError::NotAChange) => {
+            print_error(&format!(
+                "note: line {} lists or resets counters: the table is emptied, and all lines are run in order",
+                errors[0].number
+            ));
             flush_and_execute(&text, program)
         }
         Err(errors) => {

@@ -244,14 +244,13 @@ fn parse_document(text: &str, format: Format) -> Result<Document, Diagnostic> {
     let lines = SourceText::new(text.as_bytes());
     match format {
         Format::Json => serde_json::from_str(text).map_err(|error| {
-            // The message ends with the position, which the diagnostic shows already.
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or(&message);
-            lines.at(error.line(), error.column().max(1), message)
+            let (message, hint) = hints::in_words(&error.to_string());
+            lines.at(error.line(), error.column().max(1), message).with_hint(hint)
         }),
         Format::Toml | Format::Rules => toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
-            lines.at_offset(offset, error.message())
+            let (message, hint) = hints::in_words(error.message());
+            lines.at_offset(offset, message).with_hint(hint)
         }),
     }
 }
@@ -353,9 +352,8 @@ mod tests {
         );
         assert_eq!(
             errors("{\"services\": [{\"fwmark\": 1, \"weigth\": 3}]}", Format::Json)[0].lines().next().expect("a line"),
-            "f:1:36: error: unknown field `weigth`, expected one of `protocol`, `address`, `port`, `fwmark`, `family`, \
-             `scheduler`, `flags`, `persistence`, `netmask`, `engine`, `one_packet`, `stats`, `unknown_attributes`, \
-             `destinations`"
+            "f:1:36: error: unknown key `weigth': expected protocol, address, port, fwmark, family, scheduler, flags, \
+             persistence, netmask, engine, one_packet, stats or destinations"
         );
     }
 

@@ -141,8 +141,15 @@ fn write_verb(page: &mut Roff, verb: &Command) {
         page.control("PP", []).text(inline(&format!("{paragraph}{end}")));
     }
     write_arguments(page, verb, |argument| !is_under(argument, COMMON) && argument.get_id() != "help");
-    if let Some(exit_codes) = verb.get_after_long_help() {
-        write_exit_codes(page, &exit_codes.to_string());
+    let end = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    for block in end.split("\n\n") {
+        match block.split_once(':').unwrap_or_default() {
+            (title @ ("Example" | "Examples"), lines) => {
+                page.control("PP", []).text([roman(format!("{title}:"))]);
+                write_literal(page, lines.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+            }
+            _ => write_exit_codes(page, block),
+        }
     }
 }
 

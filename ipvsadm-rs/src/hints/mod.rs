@@ -3,6 +3,7 @@
 //! The sentences of ipvsadm 1.31 say what failed, seldom why. The classic programs print such a sentence to the letter,
 //! and the hint on the next line. The verbs and the files that they read use the same hints.
 
+mod document;
 pub(crate) mod file;
 mod line;
 mod paste;
@@ -11,11 +12,28 @@ mod similar;
 
 use std::collections::BTreeSet;
 
+use ipvs::{Change, Error};
+
 use crate::terminal::exit::print_error;
 use crate::terminal::text;
 
+pub(crate) use document::in_words;
 pub(crate) use line::{for_line, for_words};
-pub(crate) use refusal::{for_read, for_refusal};
+pub(crate) use refusal::{for_read, for_refusal, for_verb};
+
+/// Returns the error of a verb with a hint on the next line.
+pub(crate) fn with_hint(error: &impl std::fmt::Display, hint: Option<String>) -> anyhow::Error {
+    hint.map_or_else(|| anyhow::anyhow!("{error}"), |hint| anyhow::anyhow!("{error}\n{hint}"))
+}
+
+/// Returns the message about a refused change: its line, and the reason.
+pub(crate) fn refused_change(change: &Change, error: &Error) -> String {
+    if error.kind().is_explained() {
+        format!("error: refused: {change}: {}", error.kind())
+    } else {
+        format!("error: refused: {change}: {error}")
+    }
+}
 
 /// Prints hints, each of them only once.
 #[derive(Debug, Default)]

@@ -44,11 +44,18 @@ const LIST: &str = "To list the table, use `ipvsadm -Ln'.";
 pub(crate) fn for_read(error: &Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::NotLoaded => Some("Load the module with `modprobe ip_vs'. For a container, load it on the host."),
-        ErrorKind::NoPermission => Some(
-            "Run it as root. Root in a user namespace is not enough: IPVS requires CAP_NET_ADMIN in the initial user \
-             namespace.",
-        ),
+        ErrorKind::NoPermission => {
+            Some("Root in a user namespace is not enough: IPVS requires CAP_NET_ADMIN in the initial user namespace.")
+        }
         _ => None,
+    }
+}
+
+/// Returns the hint for an error of a verb, whose text has the reason already. `None` if there is no hint.
+pub(crate) fn for_verb(error: &Error) -> Option<&'static str> {
+    match error.kind() {
+        ErrorKind::NoPermission => Some("Run it as root."),
+        _ => for_read(error),
     }
 }
 

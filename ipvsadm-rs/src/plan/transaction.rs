@@ -10,6 +10,7 @@ use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, State};
 
 use crate::context::Context;
+use crate::hints::{self, Once};
 use crate::journal::{Entry, Folder, Intent, Journal, Phase, Status, in_time, inexpressible, is_fatal, rollback_plan};
 use crate::plan::other_writers;
 use crate::plan::signals::{Interruption, Signals};
@@ -261,8 +262,10 @@ pub(crate) fn finish<T>(
         return Err(Differs(remaining).into());
     }
     let rolled_back = roll_back_now(director, transaction, Status::RolledBack, None);
+    let mut hints = Once::default();
     for (change, error) in &refused {
-        print_error(&format!("refused: {change}: {error}"));
+        print_error(&hints::refused_change(change, error));
+        hints.print(hints::for_refusal(change, error));
     }
     rolled_back?;
     bail!("{} refused: all changes were rolled back", count(refused.len(), "change"))

@@ -9,7 +9,7 @@ use ipvs::{Change, Client, Counters, Plan, State, plan};
 
 use super::plan::{Desired, PlanArguments};
 use super::rollback_timer::{self, TimerProcess};
-use crate::context::{Context, code, duration};
+use crate::context::{Context, code, duration, positive_duration};
 use crate::file;
 use crate::journal::{Intent, Pending, Status};
 use crate::plan::drain::{self, Drained, Limits};
@@ -63,7 +63,7 @@ pub(super) struct Apply {
     ///
     /// A background process, the rollback timer, performs the rollback. In a container whose process 1 is not an init,
     /// it would end too early, so the plan is refused. Run ipvsadm-rs on the host instead, with --netns.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     confirm_within: Option<Duration>,
 }
 
@@ -203,7 +203,7 @@ fn ensure_none_pending(transaction: &Transaction) -> anyhow::Result<()> {
 /// Ends this process by the signal that interrupted the plan. Returns if there was no signal.
 fn end_by_signal(error: &anyhow::Error) {
     if let Some(signal) = error.downcast_ref::<Abandoned>().and_then(|abandoned| abandoned.signal) {
-        print_error(&format!("ipvsadm-rs: {error:#}"));
+        print_error(&format!("error: {error:#}"));
         signal.end_process();
     }
 }

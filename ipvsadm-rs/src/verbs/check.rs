@@ -22,13 +22,16 @@ pub(super) struct Check {
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Treat warnings as errors
+    #[arg(long)]
+    strict: bool,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  No errors; there may be warnings
   1  FILE cannot be read
-  2  FILE has errors";
+  2  FILE has errors; with --strict, also if there are warnings";
 
 #[derive(Serialize)]
 struct Verdict {
@@ -67,6 +70,7 @@ impl Check {
             };
             context.write(|out| writeln!(out, "{}: {summary}", verdict.file))?;
         }
-        Ok(if verdict.errors.is_empty() { code::DONE } else { code::CHANGES })
+        let is_good = verdict.errors.is_empty() && (!self.strict || verdict.warnings.is_empty());
+        Ok(if is_good { code::DONE } else { code::CHANGES })
     }
 }

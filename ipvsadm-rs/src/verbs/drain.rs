@@ -112,12 +112,7 @@ Exit codes:
   3  The time limit was reached before all connections had ended
 
 SIGINT, SIGTERM and SIGHUP end the wait. The weights stay 0: `undrain` restores
-them, and the same `drain` goes on.
-
-Examples:
-  ipvsadm-rs drain 10.0.0.1
-  ipvsadm-rs drain web1,web2 --wait --timeout 10m --min-up 50%
-  ipvsadm-rs drain 10.0.0.1:80 --in tcp:192.0.2.1:80 --timeout 5m --then delete";
+them, and the same `drain` goes on.";
 
 /// The result, as JSON.
 #[derive(Serialize)]

@@ -5,9 +5,11 @@ mod check;
 mod complete;
 mod confirm;
 mod drain;
+mod examples;
 mod generate;
 mod go_back;
 mod history;
+mod other_names;
 mod plan;
 mod restore;
 mod rollback_timer;
@@ -40,8 +42,11 @@ use crate::terminal::text;
 /// If the first argument is an option, the arguments are those of ipvsadm: `ipvsadm-rs -Ln`, `ipvsadm-rs -A -t
 /// 192.0.2.1:80 -s rr`. `ipvsadm-rs -h` prints the help of ipvsadm.
 #[derive(Debug, Parser)]
-#[command(name = "ipvsadm-rs", version, max_term_width = 100, subcommand_required = true)]
+#[command(name = "ipvsadm-rs", version, max_term_width = 100, subcommand_required = true, disable_help_flag = true)]
 struct Modern {
+    /// Print this help. `ipvsadm-rs VERB --help` prints the help of a verb
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
     #[command(flatten)]
     context: Context,
     #[command(subcommand)]
@@ -74,7 +79,7 @@ enum Verb {
 
 /// Runs as `ipvsadm-rs VERB …`.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
-    let Modern { context, verb } = match parse(arguments.os_words().iter().cloned()) {
+    let Modern { help: _, context, verb } = match parse(arguments.os_words().iter().cloned()) {
         Ok(modern) => modern,
         Err(error) => {
             print_parse_error(&error, arguments);
@@ -107,7 +112,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Err(error) => match error.downcast::<StdoutError>() {
             Ok(StdoutError(error)) => conclude(Err(Failure::Output(error))),
             Err(error) => {
-                print_error(&text::lines(&format!("ipvsadm-rs: {error:#}")));
+                print_error(&text::lines(&format!("error: {}", sentence(&error))));
                 print_error(hint(&error).unwrap_or_default());
                 ExitCode::from(code::ERROR)
             }
@@ -117,7 +122,43 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 
 fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
     let words = std::iter::once("ipvsadm-rs".into()).chain(words);
-    command().try_get_matches_from(words).and_then(|found| Modern::from_arg_matches(&found))
+    let found = command().try_get_matches_from(words).map_err(|mut error| {
+        other_names::suggest(&mut error, command().get_subcommands().map(clap::Command::get_name));
+        error
+    })?;
+    ensure_used(&found)?;
+    Modern::from_arg_matches(&found)
+}
+
+/// Common options that some verbs do not use: the name of the argument, and these verbs.
+const UNUSED: [(&str, &[&str]); 2] = [
+    ("state_dir", &["save", "check", "rs-setup", "snat-rules", "generate"]),
+    ("lock_timeout", &["plan", "history", "show", "save", "check", "rs-setup", "snat-rules", "generate"]),
+];
+
+/// Fails if an option was specified that the verb does not use.
+fn ensure_used(found: &clap::ArgMatches) -> Result<(), clap::Error> {
+    let Some((verb, _)) = found.subcommand() else { return Ok(()) };
+    let is_specified = |id: &str| found.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+    match UNUSED.iter().find(|(id, verbs)| verbs.contains(&verb) && is_specified(id)) {
+        Some((id, _)) => {
+            let message = format!("`{verb}' does not use --{}", id.replace('_', "-"));
+            Err(command().error(clap::error::ErrorKind::ArgumentConflict, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns the text of an error. The number of a system call's error is omitted if the kernel's reason is known.
+fn sentence(error: &anyhow::Error) -> String {
+    let of_director = match error.downcast_ref() {
+        Some(ApplyError::Director(error)) => Some(error),
+        _ => error.downcast_ref(),
+    };
+    match of_director {
+        Some(error) if error.kind().is_explained() => format!("{}: {}", error.operation(), error.kind()),
+        _ => format!("{error:#}"),
+    }
 }
 
 /// Prints an error of clap. clap repeats the arguments as they are. If one contains control characters, the error that
@@ -142,13 +183,90 @@ fn print_parse_error(error: &clap::Error, arguments: &Arguments) {
 /// Returns the hint for an error. `None` if there is no hint.
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let of_director = |cause: &'_ (dyn std::error::Error + 'static)| match cause.downcast_ref() {
-        Some(ApplyError::Director(error)) => hints::for_read(error),
-        _ => cause.downcast_ref().and_then(hints::for_read),
+        Some(ApplyError::Director(error)) => hints::for_verb(error),
+        _ => cause.downcast_ref().and_then(hints::for_verb),
     };
     error.chain().find_map(of_director)
 }
 
 /// Returns the clap command with all verbs, also for manual pages and completions.
 pub(crate) fn command() -> clap::Command {
-    Modern::command()
+    let command = Modern::command();
+    let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let with_examples = |verb: clap::Command, name: &str| {
+        let help = verb.get_after_long_help().map(ToString::to_string);
+        verb.after_long_help(examples::append(help, name))
+    };
+    let without_unused = |verb: clap::Command, name: &str| {
+        let unused = UNUSED.iter().filter(|(_, verbs)| verbs.contains(&name));
+        // Replaces the common option of this name, so that the help of the verb does not list it.
+        verb.args(unused.map(|(id, _)| Context::argument(id).global(false).hide(true)))
+    };
+    verbs.iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |verb| without_unused(with_examples(verb, name), name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Modern, clap::Error> {
+        parse(line.split(' ').skip(1).map(OsString::from))
+    }
+
+    #[test]
+    fn every_verb_has_examples_that_parse() {
+        for verb in command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let examples = examples::of(verb.get_name());
+            assert!(!examples.is_empty(), "{}", verb.get_name());
+            for example in examples {
+                assert!(parse_line(example).is_ok(), "{example}");
+            }
+            let help = verb.clone().render_long_help().to_string();
+            assert!(help.contains(examples[0]), "{help}");
+        }
+    }
+
+    #[test]
+    fn help_lists_only_options_that_the_verb_uses() {
+        let mut command = command();
+        command.build();
+        let help = |verb: &str| command.find_subcommand(verb).expect("a verb").clone().render_long_help().to_string();
+        for (verb, state_dir, lock_timeout) in
+            [("apply", true, true), ("set", true, true), ("show", true, false), ("check", false, false)]
+        {
+            let help = help(verb);
+            assert_eq!(help.contains("--state-dir"), state_dir, "{help}");
+            assert_eq!(help.contains("--lock-timeout"), lock_timeout, "{help}");
+            let line = format!("ipvsadm-rs {verb} --lock-timeout 5s x");
+            let error = parse_line(&line).err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(
+                error.contains("does not use --lock-timeout"),
+                !lock_timeout && verb != "show",
+                "{line}: {error}"
+            );
+        }
+        assert!(parse_line("ipvsadm-rs --state-dir x check rules").is_err());
+        assert!(parse_line("ipvsadm-rs --state-dir x apply rules").is_ok());
+    }
+
+    #[test]
+    fn other_names_of_verbs() {
+        let error = parse_line("ipvsadm-rs status").expect_err("no such verb").to_string();
+        assert!(error.contains("'show'"), "{error}");
+        let error = parse_line("ipvsadm-rs delete x").expect_err("no such verb").to_string();
+        assert!(error.contains("-D (a service)"), "{error}");
+    }
+
+    #[test]
+    fn durations_of_people() {
+        for (line, part) in [
+            ("ipvsadm-rs apply --confirm-within 0s rules", "must be longer than 0"),
+            ("ipvsadm-rs apply --confirm-within abc rules", "not a duration, such as 30s or 5m"),
+        ] {
+            let error = parse_line(line).expect_err(line).to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 }

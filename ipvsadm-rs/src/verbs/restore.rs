@@ -34,11 +34,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  The table is restored
   1  Error
-  2  Only with --dry-run: there are changes to make
-
-Examples:
-  ipvsadm-rs restore 7
-  ipvsadm-rs restore 8:before --dry-run";
+  2  Only with --dry-run: there are changes to make";
 
 /// A point in the history of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,10 +6,13 @@ use anyhow::{anyhow, bail};
 use clap::{Arg, ArgMatches, Args, FromArgMatches, ValueEnum};
 use ipvs::hash::TableSizes;
 use ipvs::rules::program::{OPTIONS, OptionRow, Value, Verb};
-use ipvs::rules::{self, Command, Numeric, ParseError};
-use ipvs::{Change, Client, Counters, DestinationState, Plan, Refused, ServiceKey, State};
+use ipvs::rules::{self, Command, Numeric, ParseError, Resolver};
+use ipvs::{
+    Change, Client, Counters, Destination, DestinationKey, ErrorKind, Family, Plan, Refused, ServiceKey, State,
+};
 
 use crate::context::{Context, code};
+use crate::hints::{self, Once};
 use crate::journal::{Entry, Folder, Phase, Record, audit, changed_part};
 use crate::plan::report::Report;
 use crate::plan::transaction::Transaction;
@@ -22,6 +25,9 @@ use crate::terminal::exit::print_error;
 /// of the service. With -r and without a service, the server is changed in every service that has it. For example,
 /// `ipvsadm-rs set -r 10.0.0.7 --weight 0` sends it no new clients. Known clients of persistent services keep connecting
 /// to it, unless the sysctl net.ipv4.vs.expire_quiescent_template is 1. New clients that are refused are reported.
+///
+/// --weight +N and --weight -N add N to the weight, or subtract it. --persistent accepts seconds and durations such as
+/// 5m.
 ///
 /// The journal does not record the change, because health checkers would fill it. `undo` therefore cannot undo it. Set
 /// the previous value instead.
@@ -46,8 +52,8 @@ pub(super) struct Set {
     /// With -f: the service for IPv6 packets instead of IPv4 packets
     #[arg(short = '6', long, requires = "fwmark_service")]
     ipv6: bool,
-    /// Server; without a port, the servers on all ports of ADDRESS
-    #[arg(short, long, value_name = "ADDRESS[:PORT]")]
+    /// Server; without a port, the servers on all ports of HOST
+    #[arg(short, long, value_name = "HOST[:PORT]")]
     real_server: Option<String>,
     /// Show the changes without making them
     #[arg(long)]
@@ -63,6 +69,33 @@ Exit codes:
   0  Done, or nothing to change
   1  Error, or the kernel refused a change
   2  Only with --dry-run: there are changes to make";
+
+/// The long spelling of the option for weights.
+const WEIGHT: &str = "weight";
+
+/// Returns a duration such as `5m` in seconds, as ipvsadm reads it, and every other text unchanged.
+fn in_seconds(text: &str) -> String {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.subsec_nanos() == 0 => duration.as_secs().to_string(),
+        _ => text.to_owned(),
+    }
+}
+
+/// Returns the weight that `+N` or `-N` makes of another one. `None` for every other text.
+fn changed_weight(server: &Destination, text: &str) -> anyhow::Result<Option<String>> {
+    let Some((sign, Ok(by))) = text.split_at_checked(1).map(|(sign, digits)| (sign, digits.parse::<u32>())) else {
+        return Ok(None);
+    };
+    let (key, weight) = (server.key, server.weight);
+    let changed = match sign {
+        "+" => weight.saturating_add(by),
+        "-" => weight
+            .checked_sub(by)
+            .ok_or_else(|| anyhow!("server {key} has weight {weight}: it cannot be lowered by {by}"))?,
+        _ => return Ok(None),
+    };
+    Ok(Some(changed.to_string()))
+}
 
 /// The options that `set` has in common with ipvsadm, from the rows of ipvsadm's language: long spelling and value.
 #[derive(Debug, Default)]
@@ -84,10 +117,17 @@ fn argument(row: &'static OptionRow, heading: &'static str) -> Arg {
     };
     match row.value {
         Value::None => argument.value_name("on|off").value_parser(["on", "off"]).hide_possible_values(true),
+        Value::Required(_) if row.long == WEIGHT => argument.value_name("WEIGHT|+N|-N").allow_hyphen_values(true),
         Value::Required(name) | Value::Optional(name) => {
             let off = if row.has_off() { "|off" } else { "" };
             argument.value_name(format!("{}{off}", name.to_uppercase()))
         }
+    }
+}
+
+impl Settings {
+    fn is_empty(&self) -> bool {
+        self.of_service.is_empty() && self.of_server.is_empty()
     }
 }
 
@@ -105,7 +145,10 @@ impl Args for Settings {
 
 impl FromArgMatches for Settings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = |row: &'static OptionRow| Some((row.long, matches.get_one::<String>(row.long)?.clone()));
+        let given = |row: &'static OptionRow| {
+            let value = matches.get_one::<String>(row.long)?;
+            Some((row.long, if row.long == "persistent" { in_seconds(value) } else { value.clone() }))
+        };
         Ok(Self {
             of_service: settable(Verb::EditService).filter_map(given).collect(),
             of_server: settable(Verb::EditServer).filter_map(given).collect(),
@@ -199,11 +242,21 @@ fn in_words_of_set(problem: ParseError) -> anyhow::Error {
 impl Set {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let key = self.service()?;
+        if key.is_none() && self.real_server.is_none() {
+            bail!("no service or server specified\nUse -t, -u, --sctp-service or -f for a service, -r for a server.");
+        }
+        if self.settings.is_empty() && self.forwarding.options().next().is_none() {
+            bail!(
+                "no setting specified\nSpecify at least one, such as --weight or --scheduler. `set --help' lists them."
+            );
+        }
+        // Before the table is locked, because a name server may be slow.
+        let server = self.real_server.as_deref().map(Server::read).transpose()?;
         let transaction = if self.dry_run { None } else { Some(Transaction::open(context)?) };
         let mut director = context.open()?;
         let state = self.read(&mut director, key)?;
-        let changes = match &self.real_server {
-            Some(server) => self.server_changes(&state, server)?,
+        let changes = match &server {
+            Some(server) => self.server_changes(&state, server, key)?,
             None => self.service_change(&state)?.into_iter().collect(),
         };
         for change in &changes {
@@ -223,8 +276,10 @@ impl Set {
         print_warnings(&plan);
         print_error(&unrecorded.unwrap_or_default());
         notes.iter().for_each(|note| print_error(note));
-        for (_, error) in &refused {
-            print_error(&error.to_string());
+        let mut hints = Once::default();
+        for (index, error) in &refused {
+            print_error(&hints::refused_change(&plan.changes[*index], error));
+            hints.print(hints::for_refusal(&plan.changes[*index], error));
         }
         if !refused.is_empty() {
             bail!("{} refused", crate::terminal::plural::count(refused.len(), "change"));
@@ -250,7 +305,8 @@ impl Set {
         if self.ipv6 {
             words.push(b"-6");
         }
-        match rules::parse(&words, &mut System::default())? {
+        let read = rules::parse(&words, &mut System::default());
+        match read.map_err(|error| hints::with_hint(&error, hints::for_words(&error, &words)))? {
             Command::Change(Change::Zero(key)) => Ok(key),
             _ => Ok(None),
         }
@@ -259,14 +315,14 @@ impl Set {
     /// Reads the specified service, or all services if none is specified.
     fn read(&self, director: &mut Client, key: Option<ServiceKey>) -> anyhow::Result<State> {
         let Some(key) = key else {
-            if self.real_server.is_none() {
-                bail!(
-                    "no service or server specified\nUse -t, -u, --sctp-service or -f for a service, -r for a server."
-                );
-            }
             return Ok(director.state_with(Counters::Skip)?);
         };
-        let mut service = director.service(&key)?;
+        let mut service = director.service(&key).map_err(|error| match error.kind() {
+            ErrorKind::NoSuchService => {
+                anyhow!("no service {key}\nTo list the services, use `ipvsadm-rs show'.")
+            }
+            _ => error.into(),
+        })?;
         service.destinations = director.destinations_with(&key, Counters::Skip)?;
         Ok(vec![service].into())
     }
@@ -286,21 +342,27 @@ impl Set {
         self.settings.of_server.iter().map(|(long, value)| (*long, value.as_str())).chain(self.forwarding.options())
     }
 
-    fn server_changes(&self, state: &State, server: &str) -> anyhow::Result<Vec<Change>> {
+    fn server_changes(
+        &self,
+        state: &State,
+        server: &Server,
+        service: Option<ServiceKey>,
+    ) -> anyhow::Result<Vec<Change>> {
         if !self.settings.of_service.is_empty() {
             bail!("scheduler and persistence are settings of a service\nOmit -r.");
         }
-        let (address, port) = read_server(server)?;
-        let is_meant = |held: &&DestinationState| {
-            held.destination.key.address == address && port.is_none_or(|port| held.destination.key.port == port)
-        };
-        let options: Vec<_> = self.server_options().collect();
+        let weight = self.settings.of_server.iter().find(|(long, _)| *long == WEIGHT).map(|(_, value)| value);
         let mut found = false;
         let mut changes = Vec::new();
         for service in &state.services {
             let key = service.service.key;
-            for held in service.destinations.iter().filter(is_meant) {
+            for held in service.destinations.iter().filter(|held| server.is(&held.destination.key)) {
                 found = true;
+                let weight = weight.map(|text| changed_weight(&held.destination, text)).transpose()?.flatten();
+                let options: Vec<_> = self
+                    .server_options()
+                    .map(|(long, value)| (long, weight.as_deref().filter(|_| long == WEIGHT).unwrap_or(value)))
+                    .collect();
                 let destination = rules::edit_destination(&key, &held.destination, &options, &mut Numeric)
                     .map_err(in_words_of_set)?;
                 if destination != held.destination {
@@ -309,7 +371,9 @@ impl Set {
             }
         }
         if !found {
-            bail!("no such server: {server}");
+            let place = service.map_or("no service".into(), |service| format!("service {service}"));
+            let verb = if service.is_some() { "has no" } else { "has" };
+            bail!("{place} {verb} server {}\nTo list the servers, use `ipvsadm-rs show'.", server.text);
         }
         Ok(changes)
     }
@@ -388,14 +452,60 @@ fn deletion(change: &Change) -> impl Iterator<Item = String> {
     lines.into_iter().map(|change| change.to_string())
 }
 
-/// Parses an address, or an address with a port, in the format that ipvsadm prints. The port is `None` if the text has
-/// no port.
-fn read_server(text: &str) -> anyhow::Result<(IpAddr, Option<u16>)> {
-    if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
-        return Ok((address, None));
+/// A server, in all services or one.
+struct Server {
+    /// The text that specifies it, for messages.
+    text: String,
+    address: IpAddr,
+    /// `None` for all ports.
+    port: Option<u16>,
+}
+
+impl Server {
+    /// Reads an address or a name, with or without a port.
+    fn read(text: &str) -> anyhow::Result<Self> {
+        let with = |address, port| Ok(Self { text: text.to_owned(), address, port });
+        if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
+            return with(address, None);
+        }
+        if let Ok(server) = text.parse::<std::net::SocketAddr>() {
+            return with(server.ip(), Some(server.port()));
+        }
+        let (name, port) = text.rsplit_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+        let port = port.map(str::parse).transpose().map_err(|_| anyhow!("invalid port in `{text}'"))?;
+        if name.is_empty() || name.contains([':', '[', ']', '/']) {
+            bail!("invalid server `{text}': expected HOST or HOST:PORT");
+        }
+        match System::default().host(name, &[Family::V4, Family::V6]) {
+            Ok(address) => with(address, port),
+            Err(error) => bail!("server {name}: {error}"),
+        }
     }
-    match text.parse::<std::net::SocketAddr>() {
-        Ok(server) => Ok((server.ip(), Some(server.port()))),
-        Err(_) => bail!("invalid server `{text}': expected ADDRESS or ADDRESS:PORT"),
+
+    fn is(&self, key: &DestinationKey) -> bool {
+        key.address == self.address && self.port.is_none_or(|port| key.port == port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_weights_and_durations() {
+        let destination =
+            Destination { weight: 3, ..Destination::new(([10, 0, 0, 1], 80), ipvs::Forwarding::Masquerade) };
+        let weight = |text| changed_weight(&destination, text).expect("a weight");
+        assert_eq!(weight("+2").as_deref(), Some("5"));
+        assert_eq!(weight("-3").as_deref(), Some("0"));
+        assert_eq!(weight("7"), None);
+        assert_eq!(weight("+"), None);
+        assert_eq!(weight(""), None);
+        let error = changed_weight(&destination, "-4").expect_err("too low").to_string();
+        assert_eq!(error, "server 10.0.0.1:80 has weight 3: it cannot be lowered by 4");
+        assert_eq!(
+            (in_seconds("5m"), in_seconds("300"), in_seconds("off")),
+            ("300".into(), "300".into(), "off".into())
+        );
     }
 }

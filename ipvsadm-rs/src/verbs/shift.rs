@@ -44,11 +44,7 @@ Exit codes:
   1  Error
 
 SIGINT, SIGTERM and SIGHUP end the move. The weights stay as they are then. The
-same command goes on, and `undo` restores the weights.
-
-Examples:
-  ipvsadm-rs shift --from 10.0.0.1,10.0.0.2 --to 10.0.0.3,10.0.0.4 --over 10m
-  ipvsadm-rs shift --from blue --to green --over 1h --in tcp:192.0.2.1:443";
+same command goes on, and `undo` restores the weights.";
 
 impl Shift {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {

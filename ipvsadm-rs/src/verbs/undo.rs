@@ -59,12 +59,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  Done; with --pending also if no plan is pending or draining
   1  Error, or no plan to undo
-  2  Only with --dry-run: there are changes to make
-
-Examples:
-  ipvsadm-rs undo
-  ipvsadm-rs undo 7 --dry-run
-  ipvsadm-rs undo 7 --drain 5m";
+  2  Only with --dry-run: there are changes to make";
 
 /// The plan to undo.
 enum Chosen {

@@ -48,12 +48,7 @@ Exit codes:
   0  The servers have their weights
   1  Error
 
-SIGINT, SIGTERM and SIGHUP end a ramp. The weights stay as they are then.
-
-Examples:
-  ipvsadm-rs undrain 10.0.0.1
-  ipvsadm-rs undrain web1,web2 --ramp 2m
-  ipvsadm-rs undrain 10.0.0.1 --weight 5";
+SIGINT, SIGTERM and SIGHUP end a ramp. The weights stay as they are then.";
 
 /// The result, as JSON.
 #[derive(Serialize)]

@@ -97,6 +97,11 @@ pub fn on_main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let host = host.to_string_lossy();
+    let known = hosts();
+    if !known.iter().any(|name| *name == host) {
+        eprintln!("on: no host {host}\nThe hosts are {}.", known.join(", "));
+        return ExitCode::FAILURE;
+    }
     let entered = File::open(format!("{FOLDER}/{host}"))
         .and_then(|file| Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?));
     let error = match entered {
@@ -105,4 +110,12 @@ pub fn on_main() -> ExitCode {
     };
     eprintln!("on {host} {}: {error}", program.display());
     ExitCode::FAILURE
+}
+
+/// Returns the names of all hosts, sorted.
+fn hosts() -> Vec<String> {
+    let entries = fs::read_dir(FOLDER).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }

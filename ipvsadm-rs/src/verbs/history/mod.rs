@@ -23,7 +23,7 @@ pub(super) use list::list;
 /// The last 100 plans are kept, at most 50 of them by `set` and `ipvsadm -R`. Commands of `set` for the same servers have
 /// one plan if they are run within 10 minutes.
 #[derive(Args, Debug)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXIT_CODES)]
 pub(super) struct History {
     #[command(subcommand)]
     command: Option<Part>,
@@ -50,16 +50,10 @@ enum Part {
     },
 }
 
-const EXAMPLES: &str = "\
+const EXIT_CODES: &str = "\
 Exit codes:
   0  Done
-  1  Error, or the journal is empty
-
-Examples:
-  ipvsadm-rs history
-  ipvsadm-rs history show 7
-  ipvsadm-rs history diff 7
-  ipvsadm-rs history diff 7 9";
+  1  Error, or the journal is empty";
 
 impl History {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {

@@ -92,7 +92,7 @@ fn spawn(mut command: Command, context: &Context, entry: &Entry, limit: Duration
     line?;
     let said = child.stderr.take().map(|stderr| read_line(&stderr, Instant::now() + Duration::from_secs(1)));
     match said.transpose()? {
-        Some(said) if !said.is_empty() => bail!("{}", said.strip_prefix("ipvsadm-rs: ").unwrap_or(&said)),
+        Some(said) if !said.is_empty() => bail!("{}", said.strip_prefix("error: ").unwrap_or(&said)),
         _ => bail!("it exited"),
     }
 }

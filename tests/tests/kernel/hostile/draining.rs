@@ -201,7 +201,7 @@ fn apply_is_refused_during_a_drain() {
     let _apply = drain(&lab, "");
     write("other", "-A -t 10.1.0.100:9000 -s wlc\n");
     let ran = lab.director.run("ipvsadm-rs --lock-timeout 0s apply other");
-    let message = "ipvsadm-rs: plan 1 is draining servers (pid ";
+    let message = "error: plan 1 is draining servers (pid ";
     let hint = "run `ipvsadm-rs undo` to roll it back, then try again.\n";
     assert!(ran.code == Some(1) && ran.stderr.contains(message) && ran.stderr.ends_with(hint), "{ran}");
     assert!(lab.director.ok("ipvsadm-rs undo --list").contains("  draining\n"));
@@ -307,7 +307,7 @@ fn signals_end_a_drain_and_restore_the_weights() {
     for (name, number) in [("TERM", 15), ("HUP", 1)] {
         let ran = director.shell(&format!("{DRAIN}; kill -{name} $apply; wait $apply; echo $?"));
         assert_eq!(ran.stdout, format!("{}\n", 128 + number), "{ran}");
-        let message = format!("ipvsadm-rs: interrupted by SIG{name}: all changes were rolled back\n");
+        let message = format!("error: interrupted by SIG{name}: all changes were rolled back\n");
         assert!(ran.stderr.contains(&message), "{ran}");
         assert_eq!(director.ok("ipvsadm-save -n"), before);
         let list = director.ok("ipvsadm-rs undo --list");
@@ -320,7 +320,7 @@ fn signals_end_a_drain_and_restore_the_weights() {
         let output = end(apply);
         assert!(output.contains(&format!("interrupted by SIG{name}: all changes were rolled back")), "{output}");
         assert_eq!(director.ok("ipvsadm-save -n"), before);
-        assert_eq!(director.run("ipvsadm-rs confirm").stderr, "ipvsadm-rs: no plan is pending\n");
+        assert_eq!(director.run("ipvsadm-rs confirm").stderr, "error: no plan is pending\n");
     }
 }
 

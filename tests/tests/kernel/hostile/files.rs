@@ -87,7 +87,7 @@ fn link_in_a_sticky_directory() {
     with_and_without_protected_symlinks(|| {
         let ran = run("ipvsadm-rs save -o shared/rules");
         assert_eq!(ran.code, Some(1), "{ran}");
-        assert!(ran.stderr.starts_with("ipvsadm-rs: cannot write shared/rules: "), "{ran}");
+        assert!(ran.stderr.starts_with("error: cannot write shared/rules: "), "{ran}");
         assert!(ran.stderr.contains("is a symbolic link of user 1000"), "{ran}");
         assert_victim_is_unchanged();
         // A link of root to a link of the user.

@@ -130,7 +130,7 @@ fn namespace_made_again_under_its_name() {
     assert_eq!((undo.code, blue.ok("ipvsadm-save -n").as_str()), (Some(1), OTHERS), "{undo}");
     assert_eq!(
         undo.stderr,
-        "ipvsadm-rs: no applied plan is left to undo\n\
+        "error: no applied plan is left to undo\n\
          1 plan was in force in another network namespace.\n\
          Such plans are not undone, because the table that they changed may no longer exist.\n\
          `ipvsadm-rs history` shows them.\n"
@@ -138,7 +138,7 @@ fn namespace_made_again_under_its_name() {
     let undo = run(&format!("{UNDO} 1"));
     assert_eq!(
         undo.stderr,
-        "ipvsadm-rs: plan 1 was applied in another network namespace\n\
+        "error: plan 1 was applied in another network namespace\n\
          To restore that table anyway, use --other-table.\n"
     );
     assert_eq!(blue.ok("ipvsadm-save -n"), OTHERS);
@@ -177,7 +177,7 @@ fn reboot() {
     assert_eq!((undo.code, rules().as_str()), (Some(1), loaded.as_str()), "{undo}");
     assert_eq!(
         undo.stderr,
-        "ipvsadm-rs: no applied plan is left to undo\n\
+        "error: no applied plan is left to undo\n\
          Plan 3 was the first plan after the machine was restarted. To undo it, run `ipvsadm-rs undo 3`.\n\
          2 plans were in force before the machine was restarted.\n\
          Such plans are not undone, because the table that they changed may no longer exist.\n\
@@ -199,7 +199,7 @@ fn reboot() {
     assert_eq!(rules(), "");
     for dry_run in ["--dry-run", ""] {
         let undo = run(&format!("ipvsadm-rs --state-dir s undo 2 {dry_run}"));
-        assert!(undo.stderr.starts_with("ipvsadm-rs: plan 2 was applied before the machine was restarted\n"), "{undo}");
+        assert!(undo.stderr.starts_with("error: plan 2 was applied before the machine was restarted\n"), "{undo}");
     }
     let list: serde_json::Value = serde_json::from_str(&ok("ipvsadm-rs --state-dir s --json undo --list")).unwrap();
     let origins: Vec<&str> =

@@ -157,7 +157,7 @@ fn holder_is_named() {
     let lines: Vec<&str> = second.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{second}");
     assert!(lines[0].starts_with(&format!("waiting: {named}")), "{second}");
-    assert!(lines[1].starts_with("ipvsadm-rs: cannot lock s/") && lines[1].contains(&named), "{second}");
+    assert!(lines[1].starts_with("error: cannot lock s/") && lines[1].contains(&named), "{second}");
     assert!(lines.iter().all(|line| line.ends_with(" is changing this table")), "{second}");
     // A record of a process that does not exist is not repeated.
     shell(r#"echo '{"pid":4194304,"uid":0,"since":"","command":"x"}' > $(echo s/*/lock)"#).ok();

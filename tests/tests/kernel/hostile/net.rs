@@ -182,7 +182,7 @@ fn stop_between_attempts() -> String {
     let timer = timer();
     ok(&format!("kill -STOP {timer}"));
     let confirm = run("ipvsadm-rs --lock-timeout 0s confirm");
-    let reason = "ipvsadm-rs: plan 1 is being rolled back\nRun `ipvsadm-rs undo` ";
+    let reason = "error: plan 1 is being rolled back\nRun `ipvsadm-rs undo` ";
     assert_eq!((confirm.code, confirm.stderr.starts_with(reason)), (Some(1), true), "{confirm}");
     add_dummy();
     timer
@@ -274,11 +274,11 @@ fn container_that_ends_is_refused() {
         let ran = shell(&command);
         assert_eq!((ran.code, rules().as_str()), (Some(1), WEB), "{ran}");
         let reason = format!(
-            "ipvsadm-rs: cannot roll back later: all processes of this container end with its process 1 ({process_1})\n"
+            "error: cannot roll back later: all processes of this container end with its process 1 ({process_1})\n"
         );
         assert!(ran.stderr.starts_with(&reason), "{ran}");
         let list = run("ipvsadm-rs undo --list");
-        assert_eq!(list.stderr, "ipvsadm-rs: the journal is empty\n", "{list}");
+        assert_eq!(list.stderr, "error: the journal is empty\n", "{list}");
     }
 }
 

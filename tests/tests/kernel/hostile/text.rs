@@ -204,7 +204,7 @@ fn file_contents_on_a_terminal() {
     }
     let printed = on_terminal("ipvsadm-rs check table.json");
     assert_harmless(&printed);
-    assert!(printed.contains(r"unknown field `a\n\x1b[2J`"), "{printed}");
+    assert!(printed.contains(r"unknown key `a\n\x1b[2J'"), "{printed}");
     // The mark is below the word with the error.
     let printed = on_terminal("ipvsadm-rs check rules");
     let lines: Vec<&str> = printed.lines().collect();

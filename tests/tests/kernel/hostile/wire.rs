@@ -153,10 +153,7 @@ fn refused_changes_are_rolled_back() {
     for bytes in [2304, 4096, 8192] {
         let ran = with_buffers(bytes, || run("ipvsadm-rs apply wanted"));
         assert_eq!(ran.code, Some(1), "{bytes}: {ran}");
-        assert!(
-            ran.stderr.ends_with("ipvsadm-rs: 20 changes refused: all changes were rolled back\n"),
-            "{bytes}: {ran}"
-        );
+        assert!(ran.stderr.ends_with("error: 20 changes refused: all changes were rolled back\n"), "{bytes}: {ran}");
         assert_eq!(rules(), before, "{bytes}");
     }
 }

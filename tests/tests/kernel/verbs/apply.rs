@@ -81,11 +81,12 @@ fn rolls_back_if_a_change_is_refused() {
     assert_eq!(refused.code, Some(1));
     assert!(
         refused.stderr.contains(
-            "refused: -A -t 192.0.2.2:80 -s nosuch: add service TCP 192.0.2.2:80: the kernel has no scheduler nosuch "
+            "error: refused: -A -t 192.0.2.2:80 -s nosuch: the kernel has no scheduler nosuch\n\
+             There is no scheduler nosuch. Linux has rr, "
         ),
         "{refused}"
     );
-    assert!(refused.stderr.ends_with("ipvsadm-rs: 2 changes refused: all changes were rolled back\n"), "{refused}");
+    assert!(refused.stderr.ends_with("error: 2 changes refused: all changes were rolled back\n"), "{refused}");
     assert_eq!(rules(), WEB);
 }
 
@@ -97,7 +98,7 @@ fn changes_nothing_if_the_file_is_invalid() {
         write("wanted", wrong);
         let ran = run("ipvsadm-rs apply wanted");
         assert_eq!(ran.code, Some(1), "{ran}");
-        assert!(ran.stderr.ends_with("ipvsadm-rs: 1 error: nothing was changed\n"), "{ran}");
+        assert!(ran.stderr.ends_with("error: 1 error: nothing was changed\n"), "{ran}");
     }
     assert_eq!(rules(), WEB);
 }

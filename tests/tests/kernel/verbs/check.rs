@@ -13,6 +13,10 @@ ipvs_tests::tests! {
     warns_about_addresses_without_packets;
     warns_about_an_empty_file;
     prints_json;
+    recognises_files_of_other_kinds;
+    strict_makes_warnings_errors;
+    documents_have_messages_for_people;
+    reads_files_with_a_byte_order_mark;
 }
 
 fn needs_neither_root_nor_kernel() {
@@ -127,4 +131,67 @@ fn prints_json() {
     let verdict: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(verdict["schema"], 1);
     assert_eq!((&verdict["errors"][0]["line"], &verdict["errors"][0]["column"]), (&3.into(), &1.into()), "{verdict}");
+}
+
+fn recognises_files_of_other_kinds() {
+    under_test::install();
+    for (text, hint) in [
+        ("#!/bin/sh\nVIP=192.0.2.1\nipvsadm -A -t $VIP:80 -s rr\n", "This looks like a shell script."),
+        ("VIP=192.0.2.1\nipvsadm -A -t $VIP:80 -s rr\n", "This looks like a shell script."),
+        (
+            "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port\n",
+            "This looks like a listing of ipvsadm.",
+        ),
+        ("virtual_server 192.0.2.1 80 {\n  lb_algo rr\n}\n", "This looks like a configuration of keepalived"),
+        ("virtual=192.0.2.1:80\n\treal=10.0.0.1:80 masq\n", "This looks like a configuration of ldirectord"),
+    ] {
+        write("file", text);
+        let ran = run("ipvsadm-rs check file");
+        assert_eq!(ran.code, Some(2), "{ran}");
+        // One error as an example, and the hint instead of the one at the format.
+        assert_eq!(ran.stderr.matches("error: ").count(), 1, "{ran}");
+        assert!(ran.stderr.contains(hint) && !ran.stderr.contains("--format"), "{ran}");
+    }
+}
+
+fn strict_makes_warnings_errors() {
+    under_test::install();
+    write("rules", "-A -t 192.0.2.1:80 -s wlcc\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n");
+    let warning = "warning: scheduler wlcc is not one of the kernel's own\n";
+    for (options, code) in [("", 0), (" --strict", 2), (" --strict --json", 2)] {
+        let ran = run(&format!("ipvsadm-rs check{options} rules"));
+        assert_eq!(ran.code, Some(code), "{ran}");
+        assert_eq!(ran.stderr.contains(warning), !options.contains("json"), "{ran}");
+    }
+    write("rules", WEB);
+    assert_eq!(run("ipvsadm-rs check --strict rules").code, Some(0));
+}
+
+fn documents_have_messages_for_people() {
+    under_test::install();
+    let server = |key: &str| {
+        format!("[[services]]\nfwmark = 1\nscheduler = 'rr'\n[[services.destinations]]\naddress = '10.0.0.1'\n{key}\n")
+    };
+    for (key, message) in [
+        (
+            "forwarding = 'nat'",
+            "unknown value `nat': expected masquerade, local, tunnel, direct_route or bypass\n    forwarding = 'nat'\n",
+        ),
+        ("forwarding = 'nat'", "\nDid you mean masquerade?\n"),
+        ("weight = '5'", "the text \"5\" is not a number from 0 to 4294967295\n"),
+        ("weigth = 5", "\nDid you mean weight?\n"),
+    ] {
+        write("file.toml", &server(key));
+        let ran = run("ipvsadm-rs check file.toml");
+        assert_eq!(ran.code, Some(2), "{ran}");
+        assert!(ran.stderr.contains(message), "{ran}");
+    }
+}
+
+fn reads_files_with_a_byte_order_mark() {
+    under_test::install();
+    for text in [WEB, "{\"services\": []}\n", "services = []\n"] {
+        write("file", &format!("\u{feff}{text}"));
+        assert_eq!(run("ipvsadm-rs check file").code, Some(0), "{text}");
+    }
 }

@@ -38,7 +38,7 @@ fn rolls_back_without_confirmation() {
         let list = ok("ipvsadm-rs undo --list");
         if list.contains("not confirmed in time") { Ok(()) } else { Err(list) }
     });
-    assert_eq!(run("ipvsadm-rs confirm").stderr, "ipvsadm-rs: no plan is pending\n");
+    assert_eq!(run("ipvsadm-rs confirm").stderr, "error: no plan is pending\n");
 }
 
 fn keeps_a_confirmed_plan() {
@@ -86,7 +86,7 @@ fn pending_plan_blocks_other_plans() {
     for line in ["apply second", "apply second --confirm-within 60s", "apply first"] {
         let ran = run(&format!("ipvsadm-rs {line}"));
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
-        assert!(ran.stderr.starts_with("ipvsadm-rs: plan 1 is pending: rolling back in "), "{ran}");
+        assert!(ran.stderr.starts_with("error: plan 1 is pending: rolling back in "), "{ran}");
         let hint = "s\nRun `ipvsadm-rs confirm` to keep it or `ipvsadm-rs undo` to roll it back, then try again.\n";
         assert!(ran.stderr.ends_with(hint), "{ran}");
     }

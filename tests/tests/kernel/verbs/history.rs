@@ -97,7 +97,7 @@ fn plan_is_shown() {
     assert!(ok("ipvsadm-rs history show 2").contains("\nuser:    root (uid 0)\n"));
     assert_eq!(
         run("ipvsadm-rs history show 3").stderr,
-        "ipvsadm-rs: no plan 3\nRun `ipvsadm-rs history` to list the plans.\n"
+        "error: no plan 3\nRun `ipvsadm-rs history` to list the plans.\n"
     );
 }
 
@@ -163,7 +163,7 @@ fn undo_takes_back_the_last_command() {
     assert_eq!(rules(), applied);
     ok("ipvsadm-rs undo");
     assert_eq!(rules(), WEB);
-    assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
+    assert_eq!(run("ipvsadm-rs undo").stderr, "error: no applied plan is left to undo\n");
 }
 
 fn undo_names_the_change_in_its_way() {
@@ -179,16 +179,13 @@ fn undo_names_the_change_in_its_way() {
     assert_eq!(
         ran.stderr,
         format!(
-            "ipvsadm-rs: plan 1 {head}  TCP 192.0.2.1:80, server 10.0.0.1:8080: by another program\n\
+            "error: plan 1 {head}  TCP 192.0.2.1:80, server 10.0.0.1:8080: by another program\n\
              Undo the later plans first, or run `ipvsadm-rs restore 1:before`.\n"
         )
     );
     let ran = run("ipvsadm-rs undo 2");
     assert_eq!(ran.code, Some(1));
-    assert!(
-        ran.stderr.starts_with(&format!("ipvsadm-rs: plan 2 {head}  UDP 192.0.2.1:53: by plan 3 (set)\n")),
-        "{ran}"
-    );
+    assert!(ran.stderr.starts_with(&format!("error: plan 2 {head}  UDP 192.0.2.1:53: by plan 3 (set)\n")), "{ran}");
     assert_eq!(rules(), now);
     ok("ipvsadm-rs undo 3");
     ok("ipvsadm-rs undo 2");
@@ -218,7 +215,7 @@ fn undo_asks_before_it_drops_connections() {
     let held = lab.client.client().hold(4, "10.1.0.100:9000");
     let ran = director.run("ipvsadm-rs undo");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
-    assert!(ran.stderr.starts_with("ipvsadm-rs: this drops 2 active, "), "{ran}");
+    assert!(ran.stderr.starts_with("error: this drops 2 active, "), "{ran}");
     assert!(
         ran.stderr.ends_with(
             ": nothing was changed\nUse --drain to wait until they have ended, or --allow-cut to drop them.\n"
@@ -231,7 +228,7 @@ fn undo_asks_before_it_drops_connections() {
     };
     let refused = answer("n");
     assert!(refused.contains("Drop 2 active, ") && refused.contains("? [y/N] "), "{refused}");
-    assert!(refused.contains("ipvsadm-rs: nothing was changed"), "{refused}");
+    assert!(refused.contains("error: nothing was changed"), "{refused}");
     assert_eq!(director.ok("ipvsadm-save -n"), all);
     assert!(answer("y").contains("1 change made: 0 added, 0 edited, 1 deleted; dropped 2 active"));
     assert_eq!(director.ok("ipvsadm-save -n"), ok("cat wanted").replace("10.2.0.12 -m", "10.2.0.12:9000 -m -w 1"));
@@ -330,7 +327,7 @@ fn history_can_be_switched_off() {
         ))
         .ok();
     }
-    assert_eq!(run("ipvsadm-rs history").stderr, "ipvsadm-rs: the journal is empty\n");
+    assert_eq!(run("ipvsadm-rs history").stderr, "error: the journal is empty\n");
 }
 
 /// Once, a directory that could not be read was taken for an empty one.

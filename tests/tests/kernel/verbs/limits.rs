@@ -22,7 +22,7 @@ fn no_cut_keeps_connections() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
     assert_eq!(
         ran.stderr,
-        "ipvsadm-rs: the plan drops 1 active, 0 inactive connections: nothing was changed\n\
+        "error: the plan drops 1 active, 0 inactive connections: nothing was changed\n\
          Use --drain to wait until they have ended.\n"
     );
     assert_eq!(lab.director.ok("ipvsadm-save -n"), before);
@@ -44,7 +44,7 @@ fn max_delete_counts_servers() {
     // One server of the first service, two of the second, and a service without servers.
     let ran = run("ipvsadm-rs apply wanted --max-delete 3");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
-    assert_eq!(ran.stderr, "ipvsadm-rs: the plan deletes 4 servers, and --max-delete is 3: nothing was changed\n");
+    assert_eq!(ran.stderr, "error: the plan deletes 4 servers, and --max-delete is 3: nothing was changed\n");
     assert_eq!(rules(), format!("{all}-A -f 1 -s rr\n"));
     let applied = ok("ipvsadm-rs apply wanted --max-delete 4");
     assert!(applied.contains("- -D -t 192.0.2.2:80  # with 2 servers\n"), "{applied}");

@@ -115,13 +115,13 @@ fn weights_come_back() {
     assert_eq!(back["servers"].as_array().map(Vec::len), Some(3), "{back}");
     assert_eq!(rules(), BOTH);
     let again = run("ipvsadm-rs undrain 10.0.0.1");
-    assert_eq!(again.stderr, "ipvsadm-rs: all these servers have a weight above 0: nothing was changed\n");
+    assert_eq!(again.stderr, "error: all these servers have a weight above 0: nothing was changed\n");
     // Another program set the weight to 0.
     ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:8080 -m -w 0");
     let unknown = run("ipvsadm-rs undrain 10.0.0.2");
     assert_eq!(
         unknown.stderr,
-        "ipvsadm-rs: TCP 192.0.2.1:80, server 10.0.0.2:8080: no weight is remembered\nUse --weight to specify it.\n"
+        "error: TCP 192.0.2.1:80, server 10.0.0.2:8080: no weight is remembered\nUse --weight to specify it.\n"
     );
     ok("ipvsadm-rs undrain 10.0.0.2 --weight 4");
     assert_eq!(rules(), BOTH);
@@ -143,10 +143,7 @@ fn clients_are_not_refused_unasked() {
     ] {
         let ran = run(&format!("ipvsadm-rs {line}"));
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
-        assert_eq!(
-            ran.stderr,
-            format!("ipvsadm-rs: nothing was changed:\n{reason}Use --allow-refused to drain anyway.\n")
-        );
+        assert_eq!(ran.stderr, format!("error: nothing was changed:\n{reason}Use --allow-refused to drain anyway.\n"));
     }
     assert_eq!(rules(), before);
     let asked = |answer: &str| {
@@ -223,7 +220,7 @@ fn unknown_servers_change_nothing() {
         ("drain a:b:c", "invalid server `a:b:c': expected ADDRESS, ADDRESS:PORT, NAME or NAME:PORT"),
     ] {
         let ran = run(&format!("ipvsadm-rs {line}"));
-        assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), format!("ipvsadm-rs: {error}\n").as_str()), "{ran}");
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), format!("error: {error}\n").as_str()), "{ran}");
     }
     assert_eq!(rules(), BOTH);
     shell("grep -q web1 /etc/hosts || echo 10.0.0.1 web1 >> /etc/hosts").ok();

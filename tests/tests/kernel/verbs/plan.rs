@@ -101,7 +101,7 @@ fn exits_1_if_file_cannot_be_read() {
     director(WEB);
     let missing = run("ipvsadm-rs plan nowhere");
     assert_eq!(missing.code, Some(1));
-    assert_eq!(missing.stderr, "ipvsadm-rs: cannot read nowhere: No such file or directory (os error 2)\n");
+    assert_eq!(missing.stderr, "error: cannot read nowhere: No such file or directory (os error 2)\n");
     write("wanted", "-A -t 192.0.2.1:80 -s rr\n-A -t 192.0.2.1:80 -s wrr\n");
     let twice = run("ipvsadm-rs plan wanted");
     assert_eq!(twice.code, Some(1));
@@ -109,7 +109,7 @@ fn exits_1_if_file_cannot_be_read() {
         twice.stderr,
         "wanted:2:7: error: line 1 adds this service with other settings\n    -A -t 192.0.2.1:80 -s wrr\n          ^\n\
          line 1: -A -t 192.0.2.1:80 -s rr\n\
-         ipvsadm-rs: 1 error: nothing was changed\n"
+         error: 1 error: nothing was changed\n"
     );
     assert_eq!(run("ipvsadm-rs plan").code, Some(1), "FILE is required");
 }

@@ -165,6 +165,8 @@ fn refuses_impossible_setups() {
             "--to-source and the service have different address families",
         ),
         ("snat-rules -t 192.0.2.1:http-or-so", "no such port"),
+        ("snat-rules -t 192.0.2.1:9-8", "9-8 is not a range of ports"),
+        ("snat-rules -f 0x64", "Marks are decimal here: -f 100"),
     ] {
         let ran = run(&format!("ipvsadm-rs {line}"));
         assert!(ran.code == Some(1) && ran.stdout.is_empty() && ran.stderr.contains(why), "{why}: {ran}");
@@ -189,4 +191,22 @@ sysctl -qw net.ipv4.vs.conntrack=1
 iptables -t nat -A POSTROUTING -m ipvs --vproto udp --vaddr 192.0.2.1/32 -j MASQUERADE
 "
     );
+    for (line, rule) in [
+        ("-f 7", "nft 'add rule ip ipvs-snat out meta mark 7 masquerade'"),
+        ("-f 7 -6", "nft 'add rule ip6 ipvs-snat out meta mark 7 masquerade'"),
+        ("-f 7 --for iptables", "iptables -t nat -A POSTROUTING -m ipvs --ipvs -m mark --mark 7 -j MASQUERADE"),
+        (
+            "-t 192.0.2.1:8000-8010",
+            "nft 'add rule ip ipvs-snat out meta l4proto tcp ct original ip daddr 192.0.2.1 ct original proto-dst \
+             8000-8010 masquerade'",
+        ),
+        (
+            "-t 192.0.2.1:8000-8010 --for iptables",
+            "iptables -t nat -A POSTROUTING -m ipvs --vproto tcp --vaddr 192.0.2.1/32 -m conntrack --ctorigdstport \
+             8000:8010 -j MASQUERADE",
+        ),
+    ] {
+        let printed = ok(&format!("ipvsadm-rs snat-rules {line}"));
+        assert_eq!(printed.lines().last(), Some(rule), "{line}");
+    }
 }

@@ -59,7 +59,7 @@ fn replaces_a_file_atomically() {
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("new")), "{names:?}");
     let ran = run("ipvsadm-rs save -o nowhere/file");
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.starts_with("ipvsadm-rs: cannot write nowhere/file: "), "{ran}");
+    assert!(ran.stderr.starts_with("error: cannot write nowhere/file: "), "{ran}");
     let full = shell("ipvsadm-rs save > /dev/full");
     assert_eq!(
         (full.code, full.stderr.as_str()),

@@ -48,7 +48,7 @@ fn is_refused_after_another_change() {
     for line in ["plan saved", "apply saved"] {
         let ran = run(&format!("ipvsadm-rs {line}"));
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
-        assert!(ran.stderr.starts_with("ipvsadm-rs: the table has changed since the plan was made, at 20"), "{ran}");
+        assert!(ran.stderr.starts_with("error: the table has changed since the plan was made, at 20"), "{ran}");
         let rest = "Z: 1 change\n  -a -t 192.0.2.1:80 -r 10.0.0.9:80 -m -w 1\nRun `ipvsadm-rs plan` again.\n";
         assert!(ran.stderr.ends_with(rest), "{ran}");
     }
@@ -66,7 +66,7 @@ fn options_are_saved_with_the_plan() {
         let ran = run(&format!("ipvsadm-rs apply saved {option}"));
         assert_eq!(ran.code, Some(1), "{ran}");
         let name = option.split(' ').next().unwrap();
-        let error = format!("ipvsadm-rs: saved is a saved plan: {name} cannot be changed\n");
+        let error = format!("error: saved is a saved plan: {name} cannot be changed\n");
         assert!(ran.stderr.starts_with(&error), "{ran}");
     }
     // Neither is in the scope of the plan.
@@ -95,7 +95,7 @@ fn damaged_plan_changes_nothing() {
     for file in ["half", "bad", "newer"] {
         let ran = run(&format!("ipvsadm-rs apply {file}"));
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
-        assert!(ran.stderr.starts_with(&format!("ipvsadm-rs: {file}: ")), "{ran}");
+        assert!(ran.stderr.starts_with(&format!("error: {file}: ")), "{ran}");
         assert!(ran.stderr.contains("saved plan"), "{ran}");
     }
     assert_eq!(rules(), WEB);

@@ -72,7 +72,7 @@ fn scope_that_selects_nothing_is_an_error() {
     for verb in ["plan", "apply"] {
         let ran = run(&format!("ipvsadm-rs {verb} wanted --only 198.51.100.9 --only fwmark:8"));
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
-        let error = "\nipvsadm-rs: --only 198.51.100.9/32 --only fwmark:8 selects no service of FILE or of the table\n";
+        let error = "\nerror: --only 198.51.100.9/32 --only fwmark:8 selects no service of FILE or of the table\n";
         assert!(ran.stderr.ends_with(error), "{ran}");
     }
     let ran = run("ipvsadm-rs plan wanted --only 198.51.100.9 --only 192.0.2.1 --protect fwmark:8");

@@ -12,6 +12,7 @@ ipvs_tests::tests! {
     reports_nothing_to_change;
     reports_the_loss_of_the_last_server;
     reports_known_clients_of_weight_0;
+    takes_relative_weights_durations_and_names;
 }
 
 fn changes_only_the_named_settings() {
@@ -63,8 +64,17 @@ fn refuses_invalid_changes() {
             "weight, forwarding and thresholds are settings of a server\nUse -r to specify the server.",
         ),
         ("set -t 192.0.2.1:80 -r 10.0.0.1 -s rr", "scheduler and persistence are settings of a service\nOmit -r."),
-        ("set -r 10.0.0.99 --weight 3", "no such server: 10.0.0.99"),
-        ("set -t 192.0.2.9:80 -s rr", "read service TCP 192.0.2.9:80: no such service"),
+        ("set -r 10.0.0.99 --weight 3", "error: no service has server 10.0.0.99\nTo list the servers,"),
+        (
+            "set -t 192.0.2.1:80 -r 10.0.0.99 --weight 3",
+            "error: service TCP 192.0.2.1:80 has no server 10.0.0.99\nTo list the servers,",
+        ),
+        ("set -t 192.0.2.9:80 -s rr", "error: no service TCP 192.0.2.9:80\nTo list the services,"),
+        ("set -t 192.0.2.1:80", "error: no setting specified\nSpecify at least one"),
+        ("set -r 10.0.0.1", "error: no setting specified\nSpecify at least one"),
+        ("set -r 10.0.0.1 -w -9", "error: server 10.0.0.1:8080 has weight 3: it cannot be lowered by 9"),
+        ("set -r nowhere.invalid -w 1", "error: server nowhere.invalid: "),
+        ("set -r 10.0.0.1:http -w 1", "error: invalid port in `10.0.0.1:http'"),
         ("set -r 10.0.0.1 -y 5", "a lower threshold (5) needs an upper threshold"),
         ("set -r 10.0.0.1 --tun-port 5", "--tun-port and --tun-checksum require a gue or gre tunnel"),
         ("set -r 10.0.0.1 --forwarding gue", "a gue tunnel needs --tun-port"),
@@ -76,7 +86,11 @@ fn refuses_invalid_changes() {
         ("set -r 10.0.0.1 --weight x", "illegal weight specified: not a number from 0 to 2147483647"),
         ("set -t 192.0.2.1:80 --ops on", "One-Packet Scheduling is only for UDP virtual services"),
         ("set -t 192.0.2.1:80 -b mh-port", "incompatible scheduler flag `mh-port'"),
-        ("set -t 192.0.2.1:80 -s nosuch", "the kernel has no scheduler nosuch"),
+        (
+            "set -t 192.0.2.1:80 -s wlcc",
+            "error: refused: -E -t 192.0.2.1:80 -s wlcc: the kernel has no scheduler wlcc\n\
+             There is no scheduler wlcc. Did you mean wlc?",
+        ),
     ] {
         let ran = run(&format!("ipvsadm-rs {line}"));
         assert_eq!(ran.code, Some(1), "{ran}");
@@ -114,4 +128,23 @@ fn reports_known_clients_of_weight_0() {
     director("-A -t 192.0.2.1:80 -s rr -p 60\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n-a -t 192.0.2.1:80 -r 10.0.0.2 -m\n");
     let without_templates = ok("ipvsadm-rs set -r 10.0.0.1 --weight 0");
     assert_eq!(without_templates.lines().count(), 2, "{without_templates}");
+}
+
+fn takes_relative_weights_durations_and_names() {
+    director(WEB);
+    ok("ipvsadm-rs set -t 192.0.2.1:80 -r 10.0.0.1 -w +2");
+    ok("ipvsadm-rs set -r 10.0.0.2 --weight -1");
+    ok("ipvsadm-rs set -t 192.0.2.1:80 -p 5m");
+    // It may be a link.
+    let _ = std::fs::remove_file("/etc/hosts");
+    std::fs::write("/etc/hosts", "10.0.0.2 web2\n").unwrap();
+    ok("ipvsadm-rs set -r web2 -x 7 -y 0");
+    assert_eq!(
+        rules(),
+        "-A -t 192.0.2.1:80 -s wrr -p 300\n\
+         -a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5\n\
+         -a -t 192.0.2.1:80 -r 10.0.0.2:8080 -m -w 0 -x 7\n"
+    );
+    ok("ipvsadm-rs set -r web2:8080 -w +4");
+    assert!(rules().contains("10.0.0.2:8080 -m -w 4 -x 7"), "{}", rules());
 }

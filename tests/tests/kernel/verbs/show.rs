@@ -70,10 +70,8 @@ fn hints_at_missing_permission() {
     assert_eq!(ran.code, Some(1));
     assert_eq!(
         ran.stderr,
-        "ipvsadm-rs: read the IPVS version: permission denied: IPVS requires CAP_NET_ADMIN in the initial user \
-         namespace \
-         (IPVS_CMD_GET_INFO: Operation not permitted (os error 1))\n\
-         Root in a user namespace is not enough: IPVS requires CAP_NET_ADMIN in the initial user namespace.\n"
+        "error: read the IPVS version: permission denied: IPVS requires CAP_NET_ADMIN in the initial user \
+         namespace\nRun it as root.\n"
     );
 }
 

@@ -35,7 +35,7 @@ fn undoes_one_plan_at_a_time() {
         ok("ipvsadm-rs undo");
         assert_eq!(rules(), weight(step));
     }
-    assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
+    assert_eq!(run("ipvsadm-rs undo").stderr, "error: no applied plan is left to undo\n");
     let list = ok("ipvsadm-rs undo --list");
     let states: Vec<String> =
         list.lines().skip(1).map(|line| line[39..].split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -56,7 +56,7 @@ fn undoes_only_the_plan_with_the_number() {
     let again = run("ipvsadm-rs undo 2");
     assert_eq!(
         (again.code, again.stderr.as_str()),
-        (Some(1), "ipvsadm-rs: plan 2 was undone by plan 4 already: nothing was changed\n")
+        (Some(1), "error: plan 2 was undone by plan 4 already: nothing was changed\n")
     );
     // The undo of the undo.
     ok("ipvsadm-rs undo 4");
@@ -67,7 +67,7 @@ fn undoes_only_the_plan_with_the_number() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
     assert_eq!(
         ran.stderr,
-        "ipvsadm-rs: plan 1 cannot be undone, because what it changed was changed again:\n  \
+        "error: plan 1 cannot be undone, because what it changed was changed again:\n  \
          TCP 192.0.2.1:80, server 10.0.0.1:8080: by plan 3 (apply)\n\
          Undo the later plans first, or run `ipvsadm-rs restore 1:before`.\n"
     );
@@ -86,7 +86,7 @@ fn undoes_plans_of_different_scopes() {
     assert_eq!(rules(), "-A -t 192.0.2.1:80 -s rr\n-A -f 7 -s wlc\n-A -f 8 -s wlc\n-A -f 9 -s rr\n");
     ok("ipvsadm-rs undo");
     assert_eq!(rules(), "-A -t 192.0.2.1:80 -s rr\n-A -f 7 -s rr\n-A -f 9 -s rr\n");
-    assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
+    assert_eq!(run("ipvsadm-rs undo").stderr, "error: no applied plan is left to undo\n");
 }
 
 fn skips_unreadable_entries() {
@@ -134,11 +134,11 @@ fn dry_run_prints_the_plan() {
 
 fn fails_if_nothing_to_undo() {
     director(WEB);
-    assert_eq!(run("ipvsadm-rs undo").stderr, "ipvsadm-rs: no applied plan is left to undo\n");
-    let hint = "ipvsadm-rs: no plan 7\nRun `ipvsadm-rs history` to list the plans.\n";
+    assert_eq!(run("ipvsadm-rs undo").stderr, "error: no applied plan is left to undo\n");
+    let hint = "error: no plan 7\nRun `ipvsadm-rs history` to list the plans.\n";
     assert_eq!(run("ipvsadm-rs undo 7").stderr, hint);
     assert_eq!(run("ipvsadm-rs restore 7").stderr, hint);
-    assert_eq!(run("ipvsadm-rs undo --list").stderr, "ipvsadm-rs: the journal is empty\n");
+    assert_eq!(run("ipvsadm-rs undo --list").stderr, "error: the journal is empty\n");
 }
 
 fn keeps_changes_of_other_programs() {

@@ -1,0 +1,56 @@
+//! TABLE: the examples in the help of each verb.
+
+/// Returns the examples of a verb, one command line each.
+pub(super) fn of(verb: &str) -> &'static [&'static str] {
+    match verb {
+        "plan" => &["ipvsadm-rs plan rules", "ipvsadm-rs plan --only tcp:192.0.2.1:80 -o saved rules"],
+        "apply" => &["ipvsadm-rs apply --no-cut rules", "ipvsadm-rs apply --confirm-within 2m rules"],
+        "undo" => &["ipvsadm-rs undo", "ipvsadm-rs undo 7 --dry-run", "ipvsadm-rs undo 7 --drain 5m"],
+        "history" => &[
+            "ipvsadm-rs history",
+            "ipvsadm-rs history show 7",
+            "ipvsadm-rs history diff 7",
+            "ipvsadm-rs history diff 7 9",
+        ],
+        "restore" => &["ipvsadm-rs restore 7", "ipvsadm-rs restore 8:before --dry-run"],
+        "drain" => &[
+            "ipvsadm-rs drain 10.0.0.1",
+            "ipvsadm-rs drain web1,web2 --wait --timeout 10m --min-up 50%",
+            "ipvsadm-rs drain 10.0.0.1:80 --in tcp:192.0.2.1:80 --timeout 5m --then delete",
+        ],
+        "undrain" => &[
+            "ipvsadm-rs undrain 10.0.0.1",
+            "ipvsadm-rs undrain web1,web2 --ramp 2m",
+            "ipvsadm-rs undrain 10.0.0.1 --weight 5",
+        ],
+        "shift" => &[
+            "ipvsadm-rs shift --from 10.0.0.1,10.0.0.2 --to 10.0.0.3,10.0.0.4 --over 10m",
+            "ipvsadm-rs shift --from blue --to green --over 1h --in tcp:192.0.2.1:443",
+        ],
+        "confirm" => &["ipvsadm-rs confirm"],
+        "save" => &["ipvsadm-rs save -o /etc/ipvsadm.rules", "ipvsadm-rs save --format json"],
+        "check" => &["ipvsadm-rs check rules", "ipvsadm-rs check --strict --json rules"],
+        "show" => &["ipvsadm-rs show", "ipvsadm-rs show --json"],
+        "set" => &[
+            "ipvsadm-rs set -r 10.0.0.7 --weight 0",
+            "ipvsadm-rs set -t 192.0.2.1:80 -s wrr -p 5m",
+            "ipvsadm-rs set -t 192.0.2.1:80 -r 10.0.0.7 -w +2",
+        ],
+        "rs-setup" => &["ipvsadm-rs rs-setup --mode dr --vip 192.0.2.1"],
+        "snat-rules" => &["ipvsadm-rs snat-rules -t 192.0.2.1:80", "ipvsadm-rs snat-rules -f 7 --for iptables"],
+        "generate" => &["ipvsadm-rs generate man"],
+        _ => &[],
+    }
+}
+
+/// Returns the end of the help of a verb: what it had, and the examples.
+pub(super) fn append(help: Option<String>, verb: &str) -> String {
+    let examples = of(verb);
+    let mut text = help.unwrap_or_default();
+    if !examples.is_empty() {
+        text += if text.is_empty() { "" } else { "\n\n" };
+        text += if examples.len() == 1 { "Example:" } else { "Examples:" };
+        examples.iter().for_each(|example| text += &format!("\n  {example}"));
+    }
+    text
+}
