@@ -432,7 +432,7 @@ pub enum Warning {
     #[error("forwarding method {0} drops every packet")]
     UnknownMethod(u8),
     /// A timeout that ipvsadm refuses, though the kernel accepts it.
-    #[error("`ipvsadm -R' refuses {0} seconds: the maximum of ipvsadm is {max}", max = Warning::LONGEST_OF_IPVSADM)]
+    #[error("`ipvsadm -R` refuses {0} seconds: the maximum of ipvsadm is {max}", max = Warning::LONGEST_OF_IPVSADM)]
     LongTimeout(u32),
     /// An IPv6 address that ends in a port, probably because its brackets are missing. The address before it, and the
     /// port.
@@ -668,7 +668,7 @@ mod tests {
 
     #[test]
     fn timeouts_that_ipvsadm_refuses_are_warnings() {
-        let text = "`ipvsadm -R' refuses 3000000 seconds: the maximum of ipvsadm is 2678400";
+        let text = "`ipvsadm -R` refuses 3000000 seconds: the maximum of ipvsadm is 2678400";
         let long = Service { persistence: Some(3_000_000), ..service() };
         assert_eq!(Change::AddService(long).warnings()[0].to_string(), text);
         let timeouts = Timeouts { tcp: 900, tcp_fin: 0, udp: 3_000_000 };

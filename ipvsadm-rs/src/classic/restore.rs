@@ -83,7 +83,7 @@ impl Script {
                     }
                 },
                 Err(error) => {
-                    print_bad_line(error, text, &mut hints);
+                    print_bad_line(error, error.number, text, &mut hints);
                     first_bad.get_or_insert(messages::exit_code(&error.error));
                 }
             }
@@ -208,12 +208,13 @@ pub(crate) fn nothing_changed(input: &[u8], code: u8) -> Failure {
     Failure::Message(format!("nothing was changed{hint}"), code)
 }
 
-/// Prints an error, its line, and a mark under the word with the error, and a hint if there is one. `input` is the whole
-/// text.
-pub(crate) fn print_bad_line(error: &LineError, input: &[u8], hints: &mut Once) {
-    let LineError { number, column, error: what, text, .. } = error;
-    let before: String = text.chars().take(column - 1).collect();
-    let blanks = indent(&text::line(before.as_bytes()));
+/// Prints an error, its line, and a mark under the word with the error, and a hint if there is one. `number` is that of
+/// the line for people. `input` is the text in which the error has its own number.
+pub(crate) fn print_bad_line(error: &LineError, number: usize, input: &[u8], hints: &mut Once) {
+    let LineError { column, error: what, text, .. } = error;
+    let line = input.split(|byte| *byte == b'\n').nth(error.number.saturating_sub(1)).unwrap_or_default();
+    let before = String::from_utf8_lossy(&line[..line.len().min(column - 1)]);
+    let (column, blanks) = (before.chars().count() + 1, indent(&text::line(before.as_bytes())));
     print_error(&format!("line {number}, column {column}: {what}\n    {}\n    {blanks}^", text::line(text.as_bytes())));
     let list_of_commands =
         || matches!(what, ParseError::NoCommand).then(|| "Use `ipvsadm -h' to list the commands.".into());
@@ -235,7 +236,7 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
             None => continue,
             Some(Ok(line)) => line.command,
             Some(Err(error)) => {
-                print_bad_line(&LineError { number: number + 1, ..error.clone() }, &line, &mut hints);
+                print_bad_line(&error, number + 1, &line, &mut hints);
                 first_failure.get_or_insert(messages::exit_code(&error.error));
                 continue;
             }

@@ -69,7 +69,7 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
         }
         Err(errors) => {
             let mut hints = Once::default();
-            errors.iter().for_each(|error| restore::print_bad_line(error, &text, &mut hints));
+            errors.iter().for_each(|error| restore::print_bad_line(error, error.number, &text, &mut hints));
             Err(restore::nothing_changed(&text, messages::exit_code(&errors[0].error)))
         }
     }

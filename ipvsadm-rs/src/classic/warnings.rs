@@ -34,7 +34,7 @@ pub(crate) fn print(director: &mut Client, change: &Change) {
     if !lost.is_empty() {
         print_error(&format!(
             "note: {item} had {lost}: {command} resets options that are not specified\n\
-             To change single settings, use `ipvsadm-rs set'."
+             To change single settings, use `ipvsadm-rs set`."
         ));
     }
 }

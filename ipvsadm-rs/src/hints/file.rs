@@ -22,21 +22,21 @@ const KINDS: &[Kind] = &[
                 |line: &str| line.starts_with("IP Virtual Server version") || line.starts_with("Prot LocalAddress");
             text.lines().take(3).any(has_header)
         },
-        hint: "This looks like a listing of ipvsadm. To write the table in a form that can be read, use `ipvsadm-save -n'.",
+        hint: "This looks like a listing of ipvsadm. To write the table in a form that can be read, use `ipvsadm-save -n`.",
     },
     Kind {
         is_it: |text| {
             has_block(text, &["virtual_server", "virtual_server_group", "vrrp_instance", "global_defs", "real_server"])
         },
         hint: "This looks like a configuration of keepalived, which manages the table by itself. To write the table that \
-               keepalived made, use `ipvsadm-save -n' or `ipvsadm-rs save'.",
+               keepalived made, use `ipvsadm-save -n` or `ipvsadm-rs save`.",
     },
     Kind {
         is_it: |text| {
             has_setting(text, &["virtual"]) && has_setting(text, &["real", "fallback", "scheduler", "checktype"])
         },
         hint: "This looks like a configuration of ldirectord, which manages the table by itself. To write the table that \
-               ldirectord made, use `ipvsadm-save -n' or `ipvsadm-rs save'.",
+               ldirectord made, use `ipvsadm-save -n` or `ipvsadm-rs save`.",
     },
     Kind {
         is_it: |text| {
@@ -47,22 +47,22 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         is_it: |text| has_block(text, &["table ip", "table ip6", "table inet"]),
-        hint: "This looks like a ruleset of nft. Use `nft -f' for it.",
+        hint: "This looks like a ruleset of nft. Use `nft -f` for it.",
     },
     Kind { is_it: is_shell, hint: A_SCRIPT },
 ];
 
 const A_SCRIPT: &str =
-    "This looks like a shell script. To get a rules file, run the script, then use `ipvsadm-save -n'.";
+    "This looks like a shell script. To get a rules file, run the script, then use `ipvsadm-save -n`.";
 
 /// Returns the hint for a file that is neither rules nor JSON nor TOML, but looks like something else. `None` if it
 /// looks like nothing that is known.
 pub(crate) fn looks_like(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            return Some("This is text in UTF-16. To convert it, use `iconv -f UTF-16 -t UTF-8'.");
+            return Some("This is text in UTF-16. To convert it, use `iconv -f UTF-16 -t UTF-8`.");
         }
-        [0x1f, 0x8b, ..] => return Some("This file is compressed. To read it, use `zcat FILE | ipvsadm-rs … -'."),
+        [0x1f, 0x8b, ..] => return Some("This file is compressed. To read it, use `zcat FILE | ipvsadm-rs … -`."),
         _ => {}
     }
     /// The part of a file that is looked at, in bytes. Files of other kinds are recognised by their start.

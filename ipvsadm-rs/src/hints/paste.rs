@@ -65,10 +65,10 @@ fn for_start(first: &str, second: &str) -> Option<String> {
     let variable = first.trim_matches(|c: char| "${}\"".contains(c));
     if matches!(first, "sudo" | "doas" | "$" | "exec") || first.ends_with("/ipvsadm") {
         let second = if is_program(second) && !is_program(first) { format!(" {second}") } else { String::new() };
-        return Some(format!("Omit `{first}{second}'. A rule begins with its command, such as -A, or with `ipvsadm'."));
+        return Some(format!("Omit `{first}{second}'. A rule begins with its command, such as -A, or with `ipvsadm`."));
     }
     if first.starts_with('$') && variable.eq_ignore_ascii_case("ipvsadm") {
-        return Some(format!("Omit `{first}'. A rule begins with its command, such as -A, or with `ipvsadm'."));
+        return Some(format!("Omit `{first}'. A rule begins with its command, such as -A, or with `ipvsadm`."));
     }
     if first.starts_with('$') {
         return Some("A rules file has no variables. Write the values themselves.".into());

@@ -13,10 +13,10 @@ const ENGINES: [&str; 1] = ["sip"];
 pub(crate) fn for_refusal(change: &Change, error: &Error) -> Option<String> {
     Some(match error.kind() {
         ErrorKind::ServiceExists => {
-            "To replace its settings, use -E. To change single settings, use `ipvsadm-rs set'.".into()
+            "To replace its settings, use -E. To change single settings, use `ipvsadm-rs set`.".into()
         }
         ErrorKind::DestinationExists => {
-            "To replace its settings, use -e. To change single settings, use `ipvsadm-rs set'.".into()
+            "To replace its settings, use -e. To change single settings, use `ipvsadm-rs set`.".into()
         }
         ErrorKind::SchedulerNotFound { scheduler, engine } => for_names(scheduler, engine.as_ref()),
         ErrorKind::NoSuchService => for_missing_service(change)?,
@@ -25,7 +25,7 @@ pub(crate) fn for_refusal(change: &Change, error: &Error) -> Option<String> {
             _ => format!("The service does not have this server. {LIST}"),
         },
         ErrorKind::DaemonRuns => "To change its settings, stop it first, with --stop-daemon.".into(),
-        ErrorKind::NoDaemon => "To list the running sync daemons, use `ipvsadm -L --daemon'.".into(),
+        ErrorKind::NoDaemon => "To list the running sync daemons, use `ipvsadm -L --daemon`.".into(),
         ErrorKind::NoSuchInterface => match change {
             Change::StartDaemon(daemon) => format!(
                 "There is no network interface {}. Specify one with --mcast-interface. The default is eth0.",
@@ -38,12 +38,12 @@ pub(crate) fn for_refusal(change: &Change, error: &Error) -> Option<String> {
     })
 }
 
-const LIST: &str = "To list the table, use `ipvsadm -Ln'.";
+const LIST: &str = "To list the table, use `ipvsadm -Ln`.";
 
 /// Returns the hint if the table is not available or has no such service. `None` for other errors.
 pub(crate) fn for_read(error: &Error) -> Option<&'static str> {
     match error.kind() {
-        ErrorKind::NotLoaded => Some("Load the module with `modprobe ip_vs'. For a container, load it on the host."),
+        ErrorKind::NotLoaded => Some("Load the module with `modprobe ip_vs`. For a container, load it on the host."),
         ErrorKind::NoPermission => {
             Some("Root in a user namespace is not enough: IPVS requires CAP_NET_ADMIN in the initial user namespace.")
         }
@@ -74,7 +74,7 @@ fn for_names(scheduler: &Scheduler, engine: Option<&Engine>) -> String {
     }
     let Some(engine) = engine.map(Engine::to_string) else {
         return format!(
-            "The module ip_vs_{name} is not available to this kernel. Load it with `modprobe ip_vs_{name}'."
+            "The module ip_vs_{name} is not available to this kernel. Load it with `modprobe ip_vs_{name}`."
         );
     };
     match similar(&engine, ENGINES) {
@@ -83,7 +83,7 @@ fn for_names(scheduler: &Scheduler, engine: Option<&Engine>) -> String {
         }
         None => format!("There is no persistence engine {engine}. Linux has {}.", ENGINES.join(", ")),
         Some(_) => format!(
-            "The module ip_vs_{name} or ip_vs_pe_{engine} is not available to this kernel. Load it with `modprobe'."
+            "The module ip_vs_{name} or ip_vs_pe_{engine} is not available to this kernel. Load it with `modprobe`."
         ),
     }
 }
@@ -128,7 +128,7 @@ mod tests {
             ("wlcc", None, "There is no scheduler wlcc. Did you mean wlc?"),
             ("RR", None, "There is no scheduler RR. Did you mean rr?"),
             ("random", None, "There is no scheduler random. Linux has rr, wrr, "),
-            ("mh", None, "The module ip_vs_mh is not available to this kernel. Load it with `modprobe ip_vs_mh'."),
+            ("mh", None, "The module ip_vs_mh is not available to this kernel. Load it with `modprobe ip_vs_mh`."),
             ("rr", Some("SIP"), "There is no persistence engine SIP. Did you mean sip?"),
             ("rr", Some("http"), "There is no persistence engine http. Linux has sip."),
             ("rr", Some("sip"), "The module ip_vs_rr or ip_vs_pe_sip is not available"),

@@ -247,7 +247,7 @@ impl Set {
         }
         if self.settings.is_empty() && self.forwarding.options().next().is_none() {
             bail!(
-                "no setting specified\nSpecify at least one, such as --weight or --scheduler. `set --help' lists them."
+                "no setting specified\nSpecify at least one, such as --weight or --scheduler. `set --help` lists them."
             );
         }
         // Before the table is locked, because a name server may be slow.
@@ -319,7 +319,7 @@ impl Set {
         };
         let mut service = director.service(&key).map_err(|error| match error.kind() {
             ErrorKind::NoSuchService => {
-                anyhow!("no service {key}\nTo list the services, use `ipvsadm-rs show'.")
+                anyhow!("no service {key}\nTo list the services, use `ipvsadm-rs show`.")
             }
             _ => error.into(),
         })?;
@@ -373,7 +373,7 @@ impl Set {
         if !found {
             let place = service.map_or("no service".into(), |service| format!("service {service}"));
             let verb = if service.is_some() { "has no" } else { "has" };
-            bail!("{place} {verb} server {}\nTo list the servers, use `ipvsadm-rs show'.", server.text);
+            bail!("{place} {verb} server {}\nTo list the servers, use `ipvsadm-rs show`.", server.text);
         }
         Ok(changes)
     }

@@ -20,6 +20,8 @@ use crate::under_test;
 ipvs_tests::tests! {
     snat_by_iptables, needs = "iptables";
     snat_by_iptables_on_one_segment, needs = "iptables";
+    snat_of_marks_and_ranges_by_iptables, needs = "iptables";
+    snat_of_marks_and_ranges_by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
     snat_by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
     snat_by_nft_on_one_segment, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
 }
@@ -114,16 +116,65 @@ fn snat_by_iptables_on_one_segment() {
     iptables(one_armed);
 }
 
-fn iptables(inside: fn() -> Inside) {
+/// Prepares iptables. Returns whether this kernel has its modules.
+fn has_iptables() -> bool {
     // Debian's user-mode-linux has the iptables modules up to 6.12, and never those of nft.
     if let Err(error) = modules::load("iptable_nat") {
         assert!(kernel::running() >= (7, 0), "{error:#}");
         println!("not on this kernel: {error:#}");
-        return;
+        return false;
     }
     // Debian has two variants. This kernel has only the modules of iptables-legacy.
     install("/usr/sbin/iptables-legacy", "/usr/local/sbin/iptables").unwrap();
-    check_snat_rules(&inside(), "iptables", "iptables -t nat -F POSTROUTING");
+    true
+}
+
+fn iptables(inside: fn() -> Inside) {
+    if has_iptables() {
+        check_snat_rules(&inside(), "iptables", "iptables -t nat -F POSTROUTING");
+    }
+}
+
+fn snat_of_marks_and_ranges_by_iptables() {
+    if has_iptables() {
+        let mark = "iptables -t mangle -A PREROUTING -d 10.1.0.100 -p tcp --dport 80 -j MARK --set-mark 7";
+        check_marks_and_ranges("iptables", mark, "iptables -t nat -F POSTROUTING");
+    }
+}
+
+fn snat_of_marks_and_ranges_by_nft() {
+    let mark = "nft add table ip marks && \
+                nft add chain ip marks in '{ type filter hook prerouting priority mangle; }' && \
+                nft add rule ip marks in ip daddr 10.1.0.100 tcp dport 80 meta mark set 7";
+    check_marks_and_ranges("nft", mark, "nft flush chain ip ipvs-snat out");
+}
+
+/// Checks the rules for a range of ports that includes the service's, and for a service of a firewall mark.
+fn check_marks_and_ranges(firewall: &str, mark: &str, remove: &str) {
+    let Inside { client, director, .. } = &two_armed();
+    let assert_tcp = |expected: &str| {
+        let client = client.client().patience(Duration::from_secs(if expected.contains("timeout") { 1 } else { 20 }));
+        let held = client.hold(2, "10.1.0.100:80");
+        assert_eq!(held.to_string(), expected);
+        assert!(held.peers.iter().all(|peer| peer.starts_with("10.2.0.1:")), "{:?}", held.peers);
+    };
+    let run_rules = |service: &str| {
+        let printed = director.ok(&format!("ipvsadm-rs snat-rules {service} --for {firewall}"));
+        director.shell(&format!("set -e\n{printed}")).ok();
+    };
+    run_rules("-t 10.1.0.100:81-90");
+    assert_tcp("timeout=2");
+    run_rules("-t 10.1.0.100:70-90");
+    assert_tcp("web1=1 web2=1");
+    director.ok(remove);
+    director.ok("ipvsadm -D -t 10.1.0.100:80");
+    director.ok("ipvsadm -A -f 7 -s rr");
+    director.ok("ipvsadm -a -f 7 -r 10.2.0.11:8080 -m");
+    director.ok("ipvsadm -a -f 7 -r 10.2.0.12:8080 -m");
+    director.shell(mark).ok();
+    assert_tcp("timeout=2");
+    run_rules("-f 7");
+    assert_tcp("web1=1 web2=1");
 }
 
 const NFT: &[&str] = &[under_test::PROGRAM, "/usr/sbin/nft", "/usr/sbin/sysctl"];

@@ -15,6 +15,7 @@ ipvs_tests::tests! {
     prints_json;
     recognises_files_of_other_kinds;
     strict_makes_warnings_errors;
+    warns_of_missing_brackets_and_of_timeouts_that_ipvsadm_refuses;
     documents_have_messages_for_people;
     reads_files_with_a_byte_order_mark;
 }
@@ -193,5 +194,23 @@ fn reads_files_with_a_byte_order_mark() {
     for text in [WEB, "{\"services\": []}\n", "services = []\n"] {
         write("file", &format!("\u{feff}{text}"));
         assert_eq!(run("ipvsadm-rs check file").code, Some(0), "{text}");
+    }
+}
+
+fn warns_of_missing_brackets_and_of_timeouts_that_ipvsadm_refuses() {
+    under_test::install();
+    write(
+        "rules",
+        "-A -u [2001:db8:96::a]:53 -s rr -p 3000000\n-a -u [2001:db8:96::a]:53 -r 2001:db8:244::5:53 -m\n\
+         -A -t 2001:db8:96::a:443 -s rr -p\n-a -t 2001:db8:96::a:443 -r 2001:db8:244::5 -m\n",
+    );
+    let ran = run("ipvsadm-rs check rules");
+    assert_eq!(ran.code, Some(0), "{ran}");
+    for warning in [
+        "rules:1:1: warning: `ipvsadm -R` refuses 3000000 seconds: the maximum of ipvsadm is 2678400\n",
+        "rules:2:1: warning: the address ends in :53; if that is the port, write [2001:db8:244::5]:53\n",
+        "rules:3:1: warning: the address ends in :443; if that is the port, write [2001:db8:96::a]:443\n",
+    ] {
+        assert!(ran.stderr.contains(warning), "{ran}");
     }
 }

@@ -1,6 +1,7 @@
 //! The verbs of `ipvsadm-rs`, run from the command line.
 
 mod apply;
+mod arguments;
 mod check;
 pub(crate) mod confirm;
 pub(crate) mod drain;
@@ -30,6 +31,7 @@ pub(crate) fn tests() -> Vec<Test> {
     [
         plan::tests(),
         apply::tests(),
+        arguments::tests(),
         scope::tests(),
         drain::tests(),
         confirm::tests(),
