@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use ipvs::document::SCHEMA;
-use ipvs::{Change, Counters, Plan, SchedulerFlags, Selector, Service, ServiceKey, State};
+use ipvs::{Change, Counters, SchedulerFlags, Selector, Service, ServiceKey, State};
 use serde::Serialize;
 
 use super::select::{read_all, select};
@@ -78,7 +78,7 @@ impl Undrain {
         }
         let ramped = ramp_recorded(context, "undrain", moves, self.ramp.unwrap_or_default(), &state)?;
         let back: Servers = ramped.done.iter().map(|done| (done.service, done.server)).collect();
-        print_done(context, &ramped, &format!("{} back in service", number(&back)))?;
+        print_done(context, &ramped, &format!("undrained {}", number(&back)))?;
         Ok(code::DONE)
     }
 }
@@ -159,11 +159,12 @@ pub(super) fn ramp_recorded(
         let server = service.destinations.iter().find(|state| state.destination.key == done.server)?;
         Some(Change::EditDestination(done.service, ipvs::Destination { weight: done.to, ..server.destination }))
     });
-    let note = set::record_changes(&transaction, command, &edits.collect::<Vec<_>>(), before);
-    let more = set::submit(&mut director, &transaction, command, &Plan::from(flags), before);
+    let made: Vec<Change> = edits.chain(flags.iter().copied()).collect();
+    let refused = director.submit(&flags);
+    let note = set::record_changes(&transaction, command, &made, before);
     drop(transaction);
     print_error(&note.unwrap_or_default());
-    print_error(&more?.unwrap_or_default());
+    refused?.into_result()?;
     if let Some(signal) = signals.caught() {
         print_error(&format!(
             "{signal}: the weights stay as they are\nRun the same command to go on, or `ipvsadm-rs undo` to go back."

@@ -104,7 +104,7 @@ fn weights_come_back() {
     assert_eq!(rules(), drained());
     // Draining again keeps the weights.
     ok("ipvsadm-rs drain 10.0.0.1");
-    assert_eq!(ok("ipvsadm-rs undrain 10.0.0.1"), "1 server in 2 services back in service\n");
+    assert_eq!(ok("ipvsadm-rs undrain 10.0.0.1"), "undrained 1 server in 2 services\n");
     assert_eq!(rules(), BOTH);
     // Only in one service, or on one port.
     ok("ipvsadm-rs drain 10.0.0.1 --in tcp:192.0.2.1:80");
@@ -165,6 +165,9 @@ fn fallback_is_set_for_the_time_of_the_drain() {
     assert!(rules().contains("sh-fallback"), "the other service still needs it");
     ok("ipvsadm-rs undrain 10.0.0.1");
     assert_eq!(rules(), sh);
+    assert_eq!(ok("ipvsadm-rs history").lines().count(), 4, "one plan for each command");
+    ok("ipvsadm-rs undo");
+    assert!(rules().contains("sh-fallback") && rules().contains("-w 0"), "{}", rules());
 }
 
 fn min_up_keeps_servers() {
@@ -253,7 +256,7 @@ fn ramp_raises_weights_in_steps() {
     assert!(steps.iter().all(|weights| weights[2] == 1 && weights[0].abs_diff(2 * weights[1]) <= 1), "{steps:?}");
     assert!(steps.windows(2).all(|pair| pair[0][0] < pair[1][0]), "{steps:?}");
     assert_eq!(weights(), [100, 50, 1]);
-    assert_eq!(ok("cat printed"), "2 servers in 1 service back in service\n");
+    assert_eq!(ok("cat printed"), "undrained 2 servers in 1 service\n");
 }
 
 fn ramp_leaves_weights_of_others_alone() {
