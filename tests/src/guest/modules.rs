@@ -91,7 +91,7 @@ impl Unloaded {
         }
         let in_c = CString::new(name)?;
         // The kernel removes namespaces of earlier tests, which use modules, some time after their last process.
-        wait::until(Duration::from_secs(10), || match rustix::system::delete_module(&in_c, libc::O_NONBLOCK) {
+        wait::until(Duration::from_secs(60), || match rustix::system::delete_module(&in_c, libc::O_NONBLOCK) {
             Err(errno @ (rustix::io::Errno::AGAIN | rustix::io::Errno::BUSY)) => Err(format!("{name}: {errno}")),
             other => Ok(other),
         })
