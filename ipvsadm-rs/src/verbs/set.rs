@@ -29,8 +29,8 @@ use crate::terminal::exit::print_error;
 /// --weight +N and --weight -N add N to the weight, or subtract it. --persistent accepts seconds and durations such as
 /// 5m.
 ///
-/// The journal does not record the change, because health checkers would fill it. `undo` therefore cannot undo it. Set
-/// the previous value instead.
+/// `undo` reverts the change. Changes of the same servers or services within 10 minutes are one plan in the journal,
+/// because health checkers would fill it.
 ///
 /// While a plan is pending, or while `apply --drain` waits for connections to end, settings can be changed. A note
 /// names the plan, because its rollback or its end may revert the change.
