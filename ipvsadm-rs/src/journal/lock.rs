@@ -147,7 +147,7 @@ impl Lock {
                 let holder = Holder::read(directory, LOCK);
                 // Nothing is locked while this is printed.
                 if !std::mem::replace(&mut is_reported, true) {
-                    print_error(&format!("waiting: {} is changing this table", name_of(holder.as_ref())));
+                    print_error(&format!("note: waiting: {} is changing this table", name_of(holder.as_ref())));
                 }
                 Busy { path: path(), holder }.into()
             })

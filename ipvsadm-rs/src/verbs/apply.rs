@@ -211,11 +211,11 @@ fn end_by_signal(error: &anyhow::Error) {
 /// Prints the connections that draining dropped, and how to keep a pending plan.
 fn print_notes(dropped: &Left, pending: Option<&Pending>) {
     if dropped.connections() > 0 {
-        print_error(&format!("the time limit of --drain was reached: {dropped} dropped"));
+        print_error(&format!("note: the time limit of --drain was reached: {dropped} dropped"));
     }
     if let Some(pending) = pending {
         let confirm_within = humantime::format_duration(pending.confirm_within);
-        print_error(&format!("rolling back in {confirm_within} unless you run `ipvsadm-rs confirm`"));
+        print_error(&format!("note: rolling back in {confirm_within} unless you run `ipvsadm-rs confirm`"));
     }
 }
 

@@ -85,7 +85,7 @@ impl BackArguments {
         drop(transaction);
         let Drained { made, from, dropped } = made;
         if dropped.connections() > 0 {
-            print_error(&format!("the time limit of --drain was reached: {dropped} dropped"));
+            print_error(&format!("note: the time limit of --drain was reached: {dropped} dropped"));
         }
         report(context, &made, &from).print_result(context)?;
         // The changes are complete. The signal ends this process afterwards, so that its parent sees it.

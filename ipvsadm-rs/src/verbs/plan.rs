@@ -121,7 +121,7 @@ impl PlanArguments {
         let is_partial = errors > 0;
         if is_partial {
             let errors = count(errors, "error");
-            print_error(&format!("{errors}: services with errors are skipped, and no service is deleted"));
+            print_error(&format!("warning: {errors}: services with errors are skipped, and no service is deleted"));
         }
         // With errors in FILE, nothing is deleted or stopped.
         let former = || previous.iter().filter(|_| !is_partial);

@@ -156,13 +156,13 @@ fn holder_is_named() {
     let second = run("ipvsadm-rs --state-dir s --lock-timeout 500ms apply --allow-empty /dev/null");
     let lines: Vec<&str> = second.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{second}");
-    assert!(lines[0].starts_with(&format!("waiting: {named}")), "{second}");
+    assert!(lines[0].starts_with(&format!("note: waiting: {named}")), "{second}");
     assert!(lines[1].starts_with("error: cannot lock s/") && lines[1].contains(&named), "{second}");
     assert!(lines.iter().all(|line| line.ends_with(" is changing this table")), "{second}");
     // A record of a process that does not exist is not repeated.
     shell(r#"echo '{"pid":4194304,"uid":0,"since":"","command":"x"}' > $(echo s/*/lock)"#).ok();
     let second = run("ipvsadm-rs --state-dir s --lock-timeout 500ms apply --allow-empty /dev/null");
-    assert!(second.stderr.starts_with("waiting: another ipvsadm-rs is changing this table\n"), "{second}");
+    assert!(second.stderr.starts_with("note: waiting: another ipvsadm-rs is changing this table\n"), "{second}");
     release(holder);
     assert_eq!(shell("cat s/*/lock").ok(), "");
 }

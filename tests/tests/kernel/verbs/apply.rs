@@ -161,7 +161,10 @@ fn waits_for_a_running_apply() {
     let ran = shell(&format!(
         "({first}) & until [ -e locked ]; do sleep 0.1; done; ipvsadm-rs --state-dir s apply wanted; wait"
     ));
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), "waiting: another ipvsadm-rs is changing this table\n"));
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (Some(0), "note: waiting: another ipvsadm-rs is changing this table\n")
+    );
     assert!(ran.stdout.contains("2 changes made"), "{ran}");
     assert_eq!(rules(), WEB.replace("-w 3", "-w 5"));
 }

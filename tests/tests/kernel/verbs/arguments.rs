@@ -23,7 +23,7 @@ fn prints_the_version() {
 
 fn help_names_the_help_of_verbs() {
     under_test::install();
-    let help = ok("ipvsadm-rs --help");
+    let help = ok("ipvsadm-rs --help").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(help.contains("`ipvsadm-rs VERB --help` prints the help of a verb"), "{help}");
     assert!(!help.contains("summary with '-h'"), "-h is that of ipvsadm: {help}");
     let plan = ok("ipvsadm-rs plan --help");

@@ -31,7 +31,7 @@ fn rolls_back_without_confirmation() {
     director(WEB);
     write("wanted", &WEB.replace("wrr", "wlc"));
     let ran = run("ipvsadm-rs apply wanted --confirm-within 1s");
-    assert_eq!(ran.stderr, "rolling back in 1s unless you run `ipvsadm-rs confirm`\n", "{ran}");
+    assert_eq!(ran.stderr, "note: rolling back in 1s unless you run `ipvsadm-rs confirm`\n", "{ran}");
     assert_eq!(rules(), WEB.replace("wrr", "wlc"));
     wait_for_rollback();
     wait::until(Duration::from_secs(30), || {
@@ -151,7 +151,7 @@ fn keeps_changes_if_the_timer_is_killed() {
     let note = "note: plan 1 was never confirmed, and its rollback timer has died; its changes stay\n";
     for (file, note) in [("first", ""), ("second", note)] {
         let ran = run(&format!("ipvsadm-rs apply {file} --confirm-within 60s"));
-        assert_eq!(ran.stderr, format!("{note}rolling back in 1m unless you run `ipvsadm-rs confirm`\n"));
+        assert_eq!(ran.stderr, format!("{note}note: rolling back in 1m unless you run `ipvsadm-rs confirm`\n"));
         ok(&format!("kill -9 {}", timer()));
         wait::until(Duration::from_secs(30), || {
             let list = ok("ipvsadm-rs undo --list");

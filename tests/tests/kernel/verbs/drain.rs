@@ -63,7 +63,7 @@ fn closes_connections_at_the_timeout() {
     // Once, it exited with 0 although it dropped a connection.
     assert_eq!(ran.code, Some(3), "{ran}");
     assert!(start.elapsed() >= Duration::from_secs(2));
-    let note = "the time limit of --drain was reached: 1 active, 0 inactive connections dropped\n";
+    let note = "note: the time limit of --drain was reached: 1 active, 0 inactive connections dropped\n";
     assert!(ran.stderr.contains(note), "{ran}");
     assert!(!lab.director.ok("ipvsadm -Ln").contains("10.2.0.11"), "deleted in spite of the open connection");
 }
