@@ -203,8 +203,17 @@ pub(crate) fn command() -> clap::Command {
         verb.args(unused.map(|(id, _)| Context::argument(id).global(false).hide(true)))
     };
     verbs.iter().fold(command, |command, name| {
-        command.mut_subcommand(name, |verb| without_unused(with_examples(verb, name), name))
+        command.mut_subcommand(name, |verb| without_unused(with_examples(with_help(verb), name), name))
     })
+}
+
+/// Returns a verb with the options for its help. clap adds none to the verbs, because the program itself has no `-h`.
+fn with_help(verb: clap::Command) -> clap::Command {
+    let parts: Vec<String> = verb.get_subcommands().map(|part| part.get_name().to_owned()).collect();
+    let verb = parts.iter().fold(verb, |verb, part| verb.mut_subcommand(part, with_help));
+    let help = clap::Arg::new("help").short('h').long("help").action(clap::ArgAction::Help);
+    verb.disable_help_flag(true)
+        .arg(help.help("Print help (see more with '--help')").long_help("Print help (see a summary with '-h')"))
 }
 
 #[cfg(test)]
@@ -225,6 +234,18 @@ mod tests {
             }
             let help = verb.clone().render_long_help().to_string();
             assert!(help.contains(examples[0]), "{help}");
+        }
+    }
+
+    #[test]
+    fn every_verb_has_help() {
+        use clap::error::ErrorKind::DisplayHelp;
+        let mut lines: Vec<String> = vec!["ipvsadm-rs --help".into(), "ipvsadm-rs history show --help".into()];
+        for verb in command().get_subcommands() {
+            lines.extend(["-h", "--help"].map(|option| format!("ipvsadm-rs {} {option}", verb.get_name())));
+        }
+        for line in lines {
+            assert_eq!(parse_line(&line).expect_err("help").kind(), DisplayHelp, "{line}");
         }
     }
 
