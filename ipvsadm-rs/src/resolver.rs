@@ -60,8 +60,11 @@ impl Patience {
     /// Prints a note if no more hosts are looked up, once.
     fn report(&mut self) {
         if self.is_over() && !std::mem::replace(&mut self.is_reported, true) {
-            let reason =
-                if self.was_unanswered { "the name server did not answer" } else { "failed name lookups took 10 s" };
+            let reason = if self.was_unanswered {
+                "the name server sent no usable answer"
+            } else {
+                "failed name lookups took 10 s"
+            };
             print_error(&format!(
                 "note: {reason}; the other addresses are shown as numbers\n\
                  To look up no names, use -n, or omit --names."

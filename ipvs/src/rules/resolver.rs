@@ -24,11 +24,12 @@ pub enum HostError {
     /// There is no such name, or it has no address of the families.
     #[error("no such host")]
     Unknown,
-    /// No name server answered in time. Whether the name exists is not known.
-    #[error("the name server did not answer")]
+    /// No name server answered in time. Whether the name exists is not known. The resolver of musl also waits for
+    /// another answer if a name server refuses the question or reports a failure.
+    #[error("the name server sent no usable answer")]
     NoAnswer,
     /// The name was not looked up, because no name server answered for an earlier name, or all lookups took too long.
-    #[error("not looked up, because the name server did not answer for earlier names")]
+    #[error("not looked up, because the name server sent no usable answer for earlier names")]
     NotAsked,
     /// The name server refused the question, reported a failure or cannot be reached. Whether the name exists is not
     /// known.

@@ -329,7 +329,7 @@ fn a_name_server_that_does_not_answer_is_asked_once() {
     assert!(listed.stdout.contains(&format!("10.66.0.{SERVICES}:http ")), "{listed}");
     assert_eq!(
         listed.stderr,
-        "note: the name server did not answer; the other addresses are shown as numbers\n\
+        "note: the name server sent no usable answer; the other addresses are shown as numbers\n\
          To look up no names, use -n, or omit --names.\n"
     );
     let checked = run("ipvsadm-rs check names");
@@ -337,8 +337,8 @@ fn a_name_server_that_does_not_answer_is_asked_once() {
         let line = format!("error: illegal virtual server address[:port] specified: {why}\n");
         checked.stderr.matches(&line).count()
     };
-    assert_eq!(failed("the name server did not answer"), 1, "{checked}");
-    let others = failed("not looked up, because the name server did not answer for earlier names");
+    assert_eq!(failed("the name server sent no usable answer"), 1, "{checked}");
+    let others = failed("not looked up, because the name server sent no usable answer for earlier names");
     assert_eq!(others, SERVICES - 1, "{checked}");
     assert_eq!(checked.stderr.matches("Use addresses instead of names").count(), 1, "{checked}");
     let asked = dns.asked.lock().unwrap();
@@ -356,7 +356,7 @@ fn failures_of_name_servers_are_told_apart() {
     let asked = dns.asked.lock().unwrap().len();
     assert_eq!(asked, 1);
     let hint = "Use addresses instead of names, or check the name server in /etc/resolv.conf.\n";
-    assert_eq!(add("silent"), format!("{sentence}the name server did not answer\n{hint}"));
+    assert_eq!(add("silent"), format!("{sentence}the name server sent no usable answer\n{hint}"));
     // Nobody listens on this address.
     fs::write("/etc/resolv.conf", "nameserver 127.0.0.2\n").unwrap();
     assert_eq!(add("web"), format!("{sentence}the name server reported a failure or cannot be reached\n{hint}"));
