@@ -164,6 +164,16 @@ impl Folder {
         })
     }
 
+    /// Reads the first line of an entry.
+    pub(super) fn first_line(&self, number: u64) -> anyhow::Result<Vec<u8>> {
+        self.read_with(number, |path, file| {
+            let mut line = Vec::new();
+            let read = BufReader::new(file).read_until(b'\n', &mut line);
+            read.with_context(|| format!("cannot read {}", text::path(path)))?;
+            Ok(line)
+        })
+    }
+
     /// Reads the entry of a plan that a person asked for.
     pub(crate) fn plan(&self, number: u64) -> anyhow::Result<Entry> {
         ensure!(self.numbers().contains(&number), "no plan {number}\nRun `ipvsadm-rs history` to list the plans.");

@@ -198,9 +198,16 @@ impl Journal {
 
     /// Returns whether there are plans of an earlier boot, and none of this table.
     fn is_first_of_boot(&self) -> bool {
-        let entries = self.entries().into_iter().filter_map(|(_, entry)| entry.ok());
-        let origins: Vec<Origin> = entries.map(|entry| self.origin(&entry)).collect();
-        origins.contains(&Origin::EarlierBoot) && !origins.contains(&Origin::ThisTable)
+        let mut is_after_a_boot = false;
+        // The last one first: usually it is of this table, and no other has to be read.
+        for entry in self.numbers().into_iter().rev().filter_map(|number| self.read(number).ok()) {
+            match self.origin(&entry) {
+                Origin::ThisTable => return false,
+                Origin::EarlierBoot => is_after_a_boot = true,
+                Origin::OtherNamespace | Origin::Unknown => {}
+            }
+        }
+        is_after_a_boot
     }
 
     fn create(&self, directory: &Directory, entry: &Entry, before: &[u8]) -> anyhow::Result<()> {
@@ -294,7 +301,7 @@ impl Journal {
         for number in self.numbers().into_iter().rev() {
             let size = directory.metadata(name(number, ENTRY)).map_or(0, |found| found.st_size);
             bytes += u64::try_from(size).unwrap_or_default();
-            let is_minor = self.read(number).is_ok_and(|entry| record::is_minor(&entry));
+            let is_minor = self.is_minor(number);
             minor += usize::from(is_minor);
             if kept + 1 >= MAX_ENTRIES || (is_minor && minor > MAX_MINOR) || (kept > 0 && bytes > MAX_BYTES) {
                 room::remove(directory, number);

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use ipvs::{Change, Config, DestinationKey, ServiceConfig, ServiceKey, State};
+use serde::Deserialize;
 
 use super::entry::{Entry, Repetitions, Status};
 use super::folder::{ENTRY, name};
@@ -51,11 +52,6 @@ pub(crate) fn changed_part(table: &State, changes: &[Change]) -> Config {
         part.services.push(service);
     }
     part
-}
-
-/// Returns whether the command of an entry is one that health checkers run.
-pub(super) fn is_minor(entry: &Entry) -> bool {
-    matches!(entry.command.as_str(), "set" | "ipvsadm -R")
 }
 
 impl Journal {
@@ -138,7 +134,21 @@ impl Touched {
     }
 }
 
+/// The command of an entry, without its other values, which can be long.
+#[derive(Deserialize)]
+struct CommandOnly {
+    #[serde(default)]
+    command: String,
+}
+
 impl Folder {
+    /// Returns whether the command of an entry is one that health checkers run.
+    pub(super) fn is_minor(&self, number: u64) -> bool {
+        let line = self.first_line(number).ok();
+        let entry: Option<CommandOnly> = line.and_then(|line| serde_json::from_slice(&line).ok());
+        entry.is_some_and(|entry| matches!(entry.command.as_str(), "set" | "ipvsadm -R"))
+    }
+
     /// Returns the plan that undid this one. `None` if it was not undone, or if that plan is no longer in the journal.
     pub(crate) fn undone_by(&self, number: u64) -> Option<u64> {
         let entries = self.numbers().into_iter().rev().filter_map(|number| self.read(number).ok());

@@ -262,13 +262,13 @@ impl ClientEffects {
     /// Writes a remark for each service that is affected.
     pub(crate) fn write_text(&self, out: &mut dyn Write, colors: &Palette) -> io::Result<()> {
         let style = colors.remark;
-        write_first(out, colors, &self.refused_clients, "some new clients are refused", |out, refused| {
+        write_first(out, colors, &self.refused_clients, "new clients are refused", |out, refused| {
             refused.write_text(out, colors)
         })?;
-        write_first(out, colors, &self.remapped_clients, "some new clients get another server", |out, moved| {
+        write_first(out, colors, &self.remapped_clients, "new clients get another server", |out, moved| {
             moved.write_text(out, colors, "of new clients get another server")
         })?;
-        write_first(out, colors, &self.served_clients, "some new clients are served again", |out, served| {
+        write_first(out, colors, &self.served_clients, "new clients are served again", |out, served| {
             served.write_text(out, colors, "of new clients were refused and are served")
         })?;
         write_first(out, colors, &self.persistent_clients, "a server with templates gets weight 0", |out, kept| {

@@ -28,11 +28,8 @@ fn set_drains_the_last_servers_of_mh_services() {
     let start = Instant::now();
     let drained = ok("ipvsadm-rs set -r 10.0.0.1 --weight 0");
     let took = start.elapsed();
-    assert_eq!(
-        drained.matches(": every new client is refused: all servers have weight 0\n").count(),
-        usize::from(SERVICES),
-        "{drained}"
-    );
+    assert_eq!(drained.matches(": every new client is refused: all servers have weight 0\n").count(), 20, "{drained}");
+    assert!(drained.contains(&format!("# {} more services: new clients are refused\n", SERVICES - 20)), "{drained}");
     // With all attempts, each service takes 0.5 s or more.
     assert!(took < Duration::from_secs(8), "{took:?}");
 }
