@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,11 +26,16 @@ pub(crate) struct Author {
 impl Author {
     /// Returns the author of what this process does.
     pub(crate) fn of_this_process() -> Self {
+        static AUTHOR: OnceLock<Author> = OnceLock::new();
+        AUTHOR.get_or_init(Self::find).clone()
+    }
+
+    fn find() -> Self {
         // The kernel keeps it from the login on, and reports -1 if there was none (proc_pid_loginuid(5)).
         let login = fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
         let login = login.filter(|uid| *uid != u32::MAX);
         let uid = login.unwrap_or_else(|| rustix::process::getuid().as_raw());
-        Self { uid, user: user(uid), is_login: login.is_some(), ssh: ssh_client() }
+        Self { uid, user: user(uid), is_login: login.is_some(), ssh: ssh_client(login.is_some()) }
     }
 
     /// Returns the name of the user, or the number if it has no name.
@@ -67,12 +73,13 @@ fn user_in(users: &str, uid: u32) -> Option<String> {
 }
 
 /// Returns the client in SSH_CONNECTION, which sshd(8) sets. `sudo` removes it from the environment of this process, but
-/// not from that of its shell.
-fn ssh_client() -> Option<IpAddr> {
+/// not from that of its shell. Without a login, the parents are not looked at.
+fn ssh_client(is_login: bool) -> Option<IpAddr> {
     /// The maximum number of parents that are looked at.
     const PARENTS: usize = 16;
     let own = std::env::var("SSH_CONNECTION").ok();
-    let parents = std::iter::successors(parent("self"), |pid| parent(pid)).take(PARENTS);
+    let most = if is_login { PARENTS } else { 0 };
+    let parents = std::iter::successors((most > 0).then(|| parent("self")).flatten(), |pid| parent(pid)).take(most);
     own.into_iter().chain(parents.filter_map(|pid| variable(&pid))).find_map(|value| client_in(&value))
 }
 
