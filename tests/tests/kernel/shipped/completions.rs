@@ -5,7 +5,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use ipvs_tests::command::{ok, run, run_command, run_with_input, shell};
-use ipvs_tests::guest::modules;
 
 use crate::under_test;
 
@@ -15,7 +14,6 @@ ipvs_tests::tests! {
     fish_completes_live_values, needs = "fish", seconds = 300;
     bash_completes_redirections;
     without_root_live_values_are_missing;
-    loads_no_module, own_kernel = true;
 }
 
 const TABLE: &str = "\
@@ -173,13 +171,4 @@ fn without_root_live_values_are_missing() {
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), wanted, ""), "{words}");
     }
     assert_eq!(ok("ipvsadm-save -n").lines().count(), TABLE.lines().count());
-}
-
-fn loads_no_module() {
-    under_test::install();
-    under_test::modprobe();
-    let _unloaded = modules::unload("ip_vs").unwrap();
-    assert_eq!(ok("ipvsadm-rs complete ipvsadm-rs -- set -t 1"), "words\n");
-    assert!(!fs::exists("/proc/net/ip_vs").unwrap(), "the module was loaded");
-    assert!(!fs::exists("/var/lib/ipvsadm-rs").unwrap());
 }

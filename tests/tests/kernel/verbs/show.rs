@@ -11,6 +11,7 @@ ipvs_tests::tests! {
     prints_json;
     prints_an_empty_table;
     hints_at_missing_permission;
+    completion_loads_no_module, own_kernel = true;
     hints_at_missing_module, own_kernel = true;
 }
 
@@ -87,4 +88,15 @@ fn hints_at_missing_module() {
         assert!(why.ends_with(": the kernel has no IPVS: cannot load the module ip_vs"), "{ran}");
         assert_eq!(what_to_do, "Load the module with `modprobe ip_vs`. For a container, load it on the host.", "{ran}");
     }
+}
+
+/// The tab key must not change anything.
+fn completion_loads_no_module() {
+    under_test::install();
+    under_test::modprobe();
+    let _unloaded = modules::unload("ip_vs").unwrap();
+    let journals = shell("ls /var/lib/ipvsadm-rs").stdout;
+    assert_eq!(ok("ipvsadm-rs complete ipvsadm-rs -- set -t 1"), "words\n");
+    assert!(!std::fs::exists("/proc/net/ip_vs").unwrap(), "the module was loaded");
+    assert_eq!(shell("ls /var/lib/ipvsadm-rs").stdout, journals);
 }
