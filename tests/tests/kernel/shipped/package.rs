@@ -87,6 +87,8 @@ fn files() -> BTreeSet<PathBuf> {
 
 fn installs_and_purges() {
     clean();
+    // Earlier commands have a history.
+    shell("rm -rf /var/lib/ipvsadm-rs").ok();
     let before = files();
     dpkg(&["-i", &ours()]);
     assert_eq!(ok("dpkg --verify ipvsadm-rs"), "");
