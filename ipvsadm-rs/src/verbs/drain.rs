@@ -254,6 +254,9 @@ impl Drain {
             journal.remember(remembered)?;
         }
         let note = set::submit(director, &transaction, "drain", &Plan::from(changes), &state);
+        if transaction.journal().is_none() {
+            print_error("note: the journal cannot be opened, so `undrain` needs --weight");
+        }
         drop(transaction);
         print_error(&note?.unwrap_or_default());
         Ok(())

@@ -28,6 +28,7 @@ ipvs_tests::tests! {
     shift_moves_the_traffic;
     undo_takes_a_drain_back;
     weights_of_an_earlier_table_are_forgotten;
+    drain_without_a_journal_is_reported;
 }
 
 const BOTH: &str = "\
@@ -330,4 +331,13 @@ fn weights_of_an_earlier_table_are_forgotten() {
         }
         ok("ip netns del blue");
     }
+}
+
+fn drain_without_a_journal_is_reported() {
+    director(BOTH);
+    write("file", "");
+    let ran = run("ipvsadm-rs --state-dir file/s drain 10.0.0.1");
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert!(ran.stderr.contains("note: the journal cannot be opened, so `undrain` needs --weight\n"), "{ran}");
+    assert_eq!(rules(), drained());
 }
