@@ -10,7 +10,7 @@ use crate::classic::commands;
 use crate::classic::help;
 use crate::classic::history::History;
 use crate::classic::messages;
-use crate::file::diagnostic::indent;
+use crate::file::diagnostic::{SourceText, indent};
 use crate::file::limit::{Limit, VARIABLE};
 use crate::hints::{self, Once};
 use crate::plan::progress::WithProgress;
@@ -72,7 +72,7 @@ impl Script {
         script.changes.reserve_exact(lines);
         script.lines.reserve_exact(lines);
         let mut first_bad = None;
-        let mut hints = Once::default();
+        let (mut source, mut hints) = (None, Once::default());
         for line in Lines::classic(text, &mut System::default()) {
             match &line {
                 Ok(line) => match script.take(line) {
@@ -83,7 +83,8 @@ impl Script {
                     }
                 },
                 Err(error) => {
-                    print_bad_line(error, error.number, text, &mut hints);
+                    let source = source.get_or_insert_with(|| SourceText::new(text));
+                    print_bad_line(error, error.number, source, &mut hints);
                     first_bad.get_or_insert(messages::exit_code(&error.error));
                 }
             }
@@ -210,9 +211,9 @@ pub(crate) fn nothing_changed(input: &[u8], code: u8) -> Failure {
 
 /// Prints an error, its line, and a mark under the word with the error, and a hint if there is one. `number` is that of
 /// the line for people. `input` is the text in which the error has its own number.
-pub(crate) fn print_bad_line(error: &LineError, number: usize, input: &[u8], hints: &mut Once) {
+pub(crate) fn print_bad_line(error: &LineError, number: usize, input: &SourceText<'_>, hints: &mut Once) {
     let LineError { column, error: what, text, .. } = error;
-    let line = input.split(|byte| *byte == b'\n').nth(error.number.saturating_sub(1)).unwrap_or_default();
+    let line = input.line(error.number);
     let before = String::from_utf8_lossy(&line[..line.len().min(column - 1)]);
     let (column, blanks) = (before.chars().count() + 1, indent(&text::line(before.as_bytes())));
     print_error(&format!("line {number}, column {column}: {what}\n    {}\n    {blanks}^", text::line(text.as_bytes())));
@@ -236,7 +237,7 @@ pub(crate) fn stream(program: &str) -> Result<(), Failure> {
             None => continue,
             Some(Ok(line)) => line.command,
             Some(Err(error)) => {
-                print_bad_line(&error, number + 1, &line, &mut hints);
+                print_bad_line(&error, number + 1, &SourceText::new(&line), &mut hints);
                 first_failure.get_or_insert(messages::exit_code(&error.error));
                 continue;
             }

@@ -13,6 +13,7 @@ use crate::classic::history::History;
 use crate::classic::messages;
 use crate::classic::restore::{self, Script};
 use crate::classic::warnings;
+use crate::file::diagnostic::SourceText;
 use crate::hints::{self, Once};
 use crate::plan::other_writers;
 use crate::plan::progress::WithProgress;
@@ -68,8 +69,8 @@ fn replace_table(program: &str, flush: bool) -> Result<(), Failure> {
             flush_and_execute(&text, program)
         }
         Err(errors) => {
-            let mut hints = Once::default();
-            errors.iter().for_each(|error| restore::print_bad_line(error, error.number, &text, &mut hints));
+            let (source, mut hints) = (SourceText::new(&text), Once::default());
+            errors.iter().for_each(|error| restore::print_bad_line(error, error.number, &source, &mut hints));
             Err(restore::nothing_changed(&text, messages::exit_code(&errors[0].error)))
         }
     }

@@ -105,7 +105,8 @@ impl<'t> SourceText<'t> {
         self.at(line, offset - start + 1, message)
     }
 
-    fn line(&self, number: usize) -> &'t [u8] {
+    /// Returns a line without its end. Empty if there is no such line.
+    pub(crate) fn line(&self, number: usize) -> &'t [u8] {
         let Some(start) = number.checked_sub(1).and_then(|index| self.starts.get(index)) else { return &[] };
         let end = self.starts.get(number).map_or(self.bytes.len(), |next| next - 1);
         let line = &self.bytes[*start..end];

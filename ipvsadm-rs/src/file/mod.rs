@@ -212,7 +212,7 @@ fn read_rules(bytes: &[u8]) -> Found {
         }
         Err(errors) => {
             let at = |error: &LineError| {
-                text.at(error.number, error.column, &error.error).with_hint(hints::for_line(error, bytes))
+                text.at(error.number, error.column, &error.error).with_hint(hints::for_line(error, &text))
             };
             errors.iter().map(at).collect::<Vec<_>>().into()
         }

@@ -7,13 +7,13 @@ use ipvs::rules::{HostError, LineError, ParseError, ValueError};
 
 use super::paste;
 use super::similar::similar;
+use crate::file::diagnostic::SourceText;
 
 /// Returns the hint for a line of a text. `None` if there is nothing to add to the message.
-pub(crate) fn for_line(error: &LineError, text: &[u8]) -> Option<String> {
+pub(crate) fn for_line(error: &LineError, text: &SourceText<'_>) -> Option<String> {
     if let ParseError::ServiceExists(line) | ParseError::ServerExists(line) | ParseError::DaemonRuns(line) = error.error
     {
-        let earlier = text.split(|byte| *byte == b'\n').nth(line.checked_sub(1)?)?;
-        return Some(format!("line {line}: {}", String::from_utf8_lossy(earlier).trim()));
+        return Some(format!("line {line}: {}", String::from_utf8_lossy(text.line(line)).trim()));
     }
     let words: Vec<&[u8]> =
         error.text.split([' ', '\t', '\r']).filter(|word| !word.is_empty()).map(str::as_bytes).collect();
@@ -266,7 +266,7 @@ mod tests {
     fn hints_for_lines_of_files() {
         let hint = |text: &str| {
             let errors = read_config(text.as_bytes(), &mut Numeric).expect_err(text);
-            for_line(&errors[0], text.as_bytes()).unwrap_or_default()
+            for_line(&errors[0], &SourceText::new(text.as_bytes())).unwrap_or_default()
         };
         let added = "-A -t 192.0.2.1:80 -s rr\n  -a -t 192.0.2.1:80 -r 10.0.0.1 -m -w 3\n";
         assert_eq!(
@@ -280,6 +280,6 @@ mod tests {
         let mut names = Numeric;
         let mut lines = Lines::classic(b"/sbin/ipvsadm -A\n", &mut names);
         let error = lines.next().expect("a line").expect_err("a path");
-        assert!(for_line(&error, b"").expect("a hint").starts_with("Omit `/sbin/ipvsadm'"));
+        assert!(for_line(&error, &SourceText::new(b"")).expect("a hint").starts_with("Omit `/sbin/ipvsadm'"));
     }
 }
