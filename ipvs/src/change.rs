@@ -100,6 +100,15 @@ impl Change {
         }
     }
 
+    /// Returns the destination of the change. `None` for changes of other things.
+    pub fn destination(&self) -> Option<DestinationKey> {
+        match self {
+            Self::AddDestination(_, destination) | Self::EditDestination(_, destination) => Some(destination.key),
+            Self::DeleteDestination(_, key) => Some(*key),
+            _ => None,
+        }
+    }
+
     /// Checks the change for values that every kernel refuses or misinterprets.
     ///
     /// The kernel returns `EINVAL` or `ERANGE` without a reason, or stores another value. Rules that depend on the

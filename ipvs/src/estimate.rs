@@ -1,4 +1,4 @@
-//! What a change does to the clients of a service: who gets another server, and who is refused.
+//! The effects of a change on the clients of a service: some get another server, and some are refused.
 //!
 //! [`Scheduling`] is a service with everything that its scheduler uses: weights, thresholds and connections.
 //! [`Scheduling::after`] is the same service after some changes. [`Scenarios`] compares the two for new clients. New

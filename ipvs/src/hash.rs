@@ -117,7 +117,7 @@ pub(crate) struct Input {
     pub(crate) destination: Destination,
     /// The last weight other than 0 since the server was added, or 0.
     pub(crate) last_weight: u32,
-    /// Whether the weight is above 0, and the server not full.
+    /// Whether the weight is above 0 and the server is not full.
     pub(crate) is_available: bool,
 }
 

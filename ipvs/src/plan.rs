@@ -21,7 +21,8 @@ pub struct Options {
     /// The treatment of servers and services that are not in the desired table.
     pub departing: Departing,
     /// Whether servers are deleted and added again where the desired order ([`Order::Kernel`]) requires it, and the
-    /// scheduler [depends on it](crate::Scheduler::depends_on_order). Their connections break for a moment. The only server of a service with a weight above 0 is not deleted.
+    /// scheduler [depends on it](crate::Scheduler::depends_on_order). Their connections break for a moment. The only server of a
+    /// service with a weight above 0 is not deleted.
     pub reorder: bool,
 }
 

@@ -71,8 +71,8 @@ impl Selection {
     /// any part: each is an estimate of the whole.
     ///
     /// If a client's server depends only on its slot, there is one part, in which each slot is a client. It is exact.
-    /// In the other cases there are eight parts of 2048 clients. The cost of a part is proportional to the number of
-    /// slots, also if few servers are available. The clients' addresses are assumed to be evenly distributed.
+    /// Otherwise there are eight parts of 2048 clients each. The cost of a part is proportional to the number of slots,
+    /// also if few servers are available. The clients' addresses are assumed to be evenly distributed.
     pub fn compare<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = Compared> + use<'t> {
         let slots = slots_that_decide(self.table(), other.table());
         let runs = if slots.is_some() { 0 } else { RUNS };

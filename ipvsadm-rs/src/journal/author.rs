@@ -15,7 +15,7 @@ pub(crate) struct Author {
     /// The name of that user. Absent if /etc/passwd does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// Whether a login started this process. A service manager or cron is no login.
+    /// Whether this process belongs to a login session. Services and cron jobs do not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_login: bool,
     /// The address of the client of the SSH connection. Absent if there is none.

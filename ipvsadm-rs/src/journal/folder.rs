@@ -153,15 +153,12 @@ impl Folder {
 
     /// Reads an entry.
     pub(crate) fn read(&self, number: u64) -> anyhow::Result<Entry> {
-        self.read_with(number, |path, file| {
-            let mut line = Vec::new();
-            let read = BufReader::new(file).read_until(b'\n', &mut line);
-            read.with_context(|| format!("cannot read {}", text::path(path)))?;
-            let entry: Entry = serde_json::from_slice(&line)
-                .with_context(|| format!("{} is not a journal entry", text::path(path)))?;
-            ensure!(entry.number == number, "{} contains the entry of plan {}", text::path(path), entry.number);
-            Ok(entry)
-        })
+        let line = self.first_line(number)?;
+        let path = self.path.join(name(number, ENTRY));
+        let entry: Entry =
+            serde_json::from_slice(&line).with_context(|| format!("{} is not a journal entry", text::path(&path)))?;
+        ensure!(entry.number == number, "{} contains the entry of plan {}", text::path(&path), entry.number);
+        Ok(entry)
     }
 
     /// Reads the first line of an entry.

@@ -37,16 +37,18 @@ pub(crate) struct Record<'r> {
 /// a service is deleted, the part has all its servers.
 pub(crate) fn changed_part(table: &State, changes: &[Change]) -> Config {
     let touched = Touched::of(changes);
-    let deleted = |key: ServiceKey| changes.contains(&Change::DeleteService(key));
-    let is_touched = |key: ServiceKey| changes.iter().any(|change| change.service() == Some(key));
+    let services: HashSet<ServiceKey> = changes.iter().filter_map(Change::service).collect();
+    let is_deletion = |change: &Change| matches!(change, Change::DeleteService(_));
+    let deleted: HashSet<ServiceKey> =
+        changes.iter().filter(|change| is_deletion(change)).filter_map(Change::service).collect();
     let mut part = Config { timeouts: None, daemons: None, ..Config::default() };
     for state in &table.services {
         let key = state.service.key;
-        if !is_touched(key) {
+        if !services.contains(&key) {
             continue;
         }
         let mut service = ServiceConfig::from(state);
-        if !deleted(key) {
+        if !deleted.contains(&key) {
             service.destinations.retain(|server| touched.0.contains(&(key, Some(server.key))));
         }
         part.services.push(service);
@@ -119,14 +121,7 @@ struct Touched(HashSet<(ServiceKey, Option<DestinationKey>)>);
 
 impl Touched {
     fn of(changes: &[Change]) -> Self {
-        let of = |change: &Change| match change {
-            Change::AddDestination(service, server) | Change::EditDestination(service, server) => {
-                Some((*service, Some(server.key)))
-            }
-            Change::DeleteDestination(service, server) => Some((*service, Some(*server))),
-            other => other.service().map(|service| (service, None)),
-        };
-        Self(changes.iter().filter_map(of).collect())
+        Self(changes.iter().filter_map(|change| Some((change.service()?, change.destination()))).collect())
     }
 
     fn is_apart_from(&self, other: &Self) -> bool {

@@ -12,7 +12,7 @@ use super::{Folder, Journal};
 /// The file with the weights.
 const WEIGHTS: &str = "weights";
 
-/// What `drain` changed.
+/// The changes of `drain`, so that `undrain` reverts them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Remembered {
     /// The table that the weights belong to.

@@ -1,4 +1,4 @@
-//! The effect of a plan on clients: who gets another server, who is refused, and who keeps a server of weight 0.
+//! The effects of a plan on clients: those that get another server, are refused, or keep a server of weight 0.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};

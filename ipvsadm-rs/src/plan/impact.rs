@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ipvs::{Change, DestinationKey, DestinationState, ServiceKey, ServiceState, State};
+use ipvs::{Change, DestinationKey, DestinationState, Plan, ServiceKey, ServiceState, State};
 use serde::Serialize;
 
 use crate::terminal::plural::count;
@@ -93,6 +93,11 @@ impl<'s> TableIndex<'s> {
             Change::DeleteDestination(key, server) => self.server(key, server).map(Dropped::of).unwrap_or_default(),
             _ => Dropped::default(),
         }
+    }
+
+    /// Returns the connections that all changes of a plan drop.
+    pub(crate) fn dropped_by_plan(&self, plan: &Plan) -> Dropped {
+        plan.changes.iter().map(|change| self.dropped_by(change)).sum()
     }
 
     /// Returns the number of servers that are deleted together with a service.

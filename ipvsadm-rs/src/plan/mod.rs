@@ -6,11 +6,14 @@ pub(crate) mod impact;
 pub(crate) mod other_writers;
 pub(crate) mod progress;
 pub(crate) mod ramp;
+pub(crate) mod recorded;
 pub(crate) mod report;
 pub(crate) mod reversal;
 pub(crate) mod saved;
 pub(crate) mod signals;
 mod summary;
+#[cfg(test)]
+mod testing;
 pub(crate) mod transaction;
 pub(crate) mod unconfirmed;
 pub(crate) mod waiting;

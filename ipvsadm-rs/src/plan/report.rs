@@ -36,7 +36,7 @@ pub(crate) struct Report {
     summary: Summary,
     #[serde(skip)]
     by_service: ByService,
-    /// Whether the text omits the list of changes.
+    /// Omits the list of changes from the text.
     #[serde(skip)]
     is_quiet: bool,
 }
@@ -116,12 +116,7 @@ struct ServerName {
 
 impl ServerName {
     fn of(change: &Change) -> Option<Self> {
-        let key = match change {
-            Change::AddDestination(_, server) | Change::EditDestination(_, server) => server.key,
-            Change::DeleteDestination(_, key) => *key,
-            _ => return None,
-        };
-        Some(Self { address: key.address, port: key.port })
+        change.destination().map(|key| Self { address: key.address, port: key.port })
     }
 }
 

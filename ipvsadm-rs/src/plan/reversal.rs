@@ -47,14 +47,10 @@ impl Conflict {
             (Self::Daemon(role), Change::StopDaemon(stopped)) => role == stopped,
             (Self::Daemon(role), Change::StartDaemon(started)) => *role == started.role,
             (Self::Service(key), change) => change.service() == Some(*key),
-            (Self::Server(key, server), change) => match change {
-                Change::AddDestination(service, changed) | Change::EditDestination(service, changed) => {
-                    (service, changed.key) == (key, *server)
-                }
-                Change::DeleteDestination(service, changed) => (service, changed) == (key, server),
-                Change::DeleteService(service) => service == key,
-                _ => false,
-            },
+            (Self::Server(key, _), Change::DeleteService(service)) => service == key,
+            (Self::Server(key, server), change) => {
+                change.service() == Some(*key) && change.destination() == Some(*server)
+            }
             _ => false,
         }
     }
@@ -114,10 +110,17 @@ impl Touched {
     }
 }
 
+/// Returns a table as if it had been read.
+pub(crate) fn state_of(config: &Config) -> anyhow::Result<State> {
+    let mut director = Model::new();
+    ipvs::apply(&mut director, config, &Options::default())?;
+    Ok(director.state()?)
+}
+
 /// Returns the table after the changes. Changes that the table before does not allow are skipped.
 pub(crate) fn table_after(before: &Config, changes: &[Change]) -> anyhow::Result<Config> {
-    let mut director = Model::new();
-    ipvs::apply(&mut director, before, &Options::default()).context("the table from before the plan is not valid")?;
+    let before = state_of(before).context("the table from before the plan is not valid")?;
+    let mut director = Model::with_state(before);
     director.submit(changes)?.iter().for_each(drop);
     Ok(Config::from(&director.state()?))
 }
@@ -254,19 +257,8 @@ impl Way {
 
 #[cfg(test)]
 mod tests {
-    use ipvs::rules::{Numeric, read_config};
-
     use super::*;
-
-    fn config(rules: &str) -> Config {
-        read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config
-    }
-
-    fn state(rules: &str) -> State {
-        let mut director = Model::new();
-        ipvs::apply(&mut director, &config(rules), &Options::default()).expect("arrives");
-        director.state().expect("a model")
-    }
+    use crate::plan::testing::{config, state};
 
     /// Makes the changes from one table to another, then those to a third one, and takes back the first. Returns the
     /// changes of the way back, and the conflicts.
@@ -317,11 +309,11 @@ mod tests {
     fn a_flush_is_taken_back() {
         let before = format!("{ONE}{OTHER}");
         let lines = |rules: &str| rules.lines().map(str::to_owned).collect::<Vec<_>>();
-        let state = state(OTHER);
+        let now = state(OTHER);
         let Reversal { wanted, conflicts } =
-            reversal(&Config::from(&super::tests::state(&before)), &[Change::Flush], &state).expect("valid");
+            reversal(&Config::from(&state(&before)), &[Change::Flush], &now).expect("valid");
         assert_eq!(conflicts, [], "the other service is as it was");
-        let plan = ipvs::plan(&wanted, &state, &Options::default());
+        let plan = ipvs::plan(&wanted, &now, &Options::default());
         assert_eq!(plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>(), lines(ONE));
     }
 

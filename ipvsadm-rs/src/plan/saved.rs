@@ -6,10 +6,11 @@ use std::time::SystemTime;
 use anyhow::{Context as _, bail};
 use ipvs::document::SCHEMA;
 use ipvs::plan::Options;
-use ipvs::{Change, Config, Director, Model, Plan, Scope, Selector, ServiceKey, State};
+use ipvs::{Change, Config, Plan, Scope, Selector, ServiceKey, State};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::time_text;
+use crate::plan::reversal::state_of;
 use crate::terminal::plural::count;
 use crate::terminal::text;
 
@@ -126,12 +127,10 @@ impl SavedPlan {
     /// Returns the changes that led from the table of the plan to this one.
     fn changes_since(&self, state: &State) -> anyhow::Result<Vec<Change>> {
         let options = self.options();
-        let mut before = Model::new();
-        ipvs::apply(&mut before, &self.made_from, &Options::default())
-            .context("the saved plan has an invalid table")?;
+        let before = state_of(&self.made_from).context("the saved plan has an invalid table")?;
         let now = in_scope(Config::from(state), &options.scope);
         let whole = Options::default().keep_weights(options.keep_weights);
-        Ok(ipvs::plan(&now, &before.state()?, &whole).changes)
+        Ok(ipvs::plan(&now, &before, &whole).changes)
     }
 }
 
@@ -146,19 +145,8 @@ fn in_scope(mut config: Config, scope: &Scope) -> Config {
 
 #[cfg(test)]
 mod tests {
-    use ipvs::rules::{Numeric, read_config};
-
     use super::*;
-
-    fn config(rules: &str) -> Config {
-        read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config
-    }
-
-    fn table(rules: &str) -> State {
-        let mut director = Model::new();
-        ipvs::apply(&mut director, &config(rules), &Options::default()).expect("arrives");
-        director.state().expect("a model")
-    }
+    use crate::plan::testing::{config, state as table};
 
     const TWO: &str = "\
         -A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m -w 1\n\

@@ -172,17 +172,12 @@ fn drops(dropped: Dropped) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ipvs::rules::{Numeric, read_config};
-    use ipvs::{Director, Model};
-
     use super::*;
+    use crate::plan::testing::{config, state};
 
     /// Returns the summary of the plan between two tables. Each server has as many active connections as its weight.
     fn summary(from: &str, to: &str) -> String {
-        let config = |rules: &str| read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config;
-        let mut director = Model::new();
-        ipvs::apply(&mut director, &config(from), &Default::default()).expect("arrives");
-        let mut state = director.state().expect("a model");
+        let mut state = state(from);
         for server in state.services.iter_mut().flat_map(|service| &mut service.destinations) {
             server.active_connections = server.destination.weight;
         }

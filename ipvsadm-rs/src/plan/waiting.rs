@@ -8,6 +8,7 @@ use ipvs::{Client, Counters, DestinationKey, ServiceKey};
 use serde::Serialize;
 
 use crate::context::code;
+use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
 /// The minimum time between two readings of the table.
@@ -42,6 +43,13 @@ impl Left {
     /// Returns whether there are neither connections nor templates.
     pub(crate) fn is_nothing(&self) -> bool {
         self.connections() == 0 && self.persistence_templates == 0
+    }
+
+    /// Prints a note if connections were dropped, because the time limit of --drain was reached.
+    pub(crate) fn print_note(&self) {
+        if self.connections() > 0 {
+            print_error(&format!("note: the time limit of --drain was reached: {self} dropped"));
+        }
     }
 
     /// Returns the exit code of a command that dropped these connections.

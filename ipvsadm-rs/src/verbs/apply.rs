@@ -13,7 +13,7 @@ use crate::context::{Context, code, duration, positive_duration};
 use crate::file;
 use crate::journal::{Intent, Pending, Status};
 use crate::plan::drain::{self, Drained, Limits};
-use crate::plan::impact::{Dropped, TableIndex};
+use crate::plan::impact::TableIndex;
 use crate::plan::progress::WithProgress;
 use crate::plan::transaction::{Abandoned, Transaction, finish};
 use crate::plan::waiting::Left;
@@ -132,7 +132,7 @@ impl Apply {
 
     /// Fails if the plan exceeds the limits of --no-cut or --max-delete.
     fn ensure_limits(&self, held: &TableIndex<'_>, plan: &Plan) -> anyhow::Result<()> {
-        let dropped: Dropped = plan.changes.iter().map(|change| held.dropped_by(change)).sum();
+        let dropped = held.dropped_by_plan(plan);
         if self.no_cut && self.drain.is_none() && !dropped.is_nothing() {
             bail!("the plan drops {dropped}: nothing was changed\nUse --drain to wait until they have ended.");
         }
@@ -210,9 +210,7 @@ fn end_by_signal(error: &anyhow::Error) {
 
 /// Prints the connections that draining dropped, and how to keep a pending plan.
 fn print_notes(dropped: &Left, pending: Option<&Pending>) {
-    if dropped.connections() > 0 {
-        print_error(&format!("note: the time limit of --drain was reached: {dropped} dropped"));
-    }
+    dropped.print_note();
     if let Some(pending) = pending {
         let confirm_within = humantime::format_duration(pending.confirm_within);
         print_error(&format!("note: rolling back in {confirm_within} unless you run `ipvsadm-rs confirm`"));

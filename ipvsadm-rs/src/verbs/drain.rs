@@ -1,6 +1,5 @@
 //! `ipvsadm-rs drain`: takes servers out of service without dropping their connections.
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,14 +14,15 @@ use ipvs::{
 use serde::Serialize;
 
 use super::select::{Named, read_all, select};
-use super::set;
 use crate::context::{Context, code, duration};
 use crate::plan::progress::Progress;
+use crate::plan::recorded;
 use crate::plan::signals::Signals;
 use crate::plan::transaction::Transaction;
 use crate::plan::waiting::{self, Left, Servers, Waited};
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
+use crate::terminal::question;
 
 /// Take servers out of service without dropping connections
 ///
@@ -205,14 +205,11 @@ impl Drain {
         if concerns.len() > MAX_SHOWN {
             text += &format!("\nand {} more", count(concerns.len() - MAX_SHOWN, "service"));
         }
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if !question::is_possible() {
             bail!("nothing was changed:\n{text}\nUse --allow-refused to drain anyway.");
         }
         print_error(&text);
-        write!(io::stderr(), "Drain anyway? [y/N] ")?;
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        if !matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        if !question::ask("Drain anyway?")? {
             bail!("nothing was changed");
         }
         Ok(())
@@ -253,7 +250,7 @@ impl Drain {
         if let (Some(journal), Some(remembered)) = (transaction.journal(), remembered) {
             journal.remember(remembered)?;
         }
-        let note = set::submit(director, &transaction, "drain", &Plan::from(changes), &state);
+        let note = recorded::submit(director, &transaction, "drain", &Plan::from(changes), &state);
         if transaction.journal().is_none() {
             print_error("note: the journal cannot be opened, so `undrain` needs --weight");
         }
@@ -311,7 +308,7 @@ impl Drain {
             changes.extend(leaving.map(|server| Change::DeleteDestination(key, server.key)));
         }
         let kept = servers.len().saturating_sub(changes.len());
-        let note = set::submit(director, &transaction, "drain", &Plan::from(changes), &state);
+        let note = recorded::submit(director, &transaction, "drain", &Plan::from(changes), &state);
         drop(transaction);
         print_error(&note?.unwrap_or_default());
         if kept > 0 {

@@ -1,6 +1,6 @@
 //! The way back to an earlier table, for `undo` and `restore`.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -13,13 +13,13 @@ use ipvs::{Client, Config, Counters, Plan, State, plan};
 use crate::context::{Context, duration};
 use crate::journal::{Intent, Journal};
 use crate::plan::drain::{Drained, Limits, apply_drained};
-use crate::plan::impact::{Dropped, TableIndex};
+use crate::plan::impact::TableIndex;
 use crate::plan::progress::WithProgress;
 use crate::plan::report::{Report, Stage};
 use crate::plan::transaction::{Transaction, finish};
 use crate::plan::waiting::Left;
 use crate::terminal::color::Palette;
-use crate::terminal::exit::print_error;
+use crate::terminal::question;
 
 /// The options of `undo` and `restore`.
 #[derive(Args, Debug)]
@@ -74,7 +74,10 @@ impl BackArguments {
         let (config, options) = (way.wanted)(&before)?;
         let plan = plan(&config, &before, &options);
         // The question was about other changes.
-        if plan.changes != preview.changes && !is_agreed && !dropped(&plan, &before).is_nothing() {
+        if plan.changes != preview.changes
+            && !is_agreed
+            && !TableIndex::new(&before).dropped_by_plan(&plan).is_nothing()
+        {
             bail!("the table has changed meanwhile: nothing was changed\nTry again.");
         }
         let made = self.make(context, &mut transaction, &mut director, way, (config, options), before, plan)?;
@@ -84,9 +87,7 @@ impl BackArguments {
         let interruption = transaction.interruption();
         drop(transaction);
         let Drained { made, from, dropped } = made;
-        if dropped.connections() > 0 {
-            print_error(&format!("note: the time limit of --drain was reached: {dropped} dropped"));
-        }
+        dropped.print_note();
         report(context, &made, &from).print_result(context)?;
         // The changes are complete. The signal ends this process afterwards, so that its parent sees it.
         if let Some(signal) = interruption {
@@ -132,12 +133,12 @@ impl BackArguments {
         if self.allow_cut || self.drain.is_some() {
             return Ok(true);
         }
-        let dropped = dropped(plan, state);
+        let dropped = TableIndex::new(state).dropped_by_plan(plan);
         if dropped.is_nothing() {
             return Ok(false);
         }
         let hint = "Use --drain to wait until they have ended, or --allow-cut to drop them.";
-        if context.json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if context.json || !question::is_possible() {
             bail!("this drops {dropped}: nothing was changed\n{hint}");
         }
         let mut text = Vec::new();
@@ -146,11 +147,8 @@ impl BackArguments {
             &Palette::of(context.color, &io::stderr()),
             Stage::Planned,
         )?;
-        write!(text, "Drop {dropped}? [y/N] ")?;
         io::stderr().write_all(&text)?;
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        if !matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        if !question::ask(&format!("Drop {dropped}?"))? {
             bail!("nothing was changed\n{hint}");
         }
         Ok(false)
@@ -162,9 +160,4 @@ pub(super) fn report(context: &Context, plan: &Plan, from: &State) -> Report {
     let mut plan = plan.clone();
     plan.out_of_scope.clear();
     Report::new(&plan, from, TableSizes::default(), context)
-}
-
-fn dropped(plan: &Plan, state: &State) -> Dropped {
-    let held = TableIndex::new(state);
-    plan.changes.iter().map(|change| held.dropped_by(change)).sum()
 }

@@ -21,11 +21,8 @@ impl Named {
     /// locked.
     pub(super) fn read(text: &str) -> anyhow::Result<Self> {
         let named = |addresses: BTreeSet<IpAddr>, port| Self { text: text.to_owned(), addresses, port };
-        if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
-            return Ok(named([address].into(), None));
-        }
-        if let Ok(server) = text.parse::<SocketAddr>() {
-            return Ok(named([server.ip()].into(), Some(server.port())));
+        if let Some((address, port)) = address_and_port(text) {
+            return Ok(named([address].into(), port));
         }
         let (name, port) = match text.rsplit_once(':') {
             Some((name, port)) => {
@@ -45,6 +42,12 @@ impl Named {
         let key = server.destination.key;
         self.addresses.contains(&key.address) && self.port.is_none_or(|port| key.port == port)
     }
+}
+
+/// Reads ADDRESS, \[ADDRESS\], ADDRESS:PORT or \[ADDRESS\]:PORT. Returns `None` for every other text.
+pub(super) fn address_and_port(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    let alone = text.trim_start_matches('[').trim_end_matches(']').parse().ok().map(|address| (address, None));
+    alone.or_else(|| text.parse().ok().map(|server: SocketAddr| (server.ip(), Some(server.port()))))
 }
 
 fn invalid(text: &str) -> String {
@@ -69,17 +72,14 @@ pub(super) fn select(state: &State, named: &[Named], within: &[Selector]) -> any
     }
     let mut selected = Servers::new();
     for name in named {
-        let before = selected.len();
+        let mut is_known = false;
         for service in state.services.iter().filter(|service| is_within(service)) {
-            let found = service.destinations.iter().filter(|server| name.is(server));
-            selected.extend(found.map(|server| (service.service.key, server.destination.key)));
+            for server in service.destinations.iter().filter(|server| name.is(server)) {
+                is_known = true;
+                selected.insert((service.service.key, server.destination.key));
+            }
         }
-        let is_known = || {
-            let mut servers =
-                state.services.iter().filter(|service| is_within(service)).flat_map(|service| &service.destinations);
-            servers.any(|server| name.is(server))
-        };
-        if selected.len() == before && !is_known() {
+        if !is_known {
             let place = if within.is_empty() { "" } else { " in these services" };
             bail!("no server {}{place}", text::escaped(&name.text));
         }

@@ -7,13 +7,13 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches, ValueEnum};
 use ipvs::hash::TableSizes;
 use ipvs::rules::program::{OPTIONS, OptionRow, Value, Verb};
 use ipvs::rules::{self, Command, Numeric, ParseError, Resolver};
-use ipvs::{
-    Change, Client, Counters, Destination, DestinationKey, ErrorKind, Family, Plan, Refused, ServiceKey, State,
-};
+use ipvs::{Change, Client, Counters, Destination, DestinationKey, ErrorKind, Family, Plan, ServiceKey, State};
 
+use super::select::address_and_port;
 use crate::context::{Context, code};
 use crate::hints::{self, Once};
-use crate::journal::{Entry, Folder, Phase, Record, audit, changed_part};
+use crate::journal::{Entry, Folder, Phase};
+use crate::plan::recorded;
 use crate::plan::report::Report;
 use crate::plan::transaction::Transaction;
 use crate::resolver::System;
@@ -268,7 +268,7 @@ impl Set {
             return Report::new(&plan, &state, TableSizes::default(), context).print_plan(context);
         };
         let refused = director.submit(&plan.changes)?;
-        let unrecorded = record(&transaction, "set", &plan, &refused, &state);
+        let unrecorded = recorded::record_made(&transaction, "set", &plan, &refused, &state);
         let notes = transaction.journal().map(|journal| notes(journal, &plan)).unwrap_or_default();
         // Nothing is printed or computed before the table is unlocked, because a terminal that was cut off may block
         // this process.
@@ -379,47 +379,6 @@ impl Set {
     }
 }
 
-/// Makes changes, and records them. Fails if the kernel refuses one. Returns a note if they could not be recorded.
-pub(super) fn submit(
-    director: &mut Client,
-    transaction: &Transaction,
-    command: &str,
-    plan: &Plan,
-    before: &State,
-) -> anyhow::Result<Option<String>> {
-    if plan.is_empty() {
-        return Ok(None);
-    }
-    let refused = director.submit(&plan.changes)?;
-    let note = record(transaction, command, plan, &refused, before);
-    refused.into_result()?;
-    Ok(note)
-}
-
-/// Records the changes that were made. Returns a note if that fails.
-fn record(transaction: &Transaction, command: &str, plan: &Plan, refused: &Refused, before: &State) -> Option<String> {
-    let refused: Vec<usize> = refused.iter().map(|(index, _)| *index).collect();
-    let made = plan.changes.iter().enumerate().filter(|(index, _)| !refused.contains(index));
-    record_changes(transaction, command, &made.map(|(_, change)| *change).collect::<Vec<_>>(), before)
-}
-
-/// Records changes that were made. Returns a note if that fails.
-pub(super) fn record_changes(
-    transaction: &Transaction,
-    command: &str,
-    made: &[Change],
-    before: &State,
-) -> Option<String> {
-    let journal = transaction.journal().filter(|_| !made.is_empty())?;
-    let before = changed_part(before, made);
-    match journal.record(&Record { command, changes: made, before: &before, is_partial: true }) {
-        Ok(Some(number)) => audit::log(Some(number), command, None, made.len(), "applied"),
-        Ok(None) => {}
-        Err(error) => return Some(format!("note: this change cannot be undone: {error:#}")),
-    }
-    None
-}
-
 fn print_warnings(plan: &Plan) {
     for change in &plan.changes {
         change.warnings().iter().for_each(|warning| print_error(&format!("warning: {change}: {warning}")));
@@ -465,11 +424,8 @@ impl Server {
     /// Reads an address or a name, with or without a port.
     fn read(text: &str) -> anyhow::Result<Self> {
         let with = |address, port| Ok(Self { text: text.to_owned(), address, port });
-        if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
-            return with(address, None);
-        }
-        if let Ok(server) = text.parse::<std::net::SocketAddr>() {
-            return with(server.ip(), Some(server.port()));
+        if let Some((address, port)) = address_and_port(text) {
+            return with(address, port);
         }
         let (name, port) = text.rsplit_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
         let port = port.map(str::parse).transpose().map_err(|_| anyhow!("invalid port in `{text}'"))?;

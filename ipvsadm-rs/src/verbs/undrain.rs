@@ -9,11 +9,11 @@ use ipvs::{Change, Counters, SchedulerFlags, Selector, Service, ServiceKey, Stat
 use serde::Serialize;
 
 use super::select::{read_all, select};
-use super::set;
 use crate::context::{Context, code, duration};
 use crate::journal::Remembered;
 use crate::plan::progress::Progress;
 use crate::plan::ramp::{self, Move, Ramped};
+use crate::plan::recorded;
 use crate::plan::signals::Signals;
 use crate::plan::transaction::Transaction;
 use crate::plan::waiting::{Servers, number};
@@ -161,7 +161,7 @@ pub(super) fn ramp_recorded(
     });
     let made: Vec<Change> = edits.chain(flags.iter().copied()).collect();
     let refused = director.submit(&flags);
-    let note = set::record_changes(&transaction, command, &made, before);
+    let note = recorded::record(&transaction, command, &made, before);
     drop(transaction);
     print_error(&note.unwrap_or_default());
     refused?.into_result()?;

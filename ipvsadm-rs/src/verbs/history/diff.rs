@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use ipvs::document::SCHEMA;
 use ipvs::plan::Options;
-use ipvs::{Change, Config, Counters, DestinationKey, Director, Model, ServiceKey, State};
+use ipvs::{Change, Config, Counters, DestinationKey, ServiceKey};
 use serde::Serialize;
 
 use crate::context::{Context, code};
 use crate::journal::Folder;
-use crate::plan::reversal::table_after;
+use crate::plan::reversal::{state_of, table_after};
 
 #[derive(Serialize)]
 struct Diff {
@@ -47,12 +47,7 @@ impl After {
 /// Returns the service of a change, and its server.
 fn touched(change: &Change) -> Vec<(ServiceKey, Option<DestinationKey>)> {
     let Some(service) = change.service() else { return Vec::new() };
-    let server = match change {
-        Change::AddDestination(_, server) | Change::EditDestination(_, server) => Some(server.key),
-        Change::DeleteDestination(_, server) => Some(*server),
-        _ => None,
-    };
-    let server = server.map(|server| (service, Some(server)));
+    let server = change.destination().map(|server| (service, Some(server)));
     std::iter::once((service, None)).chain(server).collect()
 }
 
@@ -70,7 +65,7 @@ pub(super) fn diff(context: &Context, folder: &Folder, number: u64, other: Optio
             (config.timeouts, config.daemons) = (None, None);
         }
     }
-    let changes = ipvs::plan(&to.config, &state(&from.config)?, &Options::default()).changes;
+    let changes = ipvs::plan(&to.config, &state_of(&from.config)?, &Options::default()).changes;
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     if context.json {
         context.write_json(&Diff { schema: SCHEMA, from: number, to: other, changes })?;
@@ -80,10 +75,4 @@ pub(super) fn diff(context: &Context, folder: &Folder, number: u64, other: Optio
         context.write(|out| changes.iter().try_for_each(|change| writeln!(out, "{change}")))?;
     }
     Ok(code::DONE)
-}
-
-fn state(config: &Config) -> anyhow::Result<State> {
-    let mut director = Model::new();
-    ipvs::apply(&mut director, config, &Options::default())?;
-    Ok(director.state()?)
 }

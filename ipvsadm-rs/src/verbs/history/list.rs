@@ -1,5 +1,7 @@
 //! The list of the plans in the journal.
 
+use std::collections::HashMap;
+
 use anyhow::bail;
 use ipvs::document::SCHEMA;
 use serde::Serialize;
@@ -32,6 +34,16 @@ enum ListedPlan {
     },
 }
 
+impl ListedPlan {
+    /// Returns the plan that this one undid, and the number of this one.
+    fn undone(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Entry { entry, .. } => Some((entry.undoes?, entry.number)),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}
+
 /// Prints a line for each plan, the oldest first.
 pub(crate) fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
     let row = |(number, entry): (u64, anyhow::Result<Entry>)| match entry {
@@ -46,13 +58,16 @@ pub(crate) fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
     if rows.is_empty() {
         bail!("the journal is empty");
     }
+    let undone_by: HashMap<u64, u64> = rows.iter().filter_map(ListedPlan::undone).collect();
     let title = context.palette().title;
     context.write(|out| {
         let [number, time, user, command, changes, state] = ["PLAN", "TIME", "USER", "COMMAND", "CHANGES", "STATE"];
         writeln!(out, "{title}{number:>6}  {time:<19}  {user:<10}  {command:<15}  {changes:>7}  {state}{title:#}")?;
         for row in &rows {
             match row {
-                ListedPlan::Entry { entry, origin } => writeln!(out, "{}", line(entry, *origin, folder))?,
+                ListedPlan::Entry { entry, origin } => {
+                    writeln!(out, "{}", line(entry, *origin, folder, undone_by.get(&entry.number).copied()))?
+                }
                 ListedPlan::Unreadable { number, error } => writeln!(out, "{number:>6}  unreadable: {error}")?,
             }
         }
@@ -62,12 +77,12 @@ pub(crate) fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
 }
 
 /// Returns the line of a plan. Remarks have lines of their own, so that each fits 80 columns.
-fn line(entry: &Entry, origin: Origin, folder: &Folder) -> String {
+fn line(entry: &Entry, origin: Origin, folder: &Folder, undone_by: Option<u64>) -> String {
     let Entry { number, time: at, changes, .. } = entry;
     let user = entry.author.as_ref().map_or_else(|| "-".to_owned(), |author| author.name());
     let (user, command) = (cell(&text::escaped(&user), 10), cell(&text::escaped(&command(entry)), 15));
     let remarks: String = remarks(entry, origin, folder).iter().map(|remark| format!("\n        {remark}")).collect();
-    let state = state(entry, origin, folder);
+    let state = state(entry, origin, folder, undone_by);
     format!("{number:>6}  {:<19}  {user}  {command}  {:>7}  {state}{remarks}", time::local(at), changes.len())
 }
 
@@ -94,8 +109,8 @@ pub(super) fn command(entry: &Entry) -> String {
     }
 }
 
-/// Returns the state of a plan.
-pub(super) fn state(entry: &Entry, origin: Origin, folder: &Folder) -> String {
+/// Returns the state of a plan. `undone_by` is the number of the plan that undid it.
+pub(super) fn state(entry: &Entry, origin: Origin, folder: &Folder, undone_by: Option<u64>) -> String {
     let Entry { status, pending, .. } = entry;
     let is_of_this_table = origin == Origin::ThisTable;
     let phase = folder.phase(entry);
@@ -109,7 +124,7 @@ pub(super) fn state(entry: &Entry, origin: Origin, folder: &Folder) -> String {
         (Status::Applied, None) => "applied".into(),
         (Status::RolledBack | Status::Expired, _) => "rolled back".into(),
         (Status::Undone, _) => {
-            let by = folder.undone_by(entry.number).map(|by| format!(" by {by}")).unwrap_or_default();
+            let by = undone_by.map(|by| format!(" by {by}")).unwrap_or_default();
             format!("undone{by}")
         }
     }

@@ -78,9 +78,8 @@ struct Shown {
 
 fn show(context: &Context, folder: &Folder, number: u64) -> anyhow::Result<u8> {
     let entry = folder.plan(number)?;
-    let origin = folder.origin(&entry);
+    let (origin, undone_by) = (folder.origin(&entry), folder.undone_by(number));
     if context.json {
-        let undone_by = folder.undone_by(number);
         context.write_json(&Shown { schema: SCHEMA, entry, origin, undone_by })?;
         return Ok(code::DONE);
     }
@@ -91,7 +90,7 @@ fn show(context: &Context, folder: &Folder, number: u64) -> anyhow::Result<u8> {
     let mut limits = [selectors("only", &scope.only), selectors("protect", &scope.protect)].concat();
     limits.extend(scope.listed_only.then(|| "--listed-only or --previous".to_owned()));
     context.write(|out| {
-        let (command, state) = (list::command(&entry), list::state(&entry, origin, folder));
+        let (command, state) = (list::command(&entry), list::state(&entry, origin, folder, undone_by));
         writeln!(out, "plan:    {number}")?;
         writeln!(out, "command: {}", text::escaped(&command))?;
         writeln!(out, "state:   {state}")?;
