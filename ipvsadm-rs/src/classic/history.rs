@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ipvs::{Change, Client, Config, Counters, ServiceState, State};
+use ipvs::{Change, Client, Config, Counters, ServiceKey, ServiceState, State};
 
 use crate::context::STATE_DIR;
 use crate::journal::{Folder, Journal, Record, audit, changed_part};
@@ -40,13 +40,7 @@ impl History {
         if is_off() || changes.is_empty() {
             return None;
         }
-        let services: Option<Vec<_>> = changes.iter().map(Change::service).collect();
-        let few = services.map(|mut services| {
-            services.sort_unstable();
-            services.dedup();
-            services
-        });
-        match few.filter(|services| services.len() <= FEW) {
+        match few_services(changes) {
             Some(services) => {
                 let read = |key| -> Option<ServiceState> {
                     let mut service = director.service(&key).ok()?;
@@ -95,6 +89,21 @@ impl History {
         };
         journal.record(&Record { command: self.command, changes, before, is_partial })
     }
+}
+
+/// Returns the services that changes are about. `None` if they are many, or if a change is about the whole table.
+fn few_services(changes: &[Change]) -> Option<Vec<ServiceKey>> {
+    let mut services = Vec::new();
+    for change in changes {
+        let key = change.service()?;
+        if !services.contains(&key) {
+            services.push(key);
+        }
+        if services.len() > FEW {
+            return None;
+        }
+    }
+    Some(services)
 }
 
 fn is_off() -> bool {

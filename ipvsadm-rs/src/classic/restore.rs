@@ -1,5 +1,6 @@
 //! `--restore`: all lines are parsed before the first is executed.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::{self, Write};
 
@@ -127,11 +128,19 @@ impl Script {
         let mut outcome = Outcome::default();
         let result = self.execute_all(director, program, &mut outcome);
         if let Some(history) = history {
-            let made = self.changes.iter().take(outcome.done).enumerate();
-            let made = made.filter(|(index, _)| !outcome.refused.contains(index)).map(|(_, change)| *change);
-            history.end(&first.iter().copied().chain(made).collect::<Vec<_>>());
+            history.end(&self.made(&outcome, first));
         }
         result
+    }
+
+    /// Returns the changes that were made.
+    fn made<'s>(&'s self, outcome: &Outcome, first: &[Change]) -> Cow<'s, [Change]> {
+        let done = &self.changes[..outcome.done];
+        if first.is_empty() && outcome.refused.is_empty() {
+            return Cow::Borrowed(done);
+        }
+        let made = done.iter().enumerate().filter(|(index, _)| !outcome.refused.contains(index));
+        first.iter().chain(made.map(|(_, change)| change)).copied().collect()
     }
 
     fn execute_all(&self, director: &mut Client, program: &str, outcome: &mut Outcome) -> Result<(), Failure> {

@@ -41,7 +41,7 @@ pub(super) fn plans(line: &Line) -> Vec<CompletionCandidate> {
     let Ok(folder) = Folder::of(&state_dir, namespace.as_ref()) else { return Vec::new() };
     let describe = |(number, entry): (u64, anyhow::Result<Entry>)| {
         let entry = entry.ok()?;
-        let first = entry.changes.first().map(String::as_str).unwrap_or_default();
+        let first = entry.changes.iter().next().unwrap_or_default();
         Some(described(number.to_string(), format!("{}  {first}", entry.time)))
     };
     folder

@@ -5,13 +5,12 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use ipvs::plan::Options;
-use ipvs::rules::{Command, Lines, Numeric};
 use ipvs::{Change, Config, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::author::Author;
 use super::identity::{Identity, Origin};
-use super::{Folder, time_text};
+use super::{Folder, RuleLines, time_text};
 
 /// An entry of the journal: one plan, or the changes of one command.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,8 +37,7 @@ pub(crate) struct Entry {
     pub(crate) status: Status,
     /// The services that the plan could change.
     pub(crate) scope: ScopeText,
-    /// The changes as lines of ipvsadm.
-    pub(crate) changes: Vec<String>,
+    pub(crate) changes: RuleLines,
     /// The number of the plan that this one undid. `None` if it was not made by `undo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) undoes: Option<u64>,
@@ -184,12 +182,7 @@ impl Entry {
 
     /// Returns the changes that ipvsadm's language can express.
     pub(crate) fn changes(&self) -> Vec<Change> {
-        let text = self.changes.join("\n");
-        let mut numeric = Numeric;
-        let lines = Lines::new(text.as_bytes(), &mut numeric);
-        lines
-            .filter_map(|line| if let Command::Change(change) = line.ok()?.command { Some(change) } else { None })
-            .collect()
+        self.changes.changes()
     }
 }
 

@@ -34,6 +34,7 @@ mod lock;
 mod mutations;
 mod record;
 mod room;
+mod rule_lines;
 mod untrusted;
 mod weights;
 
@@ -58,6 +59,7 @@ pub(crate) use folder::{Folder, Phase};
 pub(crate) use identity::Origin;
 pub(crate) use lock::{Busy, LockLost, in_time};
 pub(crate) use record::{Record, changed_part};
+pub(crate) use rule_lines::RuleLines;
 pub(crate) use untrusted::Untrusted;
 pub(crate) use weights::Remembered;
 
@@ -101,8 +103,7 @@ pub(crate) struct Intent<'s> {
     pub(crate) file: Option<String>,
     /// The services that it may change.
     pub(crate) scope: &'s Scope,
-    /// The changes as lines of ipvsadm.
-    pub(crate) changes: Vec<String>,
+    pub(crate) changes: RuleLines,
     /// The number of the plan that it undoes. `None` if it is not made by `undo`.
     pub(crate) undoes: Option<u64>,
     /// The time limit for confirming the plan. `None` if the plan needs no confirmation.
@@ -163,9 +164,7 @@ impl Journal {
         };
         let directory = self.directory()?;
         self.prune(directory);
-        let mut before = serde_json::to_vec(&table)?;
-        before.push(b'\n');
-        let created = self.create(directory, &entry, &before);
+        let created = self.create(directory, &entry, &table);
         if created.is_err() {
             room::remove(directory, entry.number);
         }
@@ -175,7 +174,7 @@ impl Journal {
     }
 
     /// Returns the next entry, of a plan that was made.
-    fn new_entry(&self, command: &str, changes: Vec<String>) -> anyhow::Result<Entry> {
+    fn new_entry(&self, command: &str, changes: RuleLines) -> anyhow::Result<Entry> {
         let last = self.numbers().last().copied().unwrap_or_default();
         Ok(Entry {
             number: last.checked_add(1).context("no plan number is left")?,
@@ -210,11 +209,11 @@ impl Journal {
         is_after_a_boot
     }
 
-    fn create(&self, directory: &Directory, entry: &Entry, before: &[u8]) -> anyhow::Result<()> {
+    fn create(&self, directory: &Directory, entry: &Entry, before: &Config) -> anyhow::Result<()> {
         if entry.pending.is_some() {
             directory.create(name(entry.number, TIMER))?;
         }
-        Ok(room::create(directory, entry.number, lines(entry, before)?)?)
+        Ok(room::create(directory, entry.number, both_lines(entry, before)?)?)
     }
 
     /// Writes the new state of an entry.
@@ -319,6 +318,14 @@ impl Journal {
     }
 }
 
+/// Returns the contents of the file of a new entry.
+fn both_lines(entry: &Entry, before: &Config) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = lines(entry, &[])?;
+    serde_json::to_writer(&mut bytes, before)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 /// Returns the contents of an entry's file.
 fn lines(entry: &Entry, second_line: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(entry)?;
@@ -353,12 +360,12 @@ mod tests {
     }
 
     fn begin_within(journal: &Journal, confirm_within: Option<Duration>) -> anyhow::Result<Entry> {
-        let service = "-A -t 192.0.2.1:80 -s rr".to_owned();
+        let service = "-A -t 192.0.2.1:80 -s rr";
         let intent = Intent {
             command: "apply",
             file: None,
             scope: &Scope::default(),
-            changes: vec![service],
+            changes: std::iter::once(service).collect(),
             undoes: None,
             confirm_within,
         };
@@ -463,7 +470,7 @@ mod tests {
             command: "apply",
             file: None,
             scope: &Scope::default(),
-            changes: vec![],
+            changes: RuleLines::default(),
             undoes: None,
             confirm_within: None,
         };

@@ -42,7 +42,7 @@ fn journal(state_dir: &Path) -> PathBuf {
     let journal = Journal::open(folder, Duration::ZERO).expect("opens");
     let scope = Scope { protect: vec!["192.0.2.9".parse().expect("an address")], ..Scope::default() };
     for confirm_within in [None, Some(Duration::from_secs(90))] {
-        let changes = vec!["-e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3".into(), "-D -u 192.0.2.1:53".into()];
+        let changes = ["-e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3", "-D -u 192.0.2.1:53"].into_iter().collect();
         let intent = Intent { command: "apply", file: None, scope: &scope, changes, undoes: None, confirm_within };
         let mut entry = journal.begin(intent, &table()).expect("writes");
         entry.done();

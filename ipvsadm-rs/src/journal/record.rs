@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::entry::{Entry, Repetitions, Status};
 use super::folder::{ENTRY, name};
-use super::{Folder, Journal, MAX_ENTRIES, lines, time_text};
+use super::{Folder, Journal, MAX_ENTRIES, both_lines, lines, time_text};
 
 /// The time in which commands of the same kind, for the same things, get one entry.
 const WINDOW: Duration = Duration::from_secs(10 * 60);
@@ -36,17 +36,17 @@ pub(crate) struct Record<'r> {
 /// Returns the part of a table that changes are about: the services, and of their servers only those that are changed. If
 /// a service is deleted, the part has all its servers.
 pub(crate) fn changed_part(table: &State, changes: &[Change]) -> Config {
+    let mut part = Config { timeouts: None, daemons: None, ..Config::default() };
+    // The usual case of a restore.
+    if table.services.is_empty() {
+        return part;
+    }
     let touched = Touched::of(changes);
     let services: HashSet<ServiceKey> = changes.iter().filter_map(Change::service).collect();
-    let is_deletion = |change: &Change| matches!(change, Change::DeleteService(_));
-    let deleted: HashSet<ServiceKey> =
-        changes.iter().filter(|change| is_deletion(change)).filter_map(Change::service).collect();
-    let mut part = Config { timeouts: None, daemons: None, ..Config::default() };
-    for state in &table.services {
+    let deletion = |change: &Change| if let Change::DeleteService(key) = change { Some(*key) } else { None };
+    let deleted: HashSet<ServiceKey> = changes.iter().filter_map(deletion).collect();
+    for state in table.services.iter().filter(|state| services.contains(&state.service.key)) {
         let key = state.service.key;
-        if !services.contains(&key) {
-            continue;
-        }
         let mut service = ServiceConfig::from(state);
         if !deleted.contains(&key) {
             service.destinations.retain(|server| touched.0.contains(&(key, Some(server.key))));
@@ -60,13 +60,12 @@ impl Journal {
     /// Writes an entry, or adds the changes to an earlier one of the same kind. Returns the number of a new entry.
     pub(crate) fn record(&self, record: &Record<'_>) -> anyhow::Result<Option<u64>> {
         self.ensure_same_namespace()?;
-        let lines_of = |changes: &[Change]| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
         let directory = self.directory()?;
         if let Some(mut entry) = self.same_kind(record) {
             let count = entry.repetitions.map_or(1, |repetitions| repetitions.count);
             entry.repetitions =
                 Some(Repetitions { count: count.saturating_add(1), last: time_text(SystemTime::now()) });
-            entry.changes = lines_of(record.changes);
+            entry.changes = record.changes.iter().collect();
             let bytes = lines(&entry, &self.second_line(entry.number)?)?;
             directory.replace_unsynced(name(entry.number, ENTRY), &bytes)?;
             return Ok(None);
@@ -76,10 +75,9 @@ impl Journal {
         }
         let first_of_boot = !record.is_partial && record.before.services.is_empty() && self.is_first_of_boot();
         let is_partial = record.is_partial;
-        let entry = Entry { is_partial, first_of_boot, ..self.new_entry(record.command, lines_of(record.changes))? };
-        let mut before = serde_json::to_vec(record.before)?;
-        before.push(b'\n');
-        directory.replace_unsynced(name(entry.number, ENTRY), &lines(&entry, &before)?)?;
+        let entry =
+            Entry { is_partial, first_of_boot, ..self.new_entry(record.command, record.changes.iter().collect())? };
+        directory.replace_unsynced(name(entry.number, ENTRY), &both_lines(&entry, record.before)?)?;
         self.set_begun(entry.number);
         Ok(Some(entry.number))
     }

@@ -119,7 +119,7 @@ impl Transaction {
     /// Records changes in place of those that were planned, from the next state of the entry on.
     pub(crate) fn record_changes(&mut self, changes: &[Change]) {
         if let Some(entry) = &mut self.entry {
-            entry.changes = changes.iter().map(ToString::to_string).collect();
+            entry.changes = changes.iter().collect();
         }
     }
 

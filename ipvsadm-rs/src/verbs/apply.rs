@@ -161,7 +161,7 @@ impl Apply {
         plan: Plan,
     ) -> anyhow::Result<Drained> {
         let (config, options) = desired.for_later_state(&before);
-        let changes = plan.changes.iter().map(ToString::to_string).collect();
+        let changes = plan.changes.iter().collect();
         let confirm_within = self.confirm_within;
         let file = Some(file::name_of(&self.arguments.file));
         let intent = Intent { command: "apply", file, scope: &options.scope, changes, undoes: None, confirm_within };

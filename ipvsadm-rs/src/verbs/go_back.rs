@@ -110,7 +110,7 @@ impl BackArguments {
         if plan.changes.is_empty() {
             return Ok(Drained { made: plan, from: before, dropped: Left::default() });
         }
-        let changes = plan.changes.iter().map(ToString::to_string).collect();
+        let changes = plan.changes.iter().collect();
         let WayBack { command, undoes, .. } = *way;
         let intent = Intent { command, file: None, scope: &options.scope, changes, undoes, confirm_within: None };
         transaction.begin(intent, &before)?;

@@ -247,7 +247,7 @@ fn restore(
     let before = director.state_with(Counters::Skip)?;
     let plan = plan(config, &before, options);
     if !plan.changes.is_empty() {
-        let changes = plan.changes.iter().map(ToString::to_string).collect();
+        let changes = plan.changes.iter().collect();
         let undoes = Some(undone.first.number);
         transaction.begin(
             Intent { command: "undo", file: None, scope: &options.scope, changes, undoes, confirm_within: None },
