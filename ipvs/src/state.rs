@@ -105,6 +105,7 @@ pub struct State {
     /// table is then read again, at most ten times.
     ///
     /// On every kernel, a reading of a long list also lacks items if others are deleted meanwhile. Nothing reports this.
+    /// Before Linux 7.1, deleting services of another namespace has this effect, too.
     /// [`Watch`](crate::Watch) reads again before it reports a deletion.
     pub is_uncertain: bool,
 }

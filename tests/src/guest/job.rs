@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use ipvs_sys::Request;
+use ipvs_sys::uapi::Command;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
 
@@ -171,7 +173,17 @@ fn child(job: &Test, output: OwnedFd) -> ! {
         }
     }));
     let _ = std::io::stdout().flush();
+    empty_table();
     std::process::exit(code.unwrap_or(101))
+}
+
+/// Deletes all services of this namespace, if there is a table. Otherwise the kernel would delete them while the next
+/// job runs. Up to Linux 7.0, a list lacks services if those of another namespace are deleted meanwhile.
+fn empty_table() {
+    if fs::exists("/proc/net/ip_vs").unwrap_or(false) {
+        // The job may have given up the rights to do this.
+        let _ = ipvs_sys::Socket::open().and_then(|mut socket| socket.submit(&[Request::new(Command::Flush)]));
+    }
 }
 
 fn enter(output: impl AsFd) -> Result<()> {

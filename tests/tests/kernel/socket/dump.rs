@@ -3,6 +3,9 @@
 use ipvs_sys::uapi::Command;
 use ipvs_sys::{Error, Request, Socket};
 
+use ipvs_tests::host::kernel::running;
+use ipvs_tests::net::netns::Netns;
+
 use super::{about, add_services, assert_no_reply_left, dest, new_service, ports, submit};
 
 ipvs_tests::tests! {
@@ -17,6 +20,7 @@ ipvs_tests::tests! {
     unread_list_does_not_block_the_next_in_small_datagrams;
     two_sockets_list_at_once;
     change_while_reading_ends_the_list;
+    deletions_in_another_namespace_shorten_the_list;
 }
 
 /// A receive buffer that is smaller than the usual one.
@@ -139,4 +143,21 @@ fn change_while_reading_ends_the_list() {
     let rest: Vec<_> = dump.collect::<Result<_, _>>().unwrap();
     assert!(rest.len() < 1999, "{}", rest.len());
     assert_eq!(ports(&mut one), vec![0; 0]);
+}
+
+/// Before Linux 7.1 a list continues at the number of services that it has passed, and those of all namespaces count.
+fn deletions_in_another_namespace_shorten_the_list() {
+    const SERVICES: u16 = 2000;
+    let mut own = Socket::open().unwrap();
+    let mut other = Netns::new("other").unwrap().enter(|| Socket::open().unwrap());
+    add_services(&mut other, SERVICES);
+    add_services(&mut own, SERVICES);
+    let request = Request::new(Command::GetService);
+    let mut dump = own.dump(&request).unwrap();
+    assert!(dump.by_ref().take(1000).all(|reply| reply.is_ok()));
+    submit(&mut other, [Request::new(Command::Flush)]);
+    let listed = 1000 + dump.collect::<Result<Vec<_>, _>>().unwrap().len();
+    let is_short = listed < usize::from(SERVICES);
+    assert_eq!(is_short, running() < (7, 1), "{listed}");
+    assert_eq!(ports(&mut own).len(), usize::from(SERVICES));
 }
