@@ -62,13 +62,13 @@ pub(crate) fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
     let title = context.palette().title;
     context.write(|out| {
         let [number, time, user, command, changes, state] = ["PLAN", "TIME", "USER", "COMMAND", "CHANGES", "STATE"];
-        writeln!(out, "{title}{number:>6}  {time:<19}  {user:<10}  {command:<15}  {changes:>7}  {state}{title:#}")?;
+        writeln!(out, "{title}{number:>4}  {time:<19}  {user:<8}  {command:<15}  {changes:>7}  {state}{title:#}")?;
         for row in &rows {
             match row {
                 ListedPlan::Entry { entry, origin } => {
                     writeln!(out, "{}", line(entry, *origin, folder, undone_by.get(&entry.number).copied()))?
                 }
-                ListedPlan::Unreadable { number, error } => writeln!(out, "{number:>6}  unreadable: {error}")?,
+                ListedPlan::Unreadable { number, error } => writeln!(out, "{number:>4}  unreadable: {error}")?,
             }
         }
         Ok(())
@@ -80,10 +80,10 @@ pub(crate) fn list(context: &Context, folder: &Folder) -> anyhow::Result<u8> {
 fn line(entry: &Entry, origin: Origin, folder: &Folder, undone_by: Option<u64>) -> String {
     let Entry { number, time: at, changes, .. } = entry;
     let user = entry.author.as_ref().map_or_else(|| "-".to_owned(), |author| author.name());
-    let (user, command) = (cell(&text::escaped(&user), 10), cell(&text::escaped(&command(entry)), 15));
+    let (user, command) = (cell(&text::escaped(&user), 8), cell(&text::escaped(&command(entry)), 15));
     let remarks: String = remarks(entry, origin, folder).iter().map(|remark| format!("\n        {remark}")).collect();
     let state = state(entry, origin, folder, undone_by);
-    format!("{number:>6}  {:<19}  {user}  {command}  {:>7}  {state}{remarks}", time::local(at), changes.len())
+    format!("{number:>4}  {:<19}  {user}  {command}  {:>7}  {state}{remarks}", time::local(at), changes.len())
 }
 
 /// Pads or cuts a text to a number of columns.

@@ -142,7 +142,9 @@ fn namespace_made_again_under_its_name() {
          To restore that table anyway, use --other-table.\n"
     );
     assert_eq!(blue.ok("ipvsadm-save -n"), OTHERS);
-    assert!(ok(&format!("{UNDO} --list")).contains("      3  another namespace\n"));
+    let list = ok(&format!("{UNDO} --list"));
+    assert!(list.contains("      3  another namespace\n"), "{list}");
+    assert!(list.lines().all(|line| line.chars().count() <= 80), "{list}");
     write("more", "-A -f 9 -s rr\n-A -f 10 -s rr\n");
     let applied = run("ipvsadm-rs --state-dir s --netns blue apply more");
     let note = "note: network namespace blue is new, and 1 plan of an earlier namespace of this name is kept, but not undone\n";

@@ -206,7 +206,7 @@ fn lock_is_free_between_the_attempts_of_a_rollback() {
         if command.is_empty() { Ok(()) } else { Err(command) }
     });
     assert_eq!(rules(), later);
-    assert!(ok("ipvsadm-rs undo --list").contains("\n     2  "));
+    assert!(ok("ipvsadm-rs undo --list").contains("\n   2  "));
     assert!(ok("ipvsadm-rs undo --list").lines().nth(1).unwrap().contains("  undone by 2"));
 }
 

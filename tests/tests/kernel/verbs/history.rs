@@ -69,10 +69,7 @@ fn every_command_is_listed() {
     let list = ok("ipvsadm-rs history");
     assert!(list.lines().all(|line| line.chars().count() <= 80), "{list}");
     let line = list.lines().nth(4).unwrap();
-    assert!(
-        line.starts_with("     4  20") && line.ends_with("  root        undo 3                 1  applied"),
-        "{list}"
-    );
+    assert!(line.starts_with("   4  20") && line.ends_with("  root      undo 3                 1  applied"), "{list}");
     assert!(list.lines().nth(3).unwrap().ends_with("  undone by 4"), "{list}");
 }
 

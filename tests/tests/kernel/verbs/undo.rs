@@ -38,7 +38,7 @@ fn undoes_one_plan_at_a_time() {
     assert_eq!(run("ipvsadm-rs undo").stderr, "error: no applied plan is left to undo\n");
     let list = ok("ipvsadm-rs undo --list");
     let states: Vec<String> =
-        list.lines().skip(1).map(|line| line[39..].split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        list.lines().skip(1).map(|line| line.split_whitespace().skip(4).collect::<Vec<_>>().join(" ")).collect();
     let undone = ["apply 1 undone by 6", "apply 1 undone by 5", "apply 1 undone by 4"];
     let undos = ["undo 3 1 applied", "undo 2 1 applied", "undo 1 1 applied"];
     assert_eq!(states, [undone, undos].concat(), "{list}");
