@@ -136,6 +136,32 @@ const UNUSED: [(&str, &[&str]); 2] = [
     ("lock_timeout", &["plan", "history", "show", "save", "check", "rs-setup", "snat-rules", "generate"]),
 ];
 
+/// Common options that have no effect on some verbs, and that wrappers may specify nevertheless: the name of the argument,
+/// and these verbs. Their help does not list the option.
+const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
+    ("netns", &["check", "rs-setup", "snat-rules", "generate"]),
+    ("json", &["generate"]),
+    ("color", &["confirm", "drain", "undrain", "shift", "save", "check", "rs-setup", "snat-rules", "generate"]),
+    (
+        "max_input",
+        &[
+            "undo",
+            "history",
+            "restore",
+            "confirm",
+            "drain",
+            "undrain",
+            "shift",
+            "save",
+            "show",
+            "set",
+            "rs-setup",
+            "snat-rules",
+            "generate",
+        ],
+    ),
+];
+
 /// Fails if an option was specified that the verb does not use.
 fn ensure_used(found: &clap::ArgMatches) -> Result<(), clap::Error> {
     let Some((verb, _)) = found.subcommand() else { return Ok(()) };
@@ -198,7 +224,7 @@ pub(crate) fn command() -> clap::Command {
         verb.after_long_help(examples::append(help, name))
     };
     let without_unused = |verb: clap::Command, name: &str| {
-        let unused = UNUSED.iter().filter(|(_, verbs)| verbs.contains(&name));
+        let unused = UNUSED.iter().chain(&WITHOUT_EFFECT).filter(|(_, verbs)| verbs.contains(&name));
         // Replaces the common option of this name, so that the help of the verb does not list it.
         verb.args(unused.map(|(id, _)| Context::argument(id).global(false).hide(true)))
     };
@@ -267,6 +293,23 @@ mod tests {
                 !lock_timeout && verb != "show",
                 "{line}: {error}"
             );
+        }
+        for (verb, option, is_listed) in [
+            ("plan", "--max-input", true),
+            ("show", "--max-input", false),
+            ("show", "--netns", true),
+            ("check", "--netns", false),
+            ("drain", "--color", false),
+        ] {
+            assert_eq!(help(verb).contains(option), is_listed, "{verb} {option}");
+        }
+        for line in [
+            "show --max-input 1M",
+            "--max-input 1M show",
+            "check --netns x --color never rules",
+            "drain --color never x",
+        ] {
+            assert!(parse_line(&format!("ipvsadm-rs {line}")).is_ok(), "{line}");
         }
         assert!(parse_line("ipvsadm-rs --state-dir x check rules").is_err());
         assert!(parse_line("ipvsadm-rs --state-dir x apply rules").is_ok());
