@@ -34,6 +34,7 @@ use ipvs::ApplyError;
 use crate::arguments::Arguments;
 use crate::context::{Context, StdoutError, code};
 use crate::hints;
+use crate::journal::Busy;
 use crate::terminal::exit::{Failure, conclude, print_error};
 use crate::terminal::text;
 
@@ -208,6 +209,10 @@ fn print_parse_error(error: &clap::Error, arguments: &Arguments) {
 
 /// Returns the hint for an error. `None` if there is no hint.
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    // Not if it has a context: after a drain, the command cannot be repeated.
+    if error.chain().next().is_some_and(|error| error.is::<Busy>()) {
+        return Some("Try again later, or wait longer with --lock-timeout.");
+    }
     let of_director = |cause: &'_ (dyn std::error::Error + 'static)| match cause.downcast_ref() {
         Some(ApplyError::Director(error)) => hints::for_verb(error),
         _ => cause.downcast_ref().and_then(hints::for_verb),

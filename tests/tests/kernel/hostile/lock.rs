@@ -155,10 +155,11 @@ fn holder_is_named() {
     let named = format!("ipvsadm-rs --state-dir s apply large (pid {}, root, since ", holder.pid());
     let second = run("ipvsadm-rs --state-dir s --lock-timeout 500ms apply --allow-empty /dev/null");
     let lines: Vec<&str> = second.stderr.lines().collect();
-    assert_eq!(lines.len(), 2, "{second}");
+    assert_eq!(lines.len(), 3, "{second}");
     assert!(lines[0].starts_with(&format!("note: waiting: {named}")), "{second}");
     assert!(lines[1].starts_with("error: cannot lock s/") && lines[1].contains(&named), "{second}");
-    assert!(lines.iter().all(|line| line.ends_with(" is changing this table")), "{second}");
+    assert!(lines[..2].iter().all(|line| line.ends_with(" is changing this table")), "{second}");
+    assert_eq!(lines[2], "Try again later, or wait longer with --lock-timeout.");
     // A record of a process that does not exist is not repeated.
     shell(r#"echo '{"pid":4194304,"uid":0,"since":"","command":"x"}' > $(echo s/*/lock)"#).ok();
     let second = run("ipvsadm-rs --state-dir s --lock-timeout 500ms apply --allow-empty /dev/null");
