@@ -5,13 +5,17 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// The verb, or the command of ipvsadm, for words that people try.
 const NAMES: &[(&[&str], &str)] = &[
     (&["list", "ls", "status", "get", "print", "display", "stats", "view"], "show"),
-    (&["restore", "load", "import", "sync", "reload", "replace", "start", "create"], "apply"),
+    (&["load", "import", "sync", "reload", "replace", "start", "create"], "apply"),
     (&["export", "dump", "backup", "write"], "save"),
     (&["validate", "verify", "lint", "test", "syntax"], "check"),
     (&["preview", "compare", "dry-run"], "plan"),
     (&["rollback", "revert", "back"], "undo"),
     (&["commit", "keep", "accept"], "confirm"),
-    (&["edit", "change", "modify", "update", "weight", "enable", "disable"], "set"),
+    (&["edit", "change", "modify", "update", "weight"], "set"),
+    (&["disable", "quiesce", "offline", "maintenance"], "drain"),
+    (&["enable", "online", "resume"], "undrain"),
+    (&["move", "migrate"], "shift"),
+    (&["log", "journal", "audit"], "history"),
     (&["realserver", "real-server", "rs"], "rs-setup"),
     (&["nat", "snat", "masquerade"], "snat-rules"),
     (&["completion", "completions", "man"], "generate"),
@@ -49,7 +53,7 @@ mod tests {
         let meaning = |word| meaning(word, ["show", "apply"].into_iter());
         assert_eq!(meaning("status"), Some("show"));
         assert_eq!(meaning("List"), Some("show"));
-        assert_eq!(meaning("restore"), Some("apply"));
+        assert_eq!(meaning("load"), Some("apply"));
         assert_eq!(meaning("delete"), Some("-D (a service) or -d (a server), as in ipvsadm"));
         assert_eq!(meaning("rollback"), None, "this verb does not exist");
         assert_eq!(meaning("foo"), None);
