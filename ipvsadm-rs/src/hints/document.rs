@@ -1,8 +1,8 @@
-//! Messages about JSON and TOML, in the words of people instead of those of the parser.
+//! Messages about JSON and TOML without the terms of the parsers, and hints for them.
 
 use super::similar::similar;
 
-/// Returns the message of a parser in other words, and a hint if there is one.
+/// Returns the message of a parser without its terms, and a hint if there is one.
 pub(crate) fn in_words(message: &str) -> (String, Option<String>) {
     let message = message.split(" at line ").next().unwrap_or(message).trim_end();
     if let Some((value, expected)) = quoted_after(message, "unknown variant ") {
@@ -56,7 +56,7 @@ fn synonym(value: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns a found value as people call it: `string "x"` → `the text "x"`.
+/// Returns the description of a value without the terms of the parser: `string "x"` → `the text "x"`.
 fn in_people_words(found: &str) -> String {
     let (kind, value) = found.split_once(' ').unwrap_or((found, ""));
     match kind {
@@ -70,7 +70,7 @@ fn in_people_words(found: &str) -> String {
     }
 }
 
-/// Returns a type of the program as people call it.
+/// Returns the description of a type of the program: `u16` → `a number from 0 to 65535`.
 fn type_name(expected: &str) -> String {
     match expected {
         "u8" => "a number from 0 to 255".into(),

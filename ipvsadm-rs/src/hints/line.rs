@@ -90,7 +90,7 @@ fn for_unexpected_word(word: &str, words: &[&[u8]]) -> Option<String> {
     })
 }
 
-/// Returns the commands that accept an option.
+/// Returns the hint for an option that the command does not accept: the commands that do.
 fn for_illegal_option(option: &str, command: &str) -> Option<String> {
     let adds_server = matches!(option, "real-server" | "forwarding-method" | "weight");
     if adds_server && matches!(command, "add-service" | "edit-service") {
@@ -102,8 +102,11 @@ fn for_illegal_option(option: &str, command: &str) -> Option<String> {
         rows.clone().any(|row: &OptionRow| row.allowed.contains(&command.verb) || row.required.contains(&command.verb))
     };
     let commands: Vec<String> = COMMANDS.iter().filter(accepts).map(shortest).collect();
-    (!commands.is_empty())
-        .then(|| format!("Only {} accept{} it.", commands.join(", "), if commands.len() == 1 { "s" } else { "" }))
+    let (last, others) = commands.split_last()?;
+    Some(match others {
+        [] => format!("Only {last} accepts this option."),
+        others => format!("Only {} and {last} accept this option.", others.join(", ")),
+    })
 }
 
 /// Returns the shortest spelling of a command.
@@ -228,8 +231,8 @@ mod tests {
             ("-a -t 192.0.2.1:80 -r 2001:db8::5 -m", "need a tunnel (-i)"),
             ("-A -t 192.0.2.1:80 -r 10.0.0.1", "-a adds a server: -a -t SERVICE -r SERVER -m"),
             ("-E -t 192.0.2.1:80 -w 5", "-e edits a server: -e -t"),
-            ("-a -t 192.0.2.1:80 -r 10.0.0.1 -s rr", "Only -A, -E accept it."),
-            ("-D -t 192.0.2.1:80 -n", "Only -S, -L accept it."),
+            ("-a -t 192.0.2.1:80 -r 10.0.0.1 -s rr", "Only -A and -E accept this option."),
+            ("-D -t 192.0.2.1:80 -n", "Only -S and -L accept this option."),
             ("-A -f 0x64", "-f 100"),
             ("-A -f 0x64/0xff", "a mark without a mask"),
             ("-A -f 0", "mark 0"),

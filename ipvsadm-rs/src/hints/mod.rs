@@ -1,7 +1,7 @@
-//! Hints: from an error and the text that caused it, the line that says what to do.
+//! Hints: lines that state what to do, from an error and the text that caused it.
 //!
-//! The sentences of ipvsadm 1.31 say what failed, seldom why. The classic programs print such a sentence to the letter,
-//! and the hint on the next line. The verbs and the files that they read use the same hints.
+//! The sentences of ipvsadm 1.31 state what failed, but seldom the reason. The classic programs print such a sentence to
+//! the letter, and the hint on the next line. The verbs and the files that they read use the same hints.
 
 mod document;
 pub(crate) mod file;

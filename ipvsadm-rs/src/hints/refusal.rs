@@ -51,10 +51,10 @@ pub(crate) fn for_read(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// Returns the hint for an error of a verb, whose text has the reason already. `None` if there is no hint.
+/// Returns the hint for an error of a verb. The text of such an error has the reason. `None` if there is no hint.
 pub(crate) fn for_verb(error: &Error) -> Option<&'static str> {
     match error.kind() {
-        ErrorKind::NoPermission => Some("Run it as root."),
+        ErrorKind::NoPermission => Some("Run the command as root."),
         _ => for_read(error),
     }
 }

@@ -278,8 +278,8 @@ impl ClientEffects {
             let services = count(self.clients_not_estimated.len(), "service");
             writeln!(
                 out,
-                "{style}# {services} with a hashing scheduler: the share of new clients that are refused or get another \
-                 server was not estimated, because it takes too long{style:#}"
+                "{style}# {services} with a hashing scheduler: the effects on clients were not estimated, because there \
+                 are too many services or servers{style:#}"
             )?;
         }
         Ok(())
@@ -627,7 +627,7 @@ mod tests {
             let mut out = Vec::new();
             effects.write_text(&mut out, &Palette::default()).expect("memory takes all");
             assert!(
-                String::from_utf8(out).expect("text").starts_with("# 1 service with a hashing scheduler: the share")
+                String::from_utf8(out).expect("text").starts_with("# 1 service with a hashing scheduler: the effects")
             );
         }
     }

@@ -261,7 +261,7 @@ impl Report {
             let remark = if self.order_fixed.contains(service) {
                 "new connections would be refused while the only server with a weight above 0 is moved"
             } else {
-                "--reorder fixes that but drops connections"
+                "--reorder restores it, but drops connections"
             };
             writeln!(out, "{style}# {service}: servers are not in the requested order; {remark}{style:#}")?;
         }
@@ -499,7 +499,10 @@ mod tests {
             report(&from, &to)
         };
         let report = swapped(1);
-        assert_eq!(text(&report), format!("{differs}--reorder fixes that but drops connections\nnothing to change\n"));
+        assert_eq!(
+            text(&report),
+            format!("{differs}--reorder restores it, but drops connections\nnothing to change\n")
+        );
         assert!(report.order_fixed.is_empty());
         let report = swapped(0);
         assert_eq!(

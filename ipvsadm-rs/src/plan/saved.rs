@@ -68,7 +68,7 @@ impl SavedPlan {
         if !is_object || !bytes.windows(KEY.len()).any(|window| window == KEY) {
             return None;
         }
-        let read = serde_json::from_slice(bytes).context("it is a saved plan, but cannot be read");
+        let read = serde_json::from_slice(bytes).context("the saved plan cannot be read");
         Some(read.and_then(Self::checked))
     }
 

@@ -278,7 +278,7 @@ impl Drain {
             }
             Waited::Stopped => {
                 print_error(
-                    "interrupted: the weights stay 0\nRun the same `ipvsadm-rs drain` to go on, or `ipvsadm-rs undrain` to restore the weights.",
+                    "note: interrupted: the weights stay 0\nRun the same command to continue the wait, or `ipvsadm-rs undrain` to restore the weights.",
                 );
                 if let Some(signal) = signals.caught() {
                     drop(signals);
@@ -313,7 +313,7 @@ impl Drain {
         print_error(&note?.unwrap_or_default());
         if kept > 0 {
             print_error(&format!(
-                "note: {} not deleted: gone already, or with a weight above 0",
+                "note: {} skipped: deleted by another program, or with a weight above 0",
                 count(kept, "server")
             ));
         }

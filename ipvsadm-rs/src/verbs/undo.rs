@@ -187,7 +187,7 @@ fn ensure_in_force(folder: &Folder, entry: &Entry) -> anyhow::Result<()> {
     match entry.status {
         Status::Undone => {
             let by = folder.undone_by(number).map(|by| format!(" by plan {by}")).unwrap_or_default();
-            bail!("plan {number} was undone{by} already: nothing was changed")
+            bail!("plan {number} was already undone{by}: nothing was changed")
         }
         Status::RolledBack | Status::Expired => bail!("plan {number} was rolled back: there is nothing to undo"),
         Status::Started | Status::Applied | Status::RollbackFailed => Ok(()),
@@ -209,7 +209,7 @@ fn ensure_free(folder: &Folder, entry: &Entry, conflicts: &[Conflict]) -> anyhow
             later.number > entry.number && later.status == Status::Applied && folder.is_of_this_table(later)
         })
         .collect();
-    let mut text = format!("plan {} cannot be undone, because what it changed was changed again:", entry.number);
+    let mut text = format!("plan {} cannot be undone, because these were changed again later:", entry.number);
     for conflict in conflicts.iter().take(MAX_SHOWN) {
         let by = later.iter().rev().find(|later| later.changes().iter().any(|change| conflict.is_about(change)));
         let by = by

@@ -167,7 +167,7 @@ pub(super) fn ramp_recorded(
     refused?.into_result()?;
     if let Some(signal) = signals.caught() {
         print_error(&format!(
-            "{signal}: the weights stay as they are\nRun the same command to go on, or `ipvsadm-rs undo` to go back."
+            "note: {signal}: the weights stay as they are\nRun `ipvsadm-rs undo` to restore the weights from before the command."
         ));
         drop(signals);
         signal.end_process();

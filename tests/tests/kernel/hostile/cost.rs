@@ -64,8 +64,8 @@ fn plan_estimates_only_some_of_many_services() {
     let text = shell("ipvsadm-rs plan --mh-index 17 drained").stderr;
     assert!(
         text.contains(
-            " services with a hashing scheduler: the share of new clients that are refused or get another server was not \
-             estimated, because it takes too long\n"
+            " services with a hashing scheduler: the effects on clients were not estimated, because there are too many \
+             services or servers\n"
         ),
         "{text}"
     );
@@ -86,7 +86,7 @@ fn changes_are_made_before_the_estimate() {
     assert!(apply.is_running(), "{}", apply.output());
     shell("flock -n s/*/lock true").ok();
     wait::until(Duration::from_secs(60), || if apply.is_running() { Err(apply.output()) } else { Ok(()) });
-    assert!(apply.output().contains("another server was not estimated, because"), "{}", apply.output());
+    assert!(apply.output().contains("clients were not estimated, because"), "{}", apply.output());
 }
 
 const SERVICE: &str = "-t 192.0.2.1:80";

@@ -172,7 +172,7 @@ fn undo_names_the_change_in_its_way() {
     ok("ipvsadm-rs set -u 192.0.2.1:53 --scheduler lc");
     let now = rules();
     let ran = run("ipvsadm-rs undo 1");
-    let head = "cannot be undone, because what it changed was changed again:\n";
+    let head = "cannot be undone, because these were changed again later:\n";
     assert_eq!(
         ran.stderr,
         format!(

@@ -206,7 +206,10 @@ fn interrupted_drain_says_how_to_go_on() {
                    sleep 1; kill -TERM $drain; wait $drain; echo $?";
     let ran = director.shell(command);
     assert_eq!(ran.stdout, "143\n", "{ran}");
-    assert!(ran.stderr.contains("interrupted: the weights stay 0\nRun the same `ipvsadm-rs drain` to go on"), "{ran}");
+    assert!(
+        ran.stderr.contains("note: interrupted: the weights stay 0\nRun the same command to continue the wait"),
+        "{ran}"
+    );
     wait_for(director, "10.2.0.11:9000", 0, 1);
     director.ok("ipvsadm-rs undrain 10.2.0.11");
     wait_for(director, "10.2.0.11:9000", 1, 1);
@@ -290,7 +293,7 @@ fn shift_moves_the_traffic() {
                    until ipvsadm -Ln | grep -q '10.2.0.12.* Masq  *[1-9]'; do sleep 0.1; done; kill -TERM $shift; wait $shift; echo $?";
     let ran = director.shell(stopped);
     assert_eq!(ran.stdout, "143\n", "{ran}");
-    assert!(ran.stderr.contains("the weights stay as they are\nRun the same command to go on"), "{ran}");
+    assert!(ran.stderr.contains("the weights stay as they are\nRun `ipvsadm-rs undo` to restore the weights"), "{ran}");
     let both = client();
     assert!(both.contains("web1=") && both.contains("web2="), "{both}");
     let printed = director.ok("ipvsadm-rs shift --from 10.2.0.11 --to 10.2.0.12 --over 2s");

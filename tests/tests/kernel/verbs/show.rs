@@ -72,7 +72,7 @@ fn hints_at_missing_permission() {
     assert_eq!(
         ran.stderr,
         "error: read the IPVS version: permission denied: IPVS requires CAP_NET_ADMIN in the initial user \
-         namespace\nRun it as root.\n"
+         namespace\nRun the command as root.\n"
     );
 }
 

@@ -56,7 +56,7 @@ fn undoes_only_the_plan_with_the_number() {
     let again = run("ipvsadm-rs undo 2");
     assert_eq!(
         (again.code, again.stderr.as_str()),
-        (Some(1), "error: plan 2 was undone by plan 4 already: nothing was changed\n")
+        (Some(1), "error: plan 2 was already undone by plan 4: nothing was changed\n")
     );
     // The undo of the undo.
     ok("ipvsadm-rs undo 4");
@@ -67,7 +67,7 @@ fn undoes_only_the_plan_with_the_number() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
     assert_eq!(
         ran.stderr,
-        "error: plan 1 cannot be undone, because what it changed was changed again:\n  \
+        "error: plan 1 cannot be undone, because these were changed again later:\n  \
          TCP 192.0.2.1:80, server 10.0.0.1:8080: by plan 3 (apply)\n\
          Undo the later plans first, or run `ipvsadm-rs restore 1:before`.\n"
     );
