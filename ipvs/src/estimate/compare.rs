@@ -108,7 +108,7 @@ fn slots_that_decide(before: Option<&LookupTable>, after: Option<&LookupTable>) 
     }
 }
 
-/// The numbers of clients, by what changes for them.
+/// The numbers of clients, by the effect of a change on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compared {
@@ -160,7 +160,7 @@ impl std::iter::Sum for Compared {
 #[derive(Clone, Debug)]
 pub struct Scenarios {
     best: (Selection, Selection),
-    /// `None`: nothing that the kernel does not report makes a difference.
+    /// `None` if nothing is unknown.
     worst: Option<(Selection, Selection)>,
 }
 
@@ -178,7 +178,7 @@ impl Scenarios {
         std::iter::once(&self.best).chain(&self.worst)
     }
 
-    /// Compares all.
+    /// Compares all parts of all scenarios.
     pub fn effect(&self) -> Effect {
         Effect::of(self.pairs().map(|(before, after)| before.compare(after).sum()))
     }

@@ -21,10 +21,10 @@ pub struct Scheduling {
     assumed_last_weight: u32,
 }
 
-/// The value of everything that the kernel does not report.
+/// An assumption about the values that the kernel does not report.
 ///
-/// The kernel does not report the last weight of a server that has weight 0, which mh uses. It does not report either
-/// whether a server is full if the number of its connections is between its thresholds.
+/// There are two. One is the last weight of a server that has weight 0, which mh uses. The other is whether a server is
+/// full if the number of its connections is between its thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assumption {
     /// Servers of weight 0 never had another weight. Servers between their thresholds accept connections.

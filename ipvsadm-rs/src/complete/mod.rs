@@ -2,8 +2,7 @@
 //!
 //! The scripts in `dist/completions` pass the words of a command line to `ipvsadm-rs complete`, which prints the words
 //! that can follow. clap_complete's engine finds the argument to complete. The grammar is that of clap's `Command`, so
-//! new verbs and options are completed without further work. [`values`] completes their values, by the names of the
-//! values in the help.
+//! new verbs and options are completed without further work. [`values`] completes values by their names in the help.
 //!
 //! A completion changes nothing, prints no errors, and does not wait: without root, values of the kernel's table are
 //! missing.

@@ -11,8 +11,8 @@ use ipvs::{Change, Config, ServiceKey};
 use crate::arguments::value_of;
 use crate::resolver::System;
 
-/// Returns the table that the rules describe without the services that have errors: every line about such a service is
-/// skipped, also if it is valid itself. Lines with errors that name no service are skipped, too.
+/// Returns the table that the rules describe, without the services that have errors. Every line about such a service is
+/// skipped, also if the line itself is valid. Lines with errors that name no service are skipped, too.
 ///
 /// If a line about a sync daemon has an error, the table has no sync daemons, so that none is stopped.
 pub(super) fn from_rules(bytes: &[u8]) -> Config {

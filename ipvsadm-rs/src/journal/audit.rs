@@ -1,4 +1,4 @@
-//! Lines in the system log about changes: who made them, and from where.
+//! Lines in the system log about changes, with their users and SSH clients.
 
 use super::author::Author;
 use super::entry::Entry;

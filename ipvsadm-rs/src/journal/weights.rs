@@ -56,7 +56,7 @@ impl Remembered {
     }
 
     /// Forgets that a service got the fallback flag, unless another of its servers is still drained. Returns whether the
-    /// flag is to be taken away.
+    /// flag is to be cleared.
     pub(crate) fn take_fallback(&mut self, service: &ServiceKey) -> bool {
         let is_drained = self.weights.iter().any(|weight| weight.service == *service);
         let had = self.fallback.contains(service);

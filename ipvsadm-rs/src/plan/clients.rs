@@ -1,4 +1,4 @@
-//! The effects of a plan on clients: those that get another server, are refused, or keep a server of weight 0.
+//! The effects of a plan on clients: they get another server, are refused, or keep a server of weight 0.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -19,8 +19,8 @@ use crate::terminal::text;
 /// The maximum time for estimates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// For one service. The first part of a comparison is completed in any case. With the largest table of mh, it takes
-    /// about as long.
+    /// For one service. The first part of a comparison is completed in any case. With the largest table of mh, that part
+    /// takes about this time.
     service: Duration,
     /// For a plan. Services with a hashing scheduler after it are not estimated.
     plan: Duration,
@@ -35,7 +35,7 @@ impl Default for Limits {
     }
 }
 
-/// The effects of a plan on clients. A plan that costs nobody a server has none.
+/// The effects of a plan on clients. Each list is empty if no client is affected.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(crate) struct ClientEffects {
     /// Services that send some new clients to another server than before.
@@ -61,7 +61,7 @@ pub(crate) struct Affected {
     /// The minimum, if the share depends on a value that the kernel does not report.
     #[serde(skip_serializing_if = "Option::is_none")]
     min_share: Option<f64>,
-    /// The value that the kernel does not report, and what was assumed instead, if the share is a range.
+    /// The value that the kernel does not report, and the assumption in its place. Absent unless the share is a range.
     #[serde(skip_serializing_if = "Option::is_none")]
     unknown: Option<String>,
     /// The number of clients that the share was estimated from, if there was no time to compare all.
@@ -80,7 +80,7 @@ pub(crate) struct Refused {
     /// Whether all new clients are refused after the changes.
     every_client: bool,
     reason: String,
-    /// How to avoid it: a command, or text for people.
+    /// A way to avoid it: a command, or text for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
 }
@@ -370,7 +370,8 @@ pub(crate) fn reason(after: &Scheduling) -> String {
     }
 }
 
-/// Returns how to avoid that a service refuses some of its new clients.
+/// Returns a way to serve all new clients. `None` unless the service refuses only
+/// some of them.
 fn advice(after: &Scheduling, context: &Context) -> Option<String> {
     let service = after.service();
     if after.refusal(Assumption::Worst) != Refusal::Some {
@@ -391,7 +392,7 @@ fn options_of(service: ServiceKey) -> String {
     Change::Zero(Some(service)).to_string().trim_start_matches("-Z ").to_owned()
 }
 
-/// Returns the values that the kernel does not report, and what was assumed instead. Empty: all is known.
+/// Returns the values that the kernel does not report, and the assumptions in their place. Empty if all is known.
 fn unknown(before: &Scheduling, after: &Scheduling) -> String {
     let servers: Vec<String> =
         after.unknown_last_weights().chain(before.unknown_last_weights()).map(|key| key.to_string()).collect();

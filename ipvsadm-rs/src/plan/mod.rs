@@ -1,4 +1,4 @@
-//! Parts that the verbs `plan`, `apply`, `undo`, `set` and `show` share.
+//! Parts that several verbs share: reports, the way back, waiting for connections, ramps.
 
 pub(crate) mod clients;
 pub(crate) mod drain;

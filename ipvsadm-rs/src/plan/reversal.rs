@@ -1,4 +1,5 @@
-//! The way back from changes: what they changed gets its old settings again, and nothing else is touched.
+//! The way back from changes: a table in which the things that they changed have their old settings, and all others
+//! their present ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -9,7 +10,7 @@ use ipvs::{
     Change, Config, Destination, DestinationKey, Director, Model, Role, ServiceConfig, ServiceKey, State, SyncDaemon,
 };
 
-/// The table that a reversal leads to, and what stands in its way.
+/// The table that a reversal leads to, and the conflicts with later changes.
 pub(crate) struct Reversal {
     /// The present table, with the old settings of everything that was changed.
     pub(crate) wanted: Config,
@@ -214,7 +215,7 @@ impl Way {
         }
     }
 
-    /// Deletes a service that the changes added. Servers that were added to it later stand in the way.
+    /// Deletes a service that the changes added. Servers that were added to it later are conflicts.
     fn delete(&mut self, place: usize, key: ServiceKey, after: Option<&ServiceConfig>) {
         let service = self.wanted.services.remove(place);
         let known: BTreeSet<DestinationKey> =
@@ -260,7 +261,7 @@ mod tests {
     use super::*;
     use crate::plan::testing::{config, state};
 
-    /// Makes the changes from one table to another, then those to a third one, and takes back the first. Returns the
+    /// Makes the changes from one table to another, then those to a third one, and reverts the first. Returns the
     /// changes of the way back, and the conflicts.
     fn back(before: &str, after: &str, now: &str) -> (Vec<String>, Vec<String>) {
         let changes = ipvs::plan(&config(after), &state(before), &Options::default()).changes;
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_is_taken_back() {
+    fn a_flush_is_reverted() {
         let before = format!("{ONE}{OTHER}");
         let lines = |rules: &str| rules.lines().map(str::to_owned).collect::<Vec<_>>();
         let now = state(OTHER);
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_back_already_is_no_conflict() {
+    fn restored_settings_are_no_conflict() {
         // The plan deleted a server, and somebody added it again. The plan added one, and somebody deleted it.
         let (before, after) = (format!("{ONE}{MORE}"), ONE.to_owned());
         assert_eq!(back(&before, &after, &before), (none(), none()));

@@ -185,7 +185,7 @@ impl Unlocked {
     }
 }
 
-/// The error of a plan that cannot go on, or that a signal interrupted. [`finish`] rolls back all its changes.
+/// The error of a plan that cannot be continued, or that a signal interrupted. [`finish`] rolls back all its changes.
 #[derive(Debug)]
 pub(crate) struct Abandoned {
     pub(crate) reason: String,

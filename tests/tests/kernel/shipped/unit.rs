@@ -14,7 +14,7 @@ ipvs_tests::tests! {
     verifies_and_enables, needs = "dpkg-dev", needs = "systemd", seconds = 120;
     reads_rules_of_another_user, needs = "dpkg-dev", needs = "systemd", seconds = 180;
     loads_at_boot_and_reloads, needs = "dpkg-dev", needs = "systemd", seconds = 180;
-    reload_removes_what_left_the_file, needs = "dpkg-dev", needs = "systemd", seconds = 180;
+    reload_deletes_services_that_left_the_file, needs = "dpkg-dev", needs = "systemd", seconds = 180;
     loads_the_file_of_rhel, needs = "dpkg-dev", needs = "systemd", seconds = 180;
     reports_errors_and_keeps_good_services_if_asked, needs = "dpkg-dev", needs = "systemd", seconds = 180;
     reports_rules_that_were_deleted, needs = "dpkg-dev", needs = "systemd", seconds = 180;
@@ -105,7 +105,7 @@ fn log_of_the_unit(system: &System) -> String {
     system.run("journalctl --quiet --output cat --unit ipvsadm-rs").ok()
 }
 
-fn reload_removes_what_left_the_file() {
+fn reload_deletes_services_that_left_the_file() {
     package::install();
     fs::write("/etc/ipvsadm.rules", format!("{WEB}{OTHER}")).unwrap();
     ok("ipvsadm -A -f 7 -s rr");

@@ -255,7 +255,7 @@ impl Farm {
 }
 
 impl Cell {
-    /// Returns the errors of what was told.
+    /// Returns the differences between the report and the observation.
     fn errors(&self) -> Vec<String> {
         let mut errors = self.wrong_clients();
         errors.extend(self.wrong_shares());

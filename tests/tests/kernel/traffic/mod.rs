@@ -7,7 +7,7 @@
 //! | servers that need no route back | `fullnat` |
 //! | the choice of the server | `schedulers`, `hashes`, `persistence`, `fwmark` |
 //! | servers that are drained or deleted | `draining` |
-//! | what a change costs its clients | `costs` |
+//! | the effects of a change on clients | `costs` |
 //! | SCTP, FTP, SIP | `protocols` |
 //! | two directors | `sync`, `keepalived`, `pacemaker` |
 

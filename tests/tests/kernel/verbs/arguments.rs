@@ -7,7 +7,7 @@ use crate::under_test;
 ipvs_tests::tests! {
     prints_the_version;
     help_names_the_help_of_verbs;
-    unknown_verbs_are_told_their_name;
+    unknown_verbs_have_suggestions;
     durations_have_units;
     options_that_a_verb_does_not_use;
 }
@@ -30,7 +30,7 @@ fn help_names_the_help_of_verbs() {
     assert!(plan.contains("Examples:\n  ipvsadm-rs plan rules\n"), "{plan}");
 }
 
-fn unknown_verbs_are_told_their_name() {
+fn unknown_verbs_have_suggestions() {
     under_test::install();
     for (verb, meant) in [("list", "'show'"), ("status", "'show'"), ("delete", "-D (a service)"), ("pln", "'plan'")] {
         let ran = run(&format!("ipvsadm-rs {verb}"));

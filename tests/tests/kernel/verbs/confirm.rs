@@ -176,7 +176,7 @@ impl Log {
         Log(logger)
     }
 
-    /// Waits for the next line that is not about who made a change. It must have this priority. Returns its text.
+    /// Waits for the next line that does not name the user of a change. It must have this priority. Returns its text.
     #[track_caller]
     pub(crate) fn line(&self, priority: u8) -> String {
         let mut line = self.receive();

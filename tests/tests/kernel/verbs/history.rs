@@ -14,8 +14,8 @@ ipvs_tests::tests! {
     plan_is_shown;
     table_is_compared;
     undo_of_a_flush_restores_the_table;
-    undo_takes_back_the_last_command;
-    undo_names_the_change_in_its_way;
+    undo_reverts_the_last_command;
+    undo_names_the_later_change;
     undo_keeps_weights_of_health_checkers;
     undo_asks_before_it_drops_connections;
     set_is_merged;
@@ -150,7 +150,7 @@ fn undo_of_a_flush_restores_the_table() {
 }
 
 /// Once, `undo` after `set` undid the last `apply`, which deleted a server with connections.
-fn undo_takes_back_the_last_command() {
+fn undo_reverts_the_last_command() {
     director(WEB);
     write("wanted", &format!("{WEB}-a -t 192.0.2.1:80 -r 10.0.0.3:8080 -m -w 7\n"));
     ok("ipvsadm-rs apply wanted");
@@ -163,7 +163,7 @@ fn undo_takes_back_the_last_command() {
     assert_eq!(run("ipvsadm-rs undo").stderr, "error: no applied plan is left to undo\n");
 }
 
-fn undo_names_the_change_in_its_way() {
+fn undo_names_the_later_change() {
     director(WEB);
     ok("ipvsadm-rs set -r 10.0.0.1 --weight 5");
     write("wanted", &format!("{}{DNS}", WEB.replace("-w 3", "-w 5").replace("wrr", "wlc")));

@@ -16,17 +16,17 @@ ipvs_tests::tests! {
     drain_waits_for_the_last_connection;
     drain_at_its_limit_drops_nothing;
     drain_and_delete;
-    weights_come_back;
-    clients_are_not_refused_unasked;
+    weights_are_restored;
+    refusing_clients_needs_consent;
     fallback_is_set_for_the_time_of_the_drain;
     min_up_keeps_servers;
-    table_is_free_during_a_drain;
-    interrupted_drain_says_how_to_go_on;
+    table_is_not_locked_during_a_drain;
+    interrupted_drain_names_the_next_command;
     unknown_servers_change_nothing;
     ramp_raises_weights_in_steps;
     ramp_leaves_weights_of_others_alone;
     shift_moves_the_traffic;
-    undo_takes_a_drain_back;
+    undo_reverts_a_drain;
     weights_of_an_earlier_table_are_forgotten;
     drain_without_a_journal_is_reported;
 }
@@ -99,7 +99,7 @@ fn drain_and_delete() {
     assert_eq!(rules(), left);
 }
 
-fn weights_come_back() {
+fn weights_are_restored() {
     director(BOTH);
     assert_eq!(ok("ipvsadm-rs drain 10.0.0.1"), "drained 1 server in 2 services: no connections left\n");
     assert_eq!(rules(), drained());
@@ -129,7 +129,7 @@ fn weights_come_back() {
 }
 
 /// 100 clients: sh without fallback refuses those of the drained server.
-fn clients_are_not_refused_unasked() {
+fn refusing_clients_needs_consent() {
     director(&BOTH.replace("-s wrr", "-s sh"));
     let before = rules();
     for (line, reason) in [
@@ -186,7 +186,7 @@ fn min_up_keeps_servers() {
 }
 
 /// Once, the lock was held while a drain waited, so that health checkers failed.
-fn table_is_free_during_a_drain() {
+fn table_is_not_locked_during_a_drain() {
     let lab = Nat::new().unwrap();
     let held = hold_connections(&lab);
     let director = &lab.director;
@@ -198,7 +198,7 @@ fn table_is_free_during_a_drain() {
     assert!(director.ok("ipvsadm-save -n").contains("10.2.0.12:9000 -m -w 7"));
 }
 
-fn interrupted_drain_says_how_to_go_on() {
+fn interrupted_drain_names_the_next_command() {
     let lab = Nat::new().unwrap();
     let _held = hold_connections(&lab);
     let director = &lab.director;
@@ -306,7 +306,7 @@ fn shift_moves_the_traffic() {
     assert!(same.stderr.contains("is in both --from and --to\n"), "{same}");
 }
 
-fn undo_takes_a_drain_back() {
+fn undo_reverts_a_drain() {
     director(BOTH);
     ok("ipvsadm-rs drain 10.0.0.1");
     ok("ipvsadm-rs undo");
