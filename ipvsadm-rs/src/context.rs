@@ -50,7 +50,7 @@ pub(crate) struct Context {
     /// Colour the output
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,
-    /// Keep the journal of applied plans in DIR
+    /// Keep the journal and the weights of drained servers in DIR
     #[arg(long, global = true, value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
     /// Wait for at most DURATION while another ipvsadm-rs changes the table; 0s fails at once

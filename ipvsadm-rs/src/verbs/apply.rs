@@ -38,7 +38,8 @@ pub(super) struct Apply {
     dry_run: bool,
     /// Refuse a plan that drops connections or persistence templates
     ///
-    /// The connections are counted when the table is read. With --drain, the servers to be deleted are drained first.
+    /// The connections are counted when the table is read. With --drain, the plan is not refused. The servers are drained
+    /// first, and connections that are left after the time limit of --drain are dropped.
     #[arg(long)]
     no_cut: bool,
     /// Refuse a plan that deletes more than N servers

@@ -27,15 +27,21 @@ use crate::terminal::question;
 /// Take servers out of service without dropping connections
 ///
 /// Sets the weight of the servers to 0 in all their services, and remembers the old weights for `undrain`. With --wait,
-/// waits until the connections have ended. The table is not locked meanwhile.
+/// waits until their connections have ended. The table is not locked during the wait.
 ///
-/// Established connections continue. New clients go to other servers, with two exceptions. A service whose scheduler is
-/// sh, mh or dh refuses some of them, unless it has the flag for fallback. A persistent service sends its known clients
-/// to the drained server as long as they return, unless the sysctl net.ipv4.vs.expire_quiescent_template is 1.
+/// Established connections continue. New clients get other servers, with two exceptions. A service with the scheduler sh,
+/// mh or dh refuses some of them, unless it has the fallback flag. A persistent service sends its known clients to the
+/// drained server as long as they return, unless the sysctl net.ipv4.vs.expire_quiescent_template is 1.
+///
+/// If a service would refuse new clients, or keep fewer servers than --min-up, `drain` asks on a terminal. Without a
+/// terminal it fails.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Drain {
-    /// Servers to drain: ADDRESS, ADDRESS:PORT, or a host name with all its addresses
+    /// Servers to drain: HOST for all its ports, or HOST:PORT; can be separated by commas
+    ///
+    /// HOST is an address, or a name for all its addresses. An IPv6 address with a port needs brackets:
+    /// [2001:db8::1]:80.
     #[arg(value_name = "SERVER", required = true)]
     servers: Vec<String>,
     /// Drain the servers only in these services; can be repeated
@@ -44,22 +50,24 @@ pub(super) struct Drain {
     /// Wait until the servers have no connections and no persistence templates
     #[arg(long)]
     wait: bool,
-    /// Wait for at most DURATION; implies --wait
+    /// Wait for at most DURATION, such as 90s, 2m or 1h; implies --wait
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
-    /// Afterwards, delete the servers; implies --wait
+    /// Delete the servers afterwards; implies --wait
+    ///
+    /// At the time limit, no server is deleted unless --cut is specified.
     #[arg(long, value_enum)]
     then: Option<Then>,
-    /// With --then delete: delete the servers at the time limit with their connections, instead of keeping them
+    /// With --then delete: at the time limit, delete the servers and drop their connections
     #[arg(long, requires = "then", requires = "timeout")]
     cut: bool,
-    /// Refuse to leave a service with fewer than N servers, or N percent of them, with a weight above 0
+    /// Keep at least N servers, or N percent of them, with a weight above 0 in each service
     #[arg(long, value_name = "N|N%")]
     min_up: Option<MinUp>,
     /// Set the fallback flag of services with sh or mh until `undrain`, so that they do not refuse clients
     #[arg(long)]
     fallback: bool,
-    /// Drain servers even if a service refuses new clients meanwhile
+    /// Do not ask or fail if a service would refuse new clients, or keep fewer servers than --min-up
     #[arg(long)]
     allow_refused: bool,
 }
@@ -111,8 +119,8 @@ Exit codes:
   1  Error
   3  The time limit was reached before all connections had ended
 
-SIGINT, SIGTERM and SIGHUP end the wait. The weights stay 0: `undrain` restores
-them, and the same `drain` goes on.";
+SIGINT, SIGQUIT, SIGTERM and SIGHUP end the wait. The weights stay 0. `undrain`
+restores them, and the same `drain` continues the wait.";
 
 /// The result, as JSON.
 #[derive(Serialize)]
@@ -162,7 +170,7 @@ impl Drain {
             let key = service.service.key;
             let is_leaving = |server: &DestinationKey| servers.contains(&(key, *server));
             let leaving = |state: &&ipvs::DestinationState| is_leaving(&state.destination.key);
-            // A server that has weight 0 already is not taken away.
+            // A service whose named servers all have weight 0 does not change.
             if !service.destinations.iter().filter(leaving).any(|state| state.destination.weight > 0) {
                 continue;
             }

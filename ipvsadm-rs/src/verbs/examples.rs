@@ -43,7 +43,7 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns the end of the help of a verb: what it had, and the examples.
+/// Returns the end of the help of a verb: the present one, followed by the examples.
 pub(super) fn append(help: Option<String>, verb: &str) -> String {
     let examples = of(verb);
     let mut text = help.unwrap_or_default();

@@ -35,7 +35,7 @@ pub(super) struct BackArguments {
     allow_cut: bool,
     /// Before deleting servers, set their weight to 0 and wait for their connections to end, for at most DURATION
     ///
-    /// As `apply --drain` does.
+    /// Works as `apply --drain`: connections that are left after DURATION are dropped.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     drain: Option<Duration>,
 }

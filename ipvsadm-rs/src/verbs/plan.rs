@@ -21,12 +21,12 @@ use crate::terminal::plural::count;
 /// Show the changes that make the table match FILE
 ///
 /// Each change is printed as a line of ipvsadm, with the connections that it drops. Further lines show the shares of new
-/// clients that are refused or get another server.
+/// clients that are refused, get another server, or are served again.
 ///
 /// If standard output is not a terminal, only the ipvsadm lines are written to it, as input for `ipvsadm -R`. A summary
 /// is written to standard error.
 ///
-/// A plan that is pending, was never confirmed, or whose rollback failed is reported on standard error, too.
+/// A plan that is pending, that was never confirmed, or whose rollback failed is also reported on standard error.
 #[derive(Args, Debug)]
 #[command(visible_alias = "diff", after_long_help = EXIT_CODES)]
 pub(super) struct Plan {
@@ -76,9 +76,10 @@ pub(super) struct PlanArguments {
     previous: Vec<PathBuf>,
     /// If FILE has errors, skip the services that have them, and apply the others
     ///
-    /// A service is skipped if one of its lines has an error, also if that is the line of a server. It is left as it
-    /// is. No service is deleted then, because a line with an error may be that of a service to keep. The exit code
-    /// is 4. The same applies to errors of PREVIOUS, but they do not change the exit code.
+    /// A service is skipped if one of its lines has an error, also if that is the line of a server. A skipped service
+    /// stays as it is. If FILE has errors, no service is deleted, because a line with an error may be that of a service
+    /// to keep. The exit code is 4. Services of PREVIOUS that have errors are skipped, too. They do not change
+    /// the exit code.
     #[arg(long)]
     skip_bad_services: bool,
     /// Keep the weights of existing servers, instead of setting those of FILE
@@ -86,7 +87,7 @@ pub(super) struct PlanArguments {
     keep_weights: bool,
     /// Restore the order of servers that FILE specifies; drops connections
     ///
-    /// The schedulers sh, dh and mh depend on the order in which servers were added. Servers that are out of order are
+    /// The schedulers sh, dh, mh, fo and ovf depend on the order in which servers were added. Servers that are out of order are
     /// deleted and added again. The only server of a service with a weight above 0 is not moved.
     #[arg(long)]
     reorder: bool,

@@ -14,16 +14,18 @@ use crate::terminal::exit::print_error;
 
 /// Restore the table from before or after a plan
 ///
-/// Unlike `undo`, this restores the whole table, and also reverts what others changed later. Services that --only or
-/// --protect excluded from the plan are not changed. For a plan of `set` or `ipvsadm -R`, only the services and servers
-/// that it changed are restored. So are those of a plan with --listed-only or --previous.
+/// Restores the whole table. This reverts all later changes, also those of other programs. Services that --only or
+/// --protect excluded from the plan are not changed.
 ///
-/// `ipvsadm-rs history` lists the plans, also those of an earlier boot. Makes as few changes as possible. `undo` reverts
-/// the restoration.
+/// For some plans, only the services and servers that they changed are restored. These are the plans of `set`, `drain`,
+/// `undrain` and `shift`, of `ipvsadm -R` with at most 8 services, and those with --listed-only or --previous.
+///
+/// `ipvsadm-rs history` lists the plans, also those of an earlier boot. As few changes as possible are made, and `undo`
+/// reverts them.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Restore {
-    /// Number of the plan, for the table that it left, or NUMBER:before for the table that it found
+    /// Number of the plan, to restore the table after it; with `:before`, the table before it
     #[arg(value_name = "NUMBER[:before|:after]")]
     point: Point,
     #[command(flatten)]
@@ -34,7 +36,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  The table is restored
   1  Error
-  2  Only with --dry-run: there are changes to make";
+  2  Only with --dry-run: there are changes to make
+  3  Only with --drain: the time limit was reached, and connections were dropped";
 
 /// A point in the history of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,7 +101,7 @@ fn whole(folder: &Folder, entry: &Entry, is_before: bool) -> anyhow::Result<(Con
     Ok((after, options))
 }
 
-/// Returns the present table, in which only what the plan changed is restored.
+/// Returns the present table, in which only the services and servers that the plan changed are restored.
 fn part(folder: &Folder, entry: &Entry, is_before: bool, state: &State) -> anyhow::Result<(Config, Options)> {
     let changes = entry.changes();
     let config = if is_before {

@@ -26,11 +26,11 @@ use crate::terminal::exit::print_error;
 /// `ipvsadm-rs set -r 10.0.0.7 --weight 0` sends it no new clients. Known clients of persistent services keep connecting
 /// to it, unless the sysctl net.ipv4.vs.expire_quiescent_template is 1. New clients that are refused are reported.
 ///
-/// --weight +N and --weight -N add N to the weight, or subtract it. --persistent accepts seconds and durations such as
-/// 5m.
+/// --weight +N adds N to the weight, and --weight -N subtracts N from it. --persistent accepts seconds, and durations such
+/// as 5m.
 ///
-/// `undo` reverts the change. Changes of the same servers or services within 10 minutes are one plan in the journal,
-/// because health checkers would fill it.
+/// `undo` reverts the change. Changes of the same services or servers within 10 minutes are one plan in the journal.
+/// Otherwise health checkers would fill the journal.
 ///
 /// While a plan is pending, or while `apply --drain` waits for connections to end, settings can be changed. A note
 /// names the plan, because its rollback or its end may revert the change.

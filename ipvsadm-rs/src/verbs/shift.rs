@@ -1,4 +1,4 @@
-//! `ipvsadm-rs shift`: moves traffic from some servers to others in steps.
+//! `ipvsadm-rs shift`: moves new connections from some servers to others, in steps.
 
 use std::time::Duration;
 
@@ -15,25 +15,25 @@ use crate::plan::waiting::{Servers, number};
 
 /// Move new connections from some servers to others, in steps
 ///
-/// In each service, the weights of the servers in --to rise while those in --from fall to 0. At the end, a server in
-/// --to has the weight that it had before `drain`, or else the highest weight of the servers in --from. A weight that is
-/// higher already stays. The weights of the servers in --from are remembered for `undrain`.
+/// In each service, the weights of the servers in --to rise, and those of the servers in --from fall to 0. In the end, a
+/// server in --to has its weight from before `drain`, or else the highest weight of the servers in --from. A weight that
+/// is already higher stays. The weights of the servers in --from are remembered for `undrain`.
 ///
-/// There are at most 60 steps, at least a second apart. The table is locked only while a step is made. Established
-/// connections stay where they are. Whether the servers are healthy is not checked.
+/// There are at most 60 steps, at least a second apart. The table is locked only during a step. Established connections
+/// stay where they are. The health of the servers is not checked.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES, override_usage = "ipvsadm-rs shift [OPTIONS] --from SERVER --to SERVER --over DURATION")]
 pub(super) struct Shift {
-    /// Servers to move connections from, separated by commas
+    /// Servers to move new connections from, separated by commas
     #[arg(long, value_name = "SERVER", required = true)]
     from: Vec<String>,
-    /// Servers to move connections to, separated by commas
+    /// Servers to move new connections to, separated by commas
     #[arg(long, value_name = "SERVER", required = true)]
     to: Vec<String>,
     /// Duration of the move; 0s makes a single step
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     over: Duration,
-    /// Move connections only in these services; can be repeated
+    /// Move new connections only in these services; can be repeated
     #[arg(long = "in", value_name = "SCOPE")]
     within: Vec<Selector>,
 }
@@ -43,8 +43,8 @@ Exit codes:
   0  The move is complete
   1  Error
 
-SIGINT, SIGTERM and SIGHUP end the move. The weights stay as they are then. The
-same command goes on, and `undo` restores the weights.";
+SIGINT, SIGQUIT, SIGTERM and SIGHUP end the move. The weights stay as they are.
+`undo` restores the weights from before the move.";
 
 impl Shift {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {

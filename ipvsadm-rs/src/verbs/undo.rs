@@ -1,4 +1,4 @@
-//! `ipvsadm-rs undo`: takes back the changes of a plan.
+//! `ipvsadm-rs undo`: reverts the changes of a plan.
 
 use anyhow::bail;
 use clap::Args;
@@ -18,22 +18,20 @@ use crate::plan::transaction::{Transaction, finish};
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
-/// Take back the changes of a plan
+/// Revert the changes of a plan
 ///
-/// Without NUMBER, the last plan that is in force is undone: what ipvsadm-rs, ipvsadm-restore, `ipvsadm -R` or `ipvsadm
-/// -C` changed last. With NUMBER, that plan is undone, and later ones stay. `ipvsadm-rs history` lists the plans. The
-/// undo of an undo makes the changes again.
+/// Without NUMBER, reverts the last plan in force. With NUMBER, reverts that plan, and later ones stay. `ipvsadm-rs
+/// history` lists the plans. Undoing an undo makes the changes again.
 ///
-/// Only what the plan changed gets its old settings. If something of it was changed again later, nothing is undone, and
-/// the later change is reported. A weight that the plan did not set stays. `ipvsadm-rs restore` restores a whole table
-/// instead.
+/// Only the services, servers and other settings that the plan changed get their old values. If one of them was changed
+/// again later, nothing is changed, and the later change is reported. A weight that the plan did not set stays.
+/// `ipvsadm-rs restore` restores a whole table instead.
 ///
-/// A pending plan, or one that was interrupted or is draining servers, is rolled back: the table from before is restored
-/// within the scope of the plan. If `apply --drain` is draining servers, that `apply` fails.
+/// A plan that is pending, is draining servers, or was interrupted is rolled back as a whole. This restores the table
+/// from before the plan, within its scope. If `apply --drain` is draining servers, that `apply` fails.
 ///
-/// Plans that were applied before the machine was restarted, or in another network namespace, are not undone. The table
-/// that they changed no longer exists. The first plan after a restart usually loads the saved rules, so it is undone
-/// only with NUMBER.
+/// Plans of an earlier boot or of another network namespace are not undone, because their table no longer exists. The
+/// first plan after a restart usually loads the saved rules. It is undone only if NUMBER specifies it.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Undo {
@@ -46,7 +44,7 @@ pub(super) struct Undo {
     /// Roll back the pending or draining plan; do nothing if there is none
     #[arg(long, conflicts_with_all = ["number", "drain"])]
     pending: bool,
-    /// Restore the table from before plan NUMBER although it was applied to a table that no longer exists
+    /// Restore the table from before plan NUMBER, although the table that the plan changed no longer exists
     ///
     /// `ipvsadm-rs history` marks plans of an earlier boot or of another network namespace.
     #[arg(long, requires = "number", conflicts_with = "drain")]
@@ -59,11 +57,12 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  Done; with --pending also if no plan is pending or draining
   1  Error, or no plan to undo
-  2  Only with --dry-run: there are changes to make";
+  2  Only with --dry-run: there are changes to make
+  3  Only with --drain: the time limit was reached, and connections were dropped";
 
 /// The plan to undo.
 enum Chosen {
-    /// Its changes are taken back.
+    /// Its changes are reverted.
     Reverse(Box<Entry>),
     /// The table from before it is restored.
     RollBack(Box<Undone>),
@@ -90,7 +89,7 @@ impl Undo {
         }
     }
 
-    /// Takes back the changes of a plan.
+    /// Reverts the changes of a plan.
     fn reverse(&self, context: &Context, folder: &Folder, entry: &Entry) -> anyhow::Result<u8> {
         inexpressible(entry, &[]).iter().for_each(|note| print_error(note));
         let (before, changes) = (folder.before(entry.number)?, entry.changes());

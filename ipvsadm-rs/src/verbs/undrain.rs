@@ -1,4 +1,4 @@
-//! `ipvsadm-rs undrain`: puts drained servers back into service.
+//! `ipvsadm-rs undrain`: returns drained servers to service.
 
 use std::time::Duration;
 
@@ -19,26 +19,31 @@ use crate::plan::transaction::Transaction;
 use crate::plan::waiting::{Servers, number};
 use crate::terminal::exit::print_error;
 
-/// Put drained servers back into service
+/// Return drained servers to service
 ///
-/// Restores the weights from before `drain`. Servers that have a weight above 0 are left alone. A fallback flag that
-/// `drain --fallback` set is taken away when the last server of the service is back.
+/// Restores the weights from before `drain`. Servers that have a weight above 0 are left alone. The fallback
+/// flag of `drain --fallback` is cleared as soon as no server of the service is drained any more.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Undrain {
-    /// Servers to put back: ADDRESS, ADDRESS:PORT, or a host name with all its addresses
+    /// Servers to return to service: HOST for all its ports, or HOST:PORT; can be separated by commas
+    ///
+    /// HOST is an address, or a name for all its addresses. An IPv6 address with a port needs brackets:
+    /// [2001:db8::1]:80.
     #[arg(value_name = "SERVER", required = true)]
     servers: Vec<String>,
-    /// Put the servers back only in these services; can be repeated
+    /// Return the servers to only these services; can be repeated
     #[arg(long = "in", value_name = "SCOPE")]
     within: Vec<Selector>,
-    /// Weight of servers that were not drained by this program, or before the machine was restarted
+    /// Weight for servers without a remembered weight, 1 to 65535
+    ///
+    /// No weight is remembered if another program set weight 0, or if the machine was restarted since the drain.
     #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u32).range(1..=65535))]
     weight: Option<u32>,
-    /// Raise the weights in steps for DURATION, in the same proportion for all servers
+    /// Raise the weights in steps over DURATION, in the same proportion for all servers
     ///
-    /// There are at most 60 steps, at least a second apart. A weight of 1 has no steps: it is set at once. A server whose
-    /// weight another program changes meanwhile is left alone.
+    /// There are at most 60 steps, at least a second apart. A weight of 1 is set at once. If another program changes the
+    /// weight of a server during the steps, the server is left alone.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     ramp: Option<Duration>,
 }
@@ -48,7 +53,7 @@ Exit codes:
   0  The servers have their weights
   1  Error
 
-SIGINT, SIGTERM and SIGHUP end a ramp. The weights stay as they are then.";
+SIGINT, SIGQUIT, SIGTERM and SIGHUP end a ramp. The weights stay as they are.";
 
 /// The result, as JSON.
 #[derive(Serialize)]
@@ -106,8 +111,8 @@ pub(super) fn moves(
     Ok(moves)
 }
 
-/// Changes weights in steps, records the outcome, and forgets the weights of servers that are back in service. Takes
-/// fallback flags away that are not needed any more.
+/// Changes weights in steps, records the outcome, and forgets the weights of servers that are back in service. Clears
+/// fallback flags that are not needed any more.
 pub(super) fn ramp_recorded(
     context: &Context,
     command: &'static str,

@@ -16,12 +16,14 @@ pub(super) use list::list;
 
 /// Show the changes that were made to the table
 ///
-/// Lists what apply, undo, restore, set, ipvsadm-restore, `ipvsadm -R` and `ipvsadm -C` changed, the oldest first: the
-/// number of the plan, the local time, the user who logged in, the command, the number of changes, and the state. Single
-/// commands of ipvsadm, such as -A and -d, are not recorded.
+/// Lists the plans, the oldest first. A plan contains the changes of one command: of a verb, of ipvsadm-restore, of
+/// `ipvsadm -R`, or of `ipvsadm -C`. Other commands of ipvsadm, such as -A and -d, are not recorded.
 ///
-/// The last 100 plans are kept, at most 50 of them by `set` and `ipvsadm -R`. Commands of `set` for the same servers have
-/// one plan if they are run within 10 minutes.
+/// Each line shows the number of the plan, the local time, the user who logged in, the command, the number of changes,
+/// and the state.
+///
+/// The last 100 plans are kept. Plans of `set` and `ipvsadm -R` are removed earlier, except for the last 50 of them.
+/// Repeated `set` of the same services or servers within 10 minutes is one plan.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct History {
@@ -31,7 +33,7 @@ pub(super) struct History {
 
 #[derive(Debug, Subcommand)]
 enum Part {
-    /// Show one plan: who made it, when, from which file, and its changes
+    /// Show one plan, with its user, time, file and changes
     Show {
         /// Number of the plan
         #[arg(value_name = "NUMBER")]
@@ -39,7 +41,8 @@ enum Part {
     },
     /// Show the changes from the table after a plan to the present one, or to the table after another plan
     ///
-    /// The changes are printed as lines of ipvsadm. For a plan of `set`, only the servers that it changed are compared.
+    /// The changes are printed as lines of ipvsadm. If a plan records only the services and servers that it changed, only
+    /// those are compared. `restore --help` lists such plans.
     Diff {
         /// Number of the plan
         #[arg(value_name = "NUMBER")]

@@ -11,10 +11,13 @@ use crate::resolver::System;
 
 /// Show the table
 ///
+/// The column STATE marks servers that are full, and servers of weight 0: these are draining, or have drained. A service
+/// that refuses new clients has a line with the reason.
+///
 /// With --json, the output is one document with all settings, counters, rates, timeouts and sync daemons. `plan`,
 /// `apply` and `check` accept it as FILE.
 ///
-/// A plan that is pending, was never confirmed, or whose rollback failed is reported on standard error.
+/// A plan that is pending, that was never confirmed, or whose rollback failed is reported on standard error.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Show {

@@ -162,7 +162,7 @@ fn without_root_live_values_are_missing() {
     prepare();
     for (words, wanted) in [
         ("ipvsadm-rs -- set -t 1", "words\n"),
-        ("ipvsadm-rs -- undo", "words\nundo\tTake back the changes of a plan\n"),
+        ("ipvsadm-rs -- undo", "words\nundo\tRevert the changes of a plan\n"),
         ("ipvsadm-rs -- --netns blue set -t 2", "words\n"),
         ("ipvsadm-rs -- --netns nohost set -t 2", "words\n"),
         ("ipvsadm -- -d -r 1", "words\n"),
