@@ -1,6 +1,6 @@
 //! Names of hosts and ports, from the name services of the system. No other module resolves names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -75,8 +75,8 @@ impl Patience {
 
 /// Returns the reason why a lookup failed.
 ///
-/// The C library has one error for a failure that the server reports, for a server that cannot be reached, and for one
-/// that does not answer. Only the last of these takes the whole timeout.
+/// The C library has one error for three cases: the server reports a failure, cannot be reached, or does not answer. Only
+/// the last of these takes the whole timeout.
 fn host_error(kind: LookupErrorKind, took: Duration, resolv_conf: impl FnOnce() -> String) -> HostError {
     match kind {
         LookupErrorKind::Again if took >= timeout(&resolv_conf()) => HostError::NoAnswer,
@@ -106,23 +106,36 @@ impl Resolver for System {
     }
 }
 
+impl System {
+    /// Returns the addresses of a host, of both families. They are not cached.
+    pub(crate) fn all_addresses(&mut self, name: &str) -> Result<BTreeSet<IpAddr>, HostError> {
+        let found: BTreeSet<IpAddr> = host_addresses(name, AF_UNSPEC, &mut self.patience)?.into_iter().collect();
+        if found.is_empty() { Err(HostError::Unknown) } else { Ok(found) }
+    }
+}
+
 fn host_address(name: &str, families: &[Family], patience: &mut Patience) -> Result<IpAddr, HostError> {
+    // The C library asks for both families at once.
+    let family = match families {
+        [Family::V4] => AF_INET,
+        [Family::V6] => AF_INET6,
+        _ => AF_UNSPEC,
+    };
+    let found = host_addresses(name, family, patience)?;
+    let first = |family: &Family| found.iter().copied().find(|address| Family::of(*address) == *family);
+    families.iter().find_map(first).ok_or(HostError::Unknown)
+}
+
+/// Returns the addresses of a host. `family` is one of the address families of getaddrinfo(3).
+fn host_addresses(name: &str, family: i32, patience: &mut Patience) -> Result<Vec<IpAddr>, HostError> {
     // A string that cannot be a host name is a typing error. A lookup in DNS would only delay the error.
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte) || !byte.is_ascii();
     if !name.bytes().all(is_valid) {
         return Err(HostError::Unknown);
     }
-    // The C library asks for both families at once.
-    let address = match families {
-        [Family::V4] => AF_INET,
-        [Family::V6] => AF_INET6,
-        _ => AF_UNSPEC,
-    };
-    let hints = AddrInfoHints { address, socktype: SOCK_STREAM, ..AddrInfoHints::default() };
+    let hints = AddrInfoHints { address: family, socktype: SOCK_STREAM, ..AddrInfoHints::default() };
     let found = patience.ask(|| getaddrinfo(Some(name), None, Some(hints)).map_err(|error| error.kind()))?;
-    let found: Vec<IpAddr> = found.filter_map(|info| info.ok()).map(|info| info.sockaddr.ip()).collect();
-    let first = |family: &Family| found.iter().copied().find(|address| Family::of(*address) == *family);
-    families.iter().find_map(first).ok_or(HostError::Unknown)
+    Ok(found.filter_map(|info| info.ok()).map(|info| info.sockaddr.ip()).collect())
 }
 
 fn port_number(name: &str, protocol: Protocol) -> Option<u16> {
@@ -310,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_failures_apart() {
+    fn failures_are_distinguished() {
         let error = |kind, millis, resolv_conf: &str| {
             host_error(kind, Duration::from_millis(millis), || resolv_conf.to_owned())
         };

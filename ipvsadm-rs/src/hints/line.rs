@@ -155,12 +155,20 @@ fn for_mark(value: &str) -> Option<String> {
     value.parse().is_ok_and(|mark: u64| mark == 0).then(|| "Packets without a mark have mark 0.".into())
 }
 
+/// Returns the hint for a host whose lookup failed. `None` if there is no such host.
+pub(crate) fn for_host(error: HostError) -> Option<&'static str> {
+    match error {
+        HostError::NoAnswer | HostError::NotAsked | HostError::ServerFailed => {
+            Some("Use addresses instead of names, or check the name server in /etc/resolv.conf.")
+        }
+        _ => None,
+    }
+}
+
 fn for_address(value: &str, error: &ValueError) -> Option<String> {
     Some(match error {
         _ if value.contains("://") => "Specify ADDRESS:PORT, without a protocol and a path.".into(),
-        ValueError::Host(HostError::NoAnswer | HostError::NotAsked | HostError::ServerFailed) => {
-            "Use addresses instead of names, or check the name server in /etc/resolv.conf.".into()
-        }
+        ValueError::Host(error) if for_host(*error).is_some() => for_host(*error)?.into(),
         ValueError::Host(_) | ValueError::UnknownPort if value.contains('/') => {
             "Specify a single address, without a prefix length.".into()
         }

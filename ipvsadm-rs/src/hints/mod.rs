@@ -18,7 +18,7 @@ use crate::terminal::exit::print_error;
 use crate::terminal::text;
 
 pub(crate) use document::in_words;
-pub(crate) use line::{for_line, for_words};
+pub(crate) use line::{for_host, for_line, for_words};
 pub(crate) use refusal::{for_read, for_refusal, for_verb};
 
 /// Returns the error of a verb with a hint on the next line.

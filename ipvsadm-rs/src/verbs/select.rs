@@ -1,12 +1,14 @@
-//! The servers that `drain`, `undrain` and `shift` are about.
+//! The selection of servers for `drain`, `undrain` and `shift`.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, bail};
 use ipvs::{DestinationState, Selector, ServiceState, State};
 
+use crate::hints;
 use crate::plan::waiting::Servers;
+use crate::resolver::System;
 use crate::terminal::text;
 
 /// A server that a person named: all its addresses, and the port if there is one.
@@ -19,7 +21,7 @@ pub(super) struct Named {
 impl Named {
     /// Reads ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT, NAME or NAME:PORT. Names are looked up, so the table must not be
     /// locked.
-    pub(super) fn read(text: &str) -> anyhow::Result<Self> {
+    fn read(text: &str, names: &mut System) -> anyhow::Result<Self> {
         let named = |addresses: BTreeSet<IpAddr>, port| Self { text: text.to_owned(), addresses, port };
         if let Some((address, port)) = address_and_port(text) {
             return Ok(named([address].into(), port));
@@ -34,8 +36,13 @@ impl Named {
         if name.is_empty() || name.contains(':') {
             bail!(invalid(text));
         }
-        let found = (name, 0).to_socket_addrs().with_context(|| format!("cannot look up {}", text::escaped(name)))?;
-        Ok(named(found.map(|found| found.ip()).collect(), port))
+        match names.all_addresses(name) {
+            Ok(addresses) => Ok(named(addresses, port)),
+            Err(error) => {
+                let message = format!("server {}: {error}", text::escaped(name));
+                Err(hints::with_hint(&message, hints::for_host(error).map(str::to_owned)))
+            }
+        }
     }
 
     fn is(&self, server: &DestinationState) -> bool {
@@ -51,12 +58,13 @@ pub(super) fn address_and_port(text: &str) -> Option<(IpAddr, Option<u16>)> {
 }
 
 fn invalid(text: &str) -> String {
-    format!("invalid server `{}': expected ADDRESS, ADDRESS:PORT, NAME or NAME:PORT", text::escaped(text))
+    format!("invalid server `{}': expected HOST or HOST:PORT", text::escaped(text))
 }
 
 /// Reads servers that are separated by commas.
 pub(super) fn read_all(texts: &[String]) -> anyhow::Result<Vec<Named>> {
-    texts.iter().flat_map(|text| text.split(',')).map(Named::read).collect()
+    let mut names = System::default();
+    texts.iter().flat_map(|text| text.split(',')).map(|text| Named::read(text, &mut names)).collect()
 }
 
 /// Returns the servers of the table that were named, in the services that were selected. Fails if there is none for a
@@ -67,7 +75,7 @@ pub(super) fn select(state: &State, named: &[Named], within: &[Selector]) -> any
     };
     for selector in within {
         if !state.services.iter().any(|service| selector.selects(&service.service.key)) {
-            bail!("no service {selector}");
+            bail!("no service {selector}\nTo list the services, use `ipvsadm-rs show`.");
         }
     }
     let mut selected = Servers::new();
@@ -81,7 +89,7 @@ pub(super) fn select(state: &State, named: &[Named], within: &[Selector]) -> any
         }
         if !is_known {
             let place = if within.is_empty() { "" } else { " in these services" };
-            bail!("no server {}{place}", text::escaped(&name.text));
+            bail!("no server {}{place}\nTo list the servers, use `ipvsadm-rs show`.", text::escaped(&name.text));
         }
     }
     Ok(selected)
@@ -94,7 +102,7 @@ mod tests {
     #[test]
     fn servers_are_read() {
         let read = |text: &str| {
-            let named = Named::read(text).expect(text);
+            let named = Named::read(text, &mut System::default()).expect(text);
             (named.addresses.into_iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" "), named.port)
         };
         assert_eq!(read("10.0.0.1"), ("10.0.0.1".into(), None));
@@ -103,7 +111,7 @@ mod tests {
         assert_eq!(read("[2001:db8::1]"), ("2001:db8::1".into(), None));
         assert_eq!(read("[2001:db8::1]:80"), ("2001:db8::1".into(), Some(80)));
         for text in ["", ":80", "web:x", "10.0.0.1:99999", "a:b:80"] {
-            assert!(Named::read(text).is_err(), "{text}");
+            assert!(Named::read(text, &mut System::default()).is_err(), "{text}");
         }
     }
 }

@@ -434,7 +434,10 @@ impl Server {
         }
         match System::default().host(name, &[Family::V4, Family::V6]) {
             Ok(address) => with(address, port),
-            Err(error) => bail!("server {name}: {error}"),
+            Err(error) => {
+                let message = format!("server {name}: {error}");
+                Err(hints::with_hint(&message, hints::for_host(error).map(str::to_owned)))
+            }
         }
     }
 

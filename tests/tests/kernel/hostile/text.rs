@@ -23,7 +23,7 @@ ipvs_tests::tests! {
     names_in_messages;
     pipes_get_the_bytes_of_the_reference;
     a_name_server_that_does_not_answer_is_asked_once;
-    failures_of_name_servers_are_told_apart;
+    failures_of_name_servers_are_distinguished;
     check_warns_of_addresses_that_the_kernel_refuses;
 }
 
@@ -346,7 +346,7 @@ fn a_name_server_that_does_not_answer_is_asked_once() {
     assert_eq!((addresses, asked.len()), (1, 2), "{asked:?}");
 }
 
-fn failures_of_name_servers_are_told_apart() {
+fn failures_of_name_servers_are_distinguished() {
     director("");
     let add = |host: &str| run(&format!("ipvsadm -A -t {host}:80 -s rr")).stderr;
     let sentence = "illegal virtual server address[:port] specified: ";
@@ -359,7 +359,10 @@ fn failures_of_name_servers_are_told_apart() {
     assert_eq!(add("silent"), format!("{sentence}the name server sent no usable answer\n{hint}"));
     // Nobody listens on this address.
     fs::write("/etc/resolv.conf", "nameserver 127.0.0.2\n").unwrap();
-    assert_eq!(add("web"), format!("{sentence}the name server reported a failure or cannot be reached\n{hint}"));
+    let failure = "the name server reported a failure or cannot be reached";
+    assert_eq!(add("web"), format!("{sentence}{failure}\n{hint}"));
+    assert_eq!(run("ipvsadm-rs drain web").stderr, format!("error: server web: {failure}\n{hint}"));
+    assert_eq!(run("ipvsadm-rs set -r web -w 1").stderr, format!("error: server web: {failure}\n{hint}"));
 }
 
 fn check_warns_of_addresses_that_the_kernel_refuses() {

@@ -218,13 +218,23 @@ fn interrupted_drain_names_the_next_command() {
 fn unknown_servers_change_nothing() {
     director(BOTH);
     for (line, error) in [
-        ("drain 10.0.0.1 10.0.0.9", "no server 10.0.0.9"),
-        ("drain 10.0.0.3 --in tcp", "no server 10.0.0.3 in these services"),
-        ("drain 10.0.0.1 --in tcp:192.0.2.9:80", "no service tcp:192.0.2.9:80"),
-        ("drain 10.0.0.1:80", "no server 10.0.0.1:80"),
-        ("undrain 10.0.0.9", "no server 10.0.0.9"),
-        ("shift --from 10.0.0.1 --to 10.0.0.9 --over 0s", "no server 10.0.0.9"),
-        ("drain a:b:c", "invalid server `a:b:c': expected ADDRESS, ADDRESS:PORT, NAME or NAME:PORT"),
+        ("drain 10.0.0.1 10.0.0.9", "no server 10.0.0.9\nTo list the servers, use `ipvsadm-rs show`."),
+        (
+            "drain 10.0.0.3 --in tcp",
+            "no server 10.0.0.3 in these services\nTo list the servers, use `ipvsadm-rs show`.",
+        ),
+        (
+            "drain 10.0.0.1 --in tcp:192.0.2.9:80",
+            "no service tcp:192.0.2.9:80\nTo list the services, use `ipvsadm-rs show`.",
+        ),
+        ("drain 10.0.0.1:80", "no server 10.0.0.1:80\nTo list the servers, use `ipvsadm-rs show`."),
+        ("undrain 10.0.0.9", "no server 10.0.0.9\nTo list the servers, use `ipvsadm-rs show`."),
+        (
+            "shift --from 10.0.0.1 --to 10.0.0.9 --over 0s",
+            "no server 10.0.0.9\nTo list the servers, use `ipvsadm-rs show`.",
+        ),
+        ("drain a:b:c", "invalid server `a:b:c': expected HOST or HOST:PORT"),
+        ("drain no/name", "server no/name: no such host"),
     ] {
         let ran = run(&format!("ipvsadm-rs {line}"));
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), format!("error: {error}\n").as_str()), "{ran}");
