@@ -450,24 +450,16 @@ fn compare_until(deadline: Instant, scenarios: &Scenarios) -> (Effect, bool) {
 
 #[cfg(test)]
 mod tests {
-    use ipvs::rules::{Numeric, read_config};
-    use ipvs::{Director, Model, State};
+    use ipvs::State;
 
     use super::*;
+    use crate::plan::testing::{config, state as table};
 
     const NO_LIMITS: Limits =
         Limits { service: Duration::from_secs(1000), plan: Duration::from_secs(1000), servers: 20_000 };
 
-    fn table(rules: &str) -> State {
-        let mut director = Model::new();
-        let config = read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config;
-        ipvs::apply(&mut director, &config, &Default::default()).expect("arrives");
-        director.state().expect("a model")
-    }
-
     fn effects(from: &State, to: &str, limits: Limits) -> ClientEffects {
-        let config = read_config(to.as_bytes(), &mut Numeric).expect("good rules").config;
-        let plan = ipvs::plan(&config, from, &Default::default());
+        let plan = ipvs::plan(&config(to), from, &Default::default());
         ClientEffects::new(&plan, &TableIndex::new(from), TableSizes::default(), limits, &Context::for_tests())
     }
 

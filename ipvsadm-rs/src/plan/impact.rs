@@ -119,36 +119,22 @@ impl<'s> TableIndex<'s> {
 
 #[cfg(test)]
 mod tests {
-    use ipvs::rules::{Numeric, read_config};
-    use ipvs::{Director, Model, Plan};
-
     use super::*;
-
-    fn table(rules: &str) -> State {
-        let mut director = Model::new();
-        let config = read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config;
-        ipvs::apply(&mut director, &config, &Default::default()).expect("arrives");
-        director.state().expect("a model")
-    }
+    use crate::plan::testing::{config, state};
 
     const FOUR: &str = "\
         -A -t 192.0.2.1:80 -s sh\n\
         -a -t 192.0.2.1:80 -r 10.0.0.1 -m\n-a -t 192.0.2.1:80 -r 10.0.0.2 -m\n\
         -a -t 192.0.2.1:80 -r 10.0.0.3 -m\n-a -t 192.0.2.1:80 -r 10.0.0.4 -m\n";
 
-    fn plan(from: &State, to: &str) -> Plan {
-        let config = read_config(to.as_bytes(), &mut Numeric).expect("good rules").config;
-        ipvs::plan(&config, from, &Default::default())
-    }
-
     #[test]
     fn counts_dropped_connections() {
-        let mut state = table(FOUR);
+        let mut state = state(FOUR);
         for server in &mut state.services[0].destinations {
             (server.active_connections, server.persistent_connections) = (3, 1);
         }
         let held = TableIndex::new(&state);
-        let plan = plan(&state, "");
+        let plan = ipvs::plan(&config(""), &state, &Default::default());
         assert_eq!(plan.changes.len(), 1);
         let dropped = held.dropped_by(&plan.changes[0]);
         assert_eq!(dropped.to_string(), "12 active, 0 inactive connections, 4 persistence templates");

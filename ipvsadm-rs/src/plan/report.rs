@@ -403,22 +403,13 @@ fn options(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use ipvs::rules::{Numeric, read_config};
-    use ipvs::{Director, Model};
-
     use super::*;
+    use crate::plan::testing::{config, state};
 
     fn report(from: &str, to: &str) -> Report {
-        let config = |rules: &str| read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config;
-        let mut director = Model::new();
-        ipvs::apply(&mut director, &config(from), &Default::default()).expect("arrives");
-        let state = director.state().expect("a model");
-        Report::new(
-            &ipvs::plan(&config(to), &state, &Default::default()),
-            &state,
-            TableSizes::default(),
-            &Context::for_tests(),
-        )
+        let state = state(from);
+        let plan = ipvs::plan(&config(to), &state, &Default::default());
+        Report::new(&plan, &state, TableSizes::default(), &Context::for_tests())
     }
 
     fn text(report: &Report) -> String {
