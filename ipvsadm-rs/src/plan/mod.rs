@@ -17,3 +17,4 @@ mod testing;
 pub(crate) mod transaction;
 pub(crate) mod unconfirmed;
 pub(crate) mod waiting;
+pub(crate) mod weights;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ipvs::{Change, Counters, Destination, DestinationKey, ServiceKey};
 
 use crate::context::Context;
+use crate::plan::transaction::Transaction;
 use crate::plan::waiting::sleep;
 use crate::terminal::exit::print_error;
 
@@ -77,7 +78,7 @@ pub(crate) fn run(
 fn make_step(context: &Context, moving: &mut Vec<(Move, u32)>, step: u32, steps: u32) -> anyhow::Result<()> {
     let mut director = context.open()?;
     let mut notes = Vec::new();
-    let journal = context.journal()?;
+    let transaction = Transaction::open(context)?;
     let mut services: Vec<ServiceKey> = moving.iter().map(|(moved, _)| moved.service).collect();
     services.dedup();
     let mut changes = Vec::new();
@@ -118,7 +119,7 @@ fn make_step(context: &Context, moving: &mut Vec<(Move, u32)>, step: u32, steps:
         _ => false,
     });
     let refused = director.submit(&changes);
-    drop(journal);
+    drop(transaction);
     notes.iter().for_each(|note| print_error(note));
     Ok(refused?.into_result()?)
 }

@@ -35,14 +35,21 @@ pub(crate) fn record_made(
     record(transaction, command, &made.map(|(_, change)| *change).collect::<Vec<_>>(), before)
 }
 
-/// Records changes. Returns a note if that fails.
+/// Records changes. Returns a note if that fails, or if there is no journal.
 pub(crate) fn record(transaction: &Transaction, command: &str, made: &[Change], before: &State) -> Option<String> {
-    let journal = transaction.journal().filter(|_| !made.is_empty())?;
+    if made.is_empty() {
+        return None;
+    }
+    let unrecorded = |error: &anyhow::Error| Some(format!("note: this change cannot be undone: {error:#}"));
+    let journal = match transaction.opened() {
+        Ok(journal) => journal,
+        Err(error) => return unrecorded(error),
+    };
     let before = changed_part(before, made);
     match journal.record(&Record { command, changes: made, before: &before, is_partial: true }) {
         Ok(Some(number)) => audit::log(Some(number), command, None, made.len(), "applied"),
         Ok(None) => {}
-        Err(error) => return Some(format!("note: this change cannot be undone: {error:#}")),
+        Err(error) => return unrecorded(&error),
     }
     None
 }

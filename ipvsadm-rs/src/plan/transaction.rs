@@ -11,7 +11,9 @@ use ipvs::{Change, Client, Config, State};
 
 use crate::context::Context;
 use crate::hints::{self, Once};
-use crate::journal::{Entry, Folder, Intent, Journal, Phase, Status, in_time, inexpressible, is_fatal, rollback_plan};
+use crate::journal::{
+    Entry, Folder, Intent, Journal, Phase, Remembered, Status, in_time, inexpressible, is_fatal, rollback_plan,
+};
 use crate::plan::other_writers;
 use crate::plan::signals::{Interruption, Signals};
 use crate::terminal::exit::{HeldMessages, print_error};
@@ -48,6 +50,21 @@ impl Transaction {
 
     pub(crate) fn journal(&self) -> Option<&Journal> {
         self.journal.as_ref().ok()
+    }
+
+    /// Returns the journal, or the reason why there is none.
+    pub(crate) fn opened(&self) -> Result<&Journal, &anyhow::Error> {
+        self.journal.as_ref()
+    }
+
+    /// Reads the weights of drained servers. Fails if there is no journal.
+    pub(crate) fn remembered(&self) -> anyhow::Result<Remembered> {
+        self.opened().map_err(|error| anyhow!("{error:#}"))?.remembered()
+    }
+
+    /// Writes the weights of drained servers. Fails if there is no journal.
+    pub(crate) fn remember(&self, remembered: Remembered) -> anyhow::Result<()> {
+        self.opened().map_err(|error| anyhow!("{error:#}"))?.remember(remembered)
     }
 
     /// Returns the entry. `None` unless [`begin`](Self::begin) created one.

@@ -15,11 +15,13 @@ use serde::Serialize;
 
 use super::select::{Named, read_all, select};
 use crate::context::{Context, code, duration};
+use crate::journal::Remembered;
 use crate::plan::progress::Progress;
 use crate::plan::recorded;
 use crate::plan::signals::Signals;
 use crate::plan::transaction::Transaction;
 use crate::plan::waiting::{self, Left, Servers, Waited};
+use crate::plan::weights::unremembered;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 use crate::terminal::question;
@@ -233,7 +235,27 @@ impl Drain {
         if select(&state, named, &self.within)? != *agreed {
             bail!("the servers have changed meanwhile: nothing was changed\nTry again.");
         }
-        let mut remembered = transaction.journal().map(|journal| journal.remembered()).transpose()?;
+        let (mut remembered, mut unknown) = match transaction.remembered() {
+            Ok(remembered) => (remembered, None),
+            Err(error) => (Remembered::default(), Some(error)),
+        };
+        let changes = self.changes(&state, agreed, &mut remembered);
+        if unknown.is_none() {
+            unknown = transaction.remember(remembered).err();
+        }
+        let note = recorded::submit(director, &transaction, "drain", &Plan::from(changes.clone()), &state);
+        let lost = unknown.filter(|_| !changes.is_empty()).map(|error| unremembered(&transaction, &error));
+        drop(transaction);
+        print_error(&note?.unwrap_or_default());
+        if let Some(lost) = lost {
+            let has_flag = changes.iter().any(|change| matches!(change, Change::EditService(_)));
+            print_error(&(lost + if has_flag { "\nIt does not take the fallback flag away." } else { "" }));
+        }
+        Ok(())
+    }
+
+    /// Returns the changes that drain servers, and adds the old weights to those that are remembered.
+    fn changes(&self, state: &State, agreed: &Servers, remembered: &mut Remembered) -> Vec<Change> {
         let mut changes = Vec::new();
         for service in &state.services {
             let key = service.service.key;
@@ -242,29 +264,16 @@ impl Drain {
             for server in leaving.map(|state| state.destination).filter(|server| server.weight > 0) {
                 is_touched = true;
                 changes.push(Change::EditDestination(key, Destination { weight: 0, ..server }));
-                if let Some(remembered) = &mut remembered {
-                    remembered.insert(key, server.key, server.weight);
-                }
+                remembered.insert(key, server.key, server.weight);
             }
             let with_flag = with_fallback(&service.service);
             if is_touched && self.fallback && with_flag != service.service {
                 // Before the weights, so that no client is refused.
                 changes.insert(0, Change::EditService(with_flag));
-                if let Some(remembered) = &mut remembered {
-                    remembered.insert_fallback(key);
-                }
+                remembered.insert_fallback(key);
             }
         }
-        if let (Some(journal), Some(remembered)) = (transaction.journal(), remembered) {
-            journal.remember(remembered)?;
-        }
-        let note = recorded::submit(director, &transaction, "drain", &Plan::from(changes), &state);
-        if transaction.journal().is_none() {
-            print_error("note: the journal cannot be opened, so `undrain` needs --weight");
-        }
-        drop(transaction);
-        print_error(&note?.unwrap_or_default());
-        Ok(())
+        changes
     }
 
     /// Waits until the connections have ended, and deletes the servers if that was requested.

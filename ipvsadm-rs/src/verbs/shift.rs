@@ -9,9 +9,10 @@ use ipvs::{Counters, Selector, State};
 use super::select::{read_all, select};
 use super::undrain::{print_done, ramp_recorded};
 use crate::context::{Context, code, duration};
-use crate::journal::Remembered;
 use crate::plan::ramp::Move;
 use crate::plan::waiting::{Servers, number};
+use crate::plan::weights::OldWeights;
+use crate::terminal::exit::print_error;
 
 /// Move new connections from some servers to others, in steps
 ///
@@ -51,9 +52,15 @@ impl Shift {
         let (from, to) = (read_all(&self.from)?, read_all(&self.to)?);
         let state = context.open()?.state_with(Counters::Skip)?;
         let (from, to) = (select(&state, &from, &self.within)?, select(&state, &to, &self.within)?);
-        let moves = moves(&state, &from, &to, &context.folder()?.remembered()?)?;
+        let old = OldWeights::read(context)?;
+        let moves = moves(&state, &from, &to, &old)?;
         if moves.is_empty() {
             bail!("the servers in --from have weight 0 already: nothing was changed");
+        }
+        if let Some(reason) = old.unknown()
+            && moves.iter().any(|moved| moved.from == 0)
+        {
+            print_error(&format!("note: {reason}\nServers in --to get the highest weight of those in --from."));
         }
         let ramped = ramp_recorded(context, "shift", moves, self.over, &state)?;
         print_done(context, &ramped, &format!("moved from {} to {}", number(&from), number(&to)))?;
@@ -62,7 +69,7 @@ impl Shift {
 }
 
 /// Returns the way of the weights. Fails if a service would have no server at the end.
-fn moves(state: &State, from: &Servers, to: &Servers, remembered: &Remembered) -> anyhow::Result<Vec<Move>> {
+fn moves(state: &State, from: &Servers, to: &Servers, old: &OldWeights) -> anyhow::Result<Vec<Move>> {
     if let Some((service, server)) = from.intersection(to).next() {
         bail!("{service}, server {server} is in both --from and --to");
     }
@@ -75,7 +82,7 @@ fn moves(state: &State, from: &Servers, to: &Servers, remembered: &Remembered) -
         let mut is_served = false;
         for server in servers().filter(|server| to.contains(&(key, server.key))) {
             is_served = true;
-            let wanted = remembered.weight(&key, &server.key).filter(|_| server.weight == 0).unwrap_or(highest);
+            let wanted = old.weight(&key, &server.key).filter(|_| server.weight == 0).unwrap_or(highest);
             if wanted > server.weight {
                 moves.push(Move { service: key, server: server.key, from: server.weight, to: wanted });
             }

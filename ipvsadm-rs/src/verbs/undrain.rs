@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use ipvs::document::SCHEMA;
-use ipvs::{Change, Counters, SchedulerFlags, Selector, Service, ServiceKey, State};
+use ipvs::{Change, Client, Counters, SchedulerFlags, Selector, Service, ServiceKey, State};
 use serde::Serialize;
 
 use super::select::{read_all, select};
@@ -17,6 +17,7 @@ use crate::plan::recorded;
 use crate::plan::signals::Signals;
 use crate::plan::transaction::Transaction;
 use crate::plan::waiting::{Servers, number};
+use crate::plan::weights::{OldWeights, unremembered};
 use crate::terminal::exit::print_error;
 
 /// Return drained servers to service
@@ -76,10 +77,13 @@ impl Undrain {
         let mut director = context.open()?;
         let state = director.state_with(Counters::Skip)?;
         let servers = select(&state, &named, &self.within)?;
-        let remembered = context.folder()?.remembered()?;
-        let moves = moves(&state, &servers, &remembered, self.weight)?;
+        let old = OldWeights::read(context)?;
+        let moves = moves(&state, &servers, &old, self.weight)?;
         if moves.is_empty() {
             bail!("all these servers have a weight above 0: nothing was changed");
+        }
+        if let Some(reason) = old.unknown() {
+            print_error(&format!("note: {reason}\nThe servers get the weight of --weight, and fallback flags stay."));
         }
         let ramped = ramp_recorded(context, "undrain", moves, self.ramp.unwrap_or_default(), &state)?;
         let back: Servers = ramped.done.iter().map(|done| (done.service, done.server)).collect();
@@ -92,7 +96,7 @@ impl Undrain {
 pub(super) fn moves(
     state: &State,
     servers: &Servers,
-    remembered: &Remembered,
+    old: &OldWeights,
     weight: Option<u32>,
 ) -> anyhow::Result<Vec<Move>> {
     let mut moves = Vec::new();
@@ -102,7 +106,10 @@ pub(super) fn moves(
             if server.weight > 0 || !servers.contains(&(key, server.key)) {
                 continue;
             }
-            let Some(to) = remembered.weight(&key, &server.key).or(weight) else {
+            let Some(to) = old.weight(&key, &server.key).or(weight) else {
+                if let Some(reason) = old.unknown() {
+                    bail!("{reason}\nUse --weight to specify the weight of the servers.");
+                }
                 bail!("{key}, server {}: no weight is remembered\nUse --weight to specify it.", server.key);
             };
             moves.push(Move { service: key, server: server.key, from: 0, to });
@@ -137,28 +144,17 @@ pub(super) fn ramp_recorded(
     let ramped = ramped?;
     let transaction = Transaction::open(context)?;
     let mut director = context.open()?;
-    let mut flags = Vec::new();
-    if let Some(journal) = transaction.journal() {
-        let mut remembered = journal.remembered()?;
-        for done in &ramped.done {
-            match (done.from, done.to) {
-                (0, to) if to > 0 && !ramped.is_stopped => remembered.remove(&done.service, &done.server),
-                (from, 0) if from > 0 => remembered.insert(done.service, done.server, from),
-                _ => {}
-            }
+    // A journal that cannot be locked may still be read.
+    let remembered = transaction.remembered().or_else(|_| context.folder()?.remembered());
+    let (flags, updated) = match remembered {
+        Ok(mut remembered) => {
+            let flags = update(&mut remembered, &mut director, &ramped, before);
+            (flags, transaction.remember(remembered))
         }
-        for service in &before.services {
-            let (key, flag) = (service.service.key, SchedulerFlags::FALLBACK);
-            if remembered.take_fallback(&key)
-                && let Ok(now) = director.service(&key)
-                && now.service.flags.contains(flag)
-            {
-                let flags_left = now.service.flags.difference(flag);
-                flags.push(Change::EditService(Service { flags: flags_left, ..now.service }));
-            }
-        }
-        journal.remember(remembered)?;
-    }
+        Err(error) => (Vec::new(), Err(error)),
+    };
+    let is_drained = ramped.done.iter().any(|done| done.from > 0 && done.to == 0);
+    let lost = updated.err().filter(|_| is_drained).map(|error| unremembered(&transaction, &error));
     let edits = ramped.done.iter().filter_map(|done| {
         let service = before.services.iter().find(|service| service.service.key == done.service)?;
         let server = service.destinations.iter().find(|state| state.destination.key == done.server)?;
@@ -169,6 +165,7 @@ pub(super) fn ramp_recorded(
     let note = recorded::record(&transaction, command, &made, before);
     drop(transaction);
     print_error(&note.unwrap_or_default());
+    print_error(&lost.unwrap_or_default());
     refused?.into_result()?;
     if let Some(signal) = signals.caught() {
         print_error(&format!(
@@ -178,6 +175,30 @@ pub(super) fn ramp_recorded(
         signal.end_process();
     }
     Ok(ramped)
+}
+
+/// Forgets the weights of servers that are back in service, and remembers those of servers that left it. Returns the
+/// changes that take fallback flags away.
+fn update(remembered: &mut Remembered, director: &mut Client, ramped: &Ramped, before: &State) -> Vec<Change> {
+    for done in &ramped.done {
+        match (done.from, done.to) {
+            (0, to) if to > 0 && !ramped.is_stopped => remembered.remove(&done.service, &done.server),
+            (from, 0) if from > 0 => remembered.insert(done.service, done.server, from),
+            _ => {}
+        }
+    }
+    let mut flags = Vec::new();
+    for service in &before.services {
+        let (key, flag) = (service.service.key, SchedulerFlags::FALLBACK);
+        if remembered.take_fallback(&key)
+            && let Ok(now) = director.service(&key)
+            && now.service.flags.contains(flag)
+        {
+            let flags_left = now.service.flags.difference(flag);
+            flags.push(Change::EditService(Service { flags: flags_left, ..now.service }));
+        }
+    }
+    flags
 }
 
 /// Prints the new weights.

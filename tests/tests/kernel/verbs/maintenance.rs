@@ -28,7 +28,9 @@ ipvs_tests::tests! {
     shift_moves_the_traffic;
     undo_reverts_a_drain;
     weights_of_an_earlier_table_are_forgotten;
-    drain_without_a_journal_is_reported;
+    works_without_a_journal;
+    weights_come_back_from_a_read_only_journal;
+    locked_and_untrusted_journals_are_errors;
 }
 
 const BOTH: &str = "\
@@ -346,11 +348,80 @@ fn weights_of_an_earlier_table_are_forgotten() {
     }
 }
 
-fn drain_without_a_journal_is_reported() {
+/// Once, only `drain` worked without a journal. Its hint to use `undrain --weight` was false then.
+fn works_without_a_journal() {
     director(BOTH);
     write("file", "");
-    let ran = run("ipvsadm-rs --state-dir file/s drain 10.0.0.1");
-    assert_eq!(ran.code, Some(0), "{ran}");
-    assert!(ran.stderr.contains("note: the journal cannot be opened, so `undrain` needs --weight\n"), "{ran}");
+    let act = |line: &str| run(&format!("ipvsadm-rs --state-dir file/s {line}"));
+    let reason = "cannot open the journal: cannot open the directory file/s: Not a directory (os error 20)\n";
+    let unrecorded = format!("note: this change cannot be undone: {reason}");
+    let lost = "note: the old weights are not remembered\n`undrain` needs --weight.\n";
+    let drain = act("drain 10.0.0.1");
+    assert_eq!((drain.code, drain.stderr), (Some(0), format!("{unrecorded}{lost}")));
+    assert_eq!(rules(), drained());
+
+    let unknown = format!("the weights from before `drain` are unknown: {reason}");
+    let ran = act("undrain 10.0.0.1");
+    let hint = "Use --weight to specify the weight of the servers.\n";
+    assert_eq!((ran.code, ran.stderr), (Some(1), format!("error: {unknown}{hint}")));
+    assert_eq!(rules(), drained());
+    let used = format!("note: {unknown}The servers get the weight of --weight, and fallback flags stay.\n");
+    for line in ["undrain 10.0.0.1 --in tcp --weight 3", "undrain 10.0.0.1 --weight 5 --ramp 2s"] {
+        let ran = act(line);
+        assert_eq!((ran.code, ran.stderr), (Some(0), format!("{used}{unrecorded}")), "{line}");
+    }
+    assert_eq!(rules(), BOTH);
+
+    let shift = act("shift --from 10.0.0.2 --to 10.0.0.1 --in tcp --over 2s");
+    assert_eq!((shift.code, shift.stderr), (Some(0), format!("{unrecorded}{lost}")));
+    assert_eq!(rules(), BOTH.replace("-w 3", "-w 9").replace("-w 4", "-w 0").replace("-w 9", "-w 4"));
+    let back = act("shift --from 10.0.0.1 --to 10.0.0.2 --in tcp --over 0s");
+    let highest = format!("note: {unknown}Servers in --to get the highest weight of those in --from.\n");
+    assert_eq!((back.code, back.stderr), (Some(0), format!("{highest}{unrecorded}{lost}")));
+    let set = act("set -r 10.0.0.1:8080 --weight 3");
+    assert_eq!((set.code, set.stderr), (Some(0), unrecorded));
+    assert_eq!(rules(), BOTH);
+}
+
+/// A journal that cannot be written is still read.
+fn weights_come_back_from_a_read_only_journal() {
+    director(&BOTH.replace("-s wrr", "-s sh"));
+    let before = rules();
+    ok("mkdir s");
+    ok("mount -t tmpfs -o mode=700 none s");
+    ok("ipvsadm-rs --state-dir s drain 10.0.0.1 --fallback");
+    ok("mount -o remount,ro s");
+    let undrain = run("ipvsadm-rs --state-dir s undrain 10.0.0.1");
+    assert_eq!(undrain.code, Some(0), "{undrain}");
+    assert!(undrain.stderr.starts_with("note: this change cannot be undone: cannot open the journal s/"), "{undrain}");
+    assert_eq!(rules(), before, "the fallback flag is taken away, too");
+    let drain = run("ipvsadm-rs --state-dir s drain 10.0.0.2 --fallback");
+    assert_eq!(drain.code, Some(0), "{drain}");
+    let lost = "note: the old weights are not remembered\n\
+                `undrain` needs --weight.\nIt does not take the fallback flag away.\n";
+    assert!(drain.stderr.ends_with(lost), "{drain}");
+    assert_eq!(rules(), before.replace("-s sh", "-s sh -b sh-fallback").replace("-w 4", "-w 0"));
+}
+
+/// A table that another process is changing, or a journal that another user could have written, is left alone.
+fn locked_and_untrusted_journals_are_errors() {
+    director(BOTH);
+    ok("ipvsadm-rs --state-dir s drain 10.0.0.1");
+    let lines = [
+        "drain 10.0.0.2 --allow-refused",
+        "undrain 10.0.0.1",
+        "shift --from 10.0.0.2 --to 10.0.0.1 --in tcp --over 0s",
+    ];
+    for line in lines {
+        let ran =
+            shell(&format!("exec 9> $(echo s/*/lock); flock 9; ipvsadm-rs --state-dir s --lock-timeout 0s {line}"));
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.contains("another ipvsadm-rs is changing this table"), "{ran}");
+    }
+    ok("chmod 777 s");
+    for line in lines {
+        let ran = run(&format!("ipvsadm-rs --state-dir s {line}"));
+        assert_eq!(ran.code, Some(1), "{ran}");
+    }
     assert_eq!(rules(), drained());
 }
