@@ -24,6 +24,7 @@ ipvs_tests::tests! {
     pipes_get_the_bytes_of_the_reference;
     a_name_server_that_does_not_answer_is_asked_once;
     failures_of_name_servers_are_distinguished;
+    verbs_look_servers_up_as_ipvsadm_does;
     check_warns_of_addresses_that_the_kernel_refuses;
 }
 
@@ -363,6 +364,43 @@ fn failures_of_name_servers_are_distinguished() {
     assert_eq!(add("web"), format!("{sentence}{failure}\n{hint}"));
     assert_eq!(run("ipvsadm-rs drain web").stderr, format!("error: server web: {failure}\n{hint}"));
     assert_eq!(run("ipvsadm-rs set -r web -w 1").stderr, format!("error: server web: {failure}\n{hint}"));
+}
+
+fn verbs_look_servers_up_as_ipvsadm_does() {
+    const AAAA: u16 = 28;
+    let v6 = "-A -t [2001:db8::1]:80 -s rr\n-a -t [2001:db8::1]:80 -r [2001:db8::2]:80 -m -w 2\n";
+    let both = format!("{WEB}{v6}");
+    director(&both);
+    let dns = Dns::start(|kind, name| match kind {
+        _ if name == labels(&["silent"]) => None,
+        1 if name == labels(&["both"]) => Some(vec![10, 0, 0, 1]),
+        AAAA if name == labels(&["both"]) => Some([&[0x20, 1, 0x0d, 0xb8][..], &[0; 11], &[2]].concat()),
+        _ => Some(Vec::new()),
+    });
+    ok("ipvsadm-rs drain both --allow-refused");
+    assert_eq!(rules(), both.replace("-w 3", "-w 0").replace("-w 2", "-w 0"), "all addresses of both families");
+    ok("ipvsadm-rs undrain both");
+    assert_eq!(rules(), both);
+    let hint = "Use addresses instead of names, or check the name server in /etc/resolv.conf.\n";
+    for (name, error) in
+        [("unknown", "no such host\n".to_owned()), ("silent", format!("the name server sent no usable answer\n{hint}"))]
+    {
+        for verb in
+            ["drain NAME", "undrain NAME,other", "shift --from NAME --to NAME --over 0s", "set -r NAME --weight 1"]
+        {
+            let ran = run(&format!("ipvsadm-rs {}", verb.replace("NAME", name)));
+            assert_eq!((ran.code, ran.stderr), (Some(1), format!("error: server {name}: {error}")), "{verb}");
+        }
+    }
+    assert!(!dns.asked.lock().unwrap().contains(&labels(&["other"])));
+    // Nobody listens on this address.
+    fs::write("/etc/resolv.conf", "nameserver 127.0.0.2\n").unwrap();
+    let ran = run("ipvsadm-rs drain web");
+    assert_eq!(
+        ran.stderr,
+        format!("error: server web: the name server reported a failure or cannot be reached\n{hint}")
+    );
+    assert_eq!(rules(), both);
 }
 
 fn check_warns_of_addresses_that_the_kernel_refuses() {
