@@ -147,7 +147,6 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
         "max_input",
         &[
             "undo",
-            "history",
             "restore",
             "confirm",
             "drain",
@@ -311,6 +310,7 @@ mod tests {
         for line in [
             "show --max-input 1M",
             "--max-input 1M show",
+            "history show --max-input 1M 3",
             "check --netns x --color never rules",
             "drain --color never x",
         ] {
