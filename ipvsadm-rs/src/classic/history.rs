@@ -73,7 +73,7 @@ impl History {
         let recorded = self.record(changes);
         audit::log(recorded.as_ref().ok().copied().flatten(), self.command, None, changes.len(), "applied");
         if let Err(error) = recorded {
-            print_error(&format!("note: the history lacks this change: {error:#}"));
+            print_error(&format!("note: this change cannot be undone: {error:#}"));
         }
     }
 

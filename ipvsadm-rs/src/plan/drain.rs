@@ -20,12 +20,14 @@ use crate::terminal::exit::print_error;
 /// The minimum time limit for the lock after a drain. Otherwise a short-lived `set` would make a long drain useless.
 const LOCK: Duration = Duration::from_secs(10);
 
-/// The time limits of a drain.
+/// The limits of a drain.
 pub(crate) struct Limits {
     /// For the connections to end.
     pub(crate) drain: Duration,
     /// For the lock, after the drain. At least [`LOCK`] is waited.
     pub(crate) lock: Duration,
+    /// Whether connections that are left at the time limit are dropped. Otherwise the plan is abandoned.
+    pub(crate) may_drop: bool,
 }
 
 /// The outcome of a plan with a drain.
@@ -118,6 +120,9 @@ fn wait_unlocked(
         (Err(error), None) => Err(Abandoned::because(format!("{error:#}")).into()),
         (Ok(_), None) if transaction.has_lost_timer() => {
             Err(Abandoned::because(format!("the plan cannot be pending, because {TIMER_DIED}")).into())
+        }
+        (Ok(Some(left)), None) if !limits.may_drop && left.connections() > 0 => {
+            Err(Abandoned::at_time_limit(format!("the time limit of --drain was reached with {left}")).into())
         }
         (Ok(left), None) => Ok(left.unwrap_or_default()),
     }

@@ -208,17 +208,23 @@ pub(crate) struct Abandoned {
     pub(crate) reason: String,
     /// The signal, if it is the reason.
     pub(crate) signal: Option<Interruption>,
+    /// Whether a time limit is the reason.
+    pub(crate) is_over: bool,
 }
 
 impl Abandoned {
     pub(crate) fn because(reason: String) -> Self {
-        Self { reason, signal: None }
+        Self { reason, signal: None, is_over: false }
+    }
+
+    pub(crate) fn at_time_limit(reason: String) -> Self {
+        Self { is_over: true, ..Self::because(reason) }
     }
 }
 
 impl From<Interruption> for Abandoned {
     fn from(signal: Interruption) -> Self {
-        Self { reason: signal.to_string(), signal: Some(signal) }
+        Self { signal: Some(signal), ..Self::because(signal.to_string()) }
     }
 }
 

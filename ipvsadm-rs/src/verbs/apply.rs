@@ -38,8 +38,8 @@ pub(super) struct Apply {
     dry_run: bool,
     /// Refuse a plan that drops connections or persistence templates
     ///
-    /// The connections are counted when the table is read. With --drain, the plan is not refused. The servers are drained
-    /// first, and connections that are left after the time limit of --drain are dropped.
+    /// The connections are counted when the table is read. With --drain, the servers are drained first. If connections
+    /// are left at the time limit of --drain, all changes are rolled back.
     #[arg(long)]
     no_cut: bool,
     /// Refuse a plan that deletes more than N servers
@@ -49,7 +49,7 @@ pub(super) struct Apply {
     max_delete: Option<usize>,
     /// Before deleting servers, set their weight to 0 and wait for their connections to end, for at most DURATION
     ///
-    /// Connections that are still open after DURATION are dropped. Without this option, or with 0s, servers are deleted
+    /// Connections that are still open after DURATION are dropped, unless --no-cut is specified. Without this option, or with 0s, servers are deleted
     /// at once. DURATION has units, such as 90s, 2m or 1h; the maximum is 30d.
     ///
     /// During the wait, `set` can change the table, and `apply` refuses other plans. ^C or `ipvsadm-rs undo` ends the
@@ -73,8 +73,8 @@ Exit codes:
   0  The table matches FILE
   1  Error; if the kernel refused a change, all changes were rolled back
   2  Only with --dry-run: there are changes to make
-  3  The table matches FILE, but the time limit of --drain was reached and
-     connections were dropped
+  3  The time limit of --drain was reached. The table matches FILE, and
+     connections were dropped. With --no-cut, all changes were rolled back
   4  Only with --skip-bad-services: services with errors were skipped, and
      the other services match FILE
 
@@ -101,7 +101,13 @@ impl Apply {
             Drained { made: plan, from: before, dropped: Left::default() }
         } else {
             self.ensure_intended(&desired, &transaction, &before, &plan)?;
-            self.make(context, transaction, &mut director, &desired, before, plan)?
+            match self.make(context, transaction, &mut director, &desired, before, plan) {
+                Err(error) if error.downcast_ref::<Abandoned>().is_some_and(|abandoned| abandoned.is_over) => {
+                    print_error(&format!("error: {error:#}"));
+                    return Ok(code::TIME_OVER);
+                }
+                made => made?,
+            }
         };
         self.arguments.report(context, &made, &from, &config).print_result(context)?;
         Ok(if desired.is_partial { code::SKIPPED } else { dropped.exit_code() })
@@ -171,7 +177,7 @@ impl Apply {
         let applied = match self.drain {
             Some(drain) => {
                 let desired = |state: &State| desired.for_later_state(state);
-                let limits = Limits { drain, lock: context.lock_timeout };
+                let limits = Limits { drain, lock: context.lock_timeout, may_drop: !self.no_cut };
                 drain::apply_drained(director, &mut transaction, desired, before, &limits)
             }
             None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())

@@ -249,7 +249,7 @@ impl Drain {
         print_error(&note?.unwrap_or_default());
         if let Some(lost) = lost {
             let has_flag = changes.iter().any(|change| matches!(change, Change::EditService(_)));
-            print_error(&(lost + if has_flag { "\nIt does not take the fallback flag away." } else { "" }));
+            print_error(&(lost + if has_flag { "\n`undrain` will not clear the fallback flag." } else { "" }));
         }
         Ok(())
     }

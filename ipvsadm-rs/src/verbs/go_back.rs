@@ -116,7 +116,7 @@ impl BackArguments {
         transaction.begin(intent, &before)?;
         let made = match self.drain {
             Some(drain) => {
-                let limits = Limits { drain, lock: context.lock_timeout };
+                let limits = Limits { drain, lock: context.lock_timeout, may_drop: true };
                 let wanted = |state: &State| (way.wanted)(state).unwrap_or_else(|_| (config.clone(), options.clone()));
                 apply_drained(director, transaction, wanted, before, &limits)
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use ipvs::document::SCHEMA;
-use ipvs::{Change, Client, Counters, SchedulerFlags, Selector, Service, ServiceKey, State};
+use ipvs::{Change, Client, Counters, Destination, SchedulerFlags, Selector, Service, ServiceKey, State};
 use serde::Serialize;
 
 use super::select::{read_all, select};
@@ -36,10 +36,10 @@ pub(super) struct Undrain {
     /// Return the servers to only these services; can be repeated
     #[arg(long = "in", value_name = "SCOPE")]
     within: Vec<Selector>,
-    /// Weight for servers without a remembered weight, 1 to 65535
+    /// Weight for servers without a remembered weight, 1 to 2147483647
     ///
     /// No weight is remembered if another program set weight 0, or if the machine was restarted since the drain.
-    #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u32).range(1..=65535))]
+    #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u32).range(1..=i64::from(Destination::MAX)))]
     weight: Option<u32>,
     /// Raise the weights in steps over DURATION, in the same proportion for all servers
     ///
@@ -178,7 +178,7 @@ pub(super) fn ramp_recorded(
 }
 
 /// Forgets the weights of servers that are back in service, and remembers those of servers that left it. Returns the
-/// changes that take fallback flags away.
+/// changes that clear fallback flags.
 fn update(remembered: &mut Remembered, director: &mut Client, ramped: &Ramped, before: &State) -> Vec<Change> {
     for done in &ramped.done {
         match (done.from, done.to) {

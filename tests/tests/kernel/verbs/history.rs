@@ -307,7 +307,7 @@ fn classic_commands_work_without_a_journal() {
         let ran = shell(line);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran}");
         assert!(
-            ran.stderr.starts_with("note: the history lacks this change: ") && ran.stderr.lines().count() == 1,
+            ran.stderr.starts_with("note: this change cannot be undone: ") && ran.stderr.lines().count() == 1,
             "{ran}"
         );
     }

@@ -26,6 +26,12 @@ fn no_cut_keeps_connections() {
          Use --drain to wait until they have ended.\n"
     );
     assert_eq!(lab.director.ok("ipvsadm-save -n"), before);
+    let ran = lab.director.run("ipvsadm-rs apply wanted --no-cut --drain 1s");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""), "{ran}");
+    let error = "error: the time limit of --drain was reached with 1 active, 0 inactive connections: all changes were \
+                 rolled back\n";
+    assert!(ran.stderr.ends_with(error), "{ran}");
+    assert_eq!(lab.director.ok("ipvsadm-save -n"), before);
     // The other server gets a weight, which cuts nothing.
     write("other", &before.replace("10.2.0.12:9000 -m -w 1", "10.2.0.12:9000 -m -w 2"));
     lab.director.ok("ipvsadm-rs apply other --no-cut");

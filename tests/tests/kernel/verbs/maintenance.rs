@@ -394,11 +394,11 @@ fn weights_come_back_from_a_read_only_journal() {
     let undrain = run("ipvsadm-rs --state-dir s undrain 10.0.0.1");
     assert_eq!(undrain.code, Some(0), "{undrain}");
     assert!(undrain.stderr.starts_with("note: this change cannot be undone: cannot open the journal s/"), "{undrain}");
-    assert_eq!(rules(), before, "the fallback flag is taken away, too");
+    assert_eq!(rules(), before, "the fallback flag is cleared, too");
     let drain = run("ipvsadm-rs --state-dir s drain 10.0.0.2 --fallback");
     assert_eq!(drain.code, Some(0), "{drain}");
     let lost = "note: the old weights are not remembered\n\
-                `undrain` needs --weight.\nIt does not take the fallback flag away.\n";
+                `undrain` needs --weight.\n`undrain` will not clear the fallback flag.\n";
     assert!(drain.stderr.ends_with(lost), "{drain}");
     assert_eq!(rules(), before.replace("-s sh", "-s sh -b sh-fallback").replace("-w 4", "-w 0"));
 }
