@@ -18,6 +18,7 @@ mod pid_namespace;
 mod plan;
 mod program;
 mod resolver;
+mod sight;
 mod start;
 mod terminal;
 mod verbs;

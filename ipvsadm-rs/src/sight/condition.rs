@@ -1,0 +1,167 @@
+//! The condition of a server, and the problems of a service.
+
+use ipvs::estimate::{Assumption, Refusal, Scheduling};
+use ipvs::{DestinationState, ServiceState};
+
+use crate::plan::clients;
+
+/// The condition of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Condition {
+    /// It can get new connections.
+    Up,
+    /// It has as many connections as its upper threshold, and gets no new ones.
+    Full,
+    /// It has weight 0, and still has connections or persistence templates.
+    Draining,
+    /// It has weight 0, and neither connections nor persistence templates.
+    Drained,
+}
+
+impl Condition {
+    pub(crate) const ALL: [Self; 4] = [Self::Up, Self::Full, Self::Draining, Self::Drained];
+
+    pub(crate) fn of(server: &DestinationState) -> Self {
+        let connections = u64::from(server.active_connections) + u64::from(server.inactive_connections);
+        let limit = u64::from(server.destination.upper_threshold);
+        match server.destination.weight {
+            0 if connections == 0 && server.persistent_connections == 0 => Self::Drained,
+            0 => Self::Draining,
+            _ if limit > 0 && connections >= limit => Self::Full,
+            _ => Self::Up,
+        }
+    }
+
+    /// Returns the name, which is also the value in JSON and in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Full => "full",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+/// The reason why a service needs a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Problem {
+    /// It has no servers.
+    NoServers,
+    /// All its servers have weight 0.
+    AllWeight0,
+    /// It refuses all new clients, for another reason.
+    RefusesAll,
+    /// It refuses some new clients, or may do so.
+    RefusesSome,
+    /// It serves all new clients, but servers are full.
+    Full,
+    /// It serves all new clients, but servers are draining.
+    Draining,
+}
+
+impl Problem {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::NoServers, Self::AllWeight0, Self::RefusesAll, Self::RefusesSome, Self::Full, Self::Draining];
+
+    /// Returns the first problem of a service, in the order of [`ALL`](Self::ALL).
+    pub(crate) fn of(service: &ServiceState) -> Option<Self> {
+        let servers = &service.destinations;
+        if servers.is_empty() {
+            return Some(Self::NoServers);
+        }
+        if servers.iter().all(|server| server.destination.weight == 0) {
+            return Some(Self::AllWeight0);
+        }
+        let scheduling = Scheduling::new(service);
+        let has = |condition| servers.iter().any(|server| Condition::of(server) == condition);
+        if scheduling.refusal(Assumption::Best) == Refusal::Everybody {
+            Some(Self::RefusesAll)
+        } else if clients::refused_now(&scheduling).is_some() {
+            Some(Self::RefusesSome)
+        } else if has(Condition::Full) {
+            Some(Self::Full)
+        } else {
+            has(Condition::Draining).then_some(Self::Draining)
+        }
+    }
+
+    /// Returns the name, which is also the value in JSON and in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NoServers => "no_servers",
+            Self::AllWeight0 => "all_weight_0",
+            Self::RefusesAll => "refuses_all",
+            Self::RefusesSome => "refuses_some",
+            Self::Full => "full",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// Returns whether new clients are refused.
+    pub(crate) fn refuses(self) -> bool {
+        matches!(self, Self::NoServers | Self::AllWeight0 | Self::RefusesAll | Self::RefusesSome)
+    }
+}
+
+/// Returns a sentence about a service that refuses new clients: the share of them, and the reason. `None` if it serves
+/// all of them.
+pub(crate) fn refusal(service: &ServiceState) -> Option<String> {
+    if service.destinations.is_empty() {
+        return Some("every new client is refused: the service has no servers".into());
+    }
+    let scheduling = Scheduling::new(service);
+    let share = clients::refused_now(&scheduling)?;
+    Some(format!("{share}: {}", clients::reason(&scheduling)))
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs::rules::{Numeric, read_config};
+    use ipvs::{Director, Model, apply, plan};
+
+    use super::*;
+
+    fn service(rules: &str) -> ServiceState {
+        let mut director = Model::new();
+        let desired = read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config;
+        apply(&mut director, &desired, &plan::Options::default()).expect("applies");
+        director.state().expect("a model").services.remove(0)
+    }
+
+    #[test]
+    fn conditions_depend_on_weight_and_connections() {
+        let rules = "-A -f 1 -s rr\n-a -f 1 -r 10.0.0.1 -x 10\n";
+        let mut server = service(rules).destinations.remove(0);
+        let mut of = |weight, active, inactive, templates| {
+            server.destination.weight = weight;
+            (server.active_connections, server.inactive_connections) = (active, inactive);
+            server.persistent_connections = templates;
+            Condition::of(&server).name()
+        };
+        assert_eq!([of(1, 0, 0, 0), of(1, 5, 4, 9), of(1, 6, 4, 0)], ["up", "up", "full"]);
+        assert_eq!([of(0, 0, 0, 0), of(0, 0, 1, 0), of(0, 0, 0, 1)], ["drained", "draining", "draining"]);
+    }
+
+    #[test]
+    fn problems_are_ordered() {
+        let of = |servers: &str, scheduler: &str| {
+            let lines: String = servers.lines().map(|line| format!("-a -f 1 -r {line}\n")).collect();
+            Problem::of(&service(&format!("-A -f 1 -s {scheduler}\n{lines}"))).map(Problem::name)
+        };
+        assert_eq!(of("", "rr"), Some("no_servers"));
+        assert_eq!(of("10.0.0.1 -w 0\n10.0.0.2 -w 0", "rr"), Some("all_weight_0"));
+        assert_eq!(of("10.0.0.1 -w 0\n10.0.0.2", "sh"), Some("refuses_some"));
+        assert_eq!(of("10.0.0.1 -w 0\n10.0.0.2", "rr"), None, "drained servers are no problem");
+        assert_eq!(of("10.0.0.1", "none"), Some("refuses_all"));
+        assert_eq!(of("10.0.0.1", "rr"), None);
+        let mut busy = service("-A -f 1 -s rr\n-a -f 1 -r 10.0.0.1 -w 0\n-a -f 1 -r 10.0.0.2 -x 5\n");
+        for server in &mut busy.destinations {
+            server.active_connections = 3;
+        }
+        assert_eq!(Problem::of(&busy), Some(Problem::Draining));
+        busy.destinations.iter_mut().for_each(|server| server.active_connections = 5);
+        assert_eq!(Problem::of(&busy), Some(Problem::RefusesAll), "the only server with a weight is full");
+        assert!(refusal(&busy).is_some_and(|text| text.starts_with("every new client is refused: ")));
+    }
+}

@@ -1,0 +1,7 @@
+//! Readings of a running director: the condition of services and servers, rates, and their texts.
+//!
+//! The verbs that show a director share these parts: show, connections, top, monitor, metrics, and `check --live`.
+
+pub(crate) mod condition;
+pub(crate) mod number;
+pub(crate) mod rates;
