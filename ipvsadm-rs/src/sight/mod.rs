@@ -3,5 +3,8 @@
 //! The verbs that show a director share these parts: show, connections, top, monitor, metrics, and `check --live`.
 
 pub(crate) mod condition;
+pub(crate) mod grid;
 pub(crate) mod number;
 pub(crate) mod rates;
+pub(crate) mod selection;
+pub(crate) mod server_name;

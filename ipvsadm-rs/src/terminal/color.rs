@@ -8,7 +8,7 @@ use clap::ValueEnum;
 /// The condition for using colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless the environment variable NO_COLOR is set and not empty
+    /// On a terminal, unless NO_COLOR is set and not empty, or TERM is dumb
     #[default]
     Auto,
     /// Always
@@ -36,7 +36,8 @@ pub(crate) struct Palette {
 impl Palette {
     /// Returns the colours for a stream.
     pub(crate) fn of(color: Color, stream: &impl IsTerminal) -> Self {
-        let is_plain = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let has = |name, is: fn(&std::ffi::OsStr) -> bool| std::env::var_os(name).is_some_and(|value| is(&value));
+        let is_plain = || has("NO_COLOR", |value| !value.is_empty()) || has("TERM", |value| value == "dumb");
         let colored = match color {
             Color::Auto => stream.is_terminal() && !is_plain(),
             Color::Always => true,

@@ -1,4 +1,4 @@
-//! Output, colours, exit codes, the system log, and text from outside.
+//! Output, colours, the size of the terminal, exit codes, the system log, and text from outside.
 
 pub(crate) mod color;
 pub(crate) mod exit;
@@ -7,3 +7,4 @@ pub(crate) mod question;
 pub(crate) mod stdout;
 pub(crate) mod syslog;
 pub(crate) mod text;
+pub(crate) mod width;

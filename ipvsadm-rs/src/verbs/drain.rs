@@ -13,7 +13,7 @@ use ipvs::{
 };
 use serde::Serialize;
 
-use super::select::{Named, read_all, select};
+use super::select::select;
 use crate::context::{Context, code, duration};
 use crate::journal::Remembered;
 use crate::plan::progress::Progress;
@@ -22,6 +22,7 @@ use crate::plan::signals::Signals;
 use crate::plan::transaction::Transaction;
 use crate::plan::waiting::{self, Left, Servers, Waited};
 use crate::plan::weights::unremembered;
+use crate::sight::server_name::ServerName;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 use crate::terminal::question;
@@ -129,7 +130,7 @@ restores them, and the same `drain` continues the wait.";
 struct Document<'s> {
     schema: u32,
     status: Status,
-    servers: Vec<ServerName<'s>>,
+    servers: Vec<JsonServer<'s>>,
     left: Left,
 }
 
@@ -143,14 +144,14 @@ enum Status {
 }
 
 #[derive(Serialize)]
-struct ServerName<'s> {
+struct JsonServer<'s> {
     service: &'s ServiceKey,
     server: &'s DestinationKey,
 }
 
 impl Drain {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let named = read_all(&self.servers)?;
+        let named = ServerName::read_all(&self.servers)?;
         let mut director = context.open()?;
         let state = director.state_with(Counters::Skip)?;
         let servers = select(&state, &named, &self.within)?;
@@ -226,7 +227,13 @@ impl Drain {
     }
 
     /// Sets the weights to 0, and remembers the old ones.
-    fn start(&self, context: &Context, director: &mut Client, named: &[Named], agreed: &Servers) -> anyhow::Result<()> {
+    fn start(
+        &self,
+        context: &Context,
+        director: &mut Client,
+        named: &[ServerName],
+        agreed: &Servers,
+    ) -> anyhow::Result<()> {
         let transaction = Transaction::open(context)?;
         if let Some(journal) = transaction.journal() {
             journal.ensure_none_pending()?;
@@ -340,7 +347,7 @@ impl Drain {
 
     fn print(&self, context: &Context, servers: &Servers, status: Status, left: &Left) -> anyhow::Result<()> {
         if context.json {
-            let servers = servers.iter().map(|(service, server)| ServerName { service, server }).collect();
+            let servers = servers.iter().map(|(service, server)| JsonServer { service, server }).collect();
             return context.write_json(&Document { schema: SCHEMA, status, servers, left: *left });
         }
         let number = waiting::number(servers);

@@ -9,7 +9,6 @@ use ipvs::rules::program::{OPTIONS, OptionRow, Value, Verb};
 use ipvs::rules::{self, Command, Numeric, ParseError, Resolver};
 use ipvs::{Change, Client, Counters, Destination, DestinationKey, ErrorKind, Family, Plan, ServiceKey, State};
 
-use super::select::address_and_port;
 use crate::context::{Context, code};
 use crate::hints::{self, Once};
 use crate::journal::{Entry, Folder, Phase};
@@ -17,6 +16,7 @@ use crate::plan::recorded;
 use crate::plan::report::Report;
 use crate::plan::transaction::Transaction;
 use crate::resolver::System;
+use crate::sight::server_name::address_and_port;
 use crate::terminal::exit::print_error;
 
 /// Change single settings of a service or a server

@@ -6,12 +6,13 @@ use anyhow::bail;
 use clap::Args;
 use ipvs::{Counters, Selector, State};
 
-use super::select::{read_all, select};
+use super::select::select;
 use super::undrain::{print_done, ramp_recorded};
 use crate::context::{Context, code, duration};
 use crate::plan::ramp::Move;
 use crate::plan::waiting::{Servers, number};
 use crate::plan::weights::OldWeights;
+use crate::sight::server_name::ServerName;
 use crate::terminal::exit::print_error;
 
 /// Move new connections from some servers to others, in steps
@@ -49,7 +50,7 @@ SIGINT, SIGQUIT, SIGTERM and SIGHUP end the move. The weights stay as they are.
 
 impl Shift {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let (from, to) = (read_all(&self.from)?, read_all(&self.to)?);
+        let (from, to) = (ServerName::read_all(&self.from)?, ServerName::read_all(&self.to)?);
         let state = context.open()?.state_with(Counters::Skip)?;
         let (from, to) = (select(&state, &from, &self.within)?, select(&state, &to, &self.within)?);
         let old = OldWeights::read(context)?;

@@ -8,7 +8,7 @@ use ipvs::document::SCHEMA;
 use ipvs::{Change, Client, Counters, Destination, SchedulerFlags, Selector, Service, ServiceKey, State};
 use serde::Serialize;
 
-use super::select::{read_all, select};
+use super::select::select;
 use crate::context::{Context, code, duration};
 use crate::journal::Remembered;
 use crate::plan::progress::Progress;
@@ -18,6 +18,7 @@ use crate::plan::signals::Signals;
 use crate::plan::transaction::Transaction;
 use crate::plan::waiting::{Servers, number};
 use crate::plan::weights::{OldWeights, unremembered};
+use crate::sight::server_name::ServerName;
 use crate::terminal::exit::print_error;
 
 /// Return drained servers to service
@@ -73,7 +74,7 @@ pub(super) struct Row {
 
 impl Undrain {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let named = read_all(&self.servers)?;
+        let named = ServerName::read_all(&self.servers)?;
         let mut director = context.open()?;
         let state = director.state_with(Counters::Skip)?;
         let servers = select(&state, &named, &self.within)?;

@@ -1,0 +1,133 @@
+//! The options that select services and servers.
+
+use anyhow::bail;
+use clap::Args;
+use ipvs::{DestinationState, Selector, ServiceState};
+
+use crate::sight::condition::{Condition, Problem};
+use crate::sight::server_name::ServerName;
+use crate::terminal::text;
+
+/// The services and servers to show. All if nothing is specified.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Selection {
+    /// Only these services: tcp, udp, sctp, fwmark, ADDRESS, ADDRESS/LENGTH, PROTOCOL:ADDRESS:PORT or fwmark:N
+    #[arg(value_name = "SCOPE")]
+    scopes: Vec<Selector>,
+    /// Only this TCP service; can be repeated, as can -u, --sctp-service and -f
+    #[arg(short = 't', long, value_name = "ADDRESS:PORT", value_parser = tcp)]
+    tcp_service: Vec<Selector>,
+    /// Only this UDP service
+    #[arg(short = 'u', long, value_name = "ADDRESS:PORT", value_parser = udp)]
+    udp_service: Vec<Selector>,
+    /// Only this SCTP service
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = sctp)]
+    sctp_service: Vec<Selector>,
+    /// Only the services of this firewall mark
+    #[arg(short = 'f', long, value_name = "MARK", value_parser = fwmark)]
+    fwmark_service: Vec<Selector>,
+    /// Only these servers, and their services; can be repeated, or separated by commas
+    ///
+    /// HOST is an address, or a name for all its addresses. Without a port, all ports of the host are selected.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    server: Vec<String>,
+    /// Only services and servers that need a person
+    ///
+    /// These are services that have no servers, that have only servers of weight 0, or that refuse new clients. They are
+    /// also servers that are full or draining.
+    #[arg(long)]
+    problems: bool,
+}
+
+fn tcp(text: &str) -> Result<Selector, String> {
+    service("tcp", text)
+}
+
+fn udp(text: &str) -> Result<Selector, String> {
+    service("udp", text)
+}
+
+fn sctp(text: &str) -> Result<Selector, String> {
+    service("sctp", text)
+}
+
+fn service(protocol: &str, text: &str) -> Result<Selector, String> {
+    let selector = format!("{protocol}:{text}").parse().ok();
+    selector.ok_or_else(|| "expected ADDRESS:PORT, with an IPv6 address in brackets".into())
+}
+
+fn fwmark(text: &str) -> Result<Selector, String> {
+    format!("fwmark:{text}").parse().map_err(|_| "expected a mark from 1 to 4294967295".into())
+}
+
+impl Selection {
+    /// Looks up the names of servers.
+    pub(crate) fn resolve(self) -> anyhow::Result<Selected> {
+        let Self { scopes, tcp_service, udp_service, sctp_service, fwmark_service, server, problems } = self;
+        let services = [scopes, tcp_service, udp_service, sctp_service, fwmark_service].concat();
+        Ok(Selected { services, servers: ServerName::read_all(&server)?, only_problems: problems })
+    }
+}
+
+/// A selection whose names are known.
+pub(crate) struct Selected {
+    services: Vec<Selector>,
+    servers: Vec<ServerName>,
+    pub(crate) only_problems: bool,
+}
+
+/// A service that is shown.
+pub(crate) struct Shown<'s> {
+    pub(crate) state: &'s ServiceState,
+    pub(crate) problem: Option<Problem>,
+    /// The servers that are shown, the oldest first.
+    pub(crate) servers: Vec<&'s DestinationState>,
+}
+
+impl Selected {
+    /// Returns whether everything is selected.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.services.is_empty() && self.servers.is_empty() && !self.only_problems
+    }
+
+    /// Returns the services and servers that are selected. Fails if there is none for an option.
+    pub(crate) fn of<'s>(&self, services: &'s [ServiceState]) -> anyhow::Result<Vec<Shown<'s>>> {
+        for selector in &self.services {
+            if !services.iter().any(|service| selector.selects(&service.service.key)) {
+                bail!("no service {selector}\nTo list the services, use `ipvsadm-rs show`.");
+            }
+        }
+        let in_scope = |service: &ServiceState| {
+            let key = service.service.key;
+            self.services.is_empty() || self.services.iter().any(|selector| selector.selects(&key))
+        };
+        let services: Vec<&ServiceState> = services.iter().filter(|service| in_scope(service)).collect();
+        for name in &self.servers {
+            let mut servers = services.iter().flat_map(|service| &service.destinations);
+            if !servers.any(|server| name.is(&server.destination.key)) {
+                let place = if self.services.is_empty() { "" } else { " in these services" };
+                bail!("no server {}{place}\nTo list the servers, use `ipvsadm-rs show`.", text::escaped(&name.text));
+            }
+        }
+        Ok(services.into_iter().filter_map(|service| self.shown(service)).collect())
+    }
+
+    fn shown<'s>(&self, state: &'s ServiceState) -> Option<Shown<'s>> {
+        let problem = Problem::of(state);
+        let is_named = |server: &DestinationState| {
+            self.servers.is_empty() || self.servers.iter().any(|name| name.is(&server.destination.key))
+        };
+        let servers: Vec<_> = state.destinations.iter().rev().filter(|server| is_named(server)).collect();
+        if servers.is_empty() && !self.servers.is_empty() || self.only_problems && problem.is_none() {
+            return None;
+        }
+        let mut shown = Shown { state, problem, servers };
+        // If new clients are refused, all servers are of interest.
+        if self.only_problems && !problem.is_some_and(Problem::refuses) {
+            let is_problem =
+                |server: &DestinationState| matches!(Condition::of(server), Condition::Full | Condition::Draining);
+            shown.servers.retain(|server| is_problem(server));
+        }
+        Some(shown)
+    }
+}
