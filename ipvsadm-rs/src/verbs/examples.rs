@@ -30,7 +30,7 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
         "confirm" => &["ipvsadm-rs confirm"],
         "save" => &["ipvsadm-rs save -o /etc/ipvsadm.rules", "ipvsadm-rs save --format json"],
         "check" => &["ipvsadm-rs check rules", "ipvsadm-rs check --strict --json rules"],
-        "show" => &["ipvsadm-rs show", "ipvsadm-rs show --json"],
+        "show" => &["ipvsadm-rs show --services --sort rate --limit 10", "ipvsadm-rs show --problems"],
         "set" => &[
             "ipvsadm-rs set -r 10.0.0.7 --weight 0",
             "ipvsadm-rs set -t 192.0.2.1:80 -s wrr -p 5m",

@@ -1,25 +1,78 @@
-//! The table that `show` prints: a block for each service, with a row for each server.
+//! The table that `show` prints: a block for each service, with a row for each server; or a row for each service.
 
 use std::io::{self, Write};
 
-use ipvs::estimate::Scheduling;
+use anstyle::Style;
 use ipvs::rules::Namer;
 use ipvs::rules::program::{flag_names, write_endpoint};
 use ipvs::{DestinationState, Forwarding, Netmask, Protocol, ServiceKey, ServiceState, State, Tunnel};
-use unicode_width::UnicodeWidthStr;
 
-use crate::plan::clients;
+use crate::sight::condition::{Condition, refusal};
+use crate::sight::grid::{Column, Grid};
+use crate::sight::number::{rate, short};
+use crate::sight::rates::{Rates, TableRates};
+use crate::sight::selection::Shown;
 use crate::terminal::color::Palette;
 use crate::terminal::text;
 
-const TITLES: [&str; 10] =
-    ["SERVER", "FORWARDING", "STATE", "WEIGHT", "ACTIVE", "INACTIVE", "PERSISTENT", "LIMIT", "CONNS/S", "CONNS"];
+/// The blanks before a row of a server.
+const INDENT: usize = 2;
 
-pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, colors: &Palette) -> io::Result<()> {
-    let State { info, timeouts, daemons, services, .. } = state;
+const SERVERS: [Column; 10] = [
+    Column::text("SERVER", 0),
+    Column::text("METHOD", 1),
+    Column::text("STATE", 0),
+    Column::number("WEIGHT", 0),
+    Column::number("ACTIVE", 0),
+    Column::number("INACTIVE", 0),
+    Column::number("CONN/S", 0),
+    Column::number("TEMPLATES", 2),
+    Column::number("LIMIT", 3),
+    Column::number("CONNECTIONS", 4),
+];
+const SERVERS_TRAFFIC: [Column; 7] = [
+    Column::text("SERVER", 0),
+    Column::text("STATE", 0),
+    Column::number("CONN/S", 0),
+    Column::number("PKT/S IN", 0),
+    Column::number("PKT/S OUT", 0),
+    Column::number("B/S IN", 0),
+    Column::number("B/S OUT", 0),
+];
+const SERVICES: [Column; 7] = [
+    Column::text("SERVICE", 0),
+    Column::text("SCHED", 0),
+    Column::number("UP", 0),
+    Column::number("ACTIVE", 0),
+    Column::number("INACTIVE", 1),
+    Column::number("CONN/S", 0),
+    Column::text("PROBLEM", 0),
+];
+const SERVICES_TRAFFIC: [Column; 7] = [
+    Column::text("SERVICE", 0),
+    Column::number("UP", 0),
+    Column::number("CONN/S", 0),
+    Column::number("PKT/S IN", 0),
+    Column::number("PKT/S OUT", 0),
+    Column::number("B/S IN", 0),
+    Column::number("B/S OUT", 0),
+];
+
+/// The kind of table.
+#[derive(Clone, Copy)]
+pub(super) struct Layout<'r> {
+    /// Whether servers have rows.
+    pub(super) has_servers: bool,
+    /// The rates to show in place of other numbers.
+    pub(super) rates: Option<&'r TableRates>,
+}
+
+/// Writes the lines before the table.
+pub(super) fn write_head(out: &mut dyn Write, state: &State) -> io::Result<()> {
+    let State { info, timeouts, daemons, .. } = state;
     writeln!(
         out,
-        "IPVS {}, timeouts tcp {} tcp-fin {} udp {}",
+        "IPVS {}, timeouts tcp {} s, tcp-fin {} s, udp {} s",
         info.version, timeouts.tcp, timeouts.tcp_fin, timeouts.udp
     )?;
     for daemon in daemons {
@@ -27,116 +80,166 @@ pub(super) fn write(out: &mut dyn Write, state: &State, names: &mut dyn Namer, c
         let interface = daemon.interface.to_string();
         writeln!(out, "{} sync daemon on {}, id {}", daemon.role, text::escaped(&interface), daemon.sync_id)?;
     }
-    let blocks: Vec<Vec<[String; 10]>> = services.iter().map(|service| rows(service, names)).collect();
-    // Columns are as wide as the widest cell of the whole table, so that addresses of both families fit.
-    let mut widths = TITLES.map(str::len);
-    for row in blocks.iter().flatten() {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.width());
-        }
-    }
-    for (service, rows) in services.iter().zip(&blocks) {
-        let title = colors.title;
-        writeln!(out, "\n{title}{}{title:#}{}", name(&service.service.key, names), settings(service))?;
-        if let Some(refusal) = refusal(service) {
-            writeln!(out, "  {bad}{refusal}{bad:#}", bad = colors.bad)?;
-        }
-        if rows.is_empty() {
-            continue;
-        }
-        writeln!(out, "  {}", line(&TITLES.map(str::to_owned), &widths))?;
-        for (server, row) in service.destinations.iter().rev().zip(rows) {
-            let style = match health(server) {
-                Health::Well => anstyle::Style::new(),
-                Health::Quiescent => colors.change,
-                Health::Full => colors.bad,
-            };
-            writeln!(out, "  {style}{}{style:#}", line(row, &widths))?;
-        }
-    }
     Ok(())
 }
 
-/// Joins cells to a line. Text is left-aligned, numbers are right-aligned.
-fn line(cells: &[String; 10], widths: &[usize; 10]) -> String {
-    let cell = |(i, (cell, width)): (usize, (&String, &usize))| {
-        // Not `{cell:<width$}`, because it counts characters. A wide character takes two columns.
-        let blanks = " ".repeat(width.saturating_sub(cell.width()));
-        if i < 3 { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") }
-    };
-    let cells: Vec<String> = cells.iter().zip(widths).enumerate().map(cell).collect();
-    cells.join("  ").trim_end().to_owned()
+/// The texts of a table.
+pub(super) struct Table<'s> {
+    layout: Layout<'s>,
+    blocks: Vec<Block<'s>>,
 }
 
-enum Health {
-    Well,
-    /// The server has weight 0.
-    Quiescent,
-    /// The server has reached its upper threshold.
-    Full,
+struct Block<'s> {
+    shown: &'s Shown<'s>,
+    name: String,
+    row: Vec<String>,
+    servers: Vec<Vec<String>>,
 }
 
-fn health(server: &DestinationState) -> Health {
-    let limit = server.destination.upper_threshold;
-    let connections = u64::from(server.active_connections) + u64::from(server.inactive_connections);
-    if server.destination.weight == 0 {
-        Health::Quiescent
-    } else if limit > 0 && connections >= u64::from(limit) {
-        Health::Full
-    } else {
-        Health::Well
+impl<'s> Table<'s> {
+    pub(super) fn new(services: &'s [Shown<'s>], layout: Layout<'s>, names: &mut dyn Namer) -> Self {
+        let block = |shown: &'s Shown<'s>| {
+            let name = name(&shown.state.service.key, names);
+            let row = if layout.has_servers { Vec::new() } else { service_row(shown, &name, layout.rates) };
+            let servers = if layout.has_servers { server_rows(shown, layout.rates, names) } else { Vec::new() };
+            Block { shown, name, row, servers }
+        };
+        Self { layout, blocks: services.iter().map(block).collect() }
     }
+
+    /// Writes the table. Without a width, all columns are written.
+    pub(super) fn write(&self, out: &mut dyn Write, width: Option<usize>, colors: &Palette) -> io::Result<()> {
+        if self.layout.has_servers {
+            self.write_blocks(out, width, colors)
+        } else {
+            self.write_rows(out, width, colors)
+        }
+    }
+
+    fn write_rows(&self, out: &mut dyn Write, width: Option<usize>, colors: &Palette) -> io::Result<()> {
+        let columns = if self.layout.rates.is_some() { &SERVICES_TRAFFIC } else { &SERVICES };
+        let rows = self.blocks.iter().map(|block| block.row.as_slice());
+        let grid = Grid::new(columns, rows, width);
+        if !self.blocks.is_empty() {
+            writeln!(out)?;
+            grid.write_titles(out, 0, colors.title)?;
+        }
+        for block in &self.blocks {
+            let style = block
+                .shown
+                .problem
+                .map_or(Style::new(), |problem| if problem.refuses() { colors.bad } else { colors.change });
+            grid.write_row(out, &block.row, 0, style)?;
+        }
+        Ok(())
+    }
+
+    fn write_blocks(&self, out: &mut dyn Write, width: Option<usize>, colors: &Palette) -> io::Result<()> {
+        let columns = if self.layout.rates.is_some() { &SERVERS_TRAFFIC[..] } else { &SERVERS[..] };
+        let rows = self.blocks.iter().flat_map(|block| &block.servers).map(Vec::as_slice);
+        let grid = Grid::new(columns, rows, width.map(|width| width.saturating_sub(INDENT)));
+        if self.blocks.iter().any(|block| !block.servers.is_empty()) {
+            writeln!(out)?;
+            grid.write_titles(out, INDENT, colors.title)?;
+        }
+        for block in &self.blocks {
+            let (title, state) = (colors.title, block.shown.state);
+            writeln!(out, "{title}{}{title:#}{}", block.name, settings(state))?;
+            if let Some(refusal) = refusal(state) {
+                writeln!(out, "{:INDENT$}{bad}{refusal}{bad:#}", "", bad = colors.bad)?;
+            }
+            for (server, row) in block.shown.servers.iter().zip(&block.servers) {
+                let style = match Condition::of(server) {
+                    Condition::Up => Style::new(),
+                    Condition::Draining | Condition::Drained => colors.change,
+                    Condition::Full => colors.bad,
+                };
+                grid.write_row(out, row, INDENT, style)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the cells of a service.
+fn service_row(shown: &Shown<'_>, name: &str, rates: Option<&TableRates>) -> Vec<String> {
+    let ServiceState { service, stats, destinations, .. } = shown.state;
+    let up = destinations.iter().filter(|server| Condition::of(server) == Condition::Up).count();
+    let up = format!("{up}/{}", destinations.len());
+    if let Some(rates) = rates {
+        return [vec![name.to_owned(), up], rate_cells(rates.of_service(&service.key))].concat();
+    }
+    let sum =
+        |count: fn(&DestinationState) -> u32| short(destinations.iter().map(|server| u64::from(count(server))).sum());
+    vec![
+        name.to_owned(),
+        text::escaped(&service.scheduler.to_string()).into_owned(),
+        up,
+        sum(|server| server.active_connections),
+        sum(|server| server.inactive_connections),
+        short(stats.rates.connections),
+        shown.problem.map_or_else(String::new, |problem| problem.name().replace('_', " ")),
+    ]
+}
+
+/// Returns the cells of the servers of a service.
+fn server_rows(shown: &Shown<'_>, rates: Option<&TableRates>, names: &mut dyn Namer) -> Vec<Vec<String>> {
+    let service = shown.state.service.key;
+    let protocol = match service {
+        ServiceKey::Address { protocol, .. } => Some(protocol),
+        ServiceKey::Fwmark { .. } => None,
+    };
+    let mut rows = Vec::with_capacity(shown.servers.len());
+    for server in &shown.servers {
+        let destination = &server.destination;
+        let name = endpoint(destination.key.address, destination.key.port, protocol, names);
+        rows.push(match rates {
+            Some(rates) => {
+                let state = Condition::of(server).name().to_owned();
+                [vec![name, state], rate_cells(rates.of_server(&service, &destination.key))].concat()
+            }
+            None => server_row(server, name),
+        });
+    }
+    rows
+}
+
+fn server_row(server: &DestinationState, name: String) -> Vec<String> {
+    let destination = &server.destination;
+    let limit = match (destination.upper_threshold, destination.lower_threshold) {
+        (0, _) => "-".to_owned(),
+        (upper, 0) => upper.to_string(),
+        (upper, lower) => format!("{lower}..{upper}"),
+    };
+    vec![
+        name,
+        method(&destination.forwarding),
+        state(server),
+        destination.weight.to_string(),
+        short(server.active_connections.into()),
+        short(server.inactive_connections.into()),
+        short(server.stats.rates.connections),
+        short(server.persistent_connections.into()),
+        limit,
+        short(server.stats.connections),
+    ]
+}
+
+/// Returns the cells of rates. `-` if an item is new.
+fn rate_cells(rates: Option<&Rates>) -> Vec<String> {
+    let Some(rates) = rates else { return vec!["-".into(); 5] };
+    let Rates { connections, incoming_packets, outgoing_packets, incoming_bytes, outgoing_bytes } = *rates;
+    [connections, incoming_packets, outgoing_packets, incoming_bytes, outgoing_bytes].map(rate).into()
 }
 
 /// Returns the cell of the column STATE.
 fn state(server: &DestinationState) -> String {
     let connections = u64::from(server.active_connections) + u64::from(server.inactive_connections);
-    match (health(server), connections, server.persistent_connections) {
-        (Health::Well, ..) => String::new(),
-        (Health::Full, ..) => "full".into(),
-        (Health::Quiescent, 0, 0) => "drained".into(),
-        (Health::Quiescent, 0, templates) => format!("draining ({templates} persistent)"),
-        (Health::Quiescent, connections, _) => format!("draining ({connections} left)"),
+    match (Condition::of(server), connections) {
+        (Condition::Draining, 0) => "draining".into(),
+        (Condition::Draining, left) => format!("draining ({} left)", short(left)),
+        (condition, _) => condition.name().into(),
     }
-}
-
-/// Returns a remark on a service that refuses new clients.
-fn refusal(service: &ServiceState) -> Option<String> {
-    if service.destinations.is_empty() {
-        return Some("no servers: every connection is refused".into());
-    }
-    let scheduling = Scheduling::new(service);
-    let share = clients::refused_now(&scheduling)?;
-    Some(format!("{share}: {}", clients::reason(&scheduling)))
-}
-
-/// Returns the cells of a service's servers, the oldest first.
-fn rows(service: &ServiceState, names: &mut dyn Namer) -> Vec<[String; 10]> {
-    let protocol = match service.service.key {
-        ServiceKey::Address { protocol, .. } => Some(protocol),
-        ServiceKey::Fwmark { .. } => None,
-    };
-    let row = |server: &DestinationState| {
-        let destination = &server.destination;
-        let limit = match (destination.upper_threshold, destination.lower_threshold) {
-            (0, _) => "-".to_owned(),
-            (upper, 0) => upper.to_string(),
-            (upper, lower) => format!("{lower}..{upper}"),
-        };
-        [
-            endpoint(destination.key.address, destination.key.port, protocol, names),
-            forwarding(&destination.forwarding),
-            state(server),
-            destination.weight.to_string(),
-            server.active_connections.to_string(),
-            server.inactive_connections.to_string(),
-            server.persistent_connections.to_string(),
-            limit,
-            server.stats.rates.connections.to_string(),
-            server.stats.connections.to_string(),
-        ]
-    };
-    service.destinations.iter().rev().map(row).collect()
 }
 
 fn name(key: &ServiceKey, names: &mut dyn Namer) -> String {
@@ -175,16 +278,17 @@ fn settings(service: &ServiceState) -> String {
     text
 }
 
-fn forwarding(forwarding: &Forwarding) -> String {
+/// Returns the cell of the column METHOD.
+fn method(forwarding: &Forwarding) -> String {
     match forwarding {
-        Forwarding::Masquerade => "masquerade".into(),
+        Forwarding::Masquerade => "masq".into(),
         Forwarding::Local => "local".into(),
-        Forwarding::DirectRoute => "direct route".into(),
+        Forwarding::DirectRoute => "route".into(),
         Forwarding::Bypass => "bypass".into(),
         Forwarding::Other(number) => format!("method {number}"),
-        Forwarding::Tunnel(Tunnel::Ipip) => "tunnel ipip".into(),
-        Forwarding::Tunnel(Tunnel::Gue { port, .. }) => format!("tunnel gue:{port}"),
-        Forwarding::Tunnel(Tunnel::Gre { .. }) => "tunnel gre".into(),
-        Forwarding::Tunnel(Tunnel::Other { kind, .. }) => format!("tunnel type {kind}"),
+        Forwarding::Tunnel(Tunnel::Ipip) => "ipip".into(),
+        Forwarding::Tunnel(Tunnel::Gue { port, .. }) => format!("gue:{port}"),
+        Forwarding::Tunnel(Tunnel::Gre { .. }) => "gre".into(),
+        Forwarding::Tunnel(Tunnel::Other { kind, .. }) => format!("tunnel {kind}"),
     }
 }
