@@ -64,28 +64,6 @@ impl Problem {
     pub(crate) const ALL: [Self; 6] =
         [Self::NoServers, Self::AllWeight0, Self::RefusesAll, Self::RefusesSome, Self::Full, Self::Draining];
 
-    /// Returns the first problem of a service, in the order of [`ALL`](Self::ALL).
-    pub(crate) fn of(service: &ServiceState) -> Option<Self> {
-        let servers = &service.destinations;
-        if servers.is_empty() {
-            return Some(Self::NoServers);
-        }
-        if servers.iter().all(|server| server.destination.weight == 0) {
-            return Some(Self::AllWeight0);
-        }
-        let scheduling = Scheduling::new(service);
-        let has = |condition| servers.iter().any(|server| Condition::of(server) == condition);
-        if scheduling.refusal(Assumption::Best) == Refusal::Everybody {
-            Some(Self::RefusesAll)
-        } else if clients::refused_now(&scheduling).is_some() {
-            Some(Self::RefusesSome)
-        } else if has(Condition::Full) {
-            Some(Self::Full)
-        } else {
-            has(Condition::Draining).then_some(Self::Draining)
-        }
-    }
-
     /// Returns the name, which is also the value in JSON and in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -104,15 +82,38 @@ impl Problem {
     }
 }
 
-/// Returns a sentence about a service that refuses new clients: the share of them, and the reason. `None` if it serves
-/// all of them.
-pub(crate) fn refusal(service: &ServiceState) -> Option<String> {
-    if service.destinations.is_empty() {
-        return Some("every new client is refused: the service has no servers".into());
+/// The state of a service for new clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Assessment {
+    /// The first problem, in the order of [`Problem::ALL`].
+    pub(crate) problem: Option<Problem>,
+    /// A sentence with the share of new clients that are refused, and the reason. `None` if all of them are served.
+    pub(crate) refusal: Option<String>,
+}
+
+impl Assessment {
+    /// Assesses a service. For a hashing scheduler, this compares its table with the servers, which takes milliseconds.
+    pub(crate) fn of(service: &ServiceState) -> Self {
+        let servers = &service.destinations;
+        let scheduling = Scheduling::new(service);
+        let share = clients::refused_now(&scheduling);
+        let refusal = share.map(|share| format!("{share}: {}", clients::reason(&scheduling)));
+        let has = |condition| servers.iter().any(|server| Condition::of(server) == condition);
+        let problem = if servers.is_empty() {
+            Some(Problem::NoServers)
+        } else if servers.iter().all(|server| server.destination.weight == 0) {
+            Some(Problem::AllWeight0)
+        } else if scheduling.refusal(Assumption::Best) == Refusal::Everybody {
+            Some(Problem::RefusesAll)
+        } else if refusal.is_some() {
+            Some(Problem::RefusesSome)
+        } else if has(Condition::Full) {
+            Some(Problem::Full)
+        } else {
+            has(Condition::Draining).then_some(Problem::Draining)
+        };
+        Self { problem, refusal }
     }
-    let scheduling = Scheduling::new(service);
-    let share = clients::refused_now(&scheduling)?;
-    Some(format!("{share}: {}", clients::reason(&scheduling)))
 }
 
 #[cfg(test)]
@@ -147,7 +148,7 @@ mod tests {
     fn problems_are_ordered() {
         let of = |servers: &str, scheduler: &str| {
             let lines: String = servers.lines().map(|line| format!("-a -f 1 -r {line}\n")).collect();
-            Problem::of(&service(&format!("-A -f 1 -s {scheduler}\n{lines}"))).map(Problem::name)
+            Assessment::of(&service(&format!("-A -f 1 -s {scheduler}\n{lines}"))).problem.map(Problem::name)
         };
         assert_eq!(of("", "rr"), Some("no_servers"));
         assert_eq!(of("10.0.0.1 -w 0\n10.0.0.2 -w 0", "rr"), Some("all_weight_0"));
@@ -159,9 +160,10 @@ mod tests {
         for server in &mut busy.destinations {
             server.active_connections = 3;
         }
-        assert_eq!(Problem::of(&busy), Some(Problem::Draining));
+        assert_eq!(Assessment::of(&busy).problem, Some(Problem::Draining));
         busy.destinations.iter_mut().for_each(|server| server.active_connections = 5);
-        assert_eq!(Problem::of(&busy), Some(Problem::RefusesAll), "the only server with a weight is full");
-        assert!(refusal(&busy).is_some_and(|text| text.starts_with("every new client is refused: ")));
+        assert_eq!(Assessment::of(&busy).problem, Some(Problem::RefusesAll), "the only server with a weight is full");
+        let refusal = Assessment::of(&busy).refusal.expect("a refusal");
+        assert!(refusal.starts_with("every new client is refused: "), "{refusal}");
     }
 }

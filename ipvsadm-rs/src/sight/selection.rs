@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use ipvs::{DestinationState, Selector, ServiceState};
 
-use crate::sight::condition::{Condition, Problem};
+use crate::sight::condition::{Assessment, Condition, Problem};
 use crate::sight::server_name::ServerName;
 use crate::terminal::text;
 
@@ -80,6 +80,8 @@ pub(crate) struct Selected {
 pub(crate) struct Shown<'s> {
     pub(crate) state: &'s ServiceState,
     pub(crate) problem: Option<Problem>,
+    /// The share of new clients that are refused, and the reason.
+    pub(crate) refusal: Option<String>,
     /// The servers that are shown, the oldest first.
     pub(crate) servers: Vec<&'s DestinationState>,
 }
@@ -113,7 +115,7 @@ impl Selected {
     }
 
     fn shown<'s>(&self, state: &'s ServiceState) -> Option<Shown<'s>> {
-        let problem = Problem::of(state);
+        let Assessment { problem, refusal } = Assessment::of(state);
         let is_named = |server: &DestinationState| {
             self.servers.is_empty() || self.servers.iter().any(|name| name.is(&server.destination.key))
         };
@@ -121,7 +123,7 @@ impl Selected {
         if servers.is_empty() && !self.servers.is_empty() || self.only_problems && problem.is_none() {
             return None;
         }
-        let mut shown = Shown { state, problem, servers };
+        let mut shown = Shown { state, problem, refusal, servers };
         // If new clients are refused, all servers are of interest.
         if self.only_problems && !problem.is_some_and(Problem::refuses) {
             let is_problem =

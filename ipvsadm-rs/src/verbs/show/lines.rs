@@ -5,7 +5,7 @@ use ipvs::document::{SCHEMA, VirtualService};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::sight::condition::{Condition, Problem, refusal};
+use crate::sight::condition::{Condition, Problem};
 use crate::sight::rates::{Rates, TableRates};
 use crate::sight::selection::Shown;
 use crate::terminal::text;
@@ -51,7 +51,7 @@ pub(super) fn write(
 
 impl<'l> Line<'l> {
     fn new(shown: &Shown<'_>, rates: Option<&TableRates>, namespace: Option<&'l str>) -> Self {
-        let Shown { state, problem, servers } = shown;
+        let Shown { state, problem, refusal, servers } = shown;
         let key = state.service.key;
         // The newest first, as the kernel lists them.
         let mut part: ServiceState = (*state).clone();
@@ -65,7 +65,7 @@ impl<'l> Line<'l> {
             service: VirtualService::from(&part),
             states: servers.iter().map(|server| Condition::of(server).name()).collect(),
             problem: problem.map(Problem::name),
-            refusal: refusal(state),
+            refusal: refusal.clone(),
             per_second: rates.and_then(|rates| rates.of_service(&key)).copied(),
             servers_per_second: rates.map(of_server),
         }

@@ -6,13 +6,15 @@ use anstyle::Style;
 use ipvs::rules::Namer;
 use ipvs::rules::program::{flag_names, write_endpoint};
 use ipvs::{DestinationState, Forwarding, Netmask, Protocol, ServiceKey, ServiceState, State, Tunnel};
+use unicode_width::UnicodeWidthStr;
 
-use crate::sight::condition::{Condition, refusal};
+use crate::sight::condition::Condition;
 use crate::sight::grid::{Column, Grid};
 use crate::sight::number::{rate, short};
 use crate::sight::rates::{Rates, TableRates};
 use crate::sight::selection::Shown;
 use crate::terminal::color::Palette;
+use crate::terminal::plural::count;
 use crate::terminal::text;
 
 /// The blanks before a row of a server.
@@ -20,15 +22,15 @@ const INDENT: usize = 2;
 
 const SERVERS: [Column; 10] = [
     Column::text("SERVER", 0),
-    Column::text("METHOD", 1),
+    Column::text("METHOD", 2),
     Column::text("STATE", 0),
     Column::number("WEIGHT", 0),
     Column::number("ACTIVE", 0),
-    Column::number("INACTIVE", 0),
+    Column::number("INACTIVE", 1),
     Column::number("CONN/S", 0),
-    Column::number("TEMPLATES", 2),
-    Column::number("LIMIT", 3),
-    Column::number("CONNECTIONS", 4),
+    Column::number("TEMPLATES", 3),
+    Column::number("LIMIT", 4),
+    Column::number("CONNECTIONS", 5),
 ];
 const SERVERS_TRAFFIC: [Column; 7] = [
     Column::text("SERVER", 0),
@@ -145,8 +147,11 @@ impl<'s> Table<'s> {
         for block in &self.blocks {
             let (title, state) = (colors.title, block.shown.state);
             writeln!(out, "{title}{}{title:#}{}", block.name, settings(state))?;
-            if let Some(refusal) = refusal(state) {
-                writeln!(out, "{:INDENT$}{bad}{refusal}{bad:#}", "", bad = colors.bad)?;
+            if let Some(refusal) = &block.shown.refusal {
+                let lines = fitted(refusal, width);
+                lines
+                    .iter()
+                    .try_for_each(|line| writeln!(out, "{:INDENT$}{bad}{line}{bad:#}", "", bad = colors.bad))?;
             }
             for (server, row) in block.shown.servers.iter().zip(&block.servers) {
                 let style = match Condition::of(server) {
@@ -158,6 +163,16 @@ impl<'s> Table<'s> {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns a refusal in two lines if it is too wide for one.
+fn fitted(refusal: &str, width: Option<usize>) -> Vec<String> {
+    match refusal.split_once(": ") {
+        Some((share, reason)) if width.is_some_and(|width| INDENT + refusal.width() > width) => {
+            vec![format!("{share}:"), format!("{:INDENT$}{reason}", "")]
+        }
+        _ => vec![refusal.to_owned()],
     }
 }
 
@@ -235,8 +250,9 @@ fn rate_cells(rates: Option<&Rates>) -> Vec<String> {
 /// Returns the cell of the column STATE.
 fn state(server: &DestinationState) -> String {
     let connections = u64::from(server.active_connections) + u64::from(server.inactive_connections);
+    let templates = server.persistent_connections;
     match (Condition::of(server), connections) {
-        (Condition::Draining, 0) => "draining".into(),
+        (Condition::Draining, 0) => format!("draining ({})", count(templates, "template")),
         (Condition::Draining, left) => format!("draining ({} left)", short(left)),
         (condition, _) => condition.name().into(),
     }

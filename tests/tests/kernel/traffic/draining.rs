@@ -68,7 +68,7 @@ fn show_has_the_state_of_servers() {
     let state = |server: &str| {
         let list = director.ok("ipvsadm-rs show");
         let line = list.lines().find(|line| line.contains(server)).unwrap().to_owned();
-        line.split_once("masquerade").unwrap().1.trim_start().to_owned()
+        line.split_once("  masq ").unwrap().1.trim_start().to_owned()
     };
     director.ok(&format!("ipvsadm-rs set -t {WEB} -r {other} --weight 0"));
     assert!(state(other).starts_with("drained "), "{}", state(other));
@@ -97,7 +97,7 @@ fn show_has_templates_without_connections() {
     director.ok("ipvsadm-rs set -u 10.1.0.100:53 -r 10.2.0.11 --weight 0");
     wait::until(Duration::from_secs(60), || {
         let list = director.ok("ipvsadm-rs show");
-        if list.contains("  draining (1 persistent)  ") { Ok(()) } else { Err(list) }
+        if list.contains("  draining (1 template)  ") { Ok(()) } else { Err(list) }
     });
 }
 
