@@ -28,6 +28,7 @@ ipvs_tests::tests! {
     tunnels_page;
     two_directors_page;
     changing_a_director_in_use_page;
+    watching_a_director_page;
     maintenance_of_a_server_page;
     moving_traffic_page;
     way_back_page;
@@ -49,6 +50,7 @@ fn every_heading_has_a_test() {
             "Tunnels",
             "Two directors",
             "Changing a director in use",
+            "Watching a director",
             "Maintenance of a server",
             "Moving traffic",
             "Way back"
@@ -133,6 +135,11 @@ fn two_directors_page() {
 fn changing_a_director_in_use_page() {
     let (_lab, hosts) = two_armed();
     run("Changing a director in use", &hosts.each_ref());
+}
+
+fn watching_a_director_page() {
+    let (_lab, hosts) = two_armed();
+    run("Watching a director", &hosts.each_ref());
 }
 
 fn maintenance_of_a_server_page() {
