@@ -11,27 +11,28 @@ use crate::terminal::text;
 /// The services and servers to show. All if nothing is specified.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Selection {
-    /// Only these services: tcp, udp, sctp, fwmark, ADDRESS, ADDRESS/LENGTH, PROTOCOL:ADDRESS:PORT or fwmark:N
+    /// Select these services [default: all]: tcp, udp, sctp, fwmark, ADDRESS, ADDRESS/LENGTH, PROTOCOL:ADDRESS:PORT or
+    /// fwmark:N
     #[arg(value_name = "SCOPE")]
     scopes: Vec<Selector>,
-    /// Only this TCP service; can be repeated, as can -u, --sctp-service and -f
+    /// Select this TCP service; can be repeated, as can -u, --sctp-service and -f
     #[arg(short = 't', long, value_name = "ADDRESS:PORT", value_parser = tcp)]
     tcp_service: Vec<Selector>,
-    /// Only this UDP service
+    /// Select this UDP service
     #[arg(short = 'u', long, value_name = "ADDRESS:PORT", value_parser = udp)]
     udp_service: Vec<Selector>,
-    /// Only this SCTP service
+    /// Select this SCTP service
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = sctp)]
     sctp_service: Vec<Selector>,
-    /// Only the services of this firewall mark
+    /// Select the services of this firewall mark
     #[arg(short = 'f', long, value_name = "MARK", value_parser = fwmark)]
     fwmark_service: Vec<Selector>,
-    /// Only these servers, and their services; can be repeated, or separated by commas
+    /// Select these servers, and their services; can be repeated, or separated by commas
     ///
     /// HOST is an address, or a name for all its addresses. Without a port, all ports of the host are selected.
     #[arg(long, value_name = "HOST[:PORT]")]
     server: Vec<String>,
-    /// Only services and servers that need a person
+    /// Select services and servers that need a person
     ///
     /// These are services that have no servers, that have only servers of weight 0, or that refuse new clients. They are
     /// also servers that are full or draining.

@@ -49,7 +49,7 @@ pub(super) struct Show {
     /// packets are counted only for servers with masquerading. Those of other servers do not pass through the director.
     #[arg(long)]
     traffic: bool,
-    /// Time between the two readings of --traffic; a multiple of 2s [default: 4s]
+    /// Set the time between the two readings of --traffic; a multiple of 2s [default: 4s]
     ///
     /// The kernel updates its counters every 2 seconds.
     #[arg(long, value_name = "DURATION", value_parser = interval, requires = "traffic")]
@@ -57,7 +57,7 @@ pub(super) struct Show {
     /// Sort services, and the servers of each service, by KEY; numbers are sorted from the highest
     #[arg(long, value_name = "KEY", value_enum)]
     sort: Option<Key>,
-    /// Show at most N services, and print the number of those that are omitted
+    /// Show at most N services, and the number of those that are omitted
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Show names of hosts and ports instead of numbers
