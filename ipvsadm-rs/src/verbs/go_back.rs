@@ -69,62 +69,18 @@ impl BackArguments {
         let journal = context.journal()?;
         (way.check)(&journal)?;
         journal.ensure_none_pending()?;
-        let mut transaction = Transaction::from(journal);
-        let before = director.state_with(Counters::Skip)?;
-        let (config, options) = (way.wanted)(&before)?;
-        let plan = plan(&config, &before, &options);
-        // The question was about other changes.
-        if plan.changes != preview.changes
-            && !is_agreed
-            && !TableIndex::new(&before).dropped_by_plan(&plan).is_nothing()
-        {
-            bail!("the table has changed meanwhile: nothing was changed\nTry again.");
-        }
-        let made = self.make(context, &mut transaction, &mut director, way, (config, options), before, plan)?;
-        if let Some(journal) = transaction.journal() {
-            (way.done)(journal);
-        }
-        let interruption = transaction.interruption();
-        drop(transaction);
-        let Drained { made, from, dropped } = made;
-        dropped.print_note();
-        report(context, &made, &from).print_result(context)?;
-        // The changes are complete. The signal ends this process afterwards, so that its parent sees it.
-        if let Some(signal) = interruption {
-            signal.end_process();
-        }
-        Ok(dropped.exit_code())
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn make(
-        &self,
-        context: &Context,
-        transaction: &mut Transaction,
-        director: &mut Client,
-        way: &WayBack<'_>,
-        (config, options): (Config, Options),
-        before: State,
-        plan: Plan,
-    ) -> anyhow::Result<Drained> {
-        if plan.changes.is_empty() {
-            return Ok(Drained { made: plan, from: before, dropped: Left::default() });
-        }
-        let changes = plan.changes.iter().collect();
-        let WayBack { command, undoes, .. } = *way;
-        let intent = Intent { command, file: None, scope: &options.scope, changes, undoes, confirm_within: None };
-        transaction.begin(intent, &before)?;
-        let made = match self.drain {
-            Some(drain) => {
-                let limits = Limits { drain, lock: context.lock_timeout, may_drop: true };
-                let wanted = |state: &State| (way.wanted)(state).unwrap_or_else(|_| (config.clone(), options.clone()));
-                apply_drained(director, transaction, wanted, before, &limits)
+        let agree = |plan: &Plan, before: &State| {
+            // The question was about other changes.
+            if plan.changes != preview.changes
+                && !is_agreed
+                && !TableIndex::new(before).dropped_by_plan(plan).is_nothing()
+            {
+                bail!("the table has changed meanwhile: nothing was changed\nTry again.");
             }
-            None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())
-                .map(|_| Drained { made: plan, from: before, dropped: Left::default() })
-                .map_err(Into::into),
+            Ok(())
         };
-        finish(director, transaction, made)
+        let limits = self.drain.map(|drain| Limits { drain, lock: context.lock_timeout, may_drop: true });
+        way.go(context, &mut director, journal, limits.as_ref(), &agree)
     }
 
     /// Fails unless the plan may drop the connections that it drops. Asks on a terminal. Returns whether any plan may
@@ -152,6 +108,67 @@ impl BackArguments {
             bail!("nothing was changed\n{hint}");
         }
         Ok(false)
+    }
+}
+
+impl WayBack<'_> {
+    /// Makes the changes, prints them, and returns the exit code. Changes nothing if `agree` fails. With limits, servers
+    /// are drained before they are deleted.
+    pub(super) fn go(
+        &self,
+        context: &Context,
+        director: &mut Client,
+        journal: Journal,
+        drain: Option<&Limits>,
+        agree: &dyn Fn(&Plan, &State) -> anyhow::Result<()>,
+    ) -> anyhow::Result<u8> {
+        let mut transaction = Transaction::from(journal);
+        let before = director.state_with(Counters::Skip)?;
+        let (config, options) = (self.wanted)(&before)?;
+        let plan = plan(&config, &before, &options);
+        agree(&plan, &before)?;
+        let made = self.make(&mut transaction, director, (config, options), before, plan, drain)?;
+        if let Some(journal) = transaction.journal() {
+            (self.done)(journal);
+        }
+        let interruption = transaction.interruption();
+        drop(transaction);
+        let Drained { made, from, dropped } = made;
+        dropped.print_note();
+        report(context, &made, &from).print_result(context)?;
+        // The changes are complete. The signal ends this process afterwards, so that its parent sees it.
+        if let Some(signal) = interruption {
+            signal.end_process();
+        }
+        Ok(dropped.exit_code())
+    }
+
+    fn make(
+        &self,
+        transaction: &mut Transaction,
+        director: &mut Client,
+        (config, options): (Config, Options),
+        before: State,
+        plan: Plan,
+        drain: Option<&Limits>,
+    ) -> anyhow::Result<Drained> {
+        if plan.changes.is_empty() {
+            return Ok(Drained { made: plan, from: before, dropped: Left::default() });
+        }
+        let changes = plan.changes.iter().collect();
+        let Self { command, undoes, .. } = *self;
+        let intent = Intent { command, file: None, scope: &options.scope, changes, undoes, confirm_within: None };
+        transaction.begin(intent, &before)?;
+        let made = match drain {
+            Some(limits) => {
+                let wanted = |state: &State| (self.wanted)(state).unwrap_or_else(|_| (config.clone(), options.clone()));
+                apply_drained(director, transaction, wanted, before, limits)
+            }
+            None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())
+                .map(|_| Drained { made: plan, from: before, dropped: Left::default() })
+                .map_err(Into::into),
+        };
+        finish(director, transaction, made)
     }
 }
 

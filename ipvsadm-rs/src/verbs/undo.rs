@@ -2,19 +2,16 @@
 
 use anyhow::bail;
 use clap::Args;
-use ipvs::apply::apply_plan;
 use ipvs::plan::Options;
-use ipvs::{Config, Counters, Plan, State, plan};
+use ipvs::{Config, Counters, State, plan};
 
 use super::go_back::{BackArguments, WayBack, report};
 use super::history;
 use crate::context::{Context, code};
 use crate::journal::{
-    Entry, Folder, Intent, Journal, Origin, Phase, Status, inexpressible, rollback_plan, rollback_plan_of_any_table,
+    Entry, Folder, Journal, Origin, Phase, Status, inexpressible, rollback_plan, rollback_plan_of_any_table,
 };
-use crate::plan::progress::WithProgress;
 use crate::plan::reversal::{Conflict, reversal};
-use crate::plan::transaction::{Transaction, finish};
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
@@ -127,19 +124,12 @@ impl Undo {
             Some(Chosen::Reverse(entry)) => bail!("plan {} has ended meanwhile\nTry again.", entry.number),
         };
         let (config, options) = undone.rollback_plan(&journal)?;
-        let mut transaction = Transaction::from(journal);
-        let (plan, before) = restore(context, &mut transaction, &undone, &config, &options)?;
-        if let Some(journal) = transaction.journal() {
-            undone.entries().for_each(|entry| mark(journal, entry, Status::Undone));
-        }
-        let interruption = transaction.interruption();
-        drop(transaction);
-        report(context, &plan, &before).print_result(context)?;
-        // A rollback is not interrupted. The signal ends this process afterwards, so that its parent sees it.
-        if let Some(signal) = interruption {
-            signal.end_process();
-        }
-        Ok(code::DONE)
+        let wanted = |_: &State| Ok((config.clone(), options.clone()));
+        let done = |journal: &Journal| undone.entries().for_each(|entry| mark(journal, entry, Status::Undone));
+        let undoes = Some(undone.first.number);
+        // The plan was chosen while the journal was locked, and nobody is asked about a rollback.
+        let way = WayBack { command: "undo", undoes, wanted: &wanted, check: &|_| Ok(()), done: &done };
+        way.go(context, &mut context.open()?, journal, None, &|_, _| Ok(()))
     }
 
     /// Returns the plan to undo. For `--pending`, returns `None` if no plan is pending or draining.
@@ -232,31 +222,6 @@ impl Undone {
         // Mark the requested plan last, so that an interrupted undo can be repeated.
         self.later.iter().chain([&self.first])
     }
-}
-
-/// Restores the table, and returns the plan for it with the table from before the undo.
-fn restore(
-    context: &Context,
-    transaction: &mut Transaction,
-    undone: &Undone,
-    config: &Config,
-    options: &Options,
-) -> anyhow::Result<(Plan, State)> {
-    let mut director = context.open()?;
-    let before = director.state_with(Counters::Skip)?;
-    let plan = plan(config, &before, options);
-    if !plan.changes.is_empty() {
-        let changes = plan.changes.iter().collect();
-        let undoes = Some(undone.first.number);
-        transaction.begin(
-            Intent { command: "undo", file: None, scope: &options.scope, changes, undoes, confirm_within: None },
-            &before,
-        )?;
-        let (before, plan) = (before.clone(), plan.clone());
-        let result = apply_plan(&mut WithProgress(&mut director), config, options, before, plan);
-        finish(&mut director, transaction, result.map(drop).map_err(Into::into))?;
-    }
-    Ok((plan, before))
 }
 
 /// Records the new status of a plan.
