@@ -122,6 +122,11 @@ impl<D: Director> Watch<D> {
         self.last.as_ref()
     }
 
+    /// Returns whether the last reading failed or was uncertain, so that the table cannot be observed for now.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
     /// Returns the director, for example to write to it.
     pub fn director(&mut self) -> &mut D {
         &mut self.director
@@ -304,9 +309,11 @@ mod tests {
         watch.next();
         watch.director().failing = 2;
         watch.director().add_service(&web()).expect("added");
+        assert!(!watch.is_lost());
         assert!(matches!(watch.poll(), Some(Observation::Lost(Lost::Unreadable(_)))));
-        assert!(watch.poll().is_none());
+        assert!(watch.poll().is_none() && watch.is_lost());
         assert!(matches!(watch.poll(), Some(Observation::Events(events)) if events.len() == 1));
+        assert!(!watch.is_lost());
         watch.director().uncertain = 1;
         watch.director().flush().expect("flushed");
         assert!(matches!(watch.poll(), Some(Observation::Lost(Lost::Resizing))));
