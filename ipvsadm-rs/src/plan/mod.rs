@@ -13,7 +13,7 @@ pub(crate) mod saved;
 pub(crate) mod signals;
 mod summary;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub(crate) mod transaction;
 pub(crate) mod unconfirmed;
 pub(crate) mod waiting;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipvs::document::{FamilyName, ProtocolName, SCHEMA, VirtualService};
 use ipvs::hash::TableSizes;
-use ipvs::{Change, Plan, Scheduler, Service, ServiceKey, State};
+use ipvs::{Change, DestinationKey, Plan, Scheduler, Service, ServiceKey, State};
 use serde::Serialize;
 
 use crate::context::{Context, code};
@@ -86,7 +86,7 @@ struct Row {
 
 /// A service, with the keys of the table's document.
 #[derive(Debug, Serialize)]
-struct ServiceName {
+pub(crate) struct ServiceName {
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<ProtocolName>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,14 +109,14 @@ impl From<ServiceKey> for ServiceName {
 
 /// A server, with the keys of the table's document.
 #[derive(Debug, Serialize)]
-struct ServerName {
+pub(crate) struct ServerName {
     address: IpAddr,
     port: u16,
 }
 
-impl ServerName {
-    fn of(change: &Change) -> Option<Self> {
-        change.destination().map(|key| Self { address: key.address, port: key.port })
+impl From<DestinationKey> for ServerName {
+    fn from(key: DestinationKey) -> Self {
+        Self { address: key.address, port: key.port }
     }
 }
 
@@ -337,7 +337,7 @@ impl Row {
                 added_options = differing_options(&rule, &before);
             }
         }
-        let (service, server) = (change.service().map(ServiceName::from), ServerName::of(change));
+        let (service, server) = (change.service().map(ServiceName::from), change.destination().map(ServerName::from));
         let servers = held.servers_of_deleted(change);
         let dropped_connections = held.dropped_by(change);
         Self { action, rule, service, server, previous_options, added_options, servers, dropped_connections, note }
@@ -380,7 +380,7 @@ fn before(change: &Change, from: &State, held: &TableIndex<'_>) -> Option<Change
 }
 
 /// Returns the options of `line` that `other` lacks or has with another value.
-fn differing_options(line: &str, other: &str) -> String {
+pub(crate) fn differing_options(line: &str, other: &str) -> String {
     let other: HashSet<String> = options(other).into_iter().collect();
     let differing: Vec<String> = options(line).into_iter().filter(|option| !other.contains(option)).collect();
     differing.join(" ")

@@ -9,6 +9,7 @@ mod examples;
 mod generate;
 mod go_back;
 mod history;
+mod monitor;
 mod other_names;
 mod plan;
 mod restore;
@@ -68,6 +69,7 @@ enum Verb {
     Save(save::Save),
     Check(check::Check),
     Show(show::Show),
+    Monitor(monitor::Monitor),
     Set(Box<set::Set>),
     RsSetup(rs_setup::RsSetup),
     SnatRules(snat_rules::SnatRules),
@@ -101,6 +103,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Save(verb) => verb.run(&context),
         Verb::Check(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),
+        Verb::Monitor(verb) => verb.run(&context),
         Verb::Set(verb) => verb.run(&context),
         Verb::RsSetup(verb) => verb.run(&context),
         Verb::SnatRules(verb) => verb.run(&context),
@@ -132,9 +135,11 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
 }
 
 /// Common options that some verbs do not use: the name of the argument, and these verbs.
-const UNUSED: [(&str, &[&str]); 2] = [
-    ("state_dir", &["save", "check", "rs-setup", "snat-rules", "generate"]),
-    ("lock_timeout", &["plan", "history", "show", "save", "check", "rs-setup", "snat-rules", "generate"]),
+const UNUSED: [(&str, &[&str]); 3] = [
+    ("state_dir", &["monitor", "save", "check", "rs-setup", "snat-rules", "generate"]),
+    ("lock_timeout", &["plan", "history", "show", "monitor", "save", "check", "rs-setup", "snat-rules", "generate"]),
+    // Its output is a line for each item instead of one object.
+    ("json", &["monitor"]),
 ];
 
 /// Common options that have no effect on some verbs, and that wrappers may specify nevertheless: the name of the argument,
@@ -154,6 +159,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
             "shift",
             "save",
             "show",
+            "monitor",
             "set",
             "rs-setup",
             "snat-rules",
@@ -168,7 +174,8 @@ fn ensure_used(found: &clap::ArgMatches) -> Result<(), clap::Error> {
     let is_specified = |id: &str| found.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
     match UNUSED.iter().find(|(id, verbs)| verbs.contains(&verb) && is_specified(id)) {
         Some((id, _)) => {
-            let message = format!("`{verb}' does not use --{}", id.replace('_', "-"));
+            let advice = if *id == "json" { ": use --json-lines" } else { "" };
+            let message = format!("`{verb}' does not use --{}{advice}", id.replace('_', "-"));
             Err(command().error(clap::error::ErrorKind::ArgumentConflict, message))
         }
         None => Ok(()),
@@ -318,6 +325,8 @@ mod tests {
         }
         assert!(parse_line("ipvsadm-rs --state-dir x check rules").is_err());
         assert!(parse_line("ipvsadm-rs --state-dir x apply rules").is_ok());
+        let error = parse_line("ipvsadm-rs monitor --json").expect_err("endless output").to_string();
+        assert!(error.contains("`monitor' does not use --json: use --json-lines"), "{error}");
     }
 
     #[test]

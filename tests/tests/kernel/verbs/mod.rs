@@ -9,6 +9,7 @@ mod history;
 mod kills;
 mod limits;
 mod maintenance;
+mod monitor;
 mod parallel;
 mod plan;
 mod rs_setup;
@@ -39,6 +40,7 @@ pub(crate) fn tests() -> Vec<Test> {
         kills::tests(),
         limits::tests(),
         maintenance::tests(),
+        monitor::tests(),
         saved::tests(),
         parallel::tests(),
         undo::tests(),
