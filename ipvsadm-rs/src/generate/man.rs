@@ -1,8 +1,8 @@
 //! Manual pages: the texts of `manual/`, with parts generated from the tables and from clap.
 //!
 //! A text consists of `# HEADINGS`, paragraphs, literal lines (indented by four blanks), and terms, each followed by a
-//! line `: its meaning`. The marks `{synopsis}`, `{commands}`, `{options}`, `{common}`, `{schedulers}` and `{verbs}`
-//! are replaced by generated parts.
+//! line `: its meaning`. The marks `{synopsis}`, `{commands}`, `{options}`, `{common}`, `{schedulers}`, `{metrics}` and
+//! `{verbs}` are replaced by generated parts.
 //!
 //! `clap_mangen` is not used, because it renders a `Command` as sections with their own headings (`SH OPTIONS`). These
 //! pages have options in the middle of a text, list commands separately from options, and list the common options once
@@ -17,6 +17,7 @@ use roff::{Inline, Roff, bold, italic, roman};
 
 use crate::classic::help::{synopses, wrap_synopsis};
 use crate::context::COMMON;
+use crate::verbs::metrics::names::{self, Known};
 
 /// The width of a synopsis, in columns. With the indentation of literal lines, it fits a terminal of 80 columns.
 const SYNOPSIS_WIDTH: usize = 66;
@@ -58,12 +59,19 @@ fn write_block(page: &mut Roff, block: &str, command: &Command) {
                     page.control("TP", []).text([bold(scheduler.to_string())]).text([roman(help.trim())]);
                 }
             }
+            "{metrics}" => names::all().iter().for_each(|metric| write_metric(page, metric)),
             "{verbs}" => {
                 command.get_subcommands().filter(|verb| !verb.is_hide_set()).for_each(|verb| write_verb(page, verb))
             }
             paragraph => drop(page.control("PP", []).text(inline(paragraph))),
         }
     }
+}
+
+fn write_metric(page: &mut Roff, metric: &Known) {
+    let labels = if metric.labels.is_empty() { String::new() } else { format!("{{{}}}", metric.labels.join(", ")) };
+    let meaning = format!("{} ({})", metric.help, metric.kind.name());
+    page.control("TP", []).text([bold(&metric.name), roman(labels)]).text(inline(&meaning));
 }
 
 /// Writes literal lines.

@@ -9,6 +9,7 @@ mod examples;
 mod generate;
 mod go_back;
 mod history;
+pub(crate) mod metrics;
 mod monitor;
 mod other_names;
 mod plan;
@@ -70,6 +71,7 @@ enum Verb {
     Check(check::Check),
     Show(show::Show),
     Monitor(monitor::Monitor),
+    Metrics(metrics::Metrics),
     Set(Box<set::Set>),
     RsSetup(rs_setup::RsSetup),
     SnatRules(snat_rules::SnatRules),
@@ -104,6 +106,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Check(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),
         Verb::Monitor(verb) => verb.run(&context),
+        Verb::Metrics(verb) => verb.run(&context),
         Verb::Set(verb) => verb.run(&context),
         Verb::RsSetup(verb) => verb.run(&context),
         Verb::SnatRules(verb) => verb.run(&context),
@@ -136,10 +139,13 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
 
 /// Common options that some verbs do not use: the name of the argument, and these verbs.
 const UNUSED: [(&str, &[&str]); 3] = [
-    ("state_dir", &["monitor", "save", "check", "rs-setup", "snat-rules", "generate"]),
-    ("lock_timeout", &["plan", "history", "show", "monitor", "save", "check", "rs-setup", "snat-rules", "generate"]),
-    // Its output is a line for each item instead of one object.
-    ("json", &["monitor"]),
+    ("state_dir", &["monitor", "metrics", "save", "check", "rs-setup", "snat-rules", "generate"]),
+    (
+        "lock_timeout",
+        &["plan", "history", "show", "monitor", "metrics", "save", "check", "rs-setup", "snat-rules", "generate"],
+    ),
+    // Their output is not one object.
+    ("json", &["monitor", "metrics"]),
 ];
 
 /// Common options that have no effect on some verbs, and that wrappers may specify nevertheless: the name of the argument,
@@ -147,7 +153,10 @@ const UNUSED: [(&str, &[&str]); 3] = [
 const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
     ("netns", &["check", "rs-setup", "snat-rules", "generate"]),
     ("json", &["generate"]),
-    ("color", &["confirm", "drain", "undrain", "shift", "save", "check", "rs-setup", "snat-rules", "generate"]),
+    (
+        "color",
+        &["confirm", "drain", "undrain", "shift", "save", "check", "metrics", "rs-setup", "snat-rules", "generate"],
+    ),
     (
         "max_input",
         &[
@@ -160,6 +169,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
             "save",
             "show",
             "monitor",
+            "metrics",
             "set",
             "rs-setup",
             "snat-rules",

@@ -12,6 +12,7 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["preview", "compare", "dry-run"], "plan"),
     (&["rollback", "revert", "back"], "undo"),
     (&["commit", "keep", "accept"], "confirm"),
+    (&["prometheus", "exporter", "export-metrics", "scrape"], "metrics"),
     (&["edit", "change", "modify", "update", "weight"], "set"),
     (&["disable", "quiesce", "offline", "maintenance"], "drain"),
     (&["enable", "online", "resume"], "undrain"),

@@ -9,6 +9,7 @@ mod history;
 mod kills;
 mod limits;
 mod maintenance;
+mod metrics;
 mod monitor;
 mod parallel;
 mod plan;
@@ -47,6 +48,7 @@ pub(crate) fn tests() -> Vec<Test> {
         save::tests(),
         check::tests(),
         show::tests(),
+        metrics::tests(),
         set::tests(),
         rs_setup::tests(),
     ]

@@ -1,0 +1,78 @@
+//! A scrape: a reading of the table, or its failure, as text.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use ipvs::{Error, Selector};
+
+use super::limit::{Chosen, Omitted};
+use super::names::{PREFIX, SCRAPE, SERVERS, SERVICES, TOTALS};
+use super::reading::{Reading, Table};
+use super::text::{self, Item};
+use super::{Prefix, node};
+
+/// The items that have metrics of their own. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum Detail {
+    /// Only the whole table
+    Totals,
+    /// Also each service
+    Services,
+    /// Also each server of each service
+    Servers,
+}
+
+/// The options of a scrape.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) prefix: Prefix,
+    pub(super) detail: Detail,
+    /// 0: no limit.
+    pub(super) max_series: usize,
+    pub(super) only: Vec<Selector>,
+}
+
+/// Values of the scrape itself.
+#[derive(Debug)]
+pub(super) struct Scrape {
+    pub(super) is_up: bool,
+    pub(super) duration: Duration,
+    /// The number of failed readings. `None` for a program that reads only once.
+    pub(super) errors: Option<u64>,
+    pub(super) omitted: Omitted,
+}
+
+impl Item for Scrape {
+    const LABELS: &'static [&'static str] = &[];
+
+    fn labels(&self) -> &str {
+        ""
+    }
+}
+
+impl Options {
+    /// Reads the table. Returns the reading and the time that it took.
+    pub(super) fn read(&self, table: Result<&mut Table, Error>) -> (Result<Reading, Error>, Duration) {
+        let start = Instant::now();
+        let reading = table.and_then(|table| table.read(&self.only));
+        (reading, start.elapsed())
+    }
+
+    /// Returns the text of a reading, or of a failure if there is none. `errors` is the number of failed readings.
+    pub(super) fn text(&self, reading: Option<&Reading>, duration: Duration, errors: Option<u64>) -> Vec<u8> {
+        if self.prefix == Prefix::Node {
+            return reading.map(|reading| node::text(reading, self.detail)).unwrap_or_default();
+        }
+        let chosen = reading.map(|reading| Chosen::of(reading, self.detail, self.max_series)).unwrap_or_default();
+        let scrape = Scrape { is_up: reading.is_some(), duration, errors, omitted: chosen.omitted };
+        let mut out = Vec::new();
+        text::write(&mut out, PREFIX, SCRAPE, [&scrape].into_iter());
+        if let Some(reading) = reading {
+            text::write(&mut out, PREFIX, TOTALS, [&reading.totals].into_iter());
+            text::write(&mut out, PREFIX, SERVICES, reading.services[..chosen.services].iter());
+            let servers = reading.services.iter().flat_map(|service| &service.servers);
+            text::write(&mut out, PREFIX, SERVERS, servers.take(chosen.servers));
+        }
+        out
+    }
+}
