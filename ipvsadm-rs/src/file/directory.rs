@@ -318,9 +318,24 @@ impl Directory {
     /// Creates or replaces a file atomically, and does not wait until it is on disk. A crash of the machine can leave the
     /// old file, an empty one, or none.
     pub(crate) fn replace_unsynced(&self, name: impl AsRef<OsStr>, bytes: &[u8]) -> io::Result<()> {
+        self.replace_with_mode(name.as_ref(), bytes, None)
+    }
+
+    /// Creates or replaces a file as [`replace_unsynced`](Self::replace_unsynced) does. All users can read the file, also
+    /// if the umask does not permit it. Removes the temporary files that killed processes left.
+    pub(crate) fn replace_readable(&self, name: impl AsRef<OsStr>, bytes: &[u8]) -> io::Result<()> {
         let name = one_component(name.as_ref())?;
+        self.remove_leftovers(|prefix| prefix == temporary_prefix(name).as_bytes());
+        self.replace_with_mode(name, bytes, Some(Mode::from_raw_mode(0o644)))
+    }
+
+    fn replace_with_mode(&self, name: &OsStr, bytes: &[u8], mode: Option<Mode>) -> io::Result<()> {
+        let name = one_component(name)?;
         let temporary = self.create_locked(name, Attributes::Private)?;
         (&temporary._file).write_all(bytes)?;
+        if let Some(mode) = mode {
+            fchmod(&temporary._file, mode)?;
+        }
         renameat(&self.fd, &temporary.name, &self.fd, name)?;
         temporary.keep();
         Ok(())
@@ -603,6 +618,20 @@ mod tests {
         assert!(!place.path().join("missing").exists());
         rustix::fs::mkfifoat(CWD, place.path().join("pipe"), Mode::from_raw_mode(0o600)).expect("a pipe");
         assert_eq!(directory.create("pipe").expect_err("not regular").kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn files_for_all_readers() {
+        let place = Place::new("readable");
+        let directory = place.directory();
+        for text in ["one", "two"] {
+            directory.replace(".file.1-0.new", b"", None).expect("replace");
+            directory.replace_readable("file", text.as_bytes()).expect("replace");
+            assert_eq!(directory.read("file").expect("a file"), text.as_bytes());
+            assert_eq!(directory.metadata("file").expect("a file").st_mode & 0o7777, 0o644);
+            assert_eq!(place.names(), ["file"]);
+        }
+        assert!(directory.replace_readable("a/b", b"").is_err());
     }
 
     /// A temporary file is removed if its writer is dead, and kept while it is locked. Other files are kept.

@@ -32,7 +32,11 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
         "check" => &["ipvsadm-rs check rules", "ipvsadm-rs check --strict --json rules"],
         "show" => &["ipvsadm-rs show --services --sort rate --limit 10", "ipvsadm-rs show --problems"],
         "monitor" => &["ipvsadm-rs monitor", "ipvsadm-rs monitor --json-lines --stats --interval 10s"],
-        "metrics" => &["ipvsadm-rs metrics", "ipvsadm-rs metrics --detail services --only 192.0.2.0/24"],
+        "metrics" => &[
+            "ipvsadm-rs metrics",
+            "ipvsadm-rs metrics --detail services --only 192.0.2.0/24",
+            "ipvsadm-rs metrics --textfile /var/lib/prometheus/node-exporter/ipvs.prom",
+        ],
         "set" => &[
             "ipvsadm-rs set -r 10.0.0.7 --weight 0",
             "ipvsadm-rs set -t 192.0.2.1:80 -s wrr -p 5m",

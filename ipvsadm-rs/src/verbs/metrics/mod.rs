@@ -7,13 +7,16 @@ mod node;
 mod reading;
 mod scrape;
 mod text;
+mod textfile;
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ipvs::Selector;
 
 use crate::context::{Context, code};
-use reading::Table;
 use scrape::{Detail, Options};
+use textfile::Textfile;
 
 /// Print the table as metrics for Prometheus
 ///
@@ -41,6 +44,12 @@ pub(super) struct Metrics {
     /// Names of the metrics
     #[arg(long, value_enum, default_value = "ipvs")]
     prefix: Prefix,
+    /// Write to PATH instead of standard output, for the textfile collector of node_exporter
+    ///
+    /// The file is replaced atomically and has mode 0644. Its name must end with .prom. If the table cannot be read, the
+    /// file contains only ipvs_up with the value 0, so that no old values remain.
+    #[arg(long, value_name = "PATH")]
+    textfile: Option<PathBuf>,
 }
 
 /// The names of the metrics.
@@ -72,10 +81,15 @@ impl Metrics {
 
     fn print(&self, context: &Context) -> anyhow::Result<u8> {
         let options = self.options();
-        let mut table = Table::open()?;
-        let (reading, duration) = options.read(Ok(&mut table));
-        let text = options.text(Some(&reading?), duration, None);
-        context.write(|out| out.write_all(&text))?;
+        let textfile = self.textfile.as_deref().map(Textfile::open).transpose()?;
+        let (reading, duration) = options.read(&mut None);
+        if let Some(textfile) = textfile {
+            textfile.replace(&options.text(reading.as_ref().ok(), duration, None))?;
+            reading?;
+        } else {
+            let text = options.text(Some(&reading?), duration, None);
+            context.write(|out| out.write_all(&text))?;
+        }
         Ok(code::DONE)
     }
 }

@@ -7,7 +7,7 @@ use ipvs::{
 
 use super::kernel_files::{KernelFiles, KernelValues};
 use super::text::{Item, labels};
-use crate::sight::condition::{Condition, Problem};
+use crate::sight::condition::{Assessment, Condition, Problem};
 
 /// The table of the calling thread's network namespace.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ impl ServiceRow {
             labels: labels(&[("service", &name)]),
             service: state.service,
             stats: state.stats,
-            problem: Problem::of(state),
+            problem: Assessment::of(state).problem,
             sums,
             servers,
         }

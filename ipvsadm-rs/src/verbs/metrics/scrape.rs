@@ -51,10 +51,14 @@ impl Item for Scrape {
 }
 
 impl Options {
-    /// Reads the table. Returns the reading and the time that it took.
-    pub(super) fn read(&self, table: Result<&mut Table, Error>) -> (Result<Reading, Error>, Duration) {
+    /// Opens the table unless it is open, and reads it. Returns the reading and the time that it took.
+    pub(super) fn read(&self, table: &mut Option<Table>) -> (Result<Reading, Error>, Duration) {
         let start = Instant::now();
-        let reading = table.and_then(|table| table.read(&self.only));
+        let opened = match table {
+            Some(table) => Ok(table),
+            None => Table::open().map(|opened| table.insert(opened)),
+        };
+        let reading = opened.and_then(|table| table.read(&self.only));
         (reading, start.elapsed())
     }
 

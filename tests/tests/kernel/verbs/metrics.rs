@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use ipvs_tests::command::{ok, run};
+use ipvs_tests::command::{ok, run, shell};
 use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::traffic::server::Protocol::Udp;
 use ipvs_tests::wait;
@@ -18,6 +19,7 @@ ipvs_tests::tests! {
     limits_the_series;
     has_the_values_of_the_kernel_under_the_names_of_node_exporter;
     reads_another_namespace;
+    writes_a_textfile;
 }
 
 /// Time limit for counters, which the kernel updates every 2 seconds.
@@ -222,4 +224,34 @@ fn reads_another_namespace() {
     let ran = run("ipvsadm-rs metrics --netns no-such");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
     assert!(ran.stderr.starts_with("error: network namespace no-such: "), "{ran}");
+}
+
+fn writes_a_textfile() {
+    director(MIXED);
+    fs::create_dir("dir").unwrap();
+    for mask in ["0", "077"] {
+        assert_eq!(shell(&format!("umask {mask} && ipvsadm-rs metrics --textfile dir/ipvs.prom")).ok(), "");
+        let file = fs::metadata("dir/ipvs.prom").unwrap();
+        assert_eq!(file.permissions().mode() & 0o7777, 0o644, "umask {mask}");
+        let written = values(&fs::read_to_string("dir/ipvs.prom").unwrap());
+        let mut printed = values(&ok("ipvsadm-rs metrics"));
+        assert_ne!(written["ipvs_scrape_duration_seconds"], "0");
+        printed.insert("ipvs_scrape_duration_seconds".into(), written["ipvs_scrape_duration_seconds"].clone());
+        assert_eq!(written, printed);
+    }
+    assert_eq!(fs::read_dir("dir").unwrap().count(), 1, "no other file");
+
+    // Values of an earlier reading would be wrong.
+    let ran = run("setpriv --bounding-set=-net_admin ipvsadm-rs metrics --textfile dir/ipvs.prom");
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("permission denied"), "{ran}");
+    let written = values(&fs::read_to_string("dir/ipvs.prom").unwrap());
+    assert_eq!(written["ipvs_up"], "0");
+    assert!(!written.contains_key("ipvs_services"), "{written:#?}");
+
+    let ran = run("ipvsadm-rs metrics --textfile missing/ipvs.prom");
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.starts_with("error: cannot write missing/ipvs.prom: "), "{ran}");
+    assert_eq!(run("ipvsadm-rs metrics --textfile /dev/null").code, Some(1), "a device is not replaced");
+    assert!(run("ipvsadm-rs metrics --textfile ipvs.txt").stderr.starts_with("note: "));
 }
