@@ -70,6 +70,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("ENGINE", Kind::Words(&["sip"])),
     ("TYPE", Kind::Words(&["ipip", "gue", "gre"])),
     ("ADDRESS", Kind::Free),
+    ("ADDRESS:PORT", Kind::Free),
     ("BITS", Kind::Free),
     ("BYTES", Kind::Free),
     ("CONNECTIONS", Kind::Free),

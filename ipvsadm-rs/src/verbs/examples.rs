@@ -36,6 +36,7 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
             "ipvsadm-rs metrics",
             "ipvsadm-rs metrics --detail services --only 192.0.2.0/24",
             "ipvsadm-rs metrics --textfile /var/lib/prometheus/node-exporter/ipvs.prom",
+            "ipvsadm-rs metrics --listen 127.0.0.1:10580",
         ],
         "set" => &[
             "ipvsadm-rs set -r 10.0.0.7 --weight 0",

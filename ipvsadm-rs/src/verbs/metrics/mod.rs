@@ -2,6 +2,7 @@
 
 mod kernel_files;
 mod limit;
+mod listen;
 pub(crate) mod names;
 mod node;
 mod reading;
@@ -50,6 +51,12 @@ pub(super) struct Metrics {
     /// file contains only ipvs_up with the value 0, so that no old values remain.
     #[arg(long, value_name = "PATH")]
     textfile: Option<PathBuf>,
+    /// Serve the metrics over HTTP, at /metrics, until a signal ends the program
+    ///
+    /// `systemd` means the sockets of a .socket unit. After the sockets are open, root becomes the user nobody, and
+    /// keeps only CAP_NET_ADMIN. A reading serves all scrapes that arrive during it and in the second after it.
+    #[arg(long, value_name = "ADDRESS:PORT|unix:PATH|systemd", conflicts_with = "textfile")]
+    listen: Option<listen::Address>,
 }
 
 /// The names of the metrics.
@@ -68,6 +75,10 @@ Exit codes:
 
 impl Metrics {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        if let Some(address) = &self.listen {
+            listen::serve(address, self.options(), context)?;
+            return Ok(code::DONE);
+        }
         match &context.netns {
             // All files and sockets of this thread are those of the namespace.
             Some(namespace) => namespace.within(|| self.print(context))?,

@@ -95,7 +95,7 @@ pub(super) struct ServiceRow {
 }
 
 /// A server of a service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ServerRow {
     labels: String,
     pub(super) destination: Destination,

@@ -49,6 +49,7 @@ pub(crate) fn tests() -> Vec<Test> {
         check::tests(),
         show::tests(),
         metrics::tests(),
+        metrics::server::tests(),
         set::tests(),
         rs_setup::tests(),
     ]

@@ -1,5 +1,7 @@
 //! `ipvsadm-rs metrics`.
 
+pub(crate) mod server;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,8 +12,8 @@ use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::traffic::server::Protocol::Udp;
 use ipvs_tests::wait;
 
-use super::director;
 use crate::under_test;
+use crate::verbs::director;
 
 ipvs_tests::tests! {
     counters_are_those_of_ipvsadm;
@@ -26,15 +28,15 @@ ipvs_tests::tests! {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The value of each series, from the text format.
-type Values = BTreeMap<String, String>;
+pub(crate) type Values = BTreeMap<String, String>;
 
-fn values(text: &str) -> Values {
+pub(crate) fn values(text: &str) -> Values {
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples.map(|line| line.rsplit_once(' ').expect("a value")).map(|(s, v)| (s.to_owned(), v.to_owned())).collect()
 }
 
 /// Returns the values of metrics with these names, as numbers.
-fn numbers<const N: usize>(values: &Values, names: [&str; N], labels: &str) -> [u64; N] {
+pub(crate) fn numbers<const N: usize>(values: &Values, names: [&str; N], labels: &str) -> [u64; N] {
     names.map(|name| {
         let series = format!("{name}{labels}");
         values.get(&series).unwrap_or_else(|| panic!("no {series}: {values:#?}")).parse().expect("a number")
