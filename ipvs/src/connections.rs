@@ -1,17 +1,22 @@
 //! The connection table, read as a stream from `/proc/net/ip_vs_conn`. The netlink family has no command for it.
 
+mod counts;
 mod filter;
 mod line;
+mod services;
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ipvs_sys::wire::Name;
 use line::take_line;
 
+pub use counts::{ConnectionCounts, EntryCount};
 pub use filter::{ConnectionFilter, ConnectionSums};
+pub use services::{ServiceIndex, ServiceMatch};
 
 use crate::family::{Family, Protocol};
 use crate::key::ServiceKey;
@@ -61,9 +66,7 @@ impl ConnectionEntry {
     /// template of a service by mark.
     ///
     /// The file does not name the service itself. A connection of a service by mark has the address and port of its
-    /// packets, and one of a service with port 0 has the port of its packets. [`State::service_of`] finds the latter.
-    ///
-    /// [`State::service_of`]: crate::State::service_of
+    /// packets, and one of a service with port 0 has the port of its packets. [`ServiceIndex`] finds these services.
     pub fn service_key(&self) -> Option<ServiceKey> {
         match self.fwmark() {
             Some(mark) => ServiceKey::fwmark(mark, self.family()),
@@ -83,6 +86,15 @@ impl ConnectionEntry {
             // The kernel stores the mark in the first four bytes of the address.
             (b"IP", IpAddr::V6(address)) => Some((address.to_bits() >> 96) as u32),
             _ => None,
+        }
+    }
+
+    /// Returns the network of the client: the first `v4` bits of an IPv4 address, or the first `v6` bits of an IPv6
+    /// address. More bits than the address has are the whole address.
+    pub fn client_network(&self, v4: u8, v6: u8) -> IpNet {
+        match self.client.ip() {
+            IpAddr::V4(address) => Ipv4Net::new_assert(address, v4.min(32)).trunc().into(),
+            IpAddr::V6(address) => Ipv6Net::new_assert(address, v6.min(128)).trunc().into(),
         }
     }
 
@@ -208,6 +220,15 @@ mod tests {
         assert_eq!(six.client, "[2001:db8::9]:40001".parse().expect("an address"));
         assert_eq!(six.destination, "10.1.0.1:80".parse().expect("an address"));
         assert_eq!(six.family(), Family::V6);
+        let networks = [(24, 64), (0, 0), (255, 255)].map(|(v4, v6)| six.client_network(v4, v6).to_string());
+        assert_eq!(networks, ["2001:db8::/64", "::/0", "2001:db8::9/128"]);
+    }
+
+    #[test]
+    fn client_networks() {
+        let entry = entry("TCP 0A090001 9C41 0A000001 0050 0A010001 1F90 ESTABLISHED     899");
+        let networks = [24, 8, 0, 32, 33].map(|v4| entry.client_network(v4, 64).to_string());
+        assert_eq!(networks, ["10.9.0.0/24", "10.0.0.0/8", "0.0.0.0/0", "10.9.0.1/32", "10.9.0.1/32"]);
     }
 
     #[test]

@@ -177,7 +177,10 @@ pub use apply::{Applied, ApplyError, apply};
 pub use change::{Change, Invalid, Warning};
 #[cfg(target_os = "linux")]
 pub use client::Client;
-pub use connections::{ConnectionEntry, ConnectionFilter, ConnectionSums, Connections};
+pub use connections::{
+    ConnectionCounts, ConnectionEntry, ConnectionFilter, ConnectionSums, Connections, EntryCount, ServiceIndex,
+    ServiceMatch,
+};
 pub use daemon::{Role, SyncDaemon};
 pub use delta::{Event, Increase};
 pub use destination::{Destination, Forwarding, GueChecksum, Tunnel};

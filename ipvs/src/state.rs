@@ -148,6 +148,8 @@ pub struct DestinationState {
 impl State {
     /// Returns the service of a connection: the one with its address and port, or the one with its address and port 0.
     /// Returns `None` if there is neither, as for connections of a service by mark.
+    ///
+    /// It searches all services. For many connections, use [`ServiceIndex`](crate::ServiceIndex).
     pub fn service_of(&self, entry: &ConnectionEntry) -> Option<&ServiceState> {
         let key = entry.service_key()?;
         let find = |key: &ServiceKey| self.services.iter().find(|state| state.service.key == *key);

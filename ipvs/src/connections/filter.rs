@@ -11,56 +11,63 @@ use super::ConnectionEntry;
 use crate::family::Protocol;
 use crate::key::{DestinationKey, ServiceKey};
 
-/// A selection of connection entries. Fields that are `None` select every entry.
+/// A selection of connection entries. Fields that are empty or `None` select every entry.
+///
+/// Each method adds an alternative. An entry is selected if one alternative of each field selects it.
 ///
 /// ```
 /// use ipvs::{ConnectionFilter, ServiceKey};
 ///
 /// let web = ServiceKey::tcp([192, 0, 2, 1], 80);
-/// let filter = ConnectionFilter::default().service(web).state("SYN_RECV");
+/// let filter = ConnectionFilter::default().service(web).state("SYN_RECV").state("SYN_SENT");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ConnectionFilter {
-    /// Entries of this protocol. Templates of services by mark have no protocol.
-    pub protocol: Option<Protocol>,
-    /// Entries in this state, as the kernel writes it: `ESTABLISHED`.
-    pub state: Option<Name>,
-    /// Entries whose client is in this network.
-    pub client: Option<IpNet>,
-    /// Entries with this [`ConnectionEntry::service_key`].
-    pub service: Option<ServiceKey>,
-    /// Entries of this real server.
-    pub destination: Option<DestinationKey>,
+    /// Entries of these protocols. Templates of services by mark have no protocol.
+    pub protocols: Vec<Protocol>,
+    /// Entries in these states, as the kernel writes them: `ESTABLISHED`.
+    pub states: Vec<Name>,
+    /// Entries whose client is in one of these networks.
+    pub clients: Vec<IpNet>,
+    /// Entries with one of these keys as [`ConnectionEntry::service_key`].
+    pub services: Vec<ServiceKey>,
+    /// Entries of these real servers.
+    pub destinations: Vec<DestinationKey>,
     /// True: only persistence templates. False: only connections.
     pub templates: Option<bool>,
 }
 
 impl ConnectionFilter {
     /// Selects entries of a protocol.
-    pub fn protocol(self, protocol: Protocol) -> Self {
-        Self { protocol: Some(protocol), ..self }
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocols.push(protocol);
+        self
     }
 
     /// Selects entries in a state, such as `ESTABLISHED`. A text that is too long for a state selects no entry.
-    pub fn state(self, state: impl AsRef<[u8]>) -> Self {
+    pub fn state(mut self, state: impl AsRef<[u8]>) -> Self {
         // No state is empty.
-        Self { state: Some(Name::new(state.as_ref()).unwrap_or_default()), ..self }
+        self.states.push(Name::new(state.as_ref()).unwrap_or_default());
+        self
     }
 
     /// Selects entries whose client is in a network.
-    pub fn client(self, network: impl Into<IpNet>) -> Self {
-        Self { client: Some(network.into()), ..self }
+    pub fn client(mut self, network: impl Into<IpNet>) -> Self {
+        self.clients.push(network.into());
+        self
     }
 
     /// Selects entries of a service. See [`ConnectionEntry::service_key`] for those of services by mark or with port 0.
-    pub fn service(self, service: ServiceKey) -> Self {
-        Self { service: Some(service), ..self }
+    pub fn service(mut self, service: ServiceKey) -> Self {
+        self.services.push(service);
+        self
     }
 
     /// Selects entries of a real server.
-    pub fn destination(self, destination: impl Into<DestinationKey>) -> Self {
-        Self { destination: Some(destination.into()), ..self }
+    pub fn destination(mut self, destination: impl Into<DestinationKey>) -> Self {
+        self.destinations.push(destination.into());
+        self
     }
 
     /// Selects only persistence templates (true), or only connections (false).
@@ -70,17 +77,24 @@ impl ConnectionFilter {
 
     /// Returns whether the entry is selected.
     pub fn selects(&self, entry: &ConnectionEntry) -> bool {
-        let Self { protocol, state, client, service, destination, templates } = self;
-        protocol.is_none_or(|protocol| entry.protocol() == Some(protocol))
-            && state.is_none_or(|state| entry.state == state)
-            && client.is_none_or(|network| network.contains(&entry.client.ip()))
-            && service.is_none_or(|service| entry.service_key() == Some(service))
-            && destination.is_none_or(|destination| DestinationKey::from(entry.destination) == destination)
+        let Self { protocols, states, clients, services, destinations, templates } = self;
+        any(protocols, |protocol| entry.protocol() == Some(*protocol))
+            && any(states, |state| entry.state == *state)
+            && any(clients, |network| network.contains(&entry.client.ip()))
+            && any(services, |service| entry.service_key() == Some(*service))
+            && any(destinations, |destination| DestinationKey::from(entry.destination) == *destination)
             && templates.is_none_or(|templates| entry.is_template() == templates)
     }
 }
 
+/// Returns whether one of the alternatives selects an entry, or there is none.
+fn any<T>(alternatives: &[T], selects: impl Fn(&T) -> bool) -> bool {
+    alternatives.is_empty() || alternatives.iter().any(selects)
+}
+
 /// The number of connection entries for each real server and state. It takes memory for these, not for the entries.
+///
+/// [`ConnectionCounts`](crate::ConnectionCounts) counts by client, service or anything else, and limits its memory.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -180,6 +194,18 @@ mod tests {
         assert_eq!(count(all().destination(([10, 1, 0, 2], 8080))), 1);
         assert_eq!((count(all().templates(true)), count(all().templates(false))), (2, 4));
         assert_eq!(count(all().protocol(Protocol::Tcp).templates(true)), 1);
+    }
+
+    #[test]
+    fn alternatives_of_one_field_select_more() {
+        let all = ConnectionFilter::default;
+        assert_eq!(count(all().state("ESTABLISHED").state("SYN_RECV")), 3);
+        assert_eq!(count(all().protocol(Protocol::Tcp).protocol(Protocol::Udp)), 5);
+        let networks = ["10.9.0.2/32", "10.8.0.0/16"].map(|text| text.parse::<IpNet>().expect("a network"));
+        assert_eq!(count(all().client(networks[0]).client(networks[1])), 2);
+        assert_eq!(count(all().state("ESTABLISHED").state("SYN_RECV").destination(([10, 1, 0, 2], 8080))), 1);
+        let (web, dns) = (ServiceKey::tcp([10, 0, 0, 1], 80), ServiceKey::udp([10, 0, 0, 1], 53));
+        assert_eq!(count(all().service(web).service(dns).templates(false)), 4);
     }
 
     #[test]
