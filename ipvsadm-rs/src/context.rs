@@ -148,6 +148,21 @@ impl Context {
         write(&mut out).and_then(|()| out.flush()).map_err(|error| StdoutError(error).into())
     }
 
+    /// Writes as [`write`](Self::write) does. Returns false if the reader of standard output has exited.
+    pub(crate) fn write_while_read(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> anyhow::Result<bool> {
+        match self.write(write) {
+            Ok(()) => Ok(true),
+            Err(error) => match error.downcast::<StdoutError>() {
+                Ok(StdoutError(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+                Ok(error) => Err(error.into()),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
     /// Writes bytes to a file, or to standard output if there is no path.
     pub(crate) fn write_file(&self, path: Option<&Path>, bytes: &[u8]) -> anyhow::Result<()> {
         match path.map_or(Ok(Written::Stdout), |path| write::write(path, bytes))? {

@@ -24,9 +24,8 @@ impl Signals {
     /// Installs the handlers. Signals that are ignored stay ignored, as nohup(1) demands for HUP.
     pub(crate) fn catch() -> io::Result<Self> {
         let signals = Self { caught: Arc::default(), is_over: Arc::default() };
-        let ignored = ignored();
         for signal in [SIGINT, SIGQUIT, SIGTERM, SIGHUP] {
-            if ignored & 1 << (signal - 1) != 0 {
+            if is_ignored(signal) {
                 continue;
             }
             // The handlers of a signal run in the order of these lines.
@@ -56,11 +55,13 @@ impl Drop for Signals {
     }
 }
 
-/// Returns the ignored signals of this process as a mask, in which signal 1 is bit 0.
-fn ignored() -> u64 {
+/// Returns whether this process ignores a signal.
+pub(crate) fn is_ignored(signal: c_int) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+    // Signal 1 is bit 0.
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & 1 << (signal - 1) != 0
 }
 
 /// A signal that arrived.

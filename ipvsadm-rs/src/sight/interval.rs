@@ -3,6 +3,14 @@
 use std::time::Duration;
 
 use super::rates::UPDATE;
+use crate::context::duration;
+
+/// Parses an interval, which is a multiple of the time between two updates of the kernel's counters.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    let is_multiple = interval.as_millis() % UPDATE.as_millis() == 0;
+    if interval.is_zero() || !is_multiple { Err("not a multiple of 2s".into()) } else { Ok(interval) }
+}
 
 /// Returns the shortest multiple of the kernel's [`UPDATE`] that is not shorter than this. At least one update.
 pub(crate) fn round_up(interval: Duration) -> Duration {

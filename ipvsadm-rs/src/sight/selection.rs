@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use clap::Args;
-use ipvs::{DestinationState, Selector, ServiceState};
+use ipvs::{DestinationKey, DestinationState, Selector, ServiceKey, ServiceState};
 
 use crate::sight::condition::{Assessment, Condition, Problem};
 use crate::sight::server_name::ServerName;
@@ -95,16 +95,35 @@ impl Selected {
 
     /// Returns the services and servers that are selected. Fails if there is none for an option.
     pub(crate) fn of<'s>(&self, services: &'s [ServiceState]) -> anyhow::Result<Vec<Shown<'s>>> {
+        self.ensure_found(services)?;
+        let services = services.iter().filter(|service| self.has_service(&service.service.key));
+        Ok(services.filter_map(|service| self.shown(service)).collect())
+    }
+
+    /// Returns whether a service is in the scope. Its problems are not considered.
+    pub(crate) fn has_service(&self, key: &ServiceKey) -> bool {
+        self.services.is_empty() || self.services.iter().any(|selector| selector.selects(key))
+    }
+
+    /// Returns whether a server is one of those that were named. Its problems are not considered.
+    pub(crate) fn has_server(&self, key: &DestinationKey) -> bool {
+        self.servers.is_empty() || self.servers.iter().any(|name| name.is(key))
+    }
+
+    /// Returns whether servers were named.
+    pub(crate) fn names_servers(&self) -> bool {
+        !self.servers.is_empty()
+    }
+
+    /// Fails if a selector selects no service, or if no server has a name.
+    pub(crate) fn ensure_found(&self, services: &[ServiceState]) -> anyhow::Result<()> {
         for selector in &self.services {
             if !services.iter().any(|service| selector.selects(&service.service.key)) {
                 bail!("no service {selector}\nTo list the services, use `ipvsadm-rs show`.");
             }
         }
-        let in_scope = |service: &ServiceState| {
-            let key = service.service.key;
-            self.services.is_empty() || self.services.iter().any(|selector| selector.selects(&key))
-        };
-        let services: Vec<&ServiceState> = services.iter().filter(|service| in_scope(service)).collect();
+        let in_scope = |service: &&ServiceState| self.has_service(&service.service.key);
+        let services: Vec<&ServiceState> = services.iter().filter(in_scope).collect();
         for name in &self.servers {
             let mut servers = services.iter().flat_map(|service| &service.destinations);
             if !servers.any(|server| name.is(&server.destination.key)) {
@@ -112,16 +131,14 @@ impl Selected {
                 bail!("no server {}{place}\nTo list the servers, use `ipvsadm-rs show`.", text::escaped(&name.text));
             }
         }
-        Ok(services.into_iter().filter_map(|service| self.shown(service)).collect())
+        Ok(())
     }
 
     fn shown<'s>(&self, state: &'s ServiceState) -> Option<Shown<'s>> {
         let Assessment { problem, refusal } = Assessment::of(state);
-        let is_named = |server: &DestinationState| {
-            self.servers.is_empty() || self.servers.iter().any(|name| name.is(&server.destination.key))
-        };
-        let servers: Vec<_> = state.destinations.iter().rev().filter(|server| is_named(server)).collect();
-        if servers.is_empty() && !self.servers.is_empty() || self.only_problems && problem.is_none() {
+        let is_named = |server: &&DestinationState| self.has_server(&server.destination.key);
+        let servers: Vec<_> = state.destinations.iter().rev().filter(is_named).collect();
+        if servers.is_empty() && self.names_servers() || self.only_problems && problem.is_none() {
             return None;
         }
         let mut shown = Shown { state, problem, refusal, servers };

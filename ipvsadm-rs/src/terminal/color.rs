@@ -17,6 +17,19 @@ pub(crate) enum Color {
     Never,
 }
 
+impl Color {
+    /// Returns whether output to a stream is coloured.
+    pub(crate) fn is_on(self, stream: &impl IsTerminal) -> bool {
+        let has = |name, is: fn(&std::ffi::OsStr) -> bool| std::env::var_os(name).is_some_and(|value| is(&value));
+        let is_plain = || has("NO_COLOR", |value| !value.is_empty()) || has("TERM", |value| value == "dumb");
+        match self {
+            Self::Auto => stream.is_terminal() && !is_plain(),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
 /// The styles of the output. All are plain if colours are off.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Palette {
@@ -36,14 +49,7 @@ pub(crate) struct Palette {
 impl Palette {
     /// Returns the colours for a stream.
     pub(crate) fn of(color: Color, stream: &impl IsTerminal) -> Self {
-        let has = |name, is: fn(&std::ffi::OsStr) -> bool| std::env::var_os(name).is_some_and(|value| is(&value));
-        let is_plain = || has("NO_COLOR", |value| !value.is_empty()) || has("TERM", |value| value == "dumb");
-        let colored = match color {
-            Color::Auto => stream.is_terminal() && !is_plain(),
-            Color::Always => true,
-            Color::Never => false,
-        };
-        if !colored {
+        if !color.is_on(stream) {
             return Self::default();
         }
         let foreground = |color: AnsiColor| color.on_default();

@@ -4,6 +4,7 @@ pub(crate) mod color;
 pub(crate) mod exit;
 pub(crate) mod plural;
 pub(crate) mod question;
+pub(crate) mod reader;
 pub(crate) mod stdout;
 pub(crate) mod syslog;
 pub(crate) mod text;

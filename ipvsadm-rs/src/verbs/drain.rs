@@ -150,6 +150,21 @@ struct JsonServer<'s> {
 }
 
 impl Drain {
+    /// Returns a drain of these servers in one service, without a wait.
+    pub(super) fn of(servers: &[DestinationKey], service: ServiceKey) -> Self {
+        Self {
+            servers: servers.iter().map(ToString::to_string).collect(),
+            within: vec![Selector::Service(service)],
+            wait: false,
+            timeout: None,
+            then: None,
+            cut: false,
+            min_up: None,
+            fallback: false,
+            allow_refused: false,
+        }
+    }
+
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let named = ServerName::read_all(&self.servers)?;
         let mut director = context.open()?;

@@ -38,6 +38,11 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
             "ipvsadm-rs metrics --textfile /var/lib/prometheus/node-exporter/ipvs.prom",
             "ipvsadm-rs metrics --listen 127.0.0.1:10580",
         ],
+        "top" => &[
+            "ipvsadm-rs top",
+            "ipvsadm-rs top --servers --sort bits --interval 10s",
+            "ipvsadm-rs top --once --limit 10",
+        ],
         "set" => &[
             "ipvsadm-rs set -r 10.0.0.7 --weight 0",
             "ipvsadm-rs set -t 192.0.2.1:80 -s wrr -p 5m",

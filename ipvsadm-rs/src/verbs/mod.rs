@@ -22,6 +22,7 @@ mod set;
 mod shift;
 mod show;
 mod snat_rules;
+mod top;
 mod undo;
 mod undrain;
 
@@ -71,6 +72,7 @@ enum Verb {
     Check(check::Check),
     Show(show::Show),
     Monitor(monitor::Monitor),
+    Top(Box<top::Top>),
     Metrics(metrics::Metrics),
     Set(Box<set::Set>),
     RsSetup(rs_setup::RsSetup),
@@ -106,6 +108,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Check(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),
         Verb::Monitor(verb) => verb.run(&context),
+        Verb::Top(verb) => verb.run(&context),
         Verb::Metrics(verb) => verb.run(&context),
         Verb::Set(verb) => verb.run(&context),
         Verb::RsSetup(verb) => verb.run(&context),
@@ -119,12 +122,17 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Err(error) => match error.downcast::<StdoutError>() {
             Ok(StdoutError(error)) => conclude(Err(Failure::Output(error))),
             Err(error) => {
-                print_error(&text::lines(&format!("error: {}", sentence(&error))));
-                print_error(hint(&error).unwrap_or_default());
+                print_failure(&error);
                 ExitCode::from(code::ERROR)
             }
         },
     }
+}
+
+/// Prints an error of a verb, and a hint if there is one.
+fn print_failure(error: &anyhow::Error) {
+    print_error(&text::lines(&format!("error: {}", sentence(error))));
+    print_error(hint(error).unwrap_or_default());
 }
 
 fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
@@ -145,7 +153,7 @@ const UNUSED: [(&str, &[&str]); 3] = [
         &["plan", "history", "show", "monitor", "metrics", "save", "check", "rs-setup", "snat-rules", "generate"],
     ),
     // Their output is not one object.
-    ("json", &["monitor", "metrics"]),
+    ("json", &["monitor", "top", "metrics"]),
 ];
 
 /// Common options that have no effect on some verbs, and that wrappers may specify nevertheless: the name of the argument,
@@ -169,6 +177,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
             "save",
             "show",
             "monitor",
+            "top",
             "metrics",
             "set",
             "rs-setup",
@@ -184,7 +193,10 @@ fn ensure_used(found: &clap::ArgMatches) -> Result<(), clap::Error> {
     let is_specified = |id: &str| found.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
     match UNUSED.iter().find(|(id, verbs)| verbs.contains(&verb) && is_specified(id)) {
         Some((id, _)) => {
-            let advice = if *id == "json" { ": use --json-lines" } else { "" };
+            let lines =
+                |verb: &clap::Command| verb.get_arguments().any(|option| option.get_long() == Some("json-lines"));
+            let has_lines = *id == "json" && command().find_subcommand(verb).is_some_and(lines);
+            let advice = if has_lines { ": use --json-lines" } else { "" };
             let message = format!("`{verb}' does not use --{}{advice}", id.replace('_', "-"));
             Err(command().error(clap::error::ErrorKind::ArgumentConflict, message))
         }

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ipvs::{Counters, Director, Error, Lost, Observation, State, Watch};
 use jiff::Zoned;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 
-use crate::context::{Context, StdoutError, code, positive_duration};
+use crate::context::{Context, code, positive_duration};
 use crate::sight::interval;
 use crate::sight::rates::{Rates, TableRates};
+use crate::terminal::reader::wait_until;
 use lines::Record;
 
 /// Print the changes of the table as they happen
@@ -84,19 +83,12 @@ impl Monitor {
         }
         let (now, colors) = (Zoned::now(), context.palette());
         let most = io::stdout().is_terminal().then_some(MAX_LISTED);
-        let written = context.write(|out| {
+        context.write_while_read(|out| {
             records.iter().try_for_each(|record| match self.json_lines {
                 true => record.write_json(out, &now),
                 false => record.write_text(out, &now, &colors, most),
             })
-        });
-        let is_closed = |error: &anyhow::Error| {
-            error.downcast_ref().is_some_and(|StdoutError(error)| error.kind() == io::ErrorKind::BrokenPipe)
-        };
-        match written {
-            Err(error) if is_closed(&error) => Ok(false),
-            written => written.map(|()| true),
-        }
+        })
     }
 }
 
@@ -175,23 +167,6 @@ fn traffic(old: &State, new: &State, counted: Duration) -> Vec<Record> {
         records.extend(all.map(|(server, rates)| Record::traffic(key, server, counted, rates)));
     }
     records
-}
-
-/// Waits until a time. Returns false as soon as the reader of standard output has exited.
-fn wait_until(deadline: Instant) -> bool {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        let stdout = rustix::stdio::stdout();
-        // No flags: only errors are reported, and the end of the reader is one.
-        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
-        match poll(&mut fds, Some(&limit)) {
-            Ok(0) | Err(Errno::INTR) if left.is_zero() => return true,
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return false,
-            Err(_) => std::thread::sleep(left),
-        }
-    }
 }
 
 #[cfg(test)]

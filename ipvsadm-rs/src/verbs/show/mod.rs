@@ -14,10 +14,11 @@ use clap::Args;
 use ipvs::rules::{Namer, Numeric};
 use ipvs::{Client, State};
 
-use crate::context::{Context, code, duration};
+use crate::context::{Context, code};
 use crate::plan::unconfirmed::Unconfirmed;
 use crate::resolver::System;
-use crate::sight::rates::{TableRates, UPDATE};
+use crate::sight::interval;
+use crate::sight::rates::TableRates;
 use crate::sight::selection::{Selected, Selection, Shown};
 use crate::terminal::width::Size;
 use order::Key;
@@ -52,7 +53,7 @@ pub(super) struct Show {
     /// Set the time between the two readings of --traffic; a multiple of 2s [default: 4s]
     ///
     /// The kernel updates its counters every 2 seconds.
-    #[arg(long, value_name = "DURATION", value_parser = interval, requires = "traffic")]
+    #[arg(long, value_name = "DURATION", value_parser = interval::parse, requires = "traffic")]
     interval: Option<Duration>,
     /// Sort services, and the servers of each service, by KEY; numbers are sorted from the highest
     #[arg(long, value_name = "KEY", value_enum)]
@@ -70,7 +71,7 @@ pub(super) struct Show {
     #[arg(long, conflicts_with = "services")]
     json_lines: bool,
     /// Show the table again every DURATION, until ^C; needs a terminal
-    #[arg(long, value_name = "DURATION", value_parser = interval, conflicts_with = "json_lines")]
+    #[arg(long, value_name = "DURATION", value_parser = interval::parse, conflicts_with = "json_lines")]
     watch: Option<Duration>,
 }
 
@@ -81,13 +82,6 @@ Exit codes:
 
 /// The default of `--interval`.
 const INTERVAL: Duration = Duration::from_secs(4);
-
-/// Parses an interval, which is a multiple of the time between two updates of the kernel's counters.
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = duration(text)?;
-    let is_multiple = interval.as_millis() % UPDATE.as_millis() == 0;
-    if interval.is_zero() || !is_multiple { Err("not a multiple of 2s".into()) } else { Ok(interval) }
-}
 
 impl Show {
     pub(super) fn run(mut self, context: &Context) -> anyhow::Result<u8> {
