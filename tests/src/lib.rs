@@ -12,7 +12,7 @@
 //! | [`lab`] | networks: hosts, segments, containers, clusters |
 //! | [`traffic`] | servers, clients and captured packets |
 //! | [`net`] | network namespaces and rtnetlink |
-//! | [`command`], [`wait`] | run programs; wait for a condition |
+//! | [`command`], [`terminal`], [`wait`] | run programs, also on a terminal; wait for a condition |
 //! | [`oracle`] | compares our program with the reference |
 //! | [`random`], [`promises`], [`property`] | random values, and properties that must hold for all of them |
 //! | [`host`] | outside the guest: kernels, packages, booting, the pool of guests |
@@ -44,6 +44,7 @@ pub mod net;
 pub mod oracle;
 pub mod property;
 pub mod runner;
+pub mod terminal;
 pub mod traffic;
 pub mod wait;
 

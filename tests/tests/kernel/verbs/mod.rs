@@ -19,6 +19,7 @@ mod saved;
 mod scope;
 mod set;
 mod show;
+mod top;
 mod undo;
 
 use std::fs;
@@ -50,6 +51,7 @@ pub(crate) fn tests() -> Vec<Test> {
         show::tests(),
         metrics::tests(),
         metrics::server::tests(),
+        top::tests(),
         set::tests(),
         rs_setup::tests(),
     ]
