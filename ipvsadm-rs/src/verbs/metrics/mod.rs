@@ -7,6 +7,8 @@ pub(crate) mod names;
 mod node;
 mod reading;
 mod scrape;
+#[cfg(test)]
+mod shipped;
 mod text;
 mod textfile;
 
