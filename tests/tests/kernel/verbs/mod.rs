@@ -52,6 +52,7 @@ pub(crate) fn tests() -> Vec<Test> {
         metrics::tests(),
         metrics::server::tests(),
         top::tests(),
+        metrics::prometheus::tests(),
         set::tests(),
         rs_setup::tests(),
     ]

@@ -1,5 +1,6 @@
 //! `ipvsadm-rs metrics`.
 
+pub(crate) mod prometheus;
 pub(crate) mod server;
 
 use std::collections::BTreeMap;

@@ -47,10 +47,7 @@ impl Server {
 
     /// Scrapes the metrics.
     pub(crate) fn scrape(&self) -> Values {
-        let reply = get(&mut TcpStream::connect(&self.address).unwrap());
-        let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{reply:?}"));
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        values(body)
+        values(&get(&mut TcpStream::connect(&self.address).unwrap()))
     }
 
     /// Returns the lines of `/proc/PID/task/TID/status` with these names, of all threads.
@@ -65,11 +62,14 @@ impl Server {
     }
 }
 
-fn get(stream: &mut (impl Read + Write)) -> String {
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: director\r\n\r\n").unwrap();
+/// Requests the metrics, and returns the body of the reply.
+pub(crate) fn get(stream: &mut (impl Read + Write)) -> String {
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
-    reply
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{reply:?}"));
+    assert_eq!(head.split(' ').nth(1), Some("200"), "{head}");
+    body.to_owned()
 }
 
 /// Returns the values without those of the scrape itself.
