@@ -7,5 +7,6 @@ pub(crate) mod grid;
 pub(crate) mod interval;
 pub(crate) mod number;
 pub(crate) mod rates;
+pub(crate) mod reading;
 pub(crate) mod selection;
 pub(crate) mod server_name;

@@ -29,7 +29,12 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
         ],
         "confirm" => &["ipvsadm-rs confirm"],
         "save" => &["ipvsadm-rs save -o /etc/ipvsadm.rules", "ipvsadm-rs save --format json"],
-        "check" => &["ipvsadm-rs check rules", "ipvsadm-rs check --strict --json rules"],
+        "check" => &[
+            "ipvsadm-rs check rules",
+            "ipvsadm-rs check --strict --json rules",
+            "ipvsadm-rs check --live --problems",
+            "ipvsadm-rs check --live --nagios --keep-weights /etc/ipvsadm.rules",
+        ],
         "show" => &["ipvsadm-rs show --services --sort rate --limit 10", "ipvsadm-rs show --problems"],
         "monitor" => &["ipvsadm-rs monitor", "ipvsadm-rs monitor --json-lines --stats --interval 10s"],
         "metrics" => &[

@@ -91,7 +91,8 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Err(error) => {
             print_parse_error(&error, arguments);
             // Help and version go to standard output and are not errors.
-            return ExitCode::from(u8::from(error.use_stderr()));
+            let code = if error.use_stderr() { check::usage_error_code(arguments.os_words()) } else { code::DONE };
+            return ExitCode::from(code);
         }
     };
     let result = match verb {
@@ -159,7 +160,7 @@ const UNUSED: [(&str, &[&str]); 3] = [
 /// Common options that have no effect on some verbs, and that wrappers may specify nevertheless: the name of the argument,
 /// and these verbs. Their help does not list the option.
 const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
-    ("netns", &["check", "rs-setup", "snat-rules", "generate"]),
+    ("netns", &["rs-setup", "snat-rules", "generate"]),
     ("json", &["generate"]),
     (
         "color",
@@ -331,7 +332,7 @@ mod tests {
             ("plan", "--max-input", true),
             ("show", "--max-input", false),
             ("show", "--netns", true),
-            ("check", "--netns", false),
+            ("rs-setup", "--netns", false),
             ("drain", "--color", false),
         ] {
             assert_eq!(help(verb).contains(option), is_listed, "{verb} {option}");

@@ -9,7 +9,7 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["watch", "events", "follow", "tail"], "monitor"),
     (&["load", "import", "sync", "reload", "replace", "start", "create"], "apply"),
     (&["export", "dump", "backup", "write"], "save"),
-    (&["validate", "verify", "lint", "test", "syntax"], "check"),
+    (&["validate", "verify", "lint", "test", "syntax", "nagios", "health"], "check"),
     (&["preview", "compare", "dry-run"], "plan"),
     (&["rollback", "revert", "back"], "undo"),
     (&["commit", "keep", "accept"], "confirm"),

@@ -8,6 +8,7 @@ use ipvs::{
 use super::kernel_files::{KernelFiles, KernelValues};
 use super::text::{Item, labels};
 use crate::sight::condition::{Assessment, Condition, Problem};
+use crate::sight::reading;
 
 /// The table of the calling thread's network namespace.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Table {
     /// Reads the services that are selected, or all if there are no selectors.
     pub(super) fn read(&mut self, only: &[Selector]) -> Result<Reading, Error> {
         // The first request loads the module, which creates the files.
-        let state = self.client.state()?;
+        let state = reading::read(&mut self.client)?;
         Ok(Reading::new(state, self.files.read(), only))
     }
 }

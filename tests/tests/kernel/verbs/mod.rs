@@ -3,6 +3,7 @@
 mod apply;
 mod arguments;
 mod check;
+mod check_live;
 pub(crate) mod confirm;
 pub(crate) mod drain;
 mod history;
@@ -48,6 +49,7 @@ pub(crate) fn tests() -> Vec<Test> {
         undo::tests(),
         save::tests(),
         check::tests(),
+        check_live::tests(),
         show::tests(),
         metrics::tests(),
         metrics::server::tests(),

@@ -1,4 +1,7 @@
-//! `ipvsadm-rs check`: checks a file without reading the table.
+//! `ipvsadm-rs check`: checks a file without reading the table, or the table.
+
+mod live;
+mod nagios;
 
 use std::path::{Path, PathBuf};
 
@@ -10,28 +13,44 @@ use crate::context::{Context, code};
 use crate::file::diagnostic::Diagnostic;
 use crate::file::{self, Format};
 use crate::terminal::plural::count;
+use live::Live;
+pub(super) use live::usage_error_code;
 
-/// Check FILE for errors, and for valid but probably unintended settings
+/// Check FILE for errors, and for valid but probably unintended settings; or check the table
 ///
 /// Needs neither root nor IPVS in the kernel. All errors are printed with their line and column.
+///
+/// With --live, the table in the kernel is checked instead. A service that refuses all new clients is critical: it has no
+/// servers, only servers of weight 0, or only full ones. A service that refuses some new clients, and full servers are a
+/// warning. If there is a FILE, so is a table that differs from it. Draining servers are listed, and are no warning.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Check {
-    /// File to check: rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input
-    file: PathBuf,
+    /// File to check: rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input; optional with --live
+    #[arg(required_unless_present = "live")]
+    file: Option<PathBuf>,
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    live: Live,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  No errors; there may be warnings
   1  FILE cannot be read
-  2  FILE has errors; with --strict, also if there are warnings";
+  2  FILE has errors; with --strict, also if there are warnings
+
+Exit codes with --live, as those of a plugin of Nagios:
+  0  No problems
+  1  Warning: some new clients are refused, servers are full, or the table
+     differs from FILE
+  2  Critical: a service refuses all new clients
+  3  Unknown: the table or FILE cannot be read";
 
 #[derive(Serialize)]
 struct Verdict {
@@ -43,7 +62,11 @@ struct Verdict {
 
 impl Check {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let mut input = file::read(&self.file, self.format, context.input_limit()?)?;
+        if self.live.live {
+            return self.live.run(context, self.file.as_deref(), self.format);
+        }
+        let path = self.file.unwrap_or_else(|| "-".into());
+        let mut input = file::read(&path, self.format, context.input_limit()?)?;
         let contents = input.config.as_ref().map(|config| {
             let servers: usize = config.services.iter().map(|service| service.destinations.len()).sum();
             format!("{}, {}", count(config.services.len(), "service"), count(servers, "server"))
@@ -56,9 +79,9 @@ impl Check {
             input.print_diagnostics();
         }
         let errors = input.config.err().unwrap_or_default();
-        let is_standard_input = self.file == Path::new("-");
+        let is_standard_input = path == Path::new("-");
         // JSON escapes by itself, and programs compare the name with that of the file.
-        let file = if context.json && !is_standard_input { self.file.display().to_string() } else { input.name };
+        let file = if context.json && !is_standard_input { path.display().to_string() } else { input.name };
         let verdict = Verdict { schema: SCHEMA, file, errors, warnings: input.warnings };
         if context.json {
             context.write_json(&verdict)?;
