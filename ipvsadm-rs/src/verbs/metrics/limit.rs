@@ -24,18 +24,19 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    /// Chooses the items of a reading. The series of the whole table are never omitted. Services come before servers, in
+    /// Chooses the items of readings. The series of whole tables are never omitted. Services come before servers, in
     /// the order of their keys, so that the choice is the same as long as the table is the same. An item has all its
     /// series or none.
-    pub(super) fn of(reading: &Reading, detail: Detail, max_series: usize) -> Self {
-        let services = if detail >= Detail::Services { &reading.services[..] } else { &[] };
-        let servers = services.iter().filter(|_| detail >= Detail::Servers).flat_map(|service| &service.servers);
+    pub(super) fn of(readings: &[Reading], detail: Detail, max_series: usize) -> Self {
+        let shown = readings.iter().filter(|_| detail >= Detail::Services);
+        let services = shown.flat_map(|reading| &reading.services);
+        let servers = services.clone().filter(|_| detail >= Detail::Servers).flat_map(|service| &service.servers);
         if max_series == 0 {
-            return Self { services: services.len(), servers: servers.count(), omitted: Omitted::default() };
+            return Self { services: services.count(), servers: servers.count(), omitted: Omitted::default() };
         }
-        let mut room = max_series.saturating_sub(SCRAPE.len() + count(TOTALS, &reading.totals));
-        let (services, without_services, omitted) =
-            take(services.iter().map(|service| count(SERVICES, service)), &mut room);
+        let totals: usize = readings.iter().map(|reading| count(TOTALS, &reading.totals)).sum();
+        let mut room = max_series.saturating_sub(SCRAPE.len() + totals);
+        let (services, without_services, omitted) = take(services.map(|service| count(SERVICES, service)), &mut room);
         let (servers, without_servers, also_omitted) = take(servers.map(|server| count(SERVERS, server)), &mut room);
         let series = omitted + also_omitted;
         Self { services, servers, omitted: Omitted { series, services: without_services, servers: without_servers } }
@@ -69,23 +70,24 @@ mod tests {
 
     #[test]
     fn services_are_chosen_before_servers() {
-        let reading = reading();
-        let all = Chosen::of(&reading, Detail::Servers, 0);
+        let readings = [reading()];
+        let [reading] = &readings;
+        let all = Chosen::of(&readings, Detail::Servers, 0);
         assert_eq!((all.services, all.servers, all.omitted), (3, 3, Omitted::default()));
-        assert_eq!(Chosen::of(&reading, Detail::Services, 0).servers, 0);
-        assert_eq!(Chosen::of(&reading, Detail::Totals, 0), Chosen::default());
+        assert_eq!(Chosen::of(&readings, Detail::Services, 0).servers, 0);
+        assert_eq!(Chosen::of(&readings, Detail::Totals, 0), Chosen::default());
 
         let totals = SCRAPE.len() + count(TOTALS, &reading.totals);
         let of_services: usize = reading.services.iter().map(|service| count(SERVICES, service)).sum();
         let first = count(SERVERS, &reading.services[0].servers[0]);
-        assert_eq!(Chosen::of(&reading, Detail::Servers, totals + of_services + first).servers, 1);
-        let few = Chosen::of(&reading, Detail::Servers, totals + of_services - 1);
+        assert_eq!(Chosen::of(&readings, Detail::Servers, totals + of_services + first).servers, 1);
+        let few = Chosen::of(&readings, Detail::Servers, totals + of_services - 1);
         assert_eq!((few.services, few.servers), (2, 0), "no server while services are omitted");
         assert_eq!((few.omitted.services, few.omitted.servers), (1, 3));
-        let none = Chosen::of(&reading, Detail::Servers, 1);
+        let none = Chosen::of(&readings, Detail::Servers, 1);
         assert_eq!((none.services, none.servers), (0, 0));
         for max in [1, totals, totals + 20, totals + of_services, totals + of_services + first, 1000] {
-            let chosen = Chosen::of(&reading, Detail::Servers, max);
+            let chosen = Chosen::of(&readings, Detail::Servers, max);
             let services = reading.services[..chosen.services].iter().map(|service| count(SERVICES, service));
             let servers =
                 reading.services.iter().flat_map(|service| &service.servers).map(|server| count(SERVERS, server));

@@ -4,6 +4,7 @@ mod kernel_files;
 mod limit;
 mod listen;
 pub(crate) mod names;
+mod namespaces;
 mod node;
 mod reading;
 mod scrape;
@@ -13,12 +14,15 @@ mod text;
 mod textfile;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use ipvs::Selector;
 
 use crate::context::{Context, code};
-use scrape::{Detail, Options};
+use reading::Reading;
+use scrape::{Detail, Options, Values};
 use textfile::Textfile;
 
 /// Print the table as metrics for Prometheus
@@ -47,6 +51,11 @@ pub(super) struct Metrics {
     /// Names of the metrics
     #[arg(long, value_enum, default_value = "ipvs")]
     prefix: Prefix,
+    /// Print the tables of all network namespaces that have services; they differ by the label netns
+    ///
+    /// The label is the best name of the namespace: that of `ip netns`, a path, or a process ID.
+    #[arg(long, conflicts_with = "listen")]
+    all_netns: bool,
     /// Write to PATH instead of standard output, for the textfile collector of node_exporter
     ///
     /// The file is replaced atomically and has mode 0644. Its name must end with .prom. If the table cannot be read, the
@@ -77,6 +86,9 @@ Exit codes:
 
 impl Metrics {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        if self.all_netns && (context.netns.is_some() || self.prefix == Prefix::Node) {
+            bail!("--all-netns excludes --netns and --prefix node");
+        }
         if let Some(address) = &self.listen {
             listen::serve(address, self.options(), context)?;
             return Ok(code::DONE);
@@ -95,15 +107,31 @@ impl Metrics {
     fn print(&self, context: &Context) -> anyhow::Result<u8> {
         let options = self.options();
         let textfile = self.textfile.as_deref().map(Textfile::open).transpose()?;
-        let (reading, duration) = options.read(&mut None);
+        let (readings, values) = self.read(&options);
         if let Some(textfile) = textfile {
-            textfile.replace(&options.text(reading.as_ref().ok(), duration, None))?;
-            reading?;
+            textfile.replace(&options.text(readings.as_deref().unwrap_or_default(), values))?;
+            readings?;
         } else {
-            let text = options.text(Some(&reading?), duration, None);
+            let text = options.text(&readings?, values);
             context.write(|out| out.write_all(&text))?;
         }
         Ok(code::DONE)
+    }
+
+    /// Reads the table, or those of all network namespaces.
+    fn read(&self, options: &Options) -> (anyhow::Result<Vec<Reading>>, Values) {
+        if !self.all_netns {
+            let (reading, duration) = options.read(&mut None);
+            return (
+                reading.map(|reading| vec![reading]).map_err(Into::into),
+                Values { duration, ..Values::default() },
+            );
+        }
+        let start = Instant::now();
+        let read = namespaces::read(&self.only);
+        let unreadable = read.as_ref().ok().map(|(_, unreadable)| *unreadable);
+        let values = Values { duration: start.elapsed(), errors: None, unreadable };
+        (read.map(|(readings, _)| readings), values)
     }
 }
 
@@ -116,7 +144,6 @@ mod tests {
     use ipvs::{Director, Model, Stats, apply, plan};
 
     use super::kernel_files::KernelValues;
-    use super::reading::Reading;
     use super::text::Kind;
     use super::*;
 
@@ -148,7 +175,7 @@ mod tests {
         (counters.connections, counters.incoming_bytes) = (7, u64::MAX);
         let values =
             KernelValues { counters: Some(counters), max_connections: Some(1 << 30), ..KernelValues::default() };
-        Reading::new(state, values, &[])
+        Reading::new(state, values, &[], None)
     }
 
     fn options() -> Options {
@@ -156,7 +183,8 @@ mod tests {
     }
 
     fn text(options: &Options, reading: Option<&Reading>) -> String {
-        String::from_utf8(options.text(reading, Duration::from_millis(250), None)).expect("a text")
+        let values = Values { duration: Duration::from_millis(250), ..Values::default() };
+        String::from_utf8(options.text(reading.map(std::slice::from_ref).unwrap_or_default(), values)).expect("a text")
     }
 
     /// Returns the samples of metrics whose names begin so.
@@ -264,10 +292,33 @@ mod tests {
         let desired = read_config(RULES.as_bytes(), &mut Numeric).expect("good rules").config;
         apply(&mut director, &desired, &plan::Options::default()).expect("applies");
         let state = director.state().expect("a model");
-        let reading = Reading::new(state, KernelValues::default(), &["fwmark".parse().expect("a selector")]);
+        let reading = Reading::new(state, KernelValues::default(), &["fwmark".parse().expect("a selector")], None);
         let text = text(&options(), Some(&reading));
         assert!(text.contains("ipvs_services 1\n") && text.contains("ipvs_servers{state=\"up\"} 1\n"), "{text}");
         assert!(!text.contains("192.0.2.1") && !text.contains("ipvs_connections_total"), "{text}");
+    }
+
+    #[test]
+    fn namespaces_differ_by_a_label() {
+        let of = |namespace| {
+            let mut director = Model::new();
+            let desired = read_config(RULES.as_bytes(), &mut Numeric).expect("good rules").config;
+            apply(&mut director, &desired, &plan::Options::default()).expect("applies");
+            Reading::new(director.state().expect("a model"), KernelValues::default(), &[], Some(namespace))
+        };
+        let values = Values { unreadable: Some(2), ..Values::default() };
+        let text = String::from_utf8(options().text(&[of("blue"), of("a\"b")], values)).expect("a text");
+        for sample in [
+            "ipvs_unreadable_namespaces 2",
+            "ipvs_services{netns=\"blue\"} 3",
+            "ipvs_services{netns=\"a\\\"b\"} 3",
+            "ipvs_servers{netns=\"blue\",state=\"up\"} 2",
+            "ipvs_service_weight{netns=\"blue\",service=\"fwmark:31:IPv4\"} 1",
+            "ipvs_server_weight{netns=\"blue\",service=\"fwmark:31:IPv4\",server=\"10.0.0.1:80\"} 1",
+        ] {
+            assert!(text.lines().any(|line| line == sample), "{sample}: {text}");
+        }
+        assert_eq!(text.matches("# TYPE ipvs_services gauge").count(), 1, "one group for all namespaces");
     }
 
     /// The rules of https://prometheus.io/docs/practices/naming/, which `promtool check metrics` checks, too.

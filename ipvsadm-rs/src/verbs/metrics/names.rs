@@ -35,11 +35,16 @@ const fn labelled<T>(
 pub(super) const SCRAPE: &[Metric<Scrape>] = &[
     gauge("up", "Whether the table could be read.", |scrape, out| out.add(scrape.is_up)),
     gauge("scrape_duration_seconds", "Time that the reading of the table took.", |scrape, out| {
-        out.add(scrape.duration.as_secs_f64());
+        out.add(scrape.values.duration.as_secs_f64());
     }),
     counter("scrape_errors_total", "Failed readings since the program started to listen.", |scrape, out| {
-        scrape.errors.into_iter().for_each(|errors| out.add(errors));
+        scrape.values.errors.into_iter().for_each(|errors| out.add(errors));
     }),
+    gauge(
+        "unreadable_namespaces",
+        "Network namespaces and processes that could not be read, with --all-netns.",
+        |scrape, out| scrape.values.unreadable.into_iter().for_each(|number| out.add(number)),
+    ),
     gauge("omitted_series", "Series that are omitted because of --max-series.", |scrape, out| {
         out.add(scrape.omitted.series);
     }),

@@ -10,8 +10,11 @@ use super::reading::{Reading, ServerRow};
 use super::scrape::Detail;
 use super::text::{Kind, labels, write_head, write_sample};
 
+/// The name of a metric, its meaning, and its value.
+type Metric<T, V> = (&'static str, &'static str, fn(&T) -> V);
+
 /// The counters of the network namespace.
-const COUNTERS: [(&str, &str, fn(&Stats) -> u64); 5] = [
+const COUNTERS: [Metric<Stats, u64>; 5] = [
     ("node_ipvs_connections_total", "Connections that were scheduled.", |stats| stats.connections),
     ("node_ipvs_incoming_packets_total", "Packets from clients.", |stats| stats.incoming_packets),
     ("node_ipvs_outgoing_packets_total", "Packets to clients.", |stats| stats.outgoing_packets),
@@ -20,7 +23,7 @@ const COUNTERS: [(&str, &str, fn(&Stats) -> u64); 5] = [
 ];
 
 /// The values of a server.
-const GAUGES: [(&str, &str, fn(&ServerRow) -> u32); 3] = [
+const GAUGES: [Metric<ServerRow, u32>; 3] = [
     ("node_ipvs_backend_connections_active", "Established connections.", |server| server.active_connections),
     ("node_ipvs_backend_connections_inactive", "Other connections.", |server| server.inactive_connections),
     ("node_ipvs_backend_weight", "Weight.", |server| server.destination.weight),

@@ -22,11 +22,12 @@ impl Table {
         Ok(Self { client: Client::open()?, files: KernelFiles::new() })
     }
 
-    /// Reads the services that are selected, or all if there are no selectors.
-    pub(super) fn read(&mut self, only: &[Selector]) -> Result<Reading, Error> {
+    /// Reads the services that are selected, or all if there are no selectors. `namespace` is the value of the label
+    /// `netns`.
+    pub(super) fn read(&mut self, only: &[Selector], namespace: Option<&str>) -> Result<Reading, Error> {
         // The first request loads the module, which creates the files.
         let state = reading::read(&mut self.client)?;
-        Ok(Reading::new(state, self.files.read(), only))
+        Ok(Reading::new(state, self.files.read(), only, namespace))
     }
 }
 
@@ -41,6 +42,7 @@ pub(super) struct Reading {
 /// Values of the whole table. The sums and numbers are those of the services that are selected.
 #[derive(Debug)]
 pub(super) struct Totals {
+    labels: String,
     pub(super) info: Info,
     pub(super) timeouts: Timeouts,
     pub(super) daemons: Vec<SyncDaemon>,
@@ -111,7 +113,7 @@ impl Item for Totals {
     const LABELS: &'static [&'static str] = &[];
 
     fn labels(&self) -> &str {
-        ""
+        &self.labels
     }
 }
 
@@ -133,32 +135,36 @@ impl Item for ServerRow {
 
 impl Reading {
     /// Makes the rows of the services that are selected, or of all if there are no selectors.
-    pub(super) fn new(state: State, values: KernelValues, only: &[Selector]) -> Self {
+    pub(super) fn new(state: State, values: KernelValues, only: &[Selector], namespace: Option<&str>) -> Self {
         let State { info, timeouts, daemons, services, is_uncertain, .. } = state;
         let is_selected = |service: &ServiceState| {
             only.is_empty() || only.iter().any(|selector| selector.selects(&service.service.key))
         };
-        let mut services: Vec<ServiceRow> =
-            services.iter().filter(|state| is_selected(state)).map(ServiceRow::new).collect();
+        let of_namespace: Vec<(&str, &str)> = namespace.iter().map(|name| ("netns", *name)).collect();
+        let selected = services.iter().filter(|state| is_selected(state));
+        let mut services: Vec<ServiceRow> = selected.map(|state| ServiceRow::new(state, &of_namespace)).collect();
         services.sort_unstable_by_key(|row| row.service.key);
         let mut sums = Sums::default();
         services.iter().for_each(|row| sums.add(&row.sums));
         let with = |problem| services.iter().filter(|row| row.problem == Some(problem)).count();
         let (count, problems) = (services.len(), Problem::ALL.map(with));
-        let totals = Totals { info, timeouts, daemons, is_uncertain, values, services: count, problems, sums };
+        let labels = labels(&of_namespace);
+        let totals = Totals { labels, info, timeouts, daemons, is_uncertain, values, services: count, problems, sums };
         Self { totals, services }
     }
 }
 
 impl ServiceRow {
-    fn new(state: &ServiceState) -> Self {
+    fn new(state: &ServiceState, of_namespace: &[(&str, &str)]) -> Self {
         // The same text as that of a selector on the command line.
         let name = Selector::Service(state.service.key).to_string();
-        let servers: Vec<_> = state.destinations.iter().rev().map(|server| ServerRow::new(&name, server)).collect();
+        let of_service = [of_namespace, &[("service", &name)]].concat();
+        let servers: Vec<_> =
+            state.destinations.iter().rev().map(|server| ServerRow::new(&of_service, server)).collect();
         let mut sums = Sums::default();
         servers.iter().for_each(|server| sums.add_server(server));
         Self {
-            labels: labels(&[("service", &name)]),
+            labels: labels(&of_service),
             service: state.service,
             stats: state.stats,
             problem: Assessment::of(state).problem,
@@ -169,10 +175,10 @@ impl ServiceRow {
 }
 
 impl ServerRow {
-    fn new(service: &str, state: &DestinationState) -> Self {
+    fn new(of_service: &[(&str, &str)], state: &DestinationState) -> Self {
         let name = state.destination.key.to_string();
         Self {
-            labels: labels(&[("service", service), ("server", &name)]),
+            labels: labels(&[of_service, &[("server", &name)]].concat()),
             destination: state.destination,
             active_connections: state.active_connections,
             inactive_connections: state.inactive_connections,

@@ -36,10 +36,18 @@ pub(super) struct Options {
 #[derive(Debug)]
 pub(super) struct Scrape {
     pub(super) is_up: bool,
+    pub(super) values: Values,
+    pub(super) omitted: Omitted,
+}
+
+/// Values of a reading that may have failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Values {
     pub(super) duration: Duration,
     /// The number of failed readings. `None` for a program that reads only once.
     pub(super) errors: Option<u64>,
-    pub(super) omitted: Omitted,
+    /// The number of network namespaces that could not be read. `None` unless all are read.
+    pub(super) unreadable: Option<usize>,
 }
 
 impl Item for Scrape {
@@ -58,25 +66,24 @@ impl Options {
             Some(table) => Ok(table),
             None => Table::open().map(|opened| table.insert(opened)),
         };
-        let reading = opened.and_then(|table| table.read(&self.only));
+        let reading = opened.and_then(|table| table.read(&self.only, None));
         (reading, start.elapsed())
     }
 
-    /// Returns the text of a reading, or of a failure if there is none. `errors` is the number of failed readings.
-    pub(super) fn text(&self, reading: Option<&Reading>, duration: Duration, errors: Option<u64>) -> Vec<u8> {
+    /// Returns the text of the readings, or of a failure if there are none.
+    pub(super) fn text(&self, readings: &[Reading], values: Values) -> Vec<u8> {
         if self.prefix == Prefix::Node {
-            return reading.map(|reading| node::text(reading, self.detail)).unwrap_or_default();
+            return readings.first().map(|reading| node::text(reading, self.detail)).unwrap_or_default();
         }
-        let chosen = reading.map(|reading| Chosen::of(reading, self.detail, self.max_series)).unwrap_or_default();
-        let scrape = Scrape { is_up: reading.is_some(), duration, errors, omitted: chosen.omitted };
+        let chosen = Chosen::of(readings, self.detail, self.max_series);
+        let scrape = Scrape { is_up: !readings.is_empty(), values, omitted: chosen.omitted };
         let mut out = Vec::new();
         text::write(&mut out, PREFIX, SCRAPE, [&scrape].into_iter());
-        if let Some(reading) = reading {
-            text::write(&mut out, PREFIX, TOTALS, [&reading.totals].into_iter());
-            text::write(&mut out, PREFIX, SERVICES, reading.services[..chosen.services].iter());
-            let servers = reading.services.iter().flat_map(|service| &service.servers);
-            text::write(&mut out, PREFIX, SERVERS, servers.take(chosen.servers));
-        }
+        text::write(&mut out, PREFIX, TOTALS, readings.iter().map(|reading| &reading.totals));
+        let services = || readings.iter().flat_map(|reading| &reading.services);
+        text::write(&mut out, PREFIX, SERVICES, services().take(chosen.services));
+        let servers = services().flat_map(|service| &service.servers);
+        text::write(&mut out, PREFIX, SERVERS, servers.take(chosen.servers));
         out
     }
 }

@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use ipvs::Error;
 
 use crate::verbs::metrics::reading::Reading;
-use crate::verbs::metrics::scrape::Options;
+use crate::verbs::metrics::scrape::{Options, Values};
 
 /// The time for which a reading serves further scrapes. The kernel updates its counters every 2 seconds.
 const LIFETIME: Duration = Duration::from_secs(1);
@@ -56,7 +56,9 @@ impl Reader {
     fn read_into(&self, state: &mut State) -> (Bytes, Option<Error>) {
         let (reading, duration) = (state.read)();
         state.errors += u64::from(reading.is_err());
-        let text = Bytes::from(self.options.text(reading.as_ref().ok(), duration, Some(state.errors)));
+        let values = Values { duration, errors: Some(state.errors), unreadable: None };
+        let text =
+            Bytes::from(self.options.text(reading.as_ref().map(std::slice::from_ref).unwrap_or_default(), values));
         state.last = Some((text.clone(), Instant::now()));
         (text, reading.err())
     }

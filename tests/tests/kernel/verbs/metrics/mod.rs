@@ -22,6 +22,7 @@ ipvs_tests::tests! {
     limits_the_series;
     has_the_values_of_the_kernel_under_the_names_of_node_exporter;
     reads_another_namespace;
+    reads_all_namespaces;
     writes_a_textfile;
 }
 
@@ -227,6 +228,27 @@ fn reads_another_namespace() {
     let ran = run("ipvsadm-rs metrics --netns no-such");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
     assert!(ran.stderr.starts_with("error: network namespace no-such: "), "{ran}");
+}
+
+fn reads_all_namespaces() {
+    let nat = Nat::new().unwrap();
+    director("-A -t 192.0.2.1:80 -s rr\n");
+    nat.director.ok("ipvsadm -A -f 7 -s rr");
+    nat.director.ok("ipvsadm -a -f 7 -r 10.2.0.11:80 -m -w 5");
+    let values = values(&ok("ipvsadm-rs metrics --all-netns"));
+    assert_eq!(values["ipvs_server_weight{netns=\"director\",service=\"fwmark:7:IPv4\",server=\"10.2.0.11:80\"}"], "5");
+    assert!(values.contains_key("ipvs_connections_total{netns=\"director\"}"), "{values:#?}");
+    // Only namespaces with services, and the own one, whatever its name is.
+    let tables = values.keys().filter(|series| series.starts_with("ipvs_services{netns="));
+    assert_eq!(tables.count(), 2, "{values:#?}");
+    let own = values.keys().find(|series| {
+        series.ends_with("service=\"tcp:192.0.2.1:80\"}") && series.starts_with("ipvs_service_weight{netns=\"")
+    });
+    assert!(own.is_some(), "{values:#?}");
+    assert!(values.contains_key("ipvs_unreadable_namespaces"));
+    for options in ["--netns director", "--prefix node", "--listen 127.0.0.1:0"] {
+        assert_eq!(run(&format!("ipvsadm-rs metrics --all-netns {options}")).code, Some(1), "{options}");
+    }
 }
 
 fn writes_a_textfile() {

@@ -1,0 +1,34 @@
+//! `--all-netns`: the tables of all network namespaces.
+
+use anyhow::Context as _;
+use ipvs::{Namespace, Selector};
+
+use super::reading::{Reading, Table};
+use crate::terminal::exit::print_error;
+use crate::terminal::plural::count;
+use crate::terminal::text;
+
+/// Reads each table that has services, and the own one in any case. Returns the readings, and the number of namespaces
+/// and processes that could not be read. Reports these.
+pub(super) fn read(only: &[Selector]) -> anyhow::Result<(Vec<Reading>, usize)> {
+    let found = Namespace::find_all().context("cannot find the network namespaces")?;
+    let mut readings = Vec::new();
+    let mut unreadable = found.unreadable.len();
+    if unreadable > 0 {
+        print_error(&format!("note: the network namespaces of {} cannot be read", count(unreadable as u64, "process")));
+    }
+    for namespace in &found.namespaces {
+        let name = namespace.name().to_string();
+        // All files and sockets of this thread are those of the namespace.
+        let read = || Table::open().and_then(|mut table| table.read(only, Some(&name)));
+        match namespace.name().within(read).map_err(anyhow::Error::from).and_then(|read| Ok(read?)) {
+            Ok(reading) if reading.services.is_empty() && !namespace.is_own => {}
+            Ok(reading) => readings.push(reading),
+            Err(error) => {
+                print_error(&format!("note: network namespace {} is omitted: {error:#}", text::escaped(&name)));
+                unreadable += 1;
+            }
+        }
+    }
+    Ok((readings, unreadable))
+}
