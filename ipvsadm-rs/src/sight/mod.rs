@@ -10,3 +10,4 @@ pub(crate) mod rates;
 pub(crate) mod reading;
 pub(crate) mod selection;
 pub(crate) mod server_name;
+pub(crate) mod service_options;
