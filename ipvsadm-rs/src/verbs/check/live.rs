@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use super::nagios;
 use crate::context::{Context, code};
 use crate::file::{self, Format};
-use crate::sight::condition::{self, Condition, Problem};
+use crate::sight::condition::{Assessment, Condition, Problem};
 use crate::sight::reading;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -221,16 +221,17 @@ impl Verdict {
     pub(super) fn new(services: &[ServiceState], only: &[Selector], drift: Option<Drift>) -> Self {
         let is_selected = |key: &ServiceKey| only.is_empty() || only.iter().any(|selector| selector.selects(key));
         let services: Vec<_> = services.iter().filter(|service| is_selected(&service.service.key)).collect();
-        let problems: Vec<Option<Problem>> = services.iter().map(|service| Problem::of(service)).collect();
+        let assessments: Vec<Assessment> = services.iter().map(|service| Assessment::of(service)).collect();
         let mut checked: Vec<(ServiceKey, Checked)> = services
             .iter()
-            .zip(&problems)
-            .map(|(service, problem)| (service.service.key, Checked::new(service, *problem)))
+            .zip(&assessments)
+            .map(|(service, assessment)| (service.service.key, Checked::new(service, assessment)))
             .collect();
         checked.sort_by_key(|(key, checked)| (std::cmp::Reverse(checked.status), *key));
         let servers = || services.iter().flat_map(|service| &service.destinations);
         let worst = checked.iter().map(|(_, checked)| checked.status).chain(drift.iter().map(Drift::status)).max();
-        let with_problem = |problem: Problem| problems.iter().filter(|found| **found == Some(problem)).count();
+        let with_problem =
+            |problem: Problem| assessments.iter().filter(|assessment| assessment.problem == Some(problem)).count();
         let in_condition = |condition| servers().filter(|server| Condition::of(server) == condition).count();
         Self {
             schema: SCHEMA,
@@ -280,13 +281,13 @@ fn with_problem(problem: Problem, services: usize) -> String {
 }
 
 impl Checked {
-    fn new(service: &ServiceState, problem: Option<Problem>) -> Self {
-        let refusal = problem.filter(|problem| problem.refuses()).and_then(|_| condition::refusal(service));
+    fn new(service: &ServiceState, assessment: &Assessment) -> Self {
+        let Assessment { problem, refusal } = assessment;
         Self {
             service: service.service.key.to_string(),
             status: problem.map_or(Status::Ok, Status::of),
             problem: problem.map(Problem::name),
-            message: refusal.unwrap_or_else(|| servers(service)),
+            message: refusal.clone().unwrap_or_else(|| servers(service)),
         }
     }
 }
