@@ -62,6 +62,16 @@ fn services() {
     check_frames("services", &mut model(View::Services, 40));
 }
 
+/// docs/operations.md shows this screen, without its empty rows.
+#[test]
+fn the_documentation_shows_this_screen() {
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let screen = lines(&draw(&mut model(View::Services, 40), 80, 24));
+    let rows: Vec<&str> = screen.iter().map(String::as_str).filter(|row| !row.is_empty()).collect();
+    assert!(page.contains(&format!("```\n{}\n```\n", rows.join("\n"))), "{}", rows.join("\n"));
+}
+
 #[test]
 fn first_reading_has_no_rates() {
     check_frames("first", &mut model(View::Services, 0));
