@@ -3,6 +3,7 @@
 mod agent;
 mod completions;
 mod init;
+mod metrics;
 mod package;
 mod unit;
 
@@ -10,5 +11,5 @@ use ipvs_tests::harness::Test;
 
 /// Returns the tests of all modules.
 pub(crate) fn tests() -> Vec<Test> {
-    [agent::tests(), completions::tests(), init::tests(), package::tests(), unit::tests()].concat()
+    [agent::tests(), completions::tests(), init::tests(), metrics::tests(), package::tests(), unit::tests()].concat()
 }

@@ -238,13 +238,13 @@ fn rolls_back_after_the_end_of_the_unit() {
 }
 
 /// A systemd that starts only these units and their dependencies.
-struct System {
+pub(super) struct System {
     unshare: Running,
 }
 
 impl System {
     /// Boots with these dependencies.
-    fn boot(dependencies: &str) -> System {
+    pub(super) fn boot(dependencies: &str) -> System {
         shell("mount -t cgroup2 cgroup2 /sys/fs/cgroup && rm /usr/sbin/runlevel").ok();
         let folder = "/etc/systemd/system";
         // These read the whole machine, or change kernel settings outside this test.
@@ -258,7 +258,7 @@ impl System {
         System { unshare: start(&format!("unshare --fork --pid --mount --mount-proc --kill-child {systemd}")) }
     }
 
-    fn is_active(&self, unit: &str) {
+    pub(super) fn is_active(&self, unit: &str) {
         wait::until(Duration::from_secs(100), || {
             let ran = self.run(&format!("systemctl is-active {unit}"));
             if ran.stdout.trim() == "active" { Ok(()) } else { Err(format!("{ran}\n{}", self.unshare.output())) }
@@ -266,7 +266,7 @@ impl System {
     }
 
     /// Runs a command in the namespaces of systemd.
-    fn run(&self, line: &str) -> Ran {
+    pub(super) fn run(&self, line: &str) -> Ran {
         let unshare = self.unshare.pid().as_raw_nonzero();
         let child = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap_or_default();
         run(&format!("nsenter --target {} --pid --mount {line}", child.trim()))

@@ -10,7 +10,7 @@ mod history;
 mod kills;
 mod limits;
 mod maintenance;
-mod metrics;
+pub(crate) mod metrics;
 mod monitor;
 mod parallel;
 mod plan;
