@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`programs`] | the three programs |
 //! | [`guests`] | the two kernels that measure: user-mode-linux (time), QEMU (instructions) |
-//! | [`tables`], [`connections`], [`process`], [`unchanged`], [`screen`] | the tasks, in the guest |
+//! | [`tables`], [`connections`], [`process`], [`unchanged`], [`screen`], [`scrape`] | the tasks, in the guest |
 //! | [`rules`] | the tables that are restored |
 //! | [`namespace`] | a network namespace for each measurement |
 //! | [`time`] | measures the duration of a run |
@@ -31,6 +31,7 @@ mod programs;
 mod recorded;
 mod report;
 mod rules;
+mod scrape;
 mod screen;
 mod tables;
 mod time;
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
 
 /// Returns all jobs.
 fn jobs() -> Vec<Test> {
-    [tables::jobs(), process::jobs(), connections::jobs(), unchanged::jobs(), screen::jobs()].concat()
+    [tables::jobs(), process::jobs(), connections::jobs(), unchanged::jobs(), screen::jobs(), scrape::jobs()].concat()
 }
 
 /// The options of the command line.
