@@ -204,10 +204,15 @@ fn names_of_interfaces_are_escaped() {
     under_test::install();
     lab.director.link("a\u{1b}[2Jb", "dummy").unwrap();
     lab.director.shell("ipvsadm --start-daemon backup --mcast-interface \"$(printf 'a\\033[2Jb')\"").ok();
-    let monitor = lab.director.start("ipvsadm-rs monitor");
-    wait::until(LIMIT, || {
-        let output = monitor.output();
-        if output.contains(r"--mcast-interface a\x1b[2Jb --syncid 0") { Ok(()) } else { Err(output) }
-    });
-    assert!(!monitor.output().contains('\u{1b}'), "{:?}", monitor.output());
+    for (options, expected) in [
+        ("", "= # ipvsadm cannot express: start the backup sync daemon\n"),
+        (" --json-lines", r#""interface":"a\u001b[2Jb""#),
+    ] {
+        let monitor = lab.director.start(&format!("ipvsadm-rs monitor{options}"));
+        wait::until(LIMIT, || {
+            let output = monitor.output();
+            if output.contains(expected) { Ok(()) } else { Err(output) }
+        });
+        assert!(!monitor.output().contains('\u{1b}'), "{:?}", monitor.output());
+    }
 }
