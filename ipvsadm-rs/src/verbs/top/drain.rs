@@ -34,9 +34,10 @@ impl Targets {
     }
 
     /// Returns the command that does the same.
-    fn command(&self) -> String {
+    fn command(&self, context: &Context) -> String {
+        let namespace = context.netns.as_ref().map(|namespace| format!(" --netns {namespace}")).unwrap_or_default();
         let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
-        format!("ipvsadm-rs drain {} --in {}", servers.join(","), Selector::Service(self.service))
+        format!("ipvsadm-rs{namespace} drain {} --in {}", servers.join(","), Selector::Service(self.service))
     }
 
     fn question(&self) -> String {
@@ -49,7 +50,7 @@ impl Targets {
 
 /// Asks whether to drain, and drains. The verb asks, too, if clients would be refused.
 pub(super) fn ask(context: &Context, targets: &Targets) {
-    print_error(&targets.command());
+    print_error(&targets.command(context));
     match question::ask(&targets.question()) {
         Ok(true) => match Drain::of(&targets.servers, targets.service).run(context) {
             Ok(_) => {}
@@ -72,10 +73,15 @@ mod tests {
         let state = state("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1\n-a -t 192.0.2.1:80 -r 10.0.0.2\n");
         let web = state.services[0].service.key;
         let one = Targets::of(Item::Server(web, DestinationKey::new([10, 0, 0, 1], 80)), &state.services);
-        assert_eq!(one.command(), "ipvsadm-rs drain 10.0.0.1:80 --in tcp:192.0.2.1:80");
+        let mut context = Context::for_tests();
+        assert_eq!(one.command(&context), "ipvsadm-rs drain 10.0.0.1:80 --in tcp:192.0.2.1:80");
         assert_eq!(one.question(), "Drain 10.0.0.1:80 in TCP 192.0.2.1:80?");
         let all = Targets::of(Item::Service(web), &state.services);
-        assert_eq!(all.command(), "ipvsadm-rs drain 10.0.0.1:80,10.0.0.2:80 --in tcp:192.0.2.1:80");
+        context.netns = Some("blue".parse().expect("a name"));
+        assert_eq!(
+            all.command(&context),
+            "ipvsadm-rs --netns blue drain 10.0.0.1:80,10.0.0.2:80 --in tcp:192.0.2.1:80"
+        );
         assert_eq!(all.question(), "Drain the 2 servers of TCP 192.0.2.1:80?");
     }
 }

@@ -132,6 +132,8 @@ impl Screen {
                 Ok(0) => return Ok(None),
                 Ok(length) => bytes.extend_from_slice(&piece[..length]),
                 Err(Errno::INTR) => continue,
+                // Another program on this terminal may have switched blocking off.
+                Err(Errno::AGAIN) => return Ok(Some(keys::parse(&bytes))),
                 Err(error) => return Err(error.into()),
             }
             if !keys::is_unfinished(&bytes) || !is_readable(self.input.as_fd(), REST)? {
