@@ -4,3 +4,4 @@ pub mod client;
 pub mod ftp;
 pub mod packets;
 pub mod server;
+pub mod synced;
