@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipvs::{
     Client, ConnectionEntry, ConnectionFilter, ConnectionSums, Connections, Destination, DestinationKey, Family,
-    Forwarding, IpNet, Protocol, Scheduler, Service, ServiceKey,
+    Forwarding, IpNet, Protocol, Scheduler, Service, ServiceIndex, ServiceKey,
 };
 use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::traffic::server::Protocol::Tcp;
@@ -116,6 +116,11 @@ fn entries_know_their_service() {
         let state = client.state().unwrap();
         let entries: Vec<_> = nat.director.enter(|| client.connections()).unwrap().map(Result::unwrap).collect();
         let entries = entries.iter().filter(|entry| entry.family() == family);
+        let index = ServiceIndex::new(&state.services);
+        for entry in entries.clone() {
+            let by_mark = entry.service.port() == 443 || entry.fwmark().is_some();
+            assert_eq!(index.find(entry).one(), Some(if by_mark { marked } else { web }), "{entry:?}");
+        }
         let mut found: Vec<_> = entries
             .map(|entry| {
                 let service = state.service_of(entry).map(|state| state.service.key);
