@@ -15,6 +15,11 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     bytes(text.as_bytes(), |_| false)
 }
 
+/// Returns bytes as part of a line.
+pub(crate) fn data(data: &[u8]) -> Cow<'_, str> {
+    bytes(data, |_| false)
+}
+
 /// Returns a path as part of a line.
 pub(crate) fn path(path: &Path) -> Cow<'_, str> {
     bytes(path.as_os_str().as_bytes(), |_| false)

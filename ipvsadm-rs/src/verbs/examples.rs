@@ -36,6 +36,11 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
             "ipvsadm-rs check --live --nagios --keep-weights /etc/ipvsadm.rules",
         ],
         "show" => &["ipvsadm-rs show --services --sort rate --limit 10", "ipvsadm-rs show --problems"],
+        "connections" => &[
+            "ipvsadm-rs connections --templates --server 10.0.0.7",
+            "ipvsadm-rs connections --state SYN_RECV --by server",
+            "ipvsadm-rs connections -t 192.0.2.1:80 --by client/24 --limit 10",
+        ],
         "monitor" => &["ipvsadm-rs monitor", "ipvsadm-rs monitor --json-lines --stats --interval 10s"],
         "metrics" => &[
             "ipvsadm-rs metrics",

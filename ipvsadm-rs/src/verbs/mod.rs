@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod complete;
 mod confirm;
+mod connections;
 mod drain;
 mod examples;
 mod generate;
@@ -71,6 +72,7 @@ enum Verb {
     Save(save::Save),
     Check(check::Check),
     Show(show::Show),
+    Connections(Box<connections::Connections>),
     Monitor(monitor::Monitor),
     Top(Box<top::Top>),
     Metrics(metrics::Metrics),
@@ -108,6 +110,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Save(verb) => verb.run(&context),
         Verb::Check(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),
+        Verb::Connections(verb) => verb.run(&context),
         Verb::Monitor(verb) => verb.run(&context),
         Verb::Top(verb) => verb.run(&context),
         Verb::Metrics(verb) => verb.run(&context),
@@ -148,10 +151,22 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
 
 /// Common options that some verbs do not use: the name of the argument, and these verbs.
 const UNUSED: [(&str, &[&str]); 3] = [
-    ("state_dir", &["monitor", "metrics", "save", "check", "rs-setup", "snat-rules", "generate"]),
+    ("state_dir", &["connections", "monitor", "metrics", "save", "check", "rs-setup", "snat-rules", "generate"]),
     (
         "lock_timeout",
-        &["plan", "history", "show", "monitor", "metrics", "save", "check", "rs-setup", "snat-rules", "generate"],
+        &[
+            "plan",
+            "history",
+            "show",
+            "connections",
+            "monitor",
+            "metrics",
+            "save",
+            "check",
+            "rs-setup",
+            "snat-rules",
+            "generate",
+        ],
     ),
     // Their output is not one object.
     ("json", &["monitor", "top", "metrics"]),
@@ -177,6 +192,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
             "shift",
             "save",
             "show",
+            "connections",
             "monitor",
             "top",
             "metrics",

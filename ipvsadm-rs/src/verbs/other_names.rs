@@ -5,6 +5,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// The verb, or the command of ipvsadm, for words that people try.
 const NAMES: &[(&[&str], &str)] = &[
     (&["list", "ls", "status", "get", "print", "display", "stats", "view"], "show"),
+    (&["connection", "conns", "conn", "sessions", "conntrack", "clients", "netstat", "ss"], "connections"),
     (&["htop", "dashboard", "tui", "rate", "rates"], "top"),
     (&["watch", "events", "follow", "tail"], "monitor"),
     (&["load", "import", "sync", "reload", "replace", "start", "create"], "apply"),

@@ -5,6 +5,7 @@ mod arguments;
 mod check;
 mod check_live;
 pub(crate) mod confirm;
+mod connections;
 pub(crate) mod drain;
 mod history;
 mod kills;
@@ -51,6 +52,7 @@ pub(crate) fn tests() -> Vec<Test> {
         check::tests(),
         check_live::tests(),
         show::tests(),
+        connections::tests(),
         metrics::tests(),
         metrics::server::tests(),
         top::tests(),
