@@ -64,7 +64,7 @@ impl Server {
         let mut reply = Vec::new();
         stream.read_to_end(&mut reply)?;
         let took = start.elapsed();
-        let servers = SIZE.services * SIZE.servers;
+        let servers = (SIZE.services * SIZE.servers) as usize;
         ensure!(reply.len() > servers * 100, "{} bytes", reply.len());
         Ok(took)
     }
