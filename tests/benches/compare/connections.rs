@@ -1,11 +1,15 @@
-//! Lists many connections.
+//! Lists many connections, and counts them by state.
 
+use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ipvs_tests::harness::Test;
+use ipvs_tests::host::reference::Ipvsadm;
 use ipvs_tests::traffic::synced;
 
+use crate::figures::{self, Kind};
 use crate::guests::{QUICK, Ruler};
 use crate::programs::Program;
 use crate::{namespace, profile, time};
@@ -45,8 +49,46 @@ fn measure(count: u32) -> Result<()> {
         for program in Program::ALL {
             profile::run(&task, program, &["-Lnc"], "")?;
         }
-        Ok(())
+        (0..rounds).try_for_each(|_| count_by_state(count))
     })
+}
+
+/// Counts the connections by state, with our program and with the reference and awk.
+fn count_by_state(count: u32) -> Result<()> {
+    let task = format!("connections --by state {count}");
+    let mut ours = Program::Ours.command();
+    ours.args(["connections", "--by", "state"]);
+    // CONNECTIONS TEMPLATES SHARE STATE
+    let ours = counts(&task, Program::Ours, &mut ours, |words| match words {
+        [connections, templates, _, state] => {
+            Some(((*state).to_owned(), connections.parse::<u64>().ok()? + templates.parse::<u64>().ok()?))
+        }
+        _ => None,
+    })?;
+    let script = "\"$0\" -Lnc | awk 'NR > 2 { n[$3]++ } END { for (state in n) print state, n[state] }'";
+    let ipvsadm = Ipvsadm::get();
+    let mut reference = Command::new("/bin/sh");
+    reference.arg("-c").arg(script).arg(ipvsadm.dir.join("ipvsadm")).env("LD_LIBRARY_PATH", &ipvsadm.library_path);
+    let reference = counts(&task, Program::Reference, &mut reference, |words| match words {
+        [state, number] => Some(((*state).to_owned(), number.parse().ok()?)),
+        _ => None,
+    })?;
+    ensure!(reference.values().sum::<u64>() == u64::from(count), "{reference:?}");
+    ensure!(ours == reference, "{ours:?}\n{reference:?}");
+    Ok(())
+}
+
+/// Measures a command, and reads the numbers that it prints. Lines that `read` does not accept are skipped.
+fn counts(
+    task: &str,
+    program: Program,
+    command: &mut Command,
+    read: impl Fn(&[&str]) -> Option<(String, u64)>,
+) -> Result<BTreeMap<String, u64>> {
+    let (took, output) = time::take_time(command, "")?;
+    figures::print(Kind::Whole, task, program, took.as_nanos() as u64);
+    let text = String::from_utf8(output).context("the output is not text")?;
+    Ok(text.lines().filter_map(|line| read(&line.split_whitespace().collect::<Vec<_>>())).collect())
 }
 
 /// Returns the lines without the expiry time, which changes.
