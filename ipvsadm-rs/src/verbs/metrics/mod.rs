@@ -112,8 +112,8 @@ impl Metrics {
             textfile.replace(&options.text(readings.as_deref().unwrap_or_default(), values))?;
             readings?;
         } else {
-            let text = options.text(&readings?, values);
-            context.write(|out| out.write_all(&text))?;
+            let readings = readings?;
+            context.write(|out| options.write(&readings, values, out))?;
         }
         Ok(code::DONE)
     }

@@ -55,14 +55,14 @@ pub(super) const SCRAPE: &[Metric<Scrape>] = &[
         out.add(scrape.omitted.servers);
     }),
     labelled("exporter_info", "Version of ipvsadm-rs.", &["version"], |_, out| {
-        out.add_with(&[("version", env!("CARGO_PKG_VERSION"))], true);
+        out.add_with(&[("version", &env!("CARGO_PKG_VERSION"))], true);
     }),
 ];
 
 /// The metrics of the whole table.
 pub(super) const TOTALS: &[Metric<Totals>] = &[
     labelled("info", "Version of IPVS in the kernel.", &["version"], |totals, out| {
-        out.add_with(&[("version", &totals.info.version.to_string())], true);
+        out.add_with(&[("version", &totals.info.version)], true);
     }),
     counter(
         "connections_total",
@@ -100,7 +100,7 @@ pub(super) const TOTALS: &[Metric<Totals>] = &[
         &["problem"],
         |totals, out| {
             for (problem, count) in Problem::ALL.iter().zip(totals.problems) {
-                out.add_with(&[("problem", problem.name())], count);
+                out.add_with(&[("problem", &problem.name())], count);
             }
         },
     ),
@@ -115,7 +115,7 @@ pub(super) const TOTALS: &[Metric<Totals>] = &[
     labelled("sync_daemon_running", "Whether the sync daemon of a role runs.", &["role"], |totals, out| {
         for role in [Role::Master, Role::Backup] {
             let is_running = totals.daemons.iter().any(|daemon| daemon.role == role);
-            out.add_with(&[("role", &role.to_string())], is_running);
+            out.add_with(&[("role", &role)], is_running);
         }
     }),
     labelled(
@@ -127,7 +127,7 @@ pub(super) const TOTALS: &[Metric<Totals>] = &[
     labelled("timeout_seconds", "Timeout of idle connections.", &["kind"], |totals, out| {
         let timeouts = totals.timeouts;
         for (kind, seconds) in [("tcp", timeouts.tcp), ("tcp_fin", timeouts.tcp_fin), ("udp", timeouts.udp)] {
-            out.add_with(&[("kind", kind)], seconds);
+            out.add_with(&[("kind", &kind)], seconds);
         }
     }),
     gauge("connection_table_buckets", "Buckets of the connection table.", |totals, out| {
@@ -181,16 +181,16 @@ pub(super) const SERVICES: &[Metric<ServiceRow>] = &[
         "service_problem",
         "The first problem of a service that has one. The value is 1.",
         &["problem"],
-        |row, out| row.problem.iter().for_each(|problem| out.add_with(&[("problem", problem.name())], true)),
+        |row, out| row.problem.iter().for_each(|problem| out.add_with(&[("problem", &problem.name())], true)),
     ),
 ];
 
 /// The metrics of each server.
 pub(super) const SERVERS: &[Metric<ServerRow>] = &[
     labelled("server_info", "Settings of the server.", &["address", "port", "forwarding"], |row, out| {
-        let (key, forwarding) = (row.destination.key, row.destination.forwarding.to_string());
-        let (address, port) = (key.address.to_string(), key.port.to_string());
-        out.add_with(&[("address", &address), ("port", &port), ("forwarding", &forwarding)], true);
+        let key = row.destination.key;
+        let forwarding = row.destination.forwarding;
+        out.add_with(&[("address", &key.address), ("port", &key.port), ("forwarding", &forwarding)], true);
     }),
     counter("server_connections_total", "Connections that were scheduled.", |row, out| out.add(row.stats.connections)),
     counter("server_incoming_packets_total", "Packets from clients.", |row, out| out.add(row.stats.incoming_packets)),
@@ -226,13 +226,13 @@ pub(super) const SERVERS: &[Metric<ServerRow>] = &[
         },
     ),
     labelled("server_state", "State of the server. The value is 1.", &["state"], |row, out| {
-        out.add_with(&[("state", row.condition.name())], true);
+        out.add_with(&[("state", &row.condition.name())], true);
     }),
 ];
 
 fn add_conditions(counts: &[u64; Condition::ALL.len()], out: &mut Samples<'_>) {
     for (condition, count) in Condition::ALL.iter().zip(counts) {
-        out.add_with(&[("state", condition.name())], *count);
+        out.add_with(&[("state", &condition.name())], *count);
     }
 }
 
@@ -242,9 +242,9 @@ fn add_daemons(totals: &Totals, out: &mut Samples<'_>) {
         let port = daemon.port.map(|port| port.to_string()).unwrap_or_default();
         out.add_with(
             &[
-                ("role", &daemon.role.to_string()),
-                ("interface", &daemon.interface.to_string()),
-                ("sync_id", &daemon.sync_id.to_string()),
+                ("role", &daemon.role),
+                ("interface", &daemon.interface),
+                ("sync_id", &daemon.sync_id),
                 ("group", &group),
                 ("port", &port),
             ],
@@ -272,7 +272,7 @@ fn add_settings(service: &Service, out: &mut Samples<'_>) {
             ("port", &port),
             ("fwmark", &fwmark),
             ("family", &service.key.family().to_string().to_lowercase()),
-            ("scheduler", &service.scheduler.to_string()),
+            ("scheduler", &service.scheduler),
             ("flags", &flags.join(",")),
             ("persistence", &persistence.unwrap_or_default()),
             ("netmask", &netmask.unwrap_or_default()),

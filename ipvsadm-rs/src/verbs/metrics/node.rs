@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use ipvs::{Destination, ServiceKey, Stats};
+use ipvs::{Destination, DestinationKey, ServiceKey, Stats};
 
 use super::reading::{Reading, ServerRow};
 use super::scrape::Detail;
-use super::text::{Kind, labels, write_head, write_sample};
+use super::text::{Kind, write_head, write_sample};
 
 /// The name of a metric, its meaning, and its value.
 type Metric<T, V> = (&'static str, &'static str, fn(&T) -> V);
@@ -64,14 +64,12 @@ fn backend(service: &ServiceKey, server: &Destination) -> String {
         }
         ServiceKey::Fwmark { mark, .. } => (String::new(), 0, "FWM".into(), format!("{mark:08X}")),
     };
-    labels(&[
-        ("local_address", &address),
-        ("local_port", &port.to_string()),
-        ("remote_address", &server.key.address.to_string()),
-        ("remote_port", &server.key.port.to_string()),
-        ("proto", &protocol),
-        ("local_mark", &mark),
-    ])
+    let DestinationKey { address: remote, port: remote_port } = server.key;
+    // No value needs escapes.
+    format!(
+        "local_address=\"{address}\",local_port=\"{port}\",remote_address=\"{remote}\",remote_port=\"{remote_port}\",\
+         proto=\"{protocol}\",local_mark=\"{mark}\""
+    )
 }
 
 #[cfg(test)]

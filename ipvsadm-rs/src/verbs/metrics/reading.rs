@@ -6,7 +6,7 @@ use ipvs::{
 };
 
 use super::kernel_files::{KernelFiles, KernelValues};
-use super::text::{Item, labels};
+use super::text::{Item, extended};
 use crate::sight::condition::{Assessment, Condition, Problem};
 use crate::sight::reading;
 
@@ -140,31 +140,29 @@ impl Reading {
         let is_selected = |service: &ServiceState| {
             only.is_empty() || only.iter().any(|selector| selector.selects(&service.service.key))
         };
-        let of_namespace: Vec<(&str, &str)> = namespace.iter().map(|name| ("netns", *name)).collect();
+        let labels = namespace.map(|name| extended("", &[("netns", &name)])).unwrap_or_default();
         let selected = services.iter().filter(|state| is_selected(state));
-        let mut services: Vec<ServiceRow> = selected.map(|state| ServiceRow::new(state, &of_namespace)).collect();
+        let mut services: Vec<ServiceRow> = selected.map(|state| ServiceRow::new(state, &labels)).collect();
         services.sort_unstable_by_key(|row| row.service.key);
         let mut sums = Sums::default();
         services.iter().for_each(|row| sums.add(&row.sums));
         let with = |problem| services.iter().filter(|row| row.problem == Some(problem)).count();
         let (count, problems) = (services.len(), Problem::ALL.map(with));
-        let labels = labels(&of_namespace);
         let totals = Totals { labels, info, timeouts, daemons, is_uncertain, values, services: count, problems, sums };
         Self { totals, services }
     }
 }
 
 impl ServiceRow {
-    fn new(state: &ServiceState, of_namespace: &[(&str, &str)]) -> Self {
+    /// `labels` are those of the table.
+    fn new(state: &ServiceState, labels: &str) -> Self {
         // The same text as that of a selector on the command line.
-        let name = Selector::Service(state.service.key).to_string();
-        let of_service = [of_namespace, &[("service", &name)]].concat();
-        let servers: Vec<_> =
-            state.destinations.iter().rev().map(|server| ServerRow::new(&of_service, server)).collect();
+        let labels = extended(labels, &[("service", &Selector::Service(state.service.key))]);
+        let servers: Vec<_> = state.destinations.iter().rev().map(|server| ServerRow::new(server, &labels)).collect();
         let mut sums = Sums::default();
         servers.iter().for_each(|server| sums.add_server(server));
         Self {
-            labels: labels(&of_service),
+            labels,
             service: state.service,
             stats: state.stats,
             problem: Assessment::of(state).problem,
@@ -175,10 +173,10 @@ impl ServiceRow {
 }
 
 impl ServerRow {
-    fn new(of_service: &[(&str, &str)], state: &DestinationState) -> Self {
-        let name = state.destination.key.to_string();
+    /// `labels` are those of the service.
+    fn new(state: &DestinationState, labels: &str) -> Self {
         Self {
-            labels: labels(&[of_service, &[("server", &name)]].concat()),
+            labels: extended(labels, &[("server", &state.destination.key)]),
             destination: state.destination,
             active_connections: state.active_connections,
             inactive_connections: state.inactive_connections,

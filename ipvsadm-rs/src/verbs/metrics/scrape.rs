@@ -1,5 +1,6 @@
 //! A scrape: a reading of the table, or its failure, as text.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -8,7 +9,7 @@ use ipvs::{Error, Selector};
 use super::limit::{Chosen, Omitted};
 use super::names::{PREFIX, SCRAPE, SERVERS, SERVICES, TOTALS};
 use super::reading::{Reading, Table};
-use super::text::{self, Item};
+use super::text::{Item, Text};
 use super::{Prefix, node};
 
 /// The items that have metrics of their own. Each includes those before it.
@@ -70,20 +71,29 @@ impl Options {
         (reading, start.elapsed())
     }
 
-    /// Returns the text of the readings, or of a failure if there are none.
-    pub(super) fn text(&self, readings: &[Reading], values: Values) -> Vec<u8> {
+    /// Writes the text of the readings, or of a failure if there are none.
+    pub(super) fn write(&self, readings: &[Reading], values: Values, out: &mut dyn io::Write) -> io::Result<()> {
         if self.prefix == Prefix::Node {
-            return readings.first().map(|reading| node::text(reading, self.detail)).unwrap_or_default();
+            let text = readings.first().map(|reading| node::text(reading, self.detail)).unwrap_or_default();
+            return out.write_all(&text);
         }
         let chosen = Chosen::of(readings, self.detail, self.max_series);
         let scrape = Scrape { is_up: !readings.is_empty(), values, omitted: chosen.omitted };
-        let mut out = Vec::new();
-        text::write(&mut out, PREFIX, SCRAPE, [&scrape].into_iter());
-        text::write(&mut out, PREFIX, TOTALS, readings.iter().map(|reading| &reading.totals));
+        let mut text = Text::new(out);
+        text.add(PREFIX, SCRAPE, [&scrape].into_iter())?;
+        text.add(PREFIX, TOTALS, readings.iter().map(|reading| &reading.totals))?;
         let services = || readings.iter().flat_map(|reading| &reading.services);
-        text::write(&mut out, PREFIX, SERVICES, services().take(chosen.services));
+        text.add(PREFIX, SERVICES, services().take(chosen.services))?;
         let servers = services().flat_map(|service| &service.servers);
-        text::write(&mut out, PREFIX, SERVERS, servers.take(chosen.servers));
+        text.add(PREFIX, SERVERS, servers.take(chosen.servers))?;
+        text.end()
+    }
+
+    /// Returns the text.
+    pub(super) fn text(&self, readings: &[Reading], values: Values) -> Vec<u8> {
+        let mut out = Vec::new();
+        // Writing to a vector does not fail.
+        let _ = self.write(readings, values, &mut out);
         out
     }
 }
