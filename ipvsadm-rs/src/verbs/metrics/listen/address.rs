@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use listenfd::ListenFd;
+use rustix::net::sockopt::socket_acceptconn;
 
 use crate::terminal::text;
 
@@ -53,6 +54,18 @@ pub(super) enum Listener {
 }
 
 impl Listener {
+    /// Fails if the socket does not listen, such as a connection that systemd accepted.
+    fn listening(self) -> anyhow::Result<Self> {
+        let listens = match &self {
+            Self::Tcp(listener) => socket_acceptconn(listener),
+            Self::Unix(listener) => socket_acceptconn(listener),
+        };
+        match listens.context("cannot use a socket from systemd")? {
+            true => Ok(self),
+            false => bail!("cannot use a socket from systemd: it does not listen\nThe unit must have Accept=no."),
+        }
+    }
+
     /// Returns the address, for messages.
     pub(super) fn name(&self) -> String {
         match self {
@@ -111,7 +124,9 @@ fn of_systemd() -> anyhow::Result<Vec<Listener>> {
                 .context("cannot use a socket from systemd: it must have ListenStream=")?
                 .map(Listener::Unix),
         };
-        listeners.extend(listener);
+        if let Some(listener) = listener {
+            listeners.push(listener.listening()?);
+        }
     }
     Ok(listeners)
 }
@@ -128,6 +143,21 @@ mod tests {
         }
         for text in ["", "9100", ":9100", "localhost", "unix:", "::1:9100", "127.0.0.1:99999"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sockets_must_listen() {
+        use std::os::fd::OwnedFd;
+
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
+        let connection =
+            std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        assert!(Listener::Tcp(listener).listening().is_ok());
+        let (pair, _other) = UnixStream::pair().expect("sockets");
+        for connected in [Listener::Tcp(OwnedFd::from(connection).into()), Listener::Unix(OwnedFd::from(pair).into())] {
+            let error = connected.listening().err().expect("it does not listen").to_string();
+            assert!(error.starts_with("cannot use a socket from systemd: it does not listen\n"), "{error}");
         }
     }
 
