@@ -65,7 +65,7 @@ pub(super) struct Metrics {
     /// Serve the metrics over HTTP, at /metrics, until a signal ends the program
     ///
     /// `systemd` means the sockets of a .socket unit. After the sockets are open, root becomes the user nobody, and
-    /// keeps only CAP_NET_ADMIN. A reading serves all scrapes that arrive during it and in the second after it.
+    /// keeps only CAP_NET_ADMIN. A reading serves all scrapes that arrive during it, and those of at least one second.
     #[arg(long, value_name = "ADDRESS:PORT|unix:PATH|systemd", conflicts_with = "textfile")]
     listen: Option<listen::Address>,
 }

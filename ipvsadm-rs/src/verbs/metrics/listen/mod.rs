@@ -27,7 +27,7 @@ pub(super) fn serve(address: &Address, options: Options, context: &Context) -> a
     let listeners = address.open()?;
     enter_namespace(context)?;
     let (mut table, of_reader) = (None, options.clone());
-    let reader = Reader::new(options, move || of_reader.read(&mut table));
+    let mut reader = Reader::new(options, move || of_reader.read(&mut table));
     // This also opens files that only root can open.
     if let Some(error) = reader.read() {
         print_error(&format!("warning: {error}"));

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::address::Listener;
 use super::connections::Connections;
-use super::reader::Reader;
+use super::reader::{Reader, Readings};
 use crate::terminal::exit::print_error;
 
 /// The limits of time for a connection.
@@ -48,32 +48,15 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 type Reply = Response<Full<Bytes>>;
 
-/// The readings, for all connections.
-struct Readings {
-    reader: Arc<Reader>,
-    /// Held while the table is read. The other scrapes wait without a thread.
-    turn: tokio::sync::Mutex<()>,
-}
-
-impl Readings {
-    /// Returns the text of a recent reading. Returns no text if the thread could not be started.
-    async fn text(&self) -> Bytes {
-        let _turn = self.turn.lock().await;
-        let reader = Arc::clone(&self.reader);
-        tokio::task::spawn_blocking(move || reader.text()).await.unwrap_or_default()
-    }
-}
-
 /// Serves until a signal ends the process.
 pub(super) fn run(listeners: Vec<Listener>, reader: Reader, limits: Limits) -> anyhow::Result<()> {
     // Process 1 of a container ignores signals that it does not handle.
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::new(AtomicBool::new(true)))?;
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().max_blocking_threads(2).build();
-    let runtime = runtime.context("cannot start the server")?;
-    let readings = Arc::new(Readings { reader: Arc::new(reader), turn: tokio::sync::Mutex::default() });
+    const FAILED: &str = "cannot start the server";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().context(FAILED)?;
+    let readings = Arc::new(Readings::start(reader).context(FAILED)?);
     runtime.block_on(async {
         let mut tasks = Vec::new();
         for listener in listeners {
@@ -182,6 +165,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
+    use std::time::Instant;
 
     use ipvs::Error;
 
@@ -201,12 +185,8 @@ mod tests {
 
     impl Server {
         fn start(limits: Limits) -> Self {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-            let address = listener.local_addr().expect("an address");
             let readings = Arc::new(AtomicUsize::new(0));
-            let reader = reader(Arc::clone(&readings));
-            thread::spawn(move || run(vec![Listener::Tcp(listener)], reader, limits));
-            Self { address, readings }
+            Self { address: listen(reader(Arc::clone(&readings)), limits), readings }
         }
 
         fn connect(&self) -> TcpStream {
@@ -221,6 +201,14 @@ mod tests {
             stream.write_all(request.as_bytes()).expect("sent");
             reply_of(&mut stream)
         }
+    }
+
+    /// Serves readings at an address, until the end of the test process.
+    fn listen(reader: Reader, limits: Limits) -> SocketAddr {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        thread::spawn(move || run(vec![Listener::Tcp(listener)], reader, limits));
+        address
     }
 
     /// Returns a reader of a table that is large enough to fill the buffers of a connection.
@@ -284,10 +272,11 @@ mod tests {
         let readings = server.readings.load(Ordering::SeqCst);
         assert!(readings < 8, "{readings} readings for 8 scrapes");
         // A later scrape has a reading of its own.
-        thread::sleep(Duration::from_millis(1100));
-        let before = server.readings.load(Ordering::SeqCst);
-        server.reply(SCRAPE);
-        assert_eq!(server.readings.load(Ordering::SeqCst), before + 1);
+        let end = Instant::now() + PATIENCE;
+        while server.readings.load(Ordering::SeqCst) == readings {
+            assert!(Instant::now() < end, "no new reading");
+            server.reply(SCRAPE);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use ipvs_tests::command::{Running, ok, run, start};
 use ipvs_tests::guest::modules;
 use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::wait;
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Resource, Rlimit, Signal, kill_process, prlimit};
 
 use super::{Values, numbers, values};
 use crate::under_test;
@@ -21,6 +21,7 @@ ipvs_tests::tests! {
     serves_another_namespace;
     serves_a_socket_in_the_file_system;
     survives_hostile_clients;
+    serves_while_no_thread_can_be_started;
     counts_failed_readings, own_kernel = true;
     refuses_addresses_that_are_in_use;
 }
@@ -167,6 +168,19 @@ fn survives_hostile_clients() {
     assert_eq!(server.scrape()["ipvs_up"], "1");
     assert!(server.running.is_running());
     assert_eq!(server.running.output().lines().count(), 1, "{}", server.running.output());
+}
+
+/// Other processes of the user nobody can use up the limit of its processes.
+fn serves_while_no_thread_can_be_started() {
+    director(WEB);
+    let mut server = Server::start("--listen 127.0.0.1:0");
+    assert_eq!(server.scrape()["ipvs_up"], "1");
+    let one = Rlimit { current: Some(1), maximum: Some(1) };
+    prlimit(Some(server.running.pid()), Resource::Nproc, one).unwrap();
+    // A thread that has nothing to do could end after 10 seconds.
+    std::thread::sleep(Duration::from_secs(12));
+    assert_eq!(server.scrape()["ipvs_up"], "1");
+    assert!(server.running.is_running());
 }
 
 fn counts_failed_readings() {
