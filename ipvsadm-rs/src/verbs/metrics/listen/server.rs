@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::address::Listener;
-use super::connections::Connections;
+use super::connections::{Connections, Peer};
 use super::reader::{Reader, Readings};
 use crate::terminal::exit::print_error;
 
@@ -99,11 +99,13 @@ async fn accept(listener: AsyncListener, readings: Arc<Readings>, limits: Limits
         let readings = Arc::clone(&readings);
         let accepted = match &listener {
             AsyncListener::Tcp(listener) => {
-                listener.accept().await.map(|(stream, _)| connections.start(serve(stream, readings, limits)))
+                let accepted = listener.accept().await;
+                accepted.map(|(stream, peer)| connections.start(peer.ip().into(), serve(stream, readings, limits)))
             }
-            AsyncListener::Unix(listener) => {
-                listener.accept().await.map(|(stream, _)| connections.start(serve(stream, readings, limits)))
-            }
+            AsyncListener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                let user = stream.peer_cred().ok().map(|credentials| credentials.uid());
+                connections.start(Peer::User(user), serve(stream, readings, limits))
+            }),
         };
         if let Err(error) = accepted {
             if !was_reported {
@@ -164,6 +166,7 @@ mod tests {
     use std::net::{SocketAddr, TcpStream};
     use std::os::unix::net::UnixStream;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
     use std::thread;
     use std::time::Instant;
 
@@ -209,6 +212,16 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         thread::spawn(move || run(vec![Listener::Tcp(listener)], reader, limits));
         address
+    }
+
+    /// Connects from another address of this machine.
+    fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        bind(&socket, &SocketAddr::new(source.parse().expect("an address"), 0)).expect("an address");
+        connect(&socket, &address).expect("a connection");
+        socket.into()
     }
 
     /// Returns a reader of a table that is large enough to fill the buffers of a connection.
@@ -305,6 +318,25 @@ mod tests {
         let idle: Vec<TcpStream> = (0..300).map(|_| server.connect()).collect();
         assert!(server.reply(SCRAPE).contains("ipvs_up 1\n"));
         drop(idle);
+    }
+
+    /// A host that opens connections without end does not lock out others, although a reading takes a while.
+    #[test]
+    fn many_connections_of_another_host_do_not_end_a_scrape() {
+        let options = Options { prefix: Prefix::Ipvs, detail: Detail::Totals, max_series: 0, only: Vec::new() };
+        let (start, started) = mpsc::channel();
+        let slow = Reader::new(options, move || {
+            let _ = start.send(());
+            thread::sleep(Duration::from_secs(1));
+            (Ok(tests::reading()), Duration::ZERO)
+        });
+        let mut stream = TcpStream::connect(listen(slow, Limits::default())).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(SCRAPE.as_bytes()).expect("sent");
+        started.recv_timeout(PATIENCE).expect("a reading");
+        let address = stream.peer_addr().expect("an address");
+        let _flood: Vec<TcpStream> = (0..300).map(|_| connect_from("127.0.0.2", address)).collect();
+        assert!(reply_of(&mut stream).contains("ipvs_up 1\n"));
     }
 
     #[test]
