@@ -2,6 +2,7 @@
 
 pub(crate) mod clients;
 pub(crate) mod drain;
+pub(crate) mod entries;
 pub(crate) mod impact;
 pub(crate) mod other_writers;
 pub(crate) mod progress;

@@ -8,6 +8,7 @@ use ipvs::{Client, Counters, DestinationKey, ServiceKey};
 use serde::Serialize;
 
 use crate::context::code;
+use crate::plan::entries::Entries;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
 
@@ -183,7 +184,7 @@ fn unfinished(
     const PIECE: usize = 65536;
     let servers: BTreeSet<DestinationKey> = servers.iter().map(|(_, server)| *server).collect();
     let (mut unfinished, mut expire_within) = (0, None);
-    for (index, entry) in director.connections()?.enumerate() {
+    for (index, entry) in Entries::new(director.connections()?).enumerate() {
         if index % PIECE == PIECE - 1 && is_stopped() {
             break;
         }

@@ -9,6 +9,7 @@ use ipvs::{
     ServiceKey, ServiceMatch,
 };
 
+use crate::plan::entries::Entries;
 use crate::sight::server_name::ServerName;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -81,7 +82,7 @@ pub(super) fn read_index(director: &mut Client) -> anyhow::Result<ServiceIndex> 
 
 /// A reading of the connection table.
 pub(super) struct Reading<'f> {
-    entries: Connections<File>,
+    entries: Entries<Connections<File>>,
     filter: &'f Filter,
     index: Option<ServiceIndex>,
     /// The number of selected entries that may belong to a service that is not selected.
@@ -91,7 +92,7 @@ pub(super) struct Reading<'f> {
 impl<'f> Reading<'f> {
     /// Starts a reading. The index is needed if services are selected.
     pub(super) fn new(entries: Connections<File>, filter: &'f Filter, index: Option<ServiceIndex>) -> Self {
-        Self { entries, filter, index, ambiguous: 0 }
+        Self { entries: Entries::new(entries), filter, index, ambiguous: 0 }
     }
 
     /// Returns the next selected entry.
@@ -126,8 +127,10 @@ impl<'f> Reading<'f> {
         is_selected
     }
 
-    /// Prints a note if entries may belong to services that are not selected.
-    pub(super) fn print_note(&self) {
+    /// Prints a warning if lines of the table were skipped, and a note if entries may belong to services that are not
+    /// selected.
+    pub(super) fn print_notes(&self) {
+        self.entries.print_warning();
         if self.ambiguous > 0 {
             print_error(&format!(
                 "note: {} may belong to another firewall mark with the same server",

@@ -137,7 +137,7 @@ impl Connections {
         } else {
             list::print(context, &mut reading, self.sort, self.limit, format)?
         };
-        reading.print_note();
+        reading.print_notes();
         if selected == 0 && self.limit != Some(0) {
             filter.print_note(&mut director)?;
         }

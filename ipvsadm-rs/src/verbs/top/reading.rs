@@ -9,6 +9,7 @@ use ipvs::{Client, ConnectionEntry, Counters, DestinationKey, Error, Name, Servi
 use jiff::Zoned;
 
 use super::assessments::Assessments;
+use crate::plan::entries::Entries;
 use crate::sight::condition::Assessment;
 use crate::sight::interval;
 use crate::sight::rates::TableRates;
@@ -57,7 +58,7 @@ impl Counts {
     pub(super) fn count(entries: impl Iterator<Item = io::Result<ConnectionEntry>>, state: &State) -> io::Result<Self> {
         let places = Places::new(state);
         let mut counts = Self::default();
-        for entry in entries {
+        for entry in Entries::new(entries) {
             let entry = entry?;
             if entry.is_template() {
                 continue;

@@ -20,6 +20,7 @@ ipvs_tests::tests! {
     arguments_on_a_terminal;
     program_name_on_a_terminal;
     persistence_data_on_a_terminal;
+    line_breaks_in_persistence_data;
     names_in_messages;
     pipes_get_the_bytes_of_the_reference;
     a_name_server_that_does_not_answer_is_asked_once;
@@ -271,22 +272,47 @@ fn template(data: &[u8]) -> Vec<u8> {
     message
 }
 
-fn persistence_data_on_a_terminal() {
+/// Starts a backup daemon, and sends it persistence data until the connection table has a text.
+fn sync(data: &str, text: &str) {
     director("-A -u 192.0.2.1:5060 -s rr -p 60 --pe sip\n-a -u 192.0.2.1:5060 -r 10.0.0.1:5060 -m\n");
     ok("ip route add 224.0.0.0/4 dev lo");
     ok("ipvsadm --start-daemon backup --mcast-interface lo");
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let data = format!("call{ERASE}id");
-    let seconds = std::time::Duration::from_secs(10);
+    let seconds = std::time::Duration::from_secs(30);
     wait::until(seconds, || {
         socket.send_to(&template(data.as_bytes()), "224.0.0.81:8848").unwrap();
-        let listed = ok("ipvsadm -Lnc --persistent-conn");
-        if listed.contains(&data) { Ok(()) } else { Err(listed) }
+        let table = fs::read("/proc/net/ip_vs_conn").unwrap();
+        let table = String::from_utf8_lossy(&table).into_owned();
+        if table.contains(text) { Ok(()) } else { Err(table) }
     });
-    let printed = on_terminal("ipvsadm -Lnc --persistent-conn");
-    assert_harmless(&printed);
-    assert!(printed.contains(r"call\x1b[2J\x07id"), "{printed}");
     ok("ipvsadm --stop-daemon backup");
+}
+
+fn persistence_data_on_a_terminal() {
+    let data = format!("call{ERASE}id");
+    sync(&data, &data);
+    for command in ["ipvsadm -Lnc --persistent-conn", "ipvsadm-rs --color never connections"] {
+        let printed = on_terminal(command);
+        assert_harmless(&printed);
+        assert!(printed.contains(r"call\x1b[2J\x07id"), "{command}: {printed}");
+    }
+}
+
+/// The kernel writes persistence data into its table as they are.
+fn line_breaks_in_persistence_data() {
+    sync(&format!("call\n{ERASE}id"), "\n\u{1b}");
+    let warning = r#"warning: 1 line of the connection table skipped: unexpected format of ip_vs_conn: "\u{1b}[2J"#;
+    for options in ["", "--json", "--json-lines", "--by state", "--count", "--sort client --limit 9"] {
+        let ran = run(&format!("ipvsadm-rs connections {options}"));
+        assert_eq!(ran.code, Some(0), "{options}: {ran}");
+        assert!(ran.stderr.starts_with(warning) && !ran.stdout.is_empty(), "{options}: {ran}");
+    }
+    assert_eq!(ok("ipvsadm-rs connections --count"), "1\n");
+    let line = ok("ipvsadm-rs top --once --json-lines");
+    assert!(!line.contains("unexpected format"), "{line}");
+    // The template is left at the time limit.
+    let ran = run("ipvsadm-rs drain 10.0.0.1 --allow-refused --timeout 3s");
+    assert_eq!(ran.code, Some(3), "{ran}");
 }
 
 fn names_in_messages() {
