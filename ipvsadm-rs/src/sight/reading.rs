@@ -1,19 +1,209 @@
-//! Readings of the kernel's table in which a service that was deleted meanwhile does not seem to have lost its servers.
+//! Readings of the kernel's table that lack no service, and in which a deleted service does not seem to have lost its
+//! servers.
 
-use ipvs::{Client, Error, ErrorKind, State};
+use std::collections::HashSet;
 
-/// Reads the table. The kernel lists the servers of a service that was deleted meanwhile as none. Such a service is
-/// removed from the reading.
-pub(crate) fn read(client: &mut Client) -> Result<State, Error> {
-    let mut state = client.state()?;
-    let mut kept = Vec::with_capacity(state.services.len());
-    for service in state.services {
-        let is_deleted = |error: Error| matches!(error.kind(), ErrorKind::NoSuchService);
-        let exists = !service.destinations.is_empty() || !client.service(&service.service.key).is_err_and(is_deleted);
-        if exists {
+use ipvs::{Counters, Director, Error, ErrorKind, ServiceKey, ServiceState, State};
+
+/// The maximum number of lists of services after the first one. Without a limit, they might never end, because other
+/// programs may delete services all the time.
+const MOST_LISTS: usize = 4;
+
+/// Reads the table, and then lists the services again.
+///
+/// The kernel lists the servers of a service that was deleted meanwhile as none. Such a service is removed from the
+/// reading. Before Linux 7.1, a long list lacks services if others are deleted meanwhile, in any network namespace. These
+/// are added. If the last list still lacked one, the reading is uncertain.
+pub(crate) fn read(director: &mut impl Director) -> Result<State, Error> {
+    let mut state = director.state()?;
+    // A service that was deleted and added again has its servers now.
+    for service in state.services.iter_mut().filter(|service| service.destinations.is_empty()) {
+        service.destinations = director.destinations(&service.service.key)?;
+    }
+    let mut list = List::default();
+    for _ in 0..MOST_LISTS {
+        list = update(director, &mut state.services)?;
+        if !list.lacks_services && !list.has_new_services {
+            break;
+        }
+    }
+    state.is_uncertain |= list.lacks_services;
+    Ok(state)
+}
+
+/// A list of services, compared with the services that are known.
+#[derive(Default)]
+struct List {
+    /// Whether it lacks a service that exists.
+    lacks_services: bool,
+    /// Whether it has a service that the lists before it lacked, or that was added meanwhile.
+    has_new_services: bool,
+}
+
+/// Lists the services again. Removes those that were deleted, and adds those that are new in this list.
+fn update(director: &mut impl Director, services: &mut Vec<ServiceState>) -> Result<List, Error> {
+    let listed: Vec<ServiceKey> =
+        director.services_with(Counters::Skip)?.iter().map(|service| service.service.key).collect();
+    let mut list = List::default();
+    // An empty list is complete.
+    let is_listed: HashSet<ServiceKey> = listed.iter().copied().collect();
+    let mut kept = Vec::with_capacity(services.len());
+    for service in services.drain(..).filter(|_| !listed.is_empty()) {
+        let key = service.service.key;
+        let is_lacking = !is_listed.contains(&key) && find(director, &key)?.is_some();
+        list.lacks_services |= is_lacking;
+        if is_lacking || is_listed.contains(&key) {
             kept.push(service);
         }
     }
-    state.services = kept;
-    Ok(state)
+    let known: HashSet<ServiceKey> = kept.iter().map(|service| service.service.key).collect();
+    for key in listed.iter().filter(|key| !known.contains(key)) {
+        let destinations = director.destinations(key)?;
+        if let Some(mut service) = find(director, key)? {
+            service.destinations = destinations;
+            kept.push(service);
+            list.has_new_services = true;
+        }
+    }
+    *services = kept;
+    Ok(list)
+}
+
+/// Reads a service without its servers. `None` if it does not exist.
+fn find(director: &mut impl Director, key: &ServiceKey) -> Result<Option<ServiceState>, Error> {
+    match director.service(key) {
+        Ok(service) => Ok(Some(service)),
+        Err(error) if matches!(error.kind(), ErrorKind::NoSuchService) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use ipvs::rules::{Numeric, read_config};
+    use ipvs::{Change, DestinationState, Model, Refused, apply, plan};
+
+    use super::*;
+
+    /// A table that others change while it is read.
+    #[derive(Default)]
+    struct Busy {
+        model: Model,
+        /// The number of services that each of the next lists lacks at its end.
+        lacking: VecDeque<usize>,
+        /// Changes after the next list.
+        changes: Vec<Change>,
+        /// Changes after the first reading of the servers.
+        later_changes: Vec<Change>,
+        lists: usize,
+    }
+
+    impl Busy {
+        fn new(rules: &str) -> Self {
+            let desired = read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config;
+            let mut model = Model::new();
+            apply(&mut model, &desired, &plan::Options::default()).expect("applies");
+            Self { model, ..Self::default() }
+        }
+
+        fn read(&mut self) -> State {
+            let mut state = read(self).expect("a model");
+            state.services.sort_by_key(|service| service.service.key);
+            state
+        }
+
+        fn names(&mut self) -> String {
+            let services = self.read().services;
+            let name = |state: &ServiceState| format!("{} {}", state.service.key, state.destinations.len());
+            services.iter().map(name).collect::<Vec<_>>().join(", ")
+        }
+    }
+
+    impl Director for Busy {
+        fn state_with(&mut self, counters: Counters) -> Result<State, Error> {
+            let mut state = self.model.state_with(counters)?;
+            state.services = self.services_with(counters)?;
+            for service in &mut state.services {
+                // Empty if the service was deleted.
+                service.destinations = self.destinations_with(&service.service.key, counters)?;
+            }
+            std::mem::take(&mut self.later_changes).into_iter().try_for_each(|change| self.model.change(change))?;
+            Ok(state)
+        }
+
+        fn services_with(&mut self, counters: Counters) -> Result<Vec<ServiceState>, Error> {
+            self.lists += 1;
+            let mut services = self.model.services_with(counters)?;
+            services.truncate(services.len() - self.lacking.pop_front().unwrap_or_default());
+            std::mem::take(&mut self.changes).into_iter().try_for_each(|change| self.model.change(change))?;
+            Ok(services)
+        }
+
+        fn service(&mut self, key: &ServiceKey) -> Result<ServiceState, Error> {
+            self.model.service(key)
+        }
+
+        fn destinations_with(&mut self, key: &ServiceKey, counters: Counters) -> Result<Vec<DestinationState>, Error> {
+            let state = self.model.state_with(counters)?;
+            let found = state.services.into_iter().find(|service| service.service.key == *key);
+            Ok(found.map(|service| service.destinations).unwrap_or_default())
+        }
+
+        fn submit(&mut self, changes: &[Change]) -> Result<Refused, Error> {
+            self.model.submit(changes)
+        }
+    }
+
+    const RULES: &str = "-A -f 1 -s rr\n-a -f 1 -r 10.0.0.1\n-A -f 2 -s rr\n-a -f 2 -r 10.0.0.1\n-A -f 3 -s rr\n";
+
+    fn delete(mark: u32) -> Change {
+        Change::DeleteService(ServiceKey::fwmark(mark, ipvs::Family::V4).expect("a mark"))
+    }
+
+    #[test]
+    fn a_table_at_rest_is_listed_twice() {
+        let mut busy = Busy::new(RULES);
+        assert_eq!(busy.names(), "FWM 1 1, FWM 2 1, FWM 3 0");
+        assert_eq!(busy.lists, 2);
+        assert_eq!(Busy::new("").names(), "");
+    }
+
+    #[test]
+    fn deleted_services_are_removed() {
+        let mut busy = Busy::new(RULES);
+        busy.changes = vec![delete(1)];
+        assert_eq!(busy.names(), "FWM 2 1, FWM 3 0");
+        busy.changes = vec![Change::Flush];
+        assert_eq!(busy.names(), "");
+    }
+
+    #[test]
+    fn services_that_a_list_lacks_are_added() {
+        for lacking in [vec![1], vec![0, 1], vec![1, 2], vec![2, 1, 0, 1]] {
+            let mut busy = Busy::new(RULES);
+            busy.lacking = lacking.clone().into();
+            assert_eq!(busy.names(), "FWM 1 1, FWM 2 1, FWM 3 0", "{lacking:?}");
+        }
+        let mut busy = Busy::new(RULES);
+        busy.lacking = [0, 1, 1, 1].into();
+        assert!(!busy.read().is_uncertain);
+        busy.lacking = [0, 1, 1, 1, 1].into();
+        let state = busy.read();
+        assert!(state.is_uncertain);
+        assert_eq!(state.services.len(), 3);
+    }
+
+    #[test]
+    fn services_that_are_added_again_keep_their_servers() {
+        let mut busy = Busy::new(RULES);
+        let state = busy.model.state().expect("a model");
+        let mut services = state.services.iter().filter(|state| !state.destinations.is_empty());
+        let one = services.find(|state| state.service.key.to_string() == "FWM 1").expect("a service");
+        let (service, server) = (one.service, one.destinations[0].destination);
+        busy.changes = vec![delete(1)];
+        busy.later_changes = vec![Change::AddService(service), Change::AddDestination(service.key, server)];
+        assert_eq!(busy.names(), "FWM 1 1, FWM 2 1, FWM 3 0");
+    }
 }

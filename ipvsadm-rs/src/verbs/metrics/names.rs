@@ -143,7 +143,7 @@ pub(super) const TOTALS: &[Metric<Totals>] = &[
     ),
     gauge(
         "reading_uncertain",
-        "Whether the kernel resized its table during the reading, so that deleted services may be included.",
+        "Whether services were added or deleted during the reading, so that it may lack some or include deleted ones.",
         |totals, out| out.add(totals.is_uncertain),
     ),
 ];

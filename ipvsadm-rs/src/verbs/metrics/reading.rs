@@ -46,7 +46,7 @@ pub(super) struct Totals {
     pub(super) info: Info,
     pub(super) timeouts: Timeouts,
     pub(super) daemons: Vec<SyncDaemon>,
-    /// Whether the list of services may include deleted ones.
+    /// Whether the list of services may lack some, or include deleted ones.
     pub(super) is_uncertain: bool,
     pub(super) values: KernelValues,
     pub(super) services: usize,

@@ -19,6 +19,7 @@ use crate::plan::unconfirmed::Unconfirmed;
 use crate::resolver::System;
 use crate::sight::interval;
 use crate::sight::rates::TableRates;
+use crate::sight::reading;
 use crate::sight::selection::{Selected, Selection, Shown};
 use crate::terminal::width::Size;
 use order::Key;
@@ -116,13 +117,13 @@ impl Show {
 
     /// Reads the table, with --traffic twice.
     fn read(&self, director: &mut Client) -> anyhow::Result<Reading> {
-        let first = director.state()?;
+        let first = reading::read(director)?;
         if !self.traffic {
             return Ok(Reading { state: first, rates: None });
         }
         let interval = self.interval.unwrap_or(INTERVAL);
         std::thread::sleep(interval);
-        let state = director.state()?;
+        let state = reading::read(director)?;
         let rates = Some(TableRates::between(&first, &state, interval));
         Ok(Reading { state, rates })
     }

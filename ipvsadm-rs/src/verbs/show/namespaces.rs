@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Reading, Show, document, lines};
 use crate::context::Context;
+use crate::sight::reading;
 use crate::sight::selection::Selected;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -33,7 +34,7 @@ pub(super) fn show(show: &Show, context: &Context, selected: &Selected) -> anyho
     let mut is_first = true;
     for namespace in &found.namespaces {
         let name = text::escaped(&namespace.name().to_string()).into_owned();
-        let state = Client::open_in(namespace.name()).and_then(|mut director| director.state());
+        let state = Client::open_in(namespace.name()).and_then(|mut director| reading::read(&mut director));
         let state = match state {
             Ok(state) if state.services.is_empty() => continue,
             Ok(state) => state,

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use super::{Reading, Show};
 use crate::context::{Context, StdoutError};
 use crate::sight::rates::TableRates;
+use crate::sight::reading;
 use crate::sight::selection::Selected;
 use crate::terminal::text;
 use crate::terminal::width::Size;
@@ -28,7 +29,7 @@ pub(super) fn show(show: &Show, context: &Context, selected: &Selected, interval
     let mut director = context.open()?;
     let mut last = None;
     loop {
-        let state = director.state()?;
+        let state = reading::read(&mut director)?;
         let rates = last.as_ref().map(|old| TableRates::between(old, &state, interval));
         // The first table has no rates yet.
         let rates = show.traffic.then(|| rates.unwrap_or_default());

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ipvs::{Client, ConnectionEntry, Counters, DestinationKey, Error, Name, ServiceKey, State};
+use ipvs::{Client, ConnectionEntry, DestinationKey, Error, Name, ServiceKey, State};
 use jiff::Zoned;
 
 use super::assessments::Assessments;
@@ -13,6 +13,7 @@ use crate::plan::entries::Entries;
 use crate::sight::condition::Assessment;
 use crate::sight::interval;
 use crate::sight::rates::TableRates;
+use crate::sight::reading;
 
 /// The number of connections from which the connection table is not read. Up to Linux 6.13 the time for reading it grows
 /// with the square of this number.
@@ -148,7 +149,7 @@ impl Reader {
 
     pub(super) fn read(&mut self) -> Result<Reading, Error> {
         let (time, instant) = (Zoned::now(), Instant::now());
-        let mut state = self.director.state_with(Counters::Read)?;
+        let mut state = reading::read(&mut self.director)?;
         state.services.sort_by_key(|service| service.service.key);
         let states = self.states(&state);
         Ok(Reading { time, instant, state, states })

@@ -334,7 +334,7 @@ fn status(model: &Model) -> (String, Style) {
         return (format!("cannot {}", text::escaped(failure)), level(model, Level::Bad));
     }
     if model.sample.reading.state.is_uncertain {
-        return ("the kernel is resizing the table: services may be missing".into(), level(model, Level::Warning));
+        return ("the table changed while it was read: services may be missing".into(), level(model, Level::Warning));
     }
     let refusal = model.row().and_then(|row| match row.item {
         Item::Service(_) => row.assessment.as_ref()?.refusal.as_ref(),

@@ -2,6 +2,7 @@
 
 mod apply;
 mod arguments;
+mod changing;
 mod check;
 mod check_live;
 pub(crate) mod confirm;
@@ -56,6 +57,7 @@ pub(crate) fn tests() -> Vec<Test> {
         metrics::tests(),
         metrics::server::tests(),
         top::tests(),
+        changing::tests(),
         metrics::prometheus::tests(),
         set::tests(),
         rs_setup::tests(),
