@@ -7,7 +7,7 @@ mod table;
 mod totals;
 mod watch;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Args;
@@ -17,10 +17,9 @@ use ipvs::{Client, State};
 use crate::context::{Context, code};
 use crate::plan::unconfirmed::Unconfirmed;
 use crate::resolver::System;
-use crate::sight::interval;
 use crate::sight::rates::TableRates;
-use crate::sight::reading;
 use crate::sight::selection::{Selected, Selection, Shown};
+use crate::sight::{interval, reading};
 use crate::terminal::width::Size;
 use order::Key;
 use table::{Layout, Table};
@@ -117,14 +116,14 @@ impl Show {
 
     /// Reads the table, with --traffic twice.
     fn read(&self, director: &mut Client) -> anyhow::Result<Reading> {
+        let mut start = Instant::now();
         let first = reading::read(director)?;
         if !self.traffic {
             return Ok(Reading { state: first, rates: None });
         }
-        let interval = self.interval.unwrap_or(INTERVAL);
-        std::thread::sleep(interval);
+        let counted = next_interval(&mut start, self.interval.unwrap_or(INTERVAL));
         let state = reading::read(director)?;
-        let rates = Some(TableRates::between(&first, &state, interval));
+        let rates = Some(TableRates::between(&first, &state, counted));
         Ok(Reading { state, rates })
     }
 
@@ -172,6 +171,14 @@ impl Show {
         totals::write(&mut text, shown, reading)?;
         Ok(text)
     }
+}
+
+/// Waits until an interval has passed since `start`, the start of the last reading, and sets `start` to the present.
+/// Returns the time in which the kernel counted the increase: a reading of a large table takes a part of the interval.
+fn next_interval(start: &mut Instant, interval: Duration) -> Duration {
+    std::thread::sleep(interval.saturating_sub(start.elapsed()));
+    let last = std::mem::replace(start, Instant::now());
+    interval::counted(*start - last)
 }
 
 /// A table, and its rates if they were measured.

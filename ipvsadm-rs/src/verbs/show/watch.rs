@@ -1,11 +1,11 @@
 //! `--watch`: the table on a terminal, again and again.
 
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use super::{Reading, Show};
+use super::{Reading, Show, next_interval};
 use crate::context::{Context, StdoutError};
 use crate::sight::rates::TableRates;
 use crate::sight::reading;
@@ -27,16 +27,16 @@ pub(super) fn show(show: &Show, context: &Context, selected: &Selected, interval
         bail!("--watch needs a terminal that can move the cursor\nTo record changes, use `ipvsadm-rs monitor`.");
     }
     let mut director = context.open()?;
-    let mut last = None;
+    let (mut last, mut start, mut counted) = (None, Instant::now(), interval);
     loop {
         let state = reading::read(&mut director)?;
-        let rates = last.as_ref().map(|old| TableRates::between(old, &state, interval));
+        let rates = last.as_ref().map(|old| TableRates::between(old, &state, counted));
         // The first table has no rates yet.
         let rates = show.traffic.then(|| rates.unwrap_or_default());
         let reading = Reading { state, rates };
         draw(show, context, selected, &reading, last.is_none())?;
         last = Some(reading.state);
-        std::thread::sleep(interval);
+        counted = next_interval(&mut start, interval);
     }
 }
 

@@ -14,6 +14,7 @@ mod limits;
 mod maintenance;
 pub(crate) mod metrics;
 mod monitor;
+mod numbers;
 mod parallel;
 mod plan;
 mod rs_setup;
@@ -58,6 +59,7 @@ pub(crate) fn tests() -> Vec<Test> {
         metrics::server::tests(),
         top::tests(),
         changing::tests(),
+        numbers::tests(),
         metrics::prometheus::tests(),
         set::tests(),
         rs_setup::tests(),
