@@ -15,6 +15,8 @@ const LIMIT: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Assessments {
     known: HashMap<ServiceKey, (Facts, Rc<Assessment>)>,
+    /// Whether there is no time limit.
+    are_complete: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -31,7 +33,12 @@ impl Facts {
 }
 
 impl Assessments {
-    /// Returns the assessments of the services. Some are missing if the time limit was reached; the next call continues.
+    /// Returns assessments without a time limit, of which none is ever missing.
+    pub(super) fn complete() -> Self {
+        Self { are_complete: true, ..Self::default() }
+    }
+
+    /// Returns the assessments of the services. Some are missing if a time limit was reached; the next call continues.
     pub(super) fn of(&mut self, state: &State) -> HashMap<ServiceKey, Rc<Assessment>> {
         let start = Instant::now();
         let mut known = std::mem::take(&mut self.known);
@@ -40,7 +47,7 @@ impl Assessments {
             let facts = Facts::of(service);
             match known.remove(&key) {
                 Some(same) if same.0 == facts => drop(self.known.insert(key, same)),
-                _ if start.elapsed() < LIMIT => {
+                _ if self.are_complete || start.elapsed() < LIMIT => {
                     self.known.insert(key, (facts, Rc::new(Assessment::of(service))));
                 }
                 _ => {}

@@ -33,6 +33,7 @@ use crate::terminal::reader::wait_until;
 use crate::terminal::width::Size;
 use assessments::Assessments;
 use model::Options;
+use plain::Limited;
 use reading::{Reader, Sample};
 use rows::{Key, View};
 
@@ -63,7 +64,7 @@ pub(super) struct Top {
     /// Print the text of one interval, and exit
     #[arg(long)]
     once: bool,
-    /// Print at most N rows, and omit the others; without effect on a screen
+    /// Print at most N rows, and the sums of all rows; without effect on a screen
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Print each interval as one JSON object per line; with --once, print one line
@@ -94,7 +95,8 @@ impl Top {
 
     /// Prints one interval, or each interval as JSON until the reader of the output exits.
     fn print(&self, context: &Context, mut reader: Reader, selected: &Selected) -> anyhow::Result<u8> {
-        let mut assessments = Assessments::default();
+        // A line that is printed cannot be completed later.
+        let mut assessments = Assessments::complete();
         let mut last = reader.read()?;
         selected.ensure_found(&last.state.services)?;
         let mut next = Instant::now() + self.interval;
@@ -121,11 +123,11 @@ impl Top {
             rows.retain(rows::Row::is_problem);
         }
         rows::sort(&mut rows, self.sort, false);
-        rows.truncate(self.limit.unwrap_or(usize::MAX));
+        let limited = Limited::new(&rows, self.limit.unwrap_or(usize::MAX));
         let width = Size::of_stdout().map(|size| size.columns);
         context.write_while_read(|out| match self.json_lines {
-            true => plain::write_json(out, sample, view, &rows),
-            false => plain::write_text(out, sample, view, &rows, width, &context.palette()),
+            true => plain::write_json(out, sample, view, &limited),
+            false => plain::write_text(out, sample, view, &limited, width, &context.palette()),
         })
     }
 }

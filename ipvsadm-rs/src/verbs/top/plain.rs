@@ -19,15 +19,31 @@ use crate::terminal::color::Palette;
 use crate::terminal::plural::count;
 use crate::terminal::text;
 
+/// The rows to print, and the sums over these and those that are omitted.
+pub(super) struct Limited<'r> {
+    rows: &'r [Row],
+    sum: Sum,
+    omitted: usize,
+}
+
+impl<'r> Limited<'r> {
+    /// Omits the rows after the first `most`.
+    pub(super) fn new(rows: &'r [Row], most: usize) -> Self {
+        let (shown, omitted) = rows.split_at(most.min(rows.len()));
+        Self { rows: shown, sum: Sum::of(rows), omitted: omitted.len() }
+    }
+}
+
 /// Writes the rows as a table, with the sums below it. Without a width, all columns are written.
 pub(super) fn write_text(
     out: &mut dyn Write,
     sample: &Sample,
     view: View,
-    rows: &[Row],
+    limited: &Limited<'_>,
     width: Option<usize>,
     colors: &Palette,
 ) -> io::Result<()> {
+    let rows = limited.rows;
     let shown = columns::printed(view, width);
     let of_grid = |column: &Column| grid::Column {
         title: column.title(view),
@@ -56,7 +72,7 @@ pub(super) fn write_text(
     if !rows.is_empty() {
         writeln!(out)?;
     }
-    write_sums(out, sample, view, rows)
+    write_sums(out, sample, view, limited)
 }
 
 fn style(row: &Row, colors: &Palette) -> Style {
@@ -68,9 +84,10 @@ fn style(row: &Row, colors: &Palette) -> Style {
     }
 }
 
-fn write_sums(out: &mut dyn Write, sample: &Sample, view: View, rows: &[Row]) -> io::Result<()> {
-    let sum = Sum::of(rows);
-    let services = if view == View::Services { format!("{}, ", count(rows.len(), "service")) } else { String::new() };
+fn write_sums(out: &mut dyn Write, sample: &Sample, view: View, limited: &Limited<'_>) -> io::Result<()> {
+    let Limited { rows, sum, omitted } = limited;
+    let number = rows.len() + omitted;
+    let services = if view == View::Services { format!("{}, ", count(number, "service")) } else { String::new() };
     let syn_recv = match &sample.reading.states {
         States::Counted(_) => format!("{} SYN_RECV", short(sum.syn_recv)),
         States::TooMany(_) => format!("SYN_RECV not read: over {} entries", short(MOST_CONNECTIONS)),
@@ -84,7 +101,11 @@ fn write_sums(out: &mut dyn Write, sample: &Sample, view: View, rows: &[Row]) ->
         out,
         "{connections} connections/s, {incoming} bits/s in, {outgoing} bits/s out, in {} s",
         sample.counted.as_secs()
-    )
+    )?;
+    if *omitted > 0 {
+        writeln!(out, "{} omitted", count(*omitted, "row"))?;
+    }
+    Ok(())
 }
 
 /// An interval, as JSON.
@@ -94,8 +115,10 @@ struct Line {
     time: String,
     /// The time in which the rates were counted.
     seconds: f64,
-    /// The sums over the services and servers of this line.
+    /// The sums over the services or servers of this line, and those that are omitted.
     total: Numbers,
+    /// The number of services or servers that are omitted because of `--limit`.
+    omitted: usize,
     /// The reason why `syn_recv` is null.
     #[serde(skip_serializing_if = "Option::is_none")]
     states_not_read: Option<String>,
@@ -147,8 +170,8 @@ impl Numbers {
 }
 
 /// Writes the rows as a JSON object on one line.
-pub(super) fn write_json(out: &mut dyn Write, sample: &Sample, view: View, rows: &[Row]) -> io::Result<()> {
-    let sum = Sum::of(rows);
+pub(super) fn write_json(out: &mut dyn Write, sample: &Sample, view: View, limited: &Limited<'_>) -> io::Result<()> {
+    let Limited { rows, sum, omitted } = *limited;
     let time = sample.reading.time.timestamp();
     let states_not_read = match &sample.reading.states {
         States::Counted(_) => None,
@@ -166,6 +189,7 @@ pub(super) fn write_json(out: &mut dyn Write, sample: &Sample, view: View, rows:
             syn_recv: states_not_read.is_none().then_some(sum.syn_recv),
             per_second: Some(sum.rates),
         },
+        omitted,
         states_not_read,
         services: is_services.then(|| rows.iter().map(service_row).collect()),
         servers: (!is_services).then(|| rows.iter().filter_map(server_row).collect()),

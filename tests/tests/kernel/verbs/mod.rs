@@ -10,6 +10,7 @@ mod connections;
 pub(crate) mod drain;
 mod history;
 mod kills;
+mod large;
 mod limits;
 mod maintenance;
 pub(crate) mod metrics;
@@ -59,6 +60,7 @@ pub(crate) fn tests() -> Vec<Test> {
         metrics::server::tests(),
         top::tests(),
         changing::tests(),
+        large::tests(),
         numbers::tests(),
         metrics::prometheus::tests(),
         set::tests(),
