@@ -6,6 +6,8 @@ mod order;
 mod table;
 mod totals;
 mod watch;
+#[cfg(test)]
+mod widths;
 
 use std::time::{Duration, Instant};
 

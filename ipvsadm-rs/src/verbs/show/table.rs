@@ -146,7 +146,13 @@ impl<'s> Table<'s> {
         }
         for block in &self.blocks {
             let (title, state) = (colors.title, block.shown.state);
-            writeln!(out, "{title}{}{title:#}{}", block.name, settings(state))?;
+            let settings = settings(state);
+            let is_wide = width.is_some_and(|width| block.name.width() + settings.width() > width);
+            let (beside, below) = if is_wide { ("", &*settings) } else { (&*settings, "") };
+            writeln!(out, "{title}{}{title:#}{beside}", block.name)?;
+            for line in folded(below, width, 2 * INDENT) {
+                writeln!(out, "{:1$}{line}", "", 2 * INDENT)?;
+            }
             if let Some(refusal) = &block.shown.refusal {
                 let lines = fitted(refusal, width);
                 lines
@@ -166,14 +172,28 @@ impl<'s> Table<'s> {
     }
 }
 
-/// Returns a refusal in two lines if it is too wide for one.
+/// Returns a refusal in several lines if it is too wide for one. The reason begins a line.
 fn fitted(refusal: &str, width: Option<usize>) -> Vec<String> {
     match refusal.split_once(": ") {
         Some((share, reason)) if width.is_some_and(|width| INDENT + refusal.width() > width) => {
-            vec![format!("{share}:"), format!("{:INDENT$}{reason}", "")]
+            let reason = folded(reason, width, 2 * INDENT).into_iter().map(|line| format!("{:INDENT$}{line}", ""));
+            std::iter::once(format!("{share}:")).chain(reason).collect()
         }
         _ => vec![refusal.to_owned()],
     }
+}
+
+/// Returns the words of a text in lines that fit the width with an indent. An empty text has no lines.
+fn folded(text: &str, width: Option<usize>, indent: usize) -> Vec<String> {
+    let room = width.unwrap_or(usize::MAX).saturating_sub(indent);
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= room => line.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Returns the cells of a service.
@@ -306,5 +326,21 @@ fn method(forwarding: &Forwarding) -> String {
         Forwarding::Tunnel(Tunnel::Gue { port, .. }) => format!("gue:{port}"),
         Forwarding::Tunnel(Tunnel::Gre { .. }) => "gre".into(),
         Forwarding::Tunnel(Tunnel::Other { kind, .. }) => format!("tunnel {kind}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_folded_at_blanks() {
+        assert_eq!(folded("  sh sh-port  persistent 360 s", Some(20), 4), ["sh sh-port", "persistent 360 s"]);
+        assert_eq!(folded("aaaaaaaa bb", Some(5), 4), ["aaaaaaaa", "bb"], "a word is never cut");
+        assert!(folded("", Some(80), 4).is_empty());
+        assert_eq!(
+            fitted("25.0 % of new clients are refused: sh also selects servers of weight 0", Some(40)),
+            ["25.0 % of new clients are refused:", "  sh also selects servers of weight 0"]
+        );
     }
 }

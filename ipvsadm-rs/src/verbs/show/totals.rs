@@ -46,7 +46,8 @@ pub(super) fn write(out: &mut dyn Write, shown: &Limited<'_>, reading: &Reading)
             }
             let Rates { connections, incoming_bytes, outgoing_bytes, .. } = total;
             let [connections, incoming, outgoing] = [connections, incoming_bytes, outgoing_bytes].map(rate);
-            writeln!(out, ", {connections} connections/s, {incoming} B/s in, {outgoing} B/s out")?;
+            // One line would be wider than 80 columns.
+            writeln!(out, "\n{connections} connections/s, {incoming} B/s in, {outgoing} B/s out")?;
         }
     }
     if *omitted > 0 {

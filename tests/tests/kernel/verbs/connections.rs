@@ -363,6 +363,12 @@ fn wide_addresses_do_not_widen_other_rows() {
     let row = list.lines().find(|line| line.contains("10.2.0.11:80")).unwrap();
     assert!(row.starts_with("10.1.0.1") && row.contains("  ESTABLISHED  ") && row.len() < 80, "{list}");
     assert!(list.lines().any(|line| line.starts_with(&format!("[{wide}]:"))), "{list}");
+    for by in ["server", "client", "service", "client/32/128,service,server,state"] {
+        let groups = nat.director.shell(&terminal.replace("--no-templates", &format!("--by {by}"))).stdout;
+        let groups = groups.replace('\r', "");
+        assert!(groups.lines().all(|line| line.len() <= 80), "{by}: {groups}");
+        assert!(groups.ends_with("\n2 connections, 0 persistence templates\n"), "{by}: {groups}");
+    }
     let piped = nat.director.ok("ipvsadm-rs connections");
     assert_eq!(piped.lines().count(), 3, "{piped}");
 }

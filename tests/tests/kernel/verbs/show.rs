@@ -16,6 +16,7 @@ use crate::under_test;
 ipvs_tests::tests! {
     prints_a_table;
     fits_the_terminal;
+    long_addresses_fit_the_terminal;
     prints_a_row_for_each_service;
     selects_services_and_servers;
     shows_only_problems;
@@ -99,6 +100,43 @@ fn fits_the_terminal() {
         ),
         "{plain}"
     );
+}
+
+/// `top` and `check` have the same table.
+fn long_addresses_fit_the_terminal() {
+    let service = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535";
+    let server = |last: u32| format!("[2001:db8:1111:2222:3333:4444:5555:{last}]:65535");
+    director(&format!(
+        "-A -t {service} -s sh -p 2678400 -M 64 -b sh-fallback,sh-port\n\
+         -a -t {service} -r {} -i --tun-type gue --tun-port 65535 -w 0 -x 1000000000 -y 500000000\n\
+         -a -t {service} -r {} -m -w 2147483647\n\
+         -A -u {service} -s sh -p 2678400 -M 64 -b sh-port\n\
+         -a -u {service} -r {} -m -w 0\n-a -u {service} -r {} -m\n\
+         -A -f 4294967295 -6 -s rr -p 2678400 -M 64\n",
+        server(7777),
+        server(8888),
+        server(7777),
+        server(8888)
+    ));
+    ok("ipvsadm --start-daemon master --mcast-interface lo --syncid 255");
+    for command in [
+        "show",
+        "show --services",
+        "show --traffic --interval 2s",
+        "show --traffic --services --interval 2s",
+        "show --problems",
+        "show --all-netns --services",
+        "top --once",
+        "top --once --servers",
+    ] {
+        let shown = on_terminal(&format!("TERM=dumb ipvsadm-rs {command}"));
+        let wide: Vec<&str> = shown.lines().filter(|line| line.len() > 80).collect();
+        assert!(wide.is_empty(), "{command}: {wide:#?}\n{shown}");
+        assert!(shown.contains("[2001:db8:1111:2222:3333:4444:5555:"), "{command}: {shown}");
+    }
+    let piped = ok("ipvsadm-rs show");
+    assert!(piped.lines().any(|line| line.len() > 80), "{piped}");
+    ok("ipvsadm --stop-daemon master");
 }
 
 fn prints_a_row_for_each_service() {
