@@ -1,9 +1,32 @@
 //! The condition of a server, and the problems of a service.
 
+use anstyle::Style;
 use ipvs::estimate::{Assumption, Refusal, Scheduling};
 use ipvs::{DestinationState, ServiceState};
+use unicode_width::UnicodeWidthStr;
 
 use crate::plan::clients;
+use crate::terminal::color::Palette;
+use crate::terminal::text;
+use crate::terminal::width::folded;
+
+/// The importance of a condition or a problem, which decides the colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Severity {
+    Usual,
+    Warning,
+    Bad,
+}
+
+impl Severity {
+    pub(crate) fn style(self, colors: &Palette) -> Style {
+        match self {
+            Self::Usual => Style::new(),
+            Self::Warning => colors.change,
+            Self::Bad => colors.bad,
+        }
+    }
+}
 
 /// The condition of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,9 +64,17 @@ impl Condition {
             Self::Drained => "drained",
         }
     }
+
+    pub(crate) fn severity(self) -> Severity {
+        match self {
+            Self::Up => Severity::Usual,
+            Self::Draining | Self::Drained => Severity::Warning,
+            Self::Full => Severity::Bad,
+        }
+    }
 }
 
-/// The reason why a service needs a person.
+/// The reason why a service needs attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Problem {
     /// It has no servers.
@@ -79,6 +110,10 @@ impl Problem {
     /// Returns whether new clients are refused.
     pub(crate) fn refuses(self) -> bool {
         matches!(self, Self::NoServers | Self::AllWeight0 | Self::RefusesAll | Self::RefusesSome)
+    }
+
+    pub(crate) fn severity(self) -> Severity {
+        if self.refuses() { Severity::Bad } else { Severity::Warning }
     }
 }
 
@@ -116,6 +151,20 @@ impl Assessment {
     }
 }
 
+/// Returns a refusal in lines of this width: the share of new clients, and the reason below it if one line is too short.
+pub(crate) fn refusal_lines(refusal: &str, width: Option<usize>) -> Vec<String> {
+    const INDENT: usize = 2;
+    let refusal = text::escaped(refusal);
+    match refusal.split_once(": ") {
+        Some((share, reason)) if width.is_some_and(|width| refusal.width() > width) => {
+            let reason = folded(reason, width.map(|width| width.saturating_sub(INDENT)));
+            let reason = reason.into_iter().map(|line| format!("{:INDENT$}{line}", ""));
+            std::iter::once(format!("{share}:")).chain(reason).collect()
+        }
+        _ => vec![refusal.into_owned()],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ipvs::rules::{Numeric, read_config};
@@ -142,6 +191,17 @@ mod tests {
         };
         assert_eq!([of(1, 0, 0, 0), of(1, 5, 4, 9), of(1, 6, 4, 0)], ["up", "up", "full"]);
         assert_eq!([of(0, 0, 0, 0), of(0, 0, 1, 0), of(0, 0, 0, 1)], ["drained", "draining", "draining"]);
+    }
+
+    #[test]
+    fn a_long_refusal_has_several_lines() {
+        let refusal = "25.0 % of new clients are refused: sh also selects servers of weight 0";
+        assert_eq!(refusal_lines(refusal, Some(70)), [refusal]);
+        assert_eq!(refusal_lines(refusal, None), [refusal]);
+        assert_eq!(
+            refusal_lines(refusal, Some(34)),
+            ["25.0 % of new clients are refused:", "  sh also selects servers of", "  weight 0"]
+        );
     }
 
     #[test]

@@ -82,13 +82,6 @@ impl TableRates {
     pub(crate) fn of_server(&self, service: &ServiceKey, server: &DestinationKey) -> Option<&Rates> {
         self.servers.get(&(*service, *server))
     }
-
-    /// Returns the sums over all services.
-    pub(crate) fn total(&self) -> Rates {
-        let mut total = Rates::default();
-        self.services.values().for_each(|rates| total.add(rates));
-        total
-    }
 }
 
 #[cfg(test)]
@@ -115,7 +108,6 @@ mod tests {
         let rates = TableRates::between(&old, &new, Duration::from_secs(4));
         assert_eq!(rates.of_service(&key).unwrap().connections, 2.0);
         assert_eq!(rates.of_server(&key, &server).unwrap().incoming_bytes, 2.5);
-        assert_eq!(rates.total().connections, 2.0);
         // An item that is new, or whose counters were reset, never has negative rates.
         let reset = TableRates::between(&new, &old, Duration::from_secs(4));
         assert!(reset.of_service(&key).unwrap().connections > 0.0);

@@ -1,6 +1,8 @@
-//! The size of the terminal.
+//! The size of the terminal, and whether it has a cursor to move.
 
 use std::io::IsTerminal;
+
+use unicode_width::UnicodeWidthStr;
 
 /// The rows and columns of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,5 +30,37 @@ impl Size {
         });
         let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|columns| *columns > 0);
         Some(Self { columns: columns.unwrap_or(size.columns), ..size })
+    }
+}
+
+/// Returns the words of a text in lines that fit a width. An empty text has no lines.
+pub(crate) fn folded(text: &str, width: Option<usize>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if width.is_none_or(|width| line.width() + 1 + word.width() <= width) => {
+                line.extend([" ", word]);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Returns whether the terminal can move the cursor: TERM is set, and not `dumb`.
+pub(crate) fn can_move_cursor() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_folded_at_blanks() {
+        assert_eq!(folded("  sh sh-port  persistent 360 s", Some(16)), ["sh sh-port", "persistent 360 s"]);
+        assert_eq!(folded("aaaaaaaa bb", Some(1)), ["aaaaaaaa", "bb"], "a word is never cut");
+        assert_eq!(folded("a b", None), ["a b"]);
+        assert!(folded("", Some(80)).is_empty());
     }
 }

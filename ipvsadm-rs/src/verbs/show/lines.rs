@@ -20,7 +20,7 @@ struct Line<'l> {
     service: VirtualService,
     /// The state of each server, in the order of the servers.
     states: Vec<&'static str>,
-    /// The reason why the service needs a person. `null`: it needs none.
+    /// The first problem of the service. `null`: it has none.
     problem: Option<&'static str>,
     /// The share of new clients that are refused, and the reason.
     #[serde(skip_serializing_if = "Option::is_none")]

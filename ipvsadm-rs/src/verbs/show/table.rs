@@ -2,13 +2,12 @@
 
 use std::io::{self, Write};
 
-use anstyle::Style;
 use ipvs::rules::Namer;
 use ipvs::rules::program::{flag_names, write_endpoint};
 use ipvs::{DestinationState, Forwarding, Netmask, Protocol, ServiceKey, ServiceState, State, Tunnel};
 use unicode_width::UnicodeWidthStr;
 
-use crate::sight::condition::Condition;
+use crate::sight::condition::{Condition, Problem, Severity, refusal_lines};
 use crate::sight::grid::{Column, Grid};
 use crate::sight::number::{rate, short};
 use crate::sight::rates::{Rates, TableRates};
@@ -16,6 +15,7 @@ use crate::sight::selection::Shown;
 use crate::terminal::color::Palette;
 use crate::terminal::plural::count;
 use crate::terminal::text;
+use crate::terminal::width::folded;
 
 /// The blanks before a row of a server.
 const INDENT: usize = 2;
@@ -127,10 +127,7 @@ impl<'s> Table<'s> {
             grid.write_titles(out, 0, colors.title)?;
         }
         for block in &self.blocks {
-            let style = block
-                .shown
-                .problem
-                .map_or(Style::new(), |problem| if problem.refuses() { colors.bad } else { colors.change });
+            let style = block.shown.problem.map_or(Severity::Usual, Problem::severity).style(colors);
             grid.write_row(out, &block.row, 0, style)?;
         }
         Ok(())
@@ -150,50 +147,21 @@ impl<'s> Table<'s> {
             let is_wide = width.is_some_and(|width| block.name.width() + settings.width() > width);
             let (beside, below) = if is_wide { ("", &*settings) } else { (&*settings, "") };
             writeln!(out, "{title}{}{title:#}{beside}", block.name)?;
-            for line in folded(below, width, 2 * INDENT) {
+            for line in folded(below, width.map(|width| width.saturating_sub(2 * INDENT))) {
                 writeln!(out, "{:1$}{line}", "", 2 * INDENT)?;
             }
             if let Some(refusal) = &block.shown.refusal {
-                let lines = fitted(refusal, width);
-                lines
-                    .iter()
-                    .try_for_each(|line| writeln!(out, "{:INDENT$}{bad}{line}{bad:#}", "", bad = colors.bad))?;
+                let bad = colors.bad;
+                for line in refusal_lines(refusal, width.map(|width| width.saturating_sub(INDENT))) {
+                    writeln!(out, "{:INDENT$}{bad}{line}{bad:#}", "")?;
+                }
             }
             for (server, row) in block.shown.servers.iter().zip(&block.servers) {
-                let style = match Condition::of(server) {
-                    Condition::Up => Style::new(),
-                    Condition::Draining | Condition::Drained => colors.change,
-                    Condition::Full => colors.bad,
-                };
-                grid.write_row(out, row, INDENT, style)?;
+                grid.write_row(out, row, INDENT, Condition::of(server).severity().style(colors))?;
             }
         }
         Ok(())
     }
-}
-
-/// Returns a refusal in several lines if it is too wide for one. The reason begins a line.
-fn fitted(refusal: &str, width: Option<usize>) -> Vec<String> {
-    match refusal.split_once(": ") {
-        Some((share, reason)) if width.is_some_and(|width| INDENT + refusal.width() > width) => {
-            let reason = folded(reason, width, 2 * INDENT).into_iter().map(|line| format!("{:INDENT$}{line}", ""));
-            std::iter::once(format!("{share}:")).chain(reason).collect()
-        }
-        _ => vec![refusal.to_owned()],
-    }
-}
-
-/// Returns the words of a text in lines that fit the width with an indent. An empty text has no lines.
-fn folded(text: &str, width: Option<usize>, indent: usize) -> Vec<String> {
-    let room = width.unwrap_or(usize::MAX).saturating_sub(indent);
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.width() + 1 + word.width() <= room => line.extend([" ", word]),
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 /// Returns the cells of a service.
@@ -326,21 +294,5 @@ fn method(forwarding: &Forwarding) -> String {
         Forwarding::Tunnel(Tunnel::Gue { port, .. }) => format!("gue:{port}"),
         Forwarding::Tunnel(Tunnel::Gre { .. }) => "gre".into(),
         Forwarding::Tunnel(Tunnel::Other { kind, .. }) => format!("tunnel {kind}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_folded_at_blanks() {
-        assert_eq!(folded("  sh sh-port  persistent 360 s", Some(20), 4), ["sh sh-port", "persistent 360 s"]);
-        assert_eq!(folded("aaaaaaaa bb", Some(5), 4), ["aaaaaaaa", "bb"], "a word is never cut");
-        assert!(folded("", Some(80), 4).is_empty());
-        assert_eq!(
-            fitted("25.0 % of new clients are refused: sh also selects servers of weight 0", Some(40)),
-            ["25.0 % of new clients are refused:", "  sh also selects servers of weight 0"]
-        );
     }
 }

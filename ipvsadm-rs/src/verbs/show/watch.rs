@@ -1,4 +1,4 @@
-//! `--watch`: the table on a terminal, again and again.
+//! `--watch`: the table on a terminal, repeatedly.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::sight::rates::TableRates;
 use crate::sight::reading;
 use crate::sight::selection::Selected;
 use crate::terminal::text;
-use crate::terminal::width::Size;
+use crate::terminal::width::{Size, can_move_cursor};
 
 /// Moves the cursor to the first row and switches the automatic line break off. ECMA-48, and ctlseqs(ms) of xterm
 const BEGIN: &str = "\x1b[H\x1b[?7l";
@@ -22,8 +22,7 @@ const END: &str = "\x1b[J\x1b[?7h";
 
 /// Shows the table until a signal ends the process.
 pub(super) fn show(show: &Show, context: &Context, selected: &Selected, interval: Duration) -> anyhow::Result<()> {
-    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    if Size::of_stdout().is_none() || is_dumb {
+    if Size::of_stdout().is_none() || !can_move_cursor() {
         bail!("--watch needs a terminal that can move the cursor\nTo record changes, use `ipvsadm-rs monitor`.");
     }
     let mut director = context.open()?;

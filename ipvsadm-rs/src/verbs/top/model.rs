@@ -8,7 +8,7 @@ use ipvs::{ServiceKey, ServiceState};
 use termion::event::Key as Press;
 
 use super::reading::Sample;
-use super::rows::{self, Item, Key, Row, View, bits, packets};
+use super::rows::{self, Item, Key, Row, Sum, View, bits, packets};
 use crate::sight::rates::Rates;
 use crate::sight::selection::Selected;
 
@@ -104,7 +104,7 @@ impl Model {
     /// Shows a new sample, unless the screen is frozen.
     pub(super) fn add(&mut self, sample: Sample) {
         self.failure = None;
-        self.history.add(&sample);
+        self.history.add(&sample, &self.selected);
         self.latest = Rc::new(sample);
         if !self.is_frozen {
             self.sample = Rc::clone(&self.latest);
@@ -335,6 +335,7 @@ fn sort_key(letter: char) -> Option<Key> {
 /// The rates of the last minutes.
 #[derive(Debug, Default)]
 pub(super) struct History {
+    /// The sums over the services and servers that the command line selects.
     total: Past,
     services: HashMap<ServiceKey, Past>,
 }
@@ -346,9 +347,10 @@ type Past = VecDeque<[f32; 3]>;
 const MOST_INTERVALS: usize = 150;
 
 impl History {
-    fn add(&mut self, sample: &Sample) {
+    fn add(&mut self, sample: &Sample, selected: &Selected) {
         let Some(rates) = &sample.rates else { return };
-        push(&mut self.total, &rates.total());
+        let view = if selected.names_servers() { View::Servers } else { View::Services };
+        push(&mut self.total, &Sum::of(&rows::rows(sample, view, selected)).rates);
         let mut past = std::mem::take(&mut self.services);
         for service in &sample.reading.state.services {
             let key = service.service.key;

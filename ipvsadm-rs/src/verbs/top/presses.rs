@@ -8,7 +8,7 @@ use super::assessments::Assessments;
 use super::model::{Action, Model};
 use super::reading::{Reading, Sample, States};
 use super::rows::{Item, Key, View};
-use super::testing::{model, sample};
+use super::testing::{model, sample, selected};
 
 fn names(model: &Model) -> Vec<String> {
     model.rows.iter().map(|row| row.item.name()).collect()
@@ -149,13 +149,24 @@ fn the_program_ends_by_keys() {
     assert_eq!(model.press(Press::Ctrl('z')), Action::Suspend);
 }
 
+/// The total is that of the services or servers that the command line selects.
+#[test]
+fn the_history_is_that_of_the_selection() {
+    for (options, total) in [(&["udp"][..], 8.0), (&["--server", "10.1.0.2"], 5.0), (&[], 28.0)] {
+        let mut model = model(View::Services, 0);
+        model.selected = selected(options);
+        model.add(sample());
+        assert_eq!(model.history.of(None, Key::Rate), [total], "{options:?}");
+    }
+}
+
 /// The history has a limit, and no services that were deleted.
 #[test]
 fn the_history_is_limited() {
     let mut model = model(View::Services, 3);
     let web = "tcp:10.0.0.1:80".parse().expect("a key");
     assert_eq!(model.history.of(Some(&web), Key::Rate), [12.5, 10.0, 7.5]);
-    assert_eq!(model.history.of(None, Key::Rate).len(), 3);
+    assert_eq!(model.history.of(None, Key::Rate), [28.0, 22.5, 16.0]);
     (0..200).for_each(|_| model.add(sample()));
     assert_eq!(model.history.of(Some(&web), Key::Bits).len(), 150);
     let empty = Reading { state: ipvs::State::default(), states: States::TooMany(0), ..sample().into_reading() };

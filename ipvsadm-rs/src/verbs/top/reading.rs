@@ -5,15 +5,14 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ipvs::{Client, ConnectionEntry, DestinationKey, Error, Name, ServiceKey, State};
+use ipvs::{Client, ConnectionEntry, DestinationKey, Error, Name, ServiceIndex, ServiceKey, State};
 use jiff::Zoned;
 
 use super::assessments::Assessments;
 use crate::plan::entries::Entries;
 use crate::sight::condition::Assessment;
-use crate::sight::interval;
 use crate::sight::rates::TableRates;
-use crate::sight::reading;
+use crate::sight::{interval, reading};
 
 /// The number of connections from which the connection table is not read. Up to Linux 6.13 the time for reading it grows
 /// with the square of this number.
@@ -52,10 +51,7 @@ pub(super) struct Counts {
 const SYN_RECV: &[u8] = b"SYN_RECV";
 
 impl Counts {
-    /// Counts connections.
-    ///
-    /// An entry of the connection table does not name its service. It belongs to the service with its address and port, or
-    /// with its address and port 0. If there is neither, it belongs to all services by mark that have its server.
+    /// Counts connections. One that may belong to several services by mark is counted for each of them.
     pub(super) fn count(entries: impl Iterator<Item = io::Result<ConnectionEntry>>, state: &State) -> io::Result<Self> {
         let places = Places::new(state);
         let mut counts = Self::default();
@@ -92,26 +88,17 @@ impl Counts {
 
 /// The services and servers to which connections can belong.
 struct Places {
-    services: HashSet<ServiceKey>,
+    services: ServiceIndex,
     servers: HashSet<(ServiceKey, DestinationKey)>,
-    /// The services by mark of each server.
-    marked: HashMap<DestinationKey, Vec<ServiceKey>>,
 }
 
 impl Places {
     fn new(state: &State) -> Self {
-        let mut places = Self { services: HashSet::new(), servers: HashSet::new(), marked: HashMap::new() };
+        let mut servers = HashSet::new();
         for service in &state.services {
-            let key = service.service.key;
-            places.services.insert(key);
-            for server in service.destinations.iter().map(|server| server.destination.key) {
-                places.servers.insert((key, server));
-                if matches!(key, ServiceKey::Fwmark { .. }) {
-                    places.marked.entry(server).or_default().push(key);
-                }
-            }
+            servers.extend(service.destinations.iter().map(|server| (service.service.key, server.destination.key)));
         }
-        places
+        Self { services: ServiceIndex::new(&state.services), servers }
     }
 
     /// Returns the services of a connection, and its server in each of them. There is no server if it was deleted.
@@ -123,17 +110,7 @@ impl Places {
             let found = [server, any_port].into_iter().find(|server| self.servers.contains(&(service, *server)));
             (service, found)
         };
-        let key = entry.service_key();
-        let any = key.and_then(|key| match key {
-            ServiceKey::Address { protocol, address, .. } => Some(ServiceKey::new(protocol, address, 0)),
-            ServiceKey::Fwmark { .. } => None,
-        });
-        if let Some(service) = [key, any].into_iter().flatten().find(|key| self.services.contains(key)) {
-            return vec![with_server(service)];
-        }
-        let marked = self.marked.get(&server).or_else(|| self.marked.get(&any_port));
-        let of_family = |service: &&ServiceKey| service.family() == entry.family();
-        marked.into_iter().flatten().filter(of_family).map(|service| with_server(*service)).collect()
+        self.services.find(entry).candidates().iter().map(|service| with_server(*service)).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use ipvs::{DestinationKey, DestinationState, ServiceKey, ServiceState};
 
 use super::reading::{Counts, Sample, States};
-use crate::sight::condition::{Assessment, Condition, Problem};
+use crate::sight::condition::{Assessment, Condition, Problem, Severity};
 use crate::sight::rates::Rates;
 use crate::sight::selection::Selected;
 
@@ -61,9 +61,15 @@ impl Row {
         self.assessment.as_ref().and_then(|assessment| assessment.problem)
     }
 
-    /// Returns whether the row needs a person.
+    /// Returns whether the service has a problem, or the server is full or draining.
     pub(super) fn is_problem(&self) -> bool {
         self.problem().is_some() || matches!(self.condition, Some(Condition::Full | Condition::Draining))
+    }
+
+    /// Returns the severity of the problem of a service, or of the state of a server.
+    pub(super) fn severity(&self) -> Severity {
+        let of_server = self.condition.map_or(Severity::Usual, Condition::severity);
+        self.problem().map_or(of_server, Problem::severity)
     }
 }
 

@@ -12,7 +12,7 @@ use super::columns::{Column, GAP, cut, fitting};
 use super::model::Model;
 use super::reading::{MOST_CONNECTIONS, States};
 use super::rows::{Item, Key, Row, Sum, View};
-use crate::sight::condition::Condition;
+use crate::sight::condition::{Severity, refusal_lines};
 use crate::sight::number::{rate, short};
 use crate::sight::rates::Rates;
 use crate::terminal::plural::count;
@@ -155,7 +155,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     }
     if start > 1 {
         for (y, line) in (3..).zip(refusal_of_opened(model, width)) {
-            buffer.set_stringn(0, y, line, width, level(model, Level::Bad));
+            buffer.set_stringn(0, y, line, width, style(model, Severity::Bad));
         }
         sparkline(buffer, model, Rect { y: start - 1, height: 1, ..area });
     }
@@ -170,12 +170,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
 /// Returns the lines about the clients that the opened service refuses. There are two if one is too short.
 fn refusal_of_opened(model: &Model, width: usize) -> Vec<String> {
     let assessment = model.opened().and_then(|service| model.sample.assessments.get(&service.service.key));
-    let Some(refusal) = assessment.and_then(|assessment| assessment.refusal.as_ref()) else { return Vec::new() };
-    let refusal = text::escaped(refusal);
-    match refusal.split_once(": ") {
-        Some((share, reason)) if refusal.width() > width => vec![format!("{share}:"), format!("  {reason}")],
-        _ => vec![refusal.into_owned()],
-    }
+    let refusal = assessment.and_then(|assessment| assessment.refusal.as_ref());
+    refusal.map(|refusal| refusal_lines(refusal, Some(width))).unwrap_or_default()
 }
 
 /// Draws the rates of the last minutes, the latest on the right.
@@ -202,7 +198,7 @@ fn sparkline(buffer: &mut Buffer, model: &Model, area: Rect) {
     let data: Vec<u64> = shown.iter().map(|value| (value * scale) as u64).collect();
     let x = area.x + label.len() as u16;
     let bars = Rect { x, width: area.right() - range.len() as u16 - x, ..area };
-    let style = level(model, Level::Trend);
+    let style = if model.is_colored { Style::new().fg(Color::Cyan) } else { Style::new() };
     Sparkline::default()
         .data(&data)
         .max(1000)
@@ -211,23 +207,13 @@ fn sparkline(buffer: &mut Buffer, model: &Model, area: Rect) {
         .render(bars, buffer);
 }
 
-/// The importance of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Usual,
-    Trend,
-    Warning,
-    Bad,
-}
-
-fn level(model: &Model, level: Level) -> Style {
+fn style(model: &Model, severity: Severity) -> Style {
     let style = Style::new();
-    match (level, model.is_colored) {
-        (Level::Usual, _) | (Level::Trend | Level::Warning, false) => style,
-        (Level::Trend, true) => style.fg(Color::Cyan),
-        (Level::Warning, true) => style.fg(Color::Yellow),
-        (Level::Bad, true) => style.fg(Color::Red).add_modifier(Modifier::BOLD),
-        (Level::Bad, false) => style.add_modifier(Modifier::BOLD),
+    match (severity, model.is_colored) {
+        (Severity::Usual, _) | (Severity::Warning, false) => style,
+        (Severity::Warning, true) => style.fg(Color::Yellow),
+        (Severity::Bad, true) => style.fg(Color::Red).add_modifier(Modifier::BOLD),
+        (Severity::Bad, false) => style.add_modifier(Modifier::BOLD),
     }
 }
 
@@ -273,7 +259,7 @@ fn draw_row(buffer: &mut Buffer, model: &Model, columns: &[(Column, usize)], row
         };
         let cell = cut(&column.cell(row), width.saturating_sub(indent));
         let blanks = if column.is_text() { indent } else { width.saturating_sub(cell.width()) };
-        let style = level(model, level_of(*column, row));
+        let style = style(model, severity_of(*column, row));
         buffer.set_string(x, area.y, mark, style);
         buffer.set_string(x + blanks as u16, area.y, &cell, style);
         x += (width + GAP) as u16;
@@ -283,40 +269,35 @@ fn draw_row(buffer: &mut Buffer, model: &Model, columns: &[(Column, usize)], row
     }
 }
 
-/// Returns the importance of a cell.
-fn level_of(column: Column, row: &Row) -> Level {
+/// Returns the severity that a cell shows.
+fn severity_of(column: Column, row: &Row) -> Severity {
     match column {
-        Column::Name | Column::Problem | Column::State => match (row.problem(), row.condition) {
-            (Some(problem), _) if problem.refuses() => Level::Bad,
-            (_, Some(Condition::Full)) => Level::Bad,
-            (Some(_), _) | (_, Some(Condition::Draining | Condition::Drained)) => Level::Warning,
-            (None, Some(Condition::Up) | None) => Level::Usual,
-        },
+        Column::Name | Column::Problem | Column::State => row.severity(),
         Column::Active => of_limit(row),
         Column::SynRecv => of_syn_recv(row),
-        _ => Level::Usual,
+        _ => Severity::Usual,
     }
 }
 
 /// A server that has 80 % of the connections of its upper threshold is nearly full.
-fn of_limit(row: &Row) -> Level {
+fn of_limit(row: &Row) -> Severity {
     let connections = row.active + row.inactive;
     match row.limit {
-        0 => Level::Usual,
-        limit if connections >= limit => Level::Bad,
-        limit if connections * 5 >= limit * 4 => Level::Warning,
-        _ => Level::Usual,
+        0 => Severity::Usual,
+        limit if connections >= limit => Severity::Bad,
+        limit if connections * 5 >= limit * 4 => Severity::Warning,
+        _ => Severity::Usual,
     }
 }
 
 /// Connections that stay in SYN_RECV get no answer, or the director sees none: a few are normal. From 10 on, a tenth of
 /// the active connections is a warning, and as many as are active are bad.
-fn of_syn_recv(row: &Row) -> Level {
+fn of_syn_recv(row: &Row) -> Severity {
     const FEW: u64 = 10;
     match row.syn_recv {
-        Some(number) if number >= FEW && number >= row.active => Level::Bad,
-        Some(number) if number >= FEW && number * 10 >= row.active => Level::Warning,
-        _ => Level::Usual,
+        Some(number) if number >= FEW && number >= row.active => Severity::Bad,
+        Some(number) if number >= FEW && number * 10 >= row.active => Severity::Warning,
+        _ => Severity::Usual,
     }
 }
 
@@ -328,20 +309,23 @@ fn status(model: &Model) -> (String, Style) {
         return (format!("filter: {}_", text::escaped(&model.filter)), Style::new());
     }
     if let Some(message) = &model.message {
-        return (text::escaped(message).into_owned(), level(model, Level::Warning));
+        return (text::escaped(message).into_owned(), style(model, Severity::Warning));
     }
     if let Some(failure) = &model.failure {
-        return (format!("cannot {}", text::escaped(failure)), level(model, Level::Bad));
+        return (format!("cannot {}", text::escaped(failure)), style(model, Severity::Bad));
     }
     if model.sample.reading.state.is_uncertain {
-        return ("the table changed while it was read: services may be missing".into(), level(model, Level::Warning));
+        return (
+            "the table changed while it was read: services may be missing".into(),
+            style(model, Severity::Warning),
+        );
     }
     let refusal = model.row().and_then(|row| match row.item {
         Item::Service(_) => row.assessment.as_ref()?.refusal.as_ref(),
         Item::Server(..) => None,
     });
     match (refusal, model.view) {
-        (Some(refusal), _) => (text::escaped(refusal).into_owned(), level(model, Level::Bad)),
+        (Some(refusal), _) => (text::escaped(refusal).into_owned(), style(model, Severity::Bad)),
         (None, View::Service(_)) => (KEYS_OF_SERVICE.into(), Style::new()),
         (None, View::Servers) => (KEYS.replace("tab servers", "tab services"), Style::new()),
         (None, View::Services) => (KEYS.into(), Style::new()),
