@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use super::nagios;
 use crate::context::{Context, code};
 use crate::file::{self, Format};
+use crate::plan::report::ServiceName;
 use crate::sight::condition::{Assessment, Condition, Problem};
 use crate::sight::reading;
 use crate::terminal::exit::print_error;
@@ -25,7 +26,7 @@ pub(super) struct Live {
     /// Check the table in the kernel, and whether it matches FILE if there is one
     #[arg(long, conflicts_with = "strict")]
     pub(super) live: bool,
-    /// Print only services that have a problem
+    /// Print only services with problems
     #[arg(long, requires = "live")]
     problems: bool,
     /// Print the result as a plugin of Nagios: a line with performance data, and a line for each problem
@@ -53,7 +54,7 @@ pub(super) enum Status {
 }
 
 impl Status {
-    fn of(problem: Problem) -> Self {
+    pub(super) fn of(problem: Problem) -> Self {
         match problem {
             Problem::NoServers | Problem::AllWeight0 | Problem::RefusesAll => Self::Critical,
             Problem::RefusesSome | Problem::Full => Self::Warning,
@@ -75,10 +76,10 @@ impl Status {
 /// A service that was checked.
 #[derive(Debug, Serialize)]
 pub(super) struct Checked {
-    pub(super) service: String,
+    #[serde(serialize_with = "as_name")]
+    pub(super) service: ServiceKey,
     pub(super) status: Status,
-    /// Absent if there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The first problem. `null`: the service has none.
     pub(super) problem: Option<&'static str>,
     pub(super) message: String,
 }
@@ -111,6 +112,10 @@ pub(super) struct Verdict {
     /// Absent if there is no file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) drift: Option<Drift>,
+}
+
+fn as_name<S: Serializer>(service: &ServiceKey, serializer: S) -> Result<S::Ok, S::Error> {
+    ServiceName::from(*service).serialize(serializer)
 }
 
 fn as_map<S: Serializer>(pairs: &[(&'static str, usize)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -222,14 +227,11 @@ impl Verdict {
         let is_selected = |key: &ServiceKey| only.is_empty() || only.iter().any(|selector| selector.selects(key));
         let services: Vec<_> = services.iter().filter(|service| is_selected(&service.service.key)).collect();
         let assessments: Vec<Assessment> = services.iter().map(|service| Assessment::of(service)).collect();
-        let mut checked: Vec<(ServiceKey, Checked)> = services
-            .iter()
-            .zip(&assessments)
-            .map(|(service, assessment)| (service.service.key, Checked::new(service, assessment)))
-            .collect();
-        checked.sort_by_key(|(key, checked)| (std::cmp::Reverse(checked.status), *key));
+        let checked = services.iter().zip(&assessments).map(|(service, assessment)| Checked::new(service, assessment));
+        let mut checked: Vec<Checked> = checked.collect();
+        checked.sort_by_key(|checked| (std::cmp::Reverse(checked.status), checked.service));
         let servers = || services.iter().flat_map(|service| &service.destinations);
-        let worst = checked.iter().map(|(_, checked)| checked.status).chain(drift.iter().map(Drift::status)).max();
+        let worst = checked.iter().map(|checked| checked.status).chain(drift.iter().map(Drift::status)).max();
         let with_problem =
             |problem: Problem| assessments.iter().filter(|assessment| assessment.problem == Some(problem)).count();
         let in_condition = |condition| servers().filter(|server| Condition::of(server) == condition).count();
@@ -241,7 +243,7 @@ impl Verdict {
             servers: Condition::ALL.map(|condition| (condition.name(), in_condition(condition))).into(),
             active_connections: servers().map(|server| u64::from(server.active_connections)).sum(),
             inactive_connections: servers().map(|server| u64::from(server.inactive_connections)).sum(),
-            checked: checked.into_iter().map(|(_, checked)| checked).collect(),
+            checked,
             drift,
         }
     }
@@ -284,7 +286,7 @@ impl Checked {
     fn new(service: &ServiceState, assessment: &Assessment) -> Self {
         let Assessment { problem, refusal } = assessment;
         Self {
-            service: service.service.key.to_string(),
+            service: service.service.key,
             status: problem.map_or(Status::Ok, Status::of),
             problem: problem.map(Problem::name),
             message: refusal.clone().unwrap_or_else(|| servers(service)),

@@ -1,6 +1,7 @@
 //! The output of a plugin of Nagios: <https://nagios-plugins.org/doc/guidelines.html>.
 
 use super::live::{Checked, Drift, Status, Verdict};
+use crate::sight::condition::Problem;
 use crate::terminal::plural::count;
 
 /// The number of problems that have a line of their own. Nagios keeps at most 8 KiB of output.
@@ -40,11 +41,11 @@ fn plain(text: &str) -> String {
 /// problem.
 fn performance(verdict: &Verdict) -> String {
     let mut values = vec![format!("services={};;;0", verdict.services)];
-    for (name, number) in &verdict.problems {
-        let thresholds = match *name {
-            "no_servers" | "all_weight_0" | "refuses_all" => ";0",
-            "refuses_some" | "full" => "0;",
-            _ => ";",
+    for (problem, (name, number)) in Problem::ALL.iter().zip(&verdict.problems) {
+        let thresholds = match Status::of(*problem) {
+            Status::Critical => ";0",
+            Status::Warning => "0;",
+            Status::Ok | Status::Unknown => ";",
         };
         values.push(format!("{name}={number};{thresholds};0"));
     }

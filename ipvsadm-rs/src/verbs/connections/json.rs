@@ -1,5 +1,8 @@
 //! The JSON objects of rows.
 
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
 use ipvs::document::SCHEMA;
 use ipvs::{ConnectionEntry, EntryCount};
 use serde::Serialize;
@@ -12,8 +15,18 @@ pub(super) struct Row<'e> {
     /// Absent in a list, which has it once.
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<u32>,
-    #[serde(flatten)]
-    entry: &'e ConnectionEntry,
+    protocol: String,
+    client: SocketAddr,
+    service: SocketAddr,
+    server: SocketAddr,
+    state: String,
+    /// The time until the kernel deletes the entry if no packet arrives, in seconds.
+    expires: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<String>,
+    /// The data of the persistence engine. Bytes that are not UTF-8 are replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine_data: Option<Cow<'e, str>>,
     /// The mark of a template of a service by mark. Its service has no address.
     #[serde(skip_serializing_if = "Option::is_none")]
     fwmark: Option<u32>,
@@ -22,7 +35,19 @@ pub(super) struct Row<'e> {
 
 impl<'e> Row<'e> {
     pub(super) fn new(entry: &'e ConnectionEntry, has_schema: bool) -> Self {
-        Self { schema: has_schema.then_some(SCHEMA), entry, fwmark: entry.fwmark(), template: entry.is_template() }
+        Self {
+            schema: has_schema.then_some(SCHEMA),
+            protocol: entry.protocol.to_string().to_ascii_lowercase(),
+            client: entry.client,
+            service: entry.service,
+            server: entry.destination,
+            state: entry.state.to_string(),
+            expires: entry.expires,
+            engine: entry.engine.as_ref().map(|(name, _)| name.to_string()),
+            engine_data: entry.engine.as_ref().map(|(_, data)| String::from_utf8_lossy(data)),
+            fwmark: entry.fwmark(),
+            template: entry.is_template(),
+        }
     }
 }
 

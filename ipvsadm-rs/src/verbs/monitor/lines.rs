@@ -92,7 +92,7 @@ pub(super) struct Traffic {
     server: Option<ServerName>,
     /// The time in which it was counted.
     seconds: f64,
-    rates: Rates,
+    per_second: Rates,
     #[serde(skip)]
     name: String,
 }
@@ -137,7 +137,7 @@ impl Record {
         let name = server.map_or_else(|| service.to_string(), |server| format!("{service}, server {server}"));
         let (service, server) = (service.into(), server.map(ServerName::from));
         let seconds = counted.as_secs_f64();
-        Self::Traffic(Box::new(Traffic { service, server, seconds, rates: *rates, name }))
+        Self::Traffic(Box::new(Traffic { service, server, seconds, per_second: *rates, name }))
     }
 
     /// Writes the record as text. The list of a snapshot's items is omitted if it is longer than `most`.
@@ -248,10 +248,10 @@ fn was(before: &str, rule: &str) -> Option<String> {
 
 impl Traffic {
     fn text(&self) -> String {
-        let Rates { connections, incoming_packets, outgoing_packets, incoming_bytes, outgoing_bytes } = self.rates;
+        let Rates { connections, incoming_packets, outgoing_packets, incoming_bytes, outgoing_bytes } = self.per_second;
         let rate = number::rate;
         format!(
-            "{}: {} conns/s, {} packets/s, {} bits/s",
+            "{}: {} connections/s, {} packets/s, {} bits/s",
             self.name,
             rate(connections),
             rate(incoming_packets + outgoing_packets),
@@ -383,12 +383,12 @@ mod tests {
         assert_eq!(
             lines(&records, None),
             [
-                "# TCP 192.0.2.1:80: 0.5 conns/s, 3 packets/s, 8000 bits/s",
-                "# TCP 192.0.2.1:80, server 10.0.0.1:80: 0.5 conns/s, 3 packets/s, 8000 bits/s"
+                "# TCP 192.0.2.1:80: 0.5 connections/s, 3 packets/s, 8000 bits/s",
+                "# TCP 192.0.2.1:80, server 10.0.0.1:80: 0.5 connections/s, 3 packets/s, 8000 bits/s"
             ]
         );
         let document = json(&records[1]);
-        assert_eq!((&document["seconds"], &document["rates"]["outgoing_bytes"]), (&2.0.into(), &1000.0.into()));
+        assert_eq!((&document["seconds"], &document["per_second"]["outgoing_bytes"]), (&2.0.into(), &1000.0.into()));
         assert_eq!(document["server"]["address"], "10.0.0.1");
     }
 }

@@ -170,7 +170,7 @@ fn prints_json() {
     );
     assert_eq!(verdict["problems"]["no_servers"], 1);
     assert_eq!(verdict["servers"]["up"], 2);
-    assert_eq!(verdict["checked"][0]["service"], "FWM 7");
+    assert_eq!(verdict["checked"][0]["service"], serde_json::json!({ "fwmark": 7, "family": "ipv4" }));
     assert_eq!(verdict["checked"][0]["problem"], "no_servers");
     assert_eq!(verdict["checked"][1]["status"], "ok");
     assert_eq!(verdict["drift"]["changes"], serde_json::json!(["-D -f 7"]));

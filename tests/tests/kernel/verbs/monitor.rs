@@ -133,7 +133,7 @@ fn prints_the_traffic() {
         if output.lines().any(is_service) && output.lines().any(is_server) { Ok(output) } else { Err(output) }
     });
     let line = output.lines().find(|line| is_service(line)).unwrap();
-    assert!(!line.contains(": 0 conns/s") && line.ends_with(" bits/s"), "{line}");
+    assert!(!line.contains(": 0 connections/s") && line.ends_with(" bits/s"), "{line}");
     assert!(!output.contains("10.2.0.12:80: "), "no traffic: {output}");
 }
 
