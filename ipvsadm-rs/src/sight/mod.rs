@@ -5,6 +5,7 @@
 pub(crate) mod condition;
 pub(crate) mod grid;
 pub(crate) mod interval;
+pub(crate) mod limit;
 pub(crate) mod number;
 pub(crate) mod rates;
 pub(crate) mod reading;

@@ -15,6 +15,7 @@ use ipvs::{EntryCount, IpNet, Name};
 use serde_json::json;
 
 use crate::context::{Context, code};
+use crate::sight::limit;
 use crate::sight::server_name::ServerName;
 use crate::sight::service_options::ServiceOptions;
 use filter::{Filter, Reading};
@@ -26,8 +27,8 @@ use group::Part;
 /// or a persistence template. A template has a client without a port: it sends this client, or its network, to the
 /// server. EXPIRES is the time until the kernel deletes the entry if no packet arrives.
 ///
-/// The table is printed as it is read, and is never in memory as a whole. It changes while it is read: an entry can be
-/// missing, or be printed twice.
+/// The table is printed as it is read, and is never in memory as a whole. It changes while it is read, so an entry can
+/// be missing, or be printed twice.
 ///
 /// The kernel does not report the service of an entry, but only the address and port of its packets. A connection of a
 /// firewall mark is recognised by its server, if no service has its address. SCOPE also selects entries by the address
@@ -72,10 +73,10 @@ pub(super) struct Connections {
     /// Without --by, it needs --limit, because the rows to print are kept in memory.
     #[arg(long, value_name = "KEY", value_enum)]
     sort: Option<Key>,
-    /// Print at most N rows; with --by, the row `others` has the sum of the rest
-    #[arg(long, value_name = "N")]
+    /// Print at most N rows; 0 means no limit; with --by, the row `others` has the sum of the rest
+    #[arg(long, value_name = "N", value_parser = limit::parse)]
     limit: Option<usize>,
-    /// Print one JSON object per line for each row
+    /// Print a JSON object on a line for each row
     #[arg(long)]
     json_lines: bool,
 }
@@ -138,7 +139,7 @@ impl Connections {
             list::print(context, &mut reading, self.sort, self.limit, format)?
         };
         reading.print_notes();
-        if selected == 0 && self.limit != Some(0) {
+        if selected == 0 {
             filter.print_note(&mut director)?;
         }
         Ok(code::DONE)

@@ -21,16 +21,17 @@ use crate::plan::unconfirmed::Unconfirmed;
 use crate::resolver::System;
 use crate::sight::rates::TableRates;
 use crate::sight::selection::{Selected, Selection, Shown};
-use crate::sight::{interval, reading};
+use crate::sight::{interval, limit, reading};
 use crate::terminal::width::Size;
 use order::Key;
 use table::{Layout, Table};
 
 /// Show the table
 ///
-/// Without SCOPE and other options, all services and servers are shown. The column STATE is up, full (the server has as many
-/// connections as its upper threshold), draining (weight 0, with connections or persistence templates) or drained. A
-/// service that refuses new clients has a line with the reason. CONN/S is the kernel's average of the last seconds.
+/// Without SCOPE and other options, all services and servers are shown. The column STATE is `up`, `full`, `draining` or
+/// `drained`. A full server has as many connections as its upper threshold. A draining server has weight 0, and still has
+/// connections or persistence templates. A service that refuses new clients has a line with the reason. CONN/S is the
+/// kernel's average of the last seconds.
 ///
 /// With --json, the output is one document with all settings, counters, rates, timeouts and sync daemons. `plan`,
 /// `apply` and `check` accept it as FILE. A document of selected services has only those: use `apply --only` with it.
@@ -60,8 +61,8 @@ pub(super) struct Show {
     /// Sort services, and the servers of each service, by KEY; numbers are sorted from the highest
     #[arg(long, value_name = "KEY", value_enum)]
     sort: Option<Key>,
-    /// Show at most N services, and the number of those that are omitted
-    #[arg(long, value_name = "N")]
+    /// Show at most N services, and the number of those that are omitted; 0 means no limit
+    #[arg(long, value_name = "N", value_parser = limit::parse)]
     limit: Option<usize>,
     /// Show names of hosts and ports instead of numbers
     #[arg(long)]
@@ -69,11 +70,13 @@ pub(super) struct Show {
     /// Show the tables of all network namespaces that have services
     #[arg(long, conflicts_with_all = ["watch", "traffic"])]
     all_netns: bool,
-    /// Print one JSON object per line for each service
+    /// Print a JSON object on a line for each service
     #[arg(long, conflicts_with = "services")]
     json_lines: bool,
-    /// Show the table again every DURATION, until ^C; needs a terminal
-    #[arg(long, value_name = "DURATION", value_parser = interval::parse, conflicts_with = "json_lines")]
+    /// Show the table again every DURATION, until ^C; a multiple of 2s; needs a terminal
+    ///
+    /// With --traffic, the rates are those since the last time.
+    #[arg(long, value_name = "DURATION", value_parser = interval::parse, conflicts_with_all = ["json_lines", "interval"])]
     watch: Option<Duration>,
 }
 

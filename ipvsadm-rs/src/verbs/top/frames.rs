@@ -192,8 +192,8 @@ fn plain_text() {
         let mut model = model(view, 3);
         press(&mut model, &[Press::Char('c')]);
         let mut out = Vec::new();
-        let rows = plain::Limited::new(&model.rows, usize::MAX);
-        plain::write_text(&mut out, &model.sample, view, &rows, width, &Palette::default()).expect("written");
+        let table = plain::Table::new(&model.sample, view, &model.rows, usize::MAX);
+        table.write_text(&mut out, width, &Palette::default()).expect("written");
         let text = String::from_utf8(out).expect("text");
         assert!(width.is_none_or(|width| text.lines().all(|line| line.chars().count() <= width)), "{text}");
         check(name, &text);
@@ -206,7 +206,7 @@ fn json_lines() {
     let json = |sample, view| -> serde_json::Value {
         let rows = rows::rows(sample, view, &model.selected);
         let mut out = Vec::new();
-        plain::write_json(&mut out, sample, view, &plain::Limited::new(&rows, 7)).expect("written");
+        plain::Table::new(sample, view, &rows, 7).write_json(&mut out).expect("written");
         assert_eq!(out.iter().filter(|&&byte| byte == b'\n').count(), 1, "one line");
         serde_json::from_slice(&out).expect("JSON")
     };
@@ -217,6 +217,7 @@ fn json_lines() {
     assert_eq!((&web["per_second"]["connections"], &web["syn_recv"]), (&12.5.into(), &2.into()));
     assert_eq!((&web["problem"], &services["total"]["syn_recv"]), (&"draining".into(), &24.into()));
     assert_eq!((services.get("servers"), services.get("states_not_read")), (None, None));
+    assert_eq!(services["omitted"], 0);
     let servers = json(&sample_of_many_connections(), View::Servers);
     assert_eq!(
         (&servers["servers"][0]["syn_recv"], servers["servers"].as_array().map(Vec::len)),
@@ -230,16 +231,15 @@ fn json_lines() {
 fn sums_include_omitted_rows() {
     let model = model(View::Services, 3);
     let rows = rows::rows(&model.sample, View::Services, &model.selected);
-    let limited = plain::Limited::new(&rows, 2);
+    let table = plain::Table::new(&model.sample, View::Services, &rows, 2);
     let mut out = Vec::new();
-    plain::write_json(&mut out, &model.sample, View::Services, &limited).expect("written");
+    table.write_json(&mut out).expect("written");
     let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
     assert_eq!((json["services"].as_array().map(Vec::len), &json["omitted"]), (Some(2), &3.into()));
     assert_eq!(json["total"]["active_connections"], 5045);
     let mut out = Vec::new();
-    let width = Some(80);
-    plain::write_text(&mut out, &model.sample, View::Services, &limited, width, &Palette::default()).expect("written");
+    table.write_text(&mut out, Some(80), &Palette::default()).expect("written");
     let text = String::from_utf8(out).expect("text");
     assert!(text.contains("\n5 services, 7 servers: 3 problems\n5045 active, "), "{text}");
-    assert!(text.ends_with("\n3 rows omitted\n"), "{text}");
+    assert!(text.ends_with("\n3 more services omitted\n"), "{text}");
 }

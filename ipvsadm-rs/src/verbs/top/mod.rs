@@ -27,21 +27,20 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::context::{Context, code};
-use crate::sight::interval;
 use crate::sight::selection::{Selected, Selection};
+use crate::sight::{interval, limit};
 use crate::terminal::reader::wait_until;
-use crate::terminal::width::Size;
+use crate::terminal::width::{Size, can_move_cursor};
 use assessments::Assessments;
 use model::Options;
-use plain::Limited;
 use reading::{Reader, Sample};
 use rows::{Key, View};
 
-/// Show the busiest services and servers, again and again
+/// Show the busiest services and servers on a full screen
 ///
-/// Shows services on the whole screen, with connections, packets and bits per second, and with the numbers of their
-/// connections. The key ? lists the keys. Enter shows the servers of a service, and the states of its connections. The key
-/// d drains a server, after a question.
+/// Shows services with connections, packets and bits per second, and with the numbers of their connections. The key ?
+/// lists the keys. The enter key shows the servers of a service, and the states of its connections. The key d drains a
+/// server, after a question.
 ///
 /// SYN_RECV is the number of connections whose handshake is not complete. It comes from the connection table, which is
 /// read only if it has at most 20,000 entries.
@@ -55,19 +54,21 @@ pub(super) struct Top {
     /// Start with servers instead of services
     #[arg(long)]
     servers: bool,
-    /// Sort by KEY at the start, from the highest
+    /// Sort rows by KEY at the start; numbers are sorted from the highest
     #[arg(long, value_name = "KEY", value_enum, default_value_t)]
     sort: Key,
-    /// Set the time between two readings; a multiple of 2s, because the kernel updates its counters every 2 seconds
+    /// Set the time between two readings; a multiple of 2s
+    ///
+    /// The kernel updates its counters every 2 seconds.
     #[arg(long, value_name = "DURATION", value_parser = interval::parse, default_value = "2s")]
     interval: Duration,
     /// Print the text of one interval, and exit
     #[arg(long)]
     once: bool,
-    /// Print at most N rows, and the sums of all rows; without effect on a screen
-    #[arg(long, value_name = "N")]
+    /// Print at most N rows, and the sums of all rows; 0 means no limit; no effect on the full screen
+    #[arg(long, value_name = "N", value_parser = limit::parse)]
     limit: Option<usize>,
-    /// Print each interval as one JSON object per line; with --once, print one line
+    /// Print a JSON object on a line for each interval; with --once, for one
     #[arg(long)]
     json_lines: bool,
 }
@@ -123,17 +124,16 @@ impl Top {
             rows.retain(rows::Row::is_problem);
         }
         rows::sort(&mut rows, self.sort, false);
-        let limited = Limited::new(&rows, self.limit.unwrap_or(usize::MAX));
+        let table = plain::Table::new(sample, view, &rows, self.limit.unwrap_or(usize::MAX));
         let width = Size::of_stdout().map(|size| size.columns);
         context.write_while_read(|out| match self.json_lines {
-            true => plain::write_json(out, sample, view, &limited),
-            false => plain::write_text(out, sample, view, &limited, width, &context.palette()),
+            true => table.write_json(out),
+            false => table.write_text(out, width, &context.palette()),
         })
     }
 }
 
 /// Returns whether there is a terminal for keys and for a screen.
 fn has_screen() -> bool {
-    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-    io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb
+    io::stdin().is_terminal() && io::stdout().is_terminal() && can_move_cursor()
 }

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use anstyle::Style;
 use ipvs::document::SCHEMA;
 use jiff::Unit;
 use serde::Serialize;
@@ -19,93 +18,110 @@ use crate::terminal::color::Palette;
 use crate::terminal::plural::count;
 use crate::terminal::text;
 
-/// The rows to print, and the sums over these and those that are omitted.
-pub(super) struct Limited<'r> {
-    rows: &'r [Row],
-    sum: Sum,
-    omitted: usize,
-}
-
-impl<'r> Limited<'r> {
-    /// Omits the rows after the first `most`.
-    pub(super) fn new(rows: &'r [Row], most: usize) -> Self {
-        let (shown, omitted) = rows.split_at(most.min(rows.len()));
-        Self { rows: shown, sum: Sum::of(rows), omitted: omitted.len() }
-    }
-}
-
-/// Writes the rows as a table, with the sums below it. Without a width, all columns are written.
-pub(super) fn write_text(
-    out: &mut dyn Write,
-    sample: &Sample,
+/// The rows of an interval.
+pub(super) struct Table<'t> {
+    sample: &'t Sample,
     view: View,
-    limited: &Limited<'_>,
-    width: Option<usize>,
-    colors: &Palette,
-) -> io::Result<()> {
-    let rows = limited.rows;
-    let shown = columns::printed(view, width);
-    let of_grid = |column: &Column| grid::Column {
-        title: column.title(view),
-        is_text: column.is_text(),
-        rank: match column {
-            Column::Name | Column::Service | Column::Connections | Column::Bits => 0,
-            Column::Packets => 2,
-            _ => 1,
-        },
-    };
-    // A wide service would widen all rows.
-    let cell = |column: &Column, row: &Row| match column {
-        Column::Service if width.is_some() => columns::cut(&column.cell(row), columns::SHORT_NAME),
-        column => column.cell(row),
-    };
-    let columns: Vec<grid::Column> = shown.iter().map(of_grid).collect();
-    let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| shown.iter().map(|column| cell(column, row)).collect()).collect();
-    let grid = Grid::new(&columns, cells.iter().map(Vec::as_slice), width);
-    if !rows.is_empty() {
-        grid.write_titles(out, 0, colors.title)?;
-    }
-    for (row, cells) in rows.iter().zip(&cells) {
-        grid.write_row(out, cells, 0, style(row, colors))?;
-    }
-    if !rows.is_empty() {
-        writeln!(out)?;
-    }
-    write_sums(out, sample, view, limited)
+    rows: &'t [Row],
+    /// The number of rows beyond `--limit`.
+    omitted: usize,
+    /// The sums over all rows, also those that are omitted.
+    sum: Sum,
 }
 
-fn style(row: &Row, colors: &Palette) -> Style {
-    match (row.problem(), row.condition) {
-        (Some(problem), _) if problem.refuses() => colors.bad,
-        (_, Some(Condition::Full)) => colors.bad,
-        (Some(_), _) | (_, Some(Condition::Draining | Condition::Drained)) => colors.change,
-        (None, Some(Condition::Up) | None) => Style::new(),
+impl<'t> Table<'t> {
+    /// Omits the rows after the first `most`.
+    pub(super) fn new(sample: &'t Sample, view: View, rows: &'t [Row], most: usize) -> Self {
+        let (shown, omitted) = rows.split_at(most.min(rows.len()));
+        Self { sample, view, rows: shown, omitted: omitted.len(), sum: Sum::of(rows) }
     }
-}
 
-fn write_sums(out: &mut dyn Write, sample: &Sample, view: View, limited: &Limited<'_>) -> io::Result<()> {
-    let Limited { rows, sum, omitted } = limited;
-    let number = rows.len() + omitted;
-    let services = if view == View::Services { format!("{}, ", count(number, "service")) } else { String::new() };
-    let syn_recv = match &sample.reading.states {
-        States::Counted(_) => format!("{} SYN_RECV", short(sum.syn_recv)),
-        States::TooMany(_) => format!("SYN_RECV not read: over {} entries", short(MOST_CONNECTIONS)),
-        States::Unreadable(error) => format!("SYN_RECV not read: {}", text::escaped(error)),
-    };
-    let Rates { connections, incoming_bytes, outgoing_bytes, .. } = sum.rates;
-    writeln!(out, "{services}{}: {}", count(sum.servers, "server"), count(sum.problems, "problem"))?;
-    writeln!(out, "{} active, {} inactive connections, {syn_recv}", short(sum.active), short(sum.inactive))?;
-    let [connections, incoming, outgoing] = [connections, 8.0 * incoming_bytes, 8.0 * outgoing_bytes].map(rate);
-    writeln!(
-        out,
-        "{connections} connections/s, {incoming} bits/s in, {outgoing} bits/s out, in {} s",
-        sample.counted.as_secs()
-    )?;
-    if *omitted > 0 {
-        writeln!(out, "{} omitted", count(*omitted, "row"))?;
+    /// Writes the rows as a table, with the sums below it. Without a width, all columns are written.
+    pub(super) fn write_text(&self, out: &mut dyn Write, width: Option<usize>, colors: &Palette) -> io::Result<()> {
+        let Self { view, rows, .. } = *self;
+        let shown = columns::printed(view, width);
+        let of_grid = |column: &Column| grid::Column {
+            title: column.title(view),
+            is_text: column.is_text(),
+            rank: match column {
+                Column::Name | Column::Service | Column::Connections | Column::Bits => 0,
+                Column::Packets => 2,
+                _ => 1,
+            },
+        };
+        // A wide service would widen all rows.
+        let cell = |column: &Column, row: &Row| match column {
+            Column::Service if width.is_some() => columns::cut(&column.cell(row), columns::SHORT_NAME),
+            column => column.cell(row),
+        };
+        let columns: Vec<grid::Column> = shown.iter().map(of_grid).collect();
+        let cells: Vec<Vec<String>> =
+            rows.iter().map(|row| shown.iter().map(|column| cell(column, row)).collect()).collect();
+        let grid = Grid::new(&columns, cells.iter().map(Vec::as_slice), width);
+        if !rows.is_empty() {
+            grid.write_titles(out, 0, colors.title)?;
+        }
+        for (row, cells) in rows.iter().zip(&cells) {
+            grid.write_row(out, cells, 0, row.severity().style(colors))?;
+        }
+        if !rows.is_empty() {
+            writeln!(out)?;
+        }
+        self.write_sums(out)
     }
-    Ok(())
+
+    fn write_sums(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { sample, view, rows, omitted, ref sum } = *self;
+        let number = rows.len() + omitted;
+        let services = if view == View::Services { format!("{}, ", count(number, "service")) } else { String::new() };
+        let syn_recv = match &sample.reading.states {
+            States::Counted(_) => format!("{} SYN_RECV", short(sum.syn_recv)),
+            States::TooMany(_) => format!("SYN_RECV not read: over {} entries", short(MOST_CONNECTIONS)),
+            States::Unreadable(error) => format!("SYN_RECV not read: {}", text::escaped(error)),
+        };
+        let Rates { connections, incoming_bytes, outgoing_bytes, .. } = sum.rates;
+        writeln!(out, "{services}{}: {}", count(sum.servers, "server"), count(sum.problems, "problem"))?;
+        writeln!(out, "{} active, {} inactive connections, {syn_recv}", short(sum.active), short(sum.inactive))?;
+        let [connections, incoming, outgoing] = [connections, 8.0 * incoming_bytes, 8.0 * outgoing_bytes].map(rate);
+        writeln!(
+            out,
+            "{connections} connections/s, {incoming} bits/s in, {outgoing} bits/s out, measured over {} s",
+            sample.counted.as_secs()
+        )?;
+        match (omitted, view) {
+            (0, _) => Ok(()),
+            (_, View::Services) => writeln!(out, "{} omitted", count(omitted, "more service")),
+            (_, View::Servers | View::Service(_)) => writeln!(out, "{} omitted", count(omitted, "more server")),
+        }
+    }
+
+    /// Writes the rows as a JSON object on one line.
+    pub(super) fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { sample, view, rows, omitted, ref sum } = *self;
+        let time = sample.reading.time.timestamp();
+        let states_not_read = match &sample.reading.states {
+            States::Counted(_) => None,
+            States::TooMany(number) => Some(format!("{number} entries, limit {MOST_CONNECTIONS}")),
+            States::Unreadable(error) => Some(error.clone()),
+        };
+        let is_services = view == View::Services;
+        let line = Line {
+            schema: SCHEMA,
+            time: time.round(Unit::Millisecond).unwrap_or(time).to_string(),
+            seconds: sample.counted.as_secs_f64(),
+            total: Numbers {
+                active_connections: sum.active,
+                inactive_connections: sum.inactive,
+                syn_recv: states_not_read.is_none().then_some(sum.syn_recv),
+                per_second: Some(sum.rates),
+            },
+            omitted,
+            states_not_read,
+            services: is_services.then(|| rows.iter().map(service_row).collect()),
+            servers: (!is_services).then(|| rows.iter().filter_map(server_row).collect()),
+        };
+        writeln!(out, "{}", text::json(&serde_json::to_string(&line)?))
+    }
 }
 
 /// An interval, as JSON.
@@ -117,7 +133,7 @@ struct Line {
     seconds: f64,
     /// The sums over the services or servers of this line, and those that are omitted.
     total: Numbers,
-    /// The number of services or servers that are omitted because of `--limit`.
+    /// The number of services or servers beyond `--limit`.
     omitted: usize,
     /// The reason why `syn_recv` is null.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,34 +183,6 @@ impl Numbers {
             per_second: row.rates,
         }
     }
-}
-
-/// Writes the rows as a JSON object on one line.
-pub(super) fn write_json(out: &mut dyn Write, sample: &Sample, view: View, limited: &Limited<'_>) -> io::Result<()> {
-    let Limited { rows, sum, omitted } = *limited;
-    let time = sample.reading.time.timestamp();
-    let states_not_read = match &sample.reading.states {
-        States::Counted(_) => None,
-        States::TooMany(number) => Some(format!("{number} entries, limit {MOST_CONNECTIONS}")),
-        States::Unreadable(error) => Some(error.clone()),
-    };
-    let is_services = view == View::Services;
-    let line = Line {
-        schema: SCHEMA,
-        time: time.round(Unit::Millisecond).unwrap_or(time).to_string(),
-        seconds: sample.counted.as_secs_f64(),
-        total: Numbers {
-            active_connections: sum.active,
-            inactive_connections: sum.inactive,
-            syn_recv: states_not_read.is_none().then_some(sum.syn_recv),
-            per_second: Some(sum.rates),
-        },
-        omitted,
-        states_not_read,
-        services: is_services.then(|| rows.iter().map(service_row).collect()),
-        servers: (!is_services).then(|| rows.iter().filter_map(server_row).collect()),
-    };
-    writeln!(out, "{}", text::json(&serde_json::to_string(&line)?))
 }
 
 fn service_row(row: &Row) -> ServiceRow {

@@ -167,11 +167,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     }
 }
 
-/// Returns the lines about the clients that the opened service refuses. There are two if one is too short.
+/// The table must have room on the smallest screen with a head.
+const MOST_REFUSAL_LINES: usize = 3;
+
+/// Returns the lines about the clients that the opened service refuses. On a narrow screen, the last ones are cut.
 fn refusal_of_opened(model: &Model, width: usize) -> Vec<String> {
     let assessment = model.opened().and_then(|service| model.sample.assessments.get(&service.service.key));
     let refusal = assessment.and_then(|assessment| assessment.refusal.as_ref());
-    refusal.map(|refusal| refusal_lines(refusal, Some(width))).unwrap_or_default()
+    let mut lines = refusal.map(|refusal| refusal_lines(refusal, Some(width))).unwrap_or_default();
+    lines.truncate(MOST_REFUSAL_LINES);
+    lines
 }
 
 /// Draws the rates of the last minutes, the latest on the right.

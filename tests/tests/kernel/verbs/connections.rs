@@ -176,7 +176,7 @@ fn lists_connections() {
     let list = traffic.ok("");
     assert_eq!(list.lines().count(), 1 + 13, "{list}");
     assert_eq!(traffic.ok("--limit 5").lines().count(), 1 + 5);
-    assert_eq!(traffic.ok("--limit 0"), "");
+    assert_eq!(traffic.ok("--limit 0").lines().count(), 1 + 13, "no limit");
     let sorted = traffic.ok("--sort expires --limit 13 --json-lines");
     let times: Vec<u64> =
         sorted.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["expires"].as_u64().unwrap()).collect();
@@ -313,7 +313,7 @@ fn prints_json() {
     for line in lines.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
         assert_eq!((&line["schema"], &line["protocol"], &line["template"]), (&1.into(), &"udp".into(), &false.into()));
-        assert_eq!((&line["destination"], &line["state"]), (&"10.2.0.11:53".into(), &"UDP".into()));
+        assert_eq!((&line["server"], &line["state"]), (&"10.2.0.11:53".into(), &"UDP".into()));
     }
     assert_eq!(lines.lines().count(), 2);
     let groups = json("--by server,state --limit 2 --no-templates --json");

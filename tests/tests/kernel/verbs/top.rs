@@ -237,7 +237,7 @@ fn prints_one_interval() {
     assert!(lines[1].starts_with("TCP 192.0.2.1:80  2/2 "), "{text}");
     assert!(lines[2].starts_with("FWM 7 ") && lines[2].ends_with("no servers"), "{text}");
     assert_eq!(lines[4..6], ["2 services, 2 servers: 1 problem", "0 active, 0 inactive connections, 0 SYN_RECV"]);
-    assert!(lines[6].starts_with("0 connections/s, 0 bits/s in, 0 bits/s out, in "), "{text}");
+    assert!(lines[6].starts_with("0 connections/s, 0 bits/s in, 0 bits/s out, measured over "), "{text}");
     // Without --once, a pipe gets the same.
     assert_eq!(ok("ipvsadm-rs top --sort name").lines().next(), Some(lines[0]));
     assert!(
