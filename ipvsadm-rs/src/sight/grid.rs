@@ -1,4 +1,7 @@
-//! Tables whose columns fit a width.
+//! Tables whose columns fit a width: an address or name, and numbers.
+//!
+//! All rows are measured first. The rows of `connections` are written as they are read, and have several addresses:
+//! `verbs/connections/columns.rs`.
 
 use std::io::{self, Write};
 
@@ -14,7 +17,7 @@ pub(crate) struct Column {
     pub(crate) title: &'static str,
     /// Text is aligned on the left, numbers are aligned on the right.
     pub(crate) is_text: bool,
-    /// The order in which columns are left out if there is no room: the highest first. 0 is never left out.
+    /// The order in which columns are omitted if there is no room: the highest first. 0 is never omitted.
     pub(crate) rank: u8,
 }
 
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_left_out_by_rank() {
+    fn columns_are_omitted_by_rank() {
         let all = "SERVER    STATE     ACTIVE    LIMIT\n10.0.0.1  draining   12.3k  50..100\n";
         assert_eq!(table(&["10.0.0.1"], None), all);
         assert_eq!(table(&["10.0.0.1"], Some(80)), all);

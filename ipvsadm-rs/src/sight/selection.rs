@@ -19,10 +19,10 @@ pub(crate) struct Selection {
     /// HOST is an address, or a name for all its addresses. Without a port, all ports of the host are selected.
     #[arg(long, value_name = "HOST[:PORT]")]
     server: Vec<String>,
-    /// Select services and servers that need a person
+    /// Select services and servers with problems
     ///
-    /// These are services that have no servers, that have only servers of weight 0, or that refuse new clients. They are
-    /// also servers that are full or draining.
+    /// These are services that have no servers, that have only servers of weight 0, or that refuse new clients. Full and
+    /// draining servers are selected, too.
     #[arg(long)]
     problems: bool,
 }

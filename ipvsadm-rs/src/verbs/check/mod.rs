@@ -16,13 +16,13 @@ use crate::terminal::plural::count;
 use live::Live;
 pub(super) use live::usage_error_code;
 
-/// Check FILE for errors, and for valid but probably unintended settings; or check the table
+/// Check FILE for errors, and for valid but probably unintended settings; with --live, check the table
 ///
 /// Needs neither root nor IPVS in the kernel. All errors are printed with their line and column.
 ///
 /// With --live, the table in the kernel is checked instead. A service that refuses all new clients is critical: it has no
-/// servers, only servers of weight 0, or only full ones. A service that refuses some new clients, and full servers are a
-/// warning. If there is a FILE, so is a table that differs from it. Draining servers are listed, and are no warning.
+/// servers, only servers of weight 0, or only full ones. Services that refuse some new clients and full servers are
+/// warnings. So is a table that differs from FILE, if there is one. Draining servers are listed without a warning.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Check {

@@ -1,7 +1,10 @@
 //! Columns for rows that are written one by one.
 //!
-//! The widths are those of the first rows. A wide cell, such as an IPv6 address, widens no other row: the rest of its row
+//! The widths are those of the first rows. A wide cell, such as an IPv6 address, widens no other row. The rest of its row
 //! is moved to the right, or to the next line if it does not fit.
+//!
+//! This differs from [`Grid`](crate::sight::grid::Grid), which measures all rows before it writes the first one, and has
+//! only one column of addresses. It keeps the numbers next to a wide address in their columns.
 
 use std::io::{self, Write};
 

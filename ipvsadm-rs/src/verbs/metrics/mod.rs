@@ -33,7 +33,7 @@ use textfile::Textfile;
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Metrics {
-    /// Items with metrics of their own
+    /// Set the items that have metrics
     #[arg(long, value_enum, default_value = "servers")]
     detail: Detail,
     /// Print at most N series; 0 means no limit
@@ -42,18 +42,18 @@ pub(super) struct Metrics {
     /// ipvs_omitted_servers count them. The series of the whole table are never omitted.
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_series: usize,
-    /// Only these services; can be repeated
+    /// Print only these services; can be repeated
     ///
     /// SCOPE is one service (tcp:192.0.2.1:80, fwmark:7:IPv6), a protocol (tcp, udp, sctp), an address or network
     /// (192.0.2.0/24), or firewall marks (fwmark, fwmark:7). The counters of the whole table still include all services.
     #[arg(long, value_name = "SCOPE")]
     only: Vec<Selector>,
-    /// Names of the metrics
+    /// Set the names of the metrics
     #[arg(long, value_enum, default_value = "ipvs")]
     prefix: Prefix,
-    /// Print the tables of all network namespaces that have services; they differ by the label netns
+    /// Print the tables of all network namespaces that have services
     ///
-    /// The label is the best name of the namespace: that of `ip netns`, a path, or a process ID.
+    /// They differ by the label netns, which is the best name of the namespace: that of `ip netns`, a path, or a process ID.
     #[arg(long, conflicts_with = "listen")]
     all_netns: bool,
     /// Write to PATH instead of standard output, for the textfile collector of node_exporter

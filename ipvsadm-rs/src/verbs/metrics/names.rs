@@ -108,9 +108,13 @@ pub(super) const TOTALS: &[Metric<Totals>] = &[
         add_conditions(&totals.sums.conditions, out);
     }),
     gauge("active_connections", "Established connections.", |totals, out| out.add(totals.sums.active_connections)),
-    gauge("inactive_connections", "Connections in other states than established.", |totals, out| {
-        out.add(totals.sums.inactive_connections);
-    }),
+    gauge(
+        "inactive_connections",
+        "Connections that are not established, such as all UDP connections.",
+        |totals, out| {
+            out.add(totals.sums.inactive_connections);
+        },
+    ),
     gauge("persistence_templates", "Persistence templates.", |totals, out| out.add(totals.sums.templates)),
     labelled("sync_daemon_running", "Whether the sync daemon of a role runs.", &["role"], |totals, out| {
         for role in [Role::Master, Role::Backup] {
@@ -166,9 +170,13 @@ pub(super) const SERVICES: &[Metric<ServiceRow>] = &[
         out.add(row.stats.outgoing_bytes)
     }),
     gauge("service_active_connections", "Established connections.", |row, out| out.add(row.sums.active_connections)),
-    gauge("service_inactive_connections", "Connections in other states than established.", |row, out| {
-        out.add(row.sums.inactive_connections);
-    }),
+    gauge(
+        "service_inactive_connections",
+        "Connections that are not established, such as all UDP connections.",
+        |row, out| {
+            out.add(row.sums.inactive_connections);
+        },
+    ),
     gauge("service_persistence_templates", "Persistence templates.", |row, out| out.add(row.sums.templates)),
     gauge("service_weight", "Sum of the weights of the servers.", |row, out| out.add(row.sums.weight)),
     labelled("service_servers", "Number of servers of the service, by state.", &["state"], |row, out| {
@@ -202,9 +210,13 @@ pub(super) const SERVERS: &[Metric<ServerRow>] = &[
         out.add(row.stats.outgoing_bytes)
     }),
     gauge("server_active_connections", "Established connections.", |row, out| out.add(row.active_connections)),
-    gauge("server_inactive_connections", "Connections in other states than established.", |row, out| {
-        out.add(row.inactive_connections);
-    }),
+    gauge(
+        "server_inactive_connections",
+        "Connections that are not established, such as all UDP connections.",
+        |row, out| {
+            out.add(row.inactive_connections);
+        },
+    ),
     gauge("server_persistence_templates", "Persistence templates.", |row, out| out.add(row.templates)),
     gauge("server_weight", "Weight. New connections are not sent to a server of weight 0.", |row, out| {
         out.add(row.destination.weight);

@@ -15,11 +15,11 @@ use super::{Prefix, node};
 /// The items that have metrics of their own. Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(super) enum Detail {
-    /// Only the whole table
+    /// The whole table
     Totals,
-    /// Also each service
+    /// The whole table, and each service
     Services,
-    /// Also each server of each service
+    /// The whole table, each service, and each server
     Servers,
 }
 

@@ -29,16 +29,16 @@ use lines::Record;
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Monitor {
-    /// Print each line as a JSON object
+    /// Print a JSON object on a line for each change
     #[arg(long)]
     json_lines: bool,
-    /// Read the table once in each DURATION, such as 500ms or 10s
+    /// Set the time between two readings, such as 500ms or 10s
     #[arg(long, value_name = "DURATION", value_parser = positive_duration, default_value = "1s")]
     interval: Duration,
     /// Also print the traffic of each service and server that had any
     ///
-    /// The rates are averages over the time of --interval, rounded up to a multiple of 2 seconds, because the kernel
-    /// updates its counters every 2 seconds.
+    /// The kernel updates its counters every 2 seconds. So the rates are averages over the time of --interval, rounded
+    /// up to a multiple of 2 seconds.
     #[arg(long)]
     stats: bool,
 }

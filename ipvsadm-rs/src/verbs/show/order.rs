@@ -22,6 +22,7 @@ pub(super) enum Key {
     /// Packets per second, in both directions
     Packets,
     /// Bytes per second, in both directions
+    #[value(alias = "bits")]
     Bytes,
 }
 

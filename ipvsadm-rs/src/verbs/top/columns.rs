@@ -1,4 +1,7 @@
 //! The columns of the tables, and their cells.
+//!
+//! On the screen, the widths do not depend on the rows, as those of [`Grid`](crate::sight::grid::Grid) do. So no column
+//! moves when a number changes or the screen is scrolled.
 
 use crate::sight::number::{rate, short};
 use crate::sight::rates::Rates;
@@ -186,7 +189,7 @@ fn room(columns: &[Column], width: usize) -> usize {
     width.saturating_sub(fixed + GAP * columns.len().saturating_sub(1))
 }
 
-/// Cuts a text that is wider than a column. The middle is left out, because addresses and ports differ at their ends.
+/// Cuts a text that is wider than a column. The middle is omitted, because addresses and ports differ at their ends.
 pub(super) fn cut(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {
