@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ipvs::{DestinationKey, ServiceKey, State, Stats};
+use ipvs::{DestinationKey, DestinationState, ServiceKey, ServiceState, State, Stats};
 use serde::Serialize;
 
 /// The time between two updates of the kernel's counters.
@@ -49,39 +49,53 @@ impl Rates {
 /// The rates of a table between two readings. An item that the first reading lacks has no rates.
 #[derive(Debug, Default)]
 pub(crate) struct TableRates {
-    services: HashMap<ServiceKey, Rates>,
-    servers: HashMap<(ServiceKey, DestinationKey), Rates>,
+    services: HashMap<ServiceKey, ServiceRates>,
+}
+
+#[derive(Debug)]
+struct ServiceRates {
+    rates: Rates,
+    /// In the order of the keys.
+    servers: Vec<(DestinationKey, Rates)>,
 }
 
 impl TableRates {
     /// Compares two readings, which were made `interval` apart.
     pub(crate) fn between(old: &State, new: &State, interval: Duration) -> Self {
         let seconds = interval.as_secs_f64().max(f64::EPSILON);
-        let mut rates = Self::default();
         let before: HashMap<ServiceKey, _> = old.services.iter().map(|state| (state.service.key, state)).collect();
-        for service in &new.services {
-            let key = service.service.key;
-            let Some(then) = before.get(&key) else { continue };
-            rates.services.insert(key, Rates::between(&then.stats, &service.stats, seconds));
-            let servers: HashMap<DestinationKey, &Stats> =
-                then.destinations.iter().map(|state| (state.destination.key, &state.stats)).collect();
-            for server in &service.destinations {
-                if let Some(old) = servers.get(&server.destination.key) {
-                    let of_server = Rates::between(old, &server.stats, seconds);
-                    rates.servers.insert((key, server.destination.key), of_server);
-                }
-            }
-        }
-        rates
+        let rates = |service: &ServiceState| {
+            let then = before.get(&service.service.key)?;
+            let rates = Rates::between(&then.stats, &service.stats, seconds);
+            let servers = of_servers(&then.destinations, &service.destinations, seconds);
+            Some((service.service.key, ServiceRates { rates, servers }))
+        };
+        Self { services: new.services.iter().filter_map(rates).collect() }
     }
 
     pub(crate) fn of_service(&self, service: &ServiceKey) -> Option<&Rates> {
-        self.services.get(service)
+        self.services.get(service).map(|service| &service.rates)
     }
 
     pub(crate) fn of_server(&self, service: &ServiceKey, server: &DestinationKey) -> Option<&Rates> {
-        self.servers.get(&(*service, *server))
+        let servers = &self.services.get(service)?.servers;
+        let at = servers.binary_search_by_key(server, |(key, _)| *key).ok()?;
+        Some(&servers[at].1)
     }
+}
+
+/// Returns the rates of the servers of a service, in the order of their keys.
+fn of_servers(old: &[DestinationState], new: &[DestinationState], seconds: f64) -> Vec<(DestinationKey, Rates)> {
+    let key = |state: &DestinationState| state.destination.key;
+    let rates = |old: &DestinationState, new| (key(new), Rates::between(&old.stats, &new.stats, seconds));
+    let mut servers: Vec<_> = if old.iter().map(key).eq(new.iter().map(key)) {
+        old.iter().zip(new).map(|(old, new)| rates(old, new)).collect()
+    } else {
+        let before: HashMap<DestinationKey, _> = old.iter().map(|state| (key(state), state)).collect();
+        new.iter().filter_map(|new| Some(rates(before.get(&key(new))?, new))).collect()
+    };
+    servers.sort_unstable_by_key(|(key, _)| *key);
+    servers
 }
 
 #[cfg(test)]

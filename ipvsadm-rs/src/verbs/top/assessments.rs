@@ -19,7 +19,7 @@ pub(super) struct Assessments {
     are_complete: bool,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Facts {
     service: Service,
     servers: Vec<(Destination, Condition)>,
@@ -29,6 +29,11 @@ impl Facts {
     fn of(state: &ServiceState) -> Self {
         let servers = state.destinations.iter().map(|server| (server.destination, Condition::of(server)));
         Self { service: state.service, servers: servers.collect() }
+    }
+
+    fn are_of(&self, state: &ServiceState) -> bool {
+        let servers = state.destinations.iter().map(|server| (server.destination, Condition::of(server)));
+        self.service == state.service && self.servers.iter().copied().eq(servers)
     }
 }
 
@@ -44,11 +49,10 @@ impl Assessments {
         let mut known = std::mem::take(&mut self.known);
         for service in &state.services {
             let key = service.service.key;
-            let facts = Facts::of(service);
             match known.remove(&key) {
-                Some(same) if same.0 == facts => drop(self.known.insert(key, same)),
+                Some(same) if same.0.are_of(service) => drop(self.known.insert(key, same)),
                 _ if self.are_complete || start.elapsed() < LIMIT => {
-                    self.known.insert(key, (facts, Rc::new(Assessment::of(service))));
+                    self.known.insert(key, (Facts::of(service), Rc::new(Assessment::of(service))));
                 }
                 _ => {}
             }

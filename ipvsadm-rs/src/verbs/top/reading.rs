@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ipvs::{Client, ConnectionEntry, DestinationKey, Error, Name, ServiceIndex, ServiceKey, State};
+use ipvs::{Client, ConnectionEntry, DestinationKey, Error, Name, ServiceIndex, ServiceKey, ServiceState, State};
 use jiff::Zoned;
 
 use super::assessments::Assessments;
@@ -53,7 +53,7 @@ const SYN_RECV: &[u8] = b"SYN_RECV";
 impl Counts {
     /// Counts connections. One that may belong to several services by mark is counted for each of them.
     pub(super) fn count(entries: impl Iterator<Item = io::Result<ConnectionEntry>>, state: &State) -> io::Result<Self> {
-        let places = Places::new(state);
+        let mut places = Places::new(state);
         let mut counts = Self::default();
         for entry in Entries::new(entries) {
             let entry = entry?;
@@ -87,30 +87,33 @@ impl Counts {
 }
 
 /// The services and servers to which connections can belong.
-struct Places {
-    services: ServiceIndex,
-    servers: HashSet<(ServiceKey, DestinationKey)>,
+struct Places<'s> {
+    index: ServiceIndex,
+    services: HashMap<ServiceKey, &'s ServiceState>,
+    /// The servers of services that have connections. A table can have many servers, but few connections.
+    servers: HashMap<ServiceKey, HashSet<DestinationKey>>,
 }
 
-impl Places {
-    fn new(state: &State) -> Self {
-        let mut servers = HashSet::new();
-        for service in &state.services {
-            servers.extend(service.destinations.iter().map(|server| (service.service.key, server.destination.key)));
-        }
-        Self { services: ServiceIndex::new(&state.services), servers }
+impl<'s> Places<'s> {
+    fn new(state: &'s State) -> Self {
+        let services = state.services.iter().map(|service| (service.service.key, service)).collect();
+        Self { index: ServiceIndex::new(&state.services), services, servers: HashMap::new() }
     }
 
     /// Returns the services of a connection, and its server in each of them. There is no server if it was deleted.
-    fn of(&self, entry: &ConnectionEntry) -> Vec<(ServiceKey, Option<DestinationKey>)> {
+    fn of(&mut self, entry: &ConnectionEntry) -> Vec<(ServiceKey, Option<DestinationKey>)> {
         let server = DestinationKey::from(entry.destination);
         // A server with port 0 gets the packets on the port of the client's choice.
         let any_port = DestinationKey { port: 0, ..server };
-        let with_server = |service: ServiceKey| {
-            let found = [server, any_port].into_iter().find(|server| self.servers.contains(&(service, *server)));
-            (service, found)
+        let Self { index, services, servers } = self;
+        let mut with_server = |service: ServiceKey| {
+            let servers = servers.entry(service).or_insert_with(|| {
+                let servers = services.get(&service).into_iter().flat_map(|state| &state.destinations);
+                servers.map(|server| server.destination.key).collect()
+            });
+            (service, [server, any_port].into_iter().find(|server| servers.contains(server)))
         };
-        self.services.find(entry).candidates().iter().map(|service| with_server(*service)).collect()
+        index.find(entry).candidates().iter().map(|service| with_server(*service)).collect()
     }
 }
 
