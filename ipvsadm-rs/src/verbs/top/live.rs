@@ -119,8 +119,9 @@ impl Live<'_> {
                 Action::Drain(item) => {
                     let services = &self.model.latest().reading.state.services;
                     let targets = drain::Targets::of(item, services);
+                    // Keys that were pressed before the question, such as in a pasted text, do not answer it.
+                    self.screen.discard_keys();
                     self.outside(|context| drain::ask(context, &targets))?;
-                    // Keys that were pressed before the question do not answer for what follows.
                     return Ok(true);
                 }
             }

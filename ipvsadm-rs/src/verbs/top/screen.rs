@@ -13,7 +13,7 @@ use ratatui::layout::Rect;
 use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
 use termion::event::Key;
 use termion::{clear, cursor, screen, style};
 
@@ -121,6 +121,12 @@ impl Screen {
         self.drawn.terminal.draw(draw).map(drop)
     }
 
+    /// Discards the keys that were pressed and not read.
+    pub(super) fn discard_keys(&self) {
+        // A terminal that was closed has none.
+        let _ = tcflush(&self.input, QueueSelector::IFlush);
+    }
+
     /// Reads the keys that were pressed. `None`: the terminal was closed.
     pub(super) fn keys(&mut self) -> io::Result<Option<Vec<Key>>> {
         /// The time after which an escape character is a key and not the start of a sequence.
@@ -215,6 +221,10 @@ mod tests {
             })
             .expect("drawn");
         read_to(&mut side, "shown");
+        side.write_all(b"y\r").expect("input");
+        assert!(is_readable(screen.as_fd(), Duration::from_secs(30)).expect("a terminal"));
+        screen.discard_keys();
+        assert!(!is_readable(screen.as_fd(), Duration::from_millis(100)).expect("a terminal"));
         screen.leave();
         assert!(!is_raw(&terminal));
         read_to(&mut side, "\x1b[?25h\x1b[?1049l");

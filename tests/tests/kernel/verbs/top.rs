@@ -20,6 +20,7 @@ use crate::under_test;
 ipvs_tests::tests! {
     shows_the_traffic_on_a_terminal, seconds = 240;
     drains_after_a_question, seconds = 240;
+    pasted_text_answers_no_question;
     asks_as_drain_does;
     signals_restore_the_terminal, seconds = 240;
     continues_after_a_stop;
@@ -127,6 +128,27 @@ fn drains_after_a_question() {
     assert!(lab.director.ok("ipvsadm-rs history").contains(" drain "));
     lab.director.ok("ipvsadm-rs undrain 10.2.0.11");
     assert!(!lab.director.ok("ipvsadm-save -n").contains("-w 0"));
+}
+
+/// `top` reads 1024 bytes at once, and the others stay in the terminal.
+fn pasted_text_answers_no_question() {
+    director(WEB);
+    let before = rules();
+    let mut top = top_here("--servers --sort name");
+    top.wait_for("10.0.0.1:8080");
+    top.press("\x1b[B");
+    // Otherwise it may read this key together with the others.
+    std::thread::sleep(Duration::from_secs(1));
+    top.press(&format!("{}dy\n", "x".repeat(1023)));
+    top.wait_for("[y/N]");
+    top.press("n\r");
+    let answered = top.wait_for("Press enter");
+    assert!(answered.contains("nothing was changed"), "{answered}");
+    assert_eq!(rules(), before);
+    top.press("\r");
+    top.wait_until(|screen| !screen.contains("Press enter"));
+    top.press("q");
+    assert_eq!(top.end().code(), Some(0));
 }
 
 /// If clients would be refused, the verb asks a second question.
