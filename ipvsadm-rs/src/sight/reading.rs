@@ -6,67 +6,57 @@ use std::collections::HashSet;
 use ipvs::{Counters, Director, Error, ErrorKind, ServiceKey, ServiceState, State};
 
 /// The maximum number of lists of services after the first one. Without a limit, they might never end, because other
-/// programs may delete services all the time.
-const MOST_LISTS: usize = 4;
+/// programs may change the table all the time.
+const MOST_LISTS: usize = 10;
 
-/// Reads the table, and then lists the services again.
+/// Reads the table, and then lists the services again until two consecutive lists are the same.
 ///
 /// The kernel lists the servers of a service that was deleted meanwhile as none. Such a service is removed from the
 /// reading. Before Linux 7.1, a long list lacks services if others are deleted meanwhile, in any network namespace. These
-/// are added. If the last list still lacked one, the reading is uncertain.
+/// are added. If no two lists are the same, the reading is uncertain.
 pub(crate) fn read(director: &mut impl Director) -> Result<State, Error> {
     let mut state = director.state()?;
+    let mut before: Vec<ServiceKey> = state.services.iter().map(|service| service.service.key).collect();
     // A service that was deleted and added again has its servers now.
     for service in state.services.iter_mut().filter(|service| service.destinations.is_empty()) {
         service.destinations = director.destinations(&service.service.key)?;
     }
-    let mut list = List::default();
-    for _ in 0..MOST_LISTS {
-        list = update(director, &mut state.services)?;
-        if !list.lacks_services && !list.has_new_services {
-            break;
+    // Since Linux 7.1 an uncertain state is that of many lists.
+    let most = if state.is_uncertain { 1 } else { MOST_LISTS };
+    for _ in 0..most {
+        let list: Vec<ServiceKey> =
+            director.services_with(Counters::Skip)?.iter().map(|service| service.service.key).collect();
+        update(director, &mut state.services, &list)?;
+        if list == before {
+            return Ok(state);
         }
+        before = list;
     }
-    state.is_uncertain |= list.lacks_services;
+    state.is_uncertain = true;
     Ok(state)
 }
 
-/// A list of services, compared with the services that are known.
-#[derive(Default)]
-struct List {
-    /// Whether it lacks a service that exists.
-    lacks_services: bool,
-    /// Whether it has a service that the lists before it lacked, or that was added meanwhile.
-    has_new_services: bool,
-}
-
-/// Lists the services again. Removes those that were deleted, and adds those that are new in this list.
-fn update(director: &mut impl Director, services: &mut Vec<ServiceState>) -> Result<List, Error> {
-    let listed: Vec<ServiceKey> =
-        director.services_with(Counters::Skip)?.iter().map(|service| service.service.key).collect();
-    let mut list = List::default();
-    // An empty list is complete.
-    let is_listed: HashSet<ServiceKey> = listed.iter().copied().collect();
+/// Removes the services that were deleted, and adds those that are new in this list.
+fn update(director: &mut impl Director, services: &mut Vec<ServiceState>, list: &[ServiceKey]) -> Result<(), Error> {
+    let is_listed: HashSet<ServiceKey> = list.iter().copied().collect();
     let mut kept = Vec::with_capacity(services.len());
-    for service in services.drain(..).filter(|_| !listed.is_empty()) {
+    // An empty list is complete.
+    for service in services.drain(..).filter(|_| !list.is_empty()) {
         let key = service.service.key;
-        let is_lacking = !is_listed.contains(&key) && find(director, &key)?.is_some();
-        list.lacks_services |= is_lacking;
-        if is_lacking || is_listed.contains(&key) {
+        if is_listed.contains(&key) || find(director, &key)?.is_some() {
             kept.push(service);
         }
     }
     let known: HashSet<ServiceKey> = kept.iter().map(|service| service.service.key).collect();
-    for key in listed.iter().filter(|key| !known.contains(key)) {
+    for key in list.iter().filter(|key| !known.contains(key)) {
         let destinations = director.destinations(key)?;
         if let Some(mut service) = find(director, key)? {
             service.destinations = destinations;
             kept.push(service);
-            list.has_new_services = true;
         }
     }
     *services = kept;
-    Ok(list)
+    Ok(())
 }
 
 /// Reads a service without its servers. `None` if it does not exist.
@@ -187,9 +177,9 @@ mod tests {
             assert_eq!(busy.names(), "FWM 1 1, FWM 2 1, FWM 3 0", "{lacking:?}");
         }
         let mut busy = Busy::new(RULES);
-        busy.lacking = [0, 1, 1, 1].into();
+        busy.lacking = [0, 1, 0, 1, 0, 1, 0, 1, 0].into();
         assert!(!busy.read().is_uncertain);
-        busy.lacking = [0, 1, 1, 1, 1].into();
+        busy.lacking = [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1].into();
         let state = busy.read();
         assert!(state.is_uncertain);
         assert_eq!(state.services.len(), 3);
