@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::plan::clients;
 use crate::terminal::color::Palette;
+use crate::terminal::plural::count;
 use crate::terminal::text;
 use crate::terminal::width::folded;
 
@@ -149,6 +150,17 @@ impl Assessment {
         };
         Self { problem, refusal }
     }
+}
+
+/// Returns the number of servers, and of those in each state: `3 servers: 1 up, 2 full`.
+pub(crate) fn states_of<'s>(servers: impl Iterator<Item = &'s DestinationState> + Clone) -> String {
+    let states = Condition::ALL.map(|condition| {
+        let number = servers.clone().filter(|server| Condition::of(server) == condition).count();
+        (number > 0).then(|| format!("{number} {}", condition.name()))
+    });
+    let states: Vec<String> = states.into_iter().flatten().collect();
+    let colon = if states.is_empty() { "" } else { ": " };
+    format!("{}{colon}{}", count(servers.count(), "server"), states.join(", "))
 }
 
 /// Returns a refusal in lines of this width: the share of new clients, and the reason below it if one line is too short.

@@ -14,7 +14,7 @@ use super::nagios;
 use crate::context::{Context, code};
 use crate::file::{self, Format};
 use crate::plan::report::ServiceName;
-use crate::sight::condition::{Assessment, Condition, Problem};
+use crate::sight::condition::{Assessment, Condition, Problem, states_of};
 use crate::sight::reading;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -289,17 +289,7 @@ impl Checked {
             service: service.service.key,
             status: problem.map_or(Status::Ok, Status::of),
             problem: problem.map(Problem::name),
-            message: refusal.clone().unwrap_or_else(|| servers(service)),
+            message: refusal.clone().unwrap_or_else(|| states_of(service.destinations.iter())),
         }
     }
-}
-
-/// Returns the number of servers in each state: `3 servers: 1 up, 2 full`.
-fn servers(service: &ServiceState) -> String {
-    let states = Condition::ALL.map(|condition| {
-        let number = service.destinations.iter().filter(|server| Condition::of(server) == condition).count();
-        (number > 0).then(|| format!("{number} {}", condition.name()))
-    });
-    let states: Vec<String> = states.into_iter().flatten().collect();
-    format!("{}: {}", count(service.destinations.len() as u64, "server"), states.join(", "))
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use ipvs::DestinationState;
 
 use super::{Limited, Reading};
-use crate::sight::condition::Condition;
+use crate::sight::condition::states_of;
 use crate::sight::number::{rate, short};
 use crate::sight::rates::Rates;
 use crate::terminal::plural::count;
@@ -21,17 +21,9 @@ pub(super) fn write(out: &mut dyn Write, shown: &Limited<'_>, reading: &Reading)
         };
     }
     let servers: Vec<&DestinationState> = services.iter().flat_map(|shown| &shown.servers).copied().collect();
-    let states: Vec<String> = Condition::ALL
-        .into_iter()
-        .map(|condition| (condition, servers.iter().filter(|server| Condition::of(server) == condition).count()))
-        .filter(|(_, number)| *number > 0)
-        .map(|(condition, number)| format!("{number} {}", condition.name()))
-        .collect();
     let sum =
         |number: fn(&DestinationState) -> u32| short(servers.iter().map(|server| u64::from(number(server))).sum());
-    let colon = if states.is_empty() { "" } else { ": " };
-    let states = states.join(", ");
-    writeln!(out, "\n{}, {}{colon}{states}", count(services.len(), "service"), count(servers.len(), "server"))?;
+    writeln!(out, "\n{}, {}", count(services.len(), "service"), states_of(servers.iter().copied()))?;
     let (active, inactive) = (sum(|server| server.active_connections), sum(|server| server.inactive_connections));
     write!(out, "{active} active, {inactive} inactive connections")?;
     match &reading.rates {
