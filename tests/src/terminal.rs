@@ -27,7 +27,7 @@ pub struct OnTerminal {
     emulator: Arc<Mutex<Parser>>,
 }
 
-/// The time limit for what a program does after a key, also on a slow machine.
+/// The time limit for the reaction of a program to a key, also on a slow machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 impl OnTerminal {
@@ -82,7 +82,7 @@ impl OnTerminal {
         self.wait_until(|contents| contents.contains(text))
     }
 
-    /// Sets the size of the terminal, and tells the program.
+    /// Sets the size of the terminal, and sends SIGWINCH to the program.
     pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
         lock(&self.emulator).screen_mut().set_size(not_0(rows), not_0(columns));
         tcsetwinsize(&self.keyboard, size(rows, columns))?;

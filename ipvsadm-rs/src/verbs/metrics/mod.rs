@@ -59,7 +59,7 @@ pub(super) struct Metrics {
     /// Write to PATH instead of standard output, for the textfile collector of node_exporter
     ///
     /// The file is replaced atomically and has mode 0644. Its name must end with .prom. If the table cannot be read, the
-    /// file contains only ipvs_up with the value 0, so that no old values remain.
+    /// file has ipvs_up with the value 0, and no values of the table.
     #[arg(long, value_name = "PATH")]
     textfile: Option<PathBuf>,
     /// Serve the metrics over HTTP, at /metrics, until a signal ends the program
@@ -187,7 +187,7 @@ mod tests {
         String::from_utf8(options.text(reading.map(std::slice::from_ref).unwrap_or_default(), values)).expect("a text")
     }
 
-    /// Returns the samples of metrics whose names begin so.
+    /// Returns the samples of metrics with this prefix.
     fn samples<'t>(text: &'t str, beginning: &str) -> Vec<&'t str> {
         text.lines().filter(|line| line.starts_with(beginning)).collect()
     }

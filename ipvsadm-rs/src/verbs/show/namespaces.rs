@@ -44,7 +44,7 @@ pub(super) fn show(show: &Show, context: &Context, selected: &Selected) -> anyho
             }
         };
         let reading = Reading { state, rates: None };
-        // What was named need not exist in each namespace.
+        // A selected service need not exist in each namespace.
         let Ok(shown) = show.shown(selected, &reading) else { continue };
         if context.json {
             let other_names = namespace.names.iter().skip(1).map(ToString::to_string).collect();

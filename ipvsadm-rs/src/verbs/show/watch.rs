@@ -47,7 +47,7 @@ fn draw(show: &Show, context: &Context, selected: &Selected, reading: &Reading, 
     };
     let table = match shown {
         Ok(shown) => show.text(context, reading, &shown, Some(size.columns))?,
-        // A service that was named was deleted meanwhile.
+        // A selected service was deleted after the first reading.
         Err(error) => format!("{error}\n").into_bytes(),
     };
     let table = text::styled(&table);

@@ -55,7 +55,7 @@ pub(super) struct Model {
     page: usize,
 }
 
-/// What the loop has to do after a key.
+/// The task of the loop after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Nothing,

@@ -306,7 +306,7 @@ fn of_syn_recv(row: &Row) -> Severity {
     }
 }
 
-/// Returns the last line: what is typed, a message, the problem of the selected service, or the keys.
+/// Returns the last line: the filter that is typed, a message, the problem of the selected service, or the keys.
 fn status(model: &Model) -> (String, Style) {
     const KEYS: &str = "q quit  enter open  tab servers  / filter  space freeze  d drain  ? help";
     const KEYS_OF_SERVICE: &str = "q quit  esc back  tab services  / filter  space freeze  d drain  ? help";
@@ -349,7 +349,7 @@ const HELP: [(&str, &str); 14] = [
     ("/", "filter by a part of a name; enter ends the input"),
     ("!", "show only services and servers with problems"),
     ("space", "freeze the screen, or continue"),
-    ("d", "drain what is selected, after a question"),
+    ("d", "drain the selected server or service, after a question"),
     ("^Z", "suspend"),
     ("q, ^C", "quit"),
     ("", "press any key to continue"),

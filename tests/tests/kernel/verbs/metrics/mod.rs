@@ -238,7 +238,7 @@ fn reads_all_namespaces() {
     let values = values(&ok("ipvsadm-rs metrics --all-netns"));
     assert_eq!(values["ipvs_server_weight{netns=\"director\",service=\"fwmark:7:IPv4\",server=\"10.2.0.11:80\"}"], "5");
     assert!(values.contains_key("ipvs_connections_total{netns=\"director\"}"), "{values:#?}");
-    // Only namespaces with services, and the own one, whatever its name is.
+    // Only namespaces with services, and the own one under any name.
     let tables = values.keys().filter(|series| series.starts_with("ipvs_services{netns="));
     assert_eq!(tables.count(), 2, "{values:#?}");
     let own = values.keys().find(|series| {

@@ -191,7 +191,7 @@ fn node_exporter_reads_the_textfile() {
     assert_eq!(exporter.scrape()["ipvs_services"], "0");
 }
 
-/// Returns the samples of metrics whose names begin so. node_exporter sorts labels, and writes large numbers as powers
+/// Returns the samples of metrics with this prefix. node_exporter sorts labels, and writes large numbers as powers
 /// of 10.
 fn sorted(values: &Values, beginning: &str) -> BTreeMap<Vec<String>, f64> {
     normalized(values, beginning, |_| true)
