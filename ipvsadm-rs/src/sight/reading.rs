@@ -16,24 +16,46 @@ const MOST_LISTS: usize = 10;
 /// are added. If no two lists are the same, the reading is uncertain.
 pub(crate) fn read(director: &mut impl Director) -> Result<State, Error> {
     let mut state = director.state()?;
-    let mut before: Vec<ServiceKey> = state.services.iter().map(|service| service.service.key).collect();
+    let list = keys(&state.services);
     // A service that was deleted and added again has its servers now.
     for service in state.services.iter_mut().filter(|service| service.destinations.is_empty()) {
         service.destinations = director.destinations(&service.service.key)?;
     }
     // Since Linux 7.1 an uncertain state is that of many lists.
     let most = if state.is_uncertain { 1 } else { MOST_LISTS };
+    state.is_uncertain |= !complete(director, &mut state.services, list, most)?;
+    Ok(state)
+}
+
+/// Lists the services in the same way, without counters. Only some of them have servers.
+pub(crate) fn services(director: &mut impl Director) -> Result<Vec<ServiceState>, Error> {
+    let mut services = director.services_with(Counters::Skip)?;
+    let list = keys(&services);
+    complete(director, &mut services, list, MOST_LISTS)?;
+    Ok(services)
+}
+
+fn keys(services: &[ServiceState]) -> Vec<ServiceKey> {
+    services.iter().map(|service| service.service.key).collect()
+}
+
+/// Lists the services again until a list is the same as the one before it, at most `most` times, and updates `services`.
+/// Returns whether two lists were the same.
+fn complete(
+    director: &mut impl Director,
+    services: &mut Vec<ServiceState>,
+    mut before: Vec<ServiceKey>,
+    most: usize,
+) -> Result<bool, Error> {
     for _ in 0..most {
-        let list: Vec<ServiceKey> =
-            director.services_with(Counters::Skip)?.iter().map(|service| service.service.key).collect();
-        update(director, &mut state.services, &list)?;
+        let list = keys(&director.services_with(Counters::Skip)?);
+        update(director, services, &list)?;
         if list == before {
-            return Ok(state);
+            return Ok(true);
         }
         before = list;
     }
-    state.is_uncertain = true;
-    Ok(state)
+    Ok(false)
 }
 
 /// Removes the services that were deleted, and adds those that are new in this list.
@@ -183,6 +205,8 @@ mod tests {
         let state = busy.read();
         assert!(state.is_uncertain);
         assert_eq!(state.services.len(), 3);
+        busy.lacking = [1].into();
+        assert_eq!(services(&mut busy).expect("a model").len(), 3);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use ipvs::{
 };
 
 use crate::plan::entries::Entries;
+use crate::sight::reading;
 use crate::sight::server_name::ServerName;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -52,7 +53,7 @@ impl Filter {
         if self.services.is_empty() && self.servers.is_empty() {
             return Ok(());
         }
-        let services = director.state_with(Counters::Skip)?.services;
+        let services = reading::read(director)?.services;
         for selector in &self.services {
             if !services.iter().any(|state| selector.selects(&state.service.key)) {
                 print_error(&format!("note: the table has no service {selector}"));
@@ -70,7 +71,7 @@ impl Filter {
 
 /// Reads the services of the table, and the servers of those by mark.
 pub(super) fn read_index(director: &mut Client) -> anyhow::Result<ServiceIndex> {
-    let mut services = director.services_with(Counters::Skip)?;
+    let mut services = reading::services(director)?;
     for state in &mut services {
         let key = state.service.key;
         if matches!(key, ServiceKey::Fwmark { .. }) {
