@@ -90,8 +90,8 @@ impl<'t> Table<'t> {
         )?;
         match (omitted, view) {
             (0, _) => Ok(()),
-            (_, View::Services) => writeln!(out, "{} omitted", count(omitted, "more service")),
-            (_, View::Servers | View::Service(_)) => writeln!(out, "{} omitted", count(omitted, "more server")),
+            (_, View::Services) => writeln!(out, "{} omitted", count(omitted, "service")),
+            (_, View::Servers | View::Service(_)) => writeln!(out, "{} omitted", count(omitted, "server")),
         }
     }
 
