@@ -1,11 +1,14 @@
 //! The network namespaces that exist.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::namespace::{NAMES, Namespace};
+use crate::error::Error;
+use crate::namespace::{NAMES, Namespace, within};
 
 /// The network namespaces that [`Namespace::find_all`] found.
 #[derive(Debug, Default)]
@@ -34,6 +37,25 @@ impl FoundNamespace {
     /// Returns the first of its [names](Self::names).
     pub fn name(&self) -> &Namespace {
         &self.names[0]
+    }
+
+    /// Calls `act` in the namespace and returns its result, as [`Namespace::within`] does. Only the first name is used.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Namespace::within`] does. Also fails if another namespace has the name now: the process may have entered
+    /// one, or have ended, so that another process got its ID.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `act` panics.
+    pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        let failed = |source| Error::Namespace { name: self.name().to_string(), source };
+        let file = File::from(self.name().open().map_err(failed)?);
+        if file.metadata().map_err(failed)?.ino() != self.inode {
+            return Err(failed(io::Error::new(io::ErrorKind::NotFound, "another namespace has this name now")));
+        }
+        within(file.as_fd(), act).map_err(failed)
     }
 }
 
@@ -167,5 +189,13 @@ mod tests {
         let found = find_all().unwrap();
         assert!(found.namespaces[0].is_own);
         assert!(found.namespaces[0].names.contains(&Namespace::Pid(std::process::id())));
+    }
+
+    #[test]
+    fn a_namespace_is_not_mistaken_for_another() {
+        let inode = inode_of_link(Path::new("/proc/thread-self/ns/net")).unwrap();
+        let found = FoundNamespace { inode, names: vec![Namespace::Pid(std::process::id())], is_own: true };
+        let error = FoundNamespace { inode: inode + 1, ..found }.within(|| ()).unwrap_err().to_string();
+        assert_eq!(error, format!("network namespace {}: another namespace has this name now", std::process::id()));
     }
 }

@@ -143,7 +143,7 @@ impl Namespace {
     }
 
     /// Opens the namespace.
-    fn open(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn open(&self) -> io::Result<OwnedFd> {
         let path = match self {
             // A name with a slash would be the path of another file.
             Self::Name(name) if name.contains('/') || matches!(name.as_str(), "" | "." | "..") => {
@@ -198,7 +198,7 @@ impl Namespace {
     }
 }
 
-fn within<T: Send>(namespace: BorrowedFd<'_>, act: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn within<T: Send>(namespace: BorrowedFd<'_>, act: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let worker = std::thread::Builder::new().spawn_scoped(scope, || {
             move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;

@@ -1,5 +1,7 @@
 //! `--all-netns`: the tables of all network namespaces.
 
+use std::collections::HashSet;
+
 use anyhow::Context as _;
 use ipvs::{Namespace, Selector};
 
@@ -17,11 +19,16 @@ pub(super) fn read(only: &[Selector]) -> anyhow::Result<(Vec<Reading>, usize)> {
     if unreadable > 0 {
         print_error(&format!("note: the network namespaces of {} cannot be read", count(unreadable as u64, "process")));
     }
+    let mut used = HashSet::new();
     for namespace in &found.namespaces {
-        let name = namespace.name().to_string();
+        let mut name = namespace.name().to_string();
+        // A name can look like an ID. Two series with the same labels would make Prometheus refuse all.
+        if !used.insert(name.clone()) {
+            name = format!("{name} ({})", namespace.inode);
+        }
         // All files and sockets of this thread are those of the namespace.
         let read = || Table::open().and_then(|mut table| table.read(only, Some(&name)));
-        match namespace.name().within(read).map_err(anyhow::Error::from).and_then(|read| Ok(read?)) {
+        match namespace.within(read).map_err(anyhow::Error::from).and_then(|read| Ok(read?)) {
             Ok(reading) if reading.services.is_empty() && !namespace.is_own => {}
             Ok(reading) => readings.push(reading),
             Err(error) => {

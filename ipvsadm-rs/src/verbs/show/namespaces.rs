@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use ipvs::document::SCHEMA;
-use ipvs::{Client, Namespace};
+use ipvs::{Client, FoundNamespace, Namespace, State};
 use serde::Serialize;
 
 use super::{Reading, Show, document, lines};
@@ -27,6 +27,11 @@ struct Named {
     table: ipvs::State,
 }
 
+/// Reads the table of a namespace.
+fn read(namespace: &FoundNamespace) -> anyhow::Result<State> {
+    Ok(namespace.within(|| reading::read(&mut Client::open()?))??)
+}
+
 /// Shows each table that has services, its own first. Reports namespaces that cannot be entered.
 pub(super) fn show(show: &Show, context: &Context, selected: &Selected) -> anyhow::Result<()> {
     let found = Namespace::find_all().context("cannot find the network namespaces")?;
@@ -34,12 +39,11 @@ pub(super) fn show(show: &Show, context: &Context, selected: &Selected) -> anyho
     let mut is_first = true;
     for namespace in &found.namespaces {
         let name = text::escaped(&namespace.name().to_string()).into_owned();
-        let state = Client::open_in(namespace.name()).and_then(|mut director| reading::read(&mut director));
-        let state = match state {
+        let state = match read(namespace) {
             Ok(state) if state.services.is_empty() => continue,
             Ok(state) => state,
             Err(error) => {
-                print_error(&format!("note: network namespace {name} is not shown: {error}"));
+                print_error(&format!("note: network namespace {name} is not shown: {error:#}"));
                 continue;
             }
         };

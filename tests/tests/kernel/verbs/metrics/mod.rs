@@ -9,12 +9,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use ipvs_tests::command::{ok, run, shell};
-use ipvs_tests::lab::topology::Nat;
+use ipvs_tests::lab::topology::{Lab, Nat};
 use ipvs_tests::traffic::server::Protocol::Udp;
 use ipvs_tests::wait;
 
 use crate::under_test;
-use crate::verbs::director;
+use crate::verbs::{director, write};
 
 ipvs_tests::tests! {
     counters_are_those_of_ipvsadm;
@@ -23,6 +23,7 @@ ipvs_tests::tests! {
     has_the_values_of_the_kernel_under_the_names_of_node_exporter;
     reads_another_namespace;
     reads_all_namespaces;
+    names_of_namespaces_are_unique;
     writes_a_textfile;
 }
 
@@ -246,9 +247,43 @@ fn reads_all_namespaces() {
     });
     assert!(own.is_some(), "{values:#?}");
     assert!(values.contains_key("ipvs_unreadable_namespaces"));
+    // The capabilities that the comment in the unit states.
+    let few = "--bounding-set=-all,+net_admin,+sys_admin,+sys_ptrace";
+    let printed = ok(&format!("setpriv {few} ipvsadm-rs metrics --all-netns --detail totals"));
+    assert!(printed.contains("ipvs_services{netns=\"director\"} 1\n"), "{printed}");
+    assert!(printed.contains("ipvs_unreadable_namespaces 0\n"), "{printed}");
     for options in ["--netns director", "--prefix node", "--listen 127.0.0.1:0"] {
         assert_eq!(run(&format!("ipvsadm-rs metrics --all-netns {options}")).code, Some(1), "{options}");
     }
+}
+
+/// The name of a namespace can look like the ID of a process in another one.
+fn names_of_namespaces_are_unique() {
+    let lab = Lab::new().unwrap();
+    under_test::install();
+    let other = lab.host("other").unwrap();
+    write("service", "ipvsadm -A -f 7 -s rr && exec sleep 120\n");
+    let process = other.start("unshare -n sh service");
+    let id = process.pid().as_raw_nonzero();
+    let named = lab.host(&id.to_string()).unwrap();
+    named.ok("ipvsadm -A -f 8 -s rr");
+    wait::until(PATIENCE, || {
+        let text = ok("ipvsadm-rs metrics --all-netns --detail services");
+        let with = |mark: u32| {
+            let line = text.lines().find(|line| {
+                line.starts_with(&format!("ipvs_service_weight{{netns=\"{id}"))
+                    && line.contains(&format!("service=\"fwmark:{mark}:IPv4\""))
+            });
+            line.map(|line| line.split(',').next().unwrap_or_default().to_owned())
+        };
+        match (with(7), with(8)) {
+            (Some(by_process), Some(by_name)) => {
+                assert_ne!(by_process, by_name, "{text}");
+                Ok(())
+            }
+            _ => Err(text),
+        }
+    });
 }
 
 fn writes_a_textfile() {
