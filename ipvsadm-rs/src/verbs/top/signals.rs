@@ -7,10 +7,16 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::consts::{
+    SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU,
+};
 use signal_hook::{flag, low_level};
 
 use crate::plan::signals::is_ignored;
+
+/// The signals that end the process: those that people, terminals and service managers send, and those that a limit of
+/// time sends. The others mean that the program is broken.
+const ENDS: [c_int; 8] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU];
 
 /// Catches signals that end, stop or continue the process, or report another size of the terminal. While the screen is
 /// left, they have their usual effect.
@@ -36,7 +42,7 @@ impl Signals {
             resume: Arc::default(),
             wake,
         };
-        for signal in [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT, SIGWINCH] {
+        for signal in ENDS.into_iter().chain([SIGTSTP, SIGCONT, SIGWINCH]) {
             if is_ignored(signal) {
                 continue;
             }

@@ -173,7 +173,7 @@ fn asks_as_drain_does() {
 
 fn signals_restore_the_terminal() {
     director(WEB);
-    for signal in [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP] {
+    for signal in [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP, Signal::USR1, Signal::XCPU] {
         let mut top = top_here("");
         top.wait_for("TCP 192.0.2.1:80");
         assert!(!top.is_usual());
