@@ -43,6 +43,7 @@ pub mod lab;
 pub mod net;
 pub mod oracle;
 pub mod property;
+pub mod repeat;
 pub mod runner;
 pub mod terminal;
 pub mod traffic;

@@ -1,12 +1,12 @@
 //! The verbs that show a running director, while other programs change its table all the time.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipvs::{Change, Client, Destination, Forwarding, Scheduler, Service, ServiceKey};
 use ipvs_tests::command::{Running, ok, run, start};
 use ipvs_tests::net::netns::Netns;
+use ipvs_tests::repeat::repeat_while;
 use ipvs_tests::wait;
 use serde_json::Value;
 
@@ -50,40 +50,31 @@ fn add_kept(writer: &mut Client) {
     submit(writer, &(0..KEPT).flat_map(of).collect::<Vec<_>>());
 }
 
-/// Adds, edits and deletes services and servers until `is_done`, at least once.
-fn change_all_the_time(writer: &mut Client, is_done: &AtomicBool) {
-    let mut round = 0;
-    while round == 0 || !is_done.load(Ordering::SeqCst) {
-        round += 1;
-        for network in [3, 4] {
-            for last in 0..50 {
-                let key = key(network, last);
-                submit(writer, &[service(key), Change::AddDestination(key, server(1))]);
-            }
-        }
+/// Adds, edits and deletes services and servers. At the end, only those that were there before are left.
+fn change(writer: &mut Client, round: u32) {
+    for network in [3, 4] {
         for last in 0..50 {
-            let key = key(3, last);
-            let edited = Destination { weight: 1 + round % 9, ..server(1) };
-            submit(writer, &[Change::EditDestination(key, edited), Change::AddDestination(key, server(2))]);
-            submit(writer, &[Change::DeleteDestination(key, server(1).key), Change::DeleteService(key)]);
-            // The same key again, at once.
-            submit(writer, &[service(key), Change::AddDestination(key, server(3))]);
+            let key = key(network, last);
+            submit(writer, &[service(key), Change::AddDestination(key, server(1))]);
         }
-        let keys = [3, 4].into_iter().flat_map(|network| (0..50).map(move |last| key(network, last)));
-        submit(writer, &keys.map(Change::DeleteService).collect::<Vec<_>>());
     }
+    for last in 0..50 {
+        let key = key(3, last);
+        let edited = Destination { weight: 1 + round % 9, ..server(1) };
+        submit(writer, &[Change::EditDestination(key, edited), Change::AddDestination(key, server(2))]);
+        submit(writer, &[Change::DeleteDestination(key, server(1).key), Change::DeleteService(key)]);
+        // The same key again, at once.
+        submit(writer, &[service(key), Change::AddDestination(key, server(3))]);
+    }
+    let keys = [3, 4].into_iter().flat_map(|network| (0..50).map(move |last| key(network, last)));
+    submit(writer, &keys.map(Change::DeleteService).collect::<Vec<_>>());
 }
 
 /// Runs a function while the table changes.
 fn while_it_changes<T>(act: impl FnOnce() -> T) -> T {
     let mut writer = Client::open().unwrap();
-    let is_done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| change_all_the_time(&mut writer, &is_done));
-        let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
-        is_done.store(true, Ordering::SeqCst);
-        acted.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    let mut rounds = 1..;
+    repeat_while(|| change(&mut writer, rounds.next().unwrap()), act)
 }
 
 /// Fails if one of the names occurs twice, or if a service that nobody changes is missing.
@@ -253,31 +244,24 @@ fn services_stay_while_those_of_another_namespace_are_deleted() {
     let mut other = Netns::new("other").unwrap().enter(|| Client::open().unwrap());
     let busy: Vec<Change> =
         (3..10).flat_map(|network| (0..KEPT).map(move |last| service(key(network, last)))).collect();
-    let is_done = AtomicBool::new(false);
     let monitor = start("ipvsadm-rs monitor --json-lines --interval 1ms");
     wait_for_snapshot(&monitor);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_done.load(Ordering::SeqCst) {
-                submit(&mut other, &busy);
-                other.flush().unwrap();
-            }
-        });
-        let acted = std::panic::catch_unwind(|| {
-            for _ in 0..4 {
-                let rows = ok("ipvsadm-rs show --services");
-                assert!(rows.contains("\n200 services, 400 servers: 400 up\n"), "{rows}");
-                let metrics = values(&ok("ipvsadm-rs metrics"));
-                assert_eq!(numbers(&metrics, ["ipvs_services"], ""), [200]);
-                let checked = run("ipvsadm-rs check --live --problems wanted");
-                assert_eq!((checked.code, checked.stdout.as_str()), (Some(0), CHECKED), "{checked}");
-            }
-            let once: Value = serde_json::from_str(&ok("ipvsadm-rs top --once --json-lines")).unwrap();
-            let rows = once["services"].as_array().unwrap();
-            assert!(rows.len() == 200 && rows.iter().all(|row| !row["per_second"].is_null()), "{once}");
-        });
-        is_done.store(true, Ordering::SeqCst);
-        acted.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let change = || {
+        submit(&mut other, &busy);
+        other.flush().unwrap();
+    };
+    repeat_while(change, || {
+        for _ in 0..4 {
+            let rows = ok("ipvsadm-rs show --services");
+            assert!(rows.contains("\n200 services, 400 servers: 400 up\n"), "{rows}");
+            let metrics = values(&ok("ipvsadm-rs metrics"));
+            assert_eq!(numbers(&metrics, ["ipvs_services"], ""), [200]);
+            let checked = run("ipvsadm-rs check --live --problems wanted");
+            assert_eq!((checked.code, checked.stdout.as_str()), (Some(0), CHECKED), "{checked}");
+        }
+        let once: Value = serde_json::from_str(&ok("ipvsadm-rs top --once --json-lines")).unwrap();
+        let rows = once["services"].as_array().unwrap();
+        assert!(rows.len() == 200 && rows.iter().all(|row| !row["per_second"].is_null()), "{once}");
     });
     assert_eq!(monitor.output().matches("\"event\":\"change\"").count(), 0, "{}", monitor.output());
 }
