@@ -118,7 +118,7 @@ fn five_hundred_services_of_twenty_servers() {
     let limited = ok("ipvsadm-rs show --sort connections --limit 2");
     assert!(limited.ends_with("\n498 more services omitted\n"), "{limited}");
     let text = ok("ipvsadm-rs top --once --servers --limit 1");
-    assert!(text.contains("\n9805 servers: 0 problems\n") && text.ends_with("\n9804 rows omitted\n"), "{text}");
+    assert!(text.contains("\n9805 servers: 0 problems\n") && text.ends_with("\n9804 servers omitted\n"), "{text}");
     let once = json(&ok("ipvsadm-rs top --once --json-lines --limit 3"));
     assert_eq!((length(&once["services"]), &once["omitted"]), (3, &497.into()), "{once}");
     let metrics = values(&ok("ipvsadm-rs metrics --detail services"));
