@@ -138,10 +138,23 @@ impl<'a> Client<'a> {
         replies
     }
 
-    /// Sends `count` datagrams, each from its own socket, and waits for each reply.
+    /// Sends `count` datagrams, each from its own socket, and waits for each reply. The sockets stay open until then, so
+    /// that the kernel chooses no port twice: that would be the same connection. A chosen port has one socket at a time.
     pub fn datagrams(&self, count: usize, address: &str) -> Replies {
+        let has_port = self.source.is_some_and(|source| source.port() != 0);
         let mut replies = Replies::default();
-        (0..count).for_each(|_| replies.note(self.udp(address).and_then(|socket| self.request(&socket))));
+        let mut open = Vec::new();
+        for _ in 0..count {
+            match self.udp(address) {
+                Ok(socket) => {
+                    replies.note(self.request(&socket));
+                    if !has_port {
+                        open.push(socket);
+                    }
+                }
+                Err(error) => replies.note(Err(error)),
+            }
+        }
         replies
     }
 
