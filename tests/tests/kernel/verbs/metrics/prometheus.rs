@@ -94,7 +94,7 @@ tests:
         exp_alerts:
           - exp_labels: {severity: critical, service: 'tcp:192.0.2.1:80', server: '10.0.0.1:80', instance: lvs1}
             exp_annotations:
-              summary: "No replies of server 10.0.0.1:80 of tcp:192.0.2.1:80 reach lvs1"
+              summary: "No replies from server 10.0.0.1:80 of tcp:192.0.2.1:80 reach lvs1"
               description: The server is down, or its route to the clients does not lead through the director.
       - eval_time: 15m
         alertname: IpvsConnectionTableIsNearlyFull
