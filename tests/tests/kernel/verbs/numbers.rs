@@ -1,5 +1,7 @@
 //! The numbers of the verbs that show a running director, compared with the packets that were sent.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ipvs_tests::command::Running;
@@ -37,6 +39,9 @@ fn plus(one: Traffic, other: Traffic) -> Traffic {
     std::array::from_fn(|index| one[index] + other[index])
 }
 
+/// The peers of this test, which has a process of its own.
+static PEERS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 /// Sends datagrams, each from a port of its own, and returns the traffic of requests and replies.
 fn send(client: &Client<'_>, count: u64) -> Traffic {
     let replies: Replies = client.clone().with_text(TEXT).datagrams(count as usize, SERVICE);
@@ -45,7 +50,10 @@ fn send(client: &Client<'_>, count: u64) -> Traffic {
         // `web1 10.1.0.10:40000` and a line break.
         HEADERS + (server.len() + 1 + peer.len() + 1) as u64
     });
-    [count, count, count, count * (HEADERS + TEXT.len() as u64), lengths.sum()]
+    // The kernel can choose the port of an earlier call again. Such a datagram belongs to the same connection.
+    let mut seen = PEERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let connections = replies.peers.iter().filter(|peer| seen.insert((*peer).clone())).count() as u64;
+    [connections, count, count, count * (HEADERS + TEXT.len() as u64), lengths.sum()]
 }
 
 /// Without the replies, which do not pass through the director.
