@@ -21,8 +21,10 @@ ipvs_tests::tests! {
 
 const SERVICES: u16 = 500;
 const SERVERS: u16 = 8;
-/// The first service of the file, one in the middle, and the last.
-const TARGETS: [&str; 3] = ["10.1.0.100:1", "10.1.0.100:250", "10.1.0.100:500"];
+/// The first service of the file, one in the middle, and the last. Each with its own address of the client: the services
+/// share their servers, where connections of two services from one address and port would be the same connection.
+const TARGETS: [(&str, &str); 3] =
+    [("10.1.0.20", "10.1.0.100:1"), ("10.1.0.21", "10.1.0.100:250"), ("10.1.0.22", "10.1.0.100:500")];
 
 /// Returns rules for 500 services with 8 servers each, on the two hosts.
 fn rules() -> String {
@@ -43,6 +45,9 @@ fn busy_lab() -> Nat {
         for port in 9000..9000 + SERVERS / 2 {
             host.serve(Tcp, &format!("{address}:{port}")).unwrap();
         }
+    }
+    for (address, _) in TARGETS {
+        lab.client.address("eth0", &format!("{address}/24")).unwrap();
     }
     under_test::install();
     lab.director.ok("ipvsadm --set 901 121 301");
@@ -79,14 +84,14 @@ fn under_load(lab: &Nat, act: impl FnOnce()) -> Damage {
     let stop = AtomicBool::new(false);
     let continues = || !stop.load(Ordering::Relaxed);
     let new = Mutex::new(BTreeMap::new());
-    let connect = |target: &str| {
+    let connect = |(address, target): (&str, &str)| {
         while continues() {
-            let replies = lab.client.client().patience(Duration::from_secs(5)).hold(1, target);
+            let replies = lab.client.client().from(address).patience(Duration::from_secs(5)).hold(1, target);
             *new.lock().unwrap().entry(replies.to_string()).or_insert(0) += 1;
         }
     };
-    let talk = |target: &str| -> std::io::Result<()> {
-        let held = lab.client.client().hold(1, target);
+    let talk = |(address, target): (&str, &str)| -> std::io::Result<()> {
+        let held = lab.client.client().from(address).hold(1, target);
         let mut stream = &held.open[0];
         let mut replies = BufReader::new(stream);
         while continues() {
