@@ -62,6 +62,8 @@ pub(super) struct Show {
     #[arg(long, value_name = "KEY", value_enum)]
     sort: Option<Key>,
     /// Show at most N services, and the number of those that are omitted; 0 means no limit
+    ///
+    /// The sums are those of all selected services.
     #[arg(long, value_name = "N", value_parser = limit::parse)]
     limit: Option<usize>,
     /// Show names of hosts and ports instead of numbers
@@ -148,8 +150,7 @@ impl Show {
         let mut services = selected.of(&reading.state.services)?;
         order::sort(&mut services, self.sort, reading.rates.as_ref());
         let limit = self.limit.unwrap_or(usize::MAX);
-        let omitted = services.len().saturating_sub(limit);
-        services.truncate(limit);
+        let omitted = services.split_off(limit.min(services.len()));
         Ok(Limited { services, omitted })
     }
 
@@ -195,8 +196,8 @@ struct Reading {
 /// The services that are shown.
 struct Limited<'s> {
     services: Vec<Shown<'s>>,
-    /// The number of those that were selected, but are beyond the limit.
-    omitted: usize,
+    /// Those that were selected, but are beyond the limit.
+    omitted: Vec<Shown<'s>>,
 }
 
 /// Returns the part of a table that is shown.

@@ -10,30 +10,27 @@ use crate::sight::number::{rate, short};
 use crate::sight::rates::Rates;
 use crate::terminal::plural::count;
 
-/// Writes the sums over the services and servers that are shown. An empty table has none.
+/// Writes the sums over the selected services and servers, with those that are omitted. An empty table has none.
 pub(super) fn write(out: &mut dyn Write, shown: &Limited<'_>, reading: &Reading) -> io::Result<()> {
     let Limited { services, omitted } = shown;
     if services.is_empty() {
-        return match (reading.state.services.len(), *omitted) {
-            (0, _) => Ok(()),
-            (_, 0) => writeln!(out, "\nno service has a problem"),
-            (_, omitted) => writeln!(out, "\n{} omitted", count(omitted, "service")),
-        };
+        return if reading.state.services.is_empty() { Ok(()) } else { writeln!(out, "\nno service has a problem") };
     }
-    let servers: Vec<&DestinationState> = services.iter().flat_map(|shown| &shown.servers).copied().collect();
+    let selected = || services.iter().chain(omitted);
+    let servers: Vec<&DestinationState> = selected().flat_map(|shown| &shown.servers).copied().collect();
     let sum =
         |number: fn(&DestinationState) -> u32| short(servers.iter().map(|server| u64::from(number(server))).sum());
-    writeln!(out, "\n{}, {}", count(services.len(), "service"), states_of(servers.iter().copied()))?;
+    writeln!(out, "\n{}, {}", count(selected().count(), "service"), states_of(servers.iter().copied()))?;
     let (active, inactive) = (sum(|server| server.active_connections), sum(|server| server.inactive_connections));
     write!(out, "{active} active, {inactive} inactive connections")?;
     match &reading.rates {
         None => {
-            let average: u64 = services.iter().map(|shown| shown.state.stats.rates.connections).sum();
+            let average: u64 = selected().map(|shown| shown.state.stats.rates.connections).sum();
             writeln!(out, ", {} connections/s", short(average))?;
         }
         Some(rates) => {
             let mut total = Rates::default();
-            for shown in services {
+            for shown in selected() {
                 rates.of_service(&shown.state.service.key).iter().for_each(|rates| total.add(rates));
             }
             let Rates { connections, incoming_bytes, outgoing_bytes, .. } = total;
@@ -42,8 +39,8 @@ pub(super) fn write(out: &mut dyn Write, shown: &Limited<'_>, reading: &Reading)
             writeln!(out, "\n{connections} connections/s, {incoming} B/s in, {outgoing} B/s out")?;
         }
     }
-    if *omitted > 0 {
-        writeln!(out, "{} omitted", count(*omitted, "more service"))?;
+    if !omitted.is_empty() {
+        writeln!(out, "{} omitted", count(omitted.len(), "service"))?;
     }
     Ok(())
 }

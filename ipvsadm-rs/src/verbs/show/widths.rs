@@ -64,8 +64,8 @@ fn no_line_is_wider_than_80_columns() {
         let measured = TableRates::between(&none, &state, Duration::from_secs(2));
         for rates in [None, Some(measured)] {
             let reading = Reading { state: state.clone(), rates };
-            let services = selected.of(&reading.state.services).expect("all");
-            let shown = Limited { services, omitted: 12_345 };
+            let all = || selected.of(&reading.state.services).expect("all");
+            let shown = Limited { services: all(), omitted: all() };
             for has_servers in [false, true] {
                 let layout = Layout { has_servers, rates: reading.rates.as_ref() };
                 let mut text = Vec::new();
