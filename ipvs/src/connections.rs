@@ -4,6 +4,7 @@ mod counts;
 mod filter;
 mod line;
 mod services;
+mod template;
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
@@ -17,6 +18,7 @@ use line::take_line;
 pub use counts::{ConnectionCounts, EntryCount};
 pub use filter::{ConnectionFilter, ConnectionSums};
 pub use services::{ServiceIndex, ServiceMatch};
+pub use template::TemplateKey;
 
 use crate::family::{Family, Protocol};
 use crate::key::ServiceKey;

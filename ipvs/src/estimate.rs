@@ -2,7 +2,8 @@
 //!
 //! [`Scheduling`] is a service with everything that its scheduler uses: weights, thresholds and connections.
 //! [`Scheduling::after`] is the same service after some changes. [`Scenarios`] compares the two for new clients. New
-//! clients are those without a persistence template.
+//! clients are those without a persistence template. [`Mapping`] returns the server of one new client.
+//! [`differences`] compares the tables of two directors.
 //!
 //! ```
 //! use ipvs::estimate::{Scenarios, Scheduling};
@@ -30,10 +31,14 @@
 //! - ovf does not select a server with more active connections than its weight. See `ip_vs_ovf_schedule`.
 //! - `none` refuses all clients.
 
+mod alike;
 mod compare;
+mod mapping;
 mod scheduling;
 
+pub use alike::{Alike, Difference, differences};
 pub use compare::{Compared, Effect, Scenarios, Selected, Selection};
+pub use mapping::{Mapping, NewClient, ServerFor};
 pub use scheduling::{Assumption, Refusal, Scheduling};
 
 #[cfg(doc)]

@@ -203,6 +203,33 @@ impl LookupTable {
         self.pick_value(fold(address, self.family).wrapping_add(port.into()))
     }
 
+    /// Returns the server of the slot of this address (dh: destination address) and port, available or not. Returns
+    /// `None` if the slot is empty.
+    ///
+    /// If this server has weight 0 or is full, [`pick`](Self::pick) returns another one or `None`.
+    pub fn owner(&self, address: IpAddr, port: u16) -> Option<DestinationKey> {
+        let port = if self.with_port { port } else { 0 };
+        let value = fold(address, self.family).wrapping_add(port.into());
+        let slot = self.slot(value, || mh_hash(value, MH_KEY_1))?;
+        Some(self.servers[self.slots[slot]? as usize].key)
+    }
+
+    /// Returns whether the other table has the same server for every client. It compares slots and available servers,
+    /// so tables that differ in nothing that a client sees can count as different.
+    pub fn maps_like(&self, other: &Self) -> bool {
+        let slot = |table: &Self, at: usize| {
+            table.slots[at].map(|server| table.servers[server as usize]).map(|server| (server.key, server.is_available))
+        };
+        let kind = |table: &Self| match table.fallback {
+            Fallback::Nowhere => 0,
+            Fallback::NextSlot(_) => 1,
+            Fallback::Rehash => 2,
+        };
+        self.has_slots_of(other)
+            && (self.family, self.with_port, kind(self)) == (other.family, other.with_port, kind(other))
+            && (0..self.slots.len()).all(|at| slot(self, at) == slot(other, at))
+    }
+
     fn pick_value(&self, value: u32) -> Option<DestinationKey> {
         let slot = self.slot(value, || mh_hash(value, MH_KEY_1))?;
         let Fallback::Rehash = self.fallback else { return self.pick_slot(slot) };

@@ -179,7 +179,7 @@ pub use change::{Change, Invalid, Warning};
 pub use client::Client;
 pub use connections::{
     ConnectionCounts, ConnectionEntry, ConnectionFilter, ConnectionSums, Connections, EntryCount, ServiceIndex,
-    ServiceMatch,
+    ServiceMatch, TemplateKey,
 };
 pub use daemon::{Role, SyncDaemon};
 pub use delta::{Event, Increase};

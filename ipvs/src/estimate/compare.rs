@@ -1,5 +1,6 @@
 //! The comparison of the servers that a service selects before and after a change.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::{Assumption, Scheduling};
@@ -20,7 +21,7 @@ pub enum Selection {
 }
 
 /// The server of one new client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Selected {
     /// This server.
     Server(DestinationKey),
@@ -71,11 +72,15 @@ impl Selection {
     /// any part: each is an estimate of the whole.
     ///
     /// If a client's server depends only on its slot, there is one part, in which each slot is a client. It is exact.
+    /// If only one of them hashes the port, there is one part, too: the slots of a client are independent of each other.
     /// Otherwise there are eight parts of 2048 clients each. The cost of a part is proportional to the number of slots,
     /// also if few servers are available. The clients' addresses are assumed to be evenly distributed.
     pub fn compare<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = Compared> + use<'t> {
-        let slots = slots_that_decide(self.table(), other.table());
-        let runs = if slots.is_some() { 0 } else { RUNS };
+        let is_independent =
+            matches!((self.table(), other.table()), (Some(one), Some(other)) if !one.uses_port_like(other));
+        let slots = slots_that_decide(self.table(), other.table()).filter(|_| !is_independent);
+        let runs = if slots.is_some() || is_independent { 0 } else { RUNS };
+        let independent = is_independent.then(|| Compared::independent(&self.all_picks(), &other.all_picks()));
         let of_slots = slots.map(|slots| {
             let [before, after] = [self, other].map(|side| side.picks(slots, LookupTable::picks_of_slots));
             Compared::of(&before, &after)
@@ -85,7 +90,20 @@ impl Selection {
             let [before, after] = [self, other].map(|side| side.picks(Run::CLIENTS, |table| table.picks(&run)));
             Compared::of(&before, &after)
         };
-        of_slots.into_iter().chain((0..runs).map(of_run))
+        independent.into_iter().chain(of_slots).chain((0..runs).map(of_run))
+    }
+
+    /// Returns the server of each slot, or those of all runs if slots are not enough.
+    fn all_picks(&self) -> Vec<Selected> {
+        match self.table().map_or(Some(1), LookupTable::slots_that_decide) {
+            Some(slots) => self.picks(slots, LookupTable::picks_of_slots),
+            None => (0..RUNS)
+                .flat_map(|number| {
+                    let run = Run::new(number.wrapping_mul(SPREAD), self.table());
+                    self.picks(Run::CLIENTS, |table| table.picks(&run))
+                })
+                .collect(),
+        }
     }
 }
 
@@ -137,6 +155,31 @@ impl Compared {
             }
         }
         compared
+    }
+
+    /// Compares clients whose two servers are independent of each other. Every pair of servers is a client.
+    fn independent(before: &[Selected], after: &[Selected]) -> Self {
+        let counts = |picks: &[Selected]| {
+            let mut counts: HashMap<Selected, usize> = HashMap::new();
+            picks.iter().for_each(|selected| *counts.entry(*selected).or_default() += 1);
+            counts
+        };
+        let (counts_before, counts_after) = (counts(before), counts(after));
+        let nothing = |counts: &HashMap<Selected, usize>| counts.get(&Selected::Nothing).copied().unwrap_or_default();
+        let (none_before, none_after) = (nothing(&counts_before), nothing(&counts_after));
+        let servers = counts_before.iter().filter(|(selected, _)| **selected != Selected::Nothing);
+        let same = |(selected, count): (&Selected, &usize)| {
+            count.saturating_mul(counts_after.get(selected).copied().unwrap_or_default())
+        };
+        let (served_before, served_after) = (before.len() - none_before, after.len() - none_after);
+        let same: usize = servers.map(same).sum();
+        Self {
+            clients: before.len().saturating_mul(after.len()),
+            moved: served_before.saturating_mul(served_after).saturating_sub(same),
+            refused: served_before.saturating_mul(none_after),
+            served: none_before.saturating_mul(served_after),
+            still_refused: none_before.saturating_mul(none_after),
+        }
     }
 
     fn share(&self, clients: usize) -> f64 {
@@ -224,6 +267,16 @@ impl Effect {
     /// Returns the share of clients that get no server.
     pub fn refused_after(&self) -> (f64, f64) {
         self.range(|compared| compared.refused + compared.still_refused)
+    }
+
+    /// Returns the share of clients that get another server, or a server in only one of both cases.
+    pub fn differing(&self) -> (f64, f64) {
+        self.range(|compared| compared.moved + compared.refused + compared.served)
+    }
+
+    /// Returns the effect of no change.
+    pub(super) fn none() -> Self {
+        Self::of([Compared { clients: 1, ..Compared::default() }])
     }
 
     fn range(&self, clients: impl Fn(&Compared) -> usize) -> (f64, f64) {

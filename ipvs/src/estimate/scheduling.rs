@@ -246,21 +246,14 @@ impl Scheduling {
     /// Returns the servers that the scheduler selects. Returns `None` if they are unknown: mh with more servers than
     /// slots keeps its previous table.
     pub fn selection(&self, assumption: Assumption, sizes: TableSizes) -> Option<Selection> {
-        if !hash::has_room(&self.service, self.len(), sizes) {
+        if !self.has_room(sizes) {
             return None;
         }
         if !LookupTable::exists_for(&self.service) {
             let refuses = self.refusal(assumption) == Refusal::Everybody;
             return Some(if refuses { Selection::Nothing } else { Selection::Any });
         }
-        let last_weight = if assumption == Assumption::Worst { self.assumed_last_weight } else { 0 };
-        let input = |server: &Server| Input {
-            destination: server.destination,
-            last_weight: server.last_weight.unwrap_or(last_weight),
-            is_available: server.is_available(self.service.scheduler, assumption),
-        };
-        let inputs: Vec<Input> = self.servers.iter().map(input).collect();
-        let table = LookupTable::from_inputs(&self.service, &inputs, sizes)?;
+        let table = self.lookup_table(assumption, sizes)?;
         Some(match self.service.key {
             // dh hashes the destination address, which is the same for all clients of the service.
             ServiceKey::Address { address, .. } if self.service.scheduler == Scheduler::DH => {
@@ -268,6 +261,23 @@ impl Scheduling {
             }
             _ => Selection::Table(Box::new(table)),
         })
+    }
+
+    /// Returns the table of a hashing scheduler. Returns `None` if the scheduler does not hash.
+    pub(super) fn lookup_table(&self, assumption: Assumption, sizes: TableSizes) -> Option<LookupTable> {
+        let last_weight = if assumption == Assumption::Worst { self.assumed_last_weight } else { 0 };
+        let input = |server: &Server| Input {
+            destination: server.destination,
+            last_weight: server.last_weight.unwrap_or(last_weight),
+            is_available: server.is_available(self.service.scheduler, assumption),
+        };
+        let inputs: Vec<Input> = self.servers.iter().map(input).collect();
+        LookupTable::from_inputs(&self.service, &inputs, sizes)
+    }
+
+    /// Returns whether the kernel's table is known. mh with more servers than slots keeps its previous table.
+    pub(super) fn has_room(&self, sizes: TableSizes) -> bool {
+        hash::has_room(&self.service, self.len(), sizes)
     }
 
     /// Returns whether a result can depend on the assumption.

@@ -226,3 +226,20 @@ fn estimates_without_servers_are_exact() {
     assert_eq!(one_less.len(), 8);
     assert!(one_less.iter().all(|part| (part.moved as f64 / 2048.0 - 1.0 / 3.0).abs() < 0.05), "{one_less:?}");
 }
+
+/// The slots of a client without and with its port are independent of each other.
+#[test]
+fn the_port_moves_clients() {
+    let with_port = Service { flags: SchedulerFlags::PORT, ..service(Scheduler::SH) };
+    let four = servers(&[1; 4]);
+    for (before, after, moved, refused) in [(&[1; 4], &[1; 4], 75.0, 0.0), (&[1; 4], &[0, 1, 1, 1], 56.3, 25.0)] {
+        let side = |service, weights: &[u32]| {
+            let servers: Vec<_> =
+                four.iter().zip(weights).map(|(server, weight)| Destination { weight: *weight, ..*server }).collect();
+            Scheduling::of_new(service, &servers)
+        };
+        let (before, after) = (side(service(Scheduler::SH), before), side(with_port, after));
+        let effect = Scenarios::new(&before, &after, TableSizes::default()).expect("known").effect();
+        assert_eq!((percent(effect.moved()).0, percent(effect.refused()).0), (moved, refused));
+    }
+}

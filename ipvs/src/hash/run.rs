@@ -39,6 +39,11 @@ impl LookupTable {
         self.kind == other.kind && self.slots.len() == other.slots.len()
     }
 
+    /// Returns whether both tables hash the port of a client, or neither does.
+    pub(crate) fn uses_port_like(&self, other: &Self) -> bool {
+        self.with_port == other.with_port
+    }
+
     /// Returns the server of each slot.
     pub(crate) fn picks_of_slots(&self) -> Vec<Option<DestinationKey>> {
         (0..self.slots.len()).map(|slot| self.pick_slot(slot)).collect()

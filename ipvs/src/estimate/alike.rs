@@ -1,0 +1,271 @@
+//! The comparison of two directors: whether both select the same servers for the same clients.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Assumption, Effect, Scheduling, Selection};
+use crate::destination::Destination;
+use crate::hash::TableSizes;
+use crate::key::DestinationKey;
+use crate::name::{Engine, Scheduler};
+use crate::service::{Netmask, SchedulerFlags, Service};
+use crate::state::{DestinationState, ServiceConfig, ServiceState};
+
+/// A setting that affects the selection of servers, and that differs between two directors. The first value is that of
+/// the first director.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Difference {
+    /// The schedulers.
+    Scheduler(Scheduler, Scheduler),
+    /// The flags of a hashing scheduler.
+    Flags(SchedulerFlags, SchedulerFlags),
+    /// The persistence timeouts in seconds. `None`: no persistence.
+    Persistence(Option<u32>, Option<u32>),
+    /// The networks that persistence treats as one client.
+    Netmask(Netmask, Netmask),
+    /// The persistence engines.
+    Engine(Option<Engine>, Option<Engine>),
+    /// Whether every UDP packet is scheduled separately.
+    OnePacket(bool, bool),
+    /// A server that only the first director has.
+    OnlyFirst(DestinationKey),
+    /// A server that only the second director has.
+    OnlySecond(DestinationKey),
+    /// The weights of a server.
+    Weight(DestinationKey, u32, u32),
+    /// The upper and lower thresholds of a server, in connections. 0: none.
+    Thresholds(DestinationKey, (u32, u32), (u32, u32)),
+    /// The order of the servers that both directors have, the oldest first. It is compared only if a scheduler depends
+    /// on it.
+    Order(Vec<DestinationKey>, Vec<DestinationKey>),
+}
+
+/// The result of a comparison of one service on two directors.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Alike {
+    /// Whether both directors select servers alike, as far as their settings determine it. Hashing schedulers can be
+    /// alike although settings differ.
+    pub is_alike: bool,
+    /// The settings that differ.
+    pub differences: Vec<Difference>,
+    /// The new clients that get another server, by [`Effect::differing`]. `None` unless both schedulers hash, and if a
+    /// table of the kernel is unknown.
+    pub effect: Option<Effect>,
+    /// Servers of weight 0 whose last weight is unknown and used by mh. If there are any, the effect is a range.
+    pub unknown_last_weights: Vec<DestinationKey>,
+}
+
+/// Compares the selection of servers by one service on two directors. The destinations are the oldest first, as in the
+/// kernel.
+///
+/// Connections are not compared: servers are assumed to be below their thresholds.
+///
+/// ```
+/// use ipvs::estimate::{Difference, differences};
+/// use ipvs::hash::TableSizes;
+/// use ipvs::{Destination, Forwarding, Scheduler, Service, ServiceConfig, ServiceKey};
+///
+/// let service = Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), Scheduler::SH);
+/// let server = |last| Destination::new(([10, 0, 0, last], 80), Forwarding::Masquerade);
+/// let here = ServiceConfig { service, destinations: vec![server(1), server(2)] };
+/// let there = ServiceConfig { service, destinations: vec![server(2), server(1)] };
+///
+/// let compared = differences(&here, &there, TableSizes::default());
+/// assert!(!compared.is_alike && matches!(compared.differences[..], [Difference::Order(..)]));
+/// assert_eq!(compared.effect.unwrap().differing(), (1.0, 1.0));
+/// ```
+pub fn differences(first: &ServiceConfig, second: &ServiceConfig, sizes: TableSizes) -> Alike {
+    let sides = [first, second].map(scheduling);
+    let differences = settings(first, second);
+    let both_hash = [first, second].iter().all(|side| hashes(&side.service));
+    let mut unknown_last_weights: Vec<_> = sides.iter().flat_map(Scheduling::unknown_last_weights).collect();
+    let mut seen = HashSet::new();
+    unknown_last_weights.retain(|key| seen.insert(*key));
+    let is_alike = differences.is_empty() || both_hash && of_service(&differences) && map_alike(&sides, sizes);
+    let effect = if !both_hash {
+        None
+    } else if is_alike && unknown_last_weights.is_empty() {
+        sides[0].has_room(sizes).then(Effect::none)
+    } else {
+        effect(&sides, sizes)
+    };
+    Alike { is_alike, differences, effect, unknown_last_weights }
+}
+
+fn hashes(service: &Service) -> bool {
+    crate::hash::LookupTable::exists_for(service)
+}
+
+/// Returns the service as if it had been read, without connections. The last weight of a server of weight 0 is unknown.
+fn scheduling(config: &ServiceConfig) -> Scheduling {
+    let mut state = ServiceState::new(config.service);
+    state.destinations = config.destinations.iter().rev().copied().map(DestinationState::new).collect();
+    Scheduling::new(&state)
+}
+
+/// Returns whether all differences are in the input of the hash tables.
+fn of_service(differences: &[Difference]) -> bool {
+    differences.iter().all(|difference| {
+        use Difference::{Flags, OnlyFirst, OnlySecond, Order, Scheduler, Weight};
+        matches!(difference, Scheduler(..) | Flags(..) | OnlyFirst(_) | OnlySecond(_) | Weight(..) | Order(..))
+    })
+}
+
+fn map_alike([first, second]: &[Scheduling; 2], sizes: TableSizes) -> bool {
+    [Assumption::Best, Assumption::Worst].into_iter().all(|assumption| {
+        match (first.selection(assumption, sizes), second.selection(assumption, sizes)) {
+            (Some(Selection::Table(first)), Some(Selection::Table(second))) => first.maps_like(&second),
+            (Some(Selection::One(first)), Some(Selection::One(second))) => first == second,
+            (Some(Selection::Nothing), Some(Selection::Nothing)) => true,
+            _ => false,
+        }
+    })
+}
+
+/// Compares the tables under all combinations of the assumptions. The two directors can have different last weights.
+fn effect([first, second]: &[Scheduling; 2], sizes: TableSizes) -> Option<Effect> {
+    let selections = |side: &Scheduling| {
+        let best = side.selection(Assumption::Best, sizes)?;
+        let worst = side.has_unknown().then(|| side.selection(Assumption::Worst, sizes)).flatten();
+        Some(std::iter::once(best).chain(worst).collect::<Vec<_>>())
+    };
+    let (first, second) = (selections(first)?, selections(second)?);
+    let pairs = first.iter().flat_map(|first| second.iter().map(move |second| (first, second)));
+    Some(Effect::of(pairs.map(|(first, second)| first.compare(second).sum())))
+}
+
+/// Returns the settings that differ.
+fn settings(first: &ServiceConfig, second: &ServiceConfig) -> Vec<Difference> {
+    let (one, other) = (&first.service, &second.service);
+    let mut found = Vec::new();
+    let mut check = |differs: bool, difference: Difference| {
+        if differs {
+            found.push(difference);
+        }
+    };
+    check(one.scheduler != other.scheduler, Difference::Scheduler(one.scheduler, other.scheduler));
+    let uses_flags = [one, other].iter().any(|service| hashes(service) && service.scheduler != Scheduler::DH);
+    check(uses_flags && one.flags != other.flags, Difference::Flags(one.flags, other.flags));
+    check(one.persistence != other.persistence, Difference::Persistence(one.persistence, other.persistence));
+    let both_persist = one.persistence.is_some() && other.persistence.is_some();
+    check(both_persist && one.netmask != other.netmask, Difference::Netmask(one.netmask, other.netmask));
+    check(both_persist && one.engine != other.engine, Difference::Engine(one.engine, other.engine));
+    check(one.one_packet != other.one_packet, Difference::OnePacket(one.one_packet, other.one_packet));
+    found.extend(servers(&first.destinations, &second.destinations));
+    if [one, other].iter().any(|service| service.scheduler.depends_on_order()) {
+        found.extend(order(&first.destinations, &second.destinations));
+    }
+    found
+}
+
+fn servers(first: &[Destination], second: &[Destination]) -> Vec<Difference> {
+    let by_key = |side: &[Destination]| side.iter().map(|server| (server.key, *server)).collect::<HashMap<_, _>>();
+    let (of_first, of_second) = (by_key(first), by_key(second));
+    let mut found = Vec::new();
+    for one in first {
+        let key = one.key;
+        let Some(other) = of_second.get(&key) else {
+            found.push(Difference::OnlyFirst(key));
+            continue;
+        };
+        if one.weight != other.weight {
+            found.push(Difference::Weight(key, one.weight, other.weight));
+        }
+        let thresholds = |server: &Destination| (server.upper_threshold, server.lower_threshold);
+        if thresholds(one) != thresholds(other) {
+            found.push(Difference::Thresholds(key, thresholds(one), thresholds(other)));
+        }
+    }
+    let only_second = second.iter().filter(|server| !of_first.contains_key(&server.key));
+    found.extend(only_second.map(|server| Difference::OnlySecond(server.key)));
+    found
+}
+
+/// Returns the order of the servers that both have, if it differs.
+fn order(first: &[Destination], second: &[Destination]) -> Option<Difference> {
+    let keys = |side: &[Destination]| side.iter().map(|server| server.key).collect::<HashSet<_>>();
+    let (of_first, of_second) = (keys(first), keys(second));
+    let common = |side: &[Destination], others: &HashSet<DestinationKey>| {
+        side.iter().map(|server| server.key).filter(|key| others.contains(key)).collect::<Vec<_>>()
+    };
+    let (one, other) = (common(first, &of_second), common(second, &of_first));
+    (one != other).then_some(Difference::Order(one, other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::Forwarding;
+    use crate::key::ServiceKey;
+
+    fn table(scheduler: Scheduler, servers: &[(u8, u32)]) -> ServiceConfig {
+        let server = |(last, weight): &(u8, u32)| Destination {
+            weight: *weight,
+            ..Destination::new(([10, 0, 0, *last], 80), Forwarding::Masquerade)
+        };
+        ServiceConfig {
+            service: Service::new(ServiceKey::tcp([192, 0, 2, 1], 80), scheduler),
+            destinations: servers.iter().map(server).collect(),
+        }
+    }
+
+    /// Returns whether they are alike, the number of differences, and the share in percent.
+    fn compare(first: &ServiceConfig, second: &ServiceConfig) -> (bool, usize, Option<(f64, f64)>) {
+        let Alike { is_alike, differences, effect, .. } = differences(first, second, TableSizes::default());
+        let percent = |share: f64| (share * 1000.0).round() / 10.0;
+        let share = effect.map(|effect| effect.differing()).map(|(least, most)| (percent(least), percent(most)));
+        (is_alike, differences.len(), share)
+    }
+
+    #[test]
+    fn hash_tables_decide() {
+        let of = |scheduler, servers: &[(u8, u32)]| table(scheduler, servers);
+        let four = [(1, 1), (2, 1), (3, 1), (4, 1)];
+        let reversed = [(4, 1), (3, 1), (2, 1), (1, 1)];
+        let doubled = [(1, 2), (2, 2), (3, 2), (4, 2)];
+        for (scheduler, second, expected) in [
+            (Scheduler::SH, &four[..], (true, 0, Some((0.0, 0.0)))),
+            (Scheduler::SH, &reversed, (false, 1, Some((100.0, 100.0)))),
+            (Scheduler::MH, &reversed, (false, 1, Some((0.2, 0.2)))),
+            (Scheduler::SH, &four[..3], (false, 1, Some((75.4, 75.4)))),
+            (Scheduler::SH, &doubled, (false, 4, Some((75.0, 75.0)))),
+            // mh divides weights by their common divisor, and dh does not use them.
+            (Scheduler::MH, &doubled, (true, 4, Some((0.0, 0.0)))),
+            (Scheduler::DH, &doubled, (true, 4, Some((0.0, 0.0)))),
+            (Scheduler::RR, &four, (true, 0, None)),
+            (Scheduler::RR, &reversed, (true, 0, None)),
+            (Scheduler::WRR, &doubled, (false, 4, None)),
+        ] {
+            assert_eq!(compare(&of(scheduler, &four), &of(scheduler, second)), expected, "{scheduler} {second:?}");
+        }
+        assert_eq!(compare(&of(Scheduler::SH, &four), &of(Scheduler::RR, &four)), (false, 1, None));
+    }
+
+    #[test]
+    fn settings_of_the_service() {
+        let first = table(Scheduler::SH, &[(1, 1), (2, 1)]);
+        let mut second = first.clone();
+        second.service.persistence = Some(300);
+        assert_eq!(compare(&first, &second), (false, 1, Some((0.0, 0.0))));
+        let mut second = first.clone();
+        second.service.flags = SchedulerFlags::PORT;
+        assert_eq!(compare(&first, &second), (false, 1, Some((50.0, 50.0))), "the port changes the slot");
+        second.service.scheduler = Scheduler::RR;
+        let rr =
+            ServiceConfig { service: Service { flags: SchedulerFlags::empty(), ..second.service }, ..second.clone() };
+        assert_eq!(compare(&rr, &second), (true, 0, None), "rr has no flags");
+        let mut second = first.clone();
+        second.destinations[0].upper_threshold = 100;
+        assert_eq!(compare(&first, &second), (false, 1, Some((0.0, 0.0))));
+    }
+
+    #[test]
+    fn unknown_last_weights_are_a_range() {
+        let mh = table(Scheduler::MH, &[(1, 1), (2, 1), (3, 0)]);
+        let compared = differences(&mh, &mh, TableSizes::default());
+        assert_eq!((compared.is_alike, compared.unknown_last_weights.len()), (true, 1));
+        let (least, most) = compared.effect.expect("hashes").differing();
+        assert_eq!((least, (most * 100.0).round()), (0.0, 33.0));
+    }
+}
