@@ -36,7 +36,7 @@ mod compare;
 mod mapping;
 mod scheduling;
 
-pub use alike::{Alike, Difference, differences};
+pub use alike::{Alike, Difference, differences, differing_clients};
 pub use compare::{Compared, Effect, Scenarios, Selected, Selection};
 pub use mapping::{Mapping, NewClient, ServerFor};
 pub use scheduling::{Assumption, Refusal, Scheduling};

@@ -49,20 +49,18 @@ pub struct Alike {
     pub is_alike: bool,
     /// The settings that differ.
     pub differences: Vec<Difference>,
-    /// The new clients that get another server, by [`Effect::differing`]. `None` unless both schedulers hash, and if a
-    /// table of the kernel is unknown.
-    pub effect: Option<Effect>,
-    /// Servers of weight 0 whose last weight is unknown and used by mh. If there are any, the effect is a range.
+    /// Servers of weight 0 whose last weight is unknown and used by mh. Services are alike only if these weights are, too.
     pub unknown_last_weights: Vec<DestinationKey>,
 }
 
 /// Compares the selection of servers by one service on two directors. The destinations are the oldest first, as in the
 /// kernel.
 ///
-/// Connections are not compared: servers are assumed to be below their thresholds.
+/// Connections are not compared: servers are assumed to be below their thresholds. [`differing_clients`] computes the
+/// share of clients, which takes longer.
 ///
 /// ```
-/// use ipvs::estimate::{Difference, differences};
+/// use ipvs::estimate::{Difference, differences, differing_clients};
 /// use ipvs::hash::TableSizes;
 /// use ipvs::{Destination, Forwarding, Scheduler, Service, ServiceConfig, ServiceKey};
 ///
@@ -73,7 +71,8 @@ pub struct Alike {
 ///
 /// let compared = differences(&here, &there, TableSizes::default());
 /// assert!(!compared.is_alike && matches!(compared.differences[..], [Difference::Order(..)]));
-/// assert_eq!(compared.effect.unwrap().differing(), (1.0, 1.0));
+/// let effect = differing_clients(&here, &there, TableSizes::default()).unwrap();
+/// assert_eq!(effect.differing(), (1.0, 1.0));
 /// ```
 pub fn differences(first: &ServiceConfig, second: &ServiceConfig, sizes: TableSizes) -> Alike {
     let sides = [first, second].map(scheduling);
@@ -83,14 +82,19 @@ pub fn differences(first: &ServiceConfig, second: &ServiceConfig, sizes: TableSi
     let mut seen = HashSet::new();
     unknown_last_weights.retain(|key| seen.insert(*key));
     let is_alike = differences.is_empty() || both_hash && of_service(&differences) && map_alike(&sides, sizes);
-    let effect = if !both_hash {
-        None
-    } else if is_alike && unknown_last_weights.is_empty() {
-        sides[0].has_room(sizes).then(Effect::none)
+    Alike { is_alike, differences, unknown_last_weights }
+}
+
+/// Compares the servers of all new clients of a service on two directors. [`Effect::differing`] is the share of those
+/// that get another server. It is a range if mh has servers of weight 0, because their last weights are not known.
+///
+/// Returns `None` unless both schedulers hash, and if the kernel's table is unknown.
+pub fn differing_clients(first: &ServiceConfig, second: &ServiceConfig, sizes: TableSizes) -> Option<Effect> {
+    if [first, second].iter().all(|side| hashes(&side.service)) {
+        effect(&[first, second].map(scheduling), sizes)
     } else {
-        effect(&sides, sizes)
-    };
-    Alike { is_alike, differences, effect, unknown_last_weights }
+        None
+    }
 }
 
 fn hashes(service: &Service) -> bool {
@@ -152,14 +156,21 @@ fn settings(first: &ServiceConfig, second: &ServiceConfig) -> Vec<Difference> {
     check(both_persist && one.netmask != other.netmask, Difference::Netmask(one.netmask, other.netmask));
     check(both_persist && one.engine != other.engine, Difference::Engine(one.engine, other.engine));
     check(one.one_packet != other.one_packet, Difference::OnePacket(one.one_packet, other.one_packet));
-    found.extend(servers(&first.destinations, &second.destinations));
+    let uses_weights = [one, other].iter().any(|service| !ignores_weights(service.scheduler));
+    found.extend(servers(&first.destinations, &second.destinations, uses_weights));
     if [one, other].iter().any(|service| service.scheduler.depends_on_order()) {
         found.extend(order(&first.destinations, &second.destinations));
     }
     found
 }
 
-fn servers(first: &[Destination], second: &[Destination]) -> Vec<Difference> {
+/// Returns whether a scheduler only distinguishes weight 0 from other weights. See `ip_vs_rr_schedule` and
+/// `ip_vs_lc_schedule`. dh is not one of them here, because its table is compared.
+fn ignores_weights(scheduler: Scheduler) -> bool {
+    [Scheduler::RR, Scheduler::LC].contains(&scheduler)
+}
+
+fn servers(first: &[Destination], second: &[Destination], uses_weights: bool) -> Vec<Difference> {
     let by_key = |side: &[Destination]| side.iter().map(|server| (server.key, *server)).collect::<HashMap<_, _>>();
     let (of_first, of_second) = (by_key(first), by_key(second));
     let mut found = Vec::new();
@@ -169,7 +180,8 @@ fn servers(first: &[Destination], second: &[Destination]) -> Vec<Difference> {
             found.push(Difference::OnlyFirst(key));
             continue;
         };
-        if one.weight != other.weight {
+        let is_same = one.weight == other.weight || !uses_weights && (one.weight == 0) == (other.weight == 0);
+        if !is_same {
             found.push(Difference::Weight(key, one.weight, other.weight));
         }
         let thresholds = |server: &Destination| (server.upper_threshold, server.lower_threshold);
@@ -212,7 +224,9 @@ mod tests {
 
     /// Returns whether they are alike, the number of differences, and the share in percent.
     fn compare(first: &ServiceConfig, second: &ServiceConfig) -> (bool, usize, Option<(f64, f64)>) {
-        let Alike { is_alike, differences, effect, .. } = differences(first, second, TableSizes::default());
+        let sizes = TableSizes::default();
+        let Alike { is_alike, differences, .. } = differences(first, second, sizes);
+        let effect = differing_clients(first, second, sizes);
         let percent = |share: f64| (share * 1000.0).round() / 10.0;
         let share = effect.map(|effect| effect.differing()).map(|(least, most)| (percent(least), percent(most)));
         (is_alike, differences.len(), share)
@@ -236,6 +250,8 @@ mod tests {
             (Scheduler::RR, &four, (true, 0, None)),
             (Scheduler::RR, &reversed, (true, 0, None)),
             (Scheduler::WRR, &doubled, (false, 4, None)),
+            (Scheduler::RR, &doubled, (true, 0, None)),
+            (Scheduler::RR, &[(1, 0), (2, 1), (3, 1), (4, 1)], (false, 1, None)),
         ] {
             assert_eq!(compare(&of(scheduler, &four), &of(scheduler, second)), expected, "{scheduler} {second:?}");
         }
@@ -265,7 +281,7 @@ mod tests {
         let mh = table(Scheduler::MH, &[(1, 1), (2, 1), (3, 0)]);
         let compared = differences(&mh, &mh, TableSizes::default());
         assert_eq!((compared.is_alike, compared.unknown_last_weights.len()), (true, 1));
-        let (least, most) = compared.effect.expect("hashes").differing();
+        let (least, most) = differing_clients(&mh, &mh, TableSizes::default()).expect("hashes").differing();
         assert_eq!((least, (most * 100.0).round()), (0.0, 33.0));
     }
 }

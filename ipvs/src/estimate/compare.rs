@@ -274,11 +274,6 @@ impl Effect {
         self.range(|compared| compared.moved + compared.refused + compared.served)
     }
 
-    /// Returns the effect of no change.
-    pub(super) fn none() -> Self {
-        Self::of([Compared { clients: 1, ..Compared::default() }])
-    }
-
     fn range(&self, clients: impl Fn(&Compared) -> usize) -> (f64, f64) {
         let shares = self.scenarios.iter().map(|compared| compared.share(clients(compared)));
         shares.map(|share| (share, share)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default()

@@ -136,7 +136,7 @@ impl Affected {
 }
 
 /// Returns a percentage as text. Shows that it is not 0, or not 100, even if it would be rounded to that.
-fn rounded(percent: f64, digits: usize) -> String {
+pub(crate) fn rounded(percent: f64, digits: usize) -> String {
     let step = 10_f64.powi(-(digits as i32));
     match percent {
         percent if percent <= 0.0 => "0".into(),
@@ -257,6 +257,15 @@ impl ClientEffects {
                 advice: advice(after, context),
             });
         }
+    }
+
+    /// Returns the effects as lines of text. Empty if no client is affected.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut text = Vec::new();
+        // A vector accepts every write.
+        let _ = self.write_text(&mut text, &Palette::default());
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines().map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned()).collect()
     }
 
     /// Writes a remark for each service that is affected.
@@ -393,7 +402,7 @@ fn options_of(service: ServiceKey) -> String {
 }
 
 /// Returns the values that the kernel does not report, and the assumptions in their place. Empty if all is known.
-fn unknown(before: &Scheduling, after: &Scheduling) -> String {
+pub(crate) fn unknown(before: &Scheduling, after: &Scheduling) -> String {
     let servers: Vec<String> =
         after.unknown_last_weights().chain(before.unknown_last_weights()).map(|key| key.to_string()).collect();
     let mut unique: Vec<String> = Vec::new();

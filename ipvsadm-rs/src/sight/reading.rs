@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use ipvs::{Counters, Director, Error, ErrorKind, ServiceKey, ServiceState, State};
+use ipvs::{Counters, Director, Error, ErrorKind, ServiceIndex, ServiceKey, ServiceState, State};
 
 /// The maximum number of lists of services after the first one. Without a limit, they might never end, because other
 /// programs may change the table all the time.
@@ -33,6 +33,18 @@ pub(crate) fn services(director: &mut impl Director) -> Result<Vec<ServiceState>
     let list = keys(&services);
     complete(director, &mut services, list, MOST_LISTS)?;
     Ok(services)
+}
+
+/// Reads the services of the table, and the servers of those by mark, to find the services of connection entries.
+pub(crate) fn service_index(director: &mut impl Director) -> Result<ServiceIndex, Error> {
+    let mut services = services(director)?;
+    for state in &mut services {
+        let key = state.service.key;
+        if matches!(key, ServiceKey::Fwmark { .. }) {
+            state.destinations = director.destinations_with(&key, Counters::Skip)?;
+        }
+    }
+    Ok(ServiceIndex::new(&services))
 }
 
 fn keys(services: &[ServiceState]) -> Vec<ServiceKey> {

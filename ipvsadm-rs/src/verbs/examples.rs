@@ -41,6 +41,11 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
             "ipvsadm-rs connections --state SYN_RECV --by server",
             "ipvsadm-rs connections -t 192.0.2.1:80 --by client/24 --limit 10",
         ],
+        "which" => &[
+            "ipvsadm-rs which -t 192.0.2.1:80 --client 203.0.113.9:40001",
+            "ipvsadm-rs which -t 192.0.2.1:80 --clients addresses --without 10.0.0.7",
+            "ipvsadm-rs which --compare other-director.json",
+        ],
         "monitor" => &["ipvsadm-rs monitor", "ipvsadm-rs monitor --json-lines --stats --interval 10s"],
         "metrics" => &[
             "ipvsadm-rs metrics",

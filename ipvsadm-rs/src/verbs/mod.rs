@@ -26,6 +26,7 @@ mod snat_rules;
 mod top;
 mod undo;
 mod undrain;
+mod which;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -73,6 +74,7 @@ enum Verb {
     Check(check::Check),
     Show(show::Show),
     Connections(Box<connections::Connections>),
+    Which(Box<which::Which>),
     Monitor(monitor::Monitor),
     Top(Box<top::Top>),
     Metrics(metrics::Metrics),
@@ -111,6 +113,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Check(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),
         Verb::Connections(verb) => verb.run(&context),
+        Verb::Which(verb) => verb.run(&context),
         Verb::Monitor(verb) => verb.run(&context),
         Verb::Top(verb) => verb.run(&context),
         Verb::Metrics(verb) => verb.run(&context),
@@ -151,7 +154,10 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
 
 /// Common options that some verbs do not use: the name of the argument, and these verbs.
 const UNUSED: [(&str, &[&str]); 3] = [
-    ("state_dir", &["connections", "monitor", "metrics", "save", "check", "rs-setup", "snat-rules", "generate"]),
+    (
+        "state_dir",
+        &["connections", "which", "monitor", "metrics", "save", "check", "rs-setup", "snat-rules", "generate"],
+    ),
     (
         "lock_timeout",
         &[
@@ -159,6 +165,7 @@ const UNUSED: [(&str, &[&str]); 3] = [
             "history",
             "show",
             "connections",
+            "which",
             "monitor",
             "metrics",
             "save",
@@ -179,7 +186,19 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
     ("json", &["generate"]),
     (
         "color",
-        &["confirm", "drain", "undrain", "shift", "save", "check", "metrics", "rs-setup", "snat-rules", "generate"],
+        &[
+            "confirm",
+            "drain",
+            "undrain",
+            "shift",
+            "save",
+            "check",
+            "which",
+            "metrics",
+            "rs-setup",
+            "snat-rules",
+            "generate",
+        ],
     ),
     (
         "max_input",

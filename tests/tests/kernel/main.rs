@@ -22,6 +22,7 @@ mod socket;
 mod traffic;
 mod under_test;
 mod verbs;
+mod which;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             library::tests(),
             documents::tests(),
             shipped::tests(),
+            which::tests(),
         ]
         .concat(),
     )

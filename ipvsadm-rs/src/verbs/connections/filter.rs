@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use anyhow::Context as _;
 use ipvs::{
-    Client, ConnectionEntry, ConnectionFilter, Connections, Counters, DestinationKey, IpNet, Selector, ServiceIndex,
-    ServiceKey, ServiceMatch,
+    Client, ConnectionEntry, ConnectionFilter, Connections, DestinationKey, IpNet, Selector, ServiceIndex, ServiceKey,
+    ServiceMatch,
 };
 
 use crate::plan::entries::Entries;
@@ -67,18 +67,6 @@ impl Filter {
         }
         Ok(())
     }
-}
-
-/// Reads the services of the table, and the servers of those by mark.
-pub(super) fn read_index(director: &mut Client) -> anyhow::Result<ServiceIndex> {
-    let mut services = reading::services(director)?;
-    for state in &mut services {
-        let key = state.service.key;
-        if matches!(key, ServiceKey::Fwmark { .. }) {
-            state.destinations = director.destinations_with(&key, Counters::Skip)?;
-        }
-    }
-    Ok(ServiceIndex::new(&services))
 }
 
 /// A reading of the connection table.

@@ -15,9 +15,9 @@ use ipvs::{EntryCount, IpNet, Name};
 use serde_json::json;
 
 use crate::context::{Context, code};
-use crate::sight::limit;
 use crate::sight::server_name::ServerName;
 use crate::sight::service_options::ServiceOptions;
+use crate::sight::{limit, reading};
 use filter::{Filter, Reading};
 use group::Part;
 
@@ -128,7 +128,7 @@ impl Connections {
         // Fails if permission or IPVS is missing. Reading the file would report neither.
         director.info()?;
         let needs_services = !filter.services.is_empty() || self.by.contains(&Part::Service);
-        let index = if needs_services { Some(filter::read_index(&mut director)?) } else { None };
+        let index = if needs_services { Some(reading::service_index(&mut director)?) } else { None };
         let entries = director.connections().context("cannot read the connection table")?;
         let mut reading = Reading::new(entries, &filter, index);
         let selected = if !self.by.is_empty() {

@@ -29,6 +29,7 @@ ipvs_tests::tests! {
     two_directors_page;
     changing_a_director_in_use_page;
     watching_a_director_page;
+    which_server_page;
     maintenance_of_a_server_page;
     moving_traffic_page;
     way_back_page;
@@ -51,6 +52,7 @@ fn every_heading_has_a_test() {
             "Two directors",
             "Changing a director in use",
             "Watching a director",
+            "Which server gets a client",
             "Maintenance of a server",
             "Moving traffic",
             "Way back"
@@ -140,6 +142,11 @@ fn changing_a_director_in_use_page() {
 fn watching_a_director_page() {
     let (_lab, hosts) = two_armed();
     run("Watching a director", &hosts.each_ref());
+}
+
+fn which_server_page() {
+    let (_lab, hosts) = two_armed();
+    run("Which server gets a client", &hosts.each_ref());
 }
 
 fn maintenance_of_a_server_page() {

@@ -1,0 +1,11 @@
+//! `ipvsadm-rs which`: the server that it prints for each client, compared with the server that replies.
+
+mod compare;
+mod entries;
+mod farm;
+mod hashes;
+
+/// Returns the tests of this module.
+pub(crate) fn tests() -> Vec<ipvs_tests::harness::Test> {
+    [hashes::tests(), entries::tests(), compare::tests()].concat()
+}
