@@ -35,6 +35,7 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
             "ipvsadm-rs check --live --problems",
             "ipvsadm-rs check --live --nagios --keep-weights /etc/ipvsadm.rules",
         ],
+        "doctor" => &["ipvsadm-rs doctor", "ipvsadm-rs doctor --fail-on error --disable expire-nodest-conn"],
         "show" => &["ipvsadm-rs show --services --sort rate --limit 10", "ipvsadm-rs show --problems"],
         "connections" => &[
             "ipvsadm-rs connections --templates --server 10.0.0.7",

@@ -5,6 +5,7 @@ mod check;
 mod complete;
 mod confirm;
 mod connections;
+mod doctor;
 mod drain;
 mod examples;
 mod generate;
@@ -72,6 +73,7 @@ enum Verb {
     Shift(shift::Shift),
     Save(save::Save),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Show(show::Show),
     Connections(Box<connections::Connections>),
     Which(Box<which::Which>),
@@ -111,6 +113,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Shift(verb) => verb.run(&context),
         Verb::Save(verb) => verb.run(&context),
         Verb::Check(verb) => verb.run(&context),
+        Verb::Doctor(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),
         Verb::Connections(verb) => verb.run(&context),
         Verb::Which(verb) => verb.run(&context),
@@ -156,7 +159,7 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
 const UNUSED: [(&str, &[&str]); 3] = [
     (
         "state_dir",
-        &["connections", "which", "monitor", "metrics", "save", "check", "rs-setup", "snat-rules", "generate"],
+        &["connections", "which", "monitor", "metrics", "save", "check", "doctor", "rs-setup", "snat-rules", "generate"],
     ),
     (
         "lock_timeout",
@@ -170,6 +173,7 @@ const UNUSED: [(&str, &[&str]); 3] = [
             "metrics",
             "save",
             "check",
+            "doctor",
             "rs-setup",
             "snat-rules",
             "generate",
@@ -215,6 +219,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
             "monitor",
             "top",
             "metrics",
+            "doctor",
             "set",
             "rs-setup",
             "snat-rules",

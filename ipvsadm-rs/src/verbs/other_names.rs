@@ -11,6 +11,7 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["load", "import", "sync", "reload", "replace", "start", "create"], "apply"),
     (&["export", "dump", "backup", "write"], "save"),
     (&["validate", "verify", "lint", "test", "syntax", "nagios", "health"], "check"),
+    (&["diagnose", "diagnostics", "advise", "advice", "sysctl", "sysctls", "audit-settings"], "doctor"),
     (&["preview", "compare", "dry-run"], "plan"),
     (&["rollback", "revert", "back"], "undo"),
     (&["commit", "keep", "accept"], "confirm"),

@@ -6,6 +6,7 @@ mod callers;
 mod captured;
 mod cases;
 mod client;
+mod doctor;
 mod documents;
 mod edges;
 mod guest;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             traffic::tests(),
             callers::tests(),
             verbs::tests(),
+            doctor::tests(),
             operations::tests(),
             hitless::tests(),
             hostile::tests(),

@@ -28,6 +28,7 @@ ipvs_tests::tests! {
     tunnels_page;
     two_directors_page;
     changing_a_director_in_use_page;
+    checking_a_director_page;
     watching_a_director_page;
     which_server_page;
     maintenance_of_a_server_page;
@@ -51,6 +52,7 @@ fn every_heading_has_a_test() {
             "Tunnels",
             "Two directors",
             "Changing a director in use",
+            "Checking a director",
             "Watching a director",
             "Which server gets a client",
             "Maintenance of a server",
@@ -137,6 +139,11 @@ fn two_directors_page() {
 fn changing_a_director_in_use_page() {
     let (_lab, hosts) = two_armed();
     run("Changing a director in use", &hosts.each_ref());
+}
+
+fn checking_a_director_page() {
+    let (_lab, hosts) = two_armed();
+    run("Checking a director", &hosts.each_ref());
 }
 
 fn watching_a_director_page() {

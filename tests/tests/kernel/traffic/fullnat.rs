@@ -117,7 +117,7 @@ fn snat_by_iptables_on_one_segment() {
 }
 
 /// Prepares iptables. Returns whether this kernel has its modules.
-fn has_iptables() -> bool {
+pub(crate) fn has_iptables() -> bool {
     // Debian's user-mode-linux has the iptables modules up to 6.12, and never those of nft.
     if let Err(error) = modules::load("iptable_nat") {
         assert!(kernel::running() >= (7, 0), "{error:#}");

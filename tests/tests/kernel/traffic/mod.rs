@@ -14,7 +14,7 @@
 mod costs;
 mod dr;
 mod draining;
-mod fullnat;
+pub(crate) mod fullnat;
 mod fwmark;
 mod hashes;
 mod keepalived;

@@ -1,0 +1,76 @@
+//! TABLE: the checks of `doctor`. docs/doctor.md, the values of `--disable` and the completions are made from it.
+
+mod connections;
+mod defence;
+mod forwarding;
+mod kernel;
+mod services;
+mod statistics;
+mod synchronization;
+mod tracking;
+
+use super::check::{Check, Examined, Finding, Outcome};
+use super::facts::Facts;
+
+/// Returns all checks, in the order of their groups.
+pub(super) fn all() -> impl Iterator<Item = &'static Check> {
+    [
+        kernel::CHECKS,
+        forwarding::CHECKS,
+        services::CHECKS,
+        connections::CHECKS,
+        defence::CHECKS,
+        tracking::CHECKS,
+        synchronization::CHECKS,
+        statistics::CHECKS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The documentation of the settings of IPVS.
+const SYSCTL_DOC: &str = "https://elixir.bootlin.com/linux/v6.12/source/Documentation/networking/ipvs-sysctl.rst";
+const CORE: &str = "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_core.c";
+const CTL: &str = "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c";
+const CONN: &str = "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_conn.c";
+const SYNC: &str = "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c";
+
+/// Returns the name of a setting of IPVS.
+fn name_of(setting: &str) -> String {
+    format!("net.ipv4.vs.{setting}")
+}
+
+/// Returns the command that sets a setting of IPVS.
+fn set(setting: &str, value: impl std::fmt::Display) -> String {
+    format!("sysctl -w {}={value}", name_of(setting))
+}
+
+/// Returns the command that sets a setting of an interface. A dot in a name would separate the parts of the setting.
+fn set_device(device: &str, setting: &str, value: i64) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if device.bytes().all(is_plain) {
+        return format!("sysctl -w net.ipv4.conf.{device}.{setting}={value}");
+    }
+    format!("sysctl -w {}", quoted(&format!("net/ipv4/conf/{device}/{setting}={value}")))
+}
+
+/// Returns a word for a shell.
+pub(super) fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/=:@%+,".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Examines a setting of IPVS: a value that is bad is a finding, and the command sets a good one.
+fn examine_setting(facts: &Facts, setting: &str, is_bad: impl Fn(i64) -> bool, good: i64) -> Examined {
+    Ok(match facts.setting(setting)? {
+        None => Outcome::DoesNotApply,
+        Some(value) if is_bad(value) => {
+            Finding::new(format!("{} is {value}.", name_of(setting))).command(set(setting, good)).into()
+        }
+        Some(_) => Outcome::Passed,
+    })
+}
