@@ -25,6 +25,8 @@ pub fn of(target: &str) -> Result<Vec<Vec<u8>>, String> {
         "documents" => documents()?,
         "plans" => [seeds(), plans()?].concat(),
         "saved_tables" => [seeds(), rules()?, documents()?].concat(),
+        "keepalived" => files_below("fuzz/seeds/keepalived", "")?,
+        "ldirectord" => files_below("fuzz/seeds/ldirectord", "")?,
         other => return Err(format!("{other} is not a target")),
     };
     if inputs.is_empty() { Err(format!("the corpus of {target} is empty")) } else { Ok(inputs) }

@@ -87,6 +87,7 @@
 //! - [`drain`] decides when servers that get no new connections can be deleted.
 //! - [`rules`] reads and writes ipvsadm's language: save files and command lines.
 //! - `document` (feature `serde`) reads and writes tables as JSON, TOML and other formats of serde.
+//! - [`keepalived`] and [`ldirectord`] read the configuration files of these programs as tables.
 //! - [`estimate`] computes which clients a change moves to another server, and which it refuses.
 //! - [`hash`] computes the server that a hashing scheduler selects.
 //!
@@ -142,6 +143,7 @@ mod change;
 #[cfg(target_os = "linux")]
 mod client;
 mod connections;
+pub mod convert;
 mod daemon;
 mod delta;
 mod destination;
@@ -156,7 +158,9 @@ mod family;
 pub mod hash;
 mod info;
 mod invalid_value;
+pub mod keepalived;
 mod key;
+pub mod ldirectord;
 mod model;
 mod name;
 mod parse;

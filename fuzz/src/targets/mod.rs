@@ -3,6 +3,8 @@
 mod command_line;
 mod connection_table;
 mod documents;
+mod keepalived;
+mod ldirectord;
 mod netlink_replies;
 mod plans;
 mod restore_lines;
@@ -13,6 +15,8 @@ use proptest::test_runner::TestCaseError;
 pub use command_line::command_line;
 pub use connection_table::connection_table;
 pub use documents::documents;
+pub use keepalived::keepalived;
+pub use ldirectord::ldirectord;
 pub use netlink_replies::netlink_replies;
 pub(crate) use plans::DESIRED;
 pub use plans::plans;
@@ -23,7 +27,7 @@ pub use saved_tables::saved_tables;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets with their names.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 9] = [
     ("command_line", command_line),
     ("restore_lines", restore_lines),
     ("netlink_replies", netlink_replies),
@@ -31,6 +35,8 @@ pub const ALL: [(&str, Target); 7] = [
     ("documents", documents),
     ("plans", plans),
     ("saved_tables", saved_tables),
+    ("keepalived", keepalived),
+    ("ldirectord", ldirectord),
 ];
 
 /// Returns whether the property applies to the input. Panics if it is violated.
