@@ -14,6 +14,9 @@ use crate::terminal::text;
 /// An error or a warning about a file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Diagnostic {
+    /// The name of the file, if it is not the one that was specified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<Box<str>>,
     /// The line, from 1. 0 means the file as a whole.
     pub(crate) line: usize,
     /// The column in characters, from 1. 0 if the line is 0.
@@ -27,19 +30,20 @@ pub(crate) struct Diagnostic {
     excerpt: String,
     /// Blanks and tabs as wide as the excerpt before the position.
     #[serde(skip)]
-    indent: String,
+    indent: Box<str>,
 }
 
 impl Diagnostic {
     /// Creates a diagnostic about the file as a whole.
     pub(crate) fn about_all(message: impl fmt::Display) -> Self {
         Self {
+            file: None,
             line: 0,
             column: 0,
             message: message.to_string(),
             hint: None,
             excerpt: String::new(),
-            indent: String::new(),
+            indent: "".into(),
         }
     }
 
@@ -48,10 +52,22 @@ impl Diagnostic {
         Self { hint, ..self }
     }
 
+    /// Returns the diagnostic as one about an included file.
+    pub(crate) fn in_file(self, file: String) -> Self {
+        Self { file: Some(file.into()), ..self }
+    }
+
+    /// Formats the diagnostic as a single line, without the text of the file.
+    pub(crate) fn show_line(&self, file: &str, kind: &str) -> String {
+        let Self { file: other, line, column, message, .. } = self;
+        let (file, message) = (text::escaped(other.as_deref().unwrap_or(file)), text::escaped(message));
+        format!("{file}:{line}:{column}: {kind}: {message}")
+    }
+
     /// Formats the diagnostic as compilers do, so that editors can jump to the position. Hidden characters are escaped.
     pub(crate) fn show(&self, file: &str, kind: &str) -> String {
-        let Self { line, column, message, excerpt, indent, hint: _ } = self;
-        let (file, message) = (text::escaped(file), text::escaped(message));
+        let Self { file: other, line, column, message, excerpt, indent, hint: _ } = self;
+        let (file, message) = (text::escaped(other.as_deref().unwrap_or(file)), text::escaped(message));
         if *line == 0 {
             return format!("{file}: {kind}: {message}");
         }
@@ -95,7 +111,15 @@ impl<'t> SourceText<'t> {
         let at = column.saturating_sub(1).min(found.len());
         let column = self.characters(line, found, at) + 1;
         let (excerpt, indent) = excerpt(found, at);
-        Diagnostic { line, column, message: message.to_string(), hint: None, excerpt, indent }
+        Diagnostic {
+            file: None,
+            line,
+            column,
+            message: message.to_string(),
+            hint: None,
+            excerpt,
+            indent: indent.into(),
+        }
     }
 
     /// Creates a diagnostic at an offset in bytes.

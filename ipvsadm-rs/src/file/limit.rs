@@ -81,7 +81,8 @@ impl Limit {
         self.0.checked_sub(1).map_or(u64::MAX, |_| self.0.saturating_add(1))
     }
 
-    fn check(self, length: usize, what: &str) -> io::Result<()> {
+    /// Fails if `what`, which has this length, is longer than the limit.
+    pub(crate) fn check(self, length: usize, what: &str) -> io::Result<()> {
         if u64::try_from(length).is_ok_and(|length| length < self.most()) {
             return Ok(());
         }

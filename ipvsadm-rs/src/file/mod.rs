@@ -1,7 +1,9 @@
-//! Files that describe a table, as rules, JSON or TOML.
+//! Files that describe a table: rules, JSON, TOML, and configurations of keepalived and ldirectord.
 
 pub(crate) mod diagnostic;
 pub(crate) mod directory;
+mod foreign;
+mod include;
 pub(crate) mod limit;
 mod position;
 mod salvage;
@@ -18,11 +20,13 @@ use std::path::Path;
 use anyhow::Context;
 use clap::ValueEnum;
 use ipvs::Config;
+use ipvs::convert::Managed;
 use ipvs::document::{Document, DocumentError};
 use ipvs::rules::{self, LineError};
 use serde::de::IgnoredAny;
 
 use crate::file::diagnostic::{Diagnostic, SourceText, print_all};
+pub(crate) use crate::file::foreign::{ConfigId, ForeignOptions};
 use crate::file::limit::Limit;
 use crate::hints;
 use crate::resolver::System;
@@ -39,6 +43,10 @@ pub(crate) enum Format {
     Json,
     /// TOML, with the keys of the JSON format
     Toml,
+    /// Configuration of keepalived (keepalived.conf)
+    Keepalived,
+    /// Configuration of ldirectord (ldirectord.cf)
+    Ldirectord,
 }
 
 /// The contents of a file.
@@ -50,8 +58,16 @@ pub(crate) struct Input {
     pub(crate) config: Result<Config, Vec<Diagnostic>>,
     /// Settings that are valid but probably unintended.
     pub(crate) warnings: Vec<Diagnostic>,
+    /// The settings of keepalived or ldirectord that have no counterpart in a table.
+    pub(crate) left: Vec<Diagnostic>,
+    /// The settings that keepalived or ldirectord does not use as they are written.
+    pub(crate) adjusted: Vec<Diagnostic>,
+    /// The changes that keepalived or ldirectord makes when checks fail, for each service.
+    pub(crate) managed: Vec<Managed>,
     /// Whether the file contains no rules. This is more likely a mistake than a request for an empty table.
     pub(crate) is_blank: bool,
+    /// The format that was specified or detected.
+    pub(crate) format: Format,
     /// The detected format. `None` if the format is certain.
     doubtful_format: Option<Format>,
     /// The kind of file that it looks like, and the way to get a file that can be read.
@@ -60,7 +76,12 @@ pub(crate) struct Input {
 
 /// Reads a file, or standard input for `-`. Fails if it is longer than `limit`.
 pub(crate) fn read(path: &Path, format: Option<Format>, limit: Limit) -> anyhow::Result<Input> {
-    Ok(parse(path, format, &read_bytes(path, limit)?))
+    read_with(path, format, &ForeignOptions { limit, ..ForeignOptions::default() })
+}
+
+/// Reads a file as [`read`] does. The options are for configurations of keepalived, except the limit.
+pub(crate) fn read_with(path: &Path, format: Option<Format>, options: &ForeignOptions) -> anyhow::Result<Input> {
+    Ok(parse(path, format, &read_bytes(path, options.limit)?, options))
 }
 
 /// Reads the contents of a file, or of standard input for `-`. Fails if it is longer than `limit`.
@@ -68,27 +89,47 @@ pub(crate) fn read_bytes(path: &Path, limit: Limit) -> anyhow::Result<Vec<u8>> {
     read_to_end(path, limit).with_context(|| format!("cannot read {}", name_of(path)))
 }
 
-/// Parses the contents of a file.
-pub(crate) fn parse(path: &Path, format: Option<Format>, bytes: &[u8]) -> Input {
+/// Parses the contents of a file. The options are for configurations of keepalived.
+pub(crate) fn parse(path: &Path, format: Option<Format>, bytes: &[u8], options: &ForeignOptions) -> Input {
     let bytes = hints::file::without_mark(bytes);
     let (format, is_sure) = format.map_or_else(|| detect(path, bytes), |format| (format, true));
-    let Found { config, warnings, is_blank } = match format {
+    let Found { config, warnings, is_blank, left, adjusted, managed } = match format {
         Format::Rules => read_rules(bytes),
         Format::Json | Format::Toml => read_document(bytes, format),
+        Format::Keepalived => foreign::keepalived(path, bytes, options),
+        Format::Ldirectord => foreign::ldirectord(path, bytes),
     };
-    let other_kind = if config.is_err() { hints::file::looks_like(bytes) } else { None };
+    let is_foreign = format.program().is_some();
+    let other_kind = if config.is_err() && !is_foreign { hints::file::looks_like(bytes) } else { None };
     let doubtful_format = (!is_sure && other_kind.is_none()).then_some(format);
-    Input { name: name_of(path), config, warnings, is_blank, doubtful_format, other_kind }
+    Input {
+        name: name_of(path),
+        config,
+        warnings,
+        left,
+        adjusted,
+        managed,
+        is_blank,
+        format,
+        doubtful_format,
+        other_kind,
+    }
 }
 
 /// Parses the contents of a file. If it has errors, prints them and skips the services that have them. Returns the rest
 /// and the number of errors. If nothing of the file can be used, the result is the same as that of [`parse`].
-pub(crate) fn parse_skipping_errors(path: &Path, format: Option<Format>, bytes: &[u8]) -> (Input, usize) {
-    let mut input = parse(path, format, bytes);
+pub(crate) fn parse_skipping_errors(
+    path: &Path,
+    format: Option<Format>,
+    bytes: &[u8],
+    options: &ForeignOptions,
+) -> (Input, usize) {
+    let mut input = parse(path, format, bytes, options);
     let Err(errors) = &input.config else { return (input, 0) };
     let count = errors.len();
     let rest = match format.unwrap_or_else(|| detect(path, bytes).0) {
         Format::Rules => Some(salvage::from_rules(bytes)),
+        Format::Keepalived | Format::Ldirectord => None,
         format => {
             let document = std::str::from_utf8(bytes).ok().and_then(|text| parse_document(text, format).ok());
             document.and_then(salvage::from_document)
@@ -124,6 +165,7 @@ impl Input {
     /// Prints all warnings and errors.
     pub(crate) fn print_diagnostics(&self) {
         print_all(&self.warnings, &self.name, "warning");
+        print_all(&self.adjusted, &self.name, "note");
         if let Err(errors) = &self.config {
             // The lines of a file of another kind are not worth a message each.
             let shown = if self.other_kind.is_some() { &errors[..errors.len().min(1)] } else { errors };
@@ -142,6 +184,11 @@ impl Input {
     /// Prints all warnings and errors, and returns the table. Fails if there are errors.
     pub(crate) fn into_config(self) -> anyhow::Result<Config> {
         self.print_diagnostics();
+        if let (Some(program), Ok(_), false) = (self.format.program(), &self.config, self.left.is_empty()) {
+            let verb = if self.left.len() == 1 { "is" } else { "are" };
+            let left = count(self.left.len(), "setting");
+            print_error(&format!("note: {}: {left} {verb} left to {program}; `convert` lists them", self.name));
+        }
         self.config.map_err(|errors| anyhow::anyhow!("{}: nothing was changed", count(errors.len(), "error")))
     }
 }
@@ -152,6 +199,17 @@ impl Format {
             Self::Rules => "rules",
             Self::Json => "JSON",
             Self::Toml => "TOML",
+            Self::Keepalived => "a configuration of keepalived",
+            Self::Ldirectord => "a configuration of ldirectord",
+        }
+    }
+
+    /// Returns the program whose configuration this is. `None`: the file is only for tables.
+    pub(crate) fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Rules | Self::Json | Self::Toml => None,
+            Self::Keepalived => Some("keepalived"),
+            Self::Ldirectord => Some("ldirectord"),
         }
     }
 }
@@ -164,9 +222,19 @@ fn detect(path: &Path, bytes: &[u8]) -> (Format, bool) {
         Some("toml") => return (Format::Toml, true),
         _ => {}
     }
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some("keepalived.conf") => return (Format::Keepalived, true),
+        Some("ldirectord.cf") => return (Format::Ldirectord, true),
+        _ => {}
+    }
     let text = String::from_utf8_lossy(bytes);
     let first = text.lines().map(str::trim_start).find(|line| !line.is_empty() && !line.starts_with('#'));
-    first.map_or((Format::Rules, true), |line| format_of(line, hints::file::is_script(bytes)))
+    let is_script = hints::file::is_script(bytes);
+    match first.map_or((Format::Rules, true), |line| format_of(line, is_script)) {
+        (_, false) if !is_script && hints::file::is_keepalived(&text) => (Format::Keepalived, true),
+        (_, false) if !is_script && hints::file::is_ldirectord(&text) => (Format::Ldirectord, true),
+        found => found,
+    }
 }
 
 /// Returns the format and whether it is certain, from the first line that is neither blank nor a comment.
@@ -195,11 +263,21 @@ struct Found {
     config: Result<Config, Vec<Diagnostic>>,
     warnings: Vec<Diagnostic>,
     is_blank: bool,
+    left: Vec<Diagnostic>,
+    adjusted: Vec<Diagnostic>,
+    managed: Vec<Managed>,
+}
+
+impl Found {
+    fn new(config: Result<Config, Vec<Diagnostic>>) -> Self {
+        let (warnings, left, adjusted, managed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { config, warnings, is_blank: false, left, adjusted, managed }
+    }
 }
 
 impl From<Vec<Diagnostic>> for Found {
     fn from(errors: Vec<Diagnostic>) -> Self {
-        Self { config: Err(errors), warnings: Vec::new(), is_blank: false }
+        Self::new(Err(errors))
     }
 }
 
@@ -208,7 +286,7 @@ fn read_rules(bytes: &[u8]) -> Found {
     match rules::read_config(bytes, &mut System::default()) {
         Ok(read) => {
             let warnings = read.warnings.iter().map(|(line, warning)| text.at(*line, 1, warning));
-            Found { config: Ok(read.config), warnings: warnings.collect(), is_blank: read.lines == 0 }
+            Found { warnings: warnings.collect(), is_blank: read.lines == 0, ..Found::new(Ok(read.config)) }
         }
         Err(errors) => {
             let at = |error: &LineError| {
@@ -231,7 +309,8 @@ fn read_document(bytes: &[u8], format: Format) -> Found {
     match document.to_config() {
         Ok((config, warnings)) => {
             let warnings: Vec<_> = warnings.iter().map(|(path, warning)| (path.as_str(), warning)).collect();
-            Found { config: Ok(config), warnings: place(text, format, &warnings), is_blank: has_no_key(text, format) }
+            let warnings = place(text, format, &warnings);
+            Found { warnings, is_blank: has_no_key(text, format), ..Found::new(Ok(config)) }
         }
         Err(problems) => {
             let problems: Vec<_> = problems.iter().map(|DocumentError { path, what }| (path.as_str(), what)).collect();
@@ -247,7 +326,7 @@ fn parse_document(text: &str, format: Format) -> Result<Document, Diagnostic> {
             let (message, hint) = hints::in_words(&error.to_string());
             lines.at(error.line(), error.column().max(1), message).with_hint(hint)
         }),
-        Format::Toml | Format::Rules => toml::from_str(text).map_err(|error| {
+        _ => toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
             let (message, hint) = hints::in_words(error.message());
             lines.at_offset(offset, message).with_hint(hint)
@@ -264,7 +343,7 @@ fn place(text: &str, format: Format, found: &[(&str, impl fmt::Display)]) -> Vec
     let paths: HashSet<&str> = found.iter().map(|(path, _)| *path).collect();
     let places = match format {
         Format::Json => position::in_json(text, &paths),
-        Format::Toml | Format::Rules => position::in_toml(text, &paths),
+        _ => position::in_toml(text, &paths),
     };
     let at = |(path, what): &(&str, _)| match places.get(*path) {
         Some(offset) => lines.at_offset(*offset, format_args!("{path}: {what}")),
@@ -279,7 +358,7 @@ fn has_no_key(text: &str, format: Format) -> bool {
     type Keys = HashMap<String, IgnoredAny>;
     let keys: Option<Keys> = match format {
         Format::Json => serde_json::from_str(text).ok(),
-        Format::Toml | Format::Rules => toml::from_str(text).ok(),
+        _ => toml::from_str(text).ok(),
     };
     keys.is_some_and(|keys| keys.is_empty())
 }
@@ -305,6 +384,9 @@ mod tests {
             ("rules", "  ipvsadm\t-C\n", Format::Rules, true),
             ("rules", "iptables --to=x\n", Format::Rules, false),
             ("rules", "", Format::Rules, true),
+            ("/etc/keepalived/keepalived.conf", "include x", Format::Keepalived, true),
+            ("x.conf", "! web\nvirtual_server 192.0.2.1 80 {\n", Format::Keepalived, true),
+            ("x.cf", "checktimeout=3\nvirtual=192.0.2.1:80\n\treal=10.0.0.1:80 gate\n", Format::Ldirectord, true),
         ] {
             assert_eq!(detect(Path::new(path), text.as_bytes()), (format, is_sure), "{path} {text:?}");
         }

@@ -25,18 +25,14 @@ const KINDS: &[Kind] = &[
         hint: "This looks like a listing of ipvsadm. To write the table in a form that can be read, use `ipvsadm-save -n`.",
     },
     Kind {
-        is_it: |text| {
-            has_block(text, &["virtual_server", "virtual_server_group", "vrrp_instance", "global_defs", "real_server"])
-        },
-        hint: "This looks like a configuration of keepalived, which manages the table by itself. To write the table that \
-               keepalived made, use `ipvsadm-save -n` or `ipvsadm-rs save`.",
+        is_it: is_keepalived,
+        hint: "This looks like a configuration of keepalived. To get a rules file, use `ipvsadm-rs convert`. To write the \
+               table that keepalived made, use `ipvsadm-save -n` or `ipvsadm-rs save`.",
     },
     Kind {
-        is_it: |text| {
-            has_setting(text, &["virtual"]) && has_setting(text, &["real", "fallback", "scheduler", "checktype"])
-        },
-        hint: "This looks like a configuration of ldirectord, which manages the table by itself. To write the table that \
-               ldirectord made, use `ipvsadm-save -n` or `ipvsadm-rs save`.",
+        is_it: is_ldirectord,
+        hint: "This looks like a configuration of ldirectord. To get a rules file, use `ipvsadm-rs convert`. To write the \
+               table that ldirectord made, use `ipvsadm-save -n` or `ipvsadm-rs save`.",
     },
     Kind {
         is_it: |text| {
@@ -70,6 +66,17 @@ pub(crate) fn looks_like(bytes: &[u8]) -> Option<&'static str> {
     let bytes = without_mark(bytes);
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(START)]);
     KINDS.iter().find(|kind| (kind.is_it)(&text)).map(|kind| kind.hint)
+}
+
+/// Returns whether a text looks like a configuration of keepalived.
+pub(crate) fn is_keepalived(text: &str) -> bool {
+    has_block(text, &["virtual_server", "virtual_server_group", "vrrp_instance", "global_defs", "real_server"])
+}
+
+/// Returns whether a text looks like a configuration of ldirectord.
+pub(crate) fn is_ldirectord(text: &str) -> bool {
+    has_setting(text, &["virtual", "virtual6"])
+        && has_setting(text, &["real", "real6", "fallback", "fallback6", "scheduler", "checktype"])
 }
 
 /// Returns whether a file looks like a shell script, which a line `NAME=VALUE` makes similar to TOML.

@@ -36,6 +36,11 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
             "ipvsadm-rs check --live --nagios --keep-weights /etc/ipvsadm.rules",
         ],
         "doctor" => &["ipvsadm-rs doctor", "ipvsadm-rs doctor --fail-on error --disable expire-nodest-conn"],
+        "convert" => &[
+            "ipvsadm-rs convert /etc/keepalived/keepalived.conf",
+            "ipvsadm-rs convert --from ldirectord --to toml /etc/ha.d/ldirectord.cf",
+        ],
+        "diff" => &["ipvsadm-rs diff /etc/keepalived/keepalived.conf", "ipvsadm-rs diff --listed-only --json rules"],
         "show" => &["ipvsadm-rs show --services --sort rate --limit 10", "ipvsadm-rs show --problems"],
         "connections" => &[
             "ipvsadm-rs connections --templates --server 10.0.0.7",

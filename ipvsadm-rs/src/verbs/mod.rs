@@ -5,6 +5,8 @@ mod check;
 mod complete;
 mod confirm;
 mod connections;
+mod convert;
+mod diff;
 mod doctor;
 mod drain;
 mod examples;
@@ -73,6 +75,8 @@ enum Verb {
     Shift(shift::Shift),
     Save(save::Save),
     Check(check::Check),
+    Convert(convert::Convert),
+    Diff(diff::Diff),
     Doctor(doctor::Doctor),
     Show(show::Show),
     Connections(Box<connections::Connections>),
@@ -113,6 +117,8 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Shift(verb) => verb.run(&context),
         Verb::Save(verb) => verb.run(&context),
         Verb::Check(verb) => verb.run(&context),
+        Verb::Convert(verb) => verb.run(&context),
+        Verb::Diff(verb) => verb.run(&context),
         Verb::Doctor(verb) => verb.run(&context),
         Verb::Show(verb) => verb.run(&context),
         Verb::Connections(verb) => verb.run(&context),
@@ -159,7 +165,20 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
 const UNUSED: [(&str, &[&str]); 3] = [
     (
         "state_dir",
-        &["connections", "which", "monitor", "metrics", "save", "check", "doctor", "rs-setup", "snat-rules", "generate"],
+        &[
+            "connections",
+            "which",
+            "monitor",
+            "metrics",
+            "save",
+            "check",
+            "convert",
+            "diff",
+            "doctor",
+            "rs-setup",
+            "snat-rules",
+            "generate",
+        ],
     ),
     (
         "lock_timeout",
@@ -173,6 +192,8 @@ const UNUSED: [(&str, &[&str]); 3] = [
             "metrics",
             "save",
             "check",
+            "convert",
+            "diff",
             "doctor",
             "rs-setup",
             "snat-rules",
@@ -186,7 +207,7 @@ const UNUSED: [(&str, &[&str]); 3] = [
 /// Common options that have no effect on some verbs, and that wrappers may specify nevertheless: the name of the argument,
 /// and these verbs. Their help does not list the option.
 const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
-    ("netns", &["rs-setup", "snat-rules", "generate"]),
+    ("netns", &["convert", "rs-setup", "snat-rules", "generate"]),
     ("json", &["generate"]),
     (
         "color",
@@ -197,6 +218,8 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
             "shift",
             "save",
             "check",
+            "convert",
+            "diff",
             "which",
             "metrics",
             "rs-setup",

@@ -11,7 +11,7 @@ use ipvs::{Change, Config, Counters, Scope, Selector, ServiceKey, State, SyncDae
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::file::{self, Format};
+use crate::file::{self, ConfigId, Format};
 use crate::plan::report::{Report, Stage};
 use crate::plan::saved::SavedPlan;
 use crate::plan::unconfirmed::Unconfirmed;
@@ -28,7 +28,7 @@ use crate::terminal::plural::count;
 ///
 /// A plan that is pending, that was never confirmed, or whose rollback failed is also reported on standard error.
 #[derive(Args, Debug)]
-#[command(visible_alias = "diff", after_long_help = EXIT_CODES)]
+#[command(after_long_help = EXIT_CODES)]
 pub(super) struct Plan {
     #[command(flatten)]
     arguments: PlanArguments,
@@ -50,12 +50,14 @@ Exit codes:
 /// The file with the wanted table, and the limits of the changes.
 #[derive(Args, Clone, Debug)]
 pub(super) struct PlanArguments {
-    /// File with the wanted table: rules as ipvsadm-save writes them, JSON or TOML; or a plan that `plan -o` saved; `-`
-    /// for standard input
+    /// File with the wanted table: rules as ipvsadm-save writes them, JSON, TOML, or a configuration of keepalived or
+    /// ldirectord; or a plan that `plan -o` saved; `-` for standard input
     pub(super) file: PathBuf,
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
+    #[command(flatten)]
+    config_id: ConfigId,
     /// Change only these services; can be repeated
     ///
     /// SCOPE is one service (tcp:192.0.2.1:80, fwmark:7:IPv6), a protocol (tcp, udp, sctp), an address or network
@@ -110,9 +112,10 @@ impl PlanArguments {
         if let Some(saved) = SavedPlan::read(&bytes) {
             return self.saved(saved.with_context(|| file::name_of(&self.file))?);
         }
+        let options = self.config_id.options(limit);
         let parse = |path: &Path, format, bytes: &[u8]| match self.skip_bad_services {
-            true => file::parse_skipping_errors(path, format, bytes),
-            false => (file::parse(path, format, bytes), 0),
+            true => file::parse_skipping_errors(path, format, bytes, &options),
+            false => (file::parse(path, format, bytes, &options), 0),
         };
         let (input, errors) = parse(&self.file, self.format, &bytes);
         let is_blank = input.is_blank && self.previous.is_empty();

@@ -6,6 +6,7 @@ mod callers;
 mod captured;
 mod cases;
 mod client;
+mod convert;
 mod doctor;
 mod documents;
 mod edges;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             edges::tests(),
             traffic::tests(),
             callers::tests(),
+            convert::tests(),
             verbs::tests(),
             doctor::tests(),
             operations::tests(),

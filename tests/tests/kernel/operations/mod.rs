@@ -33,6 +33,7 @@ ipvs_tests::tests! {
     which_server_page;
     maintenance_of_a_server_page;
     moving_traffic_page;
+    keepalived_and_ldirectord_page;
     way_back_page;
     install_by_hand;
     readme_five_minutes;
@@ -57,6 +58,7 @@ fn every_heading_has_a_test() {
             "Which server gets a client",
             "Maintenance of a server",
             "Moving traffic",
+            "keepalived and ldirectord",
             "Way back"
         ]
     );
@@ -164,6 +166,14 @@ fn maintenance_of_a_server_page() {
 fn moving_traffic_page() {
     let (_lab, hosts) = two_armed();
     run("Moving traffic", &hosts.each_ref());
+}
+
+fn keepalived_and_ldirectord_page() {
+    let (_lab, hosts) = two_armed();
+    let line =
+        "`ipvsadm-rs` reads the configurations of these daemons. This `keepalived.conf` has one service, and checks:";
+    std::fs::write("keepalived.conf", page::block_after(OPERATIONS, line)).unwrap();
+    run("keepalived and ldirectord", &hosts.each_ref());
 }
 
 fn way_back_page() {

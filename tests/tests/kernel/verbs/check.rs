@@ -143,8 +143,7 @@ fn recognises_files_of_other_kinds() {
             "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port\n",
             "This looks like a listing of ipvsadm.",
         ),
-        ("virtual_server 192.0.2.1 80 {\n  lb_algo rr\n}\n", "This looks like a configuration of keepalived"),
-        ("virtual=192.0.2.1:80\n\treal=10.0.0.1:80 masq\n", "This looks like a configuration of ldirectord"),
+        ("*nat\n:PREROUTING ACCEPT [0:0]\n", "This looks like rules of iptables-save."),
     ] {
         write("file", text);
         let ran = run("ipvsadm-rs check file");

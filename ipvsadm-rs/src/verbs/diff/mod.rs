@@ -1,0 +1,107 @@
+//! `ipvsadm-rs diff`: the differences of the table from a file, apart from those that failed checks explain.
+
+mod compare;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+use ipvs::document::SCHEMA;
+use ipvs::plan::Options;
+use ipvs::{Counters, Scope, Selector};
+use serde::Serialize;
+
+use crate::context::{Context, code};
+use crate::file::{self, ConfigId, Format};
+use crate::terminal::plural::count;
+use crate::terminal::text;
+use compare::{MaybeDown, explain};
+
+/// Print the differences of the table from FILE, apart from servers that failed checks may have taken out
+///
+/// FILE is a configuration of keepalived or ldirectord, or rules, JSON or TOML. Each difference is printed as the line of
+/// ipvsadm that would remove it. No change is made.
+///
+/// While keepalived or ldirectord runs, a failed check deletes a server or sets its weight to 0, and a sorry or fallback
+/// server may be present. Such servers are printed as "maybe down". They do not count as differences. The other settings
+/// of these servers are compared. The state of the checks is not read.
+#[derive(Args, Debug)]
+#[command(after_long_help = EXIT_CODES)]
+pub(super) struct Diff {
+    /// File to compare the table with; `-` for standard input
+    file: PathBuf,
+    /// Format of FILE [default: detected from the name and contents]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    #[command(flatten)]
+    config_id: ConfigId,
+    /// Compare only these services; can be repeated
+    ///
+    /// SCOPE is as in `plan --only`. Timeouts and sync daemons are not compared.
+    #[arg(long, value_name = "SCOPE")]
+    only: Vec<Selector>,
+    /// Ignore services that FILE does not list
+    #[arg(long)]
+    listed_only: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  No differences; servers may be down
+  1  Error
+  2  The table differs from FILE";
+
+/// The JSON document.
+#[derive(Serialize)]
+struct Document<'d> {
+    schema: u32,
+    file: &'d str,
+    /// The changes that would remove the differences, as lines of ipvsadm.
+    changes: Vec<String>,
+    maybe_down: &'d [MaybeDown],
+}
+
+impl Diff {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let options = self.config_id.options(context.input_limit()?);
+        let mut input = file::read_with(&self.file, self.format, &options)?;
+        input.print_diagnostics();
+        let config = match input.config {
+            Ok(config) => config,
+            Err(errors) => bail!("{}: {}: the table was not compared", input.name, count(errors.len(), "error")),
+        };
+        if input.is_blank {
+            bail!("{} contains no rules: the table was not compared", input.name);
+        }
+        let state = context.open()?.state_with(Counters::Skip)?;
+        let scope = Scope { only: self.only, listed: self.listed_only, ..Scope::default() };
+        input.managed.retain(|managed| scope.contains(&managed.service));
+        let (expected, maybe_down) = explain(config, &input.managed, &state);
+        let plan = ipvs::plan(&expected, &state, &Options::default().scope(scope));
+        let changes: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
+        let is_same = changes.is_empty();
+        if context.json {
+            context.write_json(&Document { schema: SCHEMA, file: &input.name, changes, maybe_down: &maybe_down })?;
+        } else {
+            context.write(|out| {
+                for server in &maybe_down {
+                    writeln!(out, "maybe down: {server}")?;
+                }
+                for change in &changes {
+                    writeln!(out, "{}", text::escaped(change))?;
+                }
+                let summary = match changes.len() {
+                    0 => "the table does not differ".to_owned(),
+                    1 => "the table differs: 1 change is needed".to_owned(),
+                    changes => format!("the table differs: {} are needed", count(changes, "change")),
+                };
+                let down = match maybe_down.len() {
+                    0 => String::new(),
+                    servers => format!("; {} may be down", count(servers, "server")),
+                };
+                writeln!(out, "{}: {summary}{down}", input.name)
+            })?;
+        }
+        Ok(if is_same { code::DONE } else { code::CHANGES })
+    }
+}
