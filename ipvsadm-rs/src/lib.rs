@@ -14,6 +14,7 @@ mod file;
 mod generate;
 mod hints;
 mod journal;
+mod network;
 mod pid_namespace;
 mod plan;
 mod program;
@@ -23,4 +24,7 @@ mod start;
 mod terminal;
 mod verbs;
 
+/// For tests, which compare it with the kernel. Not part of an API.
+#[doc(hidden)]
+pub use network::firewall;
 pub use program::main;

@@ -75,6 +75,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("BITS", Kind::Free),
     ("BYTES", Kind::Free),
     ("CLIENT", Kind::Free),
+    ("CLIENT[:PORT]", Kind::Free),
     ("CONNECTIONS", Kind::Free),
     ("DESTINATION", Kind::Free),
     ("DURATION", Kind::Free),

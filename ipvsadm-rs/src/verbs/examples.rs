@@ -59,6 +59,11 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
             "ipvsadm-rs metrics --textfile /var/lib/prometheus/node-exporter/ipvs.prom",
             "ipvsadm-rs metrics --listen 127.0.0.1:10580",
         ],
+        "why" => &[
+            "ipvsadm-rs why -t 192.0.2.1:80",
+            "ipvsadm-rs why -t 192.0.2.1:80 --from 203.0.113.9 --probe",
+            "ipvsadm-rs why -f 7 --to 192.0.2.1:80",
+        ],
         "top" => &[
             "ipvsadm-rs top",
             "ipvsadm-rs top --servers --sort bits --interval 10s",

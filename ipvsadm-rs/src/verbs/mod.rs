@@ -30,6 +30,7 @@ mod top;
 mod undo;
 mod undrain;
 mod which;
+mod why;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -85,6 +86,7 @@ enum Verb {
     Top(Box<top::Top>),
     Metrics(metrics::Metrics),
     Set(Box<set::Set>),
+    Why(Box<why::Why>),
     RsSetup(rs_setup::RsSetup),
     SnatRules(snat_rules::SnatRules),
     Generate(generate::Generate),
@@ -127,6 +129,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Top(verb) => verb.run(&context),
         Verb::Metrics(verb) => verb.run(&context),
         Verb::Set(verb) => verb.run(&context),
+        Verb::Why(verb) => verb.run(&context),
         Verb::RsSetup(verb) => verb.run(&context),
         Verb::SnatRules(verb) => verb.run(&context),
         Verb::Generate(verb) => verb.run(&context),
@@ -175,6 +178,7 @@ const UNUSED: [(&str, &[&str]); 3] = [
             "convert",
             "diff",
             "doctor",
+            "why",
             "rs-setup",
             "snat-rules",
             "generate",
@@ -195,6 +199,7 @@ const UNUSED: [(&str, &[&str]); 3] = [
             "convert",
             "diff",
             "doctor",
+            "why",
             "rs-setup",
             "snat-rules",
             "generate",
@@ -244,6 +249,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
             "metrics",
             "doctor",
             "set",
+            "why",
             "rs-setup",
             "snat-rules",
             "generate",

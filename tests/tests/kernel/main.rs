@@ -25,6 +25,7 @@ mod traffic;
 mod under_test;
 mod verbs;
 mod which;
+mod why;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             verbs::tests(),
             doctor::tests(),
             operations::tests(),
+            why::tests(),
             hitless::tests(),
             hostile::tests(),
             library::tests(),

@@ -74,7 +74,8 @@ fn run(heading: &str, hosts: &[&Host]) {
     let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();
     Page::of(OPERATIONS, heading, &names).run(|name, command| {
         let host = hosts.iter().find(|host| host.name() == name).unwrap_or_else(|| panic!("no host {name}"));
-        host.shell(command)
+        // With the signs of the page.
+        host.shell(&format!("export LC_ALL=C.UTF-8\n{command}"))
     });
 }
 

@@ -1,0 +1,165 @@
+//! The service and the choice of a server.
+
+use ipvs::{Client, DestinationState, Forwarding, Protocol, ServiceKey, ServiceState};
+
+use super::report::{Cure, Finding, Steps};
+use super::subject::{self, Subject};
+use crate::sight::condition::{Assessment, Condition, Problem, states_of};
+
+/// Returns the service that takes the packets to `key`. `None`: there is none, and the reason is in the steps.
+pub(super) fn find(director: &mut Client, key: &ServiceKey, steps: &mut Steps) -> anyhow::Result<Option<ServiceState>> {
+    if let Some(found) = subject::find(director, key)? {
+        steps.add(Finding::good("service", format!("the service {key} exists")));
+        return Ok(Some(found));
+    }
+    let ServiceKey::Address { protocol, address, port } = *key else {
+        let other = match *key {
+            ServiceKey::Fwmark { mark, family } => {
+                let other = if family == ipvs::Family::V4 { ipvs::Family::V6 } else { ipvs::Family::V4 };
+                ServiceKey::fwmark(mark.get(), other)
+            }
+            ServiceKey::Address { .. } => None,
+        };
+        let has_other = match other {
+            Some(other) => subject::find(director, &other)?.map(|_| other),
+            None => None,
+        };
+        let why = has_other.map(|other| format!("{other} exists, which is for packets of the other family."));
+        steps.add(missing(key, why.unwrap_or_default()));
+        return Ok(None);
+    };
+    // The kernel's order (`ip_vs_service_find`,
+    // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c).
+    const FTP: u16 = 21;
+    const FTP_DATA: u16 = 20;
+    let ftp = ServiceKey::new(protocol, address, FTP);
+    let takes_data = protocol == Protocol::Tcp && (port == FTP_DATA || port >= 1024);
+    let any = ServiceKey::new(protocol, address, 0);
+    for other in takes_data.then_some(ftp).into_iter().chain((port != 0).then_some(any)) {
+        if let Some(found) = subject::find(director, &other)? {
+            let text = format!("no service {key} exists, but {other} takes its packets");
+            steps.add(Finding::good("service", text));
+            return Ok(Some(found));
+        }
+    }
+    let mut why = String::new();
+    for other in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().filter(|other| *other != protocol) {
+        let other = ServiceKey::new(other, address, port);
+        if subject::find(director, &other)?.is_some() {
+            why = format!("{other} exists, which is for packets of another protocol.");
+        }
+    }
+    steps.add(missing(key, why));
+    Ok(None)
+}
+
+fn missing(key: &ServiceKey, why: String) -> Finding {
+    let service = option(key);
+    Finding::broken("service", format!("the service {key} does not exist"), why)
+        .cure(Cure::director(format!("ipvsadm -A {service} -s wlc")))
+        .cure(Cure::director(format!("ipvsadm -a {service} -r SERVER -m")))
+}
+
+/// Returns the option that names a service: `-t 10.1.0.100:80`.
+pub(super) fn option(key: &ServiceKey) -> String {
+    match key {
+        ServiceKey::Address { protocol, address, port } => {
+            let endpoint = std::net::SocketAddr::new(*address, *port);
+            match protocol {
+                Protocol::Udp => format!("-u {endpoint}"),
+                Protocol::Sctp => format!("--sctp-service {endpoint}"),
+                Protocol::Tcp | Protocol::Other(_) => format!("-t {endpoint}"),
+            }
+        }
+        ServiceKey::Fwmark { mark, family: ipvs::Family::V4 } => format!("-f {mark}"),
+        ServiceKey::Fwmark { mark, family: ipvs::Family::V6 } => format!("-f {mark} -6"),
+    }
+}
+
+/// Checks that the service can choose a server.
+pub(super) fn check(subject: &Subject, steps: &mut Steps) {
+    let state = &subject.state;
+    let service = option(&state.service.key);
+    if let ServiceKey::Address { protocol, port, .. } = state.service.key {
+        if let Protocol::Other(number) = protocol {
+            let text = format!("IPVS does not schedule packets of protocol {number}");
+            steps.add(Finding::broken("protocol", text, "It schedules TCP, UDP and SCTP only."));
+        }
+        if port == 0 && state.service.persistence.is_none() {
+            let why = "A service with port 0 must be persistent. Otherwise the kernel refuses each packet.";
+            let scheduler = &state.service.scheduler;
+            steps.add(
+                Finding::broken("any_port", "the service has port 0 and is not persistent", why)
+                    .cure(Cure::director(format!("ipvsadm -E {service} -s {scheduler} -p 300"))),
+            );
+        }
+    }
+    let Assessment { problem, refusal } = Assessment::of(state);
+    if problem.is_some_and(Problem::refuses) {
+        steps.add(refused(state, &service, problem, refusal.unwrap_or_default()));
+    } else {
+        let text = format!("{} can choose one of {}", state.service.scheduler, states_of(state.destinations.iter()));
+        steps.add(Finding::good("choice", text));
+    }
+    check_client(subject, steps);
+    let is_one_packet = state.service.one_packet && !matches!(subject.protocol(), Some(Protocol::Tcp | Protocol::Sctp));
+    let masquerades = |server: &DestinationState| server.destination.forwarding == Forwarding::Masquerade;
+    if is_one_packet && state.destinations.iter().any(masquerades) {
+        let why = "With one-packet scheduling (-o) the kernel keeps no connection, so it cannot give the replies of \
+                   masqueraded servers the virtual address as their source. Clients drop them.";
+        let finding = Finding::broken("one_packet", "one-packet scheduling does not work with masquerading", why);
+        let command = format!("ipvsadm -E {service} -s {}", state.service.scheduler);
+        steps.add(finding.cure(Cure::director(command)));
+    }
+}
+
+fn refused(state: &ServiceState, service: &str, problem: Option<Problem>, refusal: String) -> Finding {
+    let finding = Finding::broken("choice", refusal, "");
+    let first_in = |condition| state.destinations.iter().rev().find(|server| Condition::of(server) == condition);
+    match problem {
+        Some(Problem::NoServers) => finding.cure(Cure::director(format!("ipvsadm -a {service} -r SERVER -m"))),
+        Some(Problem::AllWeight0) => {
+            let server = state.destinations.last().map(|server| server.destination.key.to_string());
+            let server = server.unwrap_or_default();
+            let why = format!("If it was drained, `ipvsadm-rs undrain {server}` restores its weight.");
+            let command = format!("ipvsadm-rs set {service} -r {server} --weight 1");
+            Finding { why, ..finding }.cure(Cure::director(command))
+        }
+        _ => match first_in(Condition::Full) {
+            Some(server) => {
+                let limit = server.destination.upper_threshold.saturating_mul(2);
+                let key = server.destination.key;
+                finding.cure(Cure::director(format!("ipvsadm-rs set {service} -r {key} -x {limit}")))
+            }
+            None if ["sh", "mh"].iter().any(|name| state.service.scheduler.as_bytes() == name.as_bytes()) => {
+                let scheduler = &state.service.scheduler;
+                finding.cure(Cure::director(format!("ipvsadm-rs set {service} -s {scheduler} -b {scheduler}-fallback")))
+            }
+            None => finding.cure(Cure::director(format!("ipvsadm-rs set {service} -s wlc"))),
+        },
+    }
+}
+
+/// Checks the connections and templates of the client.
+fn check_client(subject: &Subject, steps: &mut Steps) {
+    let Some(client) = subject.client else { return };
+    let entry = subject.of_client.iter().find(|entry| client.port() != 0 && !entry.is_template());
+    let Some(entry) = entry.or_else(|| subject.of_client.iter().find(|entry| entry.is_template())) else { return };
+    let kind = if entry.is_template() { "a persistence template" } else { "a connection" };
+    let key = ipvs::DestinationKey::from(entry.destination);
+    let found = subject.state.destinations.iter().find(|server| {
+        let other = server.destination.key;
+        other.address == key.address && (other.port == key.port || other.port == 0 || key.port == 0)
+    });
+    let text = format!("{kind} sends {} to {key}", client.ip());
+    steps.add(match found {
+        Some(_) => Finding::good("client", text),
+        None if entry.is_template() => Finding::unknown("client", format!("{text}, which the service does not have")),
+        None => {
+            let why = "The server was deleted. The kernel drops the packets of its connections until they expire, \
+                       unless net.ipv4.vs.expire_nodest_conn is 1.";
+            Finding::broken("client", format!("{text}, which the service does not have"), why)
+                .cure(Cure::director("sysctl -w net.ipv4.vs.expire_nodest_conn=1"))
+        }
+    });
+}

@@ -1,0 +1,251 @@
+//! The way of a packet from the director to a server.
+
+use std::net::IpAddr;
+
+use ipvs::{DestinationKey, DestinationState, Family, Forwarding, GueChecksum, ServiceKey, Tunnel};
+
+use super::report::{Cure, Finding, Steps};
+use super::subject::Subject;
+use crate::network::{Network, Reachable, Route, RouteError, RouteKind, is_in};
+
+/// The maximum number of servers that are examined.
+const MOST: usize = 1000;
+
+/// What is known about the way to a server.
+pub(super) struct Way {
+    pub(super) server: DestinationState,
+    pub(super) route: Route,
+    /// The name of the device.
+    pub(super) device: String,
+}
+
+impl Way {
+    /// Returns whether packets to the server are delivered on the director itself.
+    pub(super) fn is_local(&self) -> bool {
+        self.route.kind == RouteKind::Local
+    }
+}
+
+/// Checks the way to each server that has a weight. Returns the ways that exist.
+pub(super) fn check(network: &mut Network, subject: &Subject, steps: &mut Steps) -> anyhow::Result<Vec<Way>> {
+    let servers: Vec<&DestinationState> = subject.servers().take(MOST).collect();
+    let ports = servers.iter().filter_map(|server| Some((server.destination.key, port(subject, server)?)));
+    steps.add_all(ports.collect());
+    let (mut ways, mut routes) = (Vec::new(), Vec::new());
+    for server in servers {
+        let key = server.destination.key;
+        match network.route(key.address.into()) {
+            Ok(route) => {
+                let device = network.link(route.device)?;
+                let way = Way { server: server.clone(), route, device: device.name };
+                routes.push((key, way_of(&way, device.has_carrier, subject)));
+                ways.push(way);
+            }
+            Err(error) => routes.push((key, no_route(network, key.address, error)?)),
+        }
+    }
+    steps.add_all(routes);
+    let mut neighbours = Vec::new();
+    for way in ways.iter().filter(|way| !way.is_local()) {
+        if let Some(finding) = neighbour(network, way)? {
+            neighbours.push((way.server.destination.key, finding));
+        }
+    }
+    steps.add_all(neighbours);
+    let mut tunnels = Vec::new();
+    for way in &ways {
+        let key = way.server.destination.key;
+        if let Forwarding::Tunnel(tunnel) = way.server.destination.forwarding
+            && !way.is_local()
+        {
+            tunnels.extend(source(subject, way).map(|finding| (key, finding)));
+            tunnels.push((key, fits(network, way, tunnel)?));
+        }
+    }
+    steps.add_all(tunnels);
+    let others = subject.servers().count().saturating_sub(MOST);
+    if others > 0 {
+        steps.add(Finding::unknown("servers", format!("{others} more servers were not checked")));
+    }
+    let drained = subject.state.destinations.iter().filter(|server| server.destination.weight == 0);
+    let drained: Vec<(DestinationKey, Finding)> = drained
+        .map(|server| {
+            (server.destination.key, Finding::unknown("weight", "not checked: weight 0, gets no new clients"))
+        })
+        .collect();
+    steps.add_all(drained);
+    Ok(ways)
+}
+
+/// Returns the name of a forwarding method in a sentence.
+pub(super) fn method(forwarding: Forwarding) -> &'static str {
+    match forwarding {
+        Forwarding::Masquerade => "masquerading",
+        Forwarding::Local => "local delivery",
+        Forwarding::Tunnel(Tunnel::Ipip) => "IP-in-IP tunnel",
+        Forwarding::Tunnel(Tunnel::Gue { .. }) => "GUE tunnel",
+        Forwarding::Tunnel(Tunnel::Gre { .. }) => "GRE tunnel",
+        Forwarding::Tunnel(Tunnel::Other { .. }) => "unknown tunnel",
+        Forwarding::DirectRoute => "direct routing",
+        Forwarding::Bypass => "bypass",
+        Forwarding::Other(_) => "unknown method",
+    }
+}
+
+/// Checks that the server has the port of the service if the method cannot change it.
+fn port(subject: &Subject, server: &DestinationState) -> Option<Finding> {
+    let ServiceKey::Address { port, .. } = subject.state.service.key else { return None };
+    let destination = server.destination;
+    if let Forwarding::Other(number) = destination.forwarding {
+        return Some(Finding::broken("method", format!("forwarding method {number} drops every packet"), ""));
+    }
+    let keeps_port = matches!(destination.forwarding, Forwarding::DirectRoute | Forwarding::Tunnel(_));
+    if !keeps_port || port == 0 || destination.key.port == port {
+        return None;
+    }
+    let method = method(destination.forwarding);
+    let why =
+        format!("Packets arrive at the server with the port of the service, {port}. Only masquerading changes it.");
+    let service = super::choice::option(&subject.state.service.key);
+    let right = DestinationKey { port, ..destination.key };
+    let line = |command: &str, key| format!("ipvsadm {command} {service} -r {key}");
+    let flag = if destination.forwarding == Forwarding::DirectRoute { "-g" } else { "-i" };
+    Some(
+        Finding::broken("port", format!("{method} cannot change the port to {}", destination.key.port), why)
+            .cure(Cure::director(line("-d", destination.key)))
+            .cure(Cure::director(format!("{} {flag} -w {}", line("-a", right), destination.weight))),
+    )
+}
+
+/// Describes an existing route, and checks that it suits the forwarding method.
+fn way_of(way: &Way, has_carrier: bool, subject: &Subject) -> Finding {
+    let Way { server, route, device } = way;
+    let method = method(server.destination.forwarding);
+    if way.is_local() {
+        return Finding::good("route", format!("{method}, delivered on this director, which has the address"));
+    }
+    if route.kind == RouteKind::Other {
+        return Finding::broken("route", "the address is not a unicast address of a server", "");
+    }
+    if !has_carrier {
+        let why = format!("The cable of {device} is unplugged, or the other end is down.");
+        return Finding::broken("carrier", format!("{device}, the device towards it, has no carrier"), why)
+            .cure(Cure::director(format!("ip link show {device}")));
+    }
+    let Some(gateway) = route.gateway else {
+        return Finding::good("route", format!("{method}, on the segment of {device}"));
+    };
+    if server.destination.forwarding != Forwarding::DirectRoute {
+        return Finding::good("route", format!("{method}, through {gateway} at {device}"));
+    }
+    let why = "Direct routing leaves the packet unchanged. The router would send it to the virtual address, not to the \
+               server. Use a tunnel or masquerading for this server.";
+    let service = super::choice::option(&subject.state.service.key);
+    let key = server.destination.key;
+    let text = format!("direct routing, but the router {gateway} is between director and server");
+    let vip = subject.target.map_or_else(|| "VIP".to_owned(), |target| target.ip().to_string());
+    Finding::broken("segment", text, why)
+        .cure(Cure::director(format!("ipvsadm-rs set {service} -r {key} --forwarding ipip")))
+        .cure(Cure::server(format!("ipvsadm-rs rs-setup --mode tun-ipip --vip {vip} --own {} | sh -e", key.address)))
+}
+
+fn no_route(network: &mut Network, address: IpAddr, error: RouteError) -> anyhow::Result<Finding> {
+    let kind = match error {
+        RouteError::NotRead(error) => return Ok(Finding::unknown("route", format!("route not checked: {error}"))),
+        RouteError::Prohibited => "a route of type prohibit refuses packets to it",
+        RouteError::Invalid => "a route of type blackhole drops packets to it, or the address is not valid",
+        RouteError::Unreachable | RouteError::ReversePath => "there is no route to it",
+    };
+    for other in network.addresses(Family::of(address), None)? {
+        let device = network.link(other.device)?;
+        if !device.is_up && is_in(address, other.address, other.length) {
+            let text = format!("{}, the device of its network, is down", device.name);
+            return Ok(
+                Finding::broken("device", text, "").cure(Cure::director(format!("ip link set {} up", device.name)))
+            );
+        }
+    }
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    let family = if address.is_ipv4() { "" } else { " -6" };
+    Ok(Finding::broken("route", kind, "")
+        .cure(Cure::director(format!("ip{family} route show match {address}")))
+        .cure(Cure::director(format!("ip{family} route replace {address}/{length} via ROUTER"))))
+}
+
+/// Checks that the server, or the router before it, answers on the segment.
+fn neighbour(network: &mut Network, way: &Way) -> anyhow::Result<Option<Finding>> {
+    let address = way.server.destination.key.address;
+    let hop = way.route.gateway.unwrap_or(address);
+    let device = &way.device;
+    let question = if hop.is_ipv4() { "ARP" } else { "neighbour solicitations" };
+    let who = way.route.gateway.map_or_else(String::new, |gateway| format!("the router {gateway} "));
+    let neighbour = match network.neighbour(way.route.device, hop) {
+        Ok(neighbour) => neighbour,
+        Err(error) => return Ok(Some(Finding::unknown("neighbour", format!("neighbour not checked: {error}")))),
+    };
+    Ok(match neighbour.reachable {
+        Reachable::Yes => Some(Finding::good("neighbour", format!("{who}answered {question} on {device}"))),
+        Reachable::Unknown => None,
+        Reachable::No | Reachable::Asked => {
+            let why = format!("It is off, has another address, or is not on the segment of {device}.");
+            Some(
+                Finding::broken("neighbour", format!("{who}gave no answer to {question} on {device}"), why)
+                    .cure(Cure::director(format!("ip neigh show {hop} dev {device}")))
+                    .cure(Cure::server("ip -brief address")),
+            )
+        }
+    })
+}
+
+/// Checks that the outer packets of a tunnel do not have the virtual address as their source.
+fn source(subject: &Subject, way: &Way) -> Option<Finding> {
+    let vip = subject.target?.ip();
+    if way.route.source != Some(vip) {
+        return None;
+    }
+    let why = "The server has the same address, so it drops the packets as forged. The kernel selects the source of the \
+               route to the server.";
+    let address = way.server.destination.key.address;
+    let family = if address.is_ipv4() { "" } else { " -6" };
+    let via = way.route.gateway.map_or_else(String::new, |gateway| format!(" via {gateway}"));
+    let command = format!(
+        "ip{family} route replace {address} {}dev {} src OWN-ADDRESS",
+        via.trim_start().to_owned() + if via.is_empty() { "" } else { " " },
+        way.device
+    );
+    let text = format!("the packets of the tunnel have the source {vip}, the virtual address");
+    Some(Finding::broken("tunnel_source", text, why).cure(Cure::director(command)))
+}
+
+/// Checks the length of packets that fit in a tunnel.
+fn fits(network: &mut Network, way: &Way, tunnel: Tunnel) -> anyhow::Result<Finding> {
+    let is_ipv4 = way.server.destination.key.address.is_ipv4();
+    let outer = if is_ipv4 { 20 } else { 40 };
+    // UDP, GUE, and the options of GUE for remote checksum offload; GRE with and without a checksum.
+    let inner = match tunnel {
+        Tunnel::Ipip | Tunnel::Other { .. } => 0,
+        Tunnel::Gue { checksum: GueChecksum::Remote, .. } => 8 + 4 + 8,
+        Tunnel::Gue { .. } => 8 + 4,
+        Tunnel::Gre { checksum: true } => 8,
+        Tunnel::Gre { checksum: false } => 4,
+    };
+    let link = network.link(way.route.device)?;
+    let mtu = way.route.mtu.unwrap_or(link.mtu);
+    let fits = mtu.saturating_sub(outer + inner);
+    // `__ip_vs_get_out_rt` and `__ip_vs_get_out_rt_v6`, by the family of the server,
+    // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_xmit.c
+    let least = if is_ipv4 { 68 } else { 1280 };
+    if fits >= least {
+        return Ok(Finding::good("mtu", format!("packets of at most {fits} bytes fit in the tunnel")));
+    }
+    let device = &way.device;
+    let text = format!("no packet fits in the tunnel, because the MTU to the server is {mtu}");
+    let why = format!(
+        "The headers of the tunnel take {} bytes. The kernel drops all packets if less than {least} bytes \
+                       are left.",
+        outer + inner
+    );
+    let needed = least + outer + inner;
+    let command = format!("ip link set {device} mtu {}", needed.max(1500));
+    Ok(Finding::broken("mtu", text, why).cure(Cure::director(command)))
+}

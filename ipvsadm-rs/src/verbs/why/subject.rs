@@ -1,0 +1,227 @@
+//! The service in question: its servers, its connections, and the client.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context as _;
+use ipvs::{
+    Client, ConnectionEntry, DestinationKey, DestinationState, Error, ErrorKind, Protocol, ServiceKey, ServiceState,
+    Timeouts,
+};
+
+/// The connections of a server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    /// All connections, without templates.
+    pub(super) all: u64,
+    /// Connections that the client has acknowledged.
+    pub(super) answered: u64,
+    /// The time since the last packet of an answered connection, in seconds. `None`: there is none.
+    last_answer: Option<u32>,
+    /// The times since the last packet of connections in `SYN_RECV`, and their number.
+    opening: BTreeMap<u32, u64>,
+    /// The times since the last packet of connections in `CLOSE`, which one side has reset, and their number.
+    closed: BTreeMap<u32, u64>,
+    /// A client of a connection without an answer.
+    pub(super) waiting_client: Option<IpAddr>,
+}
+
+/// A server answers within this time, in seconds.
+const PATIENCE: u32 = 2;
+
+/// The times until a connection expires if there is no packet, in seconds.
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_proto_tcp.c> (`tcp_timeouts`)
+mod lifetime {
+    pub(super) const SYN_RECV: u32 = 60;
+    pub(super) const TIME_WAIT: u32 = 120;
+    pub(super) const CLOSE: u32 = 10;
+    pub(super) const CLOSE_WAIT: u32 = 60;
+    pub(super) const LAST_ACK: u32 = 30;
+}
+
+impl Sums {
+    fn add(&mut self, entry: &ConnectionEntry, timeouts: &Timeouts) {
+        self.all += 1;
+        let age = |lifetime: u32| lifetime.saturating_sub(entry.expires);
+        let answered = match entry.state.as_bytes() {
+            b"SYN_RECV" => {
+                let age = age(lifetime::SYN_RECV);
+                *self.opening.entry(age).or_default() += 1;
+                if age > PATIENCE {
+                    self.waiting_client = Some(entry.client.ip());
+                }
+                return;
+            }
+            b"CLOSE" => {
+                *self.closed.entry(age(lifetime::CLOSE)).or_default() += 1;
+                return;
+            }
+            b"ESTABLISHED" => timeouts.tcp,
+            b"FIN_WAIT" => timeouts.tcp_fin,
+            b"TIME_WAIT" => lifetime::TIME_WAIT,
+            b"CLOSE_WAIT" => lifetime::CLOSE_WAIT,
+            b"LAST_ACK" => lifetime::LAST_ACK,
+            _ => return,
+        };
+        self.answered += 1;
+        self.last_answer = Some(self.last_answer.map_or(age(answered), |last| last.min(age(answered))));
+    }
+
+    /// Returns the number of connections without an answer, since the server last answered one.
+    pub(super) fn stuck(&self) -> u64 {
+        let end = self.last_answer.unwrap_or(u32::MAX);
+        self.opening.iter().filter(|(age, _)| **age > PATIENCE && **age < end).map(|(_, number)| number).sum()
+    }
+
+    /// Returns the number of connections that were reset, since the server last answered one.
+    pub(super) fn reset(&self) -> u64 {
+        let end = self.last_answer.unwrap_or(u32::MAX);
+        self.closed.range(..end).map(|(_, number)| number).sum()
+    }
+}
+
+/// The service, and what its users see.
+pub(super) struct Subject {
+    pub(super) state: ServiceState,
+    /// The address and port to which clients send. `None`: a service by mark, whose addresses the firewall knows.
+    pub(super) target: Option<SocketAddr>,
+    /// The client. Port 0: any port.
+    pub(super) client: Option<SocketAddr>,
+    keys: HashSet<DestinationKey>,
+    sums: HashMap<DestinationKey, Sums>,
+    /// Entries of the client: connections and templates.
+    pub(super) of_client: Vec<ConnectionEntry>,
+}
+
+/// The maximum number of entries of the client that are kept.
+const MOST_OF_CLIENT: usize = 1000;
+
+/// Reads a service with its servers. `None`: it does not exist. Other services are not read.
+pub(super) fn find(director: &mut Client, key: &ServiceKey) -> Result<Option<ServiceState>, Error> {
+    match director.service(key) {
+        Ok(mut state) => {
+            state.destinations = director.destinations(key)?;
+            Ok(Some(state))
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NoSuchService) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Subject {
+    /// Returns the service without its connections.
+    pub(super) fn without_connections(state: ServiceState, target: Option<SocketAddr>) -> Self {
+        let keys = state.destinations.iter().map(|server| server.destination.key).collect();
+        Self { state, target, client: None, keys, sums: HashMap::new(), of_client: Vec::new() }
+    }
+
+    /// Reads the connections of the service. Those of other services are skipped.
+    pub(super) fn new(
+        director: &mut Client,
+        state: ServiceState,
+        target: Option<SocketAddr>,
+        client: Option<SocketAddr>,
+    ) -> anyhow::Result<Self> {
+        let mut subject = Self { client, ..Self::without_connections(state, target) };
+        let timeouts = director.timeouts()?;
+        for entry in director.connections().context("cannot read the connection table")? {
+            let entry = entry.context("cannot read the connection table")?;
+            let Some(server) = subject.server_of(&entry) else { continue };
+            // The client of a template is a network, which persistence treats as one client.
+            let is_of_client = client.is_some_and(|client| {
+                entry.client.ip() == client.ip()
+                    && (client.port() == 0 || entry.is_template() || entry.client.port() == client.port())
+            });
+            if is_of_client && subject.of_client.len() < MOST_OF_CLIENT {
+                subject.of_client.push(entry.clone());
+            }
+            if !entry.is_template() {
+                subject.sums.entry(server).or_default().add(&entry, &timeouts);
+            }
+        }
+        Ok(subject)
+    }
+
+    /// Returns the server of an entry, as the service names it. `None`: the entry is of another service.
+    fn server_of(&self, entry: &ConnectionEntry) -> Option<DestinationKey> {
+        let is_of_service = match self.state.service.key {
+            key @ ServiceKey::Fwmark { mark, family } => match entry.fwmark() {
+                Some(number) => number == mark.get() && entry.family() == family,
+                // The table does not name the mark: the target decides, or the server.
+                None => entry.family() == key.family() && self.target.is_none_or(|target| entry.service == target),
+            },
+            ServiceKey::Address { protocol, address, port } => {
+                entry.protocol() == Some(protocol)
+                    && entry.service.ip() == address
+                    && (port == 0 || entry.service.port() == port)
+            }
+        };
+        if !is_of_service {
+            return None;
+        }
+        let server = DestinationKey::from(entry.destination);
+        let any_port = DestinationKey { port: 0, ..server };
+        if self.keys.contains(&server) {
+            Some(server)
+        } else if self.keys.contains(&any_port) {
+            Some(any_port)
+        } else {
+            // A server that was deleted. For a mark without target, the connection may be of another service.
+            matches!(self.state.service.key, ServiceKey::Address { .. }).then_some(server)
+        }
+    }
+
+    pub(super) fn sums(&self, server: &DestinationKey) -> Sums {
+        self.sums.get(server).cloned().unwrap_or_default()
+    }
+
+    /// Returns the address of a client: the one in question, or one whose connection has no answer.
+    pub(super) fn client_or_waiting(&self) -> Option<IpAddr> {
+        let waiting = || self.sums.values().find_map(|sums| sums.waiting_client);
+        self.client.map(|client| client.ip()).or_else(waiting)
+    }
+
+    /// Returns the servers that get packets: those with a weight, and those with connections of the client.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &DestinationState> {
+        // The kernel lists the newest first.
+        self.state.destinations.iter().rev().filter(|server| server.destination.weight > 0)
+    }
+
+    /// Returns the protocol of the packets. `None`: a service by mark has packets of all protocols.
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        match self.state.service.key {
+            ServiceKey::Address { protocol, .. } => Some(protocol),
+            ServiceKey::Fwmark { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs::Connections;
+
+    use super::*;
+
+    fn sums(lines: &[&str]) -> Sums {
+        let table: String =
+            lines.iter().map(|line| format!("TCP 0A090001 9C41 0A000001 0050 0A010001 1F90 {line}\n")).collect();
+        let mut sums = Sums::default();
+        let mut timeouts = Timeouts::default();
+        (timeouts.tcp, timeouts.tcp_fin) = (900, 120);
+        for entry in Connections::new(format!("Pro \n{table}").as_bytes()).expect("a title") {
+            sums.add(&entry.expect("an entry"), &timeouts);
+        }
+        sums
+    }
+
+    #[test]
+    fn only_connections_after_the_last_answer_are_stuck() {
+        let of = |lines: &[&str]| (sums(lines).stuck(), sums(lines).reset(), sums(lines).answered);
+        assert_eq!(of(&["SYN_RECV 50", "SYN_RECV 57", "SYN_RECV 59"]), (2, 0, 0), "one may still be answered");
+        assert_eq!(of(&["SYN_RECV 50", "TIME_WAIT 100", "ESTABLISHED 800"]), (1, 0, 2));
+        assert_eq!(of(&["SYN_RECV 30", "SYN_RECV 50", "ESTABLISHED 880"]), (1, 0, 1));
+        assert_eq!(of(&["SYN_RECV 50", "ESTABLISHED 899"]), (0, 0, 1));
+        assert_eq!(of(&["CLOSE 8", "CLOSE 5", "FIN_WAIT 100", "CLOSE 99"]), (0, 3, 1));
+        assert_eq!(of(&["SYN_RECV 4000000000", "UDP 3"]), (0, 0, 0));
+    }
+}

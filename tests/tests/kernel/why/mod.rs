@@ -1,0 +1,123 @@
+//! `ipvsadm-rs why`: each test breaks a working network, and the verdict names what was broken. Where the verdict has
+//! commands for the director or for a server, they are run, and connections work again.
+
+mod dr;
+mod firewall;
+mod firewall_predictions;
+mod nat;
+mod nat_network;
+mod tun;
+
+use std::time::Duration;
+
+use ipvs_tests::harness::Test;
+use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::wait;
+use serde_json::Value;
+
+/// Returns the tests of all modules.
+pub(crate) fn tests() -> Vec<Test> {
+    [nat::tests(), nat_network::tests(), dr::tests(), tun::tests(), firewall::tests(), firewall_predictions::tests()]
+        .concat()
+}
+
+/// A network in which connections of the client to a service work.
+struct Rig {
+    lab: Lab,
+    client: Host,
+    director: Host,
+    web1: Host,
+    web2: Host,
+    /// The options of `why`.
+    why: String,
+    /// The address and port to which the client connects.
+    target: String,
+}
+
+impl Rig {
+    /// Checks that connections work, and that `why` finds nothing.
+    fn works(&self) -> &Self {
+        assert_eq!(self.client.client().pages(4, &self.target).to_string(), "web1=2 web2=2");
+        self.is_not_broken();
+        self
+    }
+
+    fn is_not_broken(&self) {
+        let found = self.json("");
+        assert!(found["verdict"].is_null(), "{found:#}");
+        let text = self.director.ok(&format!("ipvsadm-rs why {}", self.why));
+        assert!(text.ends_with("Nothing broken was found.\n"), "{text}");
+    }
+
+    /// Checks that connections fail, at least some of them.
+    fn fails(&self) {
+        // The table has whole seconds. The connections that fail must be later than those that were answered.
+        std::thread::sleep(Duration::from_millis(1200));
+        let replies = self.client.client().patience(Duration::from_millis(400)).pages(4, &self.target);
+        assert!(replies.servers.iter().any(|name| !name.starts_with("web")), "{replies}");
+    }
+
+    /// Runs `why` with further options. Returns its JSON.
+    fn json(&self, options: &str) -> Value {
+        let ran = self.director.run(&format!("ipvsadm-rs why {} {options} --json", self.why));
+        let found: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran}"));
+        assert_eq!(ran.code, Some(if found["verdict"].is_null() { 0 } else { 2 }), "{ran}");
+        found
+    }
+
+    /// Waits until the verdict has this identifier. Returns the verdict.
+    fn verdict(&self, id: &str, options: &str) -> Value {
+        let verdict = wait::until(Duration::from_secs(30), || {
+            let found = self.json(options);
+            if found["verdict"]["id"] == id { Ok(found["verdict"].clone()) } else { Err(format!("{found:#}")) }
+        });
+        let ran = self.director.run(&format!("ipvsadm-rs why {} {options}", self.why));
+        let broken = ran.stdout.lines().find(|line| line.starts_with("Broken: ")).unwrap_or_else(|| panic!("{ran}"));
+        assert!(verdict["text"].as_str().unwrap().starts_with(&broken[8..]), "{ran}");
+        let is_long = |line: &&str| line.chars().count() > 80 && !line.contains("# ");
+        assert_eq!(ran.stdout.lines().find(is_long), None, "{ran}");
+        println!("{}", ran.stdout);
+        verdict
+    }
+
+    /// Checks that connections fail, and that the verdict has this identifier. Returns the verdict.
+    fn is_broken(&self, id: &str) -> Value {
+        self.fails();
+        // Failures in the second of the last answer do not count. Further ones do.
+        wait::until(Duration::from_secs(30), || {
+            let found = self.json("");
+            if found["verdict"]["id"] == id {
+                return Ok(());
+            }
+            self.fails();
+            Err(format!("{found:#}"))
+        });
+        self.verdict(id, "")
+    }
+
+    /// Runs the commands of a verdict. `server` is the host for those of servers.
+    fn mend(&self, verdict: &Value, server: &Host) {
+        let commands = verdict["commands"].as_array().unwrap_or_else(|| panic!("no commands: {verdict:#}"));
+        for command in commands {
+            let host = if command["on"] == "director" { &self.director } else { server };
+            let line = command["command"].as_str().unwrap();
+            host.shell(line).ok();
+        }
+    }
+
+    /// Checks that the service is broken, runs the commands of the verdict, and checks that it works.
+    fn is_mended_by_its_commands(&self, id: &str) -> Value {
+        let verdict = self.is_broken(id);
+        self.mend(&verdict, &self.web1);
+        // The client remembers for a second that nobody has the address.
+        self.client.run("ip neigh flush dev eth0");
+        self.client.run("ip -6 neigh flush dev eth0");
+        self.works();
+        verdict
+    }
+}
+
+/// Returns the texts of a verdict as one line.
+fn text(verdict: &Value) -> String {
+    format!("{} {}", verdict["text"].as_str().unwrap_or_default(), verdict["why"].as_str().unwrap_or_default())
+}
