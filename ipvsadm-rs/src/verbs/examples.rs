@@ -40,7 +40,11 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
             "ipvsadm-rs convert /etc/keepalived/keepalived.conf",
             "ipvsadm-rs convert --from ldirectord --to toml /etc/ha.d/ldirectord.cf",
         ],
-        "diff" => &["ipvsadm-rs diff /etc/keepalived/keepalived.conf", "ipvsadm-rs diff --listed-only --json rules"],
+        "diff" => &[
+            "ipvsadm-rs diff /etc/keepalived/keepalived.conf",
+            "ipvsadm-rs diff --listed-only --json rules",
+            "ipvsadm-rs diff --director other-director.json",
+        ],
         "show" => &["ipvsadm-rs show --services --sort rate --limit 10", "ipvsadm-rs show --problems"],
         "connections" => &[
             "ipvsadm-rs connections --templates --server 10.0.0.7",

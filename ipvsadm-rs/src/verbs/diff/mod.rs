@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 use ipvs::document::SCHEMA;
+use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
 use ipvs::{Counters, Scope, Selector};
 use serde::Serialize;
 
 use crate::context::{Context, code};
 use crate::file::{self, ConfigId, Format};
+use crate::plan::directors;
 use crate::terminal::plural::count;
 use crate::terminal::text;
 use compare::{MaybeDown, explain};
@@ -29,7 +31,14 @@ use compare::{MaybeDown, explain};
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Diff {
     /// File to compare the table with; `-` for standard input
-    file: PathBuf,
+    #[arg(required_unless_present = "director")]
+    file: Option<PathBuf>,
+    /// Compare the servers that this director and another one select, as `which --compare` does
+    ///
+    /// FILE is the table of the other director: output of `show --json` or `save`, or rules, JSON or TOML; `-` for
+    /// standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "listed_only", "config_id"])]
+    director: Option<PathBuf>,
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -47,9 +56,10 @@ pub(super) struct Diff {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  No differences; servers may be down
+  0  No differences; servers may be down. With --director: both directors send
+     clients to the same servers
   1  Error
-  2  The table differs from FILE";
+  2  The table differs from FILE; with --director: the directors differ";
 
 /// The JSON document.
 #[derive(Serialize)]
@@ -63,8 +73,12 @@ struct Document<'d> {
 
 impl Diff {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        if let Some(path) = &self.director {
+            return directors::compare(context, path, self.format, &self.only, TableSizes::default());
+        }
+        let path = self.file.unwrap_or_else(|| "-".into());
         let options = self.config_id.options(context.input_limit()?);
-        let mut input = file::read_with(&self.file, self.format, &options)?;
+        let mut input = file::read_with(&path, self.format, &options)?;
         input.print_diagnostics();
         let config = match input.config {
             Ok(config) => config,

@@ -56,6 +56,7 @@ fn every_format() {
         let text = director.ok(&format!("ipvsadm-rs which --compare {file}"));
         assert!(text.starts_with("TCP 10.8.0.1:80: alike\nFWM 7: alike\n2 services are alike\n"), "{file}: {text}");
         assert!(!text.contains("does not state"), "{file}: {text}");
+        assert_eq!(director.ok(&format!("ipvsadm-rs diff --director {file}")), text);
     }
     let text = director.shell("ipvsadm-rs which --compare - fwmark < show.json").ok();
     assert_eq!(text, "FWM 7: alike\n1 service is alike\n");
@@ -73,6 +74,8 @@ fn settings_that_differ() {
         farm.director.ok(edit);
         let ran = farm.director.run("ipvsadm-rs which --compare saved");
         assert_eq!(ran.code, Some(2), "{ran}");
+        let diff = farm.director.run("ipvsadm-rs diff --director saved");
+        assert_eq!((diff.code, &diff.stdout), (ran.code, &ran.stdout));
         ran.stdout
     };
     let text = ran("ipvsadm -e -t 10.8.0.1:80 -r 10.2.0.11:80 -m -w 5");
