@@ -155,8 +155,13 @@ fn print_failure(error: &anyhow::Error) {
 }
 
 fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
-    let words = std::iter::once("ipvsadm-rs".into()).chain(words);
-    let found = command().try_get_matches_from(words).map_err(|mut error| {
+    let words: Vec<OsString> = std::iter::once("ipvsadm-rs".into()).chain(words).collect();
+    // For all verbs, this would take longer than the parsing.
+    let named = |verb: &clap::Command| {
+        let mut names = std::iter::once(verb.get_name()).chain(verb.get_all_aliases());
+        names.any(|name| words.iter().any(|word| word == name))
+    };
+    let found = command_with(named).try_get_matches_from(&words).map_err(|mut error| {
         other_names::suggest(&mut error, command().get_subcommands().map(clap::Command::get_name));
         error
     })?;
@@ -320,8 +325,14 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
 
 /// Returns the clap command with all verbs, also for manual pages and completions.
 pub(crate) fn command() -> clap::Command {
+    command_with(|_| true)
+}
+
+/// Returns the clap command with all verbs, and with the help and the hidden options of those that are needed.
+fn command_with(is_needed: impl Fn(&clap::Command) -> bool) -> clap::Command {
     let command = Modern::command();
-    let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let needed = command.get_subcommands().filter(|verb| is_needed(verb));
+    let verbs: Vec<String> = needed.map(|verb| verb.get_name().to_owned()).collect();
     let with_examples = |verb: clap::Command, name: &str| {
         let help = verb.get_after_long_help().map(ToString::to_string);
         verb.after_long_help(examples::append(help, name))
