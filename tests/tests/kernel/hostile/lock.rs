@@ -117,8 +117,8 @@ fn stopped_holder() -> Running {
         let apply = start("ipvsadm-rs --state-dir s apply large");
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
-            // Before the first plan, the directory does not exist.
-            if shell("ls s/*/lock").code == Some(0) && is_held() {
+            // Before the first plan, the directory does not exist. The holder writes its record after it has the lock.
+            if shell("test -s s/*/lock").code == Some(0) && is_held() {
                 kill_process(apply.pid(), Signal::STOP).unwrap();
                 break;
             }
