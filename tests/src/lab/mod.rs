@@ -2,4 +2,5 @@
 
 pub mod cluster;
 pub mod container;
+pub mod farm;
 pub mod topology;

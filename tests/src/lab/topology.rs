@@ -297,3 +297,55 @@ impl Lan {
         Ok(Lan { lab, client, director, web1, web2 })
     }
 }
+
+/// A client and a director, and two servers behind a router, as for tunnels.
+///
+/// ```text
+///   client     director
+/// 10.1.0.10    10.1.0.1   virtual: 10.1.0.100, fd01::100
+///  fd01::10    fd01::1
+///     └──── front ──┴──── router ──── back ──┬── web1  10.3.0.11  fd03::11
+///                                            └── web2  10.3.0.12  fd03::12
+/// ```
+#[derive(Debug)]
+pub struct Routed {
+    /// The segments.
+    pub lab: Lab,
+    /// 10.1.0.10
+    pub client: Host,
+    /// 10.1.0.1 and the virtual addresses
+    pub director: Host,
+    /// 10.3.0.11
+    pub web1: Host,
+    /// 10.3.0.12
+    pub web2: Host,
+}
+
+impl Routed {
+    /// Builds it with IPv4 and IPv6.
+    pub fn new() -> Result<Routed> {
+        let lab = Lab::new()?;
+        let [client, director, router, web1, web2] = lab.hosts(["client", "director", "router", "web1", "web2"])?;
+        let front = [
+            (&client, "10.1.0.10/24 fd01::10/64"),
+            (&director, "10.1.0.1/24 fd01::1/64 10.1.0.100/32 fd01::100/128"),
+            (&router, "10.1.0.254/24 fd01::254/64"),
+        ];
+        let back = [
+            (&router, "10.3.0.254/24 fd03::254/64"),
+            (&web1, "10.3.0.11/24 fd03::11/64"),
+            (&web2, "10.3.0.12/24 fd03::12/64"),
+        ];
+        lab.segment("front", front)?;
+        lab.segment("back", back)?;
+        router.sysctl("net/ipv4/ip_forward", "1")?;
+        router.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        director.gateway("10.1.0.254")?;
+        director.gateway("fd01::254")?;
+        for web in [&web1, &web2] {
+            web.gateway("10.3.0.254")?;
+            web.gateway("fd03::254")?;
+        }
+        Ok(Routed { lab, client, director, web1, web2 })
+    }
+}

@@ -1,18 +1,11 @@
 //! Tunnelling: the servers are behind a router. They decapsulate the packets and reply directly to the client.
-//!
-//! ```text
-//!   client     director
-//! 10.1.0.10    10.1.0.1   virtual: 10.1.0.100, fd01::100
-//!  fd01::10    fd01::1
-//!     └──── front ──┴──── router ──── back ──┬── web1  10.3.0.11  fd03::11
-//!                                            └── web2  10.3.0.12  fd03::12
-//! ```
+//! [`Routed`] has a drawing.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipvs_tests::guest::modules;
-use ipvs_tests::lab::topology::{Host, Lab};
+use ipvs_tests::lab::topology::Routed;
 use ipvs_tests::traffic::packets::Packet;
 use ipvs_tests::traffic::server::Protocol::Tcp;
 
@@ -41,39 +34,10 @@ ipvs_tests::tests! {
     families_mix_only_in_tunnels;
 }
 
-struct Routed {
-    _lab: Lab,
-    client: Host,
-    director: Host,
-    web1: Host,
-    web2: Host,
-}
-
 fn routed() -> Routed {
-    let lab = Lab::new().unwrap();
-    let [client, director, router, web1, web2] = lab.hosts(["client", "director", "router", "web1", "web2"]).unwrap();
-    let front = [
-        (&client, "10.1.0.10/24 fd01::10/64"),
-        (&director, "10.1.0.1/24 fd01::1/64 10.1.0.100/32 fd01::100/128"),
-        (&router, "10.1.0.254/24 fd01::254/64"),
-    ];
-    let back = [
-        (&router, "10.3.0.254/24 fd03::254/64"),
-        (&web1, "10.3.0.11/24 fd03::11/64"),
-        (&web2, "10.3.0.12/24 fd03::12/64"),
-    ];
-    lab.segment("front", front).unwrap();
-    lab.segment("back", back).unwrap();
-    router.sysctl("net/ipv4/ip_forward", "1").unwrap();
-    router.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
-    director.gateway("10.1.0.254").unwrap();
-    director.gateway("fd01::254").unwrap();
-    for web in [&web1, &web2] {
-        web.gateway("10.3.0.254").unwrap();
-        web.gateway("fd03::254").unwrap();
-    }
+    let routed = Routed::new().unwrap();
     under_test::install();
-    Routed { _lab: lab, client, director, web1, web2 }
+    routed
 }
 
 const V4: &str = "10.1.0.100";

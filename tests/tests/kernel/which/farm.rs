@@ -1,20 +1,13 @@
-//! A director with four servers, and clients of many addresses.
-//!
-//! ```text
-//!   client ──── outside ──── director ──── inside ──┬── rs1  10.2.0.11
-//!  10.1.0.10               10.1.0.1  10.2.0.1       ├── rs2  10.2.0.12
-//!  fd01::10                 fd01::1  fd02::1        ├── rs3  10.2.0.13
-//!  and all of 10.9.0.0/16  and all of 10.8.0.0/16   └── rs4  10.2.0.14
-//!  and of fd09::/64        and of fd08::/64                  (fd02::14)
-//! ```
+//! A director with four servers, the server that `which` prints for a client, and the one that replies.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use ipvs_tests::lab::farm;
+pub(super) use ipvs_tests::lab::farm::{source_4, source_6};
 use ipvs_tests::lab::topology::{Host, Lab};
-use ipvs_tests::traffic::server::Protocol::{Tcp, Udp};
 use serde_json::Value;
 
 use crate::under_test;
@@ -30,49 +23,9 @@ pub(super) fn clients(default: u32) -> u32 {
     std::env::var("IPVS_CONNECTIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Returns two bytes that are far apart for successive numbers. Numbers below 60,000 have different bytes.
-fn nth(n: u32) -> [u8; 2] {
-    [(n.wrapping_mul(37) % 251) as u8, (n.wrapping_mul(101) % 241) as u8]
-}
-
-pub(super) fn source_4(n: u32) -> IpAddr {
-    let [high, low] = nth(n);
-    Ipv4Addr::new(10, 9, high, low).into()
-}
-
-pub(super) fn source_6(n: u32) -> IpAddr {
-    let [high, low] = nth(n);
-    Ipv6Addr::new(0xfd09, 0, 0, 0, u16::from(low) << 8, 7, u16::from(high), n as u16).into()
-}
-
 impl Farm {
     pub(super) fn new() -> Farm {
-        let lab = Lab::new().unwrap();
-        let [client, director, rs1, rs2, rs3, rs4] =
-            lab.hosts(["client", "director", "rs1", "rs2", "rs3", "rs4"]).unwrap();
-        let outside = [(&client, "10.1.0.10/24 fd01::10/64"), (&director, "10.1.0.1/24 fd01::1/64")];
-        lab.segment("outside", outside).unwrap();
-        lab.segment("inside", [(&director, "10.2.0.1/24 fd02::1/64")]).unwrap();
-        for (rs, last) in [(&rs1, 11), (&rs2, 12), (&rs3, 13), (&rs4, 14)] {
-            lab.plug(rs, "inside", &format!("10.2.0.{last}/24 fd02::{last}/64")).unwrap();
-            rs.gateway("10.2.0.1").unwrap();
-            rs.gateway("fd02::1").unwrap();
-            rs.serve(Udp, "[::]:80").unwrap();
-            rs.serve(Tcp, "[::]:80").unwrap();
-        }
-        client.ok("ip route add local 10.9.0.0/16 dev lo");
-        client.ok("ip route add local fd09::/64 dev lo");
-        client.sysctl("net/ipv6/ip_nonlocal_bind", "1").unwrap();
-        client.route("10.8.0.0/16", "10.1.0.1").unwrap();
-        client.gateway("fd01::1").unwrap();
-        director.ok("ip route add local 10.8.0.0/16 dev lo");
-        director.ok("ip route add local fd08::/64 dev lo");
-        director.route("10.9.0.0/16", "10.1.0.10").unwrap();
-        director.route("fd09::/64", "fd01::10").unwrap();
-        for (path, value) in [("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")] {
-            director.sysctl(path, value).unwrap();
-        }
-        director.send_all_icmp_errors().unwrap();
+        let farm::Farm { lab, client, director } = farm::Farm::new().unwrap();
         under_test::install();
         Farm { _lab: lab, client, director }
     }

@@ -120,13 +120,18 @@ fn mark(rig: &Rig, family: &str, address: &str) {
     ));
 }
 
-fn a_service_by_mark() {
-    let rig = rig_4();
+/// Replaces the service by one for mark 7, which tc sets.
+fn serve_by_mark(rig: &Rig) {
     rig.director.ok("ipvsadm -C");
     rig.director.ok("ipvsadm -A -f 7 -s rr");
     rig.director.ok("ipvsadm -a -f 7 -r 10.1.0.11 -g");
     rig.director.ok("ipvsadm -a -f 7 -r 10.1.0.12 -g");
-    mark(&rig, "ip", "10.1.0.100");
+    mark(rig, "ip", "10.1.0.100");
+}
+
+fn a_service_by_mark() {
+    let rig = rig_4();
+    serve_by_mark(&rig);
     let rig = Rig { why: "-f 7 --to 10.1.0.100:80 --from 10.1.0.10".into(), ..rig };
     rig.works();
     rig.web1.ok("ip address del 10.1.0.100/32 dev lo");
@@ -152,11 +157,7 @@ fn a_service_by_mark_in_ipv6() {
 
 fn packets_with_the_mark_are_not_delivered() {
     let rig = rig_4();
-    rig.director.ok("ipvsadm -C");
-    rig.director.ok("ipvsadm -A -f 7 -s rr");
-    rig.director.ok("ipvsadm -a -f 7 -r 10.1.0.11 -g");
-    rig.director.ok("ipvsadm -a -f 7 -r 10.1.0.12 -g");
-    mark(&rig, "ip", "10.1.0.100");
+    serve_by_mark(&rig);
     let rig = Rig { why: "-f 7 --to 10.1.0.100:80".into(), ..rig };
     rig.works();
     rig.director.ok("ip address del 10.1.0.100/32 dev eth0");

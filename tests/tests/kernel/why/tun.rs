@@ -1,6 +1,6 @@
 //! Breaks of tunnels. A router is between the director and the servers.
 
-use ipvs_tests::lab::topology::Lab;
+use ipvs_tests::lab::topology::Routed;
 use ipvs_tests::traffic::server::Protocol::Http;
 
 use super::{Rig, text};
@@ -32,30 +32,11 @@ fn endpoint(address: &str) -> String {
 
 fn rig(tunnels: &Tunnels<'_>) -> Rig {
     let Tunnels { vip, servers, options, mode } = tunnels;
-    let lab = Lab::new().unwrap();
-    let [client, director, router, web1, web2] = lab.hosts(["client", "director", "router", "web1", "web2"]).unwrap();
-    let front = [
-        (&client, "10.1.0.10/24 fd01::10/64"),
-        (&director, "10.1.0.1/24 fd01::1/64 10.1.0.100/32 fd01::100/128"),
-        (&router, "10.1.0.254/24 fd01::254/64"),
-    ];
-    let back = [
-        (&router, "10.3.0.254/24 fd03::254/64"),
-        (&web1, "10.3.0.11/24 fd03::11/64"),
-        (&web2, "10.3.0.12/24 fd03::12/64"),
-    ];
-    lab.segment("front", front).unwrap();
-    lab.segment("back", back).unwrap();
-    router.sysctl("net/ipv4/ip_forward", "1").unwrap();
-    router.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
-    director.gateway("10.1.0.254").unwrap();
-    director.gateway("fd01::254").unwrap();
+    let Routed { lab, client, director, web1, web2 } = Routed::new().unwrap();
     under_test::install();
     let target = endpoint(vip);
     director.ok(&format!("ipvsadm -A -t {target} -s rr"));
     for (web, own) in [(&web1, servers[0]), (&web2, servers[1])] {
-        web.gateway("10.3.0.254").unwrap();
-        web.gateway("fd03::254").unwrap();
         under_test::real_server(web, &format!("--mode {mode} --own {own} --vip {vip}"));
         web.serve(Http, if vip.contains(':') { "[::]:80" } else { "0.0.0.0:80" }).unwrap();
         director.ok(&format!("ipvsadm -a -t {target} -r {} -i {options}", endpoint(own)));
