@@ -1,6 +1,7 @@
 //! keepalived's configuration, with included files.
 
-use ipvs::convert::Converted;
+use ipvs::Errors;
+use ipvs::convert::{ConvertError, Converted};
 use ipvs::keepalived::{Include, IncludedFile, Options, read};
 
 /// Includes the same text for every pattern. Patterns that begin with `n` match nothing, and `e` is an error.
@@ -25,21 +26,21 @@ pub fn keepalived(bytes: &[u8]) -> bool {
         None => (bytes, &b""[..]),
     };
     let options = Options::default().config_id("main");
-    match read("file", text, &options, &mut Same(included)) {
-        Ok(converted) => is_valid(&converted),
+    check(read("file", text, &options, &mut Same(included)))
+}
+
+/// Checks the promises of a conversion. Returns whether the table has a service.
+pub(super) fn check(converted: Result<Converted, Errors<ConvertError>>) -> bool {
+    let Converted { config, managed, notes } = match converted {
+        Ok(converted) => converted,
         Err(errors) => {
             let are_complete = errors
                 .iter()
                 .all(|error| error.position.line >= 1 && error.position.column >= 1 && !error.message.is_empty());
             assert!(are_complete && !errors.is_empty(), "{errors}");
-            false
+            return false;
         }
-    }
-}
-
-/// Checks the promises of a table that was converted. Returns whether it has a service.
-pub(super) fn is_valid(converted: &Converted) -> bool {
-    let Converted { config, managed, notes } = converted;
+    };
     assert_eq!(config.validate(), Ok(()));
     assert!(
         config.services.iter().map(|service| service.service.key).eq(managed.iter().map(|managed| managed.service))

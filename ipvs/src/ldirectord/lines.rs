@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::section::Section;
-use super::values::{GLOBAL, Value};
+use super::values::{GLOBAL, form_of};
 use crate::convert::{Position, Report};
 use crate::family::Family;
 
@@ -118,9 +118,9 @@ fn global<'t>(directive: Directive<'t>, file: &mut File<'t>, report: &mut Report
         "maintenancedir" => file.has_maintenance = true,
         _ => {}
     }
-    match GLOBAL.iter().find(|(known, _)| *known == name) {
-        Some((_, value)) => {
-            Value::check(*value, &directive, report);
+    match form_of(name, GLOBAL) {
+        Some(form) => {
+            form.check(&directive, report);
             report.left(directive.position, name);
         }
         None => report.error(directive.position, format_args!("unknown directive `{name}'")),

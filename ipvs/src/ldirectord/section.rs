@@ -1,7 +1,7 @@
 //! A section: `virtual` with its directives.
 
 use super::lines::Directive;
-use super::values::{SECTION, Value, first_number};
+use super::values::{SECTION, Value, first_number, form_of};
 use crate::convert::Report;
 use crate::family::Family;
 
@@ -116,8 +116,8 @@ impl<'t> Section<'t> {
             "quiescent" => self.is_quiescent = Some(value == "yes"),
             _ => {}
         }
-        match SECTION.iter().find(|(known, _)| *known == name) {
-            Some((_, form)) => {
+        match form_of(name, SECTION) {
+            Some(form) => {
                 form.check(&directive, report);
                 report.left(directive.position, name);
             }

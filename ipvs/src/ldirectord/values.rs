@@ -19,7 +19,13 @@ pub(super) enum Value {
     OneOf(&'static [&'static str]),
 }
 
-const COMMON: [(&str, Value); 10] = [
+/// Returns the form of the value of a directive. `None` if the place has no such directive.
+pub(super) fn form_of(name: &str, place: &[(&str, Value)]) -> Option<Value> {
+    COMMON.iter().chain(place).find(|(known, _)| *known == name).map(|(_, form)| *form)
+}
+
+/// Directives of both places.
+const COMMON: &[(&str, Value)] = &[
     ("checkcount", Value::Positive),
     ("checkinterval", Value::Positive),
     ("checktimeout", Value::Positive),
@@ -32,18 +38,8 @@ const COMMON: [(&str, Value); 10] = [
     ("negotiatetimeout", Value::Positive),
 ];
 
-/// Global directives.
+/// Global directives, except the common ones.
 pub(super) const GLOBAL: &[(&str, Value)] = &[
-    COMMON[0],
-    COMMON[1],
-    COMMON[2],
-    COMMON[3],
-    COMMON[4],
-    COMMON[5],
-    COMMON[6],
-    COMMON[7],
-    COMMON[8],
-    COMMON[9],
     ("autoreload", Value::YesOrNo),
     ("callback", Value::Quoted),
     ("emailalertfrom", Value::Text),
@@ -57,18 +53,8 @@ pub(super) const GLOBAL: &[(&str, Value)] = &[
     ("supervised", Value::YesOrNo),
 ];
 
-/// Directives of a section.
+/// Directives of a section, except the common ones.
 pub(super) const SECTION: &[(&str, Value)] = &[
-    COMMON[0],
-    COMMON[1],
-    COMMON[2],
-    COMMON[3],
-    COMMON[4],
-    COMMON[5],
-    COMMON[6],
-    COMMON[7],
-    COMMON[8],
-    COMMON[9],
     ("checkcommand", Value::Text),
     ("checkport", Value::Positive),
     ("comment", Value::Any),
