@@ -169,47 +169,29 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<Modern, clap::Error> {
     Modern::from_arg_matches(&found)
 }
 
+/// Verbs without a journal and its lock.
+const WITHOUT_JOURNAL: &[&str] = &[
+    "connections",
+    "which",
+    "monitor",
+    "metrics",
+    "save",
+    "check",
+    "convert",
+    "diff",
+    "doctor",
+    "why",
+    "rs-setup",
+    "snat-rules",
+    "generate",
+];
+
 /// Common options that some verbs do not use: the name of the argument, and these verbs.
-const UNUSED: [(&str, &[&str]); 3] = [
-    (
-        "state_dir",
-        &[
-            "connections",
-            "which",
-            "monitor",
-            "metrics",
-            "save",
-            "check",
-            "convert",
-            "diff",
-            "doctor",
-            "why",
-            "rs-setup",
-            "snat-rules",
-            "generate",
-        ],
-    ),
-    (
-        "lock_timeout",
-        &[
-            "plan",
-            "history",
-            "show",
-            "connections",
-            "which",
-            "monitor",
-            "metrics",
-            "save",
-            "check",
-            "convert",
-            "diff",
-            "doctor",
-            "why",
-            "rs-setup",
-            "snat-rules",
-            "generate",
-        ],
-    ),
+const UNUSED: [(&str, &[&str]); 4] = [
+    ("state_dir", WITHOUT_JOURNAL),
+    ("lock_timeout", WITHOUT_JOURNAL),
+    // They read the journal without the lock.
+    ("lock_timeout", &["plan", "history", "show"]),
     // Their output is not one object.
     ("json", &["monitor", "top", "metrics"]),
 ];
