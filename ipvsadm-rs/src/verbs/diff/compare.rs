@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use ipvs::convert::Managed;
+use ipvs::convert::{CheckedServer, Managed};
 use ipvs::{Config, Destination, DestinationKey, ServiceKey, ServiceState, State};
 use serde::Serialize;
 
@@ -91,8 +91,10 @@ fn explain_service(
         // With sorry_server_inhibit, it is in the table with weight 0 while it is not used.
         servers.retain(|server| server.key != fallback.key);
     }
+    let checked: HashMap<DestinationKey, &CheckedServer> =
+        managed.checked.iter().map(|checked| (checked.server, checked)).collect();
     servers.retain_mut(|server| {
-        let check = managed.checked.iter().find(|checked| checked.server == server.key);
+        let check = checked.get(&server.key);
         if check.is_none() && !is_fallback_up {
             return true;
         }
