@@ -397,7 +397,7 @@ fn advice(after: &Scheduling, context: &Context) -> Option<String> {
 }
 
 /// Returns the options that specify a service: `-t 192.0.2.1:80`.
-fn options_of(service: ServiceKey) -> String {
+pub(crate) fn options_of(service: ServiceKey) -> String {
     Change::Zero(Some(service)).to_string().trim_start_matches("-Z ").to_owned()
 }
 

@@ -15,6 +15,15 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     bytes(text.as_bytes(), |_| false)
 }
 
+/// Returns a text as one word of the shell. It is quoted unless all its characters are letters, digits or in `plain`.
+pub(crate) fn shell_word(text: &str, plain: &[u8]) -> String {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || plain.contains(&byte)) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// Returns bytes as part of a line.
 pub(crate) fn data(data: &[u8]) -> Cow<'_, str> {
     bytes(data, |_| false)

@@ -47,6 +47,19 @@ pub(crate) fn folded(text: &str, width: Option<usize>) -> Vec<String> {
     lines
 }
 
+/// Returns the lines of [`folded`], each with its line break. `first` precedes the first line, and `rest` the others. The
+/// lines fit the width if `first` is not wider than `rest`. Colours in `first` take no columns.
+pub(crate) fn folded_after(first: &str, rest: &str, text: &str, width: Option<usize>) -> String {
+    let lines = folded(text, width.map(|width| width.saturating_sub(rest.width())));
+    lines.iter().zip(std::iter::once(first).chain(std::iter::repeat(rest))).fold(
+        String::new(),
+        |mut text, (line, prefix)| {
+            text.extend([prefix, line, "\n"]);
+            text
+        },
+    )
+}
+
 /// Returns whether the terminal can move the cursor: TERM is set, and not `dumb`.
 pub(crate) fn can_move_cursor() -> bool {
     std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
@@ -62,5 +75,7 @@ mod tests {
         assert_eq!(folded("aaaaaaaa bb", Some(1)), ["aaaaaaaa", "bb"], "a word is never cut");
         assert_eq!(folded("a b", None), ["a b"]);
         assert!(folded("", Some(80)).is_empty());
+        assert_eq!(folded_after("- ", "  ", "aa bb cc", Some(7)), "- aa bb\n  cc\n");
+        assert_eq!(folded_after("- ", "  ", "", Some(7)), "");
     }
 }

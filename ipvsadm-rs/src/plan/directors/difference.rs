@@ -7,7 +7,7 @@ use ipvs::rules::program::flag_names;
 use ipvs::{DestinationKey, Scheduler, SchedulerFlags};
 use serde::Serialize;
 
-use crate::terminal::width::folded;
+use crate::terminal::width::folded_after;
 
 /// The maximum number of servers whose order is printed. JSON has all of them.
 const SHOWN: usize = 8;
@@ -111,10 +111,7 @@ fn listed(servers: &[String]) -> String {
 
 /// Writes a text with an indent. Further lines are indented more.
 pub(super) fn write_folded(out: &mut dyn Write, width: Option<usize>, indent: &str, text: &str) -> io::Result<()> {
-    let width = width.map(|width| width.saturating_sub(indent.len() + 2).max(20));
-    for (line, number) in folded(text, width).iter().zip(0..) {
-        let more = if number == 0 { "" } else { "  " };
-        writeln!(out, "{indent}{more}{line}")?;
-    }
-    Ok(())
+    let rest = format!("{indent}  ");
+    let width = width.map(|width| width.max(rest.len() + 20));
+    out.write_all(folded_after(indent, &rest, text, width).as_bytes())
 }

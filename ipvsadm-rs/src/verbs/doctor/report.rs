@@ -10,7 +10,7 @@ use super::check::{Check, Examined, Finding, Group, NotChecked, Outcome, Severit
 use crate::terminal::color::Palette;
 use crate::terminal::plural::count;
 use crate::terminal::text;
-use crate::terminal::width::folded;
+use crate::terminal::width::folded_after;
 
 /// A finding and its check.
 #[derive(Debug, Serialize)]
@@ -217,9 +217,5 @@ fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 
 /// Adds a paragraph. `first` and `rest` precede its first and its other lines.
 fn push_folded(text: &mut String, paragraph: &str, first: &str, rest: &str, width: usize) {
-    let indent = first.len().max(rest.len());
-    for (number, line) in folded(paragraph, Some(width.saturating_sub(indent))).iter().enumerate() {
-        let prefix = if number == 0 { first } else { rest };
-        push(text, format_args!("{prefix}{line}\n"));
-    }
+    text.push_str(&folded_after(first, rest, paragraph, Some(width)));
 }

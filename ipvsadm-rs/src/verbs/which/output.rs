@@ -17,7 +17,7 @@ use crate::plan::clients::ClientEffects;
 use crate::plan::report::ServiceName;
 use crate::sight::condition::Condition;
 use crate::terminal::plural::count;
-use crate::terminal::width::{Size, folded};
+use crate::terminal::width::{Size, folded_after};
 
 /// All answers of a run.
 pub(super) struct Answers<'a> {
@@ -131,9 +131,7 @@ impl Answers<'_> {
     fn write_text(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
         let service = &self.state.service;
         let title = format!("{}: {}", service.key, settings(service));
-        for (line, number) in folded(&title, width.map(|width| width.saturating_sub(2))).iter().zip(0..) {
-            writeln!(out, "{}{line}", if number == 0 { "" } else { "  " })?;
-        }
+        out.write_all(folded_after("", "  ", &title, width).as_bytes())?;
         for answer in self.answers() {
             answer.write_text(out, width, self.now)?;
         }
@@ -214,13 +212,9 @@ fn settings(service: &Service) -> String {
 
 /// Writes a text with a label of at most four letters. Further lines are indented.
 fn write_folded(out: &mut dyn Write, width: Option<usize>, label: &str, text: &str) -> io::Result<()> {
-    const INDENT: usize = 8;
-    let width = width.map(|width| width.saturating_sub(INDENT).max(20));
-    for (line, number) in folded(text, width).iter().zip(0..) {
-        let label = if number == 0 { label } else { "" };
-        writeln!(out, "  {label:4}  {line}")?;
-    }
-    Ok(())
+    let [first, rest] = [label, ""].map(|label| format!("  {label:4}  "));
+    let width = width.map(|width| width.max(rest.len() + 20));
+    out.write_all(folded_after(&first, &rest, text, width).as_bytes())
 }
 
 impl Answer<'_> {

@@ -4,6 +4,7 @@ use ipvs::{Client, DestinationState, Forwarding, Protocol, ServiceKey, ServiceSt
 
 use super::report::{Cure, Finding, Steps};
 use super::subject::{self, Subject};
+use crate::plan::clients::options_of;
 use crate::sight::condition::{Assessment, Condition, Problem, states_of};
 
 /// Returns the service that takes the packets to `key`. `None`: there is none, and the reason is in the steps.
@@ -54,32 +55,16 @@ pub(super) fn find(director: &mut Client, key: &ServiceKey, steps: &mut Steps) -
 }
 
 fn missing(key: &ServiceKey, why: String) -> Finding {
-    let service = option(key);
+    let service = options_of(*key);
     Finding::broken("service", format!("the service {key} does not exist"), why)
         .cure(Cure::director(format!("ipvsadm -A {service} -s wlc")))
         .cure(Cure::director(format!("ipvsadm -a {service} -r SERVER -m")))
 }
 
-/// Returns the option that names a service: `-t 10.1.0.100:80`.
-pub(super) fn option(key: &ServiceKey) -> String {
-    match key {
-        ServiceKey::Address { protocol, address, port } => {
-            let endpoint = std::net::SocketAddr::new(*address, *port);
-            match protocol {
-                Protocol::Udp => format!("-u {endpoint}"),
-                Protocol::Sctp => format!("--sctp-service {endpoint}"),
-                Protocol::Tcp | Protocol::Other(_) => format!("-t {endpoint}"),
-            }
-        }
-        ServiceKey::Fwmark { mark, family: ipvs::Family::V4 } => format!("-f {mark}"),
-        ServiceKey::Fwmark { mark, family: ipvs::Family::V6 } => format!("-f {mark} -6"),
-    }
-}
-
 /// Checks that the service can choose a server.
 pub(super) fn check(subject: &Subject, steps: &mut Steps) {
     let state = &subject.state;
-    let service = option(&state.service.key);
+    let service = options_of(state.service.key);
     if let ServiceKey::Address { protocol, port, .. } = state.service.key {
         if let Protocol::Other(number) = protocol {
             let text = format!("IPVS does not schedule packets of protocol {number}");

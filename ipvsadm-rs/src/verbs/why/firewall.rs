@@ -12,6 +12,8 @@ use crate::network::firewall::{
     Candidate, Device, Firewall, Hook, Nat, Packet, Place, SCTP, TCP, Tool, Truth, UDP, Verdict,
 };
 use crate::network::{Network, sysctl};
+use crate::plan::clients::options_of;
+use crate::terminal::text;
 
 /// The least number of connections without an answer that shows a fault.
 const LEAST: u64 = 2;
@@ -188,12 +190,7 @@ fn list(place: &Place) -> String {
 
 /// Returns a name as one word of the shell.
 fn word(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-    if !name.is_empty() && name.chars().all(is_plain) {
-        name.into()
-    } else {
-        format!("'{}'", name.replace('\'', r"'\''"))
-    }
+    text::shell_word(name, b"-_./")
 }
 
 fn translated(nat: Nat, place: &Place) -> Finding {
@@ -361,7 +358,7 @@ impl Passage {
         };
         let why = "net.ipv4.vs.conntrack is 1, and connections have no answer. Servers without a route back through the \
                    director need such a rule.";
-        let service = super::choice::option(&self.key);
+        let service = options_of(self.key);
         let Device::Named(_) = &sent.out_device else { return None };
         let with = if self.firewall.prefers_nft() { "" } else { " --for iptables" };
         let command = format!("ipvsadm-rs snat-rules {service}{with} | sh -e");

@@ -9,6 +9,7 @@ use super::report::{Cure, Finding, Steps};
 use super::servers::Way;
 use super::subject::Subject;
 use crate::network::{Network, RouteError, is_in, sysctl};
+use crate::plan::clients::options_of;
 
 /// Checks that the director forwards the replies of masqueraded servers.
 pub(super) fn check(network: &mut Network, subject: &Subject, ways: &[Way], steps: &mut Steps) -> anyhow::Result<()> {
@@ -74,7 +75,7 @@ fn same_network(
 ) -> anyhow::Result<()> {
     let mut found: Vec<(DestinationKey, Finding)> = Vec::new();
     let conntrack = sysctl::number("ipv4/vs/conntrack");
-    let service = super::choice::option(&subject.state.service.key);
+    let service = options_of(subject.state.service.key);
     for way in ways.iter().filter(|way| way.route.gateway.is_none()) {
         let server = way.server.destination.key;
         let addresses = network.addresses(Family::of(server.address), Some(way.route.device))?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::terminal::color::Palette;
 use crate::terminal::text;
-use crate::terminal::width::folded;
+use crate::terminal::width::folded_after;
 
 /// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -224,15 +224,8 @@ impl Report {
 
 /// Adds lines of at most [`WIDTH`] columns. The sign precedes the first line, and the others are indented.
 fn push_folded(out: &mut String, sign: &str, text: &str) {
-    let indent = if sign.is_empty() { 0 } else { 2 };
-    for (number, line) in folded(&text::escaped(text), Some(WIDTH - indent)).into_iter().enumerate() {
-        // Writing to a string does not fail.
-        let _ = match (sign.is_empty(), number) {
-            (true, _) => writeln!(out, "{line}"),
-            (false, 0) => writeln!(out, "{sign} {line}"),
-            (false, _) => writeln!(out, "  {line}"),
-        };
-    }
+    let (first, rest) = if sign.is_empty() { (String::new(), "") } else { (format!("{sign} "), "  ") };
+    out.push_str(&folded_after(&first, rest, &text::escaped(text), Some(WIDTH)));
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use ipvs::{DestinationKey, DestinationState, Family, Forwarding, GueChecksum, Se
 use super::report::{Cure, Finding, Steps};
 use super::subject::Subject;
 use crate::network::{Network, Reachable, Route, RouteError, RouteKind, is_in};
+use crate::plan::clients::options_of;
 
 /// The maximum number of servers that are examined.
 const MOST: usize = 1000;
@@ -106,7 +107,7 @@ fn port(subject: &Subject, server: &DestinationState) -> Option<Finding> {
     let method = method(destination.forwarding);
     let why =
         format!("Packets arrive at the server with the port of the service, {port}. Only masquerading changes it.");
-    let service = super::choice::option(&subject.state.service.key);
+    let service = options_of(subject.state.service.key);
     let right = DestinationKey { port, ..destination.key };
     let line = |command: &str, key| format!("ipvsadm {command} {service} -r {key}");
     let flag = if destination.forwarding == Forwarding::DirectRoute { "-g" } else { "-i" };
@@ -140,7 +141,7 @@ fn way_of(way: &Way, has_carrier: bool, subject: &Subject) -> Finding {
     }
     let why = "Direct routing leaves the packet unchanged. The router would send it to the virtual address, not to the \
                server. Use a tunnel or masquerading for this server.";
-    let service = super::choice::option(&subject.state.service.key);
+    let service = options_of(subject.state.service.key);
     let key = server.destination.key;
     let text = format!("direct routing, but the router {gateway} is between director and server");
     let vip = subject.target.map_or_else(|| "VIP".to_owned(), |target| target.ip().to_string());

@@ -8,6 +8,7 @@ use super::probe::{Answer, Probes};
 use super::report::{Cure, Finding, Steps};
 use super::servers::Way;
 use super::subject::{Subject, Sums};
+use crate::plan::clients::options_of;
 
 /// The least number of connections without an answer that shows a fault. A client that is gone can leave one behind.
 const LEAST: u64 = 2;
@@ -102,7 +103,7 @@ fn replies_cures(finding: Finding, subject: &Subject, way: &Way) -> Finding {
         finding.cure(Cure::server(format!("ip{family} route get {}", client.unwrap_or_else(|| "CLIENT".to_owned()))));
     match way.route.source.filter(|_| way.route.gateway.is_none()) {
         Some(own) => {
-            let service = super::choice::option(&subject.state.service.key);
+            let service = options_of(subject.state.service.key);
             finding
                 .cure(Cure::server(format!("ip{family} route replace default via {own}")))
                 .cure(Cure::director(format!("ipvsadm-rs snat-rules {service} --to-source {own} | sh -e")))

@@ -11,6 +11,7 @@ mod tracking;
 
 use super::check::{Check, Examined, Finding, Outcome};
 use super::facts::Facts;
+use crate::terminal::text::shell_word;
 
 /// Returns all checks, in the order of their groups.
 pub(super) fn all() -> impl Iterator<Item = &'static Check> {
@@ -56,12 +57,7 @@ fn set_device(device: &str, setting: &str, value: i64) -> String {
 
 /// Returns a word for a shell.
 pub(super) fn quoted(word: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/=:@%+,".contains(&byte);
-    if !word.is_empty() && word.bytes().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    shell_word(word, b"._-/=:@%+,")
 }
 
 /// Examines a setting of IPVS: a value that is bad is a finding, and the command sets a good one.
