@@ -1,7 +1,6 @@
 //! Parts that several verbs share: reports, the way back, waiting for connections, ramps.
 
 pub(crate) mod clients;
-pub(crate) mod directors;
 pub(crate) mod drain;
 pub(crate) mod entries;
 pub(crate) mod impact;

@@ -7,6 +7,7 @@ mod confirm;
 mod connections;
 mod convert;
 mod diff;
+mod directors;
 mod doctor;
 mod drain;
 mod examples;

@@ -12,9 +12,9 @@ use ipvs::plan::Options;
 use ipvs::{Counters, Scope, Selector};
 use serde::Serialize;
 
+use super::directors;
 use crate::context::{Context, code};
 use crate::file::{self, ConfigId, Format};
-use crate::plan::directors;
 use crate::terminal::plural::count;
 use crate::terminal::text;
 use compare::{MaybeDown, explain};

@@ -14,10 +14,10 @@ use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, Counters, Scope, Selector, ServiceConfig, ServiceKey, ServiceState, State};
 
+use super::directors;
 use crate::context::{Context, code};
 use crate::file::{self, Format};
 use crate::plan::clients::{ClientEffects, Limits};
-use crate::plan::directors;
 use crate::plan::impact::TableIndex;
 use crate::sight::reading;
 use crate::sight::server_name::{ServerName, address_and_port};

@@ -1,4 +1,4 @@
-//! The comparison of this director with another one: whether both send clients to the same servers.
+//! The comparison of two directors, for `which --compare` and `diff --director`.
 
 mod difference;
 
@@ -30,7 +30,7 @@ const TIME: Duration = Duration::from_secs(5);
 /// services are compared. Returns the exit code: 0 if both send clients to the same servers, and 2 if not.
 ///
 /// Fails if the table or the file cannot be read, if the file has errors, or if a selector selects no service of either.
-pub(crate) fn compare(
+pub(super) fn compare(
     context: &Context,
     path: &Path,
     format: Option<Format>,
