@@ -56,9 +56,9 @@ pub struct Managed {
     pub quorum: u32,
     /// The difference from [`quorum`](Self::quorum) at which the state of the quorum changes. 0: none.
     pub hysteresis: u32,
-    /// Whether a server counts as failed until its first check succeeds.
+    /// If true, a server counts as failed until its first check succeeds.
     pub alpha: bool,
-    /// Whether keepalived runs the scripts for failed servers when it exits.
+    /// If true, keepalived runs the scripts for failed servers when it exits.
     pub omega: bool,
 }
 
@@ -67,9 +67,9 @@ pub struct Managed {
 pub struct CheckedServer {
     /// The server.
     pub server: DestinationKey,
-    /// Whether a failed server stays, with weight 0. If false, it is deleted.
+    /// If true, a failed server gets weight 0. If false, it is deleted.
     pub keeps_failed: bool,
-    /// Whether the result of a check sets the weight.
+    /// If true, the result of a check sets the weight.
     pub sets_weight: bool,
 }
 

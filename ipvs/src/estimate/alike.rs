@@ -25,7 +25,7 @@ pub enum Difference {
     Netmask(Netmask, Netmask),
     /// The persistence engines.
     Engine(Option<Engine>, Option<Engine>),
-    /// Whether every UDP packet is scheduled separately.
+    /// One-packet scheduling: a server is selected for each UDP packet.
     OnePacket(bool, bool),
     /// A server that only the first director has.
     OnlyFirst(DestinationKey),
@@ -44,8 +44,8 @@ pub enum Difference {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Alike {
-    /// Whether both directors select servers alike, as far as their settings determine it. Hashing schedulers can be
-    /// alike although settings differ.
+    /// True if the settings of both directors lead to the same servers. This is possible with different settings, if
+    /// the scheduler hashes.
     pub is_alike: bool,
     /// The settings that differ.
     pub differences: Vec<Difference>,

@@ -27,7 +27,7 @@ pub(super) const ROOT: &[&str] = &[
     "vrrp_track_process",
 ];
 
-/// In `virtual_server`.
+/// Keywords in `virtual_server`.
 pub(super) const VIRTUAL_SERVER: &[&str] = &[
     "connect_timeout",
     "delay_before_retry",
@@ -42,7 +42,7 @@ pub(super) const VIRTUAL_SERVER: &[&str] = &[
     "warmup",
 ];
 
-/// In `real_server`.
+/// Keywords in `real_server`.
 pub(super) const REAL_SERVER: &[&str] = &[
     "connect_timeout",
     "delay_before_retry",
@@ -70,7 +70,7 @@ pub(super) const CHECKS: &[&str] = &[
     "UDP_CHECK",
 ];
 
-/// In `global_defs`, except those that begin with one of [`GLOBAL_PREFIXES`].
+/// Keywords in `global_defs`. Others begin with one of [`GLOBAL_PREFIXES`].
 pub(super) const GLOBAL: &[&str] = &[
     "child_wait_time",
     "config_save_dir",

@@ -24,9 +24,9 @@ pub(super) struct Line {
     pub(super) text: String,
     /// The position of its first byte. For the lines of a definition, that of its use.
     pub(super) position: Position,
-    /// Whether the text is a part of the file. If not, columns in the text have no meaning.
+    /// True if the text is a part of the file. Then columns in the text are columns of the file.
     is_exact: bool,
-    /// Whether the line is a whole line of a file.
+    /// True if the text is a whole line of a file.
     is_plain: bool,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Lines<'a> {
     definitions: Definitions,
     unfinished: Option<Unfinished>,
     produced: usize,
-    /// Whether an error ended the reading. What was read before has no meaning.
+    /// True if an error ended the reading. Lines that were read before it are not used.
     pub(super) is_stopped: bool,
 }
 
@@ -418,7 +418,7 @@ struct Decommented {
     text: String,
     /// The number of blanks before the text.
     offset: usize,
-    /// Whether the text is a part of the line, without changes.
+    /// True if the text is a part of the line, without changes.
     is_exact: bool,
     has_open_quote: bool,
 }

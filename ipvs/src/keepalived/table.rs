@@ -33,7 +33,7 @@ pub(super) struct Table {
 pub(super) struct Group {
     pub(super) position: Position,
     pub(super) entries: Vec<Entry>,
-    /// Whether all entries could be read.
+    /// False if an entry has an error.
     pub(super) is_complete: bool,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Sorry {
     pub(super) address: IpAddr,
     pub(super) port: u16,
     pub(super) forwarding: Option<Forwarding>,
-    /// Whether it stays with weight 0 while it is not used.
+    /// `sorry_server_inhibit`: the server is in the table with weight 0 while it is not used.
     pub(super) inhibit: bool,
 }
 

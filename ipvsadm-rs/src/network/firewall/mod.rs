@@ -1,8 +1,8 @@
-//! What the firewall of a director does to one packet.
+//! The effect of a director's firewall on one packet.
 //!
 //! Rules of nft and iptables are read with the programs of the system into one form (`model.rs`). A packet walks through
 //! the chains of a hook ([`Firewall::walk`]). The result is a verdict with the rule that decides, the mark with the rule
-//! that sets it, and the translation of its addresses. What is not understood makes the result unknown, never wrong.
+//! that sets it, and the translation of its addresses. A rule that is not understood makes the result unknown.
 //!
 //! A request passes [`Hook::Prerouting`] and [`Hook::Input`] before IPVS, and [`Hook::Output`] and [`Hook::Postrouting`]
 //! after it. A reply of a masqueraded server passes [`Hook::Prerouting`], [`Hook::Forward`] and [`Hook::Postrouting`].

@@ -32,7 +32,7 @@ pub struct Place {
     pub handle: Option<u64>,
 }
 
-/// What the firewall does to a packet at one hook.
+/// The end of a packet at one hook.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// It continues.
@@ -48,7 +48,7 @@ pub enum Verdict {
 /// The result of a walk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Walk {
-    /// What happens to the packet.
+    /// The end of the packet.
     pub verdict: Verdict,
     /// The packet after the hook, with its mark. It has no meaning unless the packet can be accepted.
     pub packet: Packet,
@@ -60,21 +60,21 @@ pub struct Walk {
     pub possible_nat: Option<(Nat, Place)>,
 }
 
-/// A rule that is asked for, and whether it applies to a packet.
+/// A rule with a certain effect, and the result of its matches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// The rule.
     pub place: Place,
     /// The hook of its chain. `None`: it is in a chain that is reached by jumps.
     pub hook: Option<Hook>,
-    /// Whether the packet matches. Whether it gets there is another question.
+    /// The result of the matches of the rule. The packet may be decided before it reaches the rule.
     pub matches: Truth,
     /// The first field that differs.
     pub differs: Option<Field>,
 }
 
 impl Firewall {
-    /// Returns what happens to a packet at a hook.
+    /// Returns the effect of all chains of a hook on a packet.
     #[must_use]
     pub fn walk(&self, hook: Hook, packet: &Packet) -> Walk {
         let mut bases: Vec<(&Table, &Chain, Base)> = self

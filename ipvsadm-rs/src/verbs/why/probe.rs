@@ -155,7 +155,7 @@ fn rounds(servers: usize) -> usize {
     (servers * 2).clamp(2, 8)
 }
 
-/// What a client in another network namespace sees of the service.
+/// The answers that a client in another network namespace gets from the service.
 #[derive(Debug)]
 pub(super) struct Seen {
     answers: Vec<Answer>,

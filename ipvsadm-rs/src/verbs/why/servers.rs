@@ -12,7 +12,7 @@ use crate::plan::clients::options_of;
 /// The maximum number of servers that are examined.
 const MOST: usize = 1000;
 
-/// What is known about the way to a server.
+/// The way to a server, as far as it is known.
 pub(super) struct Way {
     pub(super) server: DestinationState,
     pub(super) route: Route,

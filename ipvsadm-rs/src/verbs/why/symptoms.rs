@@ -1,4 +1,4 @@
-//! What the connection table and the counters report.
+//! Faults that the connection table and the counters show.
 
 use std::net::IpAddr;
 
