@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
@@ -138,23 +142,10 @@ impl<'a> Client<'a> {
         replies
     }
 
-    /// Sends `count` datagrams, each from its own socket, and waits for each reply. The sockets stay open until then, so
-    /// that the kernel chooses no port twice: that would be the same connection. A chosen port has one socket at a time.
+    /// Sends `count` datagrams, each from its own socket, and waits for each reply.
     pub fn datagrams(&self, count: usize, address: &str) -> Replies {
-        let has_port = self.source.is_some_and(|source| source.port() != 0);
         let mut replies = Replies::default();
-        let mut open = Vec::new();
-        for _ in 0..count {
-            match self.udp(address) {
-                Ok(socket) => {
-                    replies.note(self.request(&socket));
-                    if !has_port {
-                        open.push(socket);
-                    }
-                }
-                Err(error) => replies.note(Err(error)),
-            }
-        }
+        (0..count).for_each(|_| replies.note(self.udp(address).and_then(|socket| self.request(&socket))));
         replies
     }
 
@@ -186,6 +177,27 @@ impl<'a> Client<'a> {
     /// Returns a connected socket. std is not used, because it cannot set the source.
     fn socket(&self, kind: SocketType, protocol: Option<Protocol>, address: &str) -> std::io::Result<OwnedFd> {
         let to: SocketAddr = address.parse().unwrap_or_else(|_| panic!("{address} is not an address with a port"));
+        let unspecified = SocketAddr::new(if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
+        let from = self.source.unwrap_or(unspecified);
+        if from.port() != 0 {
+            return self.socket_from(kind, protocol, from, to);
+        }
+        for _ in 0..3 {
+            match self.socket_from(kind, protocol, SocketAddr::new(from.ip(), next_port()), to) {
+                Err(error) if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable) => {}
+                done => return done,
+            }
+        }
+        self.socket_from(kind, protocol, from, to)
+    }
+
+    fn socket_from(
+        &self,
+        kind: SocketType,
+        protocol: Option<Protocol>,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> std::io::Result<OwnedFd> {
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let make = || -> rustix::io::Result<OwnedFd> { socket_with(family, kind, SocketFlags::CLOEXEC, protocol) };
         let socket = self.netns.enter(make)?;
@@ -193,13 +205,22 @@ impl<'a> Client<'a> {
         for direction in [Timeout::Send, Timeout::Recv] {
             set_socket_timeout(socket.as_fd(), direction, Some(self.patience))?;
         }
-        if let Some(source) = self.source {
-            set_socket_reuseaddr(socket.as_fd(), true)?;
-            bind(&socket, &source)?;
-        }
+        set_socket_reuseaddr(socket.as_fd(), true)?;
+        bind(&socket, &from)?;
         connect(&socket, &to)?;
         Ok(socket)
     }
+}
+
+/// Returns a port that no socket of this process used, until all have been used. The kernel can choose a port again
+/// within seconds. IPVS and connection tracking then take the second connection for the first one. The ports are below
+/// those that the kernel chooses.
+fn next_port() -> u16 {
+    const PORTS: Range<u32> = 10_000..32_768;
+    // Tests in the same namespace start at different ports.
+    static USED: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(RandomState::new().hash_one(0) as u32 >> 1));
+    let used = USED.fetch_add(1, Ordering::Relaxed);
+    u16::try_from(PORTS.start + used % (PORTS.end - PORTS.start)).expect("a port")
 }
 
 /// Runs as `get http://10.1.0.100/`.

@@ -72,7 +72,8 @@ impl Rig {
             let verdict = self.json(options)["verdict"].take();
             let ran = self.director.run(&format!("ipvsadm-rs why {} {options}", self.why));
             let broken = ran.stdout.lines().find_map(|line| line.strip_prefix("Broken: "));
-            let agree = broken.is_some_and(|broken| verdict["text"].as_str().is_some_and(|text| text.starts_with(broken)));
+            let agree =
+                broken.is_some_and(|broken| verdict["text"].as_str().is_some_and(|text| text.starts_with(broken)));
             if verdict["id"] == id && agree { Ok((verdict, ran)) } else { Err(format!("{verdict:#}\n{ran}")) }
         });
         let is_long = |line: &&str| line.chars().count() > 80 && !line.contains("# ");
@@ -84,8 +85,7 @@ impl Rig {
     /// Checks that connections fail, and that the verdict has this identifier. Returns the verdict.
     fn is_broken(&self, id: &str) -> Value {
         self.fails();
-        // Failures in the second of the last answer do not count. Further ones do. The attempts are counted instead of the
-        // time, because one of them once took half a minute. The cause is not known.
+        // Failures in the second of the last answer do not count. Further ones do.
         for _ in 0..10 {
             if self.json("")["verdict"]["id"] == id {
                 break;
