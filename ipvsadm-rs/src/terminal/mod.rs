@@ -1,6 +1,7 @@
-//! Output, colours, the size of the terminal, exit codes, the system log, and text from outside.
+//! Output, colours, the size of the terminal, exit codes, the system log, printed commands, and text from outside.
 
 pub(crate) mod color;
+pub(crate) mod commands;
 pub(crate) mod exit;
 pub(crate) mod plural;
 pub(crate) mod question;
