@@ -72,6 +72,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("TYPE", Kind::Words(&["ipip", "gue", "gre"])),
     ("ADDRESS", Kind::Free),
     ("ADDRESS:PORT", Kind::Free),
+    ("[PROTOCOL:]ADDRESS:PORT", Kind::Free),
     ("BITS", Kind::Free),
     ("BYTES", Kind::Free),
     ("CLIENT", Kind::Free),

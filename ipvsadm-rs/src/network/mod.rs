@@ -5,10 +5,12 @@
 mod address;
 pub mod firewall;
 mod link;
+pub(crate) mod module;
 mod neighbour;
 mod route;
 mod socket;
 pub(crate) mod sysctl;
+pub(crate) mod tunnel;
 
 use std::net::IpAddr;
 

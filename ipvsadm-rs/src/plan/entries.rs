@@ -24,10 +24,16 @@ impl<I: Iterator<Item = io::Result<ConnectionEntry>>> Entries<I> {
         Self { lines, has_entries: false, skipped: 0, first: None }
     }
 
+    /// Returns the number of lines that were skipped, and the first error. `None`: no line was skipped.
+    pub(crate) fn skipped(&self) -> Option<String> {
+        let first = self.first.as_ref()?;
+        Some(format!("{} of the connection table skipped: {first}", count(self.skipped, "line")))
+    }
+
     /// Prints a warning if lines were skipped.
     pub(crate) fn print_warning(&self) {
-        if let Some(first) = &self.first {
-            print_error(&format!("warning: {} of the connection table skipped: {first}", count(self.skipped, "line")));
+        if let Some(skipped) = self.skipped() {
+            print_error(&format!("warning: {skipped}"));
         }
     }
 }

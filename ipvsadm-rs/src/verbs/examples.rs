@@ -65,7 +65,7 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
         ],
         "why" => &[
             "ipvsadm-rs why -t 192.0.2.1:80",
-            "ipvsadm-rs why -t 192.0.2.1:80 --from 203.0.113.9 --probe",
+            "ipvsadm-rs why -t 192.0.2.1:80 --client 203.0.113.9 --probe",
             "ipvsadm-rs why -f 7 --to 192.0.2.1:80",
         ],
         "top" => &[

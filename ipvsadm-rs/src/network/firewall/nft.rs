@@ -82,6 +82,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Ruleset, String> {
             ruleset.firewall.tables.push(Table { family, name: name.into(), tool: Tool::Nft, chains: Vec::new() });
         }
     }
+    ruleset.firewall.not_read = not_evaluated(objects);
     let mut places = HashMap::new();
     for chain in objects.iter().filter_map(|object| object.get("chain")) {
         let (Some(family), Some(table), Some(name)) = (family(chain), text_of(chain, "table"), text_of(chain, "name"))
@@ -117,6 +118,31 @@ pub(super) fn parse(text: &[u8]) -> Result<Ruleset, String> {
         });
     }
     Ok(ruleset)
+}
+
+/// Returns the base chains whose packets are not followed: those of the link layer. They can drop packets, too.
+fn not_evaluated(objects: &[Json]) -> Vec<String> {
+    /// Those that are named. The others are counted.
+    const SHOWN: usize = 3;
+    let mut names = Vec::new();
+    let mut others = 0_usize;
+    for chain in objects.iter().filter_map(|object| object.get("chain")) {
+        let [family, table, name, hook] = ["family", "table", "name", "hook"].map(|key| text_of(chain, key));
+        let (Some(hook), Some(family)) = (hook, family) else { continue };
+        if matches!(family, "ip" | "ip6" | "inet") && !matches!(hook, "ingress" | "egress") {
+            continue;
+        }
+        let (table, name) = (table.unwrap_or_default(), name.unwrap_or_default());
+        if names.len() < SHOWN {
+            names.push(format!("nft: chain {name} of hook {hook}, table {family} {table}, is not evaluated"));
+        } else {
+            others += 1;
+        }
+    }
+    if others > 0 {
+        names.push(format!("nft: {others} more chains of the link layer are not evaluated"));
+    }
+    names
 }
 
 /// Returns the elements of all sets and maps.

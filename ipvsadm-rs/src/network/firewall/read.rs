@@ -195,8 +195,7 @@ fn finish(mut child: Child, time: Duration) -> Result<Vec<u8>, String> {
     let output = match result {
         Ok(output) => output,
         Err(error) => {
-            let _ = child.kill();
-            let _ = child.wait();
+            end(child);
             return Err(error);
         }
     };
@@ -211,8 +210,7 @@ fn finish(mut child: Child, time: Duration) -> Result<Vec<u8>, String> {
             }
             Ok(None) if !left().is_zero() => std::thread::sleep(Duration::from_millis(2)),
             outcome => {
-                let _ = child.kill();
-                let _ = child.wait();
+                end(child);
                 return Err(match outcome {
                     Err(error) => format!("cannot wait for it: {error}"),
                     Ok(_) => format!("not finished after {} seconds", time.as_secs()),
@@ -222,14 +220,59 @@ fn finish(mut child: Child, time: Duration) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Reads a pipe on another thread, up to one byte more than the limit.
+/// Kills a process. A process that is waiting for a device ends later, so it is left after a while.
+fn end(mut child: Child) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let deadline = Instant::now() + PATIENCE;
+    let _ = child.kill();
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Reads a pipe on another thread, up to one byte more than the limit. The rest is read and not kept, because a program
+/// that cannot write its warnings would fail.
 fn collect(pipe: impl Read + Send + 'static, limit: u64) -> mpsc::Receiver<std::io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = pipe.take(limit + 1).read_to_end(&mut bytes).map(|_| bytes);
+        let (mut bytes, mut pipe) = (Vec::new(), pipe);
+        let read = pipe.by_ref().take(limit + 1).read_to_end(&mut bytes).map(|_| bytes);
+        let is_all = read.as_ref().map_or(true, |bytes| bytes.len() as u64 <= limit);
         // Nobody waits any more if the time is over.
         let _ = sender.send(read);
+        if !is_all {
+            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+        }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_shell(script: &str, time: Duration) -> Result<Vec<u8>, String> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        finish(command.spawn().expect("a shell"), time)
+    }
+
+    #[test]
+    fn many_warnings_do_not_end_a_program() {
+        // The pipe of a program holds 64 KiB.
+        let script = "head -c 300000 /dev/zero | tr '\\0' w >&2 && echo rules";
+        assert_eq!(run_shell(script, Duration::from_secs(20)).as_deref(), Ok(&b"rules\n"[..]));
+    }
+
+    #[test]
+    fn programs_end_in_time_and_their_output_is_limited() {
+        let start = Instant::now();
+        let error = run_shell("exec sleep 60", Duration::from_millis(100)).expect_err("too slow");
+        assert!(error.starts_with("not finished after"), "{error}");
+        let error = run_shell("exec cat /dev/zero", Duration::from_secs(20)).expect_err("too long");
+        assert_eq!(error, "more than 16 MiB of output");
+        let error = run_shell("echo wrong >&2; exit 3", Duration::from_secs(20)).expect_err("it fails");
+        assert_eq!(error, "wrong (exit status: 3)");
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    }
 }

@@ -10,8 +10,9 @@ use super::packet::{Bits, Device, Packet, Truth};
 
 /// The maximum depth of jumps. The kernel allows 16.
 const MAX_DEPTH: usize = 16;
-/// The maximum number of rules that are evaluated for one hook.
+/// The maximum number of rules and entries of maps that are evaluated for one hook.
 const MAX_STEPS: usize = 1_000_000;
+const TOO_MANY: &str = "too many rules, jumps or entries of maps";
 /// The priority of IPVS among the chains of [`Hook::Input`]. Chains after it do not see requests to services.
 const IPVS_INPUT: i32 = 98;
 
@@ -242,7 +243,7 @@ impl Walker {
         for rule in &chain.rules {
             self.steps += 1;
             if self.steps > MAX_STEPS || depth > MAX_DEPTH {
-                self.note_unknown(place(table, chain, Some(rule)), "too many rules or jumps");
+                self.note_unknown(place(table, chain, Some(rule)), TOO_MANY);
                 self.unknown_end = true;
                 break;
             }
@@ -297,6 +298,12 @@ impl Walker {
                 Step::Map(entries) => {
                     let mut open = true;
                     for (comparison, statement) in entries {
+                        self.steps += 1;
+                        if self.steps > MAX_STEPS {
+                            self.note_unknown(place(table, chain, Some(rule)), TOO_MANY);
+                            self.unknown_end = true;
+                            break;
+                        }
                         let matches = self.matches(&packet, comparison);
                         if matches == Truth::No {
                             continue;

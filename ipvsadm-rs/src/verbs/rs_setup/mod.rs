@@ -8,9 +8,10 @@ use std::num::NonZeroU16;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use ipvs::{Interface, InvalidValue};
+use ipvs::{Family, GueChecksum, Interface, InvalidValue, Tunnel};
 
 use crate::context::{Context, code};
+use crate::network::tunnel;
 use steps::{Setup, Step};
 
 /// Print the setup of a real server for direct routing or tunnels
@@ -239,17 +240,17 @@ impl RsSetup {
     /// Adds advice on the TCP segment size, because the tunnel adds headers to each packet.
     fn advise(&self, setup: &mut Setup) {
         for vip in &self.vip {
-            let outer = if self.outer_is_4(vip.is_ipv4()) { 20 } else { 40 };
-            let wrapping = match self.mode {
+            let outer = if self.outer_is_4(vip.is_ipv4()) { Family::V4 } else { Family::V6 };
+            let tunnel = match self.mode {
                 Mode::Dr => return,
-                Mode::TunIpip => 0,
-                Mode::TunGre if self.tun_csum => 8,
-                Mode::TunGre => 4,
-                // UDP, GUE, and two words of GUE options for remote checksum offload.
-                Mode::TunGue if self.tun_remcsum => 8 + 4 + 8,
-                Mode::TunGue => 8 + 4,
+                Mode::TunIpip => Tunnel::Ipip,
+                Mode::TunGre => Tunnel::Gre { checksum: self.tun_csum },
+                Mode::TunGue => {
+                    let checksum = if self.tun_remcsum { GueChecksum::Remote } else { GueChecksum::None };
+                    Tunnel::Gue { port: NonZeroU16::MIN, checksum }
+                }
             };
-            let overhead = outer + wrapping;
+            let overhead = tunnel::overhead(tunnel, outer);
             let headers = if vip.is_ipv4() { 40 } else { 60 };
             let segment = self.mtu.saturating_sub(overhead + headers);
             let family = if vip.is_ipv4() { "ip" } else { "ip6" };

@@ -1,14 +1,13 @@
 //! The way of a packet to IPVS: the address and the device.
 
+use std::io;
 use std::net::IpAddr;
 
-use ipvs::{Client, Family, Role};
+use ipvs::Family;
 
-use super::report::{Cure, Finding, Steps};
-use super::servers::Way;
-use super::subject::Subject;
-use super::symptoms;
+use super::report::{Finding, Steps};
 use crate::network::{Address, Network, Route, RouteError, RouteKind, Routed, is_in, sysctl};
+use crate::terminal::commands::{Command, quoted, set_device};
 
 /// A packet of a client, before IPVS.
 #[derive(Clone, Copy)]
@@ -20,7 +19,7 @@ pub(super) struct Arriving {
 }
 
 /// Checks that packets to the address are delivered to this host.
-pub(super) fn check(network: &mut Network, packet: Arriving, steps: &mut Steps) -> anyhow::Result<()> {
+pub(super) fn check(network: &mut Network, packet: Arriving, steps: &mut Steps<'_>) -> anyhow::Result<()> {
     let Arriving { address, mark, client } = packet;
     if address.is_unspecified() || address.is_multicast() {
         let why = "Clients send to a unicast address. IPVS does not schedule other packets.";
@@ -44,8 +43,8 @@ pub(super) fn check(network: &mut Network, packet: Arriving, steps: &mut Steps) 
     {
         // The kernel still delivers packets for the address that arrive at other devices.
         let text = format!("{address} is an address of {}, which is down", device.name);
-        let command = format!("ip link set {} up", device.name);
-        steps.add(Finding::broken("address", text, "").cure(Cure::director(command)));
+        let command = format!("ip link set {} up", quoted(&device.name));
+        steps.add(Finding::broken("address", text, "").cure(Command::director(command)));
     } else if owners.is_empty() {
         steps.add(Finding::good("address", format!("{address} is routed to this director")));
     } else {
@@ -61,12 +60,14 @@ pub(super) fn check(network: &mut Network, packet: Arriving, steps: &mut Steps) 
             // Since Linux 6.14 the kernel does not report which check has failed.
             match network.route(arriving) {
                 Err(RouteError::ReversePath) => steps.add(reverse_path(network, client, &device.name)?),
-                Err(RouteError::Invalid) if is_filtered(&device.name) && client.is_ipv4() => {
+                Err(RouteError::Invalid)
+                    if client.is_ipv4() && filter_of(&device.name).is_ok_and(|value| value > 0) =>
+                {
                     steps.add(reverse_path(network, client, &device.name)?);
                 }
                 Err(RouteError::Invalid) => {
-                    let text = format!("the kernel drops packets from {client} that arrive at {}", device.name);
-                    steps.add(Finding::broken("source", text, "The source address is not valid at this device."));
+                    let text = format!("the kernel drops packets from {client} that arrive on {}", device.name);
+                    steps.add(Finding::broken("source", text, "The source address is not valid on this device."));
                 }
                 _ => {}
             }
@@ -91,9 +92,9 @@ fn not_local(
         if owner.is_tentative {
             let why = "Another host on the segment has the address, or the kernel still checks whether one has it. \
                        Until then the kernel does not accept packets for the address.";
-            let command = format!("ip -6 address replace {address}/{prefix} dev {} nodad", device.name);
+            let command = format!("ip -6 address replace {address}/{prefix} dev {} nodad", quoted(&device.name));
             let text = format!("{address} is a duplicate or tentative address of {}", device.name);
-            return Ok(Finding::broken("address", text, why).cure(Cure::director(command)));
+            return Ok(Finding::broken("address", text, why).cure(Command::director(command)));
         }
     }
     if mark != 0 {
@@ -101,13 +102,13 @@ fn not_local(
         let why = "IPVS sees only packets that the routing table delivers locally.";
         let family = if address.is_ipv4() { "" } else { " -6" };
         return Ok(Finding::broken("address", text, why)
-            .cure(Cure::director(format!("ip{family} route add local {address} dev lo"))));
+            .cure(Command::director(format!("ip{family} route add local {address} dev lo"))));
     }
     let (way, device) = match route {
         Ok(route) => {
             let device = network.link(route.device)?.name;
             let way = match route.gateway {
-                Some(gateway) => format!("The route of packets to it leads through {gateway} at {device}. "),
+                Some(gateway) => format!("The route of packets to it leads through {gateway} on {device}. "),
                 None => format!("The route of packets to it leads to the segment of {device}. "),
             };
             (way, device)
@@ -117,12 +118,12 @@ fn not_local(
     };
     let text = format!("{address} is not an address of this director");
     let why = format!("{way}IPVS sees only packets that are delivered locally.");
-    let command = format!("ip address add {address}/{prefix} dev {device}");
-    Ok(Finding::broken("address", text, why).cure(Cure::director(command)))
+    let command = format!("ip address add {address}/{prefix} dev {}", quoted(&device));
+    Ok(Finding::broken("address", text, why).cure(Command::director(command)))
 }
 
 /// Checks that the kernel answers ARP and neighbour solicitations for an address of lo.
-fn check_loopback(network: &mut Network, address: IpAddr, steps: &mut Steps) -> anyhow::Result<()> {
+fn check_loopback(network: &mut Network, address: IpAddr, steps: &mut Steps<'_>) -> anyhow::Result<()> {
     let mut segment = None;
     for other in network.addresses(Family::of(address), None)? {
         let has_others = other.length < if address.is_ipv4() { 32 } else { 128 };
@@ -139,8 +140,8 @@ fn check_loopback(network: &mut Network, address: IpAddr, steps: &mut Steps) -> 
         let why = "The kernel does not answer neighbour solicitations for addresses of lo. Clients on the segment, or \
                    their router, cannot find the director.";
         let text = format!("nobody answers neighbour solicitations for {address}, because only lo has it");
-        let command = format!("ip -6 address add {address}/128 dev {device} preferred_lft 0");
-        steps.add(Finding::broken("arp", text, why).cure(Cure::director(command)));
+        let command = format!("ip -6 address add {address}/128 dev {} preferred_lft 0", quoted(&device));
+        steps.add(Finding::broken("arp", text, why).cure(Command::director(command)));
         return Ok(());
     }
     // The kernel uses the greater value of `all` and the device (IN_DEV_MAXCONF,
@@ -156,76 +157,75 @@ fn check_loopback(network: &mut Network, address: IpAddr, steps: &mut Steps) -> 
     if ignore > 0 {
         let text = format!("nobody answers ARP for {address}, because only lo has it");
         let why = format!("arp_ignore of {device} is {ignore}, so the kernel does not answer ARP for addresses of lo.");
-        let command = format!("ip address add {address}/32 dev {device}");
-        steps.add(Finding::broken("arp", text, why).cure(Cure::director(command)));
+        let command = format!("ip address add {address}/32 dev {}", quoted(&device));
+        steps.add(Finding::broken("arp", text, why).cure(Command::director(command)));
     }
     Ok(())
 }
 
-/// Returns whether a device has a reverse path filter. The greater value of `all` and the device applies.
-fn is_filtered(device: &str) -> bool {
-    ["all", device].iter().any(|name| sysctl::of_device("ipv4", name, "rp_filter").is_ok_and(|value| value > 0))
+/// Returns the value of rp_filter that applies to a device: the greater one of `all` and the device.
+fn filter_of(device: &str) -> io::Result<i64> {
+    Ok(sysctl::of_device("ipv4", "all", "rp_filter")?.max(sysctl::of_device("ipv4", device, "rp_filter")?))
 }
 
 fn reverse_path(network: &mut Network, client: IpAddr, device: &str) -> anyhow::Result<Finding> {
     let other = match network.route(client.into()) {
-        Ok(route) => format!("leads through {}, not {device}", network.link(route.device)?.name),
-        Err(_) => "does not exist".to_owned(),
+        Ok(route) => Some(network.link(route.device)?.name),
+        Err(_) => None,
     };
+    Ok(reverse_path_finding(client, device, other.as_deref(), filter_of(device)))
+}
+
+/// Describes the filter. `other` is the device of the route to the client. `None`: there is no route.
+///
+/// The strict filter needs a route through the device, the loose one any route (`__fib_validate_source`,
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/fib_frontend.c>).
+fn reverse_path_finding(client: IpAddr, device: &str, other: Option<&str>, filter: io::Result<i64>) -> Finding {
+    const STRICT: i64 = 1;
     let text = format!("the reverse path filter of {device} drops packets from {client}");
-    let why = format!("The filter is strict, and the route to {client} {other}.");
-    let of = |name: &str| sysctl::of_device("ipv4", name, "rp_filter").unwrap_or_default();
-    let mut finding = Finding::broken("reverse_path", text, why);
-    // The value 2 is loose. The greater value of `all` and the device applies.
-    for name in ["all", device] {
-        if name == device || of(name) > 0 {
-            finding =
-                finding.cure(Cure::director(format!("sysctl -w net.ipv4.conf.{}.rp_filter=2", name.replace('.', "/"))));
-        }
+    let route = match other {
+        Some(other) => format!("The route to {client} leads through {other}, not {device}."),
+        None => format!("There is no route to {client}."),
+    };
+    let kind = match &filter {
+        Ok(STRICT) => "rp_filter is 1 (strict). ".to_owned(),
+        Ok(value) => format!("rp_filter is {value} (loose). "),
+        Err(error) => format!("The value of rp_filter was not checked: {error}. "),
+    };
+    let finding = Finding::broken("reverse_path", text, kind + &route);
+    match (filter, other) {
+        (_, None) => finding.cure(Command::director(format!("ip route replace {client} via ROUTER"))),
+        (Ok(STRICT), Some(_)) => finding.cure(Command::director(set_device("ipv4", device, "rp_filter", 2))),
+        (_, Some(_)) => finding.cure(Command::director(format!("ip route get {client}"))),
     }
-    Ok(finding)
 }
 
-/// Checks the link-layer address that a client uses for the address of the service. A server that answers ARP for it gets
-/// the packets of this client in place of the director.
-pub(super) fn check_answer(
-    network: &mut Network,
-    subject: &Subject,
-    ways: &[Way],
-    hardware: &[u8],
-    steps: &mut Steps,
-) -> anyhow::Result<()> {
-    let Some(target) = subject.target.filter(|_| !hardware.is_empty()) else { return Ok(()) };
-    for way in ways.iter().filter(|way| !way.is_local() && way.route.gateway.is_none()) {
-        let server = way.server.destination.key;
-        let Ok(neighbour) = network.neighbour(way.route.device, server.address) else { continue };
-        if neighbour.hardware != hardware {
-            continue;
-        }
-        let why = "The client sends its packets to the server in place of the director. Afterwards, flush the neighbours \
-                   of the client, or wait until it asks again.";
-        let finding = Finding::broken("arp_of_server", format!("answers ARP for {}", target.ip()), why);
-        let cure = symptoms::setup(subject, &way.server).map(Cure::server);
-        let finding = cure.map_or_else(|| finding.clone(), |cure| finding.clone().cure(cure));
-        steps.add_all(vec![(server, finding)]);
-        return Ok(());
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Checks that this director does not leave its connections to another one.
-pub(super) fn check_backup(director: &mut Client, steps: &mut Steps) -> anyhow::Result<()> {
-    if sysctl::number("ipv4/vs/backup_only").unwrap_or_default() == 0 {
-        return Ok(());
+    #[test]
+    fn the_kind_of_the_filter_is_that_of_its_value() {
+        let client: IpAddr = "10.1.0.10".parse().expect("an address");
+        let found = |other, filter: io::Result<i64>| {
+            let finding = reverse_path_finding(client, "eth0.7", other, filter);
+            let commands: Vec<String> = finding.cures.iter().map(|command| command.text().to_owned()).collect();
+            (finding.why, commands.join("; "))
+        };
+        let of = |why: &str, commands: &str| (why.to_owned(), commands.to_owned());
+        assert_eq!(
+            found(Some("eth1"), Ok(1)),
+            of(
+                "rp_filter is 1 (strict). The route to 10.1.0.10 leads through eth1, not eth0.7.",
+                "sysctl -w net/ipv4/conf/eth0.7/rp_filter=2"
+            )
+        );
+        assert_eq!(
+            found(None, Ok(2)),
+            of("rp_filter is 2 (loose). There is no route to 10.1.0.10.", "ip route replace 10.1.0.10 via ROUTER")
+        );
+        let (why, commands) = found(Some("eth1"), Err(io::ErrorKind::PermissionDenied.into()));
+        assert!(why.starts_with("The value of rp_filter was not checked: permission denied."), "{why}");
+        assert_eq!(commands, "ip route get 10.1.0.10");
     }
-    let daemons = director.daemons()?;
-    let runs = |role| daemons.iter().any(|daemon| daemon.role == role);
-    if runs(Role::Backup) && !runs(Role::Master) {
-        let why = "net.ipv4.vs.backup_only is 1, and the sync daemon of this director is a backup. The kernel then \
-                   does not process packets for services.";
-        let finding = Finding::broken("backup_only", "this director is only a backup, and forwards nothing", why)
-            .cure(Cure::director("sysctl -w net.ipv4.vs.backup_only=0"));
-        steps.add(finding);
-    }
-    Ok(())
 }

@@ -1,14 +1,23 @@
 //! The service and the choice of a server.
 
-use ipvs::{Client, DestinationState, Forwarding, Protocol, ServiceKey, ServiceState};
+use ipvs::rules::program::flag_names;
+use ipvs::{
+    Change, Client, Destination, DestinationState, Forwarding, Protocol, Scheduler, SchedulerFlags, Service,
+    ServiceKey, ServiceState,
+};
 
-use super::report::{Cure, Finding, Steps};
-use super::subject::{self, Subject};
-use crate::plan::clients::options_of;
+use super::report::{Finding, Steps};
+use super::subject::{self, Subject, options_of};
 use crate::sight::condition::{Assessment, Condition, Problem, states_of};
+use crate::terminal::commands::{Command, quoted, quoted_line};
+use crate::terminal::plural::count;
 
 /// Returns the service that takes the packets to `key`. `None`: there is none, and the reason is in the steps.
-pub(super) fn find(director: &mut Client, key: &ServiceKey, steps: &mut Steps) -> anyhow::Result<Option<ServiceState>> {
+pub(super) fn find(
+    director: &mut Client,
+    key: &ServiceKey,
+    steps: &mut Steps<'_>,
+) -> anyhow::Result<Option<ServiceState>> {
     if let Some(found) = subject::find(director, key)? {
         steps.add(Finding::good("service", format!("the service {key} exists")));
         return Ok(Some(found));
@@ -57,12 +66,12 @@ pub(super) fn find(director: &mut Client, key: &ServiceKey, steps: &mut Steps) -
 fn missing(key: &ServiceKey, why: String) -> Finding {
     let service = options_of(*key);
     Finding::broken("service", format!("the service {key} does not exist"), why)
-        .cure(Cure::director(format!("ipvsadm -A {service} -s wlc")))
-        .cure(Cure::director(format!("ipvsadm -a {service} -r SERVER -m")))
+        .cure(Command::director(format!("ipvsadm -A {service} -s wlc")))
+        .cure(Command::director(format!("ipvsadm -a {service} -r SERVER -m")))
 }
 
 /// Checks that the service can choose a server.
-pub(super) fn check(subject: &Subject, steps: &mut Steps) {
+pub(super) fn check(subject: &Subject, steps: &mut Steps<'_>) {
     let state = &subject.state;
     let service = options_of(state.service.key);
     if let ServiceKey::Address { protocol, port, .. } = state.service.key {
@@ -72,29 +81,44 @@ pub(super) fn check(subject: &Subject, steps: &mut Steps) {
         }
         if port == 0 && state.service.persistence.is_none() {
             let why = "A service with port 0 must be persistent. Otherwise the kernel refuses each packet.";
-            let scheduler = &state.service.scheduler;
-            steps.add(
-                Finding::broken("any_port", "the service has port 0 and is not persistent", why)
-                    .cure(Cure::director(format!("ipvsadm -E {service} -s {scheduler} -p 300"))),
-            );
+            /// The default of ipvsadm, in seconds.
+            const TIMEOUT: u32 = 300;
+            let finding = Finding::broken("any_port", "the service has port 0 and is not persistent", why);
+            steps.add(finding.cure(edited(Service { persistence: Some(TIMEOUT), ..state.service })));
         }
     }
     let Assessment { problem, refusal } = Assessment::of(state);
     if problem.is_some_and(Problem::refuses) {
         steps.add(refused(state, &service, problem, refusal.unwrap_or_default()));
     } else {
-        let text = format!("{} can choose one of {}", state.service.scheduler, states_of(state.destinations.iter()));
-        steps.add(Finding::good("choice", text));
+        steps.add(Finding::good("choice", choices(state)));
     }
     check_client(subject, steps);
-    let is_one_packet = state.service.one_packet && !matches!(subject.protocol(), Some(Protocol::Tcp | Protocol::Sctp));
+    let is_one_packet =
+        state.service.one_packet && !matches!(subject.followed.protocol, Some(Protocol::Tcp | Protocol::Sctp));
     let masquerades = |server: &DestinationState| server.destination.forwarding == Forwarding::Masquerade;
     if is_one_packet && state.destinations.iter().any(masquerades) {
         let why = "With one-packet scheduling (-o) the kernel keeps no connection, so it cannot give the replies of \
                    masqueraded servers the virtual address as their source. Clients drop them.";
         let finding = Finding::broken("one_packet", "one-packet scheduling does not work with masquerading", why);
-        let command = format!("ipvsadm -E {service} -s {}", state.service.scheduler);
-        steps.add(finding.cure(Cure::director(command)));
+        steps.add(finding.cure(edited(Service { one_packet: false, ..state.service })));
+    }
+}
+
+/// Returns the command that replaces the settings of a service.
+fn edited(service: Service) -> Command {
+    Command::director(format!("ipvsadm {}", quoted_line(&Change::EditService(service).to_string())))
+}
+
+/// Returns the number of servers that can be chosen. If there are others, their states follow.
+fn choices(state: &ServiceState) -> String {
+    let can_be_chosen = |server: &&DestinationState| Condition::of(server) == Condition::Up;
+    let up = state.destinations.iter().filter(can_be_chosen).count();
+    let text = format!("{} can choose one of {}", state.service.scheduler, count(up, "server"));
+    if up == state.destinations.len() {
+        text
+    } else {
+        format!("{text}; the service has {}", states_of(state.destinations.iter()))
     }
 }
 
@@ -102,34 +126,34 @@ fn refused(state: &ServiceState, service: &str, problem: Option<Problem>, refusa
     let finding = Finding::broken("choice", refusal, "");
     let first_in = |condition| state.destinations.iter().rev().find(|server| Condition::of(server) == condition);
     match problem {
-        Some(Problem::NoServers) => finding.cure(Cure::director(format!("ipvsadm -a {service} -r SERVER -m"))),
+        Some(Problem::NoServers) => finding.cure(Command::director(format!("ipvsadm -a {service} -r SERVER -m"))),
         Some(Problem::AllWeight0) => {
-            let server = state.destinations.last().map(|server| server.destination.key.to_string());
+            let server = state.destinations.last().map(|server| quoted(&server.destination.key.to_string()));
             let server = server.unwrap_or_default();
-            let why = format!("If it was drained, `ipvsadm-rs undrain {server}` restores its weight.");
+            let why = "If it was drained, `ipvsadm-rs undrain` restores its weight.".to_owned();
             let command = format!("ipvsadm-rs set {service} -r {server} --weight 1");
-            Finding { why, ..finding }.cure(Cure::director(command))
+            Finding { why, ..finding }.cure(Command::director(command))
         }
         _ => match first_in(Condition::Full) {
             Some(server) => {
-                let limit = server.destination.upper_threshold.saturating_mul(2);
-                let key = server.destination.key;
-                finding.cure(Cure::director(format!("ipvsadm-rs set {service} -r {key} -x {limit}")))
+                let limit = server.destination.upper_threshold.saturating_mul(2).min(Destination::MAX);
+                let key = quoted(&server.destination.key.to_string());
+                finding.cure(Command::director(format!("ipvsadm-rs set {service} -r {key} -x {limit}")))
             }
-            None if ["sh", "mh"].iter().any(|name| state.service.scheduler.as_bytes() == name.as_bytes()) => {
-                let scheduler = &state.service.scheduler;
-                finding.cure(Cure::director(format!("ipvsadm-rs set {service} -s {scheduler} -b {scheduler}-fallback")))
+            None if [Scheduler::SH, Scheduler::MH].contains(&state.service.scheduler) => {
+                let flags = state.service.flags | SchedulerFlags::FALLBACK;
+                let flags: Vec<&str> = flag_names(state.service.scheduler, flags).collect();
+                finding.cure(Command::director(format!("ipvsadm-rs set {service} --sched-flags {}", flags.join(","))))
             }
-            None => finding.cure(Cure::director(format!("ipvsadm-rs set {service} -s wlc"))),
+            None => finding.cure(Command::director(format!("ipvsadm-rs set {service} -s wlc"))),
         },
     }
 }
 
 /// Checks the connections and templates of the client.
-fn check_client(subject: &Subject, steps: &mut Steps) {
-    let Some(client) = subject.client else { return };
-    let entry = subject.of_client.iter().find(|entry| client.port() != 0 && !entry.is_template());
-    let Some(entry) = entry.or_else(|| subject.of_client.iter().find(|entry| entry.is_template())) else { return };
+fn check_client(subject: &Subject, steps: &mut Steps<'_>) {
+    let Some(client) = subject.followed.client else { return };
+    let Some(entry) = subject.connection.as_ref().or(subject.template.as_ref()) else { return };
     let kind = if entry.is_template() { "a persistence template" } else { "a connection" };
     let key = ipvs::DestinationKey::from(entry.destination);
     let found = subject.state.destinations.iter().find(|server| {
@@ -144,7 +168,7 @@ fn check_client(subject: &Subject, steps: &mut Steps) {
             let why = "The server was deleted. The kernel drops the packets of its connections until they expire, \
                        unless net.ipv4.vs.expire_nodest_conn is 1.";
             Finding::broken("client", format!("{text}, which the service does not have"), why)
-                .cure(Cure::director("sysctl -w net.ipv4.vs.expire_nodest_conn=1"))
+                .cure(Command::director("sysctl -w net.ipv4.vs.expire_nodest_conn=1"))
         }
     });
 }

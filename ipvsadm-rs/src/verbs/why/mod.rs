@@ -1,6 +1,8 @@
 //! `ipvsadm-rs why`: finds the first broken thing on the way of a packet.
 
+mod answer;
 mod arrival;
+mod backup;
 mod choice;
 mod firewall;
 mod probe;
@@ -17,17 +19,18 @@ use clap::Args;
 use ipvs::{Client, Family, Namespace, Protocol, ServiceKey, ServiceState};
 
 use crate::context::{Context, code};
-use crate::network::Network;
+use crate::network::{Network, module};
+use crate::terminal::commands::Command;
 use arrival::Arriving;
 use probe::Probes;
 use report::{Finding, Report, Steps};
-use subject::Subject;
+use subject::{Followed, Subject};
 
 /// Find out why the connections of a service fail
 ///
 /// Follows a packet through the director, step by step: its address, the firewall, the service, the choice of a server,
-/// the way to each server, the way of the replies, the connections and the counters. Prints the first step that is broken, the
-/// reason, and the commands that mend it.
+/// the way to each server, the way of the replies, the connections and the counters. Prints the first step that is
+/// broken, the reason, and the commands that mend it.
 ///
 /// Only this service is read. Nothing is changed. Settings of the servers cannot be seen from the director.
 #[derive(Args, Debug)]
@@ -48,12 +51,14 @@ pub(super) struct Why {
     /// With -f: the service for IPv6 packets instead of IPv4 packets
     #[arg(short = '6', long, requires = "fwmark_service")]
     ipv6: bool,
-    /// With -f: the address and port to which clients send [default: not checked]
-    #[arg(long, value_name = "ADDRESS:PORT", requires = "fwmark_service")]
-    to: Option<SocketAddr>,
-    /// Client whose packets are followed [default: any client]
+    /// With -f: the protocol (tcp, udp or sctp), address and port to which clients send [default: not checked]
+    ///
+    /// Without a protocol, TCP packets are followed.
+    #[arg(long, value_name = "[PROTOCOL:]ADDRESS:PORT", value_parser = target, requires = "fwmark_service")]
+    to: Option<ServiceKey>,
+    /// Client whose packets are followed [default: the client of a connection without an answer]
     #[arg(long, value_name = "CLIENT[:PORT]", value_parser = client)]
-    from: Option<SocketAddr>,
+    client: Option<SocketAddr>,
     /// Connect to each server from the director, and wait for its answer for at most 1 second
     ///
     /// A UDP server gets an empty datagram. SCTP servers are not probed.
@@ -80,20 +85,36 @@ fn client(text: &str) -> Result<SocketAddr, String> {
     text.parse().or_else(|_| alone()).map_err(|_| "expected ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT".into())
 }
 
+/// Parses the protocol, address and port of packets. Without a protocol, it is TCP.
+fn target(text: &str) -> Result<ServiceKey, String> {
+    let parse = |text: &str| text.parse().ok().filter(|key| matches!(key, ServiceKey::Address { port: 1.., .. }));
+    parse(text).or_else(|| parse(&format!("tcp:{text}"))).ok_or_else(|| {
+        "expected ADDRESS:PORT, after udp: or sctp: if it is not TCP, with an IPv6 address in brackets".into()
+    })
+}
+
+fn module_is_missing() -> Finding {
+    let why = "It has the services. This program does not load it, because it only reads.";
+    Finding::broken("module", "the kernel module ip_vs is not loaded, so there are no services", why)
+        .cure(Command::director("modprobe ip_vs"))
+}
+
 impl Why {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let key = self.key()?;
-        let target = match key {
-            ServiceKey::Address { address, port, .. } => Some(SocketAddr::new(address, port)),
-            ServiceKey::Fwmark { .. } => self.to,
-        };
-        for (option, address) in [("--from", self.from), ("--to", self.to)] {
-            if address.is_some_and(|address| Family::of(address.ip()) != key.family()) {
+        let client = self.client.map(|client| Family::of(client.ip()));
+        for (option, family) in [("--client", client), ("--to", self.to.map(|target| target.family()))] {
+            if family.is_some_and(|family| family != key.family()) {
                 bail!("{option}: the address is not of the family of the service");
             }
         }
+        let (target, protocol) = match self.to.unwrap_or(key) {
+            ServiceKey::Address { protocol, address, port } => (Some(SocketAddr::new(address, port)), Some(protocol)),
+            ServiceKey::Fwmark { .. } => (None, None),
+        };
+        let followed = Followed { key, target, protocol, client: self.client };
         // A reading in another namespace runs on a thread of its own.
-        let examine = || self.examine(&key, target);
+        let examine = || self.examine(&followed, context.netns.as_ref());
         let report = match &context.netns {
             Some(namespace) => namespace.within(examine)??,
             None => examine()?,
@@ -121,37 +142,46 @@ impl Why {
     }
 
     /// Examines the service in the network namespace of this thread.
-    fn examine(&self, key: &ServiceKey, target: Option<SocketAddr>) -> anyhow::Result<Report> {
+    fn examine<'n>(&self, followed: &Followed, namespace: Option<&'n Namespace>) -> anyhow::Result<Report<'n>> {
+        let Followed { key, target, .. } = followed;
+        let (key, target) = (*key, *target);
+        let mut steps = Steps::new(namespace);
+        if !module::is_loaded() {
+            steps.add(module_is_missing());
+            return Ok(Report { key, title: self.title(key, None), steps });
+        }
         let mut director = Client::open()?;
-        let mut steps = Steps::default();
         let mut network = Network::open().context("cannot read the network")?;
-        let client = self.from.map(|client| client.ip());
         if let Some(target) = target {
             let mark = match key {
                 ServiceKey::Fwmark { mark, .. } => mark.get(),
                 ServiceKey::Address { .. } => 0,
             };
-            arrival::check(&mut network, Arriving { address: target.ip(), mark, client }, &mut steps)?;
+            arrival::check(
+                &mut network,
+                Arriving { address: target.ip(), mark, client: followed.client_address() },
+                &mut steps,
+            )?;
         } else {
             steps.add(Finding::unknown("address", "the address was not checked: use --to ADDRESS:PORT"));
         }
-        let passage = firewall::check(&mut network, &mut director, key, target, self.from, &mut steps)?;
-        arrival::check_backup(&mut director, &mut steps)?;
-        let found = choice::find(&mut director, key, &mut steps)?;
+        let passage = firewall::check(&mut network, &mut director, followed, &mut steps)?;
+        backup::check(&mut director, &mut steps)?;
+        let found = choice::find(&mut director, &key, &mut steps)?;
         let title = self.title(key, found.as_ref());
-        let Some(state) = found else { return Ok(Report { key: *key, title, steps }) };
+        let Some(state) = found else { return Ok(Report { key, title, steps }) };
         // Before the connections and the neighbours are read, so that they show the answers.
-        let of_service = self.probe_service(&state, target)?;
+        let of_service = self.probe_service(&state, followed)?;
         let probes = if self.probe {
-            Probes::of_servers(&Subject::without_connections(state.clone(), target))
+            Probes::of_servers(&Subject::without_connections(state.clone(), followed))
         } else {
             Probes::default()
         };
-        let subject = Subject::new(&mut director, state, target, self.from)?;
+        let subject = Subject::new(&mut director, state, followed)?;
         choice::check(&subject, &mut steps);
         let ways = servers::check(&mut network, &subject, &mut steps)?;
         if let Some(seen) = &of_service {
-            arrival::check_answer(&mut network, &subject, &ways, &seen.hardware, &mut steps)?;
+            answer::check(&mut network, &subject, &ways, &seen.hardware, &mut steps)?;
         }
         passage.check_servers(&subject, &ways, &mut steps);
         reply::check(&mut network, &subject, &ways, &mut steps)?;
@@ -163,31 +193,28 @@ impl Why {
         if let (Some(namespace), Some(target), Some(seen)) = (&self.probe_from, target, &of_service) {
             probe::add_of_service(namespace, target, seen, &mut steps);
         }
-        Ok(Report { key: *key, title, steps })
+        Ok(Report { key, title, steps })
     }
 
-    fn probe_service(&self, state: &ServiceState, target: Option<SocketAddr>) -> anyhow::Result<Option<probe::Seen>> {
+    fn probe_service(&self, state: &ServiceState, followed: &Followed) -> anyhow::Result<Option<probe::Seen>> {
         let Some(namespace) = &self.probe_from else { return Ok(None) };
-        let Some(target) = target.filter(|target| target.port() != 0) else {
+        let Some(target) = followed.target.filter(|target| target.port() != 0) else {
             bail!("--probe-from needs the address and port to which clients send\nWith -f, use --to ADDRESS:PORT.");
         };
-        let protocol = match state.service.key {
-            ServiceKey::Address { protocol, .. } => protocol,
-            ServiceKey::Fwmark { .. } => Protocol::Tcp,
-        };
+        let protocol = followed.protocol.unwrap_or(Protocol::Tcp);
         if !matches!(protocol, Protocol::Tcp | Protocol::Udp) {
             bail!("--probe-from: only TCP and UDP services can be probed");
         }
         probe::from_namespace(namespace, protocol, target, state.destinations.len()).map(Some)
     }
 
-    fn title(&self, key: &ServiceKey, found: Option<&ServiceState>) -> String {
+    fn title(&self, key: ServiceKey, found: Option<&ServiceState>) -> String {
         let mut title = key.to_string();
         if let Some(state) = found {
             let servers = crate::terminal::plural::count(state.destinations.len(), "server");
             title = format!("{title}: {}, {servers}", state.service.scheduler);
         }
-        match self.from {
+        match self.client {
             Some(client) if client.port() == 0 => format!("{title}, from {}", client.ip()),
             Some(client) => format!("{title}, from {client}"),
             None => title,

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use ipvs::{DestinationKey, Forwarding, Namespace, Protocol};
 
-use super::report::{Cure, Finding, Steps};
+use super::report::{Finding, Steps};
 use super::subject::Subject;
 use crate::network::{Network, RouteKind};
+use crate::terminal::commands::Command;
 
 /// The time to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -49,7 +50,8 @@ impl Probes {
             .take(MOST)
             .filter_map(|server| {
                 let key = server.destination.key;
-                let port = if key.port == 0 { subject.target.map(|target| target.port()) } else { Some(key.port) };
+                let port =
+                    if key.port == 0 { subject.followed.target.map(|target| target.port()) } else { Some(key.port) };
                 Some((key, SocketAddr::new(key.address, port.filter(|port| *port != 0)?)))
             })
             .collect();
@@ -74,7 +76,7 @@ impl Probes {
     }
 
     /// Adds the answers to the steps.
-    pub(super) fn add_to(&self, subject: &Subject, steps: &mut Steps) {
+    pub(super) fn add_to(&self, subject: &Subject, steps: &mut Steps<'_>) {
         let Some(protocol) = probed(subject) else {
             steps.add(Finding::unknown("probe", "not probed: only TCP and UDP services can be probed"));
             return;
@@ -84,12 +86,16 @@ impl Probes {
             Some((key, finding(subject, server.destination.forwarding, key, protocol, self.of(&key)?)))
         };
         steps.add_all(subject.servers().filter_map(found).collect());
+        let others = subject.servers().count().saturating_sub(MOST);
+        if others > 0 {
+            steps.add(Finding::unknown("probe", format!("{others} more servers were not probed")));
+        }
     }
 }
 
 /// Returns the protocol of a probe. `None`: the service cannot be probed.
 fn probed(subject: &Subject) -> Option<Protocol> {
-    match subject.protocol() {
+    match subject.followed.protocol {
         Some(protocol @ (Protocol::Tcp | Protocol::Udp)) => Some(protocol),
         None => Some(Protocol::Tcp),
         Some(_) => None,
@@ -104,9 +110,9 @@ fn finding(
     answer: Answer,
 ) -> Finding {
     let is_masqueraded = forwarding == Forwarding::Masquerade;
-    let port = if key.port == 0 { subject.target.map_or(0, |target| target.port()) } else { key.port };
+    let port = if key.port == 0 { subject.followed.target.map_or(0, |target| target.port()) } else { key.port };
     let listening = if protocol == Protocol::Udp { "-Hlun" } else { "-Hltn" };
-    let cure = || Cure::server(format!("ss {listening} sport = :{port}"));
+    let cure = || Command::server(format!("ss {listening} sport = :{port}"));
     match (answer, protocol) {
         (Answer::Accepted, _) => Finding::good("probe", "accepted a connection from this director"),
         (Answer::None, Protocol::Udp) => Finding::good("probe", "did not refuse a datagram from this director"),
@@ -116,12 +122,12 @@ fn finding(
         }
         (Answer::None, _) if is_masqueraded => {
             let why = "The server is off, or a firewall drops the packets.";
-            Finding::broken("probe", "gave no answer to a connection from this director", why).cure(cure())
+            Finding::broken("probe", "did not answer a connection from this director", why).cure(cure())
         }
         (Answer::Unreachable, _) => Finding::broken("probe", "cannot be reached from this director", ""),
         // The program may listen on the virtual address only, which the director itself has.
         (Answer::Refused, _) => Finding::unknown("probe", "refused a connection to its own address"),
-        (Answer::None, _) => Finding::unknown("probe", "gave no answer to a connection to its own address"),
+        (Answer::None, _) => Finding::unknown("probe", "did not answer a connection to its own address"),
     }
 }
 
@@ -170,11 +176,11 @@ pub(super) fn from_namespace(
     target: SocketAddr,
     servers: usize,
 ) -> anyhow::Result<Seen> {
-    let look = || {
+    let probe = || {
         let answers = (0..rounds(servers)).map(|_| ask(protocol, target)).collect();
         Seen { answers, hardware: hardware_of(target.ip()).unwrap_or_default() }
     };
-    Ok(namespace.within(look)?)
+    Ok(namespace.within(probe)?)
 }
 
 /// Returns the link-layer address of a neighbour. `None`: it is none, or cannot be read.
@@ -188,7 +194,7 @@ fn hardware_of(address: IpAddr) -> Option<Vec<u8>> {
 }
 
 /// Adds the answers of the service to the steps.
-pub(super) fn add_of_service(namespace: &Namespace, target: SocketAddr, seen: &Seen, steps: &mut Steps) {
+pub(super) fn add_of_service(namespace: &Namespace, target: SocketAddr, seen: &Seen, steps: &mut Steps<'_>) {
     let answers = &seen.answers;
     let count = |wanted| answers.iter().filter(|answer| **answer == wanted).count();
     let all = answers.len();

@@ -1,18 +1,24 @@
 //! The way of replies through the director, with masquerading.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::IpAddr;
 
 use ipvs::{DestinationKey, Family, Forwarding};
 
-use super::report::{Cure, Finding, Steps};
+use super::report::{Finding, Steps};
 use super::servers::Way;
-use super::subject::Subject;
+use super::subject::{Subject, options_of};
 use crate::network::{Network, RouteError, is_in, sysctl};
-use crate::plan::clients::options_of;
+use crate::terminal::commands::{Command, set_device};
 
 /// Checks that the director forwards the replies of masqueraded servers.
-pub(super) fn check(network: &mut Network, subject: &Subject, ways: &[Way], steps: &mut Steps) -> anyhow::Result<()> {
+pub(super) fn check(
+    network: &mut Network,
+    subject: &Subject,
+    ways: &[Way],
+    steps: &mut Steps<'_>,
+) -> anyhow::Result<()> {
     let masquerades = |way: &&Way| way.server.destination.forwarding == Forwarding::Masquerade && !way.is_local();
     let ways: Vec<&Way> = ways.iter().filter(masquerades).collect();
     if ways.is_empty() {
@@ -28,41 +34,55 @@ pub(super) fn check(network: &mut Network, subject: &Subject, ways: &[Way], step
 }
 
 /// Checks that the director forwards packets that arrive at these devices.
-fn forwards(family: Family, devices: &BTreeSet<&str>, steps: &mut Steps) {
+fn forwards(family: Family, devices: &BTreeSet<&str>, steps: &mut Steps<'_>) {
     let (setting, all) = match family {
         Family::V4 => ("net.ipv4.ip_forward", sysctl::number("ipv4/ip_forward")),
         Family::V6 => ("net.ipv6.conf.all.forwarding", sysctl::of_device("ipv6", "all", "forwarding")),
     };
-    let all = match all {
-        Ok(all) => all,
-        Err(error) => {
-            steps.add(Finding::unknown("forwarding", format!("{setting} was not checked: {error}")));
-            return;
+    let (mut off, mut unread) = (Vec::new(), None);
+    for device in devices {
+        match is_forwarding(family, device, &all) {
+            Ok(true) => {}
+            Ok(false) => off.push(*device),
+            Err(error) => unread = Some(format!("forwarding from {device} was not checked: {error}")),
         }
-    };
-    // IPv4 checks the setting of the device only. IPv6 checks `all`, and since Linux 6.17 `force_forwarding`.
-    let is_off = |device: &&str| match family {
-        Family::V4 => sysctl::of_device("ipv4", device, "forwarding").is_ok_and(|value| value == 0),
-        Family::V6 => all == 0 && sysctl::of_device("ipv6", device, "force_forwarding").unwrap_or_default() == 0,
-    };
-    let off: Vec<&str> = devices.iter().copied().filter(|device| is_off(device)).collect();
+    }
     if off.is_empty() {
         let devices: Vec<&str> = devices.iter().copied().collect();
-        steps.add(Finding::good("forwarding", format!("the director forwards replies from {}", devices.join(", "))));
+        let good = || Finding::good("forwarding", format!("the director forwards replies from {}", devices.join(", ")));
+        steps.add(unread.map_or_else(good, |text| Finding::unknown("forwarding", text)));
         return;
     }
     let text = format!("the director does not forward the replies of servers from {}", off.join(", "));
     let why = "The kernel drops the replies, because it is not a router for them.";
     let mut finding = Finding::broken("forwarding", text, why);
-    if all == 0 {
-        finding = finding.cure(Cure::director(format!("sysctl -w {setting}=1")));
+    if family == Family::V6 || all.is_ok_and(|value| value == 0) {
+        // For IPv4, this also sets the setting of each device.
+        finding = finding.cure(Command::director(format!("sysctl -w {setting}=1")));
     } else {
         for device in off {
-            let device = device.replace('.', "/");
-            finding = finding.cure(Cure::director(format!("sysctl -w net.ipv4.conf.{device}.forwarding=1")));
+            finding = finding.cure(Command::director(set_device("ipv4", device, "forwarding", 1)));
         }
     }
     steps.add(finding);
+}
+
+/// Returns whether the director forwards packets that arrive at a device. IPv4 checks the setting of the device only
+/// (`ip_route_input_slow`, <https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/route.c>). IPv6 checks `all`, and since
+/// Linux 6.17 also `force_forwarding` of the device (`ip6_forward`,
+/// <https://elixir.bootlin.com/linux/v6.17/source/net/ipv6/ip6_output.c>).
+fn is_forwarding(family: Family, device: &str, all: &io::Result<i64>) -> io::Result<bool> {
+    if family == Family::V4 {
+        return sysctl::of_device("ipv4", device, "forwarding").map(|value| value != 0);
+    }
+    match all {
+        Ok(0) => match sysctl::of_device("ipv6", device, "force_forwarding") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            read => read.map(|value| value != 0),
+        },
+        Ok(_) => Ok(true),
+        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+    }
 }
 
 /// Checks that the client is not in the network of a server, which would reply to it directly.
@@ -71,7 +91,7 @@ fn same_network(
     subject: &Subject,
     client: IpAddr,
     ways: &[&Way],
-    steps: &mut Steps,
+    steps: &mut Steps<'_>,
 ) -> anyhow::Result<()> {
     let mut found: Vec<(DestinationKey, Finding)> = Vec::new();
     let conntrack = sysctl::number("ipv4/vs/conntrack");
@@ -98,7 +118,7 @@ fn same_network(
                     let why = "The client drops them, because they come from an unexpected address. With connection \
                                tracking and a firewall rule, the servers reply to the director.";
                     let command = format!("ipvsadm-rs snat-rules {service} --to-source {source} | sh -e");
-                    Finding::broken("same_network", text, why).cure(Cure::director(command))
+                    Finding::broken("same_network", text, why).cure(Command::director(command))
                 }
             },
         ));
@@ -108,12 +128,12 @@ fn same_network(
 }
 
 /// Checks that the director has a route to the client.
-fn route_to(network: &mut Network, client: IpAddr, steps: &mut Steps) -> anyhow::Result<()> {
+fn route_to(network: &mut Network, client: IpAddr, steps: &mut Steps<'_>) -> anyhow::Result<()> {
     steps.add(match network.route(client.into()) {
         Ok(route) => {
             let device = network.link(route.device)?.name;
             let way = route.gateway.map_or_else(String::new, |gateway| format!("through {gateway} "));
-            Finding::good("route_back", format!("replies to {client} leave {way}at {device}"))
+            Finding::good("route_back", format!("replies to {client} leave {way}on {device}"))
         }
         Err(RouteError::NotRead(error)) => {
             Finding::unknown("route_back", format!("the route to {client} was not checked: {error}"))
@@ -122,7 +142,7 @@ fn route_to(network: &mut Network, client: IpAddr, steps: &mut Steps) -> anyhow:
             let family = if client.is_ipv4() { "" } else { " -6" };
             let text = format!("the director has no route to the client {client}");
             Finding::broken("route_back", text, "The kernel drops the replies of servers to this client.")
-                .cure(Cure::director(format!("ip{family} route replace {client} via ROUTER")))
+                .cure(Command::director(format!("ip{family} route replace {client} via ROUTER")))
         }
     });
     Ok(())

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use ipvs::document::SCHEMA;
-use ipvs::{DestinationKey, ServiceKey};
+use ipvs::{DestinationKey, Namespace, ServiceKey};
 use serde::Serialize;
 
 use crate::terminal::color::Palette;
+use crate::terminal::commands::Command;
 use crate::terminal::text;
 use crate::terminal::width::folded_after;
 
@@ -20,52 +21,6 @@ pub(super) enum Status {
     Unknown,
 }
 
-/// The host on which a command is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Place {
-    Director,
-    Server,
-}
-
-impl Place {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Director => "director",
-            Self::Server => "server",
-        }
-    }
-}
-
-/// A command that mends a step, or that finds out more.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(super) struct Cure {
-    pub(super) on: Place,
-    pub(super) command: String,
-}
-
-impl Cure {
-    pub(super) fn director(command: impl Into<String>) -> Self {
-        Self { on: Place::Director, command: command.into() }
-    }
-
-    pub(super) fn server(command: impl Into<String>) -> Self {
-        Self { on: Place::Server, command: command.into() }
-    }
-
-    /// Returns whether a person can paste the command into a root shell. Names of devices and texts of firewall rules
-    /// can be those of a container, whose users may choose any characters.
-    fn is_safe(&self) -> bool {
-        let command = self.command.strip_suffix(" | sh -e").unwrap_or(&self.command);
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b" -_./:,=+%@![]".contains(&byte);
-        // The shell takes everything within single quotes literally.
-        let is_literal = |part: &str| part.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        let parts: Vec<&str> = command.split('\'').collect();
-        let all = |first: usize, is: &dyn Fn(&str) -> bool| parts.iter().skip(first).step_by(2).all(|part| is(part));
-        parts.len() % 2 == 1 && all(0, &|part| part.bytes().all(is_plain)) && all(1, &is_literal)
-    }
-}
-
 /// A result, without the servers that it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
@@ -75,7 +30,7 @@ pub(super) struct Finding {
     pub(super) text: String,
     /// More about the reason. Empty: the text has it.
     pub(super) why: String,
-    pub(super) cures: Vec<Cure>,
+    pub(super) cures: Vec<Command>,
 }
 
 impl Finding {
@@ -91,7 +46,7 @@ impl Finding {
         Self { status: Status::Broken, why: why.into(), ..Self::good(id, text) }
     }
 
-    pub(super) fn cure(mut self, cure: Cure) -> Self {
+    pub(super) fn cure(mut self, cure: Command) -> Self {
         self.cures.push(cure);
         self
     }
@@ -108,14 +63,22 @@ pub(super) struct Step {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     servers: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    commands: Vec<Cure>,
+    commands: Vec<Command>,
 }
 
 /// All steps, in the order in which a packet meets them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Steps(Vec<Step>);
+#[derive(Debug, Default)]
+pub(super) struct Steps<'n> {
+    steps: Vec<Step>,
+    /// The namespace in which commands for the director act. `None`: that of the person who runs them.
+    namespace: Option<&'n Namespace>,
+}
 
-impl Steps {
+impl<'n> Steps<'n> {
+    pub(super) fn new(namespace: Option<&'n Namespace>) -> Self {
+        Self { steps: Vec::new(), namespace }
+    }
+
     pub(super) fn add(&mut self, finding: Finding) {
         self.add_of(finding, &[]);
     }
@@ -139,15 +102,15 @@ impl Steps {
     }
 
     fn add_of(&mut self, finding: Finding, servers: &[DestinationKey]) {
-        let Finding { id, status, text, why, mut cures } = finding;
-        cures.retain(Cure::is_safe);
+        let Finding { id, status, text, why, cures } = finding;
+        let commands = cures.into_iter().filter_map(|command| command.printable(self.namespace)).collect();
         let text = if servers.is_empty() { text } else { format!("{}: {text}", names(servers)) };
         let servers = servers.iter().map(ToString::to_string).collect();
-        self.0.push(Step { id, status, text, why, servers, commands: cures });
+        self.steps.push(Step { id, status, text, why, servers, commands });
     }
 
     fn first_broken(&self) -> Option<&Step> {
-        self.0.iter().find(|step| step.status == Status::Broken)
+        self.steps.iter().find(|step| step.status == Status::Broken)
     }
 
     /// Returns whether a step is broken.
@@ -176,21 +139,21 @@ pub(super) struct Document<'r> {
 }
 
 /// A report about one service.
-pub(super) struct Report {
+pub(super) struct Report<'n> {
     pub(super) key: ServiceKey,
     /// The first line.
     pub(super) title: String,
-    pub(super) steps: Steps,
+    pub(super) steps: Steps<'n>,
 }
 
 /// The width of the text, in columns.
 const WIDTH: usize = 80;
 
-impl Report {
+impl Report<'_> {
     pub(super) fn document(&self) -> Document<'_> {
         let Self { key, steps, .. } = self;
         let service = ipvs::Selector::from(*key).to_string();
-        Document { schema: SCHEMA, service, steps: &steps.0, verdict: steps.first_broken() }
+        Document { schema: SCHEMA, service, steps: &steps.steps, verdict: steps.first_broken() }
     }
 
     /// Returns the text: a line for each step, and the verdict.
@@ -198,7 +161,7 @@ impl Report {
         let mut out = String::new();
         push_folded(&mut out, "", &self.title);
         out.push('\n');
-        for step in &self.steps.0 {
+        for step in &self.steps.steps {
             let (style, signs) = match step.status {
                 Status::Good => (colors.add, ["\u{2713}", "+"]),
                 Status::Broken => (colors.bad, ["\u{2717}", "x"]),
@@ -214,9 +177,9 @@ impl Report {
         };
         push_folded(&mut out, "", &format!("Broken: {}", step.text));
         push_folded(&mut out, "", &step.why);
-        for Cure { on, command } in &step.commands {
+        for command in &step.commands {
             // Writing to a string does not fail. Commands are not folded, so that they can be copied.
-            let _ = writeln!(out, "  {}# {}", on.name(), text::escaped(command));
+            let _ = writeln!(out, "  {}# {}", command.on().name(), text::escaped(command.text()));
         }
         out
     }
@@ -236,7 +199,7 @@ mod tests {
         DestinationKey::new(std::net::IpAddr::from([10, 2, 0, last]), 80)
     }
 
-    fn report(steps: Steps) -> Report {
+    fn report(steps: Steps<'_>) -> Report<'_> {
         Report { key: ServiceKey::tcp([10, 1, 0, 100], 80), title: "TCP 10.1.0.100:80".into(), steps }
     }
 
@@ -248,7 +211,7 @@ mod tests {
             let text = if last == 7 { "no route" } else { "on the segment of eth1" };
             let finding =
                 if last == 7 { Finding::broken("route", text, "because") } else { Finding::good("route", text) };
-            (server(last), finding.cure(Cure::director("ip route")).cure(Cure::director("ip link set $(x) up")))
+            (server(last), finding.cure(Command::director("ip route")).cure(Command::director("ip link set $(x) up")))
         };
         steps.add_all((1..=50).map(found).collect());
         assert!(steps.is_broken());
@@ -261,21 +224,6 @@ mod tests {
              x 10.2.0.7:80: no route\n\n\
              Broken: 10.2.0.7:80: no route\nbecause\n  director# ip route\n"
         );
-    }
-
-    #[test]
-    fn commands_are_literal_for_a_shell() {
-        let is_safe = |command: &str| Cure::director(command).is_safe();
-        for command in
-            ["ip link set eth0 up", "nft add chain ip x in '{ type filter; }'", "ipvsadm-rs snat-rules -f 7 | sh -e"]
-        {
-            assert!(is_safe(command), "{command}");
-        }
-        for command in
-            ["ip link set $(x) up", "a;b", "a | sh", "ip link set a'b up", "x '\n'", "'a'\\''$(x)'", "`x`", "a\nb"]
-        {
-            assert!(!is_safe(command), "{command}");
-        }
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use ipvs::{DestinationKey, DestinationState, Family, Forwarding, GueChecksum, ServiceKey, Tunnel};
+use ipvs::{Change, Destination, DestinationKey, DestinationState, Family, Forwarding, ServiceKey, Tunnel};
 
-use super::report::{Cure, Finding, Steps};
-use super::subject::Subject;
-use crate::network::{Network, Reachable, Route, RouteError, RouteKind, is_in};
-use crate::plan::clients::options_of;
+use super::report::{Finding, Steps};
+use super::subject::{Subject, options_of};
+use crate::network::{Network, Reachable, Route, RouteError, RouteKind, is_in, tunnel};
+use crate::terminal::commands::{Command, quoted, quoted_line};
 
 /// The maximum number of servers that are examined.
 const MOST: usize = 1000;
@@ -28,7 +28,7 @@ impl Way {
 }
 
 /// Checks the way to each server that has a weight. Returns the ways that exist.
-pub(super) fn check(network: &mut Network, subject: &Subject, steps: &mut Steps) -> anyhow::Result<Vec<Way>> {
+pub(super) fn check(network: &mut Network, subject: &Subject, steps: &mut Steps<'_>) -> anyhow::Result<Vec<Way>> {
     let servers: Vec<&DestinationState> = subject.servers().take(MOST).collect();
     let ports = servers.iter().filter_map(|server| Some((server.destination.key, port(subject, server)?)));
     steps.add_all(ports.collect());
@@ -107,15 +107,17 @@ fn port(subject: &Subject, server: &DestinationState) -> Option<Finding> {
     let method = method(destination.forwarding);
     let why =
         format!("Packets arrive at the server with the port of the service, {port}. Only masquerading changes it.");
-    let service = options_of(subject.state.service.key);
-    let right = DestinationKey { port, ..destination.key };
-    let line = |command: &str, key| format!("ipvsadm {command} {service} -r {key}");
-    let flag = if destination.forwarding == Forwarding::DirectRoute { "-g" } else { "-i" };
-    Some(
-        Finding::broken("port", format!("{method} cannot change the port to {}", destination.key.port), why)
-            .cure(Cure::director(line("-d", destination.key)))
-            .cure(Cure::director(format!("{} {flag} -w {}", line("-a", right), destination.weight))),
-    )
+    let service = subject.state.service.key;
+    let right = Destination { key: DestinationKey { port, ..destination.key }, ..destination };
+    let mut finding =
+        Finding::broken("port", format!("{method} cannot change the port to {}", destination.key.port), why);
+    // First the new server, so that the service always has one.
+    let exists = subject.state.destinations.iter().any(|server| server.destination.key == right.key);
+    let add = (!exists).then_some(Change::AddDestination(service, right));
+    for change in add.into_iter().chain([Change::DeleteDestination(service, destination.key)]) {
+        finding = finding.cure(Command::director(format!("ipvsadm {}", quoted_line(&change.to_string()))));
+    }
+    Some(finding)
 }
 
 /// Describes an existing route, and checks that it suits the forwarding method.
@@ -131,23 +133,26 @@ fn way_of(way: &Way, has_carrier: bool, subject: &Subject) -> Finding {
     if !has_carrier {
         let why = format!("The cable of {device} is unplugged, or the other end is down.");
         return Finding::broken("carrier", format!("{device}, the device towards it, has no carrier"), why)
-            .cure(Cure::director(format!("ip link show {device}")));
+            .cure(Command::director(format!("ip link show {}", quoted(device))));
     }
     let Some(gateway) = route.gateway else {
         return Finding::good("route", format!("{method}, on the segment of {device}"));
     };
     if server.destination.forwarding != Forwarding::DirectRoute {
-        return Finding::good("route", format!("{method}, through {gateway} at {device}"));
+        return Finding::good("route", format!("{method}, through {gateway} on {device}"));
     }
     let why = "Direct routing leaves the packet unchanged. The router would send it to the virtual address, not to the \
                server. Use a tunnel or masquerading for this server.";
     let service = options_of(subject.state.service.key);
-    let key = server.destination.key;
+    let key = quoted(&server.destination.key.to_string());
     let text = format!("direct routing, but the router {gateway} is between director and server");
-    let vip = subject.target.map_or_else(|| "VIP".to_owned(), |target| target.ip().to_string());
+    let vip = subject.followed.target.map_or_else(|| "VIP".to_owned(), |target| target.ip().to_string());
     Finding::broken("segment", text, why)
-        .cure(Cure::director(format!("ipvsadm-rs set {service} -r {key} --forwarding ipip")))
-        .cure(Cure::server(format!("ipvsadm-rs rs-setup --mode tun-ipip --vip {vip} --own {} | sh -e", key.address)))
+        .cure(Command::director(format!("ipvsadm-rs set {service} -r {key} --forwarding ipip")))
+        .cure(Command::server(format!(
+            "ipvsadm-rs rs-setup --mode tun-ipip --vip {vip} --own {} | sh -e",
+            server.destination.key.address
+        )))
 }
 
 fn no_route(network: &mut Network, address: IpAddr, error: RouteError) -> anyhow::Result<Finding> {
@@ -161,16 +166,15 @@ fn no_route(network: &mut Network, address: IpAddr, error: RouteError) -> anyhow
         let device = network.link(other.device)?;
         if !device.is_up && is_in(address, other.address, other.length) {
             let text = format!("{}, the device of its network, is down", device.name);
-            return Ok(
-                Finding::broken("device", text, "").cure(Cure::director(format!("ip link set {} up", device.name)))
-            );
+            return Ok(Finding::broken("device", text, "")
+                .cure(Command::director(format!("ip link set {} up", quoted(&device.name)))));
         }
     }
     let length = if address.is_ipv4() { 32 } else { 128 };
     let family = if address.is_ipv4() { "" } else { " -6" };
     Ok(Finding::broken("route", kind, "")
-        .cure(Cure::director(format!("ip{family} route show match {address}")))
-        .cure(Cure::director(format!("ip{family} route replace {address}/{length} via ROUTER"))))
+        .cure(Command::director(format!("ip{family} route show match {address}")))
+        .cure(Command::director(format!("ip{family} route replace {address}/{length} via ROUTER"))))
 }
 
 /// Checks that the server, or the router before it, answers on the segment.
@@ -190,9 +194,9 @@ fn neighbour(network: &mut Network, way: &Way) -> anyhow::Result<Option<Finding>
         Reachable::No | Reachable::Asked => {
             let why = format!("It is off, has another address, or is not on the segment of {device}.");
             Some(
-                Finding::broken("neighbour", format!("{who}gave no answer to {question} on {device}"), why)
-                    .cure(Cure::director(format!("ip neigh show {hop} dev {device}")))
-                    .cure(Cure::server("ip -brief address")),
+                Finding::broken("neighbour", format!("{who}did not answer {question} on {device}"), why)
+                    .cure(Command::director(format!("ip neigh show {hop} dev {}", quoted(device))))
+                    .cure(Command::server("ip -brief address")),
             )
         }
     })
@@ -200,7 +204,7 @@ fn neighbour(network: &mut Network, way: &Way) -> anyhow::Result<Option<Finding>
 
 /// Checks that the outer packets of a tunnel do not have the virtual address as their source.
 fn source(subject: &Subject, way: &Way) -> Option<Finding> {
-    let vip = subject.target?.ip();
+    let vip = subject.followed.target?.ip();
     if way.route.source != Some(vip) {
         return None;
     }
@@ -208,31 +212,19 @@ fn source(subject: &Subject, way: &Way) -> Option<Finding> {
                route to the server.";
     let address = way.server.destination.key.address;
     let family = if address.is_ipv4() { "" } else { " -6" };
-    let via = way.route.gateway.map_or_else(String::new, |gateway| format!(" via {gateway}"));
-    let command = format!(
-        "ip{family} route replace {address} {}dev {} src OWN-ADDRESS",
-        via.trim_start().to_owned() + if via.is_empty() { "" } else { " " },
-        way.device
-    );
+    let via = way.route.gateway.map_or_else(String::new, |gateway| format!("via {gateway} "));
+    let command = format!("ip{family} route replace {address} {via}dev {} src OWN-ADDRESS", quoted(&way.device));
     let text = format!("the packets of the tunnel have the source {vip}, the virtual address");
-    Some(Finding::broken("tunnel_source", text, why).cure(Cure::director(command)))
+    Some(Finding::broken("tunnel_source", text, why).cure(Command::director(command)))
 }
 
 /// Checks the length of packets that fit in a tunnel.
 fn fits(network: &mut Network, way: &Way, tunnel: Tunnel) -> anyhow::Result<Finding> {
     let is_ipv4 = way.server.destination.key.address.is_ipv4();
-    let outer = if is_ipv4 { 20 } else { 40 };
-    // UDP, GUE, and the options of GUE for remote checksum offload; GRE with and without a checksum.
-    let inner = match tunnel {
-        Tunnel::Ipip | Tunnel::Other { .. } => 0,
-        Tunnel::Gue { checksum: GueChecksum::Remote, .. } => 8 + 4 + 8,
-        Tunnel::Gue { .. } => 8 + 4,
-        Tunnel::Gre { checksum: true } => 8,
-        Tunnel::Gre { checksum: false } => 4,
-    };
+    let overhead = u32::from(tunnel::overhead(tunnel, Family::of(way.server.destination.key.address)));
     let link = network.link(way.route.device)?;
     let mtu = way.route.mtu.unwrap_or(link.mtu);
-    let fits = mtu.saturating_sub(outer + inner);
+    let fits = mtu.saturating_sub(overhead);
     // `__ip_vs_get_out_rt` and `__ip_vs_get_out_rt_v6`, by the family of the server,
     // https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_xmit.c
     let least = if is_ipv4 { 68 } else { 1280 };
@@ -242,11 +234,10 @@ fn fits(network: &mut Network, way: &Way, tunnel: Tunnel) -> anyhow::Result<Find
     let device = &way.device;
     let text = format!("no packet fits in the tunnel, because the MTU to the server is {mtu}");
     let why = format!(
-        "The headers of the tunnel take {} bytes. The kernel drops all packets if less than {least} bytes \
-                       are left.",
-        outer + inner
+        "The headers of the tunnel take {overhead} bytes. The kernel drops all packets if less than {least} bytes \
+         are left."
     );
-    let needed = least + outer + inner;
-    let command = format!("ip link set {device} mtu {}", needed.max(1500));
-    Ok(Finding::broken("mtu", text, why).cure(Cure::director(command)))
+    let needed = least + overhead;
+    let command = format!("ip link set {} mtu {}", quoted(device), needed.max(1500));
+    Ok(Finding::broken("mtu", text, why).cure(Command::director(command)))
 }

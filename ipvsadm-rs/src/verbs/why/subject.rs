@@ -1,13 +1,18 @@
 //! The service in question: its servers, its connections, and the client.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context as _;
 use ipvs::{
     Client, ConnectionEntry, DestinationKey, DestinationState, Error, ErrorKind, Protocol, ServiceKey, ServiceState,
-    Timeouts,
+    TemplateKey, Timeouts,
 };
+
+use crate::plan::clients;
+use crate::plan::entries::Entries;
+use crate::terminal::commands::quoted_line;
 
 /// The connections of a server.
 #[derive(Clone, Debug, Default)]
@@ -80,21 +85,37 @@ impl Sums {
     }
 }
 
+/// The packets that are followed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Followed {
+    pub(super) key: ServiceKey,
+    /// The address and port to which clients send. `None`: a service by mark, whose addresses the firewall knows.
+    pub(super) target: Option<SocketAddr>,
+    /// The protocol. `None`: a service by mark, which gets packets of all protocols.
+    pub(super) protocol: Option<Protocol>,
+    /// The client. Port 0: any port.
+    pub(super) client: Option<SocketAddr>,
+}
+
+impl Followed {
+    pub(super) fn client_address(&self) -> Option<IpAddr> {
+        self.client.map(|client| client.ip())
+    }
+}
+
 /// The service, and what its users see.
 pub(super) struct Subject {
     pub(super) state: ServiceState,
-    /// The address and port to which clients send. `None`: a service by mark, whose addresses the firewall knows.
-    pub(super) target: Option<SocketAddr>,
-    /// The client. Port 0: any port.
-    pub(super) client: Option<SocketAddr>,
+    pub(super) followed: Followed,
     keys: HashSet<DestinationKey>,
     sums: HashMap<DestinationKey, Sums>,
-    /// Entries of the client: connections and templates.
-    pub(super) of_client: Vec<ConnectionEntry>,
+    /// The first connection from the port of the client.
+    pub(super) connection: Option<ConnectionEntry>,
+    /// The persistence template of the client.
+    pub(super) template: Option<ConnectionEntry>,
+    /// The reason why lines of the connection table were skipped.
+    pub(super) skipped: Option<String>,
 }
-
-/// The maximum number of entries of the client that are kept.
-const MOST_OF_CLIENT: usize = 1000;
 
 /// Reads a service with its servers. `None`: it does not exist. Other services are not read.
 pub(super) fn find(director: &mut Client, key: &ServiceKey) -> Result<Option<ServiceState>, Error> {
@@ -108,38 +129,59 @@ pub(super) fn find(director: &mut Client, key: &ServiceKey) -> Result<Option<Ser
     }
 }
 
+/// Returns the options that specify a service, for a shell.
+pub(super) fn options_of(key: ServiceKey) -> String {
+    quoted_line(&clients::options_of(key))
+}
+
 impl Subject {
     /// Returns the service without its connections.
-    pub(super) fn without_connections(state: ServiceState, target: Option<SocketAddr>) -> Self {
+    pub(super) fn without_connections(state: ServiceState, followed: &Followed) -> Self {
         let keys = state.destinations.iter().map(|server| server.destination.key).collect();
-        Self { state, target, client: None, keys, sums: HashMap::new(), of_client: Vec::new() }
+        let followed = *followed;
+        Self { state, followed, keys, sums: HashMap::new(), connection: None, template: None, skipped: None }
     }
 
     /// Reads the connections of the service. Those of other services are skipped.
-    pub(super) fn new(
-        director: &mut Client,
-        state: ServiceState,
-        target: Option<SocketAddr>,
-        client: Option<SocketAddr>,
-    ) -> anyhow::Result<Self> {
-        let mut subject = Self { client, ..Self::without_connections(state, target) };
+    pub(super) fn new(director: &mut Client, state: ServiceState, followed: &Followed) -> anyhow::Result<Self> {
         let timeouts = director.timeouts()?;
-        for entry in director.connections().context("cannot read the connection table")? {
-            let entry = entry.context("cannot read the connection table")?;
-            let Some(server) = subject.server_of(&entry) else { continue };
-            // The client of a template is a network, which persistence treats as one client.
-            let is_of_client = client.is_some_and(|client| {
-                entry.client.ip() == client.ip()
-                    && (client.port() == 0 || entry.is_template() || entry.client.port() == client.port())
-            });
-            if is_of_client && subject.of_client.len() < MOST_OF_CLIENT {
-                subject.of_client.push(entry.clone());
-            }
-            if !entry.is_template() {
-                subject.sums.entry(server).or_default().add(&entry, &timeouts);
-            }
-        }
+        let table = director.connections().context("cannot read the connection table")?;
+        let mut subject = Self::without_connections(state, followed);
+        subject.read(table, &timeouts).context("cannot read the connection table")?;
         Ok(subject)
+    }
+
+    fn read(
+        &mut self,
+        table: impl Iterator<Item = io::Result<ConnectionEntry>>,
+        timeouts: &Timeouts,
+    ) -> io::Result<()> {
+        let mut entries = Entries::new(table);
+        for entry in &mut entries {
+            let entry = entry?;
+            let Some(server) = self.server_of(&entry) else { continue };
+            if entry.is_template() {
+                if self.template.is_none() && self.is_template_of_client(&entry) {
+                    self.template = Some(entry);
+                }
+                continue;
+            }
+            if self.connection.is_none() && self.followed.client == Some(entry.client) {
+                self.connection = Some(entry.clone());
+            }
+            self.sums.entry(server).or_default().add(&entry, timeouts);
+        }
+        self.skipped = entries.skipped();
+        Ok(())
+    }
+
+    /// Returns whether the client has this template. With a persistence engine, its address must be that of the template.
+    fn is_template_of_client(&self, entry: &ConnectionEntry) -> bool {
+        let Some(client) = self.followed.client_address() else { return false };
+        match TemplateKey::new(&self.state.service, client) {
+            Some(key) => TemplateKey::of(entry) == Some(key),
+            None => entry.client.ip() == client,
+        }
     }
 
     /// Returns the server of an entry, as the service names it. `None`: the entry is of another service.
@@ -147,8 +189,13 @@ impl Subject {
         let is_of_service = match self.state.service.key {
             key @ ServiceKey::Fwmark { mark, family } => match entry.fwmark() {
                 Some(number) => number == mark.get() && entry.family() == family,
-                // The table does not name the mark: the target decides, or the server.
-                None => entry.family() == key.family() && self.target.is_none_or(|target| entry.service == target),
+                // The table does not name the mark of a connection, so the target decides.
+                None => {
+                    let protocol = self.followed.protocol;
+                    entry.family() == key.family()
+                        && self.followed.target == Some(entry.service)
+                        && (protocol.is_none() || entry.protocol() == protocol)
+                }
             },
             ServiceKey::Address { protocol, address, port } => {
                 entry.protocol() == Some(protocol)
@@ -178,21 +225,13 @@ impl Subject {
     /// Returns the address of a client: the one in question, or one whose connection has no answer.
     pub(super) fn client_or_waiting(&self) -> Option<IpAddr> {
         let waiting = || self.sums.values().find_map(|sums| sums.waiting_client);
-        self.client.map(|client| client.ip()).or_else(waiting)
+        self.followed.client_address().or_else(waiting)
     }
 
-    /// Returns the servers that get packets: those with a weight, and those with connections of the client.
+    /// Returns the servers that get new clients: those with a weight.
     pub(super) fn servers(&self) -> impl Iterator<Item = &DestinationState> {
         // The kernel lists the newest first.
         self.state.destinations.iter().rev().filter(|server| server.destination.weight > 0)
-    }
-
-    /// Returns the protocol of the packets. `None`: a service by mark has packets of all protocols.
-    pub(super) fn protocol(&self) -> Option<Protocol> {
-        match self.state.service.key {
-            ServiceKey::Address { protocol, .. } => Some(protocol),
-            ServiceKey::Fwmark { .. } => None,
-        }
     }
 }
 

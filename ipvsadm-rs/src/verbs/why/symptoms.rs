@@ -5,16 +5,24 @@ use std::net::IpAddr;
 use ipvs::{DestinationState, Forwarding, GueChecksum, Protocol, Tunnel};
 
 use super::probe::{Answer, Probes};
-use super::report::{Cure, Finding, Steps};
+use super::report::{Finding, Steps};
 use super::servers::Way;
-use super::subject::{Subject, Sums};
-use crate::plan::clients::options_of;
+use super::subject::{Subject, Sums, options_of};
+use crate::terminal::commands::Command;
 
 /// The least number of connections without an answer that shows a fault. A client that is gone can leave one behind.
 const LEAST: u64 = 2;
 
 /// Checks the connections and counters of each server.
-pub(super) fn check(subject: &Subject, ways: &[Way], probes: &Probes, steps: &mut Steps) {
+pub(super) fn check(subject: &Subject, ways: &[Way], probes: &Probes, steps: &mut Steps<'_>) {
+    if let Some(skipped) = &subject.skipped {
+        steps.add(Finding::unknown("connections", skipped.clone()));
+    }
+    if subject.followed.target.is_none() {
+        let text =
+            "connections were not checked: the connection table does not name their mark (use --to ADDRESS:PORT)";
+        steps.add(Finding::unknown("connections", text));
+    }
     let symptoms = |way: &Way| {
         let server = &way.server;
         let sums = subject.sums(&server.destination.key);
@@ -41,7 +49,11 @@ fn symptom(subject: &Subject, way: &Way, sums: &Sums, answer: Option<Answer>) ->
     }
     let stats = &server.stats;
     let is_silent = stats.incoming_packets > 0 && stats.outgoing_packets == 0;
-    if is_masqueraded && is_silent && subject.protocol() == Some(Protocol::Udp) && !subject.state.service.one_packet {
+    if is_masqueraded
+        && is_silent
+        && subject.followed.protocol == Some(Protocol::Udp)
+        && !subject.state.service.one_packet
+    {
         let text = format!("{} packets of clients were sent to it, and no reply came back", stats.incoming_packets);
         let finding = Finding::broken("no_replies", text, no_reply_reason(answer, server));
         return Some(replies_cures(finding, subject, way));
@@ -86,9 +98,9 @@ fn stuck(subject: &Subject, way: &Way, sums: &Sums, answer: Option<Answer>) -> F
             let finding = Finding::broken("no_answer", text, why);
             match (setup(subject, server), server_port(subject)) {
                 (Some(command), Some(port)) => {
-                    finding.cure(Cure::server(command)).cure(Cure::server(format!("ss -Hltn sport = :{port}")))
+                    finding.cure(Command::server(command)).cure(Command::server(format!("ss -Hltn sport = :{port}")))
                 }
-                (Some(command), None) => finding.cure(Cure::server(command)),
+                (Some(command), None) => finding.cure(Command::server(command)),
                 _ => finding,
             }
         }
@@ -99,14 +111,14 @@ fn stuck(subject: &Subject, way: &Way, sums: &Sums, answer: Option<Answer>) -> F
 fn replies_cures(finding: Finding, subject: &Subject, way: &Way) -> Finding {
     let client = subject.client_or_waiting().map(|client| client.to_string());
     let family = if way.server.destination.key.address.is_ipv4() { "" } else { " -6" };
-    let finding =
-        finding.cure(Cure::server(format!("ip{family} route get {}", client.unwrap_or_else(|| "CLIENT".to_owned()))));
+    let finding = finding
+        .cure(Command::server(format!("ip{family} route get {}", client.unwrap_or_else(|| "CLIENT".to_owned()))));
     match way.route.source.filter(|_| way.route.gateway.is_none()) {
         Some(own) => {
             let service = options_of(subject.state.service.key);
             finding
-                .cure(Cure::server(format!("ip{family} route replace default via {own}")))
-                .cure(Cure::director(format!("ipvsadm-rs snat-rules {service} --to-source {own} | sh -e")))
+                .cure(Command::server(format!("ip{family} route replace default via {own}")))
+                .cure(Command::director(format!("ipvsadm-rs snat-rules {service} --to-source {own} | sh -e")))
         }
         None => finding,
     }
@@ -127,18 +139,18 @@ fn refused(subject: &Subject, server: &DestinationState, sums: &Sums) -> Finding
         port => Some(port),
     };
     match port {
-        Some(port) => finding.cure(Cure::server(format!("ss -Hltn sport = :{port}"))),
+        Some(port) => finding.cure(Command::server(format!("ss -Hltn sport = :{port}"))),
         None => finding,
     }
 }
 
 fn server_port(subject: &Subject) -> Option<u16> {
-    subject.target.map(|target| target.port()).filter(|port| *port != 0)
+    subject.followed.target.map(|target| target.port()).filter(|port| *port != 0)
 }
 
 /// Returns the command that sets up a server for direct routing or a tunnel. `None`: there is none for its method.
 pub(super) fn setup(subject: &Subject, server: &DestinationState) -> Option<String> {
-    let vip: IpAddr = subject.target?.ip();
+    let vip: IpAddr = subject.followed.target?.ip();
     let own = server.destination.key.address;
     Some(match server.destination.forwarding {
         Forwarding::DirectRoute => format!("ipvsadm-rs rs-setup --mode dr --vip {vip} | sh -e"),

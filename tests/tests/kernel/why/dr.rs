@@ -31,7 +31,7 @@ fn rig(vip: &str, servers: [&str; 2]) -> Rig {
         host.serve(Http, if vip.contains(':') { "[::]:80" } else { "0.0.0.0:80" }).unwrap();
         director.ok(&format!("ipvsadm -a -t {web} -r {server} -g"));
     }
-    let why = format!("-t {web} --from {}", if vip.contains(':') { "fd01::10" } else { "10.1.0.10" });
+    let why = format!("-t {web} --client {}", if vip.contains(':') { "fd01::10" } else { "10.1.0.10" });
     Rig { lab, client, director, web1, web2, why, target: web }
 }
 
@@ -72,7 +72,7 @@ fn a_server_does_not_answer_arp() {
     rig.lab.unplug(&rig.web1, "eth0").unwrap();
     rig.director.ok("ip neigh flush dev eth0");
     let verdict = rig.is_broken("neighbour");
-    assert_eq!(verdict["text"], "10.1.0.11:80: gave no answer to ARP on eth0");
+    assert_eq!(verdict["text"], "10.1.0.11:80: did not answer ARP on eth0");
 }
 
 /// The first answer wins, so the test sets the neighbour of the client.
@@ -132,7 +132,7 @@ fn serve_by_mark(rig: &Rig) {
 fn a_service_by_mark() {
     let rig = rig_4();
     serve_by_mark(&rig);
-    let rig = Rig { why: "-f 7 --to 10.1.0.100:80 --from 10.1.0.10".into(), ..rig };
+    let rig = Rig { why: "-f 7 --to 10.1.0.100:80 --client 10.1.0.10".into(), ..rig };
     rig.works();
     rig.web1.ok("ip address del 10.1.0.100/32 dev lo");
     rig.is_mended_by_its_commands("no_answer");
@@ -149,7 +149,7 @@ fn a_service_by_mark_in_ipv6() {
     rig.director.ok("ipvsadm -a -f 7 -6 -r [fd01::11]:0 -g");
     rig.director.ok("ipvsadm -a -f 7 -6 -r [fd01::12]:0 -g");
     mark(&rig, "ipv6", "fd01::100");
-    let rig = Rig { why: "-f 7 -6 --to [fd01::100]:80 --from fd01::10".into(), ..rig };
+    let rig = Rig { why: "-f 7 -6 --to [fd01::100]:80 --client fd01::10".into(), ..rig };
     rig.works();
     rig.web1.ok("ip -6 address del fd01::100/128 dev lo");
     rig.is_mended_by_its_commands("no_answer");

@@ -107,7 +107,7 @@ fn by_mark(rig: &mut Rig) {
     rig.director.ok("ipvsadm -A -f 7 -s rr");
     rig.director.ok("ipvsadm -a -f 7 -r 10.2.0.11:8080 -m");
     rig.director.ok("ipvsadm -a -f 7 -r 10.2.0.12:8080 -m");
-    rig.why = "-f 7 --to 10.1.0.100:80 --from 10.1.0.10".into();
+    rig.why = "-f 7 --to 10.1.0.100:80 --client 10.1.0.10".into();
 }
 
 fn marks_by_iptables() {
@@ -136,9 +136,13 @@ fn check_marks(other_port: &str, right_port: &str, flush: &str) {
     let mut rig = nat::rig();
     rig.director.shell(&format!("{right_port}; ipvsadm -A -f 7 -s rr")).ok();
     // The service of the mark has no servers, and takes the packets of the other one.
-    let verdict = rig.is_mended_by_its_commands("mark");
+    let verdict = rig.is_broken("mark");
     assert!(text(&verdict).contains("the firewall sets mark 7"), "{verdict:#}");
+    // The commands list the service and the rule.
+    rig.mend(&verdict, &rig.web1);
+    assert_eq!(verdict["commands"][0]["command"], "ipvsadm -Ln -f 7");
     rig.director.shell(flush).ok();
+    rig.works();
     by_mark(&mut rig);
     let verdict = rig.is_mended_by_its_commands("mark");
     assert!(text(&verdict).contains("no rule of the firewall sets mark 7"), "{verdict:#}");

@@ -38,7 +38,7 @@ pub(super) fn rig() -> Rig {
     director.ok("ipvsadm -A -t 10.1.0.100:80 -s rr");
     director.ok("ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.11:8080 -m");
     director.ok("ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.12:8080 -m");
-    let (why, target) = ("-t 10.1.0.100:80 --from 10.1.0.10".into(), "10.1.0.100:80".into());
+    let (why, target) = ("-t 10.1.0.100:80 --client 10.1.0.10".into(), "10.1.0.100:80".into());
     Rig { lab, client, director, web1, web2, why, target }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn rig_6() -> Rig {
     director.ok("ipvsadm -A -t [fd01::100]:80 -s rr");
     director.ok("ipvsadm -a -t [fd01::100]:80 -r [fd02::11]:8080 -m");
     director.ok("ipvsadm -a -t [fd01::100]:80 -r [fd02::12]:8080 -m");
-    let (why, target) = ("-t [fd01::100]:80 --from fd01::10".into(), "[fd01::100]:80".into());
+    let (why, target) = ("-t [fd01::100]:80 --client fd01::10".into(), "[fd01::100]:80".into());
     Rig { lab, client, director, web1, web2, why, target }
 }
 
@@ -205,7 +205,7 @@ fn a_connection_of_a_deleted_server() {
     rig.director.ok("ipvsadm -d -t 10.1.0.100:9 -r 10.2.0.11:9000");
     rig.director.ok("ipvsadm -a -t 10.1.0.100:9 -r 10.2.0.12:9000 -m");
     assert_eq!(held.again().to_string(), "timeout=1");
-    let rig = Rig { why: "-t 10.1.0.100:9 --from 10.1.0.10:4000".into(), ..rig };
+    let rig = Rig { why: "-t 10.1.0.100:9 --client 10.1.0.10:4000".into(), ..rig };
     let verdict = rig.verdict("client", "");
     assert!(text(&verdict).contains("10.2.0.11:9000, which the service does not have"), "{verdict:#}");
 }
@@ -217,8 +217,8 @@ fn arguments_that_do_not_fit() {
         ("why -t 10.1.0.100", "expected ADDRESS:PORT"),
         ("why -t 10.1.0.100:80 -u 10.1.0.100:80", "cannot be used with"),
         ("why -f 0", "expected a mark"),
-        ("why -t 10.1.0.100:80 --from fd01::1", "not of the family"),
-        ("why -t 10.1.0.100:80 --from x", "expected ADDRESS"),
+        ("why -t 10.1.0.100:80 --client fd01::1", "not of the family"),
+        ("why -t 10.1.0.100:80 --client x", "expected ADDRESS"),
         ("why -f 7 --probe-from client", "--to ADDRESS:PORT"),
         ("why -t 10.1.0.100:80 --netns none", "none"),
     ] {
@@ -238,6 +238,6 @@ fn many_servers_are_one_line() {
     let servers = (20..69).map(|last| format!("-a -t 10.1.0.100:80 -r 10.2.0.{last}:8080 -m\n"));
     std::fs::write("rules", servers.collect::<String>()).unwrap();
     rig.director.shell("ipvsadm-restore -n < rules || ipvsadm -R < rules").ok();
-    let text = rig.director.run("ipvsadm-rs why -t 10.1.0.100:80 --from 10.1.0.10").stdout;
+    let text = rig.director.run("ipvsadm-rs why -t 10.1.0.100:80 --client 10.1.0.10").stdout;
     assert!(text.contains("and 50 others: masquerading, on the segment of eth1\n"), "{text}");
 }

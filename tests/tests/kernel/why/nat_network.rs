@@ -59,7 +59,7 @@ fn a_server_does_not_answer_arp() {
     rig.lab.unplug(&rig.web1, "eth0").unwrap();
     rig.director.ok("ip neigh flush dev eth1");
     let verdict = rig.is_broken("neighbour");
-    assert_eq!(verdict["text"], "10.2.0.11:8080: gave no answer to ARP on eth1");
+    assert_eq!(verdict["text"], "10.2.0.11:8080: did not answer ARP on eth1");
     rig.lab.replug(&rig.web1, "eth0").unwrap();
     rig.director.ok("ip neigh flush dev eth1");
     rig.works();
@@ -71,7 +71,7 @@ fn a_server_does_not_answer_neighbour_solicitations() {
     rig.lab.unplug(&rig.web1, "eth0").unwrap();
     rig.director.ok("ip -6 neigh flush dev eth1");
     let verdict = rig.is_broken("neighbour");
-    assert_eq!(verdict["text"], "[fd02::11]:8080: gave no answer to neighbour solicitations on eth1");
+    assert_eq!(verdict["text"], "[fd02::11]:8080: did not answer neighbour solicitations on eth1");
 }
 
 fn the_device_of_the_servers_is_down() {
@@ -139,7 +139,7 @@ fn a_server_replies_by_another_route_in_ipv6() {
 }
 
 fn replies_of_udp_are_lost() {
-    let rig = Rig { why: "-u 10.1.0.100:53 --from 10.1.0.10".into(), ..rig() };
+    let rig = Rig { why: "-u 10.1.0.100:53 --client 10.1.0.10".into(), ..rig() };
     rig.web1.serve(Udp, "10.2.0.11:53").unwrap();
     rig.director.ok("ipvsadm -A -u 10.1.0.100:53 -s rr");
     rig.director.ok("ipvsadm -a -u 10.1.0.100:53 -r 10.2.0.11:53 -m");
@@ -192,7 +192,7 @@ fn a_client_in_the_network_of_the_servers() {
     rig.lab.plug(&client, "inside", "10.2.0.10/24").unwrap();
     client.gateway("10.2.0.1").unwrap();
     rig.director.sysctl("net/ipv4/conf/all/send_redirects", "0").unwrap();
-    let rig = Rig { client, why: "-t 10.1.0.100:80 --from 10.2.0.10".into(), ..rig };
+    let rig = Rig { client, why: "-t 10.1.0.100:80 --client 10.2.0.10".into(), ..rig };
     let verdict = rig.is_broken("same_network");
     assert_eq!(
         verdict["commands"][0]["command"],
@@ -216,7 +216,7 @@ fn only_one_service_is_read() {
         };
         (0..5).map(|_| time()).min().unwrap()
     };
-    let why = "ipvsadm-rs why -t 10.1.0.100:80 --from 10.1.0.10";
+    let why = "ipvsadm-rs why -t 10.1.0.100:80 --client 10.1.0.10";
     let small = best(why);
     let mut table = String::new();
     for number in 0..10_000 {
@@ -245,7 +245,7 @@ fn no_route_to_the_client() {
     assert_eq!(client.pages(2, &rig.target).to_string(), "web1=1 web2=1");
     rig.director.ok("ip route del 10.9.0.0/24");
     assert_eq!(client.pages(2, &rig.target).to_string(), "timeout=2");
-    let rig = Rig { why: "-t 10.1.0.100:80 --from 10.9.0.10".into(), ..rig };
+    let rig = Rig { why: "-t 10.1.0.100:80 --client 10.9.0.10".into(), ..rig };
     let verdict = rig.verdict("route_back", "");
     assert_eq!(verdict["text"], "the director has no route to the client 10.9.0.10");
 }

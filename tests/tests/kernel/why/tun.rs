@@ -41,7 +41,7 @@ fn rig(tunnels: &Tunnels<'_>) -> Rig {
         web.serve(Http, if vip.contains(':') { "[::]:80" } else { "0.0.0.0:80" }).unwrap();
         director.ok(&format!("ipvsadm -a -t {target} -r {} -i {options}", endpoint(own)));
     }
-    let why = format!("-t {target} --from {}", if vip.contains(':') { "fd01::10" } else { "10.1.0.10" });
+    let why = format!("-t {target} --client {}", if vip.contains(':') { "fd01::10" } else { "10.1.0.10" });
     Rig { lab, client, director, web1, web2, why, target }
 }
 
@@ -91,7 +91,7 @@ fn the_router_does_not_answer() {
     rig.works();
     rig.director.ok("ip route replace default via 10.1.0.253");
     let verdict = rig.is_broken("neighbour");
-    assert!(text(&verdict).contains("the router 10.1.0.253 gave no answer to ARP on eth0"), "{verdict:#}");
+    assert!(text(&verdict).contains("the router 10.1.0.253 did not answer ARP on eth0"), "{verdict:#}");
 }
 
 fn the_source_is_the_virtual_address() {

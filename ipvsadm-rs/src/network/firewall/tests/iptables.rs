@@ -55,7 +55,7 @@ fn rules_of_filter() {
         ),
         ("-A INPUT -m addrtype --dst-type LOCAL -j DROP", "drop: -A INPUT -m addrtype --dst-type LOCAL -j DROP"),
         ("-A INPUT -j DROP\n-A MISSING -j DROP", "drop: -A INPUT -j DROP"),
-        ("-A X -j X\n-A INPUT -j X", "unknown: too many rules or jumps"),
+        ("-A X -j X\n-A INPUT -j X", "unknown: too many rules, jumps or entries of maps"),
     ] {
         assert_eq!(outcome(&table("filter", rules), Hook::Input, &packet()), expected, "{rules}");
     }

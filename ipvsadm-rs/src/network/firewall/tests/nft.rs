@@ -195,3 +195,42 @@ fn every_expression_is_understood_or_named() {
         "unknown: the device of arrival is not known"
     );
 }
+
+#[test]
+fn entries_of_maps_count_as_rules() {
+    let entries: Vec<String> = (1000..3000).map(|port| format!(r#"[{port}, {{"drop": null}}]"#)).collect();
+    let vmap = |entries: &str| format!(r#"{{"vmap": {{"key": {DPORT}, "data": {{"set": [{entries}]}}}}}}"#);
+    let vmap = vmap(&entries.join(", "));
+    let few = vec![vmap.as_str(); 400];
+    assert_eq!(outcome(&input("accept", &few), Hook::Input, &packet()), "accept");
+    let many = vec![vmap.as_str(); 600];
+    assert_eq!(
+        outcome(&input("accept", &many), Hook::Input, &packet()),
+        "unknown: too many rules, jumps or entries of maps"
+    );
+}
+
+#[test]
+fn chains_of_the_link_layer_are_named() {
+    let chain = |family: &str, name: &str, hook: &str| {
+        format!(
+            r#"{{"chain": {{"family": "{family}", "table": "t", "name": "{name}", "type": "filter", "hook": "{hook}",
+            "prio": 0, "policy": "drop"}}}}"#
+        )
+    };
+    let parse = |chains: &[String]| {
+        let text = format!(r#"{{"nftables": [{}]}}"#, chains.join(", "));
+        Firewall::from_nft(text.as_bytes()).expect("a ruleset").not_read
+    };
+    assert_eq!(parse(&[chain("inet", "a", "input"), chain("ip", "b", "prerouting")]), [""; 0]);
+    assert_eq!(
+        parse(&[chain("netdev", "a", "ingress"), chain("inet", "b", "ingress"), chain("bridge", "c", "input")]),
+        [
+            "nft: chain a of hook ingress, table netdev t, is not evaluated",
+            "nft: chain b of hook ingress, table inet t, is not evaluated",
+            "nft: chain c of hook input, table bridge t, is not evaluated",
+        ]
+    );
+    let many: Vec<String> = (0..9).map(|number| chain("netdev", &format!("c{number}"), "ingress")).collect();
+    assert_eq!(parse(&many).last().expect("a count"), "nft: 6 more chains of the link layer are not evaluated");
+}
