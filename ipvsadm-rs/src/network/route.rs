@@ -17,7 +17,7 @@ pub(crate) struct Routed {
     pub(crate) destination: IpAddr,
     /// The source address. `None`: the kernel selects it.
     pub(crate) source: Option<IpAddr>,
-    /// The index of the device at which the packet arrives. `None`: this host sends it.
+    /// The index of the device on which the packet arrives. `None`: this host sends it.
     pub(crate) arrives_at: Option<u32>,
     /// The mark. 0: no mark.
     pub(crate) mark: u32,

@@ -4,7 +4,7 @@ use super::iptables::Word;
 use super::iptables_match::{number, value_and_mask};
 use super::model::{MarkChange, Nat, Statement};
 
-/// Returns what `-j TARGET` does. `None`: nothing that ends the packet's way or that other rules see.
+/// Returns the effect of `-j TARGET`. `None`: it neither ends the packet's way nor changes a value that other rules compare.
 pub(super) fn statement(target: &str, arguments: &[Word]) -> Option<Statement> {
     let option = |name: &str| {
         let at = arguments.iter().position(|word| word.text == name && !word.quoted)?;

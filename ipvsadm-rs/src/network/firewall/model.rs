@@ -7,7 +7,7 @@ use std::net::IpAddr;
 pub struct Firewall {
     /// The tables. Their order has no meaning, because the priorities of chains decide.
     pub tables: Vec<Table>,
-    /// The reasons why parts of the firewall could not be read: "what: why".
+    /// The reasons why parts of the firewall could not be read or evaluated: "part: reason".
     pub not_read: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub struct Chain {
     pub rules: Vec<Rule>,
 }
 
-/// The place in the packet's way at which a base chain is.
+/// The place of a base chain in the way of a packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Base {
     /// The hook.

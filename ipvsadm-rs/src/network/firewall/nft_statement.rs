@@ -6,7 +6,7 @@ use super::model::{Field, MarkChange, Nat, Statement, Step};
 use super::nft::Scope;
 use super::{nft_match, nft_text};
 
-/// Statements that neither end the packet's way nor change what other rules see.
+/// Statements that neither end the packet's way nor change a value that other rules compare.
 const WITHOUT_EFFECT: &[&str] =
     &["counter", "log", "comment", "last", "dup", "secmark", "ct helper", "ct timeout", "ct expectation", "continue"];
 
@@ -54,7 +54,7 @@ fn unknown(expression: &Json) -> Step {
     Step::Do(Statement::Unknown(nft_text::expression(expression)))
 }
 
-/// Returns what `… set …` does. `None`: nothing that other rules see.
+/// Returns the effect of `… set …`. `None`: other rules do not see it.
 fn mangle(value: &Json) -> Option<Statement> {
     let key = value.get("key")?;
     let new = value.get("value").unwrap_or(&Json::Null);

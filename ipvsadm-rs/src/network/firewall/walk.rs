@@ -1,7 +1,7 @@
 //! The way of one packet through the chains of a hook.
 //!
 //! A match that cannot be evaluated may hold or not. Both cases are followed: the rule is recorded as possible, and the
-//! next rules see only what both cases have in common. Therefore the time is linear in the number of rules.
+//! next rules see only the values that both cases have in common. Therefore the time is linear in the number of rules.
 
 use super::model::{
     Base, Chain, Family, Field, Firewall, Hook, MarkChange, Match, Nat, Rule, Statement, Step, Table, Tool, state,

@@ -41,7 +41,7 @@ pub(super) fn check(network: &mut Network, packet: Arriving, steps: &mut Steps<'
     if let [device] = &devices[..]
         && !device.is_up
     {
-        // The kernel still delivers packets for the address that arrive at other devices.
+        // The kernel still delivers packets for the address that arrive on other devices.
         let text = format!("{address} is an address of {}, which is down", device.name);
         let command = format!("ip link set {} up", quoted(&device.name));
         steps.add(Finding::broken("address", text, "").cure(Command::director(command)));

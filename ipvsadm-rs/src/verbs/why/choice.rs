@@ -172,3 +172,40 @@ fn check_client(subject: &Subject, steps: &mut Steps<'_>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::subject::tests::subject;
+    use super::*;
+
+    #[test]
+    fn commands_keep_the_other_settings_of_the_service() {
+        let of = |rules: &str| edited(subject(rules, None, None).state.service).text().to_owned();
+        assert_eq!(
+            of("-A -u 10.0.0.1:53 -s sh -b sh-port -p 60 -M 255.255.255.0\n"),
+            "ipvsadm -E -u 10.0.0.1:53 -s sh -p 60 -M 255.255.255.0 -b sh-port"
+        );
+        assert_eq!(of("-A -t [fd01::1]:80 -s rr\n"), "ipvsadm -E -t '[fd01::1]:80' -s rr");
+        assert_eq!(of("-A -f 7 -6 -s rr\n"), "ipvsadm -E -f 7 -6 -s rr");
+    }
+
+    #[test]
+    fn a_fallback_keeps_the_other_flags() {
+        let rules = "-A -t 10.0.0.1:80 -s sh -b sh-port\n-a -t 10.0.0.1:80 -r 10.1.0.1 -w 0\n";
+        let state = subject(rules, None, None).state;
+        let finding = refused(&state, "-t 10.0.0.1:80", Some(Problem::RefusesSome), String::new());
+        let commands: Vec<&str> = finding.cures.iter().map(Command::text).collect();
+        assert_eq!(commands, ["ipvsadm-rs set -t 10.0.0.1:80 --sched-flags sh-fallback,sh-port"]);
+    }
+
+    #[test]
+    fn drained_servers_cannot_be_chosen() {
+        let rules = "-A -f 7 -s rr\n-a -f 7 -r 10.1.0.1\n-a -f 7 -r 10.1.0.2 -w 0\n";
+        assert_eq!(
+            choices(&subject(rules, None, None).state),
+            "rr can choose one of 1 server; the service has 2 servers: 1 up, 1 drained"
+        );
+        let rules = "-A -f 7 -s rr\n-a -f 7 -r 10.1.0.1\n-a -f 7 -r 10.1.0.2\n";
+        assert_eq!(choices(&subject(rules, None, None).state), "rr can choose one of 2 servers");
+    }
+}

@@ -33,7 +33,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Checks that the director forwards packets that arrive at these devices.
+/// Checks that the director forwards packets that arrive on these devices.
 fn forwards(family: Family, devices: &BTreeSet<&str>, steps: &mut Steps<'_>) {
     let (setting, all) = match family {
         Family::V4 => ("net.ipv4.ip_forward", sysctl::number("ipv4/ip_forward")),
@@ -67,7 +67,7 @@ fn forwards(family: Family, devices: &BTreeSet<&str>, steps: &mut Steps<'_>) {
     steps.add(finding);
 }
 
-/// Returns whether the director forwards packets that arrive at a device. IPv4 checks the setting of the device only
+/// Returns whether the director forwards packets that arrive on a device. IPv4 checks the setting of the device only
 /// (`ip_route_input_slow`, <https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/route.c>). IPv6 checks `all`, and since
 /// Linux 6.17 also `force_forwarding` of the device (`ip6_forward`,
 /// <https://elixir.bootlin.com/linux/v6.17/source/net/ipv6/ip6_output.c>).

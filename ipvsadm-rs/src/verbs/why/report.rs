@@ -83,7 +83,7 @@ impl<'n> Steps<'n> {
         self.add_of(finding, &[]);
     }
 
-    /// Adds what was found about servers. Servers with the same result are one step.
+    /// Adds findings about servers. Servers with the same result are one step.
     pub(super) fn add_all(&mut self, found: Vec<(DestinationKey, Finding)>) {
         let mut groups: Vec<(Finding, Vec<DestinationKey>)> = Vec::new();
         for (server, finding) in found {

@@ -183,18 +183,18 @@ fn neighbour(network: &mut Network, way: &Way) -> anyhow::Result<Option<Finding>
     let hop = way.route.gateway.unwrap_or(address);
     let device = &way.device;
     let question = if hop.is_ipv4() { "ARP" } else { "neighbour solicitations" };
-    let who = way.route.gateway.map_or_else(String::new, |gateway| format!("the router {gateway} "));
+    let router = way.route.gateway.map_or_else(String::new, |gateway| format!("the router {gateway} "));
     let neighbour = match network.neighbour(way.route.device, hop) {
         Ok(neighbour) => neighbour,
         Err(error) => return Ok(Some(Finding::unknown("neighbour", format!("neighbour not checked: {error}")))),
     };
     Ok(match neighbour.reachable {
-        Reachable::Yes => Some(Finding::good("neighbour", format!("{who}answered {question} on {device}"))),
+        Reachable::Yes => Some(Finding::good("neighbour", format!("{router}answered {question} on {device}"))),
         Reachable::Unknown => None,
         Reachable::No | Reachable::Asked => {
             let why = format!("It is off, has another address, or is not on the segment of {device}.");
             Some(
-                Finding::broken("neighbour", format!("{who}did not answer {question} on {device}"), why)
+                Finding::broken("neighbour", format!("{router}did not answer {question} on {device}"), why)
                     .cure(Command::director(format!("ip neigh show {hop} dev {}", quoted(device))))
                     .cure(Command::server("ip -brief address")),
             )
@@ -240,4 +240,30 @@ fn fits(network: &mut Network, way: &Way, tunnel: Tunnel) -> anyhow::Result<Find
     let needed = least + overhead;
     let command = format!("ip link set {} mtu {}", quoted(device), needed.max(1500));
     Ok(Finding::broken("mtu", text, why).cure(Command::director(command)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::subject::tests::subject;
+    use super::*;
+
+    #[test]
+    fn another_port_keeps_the_other_settings_of_the_server() {
+        let mut subject = subject("-A -t [fd01::1]:80 -s rr\n-a -t [fd01::1]:80 -r [fd02::1]:80 -i\n", None, None);
+        let server = &mut subject.state.destinations[0].destination;
+        server.key.port = 8080;
+        (server.weight, server.upper_threshold, server.lower_threshold) = (7, 100, 50);
+        server.forwarding =
+            Forwarding::Tunnel(Tunnel::Gue { port: std::num::NonZero::<u16>::MIN, checksum: ipvs::GueChecksum::Full });
+        let finding = port(&subject, &subject.state.destinations[0]).expect("a finding");
+        let commands: Vec<&str> = finding.cures.iter().map(Command::text).collect();
+        assert_eq!(
+            commands,
+            [
+                "ipvsadm -a -t '[fd01::1]:80' -r '[fd02::1]:80' -i -w 7 -x 100 -y 50 --tun-type gue --tun-port 1 \
+                 --tun-csum",
+                "ipvsadm -d -t '[fd01::1]:80' -r '[fd02::1]:8080'",
+            ]
+        );
+    }
 }

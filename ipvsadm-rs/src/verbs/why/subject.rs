@@ -103,7 +103,7 @@ impl Followed {
     }
 }
 
-/// The service, and what its users see.
+/// The service, with its connections.
 pub(super) struct Subject {
     pub(super) state: ServiceState,
     pub(super) followed: Followed,
@@ -236,10 +236,72 @@ impl Subject {
 }
 
 #[cfg(test)]
-mod tests {
-    use ipvs::Connections;
+pub(super) mod tests {
+    use ipvs::rules::{Numeric, read_config};
+    use ipvs::{Connections, Director, Family, Model, apply, plan};
 
     use super::*;
+
+    /// Returns the service of some rules, without connections.
+    pub(in super::super) fn subject(rules: &str, target: Option<SocketAddr>, client: Option<SocketAddr>) -> Subject {
+        let mut director = Model::new();
+        let desired = read_config(rules.as_bytes(), &mut Numeric).expect("good rules").config;
+        apply(&mut director, &desired, &plan::Options::default()).expect("applies");
+        let state = director.state().expect("a model").services.remove(0);
+        let (target, protocol) = match state.service.key {
+            ServiceKey::Address { protocol, address, port } => (Some(SocketAddr::new(address, port)), Some(protocol)),
+            ServiceKey::Fwmark { .. } => (target, None),
+        };
+        let followed = Followed { key: state.service.key, target, protocol, client };
+        Subject::without_connections(state, &followed)
+    }
+
+    /// Reads a table of connections into a subject.
+    fn read(mut subject: Subject, lines: &[&str]) -> Subject {
+        let table = format!("Pro \n{}\n", lines.join("\n"));
+        let entries = Connections::new(table.as_bytes()).expect("a title");
+        subject.read(entries, &Timeouts::default()).expect("a table");
+        subject
+    }
+
+    #[test]
+    fn connections_of_a_mark_are_those_to_the_target() {
+        const RULES: &str = "-A -f 7 -s rr\n-a -f 7 -r 10.1.0.1:8080 -m\n";
+        let lines = [
+            "TCP 0A090001 9C41 0A000001 0050 0A010001 1F90 SYN_RECV 50",
+            "TCP 0A090001 9C42 0A000009 0050 0A010001 1F90 SYN_RECV 50",
+            "UDP 0A090001 9C41 0A000001 0050 0A010001 1F90 UDP 50",
+        ];
+        let target = || Some(SocketAddr::from(([10, 0, 0, 1], 80)));
+        let server = DestinationKey::from(([10, 1, 0, 1], 8080));
+        let all = |subject: Subject| read(subject, &lines).sums(&server).all;
+        assert_eq!(all(subject(RULES, None, None)), 0, "the mark of a connection is not known");
+        assert_eq!(all(subject(RULES, target(), None)), 2);
+        let mut of_tcp = subject(RULES, target(), None);
+        of_tcp.followed.protocol = Some(Protocol::Tcp);
+        assert_eq!(all(of_tcp), 1);
+        assert_eq!(ServiceKey::fwmark(7, Family::V4).map(options_of).as_deref(), Some("-f 7"));
+        assert_eq!(options_of("tcp:[fd01::1]:80".parse().expect("a service")), "-t '[fd01::1]:80'");
+    }
+
+    #[test]
+    fn malformed_lines_do_not_end_the_reading() {
+        let subject = subject("-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.1:8080 -m\n", None, None);
+        let read =
+            read(subject, &["nonsense", "TCP 0A090001 9C41 0A000001 0050 0A010001 1F90 SYN_RECV 50", "more nonsense"]);
+        assert_eq!(read.sums(&DestinationKey::from(([10, 1, 0, 1], 8080))).all, 1);
+        let skipped = read.skipped.expect("lines were skipped");
+        assert!(skipped.starts_with("2 lines of the connection table skipped: "), "{skipped}");
+    }
+
+    #[test]
+    fn the_template_of_a_client_is_that_of_its_network() {
+        const RULES: &str = "-A -t 10.0.0.1:80 -s rr -p 300 -M 255.255.255.0\n-a -t 10.0.0.1:80 -r 10.1.0.1:8080 -m\n";
+        let lines = ["TCP 0A090000 0000 0A000001 0050 0A010001 1F90 NONE 50"];
+        let has_template =
+            |client: [u8; 4]| read(subject(RULES, None, Some((client, 0).into())), &lines).template.is_some();
+        assert!(has_template([10, 9, 0, 77]) && !has_template([10, 9, 1, 77]));
+    }
 
     fn sums(lines: &[&str]) -> Sums {
         let table: String =

@@ -1,4 +1,4 @@
-//! `ipvsadm-rs why`: each test breaks a working network, and the verdict names what was broken. Where the verdict has
+//! `ipvsadm-rs why`: each test breaks a working network, and the verdict names the break. Where the verdict has
 //! commands for the director or for a server, they are run, and connections work again.
 
 mod dr;

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipvs::{Client, Scheduler, Service, ServiceKey};
+use ipvs_tests::guest::modules;
 use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::traffic::server::Protocol::{Http, Udp};
 
@@ -26,6 +27,8 @@ ipvs_tests::tests! {
     one_packet_scheduling_of_udp;
     a_connection_of_a_deleted_server;
     arguments_that_do_not_fit;
+    commands_act_in_the_namespace;
+    the_module_is_not_loaded;
     many_servers_are_one_line;
 }
 
@@ -174,7 +177,12 @@ fn the_director_is_a_backup() {
     rig.director.sysctl("net/ipv4/vs/backup_only", "1").unwrap();
     rig.director.ok("ipvsadm --start-daemon backup --mcast-interface eth0 --syncid 7");
     rig.is_mended_by_its_commands("backup_only");
+    // A second daemon makes no difference.
+    rig.director.ok("ipvsadm --start-daemon master --mcast-interface eth0 --syncid 7");
+    rig.director.sysctl("net/ipv4/vs/backup_only", "1").unwrap();
+    rig.is_mended_by_its_commands("backup_only");
     rig.director.ok("ipvsadm --stop-daemon backup");
+    rig.director.ok("ipvsadm --stop-daemon master");
 }
 
 fn one_packet_scheduling_of_udp() {
@@ -185,9 +193,10 @@ fn one_packet_scheduling_of_udp() {
     let client = rig.client.client().patience(Duration::from_millis(500));
     assert_eq!(client.datagrams(2, "10.1.0.100:53").to_string(), "web1=2");
     rig.is_not_broken();
-    rig.director.ok("ipvsadm -E -u 10.1.0.100:53 -s rr -o");
+    rig.director.ok("ipvsadm -E -u 10.1.0.100:53 -s rr -p 60 -o");
     assert_eq!(client.datagrams(2, "10.1.0.100:53").to_string(), "timeout=2");
     let verdict = rig.verdict("one_packet", "");
+    assert_eq!(verdict["commands"][0]["command"], "ipvsadm -E -u 10.1.0.100:53 -s rr -p 60");
     rig.mend(&verdict, &rig.web1);
     assert_eq!(client.datagrams(2, "10.1.0.100:53").to_string(), "web1=2");
     rig.is_not_broken();
@@ -231,6 +240,38 @@ fn arguments_that_do_not_fit() {
     // From another namespace, with the option.
     let text = rig.client.ok("ipvsadm-rs why -t 10.1.0.100:80 --netns director");
     assert!(text.contains("10.2.0.11:8080 and 10.2.0.12:8080: masquerading, on the segment of eth1"), "{text}");
+}
+
+fn commands_act_in_the_namespace() {
+    let rig = rig();
+    rig.works();
+    rig.director.sysctl("net/ipv4/ip_forward", "0").unwrap();
+    let ran = rig.client.run("ipvsadm-rs why -t 10.1.0.100:80 --netns director --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran}"));
+    let command = &found["verdict"]["commands"][0]["command"];
+    assert_eq!(command, "ip netns exec director sysctl -w net.ipv4.ip_forward=1");
+    rig.client.shell(command.as_str().unwrap()).ok();
+    rig.works();
+    rig.director.ok("ipvsadm-rs set -t 10.1.0.100:80 -r 10.2.0.11:8080 --weight 0");
+    rig.director.ok("ipvsadm-rs set -t 10.1.0.100:80 -r 10.2.0.12:8080 --weight 0");
+    let text = rig.client.run("ipvsadm-rs why -t 10.1.0.100:80 --netns director").stdout;
+    let command = text.lines().find_map(|line| line.strip_prefix("  director# ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(command.starts_with("ipvsadm-rs set --netns director -t 10.1.0.100:80 -r "), "{command}");
+    rig.client.shell(command).ok();
+    assert!(rig.client.client().pages(2, &rig.target).to_string().ends_with("=2"));
+}
+
+fn the_module_is_not_loaded() {
+    under_test::install();
+    under_test::modprobe();
+    // Other tests may have loaded it.
+    let unloaded = modules::unload("ip_vs").unwrap();
+    let ran = ipvs_tests::command::run("ipvsadm-rs why -t 10.1.0.100:80");
+    assert_eq!(ran.code, Some(2), "{ran}");
+    assert!(ran.stdout.contains("Broken: the kernel module ip_vs is not loaded"), "{ran}");
+    assert!(ran.stdout.ends_with("  director# modprobe ip_vs\n"), "{ran}");
+    assert!(!std::fs::exists("/proc/net/ip_vs").unwrap(), "the module was loaded");
+    drop(unloaded);
 }
 
 fn many_servers_are_one_line() {

@@ -1,6 +1,6 @@
 //! Rulesets, packets and verdicts.
 //!
-//! `every_expression.json` is what nft 1.0.6 printed.
+//! `every_expression.json` is output of nft 1.0.6.
 
 mod any_text;
 mod iptables;
