@@ -11,6 +11,7 @@ ipvs_tests::tests! {
     marks_by_iptables, needs = "iptables";
     source_translation_by_iptables, needs = "iptables";
     breaks_by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
+    breaks_of_ipv6_by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
     marks_by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
     source_translation_by_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
 }
@@ -99,6 +100,33 @@ fn breaks_by_nft() {
     }
     rig.director.shell(&table("input", "drop", "ip saddr 10.1.0.10 accept")).ok();
     rig.works();
+}
+
+fn breaks_of_ipv6_by_nft() {
+    let rig = nat::rig_6();
+    rig.works();
+    let table = |family: &str, hook: &str, rule: &str| {
+        format!("nft 'table {family} f {{ chain c {{ type filter hook {hook} priority 0;\n{rule}\n}}\n}}'")
+    };
+    for (add, id, says) in [
+        (table("ip6", "input", "tcp dport 80 drop"), "firewall", "table ip6 f"),
+        (table("inet", "input", "ip6 saddr fd01::/64 tcp dport 80 reject"), "firewall", "rejects packets"),
+        (table("ip6", "forward", "ip6 saddr fd02::/64 tcp sport 8080 drop"), "firewall_back", "drops the replies"),
+        (table("inet", "output", "ip6 daddr fd02::/64 tcp dport 8080 drop"), "firewall_out", "drops packets to"),
+    ] {
+        breaks(&rig, &add, "nft flush ruleset", id, says);
+    }
+    // A rule for IPv4 does not apply.
+    rig.director.shell(&table("ip", "input", "drop")).ok();
+    rig.works();
+    rig.director.shell("nft flush ruleset").ok();
+    // The service of the other family is not the one that takes the packets.
+    rig.director.ok("ipvsadm -A -f 7 -s rr");
+    rig.director.ok("ipvsadm -A -f 7 -6 -s rr");
+    rig.director.shell(&table("ip6", "prerouting", "tcp dport 80 meta mark set 7")).ok();
+    let verdict = rig.is_broken("mark");
+    assert_eq!(verdict["commands"][0]["command"], "ipvsadm -Ln -f 7 -6");
+    rig.mend(&verdict, &rig.web1);
 }
 
 /// Replaces the service by one of mark 7.

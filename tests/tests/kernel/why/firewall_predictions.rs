@@ -12,6 +12,7 @@ use super::{Rig, nat};
 
 ipvs_tests::tests! {
     of_iptables, needs = "iptables";
+    of_iptables_nft, needs = "qemu-system-x86", needs = "nftables", needs = "iptables", cloud = IPTABLES_NFT;
     of_nft, needs = "qemu-system-x86", needs = "nftables", cloud = NFT;
 }
 
@@ -108,6 +109,42 @@ fn of_iptables() {
         ],
         "for t in filter mangle nat; do iptables -t $t -F; iptables -t $t -X; done; \
          iptables -P INPUT ACCEPT; iptables -P FORWARD ACCEPT",
+    );
+}
+
+/// iptables with its variant of nft, and the extensions that nft prints only by name.
+const IPTABLES_NFT: &[&str] = &[
+    "/usr/sbin/nft",
+    "/usr/sbin/iptables-nft",
+    "/usr/sbin/iptables-nft-save",
+    "/usr/lib/x86_64-linux-gnu/xtables/libxt_tcp.so",
+    "/usr/lib/x86_64-linux-gnu/xtables/libxt_mark.so",
+    "/usr/lib/x86_64-linux-gnu/xtables/libxt_MARK.so",
+    "/usr/lib/x86_64-linux-gnu/xtables/libxt_multiport.so",
+    "/usr/lib/x86_64-linux-gnu/xtables/libxt_iprange.so",
+    "/usr/lib/x86_64-linux-gnu/xtables/libxt_conntrack.so",
+    "/usr/lib/x86_64-linux-gnu/xtables/libxt_standard.so",
+];
+
+/// nft and iptables-nft list the same tables. Those with extensions are replaced by the output of iptables-nft-save.
+fn of_iptables_nft() {
+    compare(
+        &[
+            "true",
+            "iptables-nft -A INPUT -p tcp --dport 80 -j DROP",
+            "iptables-nft -A INPUT -p tcp -m multiport --dports 22,70:79,81 -j DROP",
+            "iptables-nft -A INPUT -p tcp -m multiport --dports 22,70:80 -j DROP",
+            "iptables-nft -A INPUT -m iprange --src-range 10.1.0.5-10.1.0.15 -j DROP",
+            "iptables-nft -A FORWARD -m conntrack --ctstate INVALID -j DROP",
+            "iptables-nft -P INPUT DROP; iptables-nft -A INPUT -p tcp -m multiport --dports 80,443 -j ACCEPT",
+            "iptables-nft -t mangle -A PREROUTING -p tcp --dport 80 -j MARK --set-mark 7",
+            "iptables-nft -t mangle -A PREROUTING -p tcp --dport 443 -j MARK --set-mark 7; \
+             iptables-nft -A OUTPUT -p tcp -m multiport --dports 8080 -j DROP",
+            // A table of nft next to one of iptables.
+            "iptables-nft -A INPUT -p tcp -m multiport --dports 22 -j DROP; \
+             nft 'table inet f { chain c { type filter hook input priority 10; tcp dport 80 drop; }; }'",
+        ],
+        "nft flush ruleset",
     );
 }
 
