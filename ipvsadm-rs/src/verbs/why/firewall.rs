@@ -4,15 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipvs::{Client, DestinationKey, Family, Forwarding, Protocol, ServiceKey};
 
+use super::mark;
 use super::report::{Finding, Steps};
+use super::rule::{Direction, accepting, list, name, protocol_name};
 use super::servers::Way;
-use super::subject::{self, Followed, Subject, options_of};
-use crate::network::firewall::{self as rules, field_name};
+use super::subject::{Followed, Subject, options_of};
 use crate::network::firewall::{
-    Candidate, Device, Firewall, Hook, Nat, Packet, Place, SCTP, TCP, Tool, Truth, UDP, Verdict,
+    Device, Firewall, Hook, Nat, Packet, Place, SCTP, TCP, Truth, UDP, Verdict, field_name,
 };
 use crate::network::{Network, sysctl};
-use crate::terminal::commands::{Command, quoted};
+use crate::terminal::commands::Command;
 use crate::terminal::plural::count;
 
 /// The least number of connections without an answer that shows a fault.
@@ -75,11 +76,11 @@ pub(super) fn check(
     }
     match (key, packet.mark.exact()) {
         (ServiceKey::Fwmark { mark, .. }, found) => {
-            marked(&firewall, &arriving, mark.get(), found, director, &key, steps)?
+            mark::check(&firewall, &arriving, mark.get(), found, director, &key, steps)?
         }
         (ServiceKey::Address { .. }, Some(mark)) if mark != 0 => {
             let by = firewall.walk(Hook::Prerouting, &arriving).mark_by;
-            taken_by_mark(director, key.family(), mark, by.as_ref(), steps)?;
+            mark::check_others(director, key.family(), mark, by.as_ref(), steps)?;
         }
         _ => {}
     }
@@ -101,14 +102,6 @@ fn arriving(network: &mut Network, followed: &Followed, target: SocketAddr) -> a
     Ok(arriving)
 }
 
-fn protocol_name(packet: &Packet) -> &'static str {
-    match packet.protocol {
-        UDP => "udp",
-        SCTP => "sctp",
-        _ => "tcp",
-    }
-}
-
 /// Returns the device through which packets of the client arrive: that of the route to the client, or the only one with
 /// the address of the service.
 fn device_of(network: &mut Network, target: IpAddr, client: Option<IpAddr>) -> anyhow::Result<Device> {
@@ -124,15 +117,6 @@ fn device_of(network: &mut Network, target: IpAddr, client: Option<IpAddr>) -> a
         }
     }
     Ok(found)
-}
-
-/// The direction of a packet. Connection tracking may not know it.
-#[derive(Clone, Copy, PartialEq)]
-enum Direction {
-    /// From the client.
-    Request,
-    /// From a server.
-    Reply,
 }
 
 /// Returns a step for a verdict that is not to accept.
@@ -158,87 +142,6 @@ fn finding(
     };
     let text = format!("the firewall {does} {packets}, by {}", name(place));
     Some(Finding::broken(id, text, why).cure(Command::director(accepting(place, packet, direction))))
-}
-
-/// Returns the name of a rule's place.
-fn name(place: &Place) -> String {
-    let Place { table, chain, .. } = place;
-    let family = family(place);
-    let part = match (&place.rule, place.handle) {
-        (None, _) => "the policy".to_owned(),
-        (Some(_), Some(handle)) => format!("rule {handle}"),
-        (Some(_), None) => "a rule".to_owned(),
-    };
-    match place.tool {
-        Tool::Nft => format!("{part} of chain {chain}, table {family} {table}"),
-        Tool::Iptables => format!("{part} of chain {chain}, table {table} of {}", iptables(place)),
-    }
-}
-
-fn iptables(place: &Place) -> &'static str {
-    if place.family == rules::Family::Ip6 { "ip6tables" } else { "iptables" }
-}
-
-/// Returns the command that accepts packets to the destination, or from the server, before the other rules of the chain.
-fn accepting(place: &Place, packet: &Packet, direction: Direction) -> String {
-    let Place { table, chain, .. } = place;
-    let protocol = protocol_name(packet);
-    let is_reply = direction == Direction::Reply;
-    let (address, port) = match direction {
-        Direction::Request => (packet.destination, packet.destination_port),
-        // A reply has the server as its source.
-        Direction::Reply => (packet.source, packet.source_port),
-    };
-    let Some(address) = address.filter(|_| has_plain_names(place)) else { return list(place) };
-    match place.tool {
-        Tool::Nft => {
-            let family = family(place);
-            let version = if address.is_ipv4() { "ip" } else { "ip6" };
-            let [side, port_side] = if is_reply { ["saddr", "sport"] } else { ["daddr", "dport"] };
-            let port = port.map_or_else(String::new, |port| format!(" {protocol} {port_side} {port}"));
-            format!(
-                "nft insert rule {family} {} {} {version} {side} {address}{port} accept",
-                quoted(table),
-                quoted(chain)
-            )
-        }
-        Tool::Iptables => {
-            let [side, port_side] = if is_reply { ["-s", "--sport"] } else { ["-d", "--dport"] };
-            let port = port.map_or_else(String::new, |port| format!(" {port_side} {port}"));
-            let program = iptables(place);
-            let (table, chain) = (quoted(table), quoted(chain));
-            format!("{program} -t {table} -I {chain} {side} {address} -p {protocol}{port} -j ACCEPT")
-        }
-    }
-}
-
-/// Returns whether nft takes the names of the place literally. nft reads its arguments as one text, in which a name with
-/// other characters could be a command.
-fn has_plain_names(place: &Place) -> bool {
-    let is_plain = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte))
-    };
-    place.tool == Tool::Iptables || is_plain(&place.table) && is_plain(&place.chain)
-}
-
-/// Returns the command that lists the rules of the chain.
-fn list(place: &Place) -> String {
-    let (table, chain) = (quoted(&place.table), quoted(&place.chain));
-    match place.tool {
-        Tool::Nft if !has_plain_names(place) => "nft -a list ruleset".into(),
-        Tool::Nft => format!("nft -a list chain {} {table} {chain}", family(place)),
-        Tool::Iptables => format!("{} -t {table} -nL {chain}", iptables(place)),
-    }
-}
-
-/// Returns the name of the family in the language of nft.
-fn family(place: &Place) -> &'static str {
-    match place.family {
-        rules::Family::Ip => "ip",
-        rules::Family::Ip6 => "ip6",
-        rules::Family::Inet => "inet",
-    }
 }
 
 /// Describes a change of the destination before IPVS. `None`: there is none, or it changes nothing.
@@ -269,105 +172,6 @@ fn translated(nat: Nat, place: &Place, key: ServiceKey, target: SocketAddr) -> O
     }
     // A port that is not changed stays the same. An address that is not known may be another one.
     address.is_none().then(|| Finding::unknown("translated", format!("{text}; it may be another one")))
-}
-
-/// Checks that the packet has the mark of the service.
-fn marked(
-    firewall: &Firewall,
-    arriving: &Packet,
-    mark: u32,
-    found: Option<u32>,
-    director: &mut Client,
-    key: &ServiceKey,
-    steps: &mut Steps<'_>,
-) -> anyhow::Result<()> {
-    if found == Some(mark) {
-        let by = firewall.walk(Hook::Prerouting, arriving).mark_by;
-        let by = by.map_or_else(String::new, |place| format!(", by {}", name(&place)));
-        steps.add(Finding::good("mark", format!("the firewall sets mark {mark}{by}")));
-        return Ok(());
-    }
-    let candidates: Vec<Candidate> = firewall.rules_setting_mark(mark, arriving);
-    // Traffic control can set marks, too, and its filters are not read.
-    let has_packets = subject::find(director, key)?.is_some_and(|state| state.stats.incoming_packets > 0);
-    let may_be_set = rules::has_ingress_filters();
-    if !firewall.not_read.is_empty() || found.is_none() || has_packets || may_be_set != Ok(false) {
-        if may_be_set == Ok(true) && candidates.is_empty() {
-            let text =
-                format!("mark {mark} was not checked: filters of tc may set it, and no rule of the firewall does");
-            steps.add(Finding::unknown("mark", text));
-        } else if let Err(error) = may_be_set {
-            steps.add(Finding::unknown("mark", format!("mark {mark} was not checked: {error}")));
-        } else {
-            steps.add(Finding::unknown("mark", format!("it is not known whether the packet gets mark {mark}")));
-        }
-        return Ok(());
-    }
-    let protocol = protocol_name(arriving);
-    let address = arriving.destination.map_or_else(String::new, |address| address.to_string());
-    let (family, version, program) = match key.family() {
-        Family::V6 => ("ip6", "ip6", "ip6tables"),
-        Family::V4 => ("ip", "ip", "iptables"),
-    };
-    let port = arriving.destination_port.map_or_else(String::new, |port| format!(" --dport {port}"));
-    let (text, why) = match candidates.first() {
-        None => (
-            format!("no rule of the firewall sets mark {mark}"),
-            "The service gets only packets with its mark.".to_owned(),
-        ),
-        Some(candidate) => {
-            let rule = candidate.place.rule.clone().unwrap_or_default();
-            let text = match candidate.differs {
-                Some(field) => format!("{} sets mark {mark} for another {}", name(&candidate.place), field_name(field)),
-                None => format!("{} sets mark {mark}, and packets do not reach it before IPVS", name(&candidate.place)),
-            };
-            (text, format!("The service gets only packets with its mark. The rule is: {rule}"))
-        }
-    };
-    let finding = Finding::broken("mark", text, why);
-    steps.add(if !firewall.prefers_nft() {
-        let command =
-            format!("{program} -t mangle -A PREROUTING -d {address} -p {protocol}{port} -j MARK --set-mark {mark}");
-        finding.cure(Command::director(command))
-    } else {
-        let port = arriving.destination_port.map_or_else(String::new, |port| format!(" {protocol} dport {port}"));
-        let chain = "'{ type filter hook prerouting priority mangle; }'";
-        finding
-            .cure(Command::director(format!("nft add table {family} ipvs-mark")))
-            .cure(Command::director(format!("nft add chain {family} ipvs-mark in {chain}")))
-            .cure(Command::director(format!(
-                "nft add rule {family} ipvs-mark in {version} daddr {address}{port} meta mark set {mark}"
-            )))
-    });
-    Ok(())
-}
-
-/// Checks that no service of the packet's mark takes it. `by` is the rule that sets the mark.
-fn taken_by_mark(
-    director: &mut Client,
-    family: Family,
-    mark: u32,
-    by: Option<&Place>,
-    steps: &mut Steps<'_>,
-) -> anyhow::Result<()> {
-    let Some(other) = ServiceKey::fwmark(mark, family) else { return Ok(()) };
-    if subject::find(director, &other)?.is_some() {
-        steps.add(taken(&other, mark, by));
-    }
-    Ok(())
-}
-
-/// Describes a service that takes the packets. Only the operator knows which of the rule and the service is unintended, so
-/// the commands list both.
-fn taken(other: &ServiceKey, mark: u32, by: Option<&Place>) -> Finding {
-    let text = format!("the firewall sets mark {mark}, so {other} takes the packets");
-    let why = "IPVS searches for a service of the mark first. Delete the rule, or use the service of the mark.";
-    let finding =
-        Finding::broken("mark", text, why).cure(Command::director(format!("ipvsadm -Ln {}", options_of(*other))));
-    match by {
-        Some(place) => finding.cure(Command::director(list(place))),
-        None => finding,
-    }
 }
 
 impl Passage {
@@ -522,62 +326,12 @@ fn with_all_commands(mut found: Vec<(DestinationKey, Finding)>) -> Vec<(Destinat
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::Status;
+    use super::super::rule::tests::nft;
     use super::*;
-
-    fn place(tool: Tool, family: rules::Family, table: &str, chain: &str) -> Place {
-        Place { tool, family, table: table.into(), chain: chain.into(), rule: Some("dnat".into()), handle: Some(7) }
-    }
-
-    fn nft() -> Place {
-        place(Tool::Nft, rules::Family::Inet, "f", "c")
-    }
-
-    fn packet() -> Packet {
-        let address = |last| IpAddr::from([10, 1, 0, last]);
-        Packet::request(TCP, Some(address(10)), address(100), Some(80))
-    }
-
-    fn commands(finding: &Finding) -> Vec<&str> {
-        finding.cures.iter().map(Command::text).collect()
-    }
-
-    #[test]
-    fn a_request_that_is_not_tracked_is_accepted_by_its_destination() {
-        let server = IpAddr::from([10, 2, 0, 11]);
-        for tracked in [false, true] {
-            let sent = packet().to_server(Some((server, 8080)), Device::Unknown, tracked);
-            assert_eq!(
-                accepting(&nft(), &sent, Direction::Request),
-                "nft insert rule inet f c ip daddr 10.2.0.11 tcp dport 8080 accept"
-            );
-            let reply = packet().reply((server, 8080), Device::Unknown, Device::Unknown, tracked);
-            assert_eq!(
-                accepting(&place(Tool::Iptables, rules::Family::Ip, "filter", "FORWARD"), &reply, Direction::Reply),
-                "iptables -t filter -I FORWARD -s 10.2.0.11 -p tcp --sport 8080 -j ACCEPT"
-            );
-        }
-    }
-
-    #[test]
-    fn names_that_nft_would_read_as_a_command_are_not_printed() {
-        let hostile = place(Tool::Nft, rules::Family::Ip, "t", "c; flush ruleset");
-        assert_eq!(accepting(&hostile, &packet(), Direction::Request), "nft -a list ruleset");
-        assert_eq!(list(&hostile), "nft -a list ruleset");
-        assert_eq!(list(&nft()), "nft -a list chain inet f c");
-        let of_iptables = place(Tool::Iptables, rules::Family::Ip6, "filter", "x;y");
-        assert_eq!(list(&of_iptables), "ip6tables -t filter -nL 'x;y'");
-    }
-
-    #[test]
-    fn a_service_that_takes_the_packets_is_listed_and_not_deleted() {
-        let other = ServiceKey::fwmark(7, Family::V6).expect("not 0");
-        let finding = taken(&other, 7, Some(&nft()));
-        assert_eq!(commands(&finding), ["ipvsadm -Ln -f 7 -6", "nft -a list chain inet f c"]);
-    }
 
     #[test]
     fn a_translation_is_broken_only_if_the_destination_differs() {
-        use super::super::report::Status;
         let (vip, other) = (IpAddr::from([10, 1, 0, 100]), IpAddr::from([10, 9, 0, 1]));
         let target = SocketAddr::new(vip, 80);
         let web = ServiceKey::tcp([10, 1, 0, 100], 80);
