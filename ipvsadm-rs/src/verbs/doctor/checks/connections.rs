@@ -1,10 +1,10 @@
 //! Connections: the table's size, timeouts, and the reuse of ports.
 
-use ipvs::{Forwarding, Protocol, ServiceKey, ServiceState};
+use ipvs::{Protocol, ServiceKey, ServiceState};
 
 use super::super::check::{Check, Examined, Finding, Group, Outcome, Severity};
 use super::super::facts::{Facts, destinations};
-use super::{CONN, CORE, SYSCTL_DOC, examine_setting, set};
+use super::{CONN, CORE, SYSCTL_DOC, examine_setting, is_one_way, set};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -178,9 +178,7 @@ fn reuse_one_way(facts: &Facts) -> Examined {
     let is_draining = |service: &ServiceState| {
         is_tcp(service)
             && service.destinations.iter().any(|server| {
-                let forwarding = server.destination.forwarding;
-                let is_one_way = forwarding == Forwarding::DirectRoute || forwarding.tunnel().is_some();
-                is_one_way && server.destination.weight == 0 && server.has_connections()
+                is_one_way(&server.destination.forwarding) && server.destination.weight == 0 && server.has_connections()
             })
     };
     if !facts.services()?.iter().any(is_draining) {

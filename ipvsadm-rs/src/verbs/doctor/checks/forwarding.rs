@@ -1,13 +1,14 @@
 //! Forwarding: settings of the director that the forwarding methods need.
 
-use ipvs::{Family, Forwarding};
+use ipvs::Family;
 
 use super::super::check::{Check, Examined, Finding, Group, NotChecked, Outcome, Severity};
 use super::super::facts::{Device, Facts};
-use super::{CORE, SYSCTL_DOC, examine_setting, set, set_device};
+use super::tunnels::is_tunnel_device;
+use super::{CORE, SYSCTL_DOC, examine_setting, is_masquerade, is_one_way, set_device};
 use crate::terminal::text;
 
-const INETDEVICE: &str = "https://elixir.bootlin.com/linux/v6.12/source/include/linux/inetdevice.h";
+pub(super) const INETDEVICE: &str = "https://elixir.bootlin.com/linux/v6.12/source/include/linux/inetdevice.h";
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -63,19 +64,6 @@ pub(super) const CHECKS: &[Check] = &[
         examine: rp_filter,
     },
     Check {
-        id: "rp-filter-tunnel",
-        group: Group::Forwarding,
-        severity: Severity::Warning,
-        applies: "the table has tunnel servers, and a tunnel device of this machine is up",
-        meaning: "A director that also is a server of another director unpacks packets of clients from a tunnel device. \
-                  The route back to the client does not use this device, so the filter drops the packets.",
-        cure: "Disable the filter of the tunnel device, and of `all` because the greater value applies.",
-        since: None,
-        until: None,
-        source: INETDEVICE,
-        examine: rp_filter_tunnel,
-    },
-    Check {
         id: "send-redirects",
         group: Group::Forwarding,
         severity: Severity::Warning,
@@ -90,33 +78,6 @@ pub(super) const CHECKS: &[Check] = &[
         examine: send_redirects,
     },
     Check {
-        id: "tunnel-overhead",
-        group: Group::Forwarding,
-        severity: Severity::Note,
-        applies: "the table has tunnel servers",
-        meaning: "A tunnel makes each packet longer. A packet that does not fit is answered with ICMP, which tells the \
-                  client to send shorter ones. If a firewall drops this ICMP, long requests hang.",
-        cure: "Raise the MTU between the director and the servers, or limit the TCP segments on the servers. \
-               `ipvsadm-rs rs-setup --mode tun-ipip --vip ADDRESS` prints the rule.",
-        since: None,
-        until: None,
-        source: "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_xmit.c",
-        examine: tunnel_overhead,
-    },
-    Check {
-        id: "pmtu-disc",
-        group: Group::Forwarding,
-        severity: Severity::Note,
-        applies: "the table has tunnel servers",
-        meaning: "With 0, the director fragments the packets of a tunnel instead of asking the client for shorter ones. \
-                  Servers must reassemble all of them.",
-        cure: "Set the default, unless clients cannot get ICMP.",
-        since: Some((3, 7)),
-        until: None,
-        source: SYSCTL_DOC,
-        examine: pmtu_disc,
-    },
-    Check {
         id: "snat-reroute",
         group: Group::Forwarding,
         severity: Severity::Note,
@@ -128,19 +89,6 @@ pub(super) const CHECKS: &[Check] = &[
         until: None,
         source: SYSCTL_DOC,
         examine: snat_reroute,
-    },
-    Check {
-        id: "ignore-tunneled",
-        group: Group::Forwarding,
-        severity: Severity::Note,
-        applies: "the table has tunnel servers, and a tunnel device of this machine is up",
-        meaning: "A director that also is a server of another director may schedule packets from its tunnel device \
-                  again. They then circle between the directors.",
-        cure: "Ignore packets in tunnels if this machine is both a director and a server.",
-        since: Some((4, 4)),
-        until: None,
-        source: SYSCTL_DOC,
-        examine: ignore_tunneled,
     },
     Check {
         id: "schedule-icmp",
@@ -183,14 +131,6 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-fn is_masquerade(forwarding: &Forwarding) -> bool {
-    *forwarding == Forwarding::Masquerade
-}
-
-fn is_tunnel(forwarding: &Forwarding) -> bool {
-    forwarding.tunnel().is_some()
-}
-
 /// Examines a number: it must be 1.
 fn must_be_1(facts: &Facts, path: &str, name: &str) -> Examined {
     Ok(match facts.number(path)? {
@@ -215,7 +155,7 @@ fn ip_forward_ipv6(facts: &Facts) -> Examined {
 }
 
 /// Returns the interfaces that are up, without lo.
-fn up(facts: &Facts) -> Result<Vec<Device>, NotChecked> {
+pub(super) fn up(facts: &Facts) -> Result<Vec<Device>, NotChecked> {
     let mut devices = facts.devices()?;
     devices.retain(|device| device.is_up && device.name != "lo");
     Ok(devices)
@@ -237,7 +177,6 @@ fn ip_forward_interface(facts: &Facts) -> Examined {
 }
 
 fn rp_filter(facts: &Facts) -> Examined {
-    let is_one_way = |forwarding: &Forwarding| *forwarding == Forwarding::DirectRoute || is_tunnel(forwarding);
     let devices = up(facts)?;
     if !facts.has(Some(Family::V4), is_one_way)? || devices.len() < 2 {
         return Ok(Outcome::DoesNotApply);
@@ -250,36 +189,6 @@ fn rp_filter(facts: &Facts) -> Examined {
             let name_shown = text::escaped(name);
             seen.push(format!("rp_filter of {name_shown} is strict: it is {own}, and that of `all' is {all}."));
             commands.push(set_device(name, "rp_filter", 2));
-        }
-    }
-    Ok(Outcome::of(seen, commands))
-}
-
-/// Returns whether a device is one that unpacks tunnels, and that the kernel creates with its module.
-fn is_tunnel_device(name: &str) -> bool {
-    ["tunl0", "gre0", "sit0", "ip6tnl0", "ip6gre0"].contains(&name)
-}
-
-/// Returns the tunnel devices that are up. `None`: there are no tunnel servers, or no such devices.
-fn tunnels(facts: &Facts) -> Result<Option<Vec<Device>>, NotChecked> {
-    if !facts.has(None, is_tunnel)? {
-        return Ok(None);
-    }
-    let mut devices = up(facts)?;
-    devices.retain(|device| is_tunnel_device(&device.name));
-    Ok((!devices.is_empty()).then_some(devices))
-}
-
-fn rp_filter_tunnel(facts: &Facts) -> Examined {
-    let Some(devices) = tunnels(facts)? else { return Ok(Outcome::DoesNotApply) };
-    let all = facts.of_device("all", "rp_filter")?.unwrap_or_default();
-    let (mut seen, mut commands) = (Vec::new(), Vec::new());
-    for Device { name, .. } in devices {
-        let own = facts.of_device(&name, "rp_filter")?.unwrap_or_default();
-        if all.max(own) == 1 {
-            seen.push(format!("rp_filter of {name} is strict: it is {own}, and that of `all' is {all}."));
-            commands.extend((all > 0).then(|| set_device("all", "rp_filter", 0)));
-            commands.push(set_device(&name, "rp_filter", 0));
         }
     }
     Ok(Outcome::of(seen, commands))
@@ -301,49 +210,11 @@ fn send_redirects(facts: &Facts) -> Examined {
     Ok(Outcome::of(seen, commands))
 }
 
-fn tunnel_overhead(facts: &Facts) -> Examined {
-    let tunnels = facts.servers()?.filter(|(_, server)| is_tunnel(&server.forwarding));
-    let bytes = tunnels.map(|(_, server)| {
-        let outer = if Family::of(server.key.address) == Family::V4 { 20 } else { 40 };
-        // The headers are those of `rs-setup`.
-        outer
-            + match server.forwarding.tunnel() {
-                Some(ipvs::Tunnel::Gue { .. }) => 8 + 4,
-                Some(ipvs::Tunnel::Gre { checksum: true }) => 8,
-                Some(ipvs::Tunnel::Gre { checksum: false }) => 4,
-                _ => 0,
-            }
-    });
-    Ok(match bytes.max() {
-        Some(bytes) => Finding::new(format!("Tunnels make packets up to {bytes} bytes longer.")).into(),
-        None => Outcome::DoesNotApply,
-    })
-}
-
-fn pmtu_disc(facts: &Facts) -> Examined {
-    if !facts.has(None, is_tunnel)? {
-        return Ok(Outcome::DoesNotApply);
-    }
-    examine_setting(facts, "pmtu_disc", |value| value == 0, 1)
-}
-
 fn snat_reroute(facts: &Facts) -> Examined {
     if !facts.has(None, is_masquerade)? {
         return Ok(Outcome::DoesNotApply);
     }
     examine_setting(facts, "snat_reroute", |value| value == 0, 1)
-}
-
-fn ignore_tunneled(facts: &Facts) -> Examined {
-    let Some(devices) = tunnels(facts)? else { return Ok(Outcome::DoesNotApply) };
-    let names: Vec<String> = devices.into_iter().map(|device| device.name).collect();
-    Ok(match facts.setting("ignore_tunneled")? {
-        None => Outcome::DoesNotApply,
-        Some(0) => Finding::new(format!("net.ipv4.vs.ignore_tunneled is 0, and {} is up.", names.join(", ")))
-            .command(set("ignore_tunneled", 1))
-            .into(),
-        Some(_) => Outcome::Passed,
-    })
 }
 
 fn nat_icmp_send(facts: &Facts) -> Examined {

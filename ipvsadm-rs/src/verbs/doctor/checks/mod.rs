@@ -1,13 +1,20 @@
 //! TABLE: the checks of `doctor`. docs/doctor.md, the values of `--disable` and the completions are made from it.
 
 mod connections;
+mod daemons;
 mod defence;
 mod forwarding;
 mod kernel;
+mod methods;
+mod persistence;
+mod schedulers;
 mod services;
 mod statistics;
 mod synchronization;
 mod tracking;
+mod tunnels;
+
+use ipvs::Forwarding;
 
 use super::check::{Check, Examined, Finding, Outcome};
 use super::facts::Facts;
@@ -18,10 +25,15 @@ pub(super) fn all() -> impl Iterator<Item = &'static Check> {
     [
         kernel::CHECKS,
         forwarding::CHECKS,
+        tunnels::CHECKS,
         services::CHECKS,
+        schedulers::CHECKS,
+        methods::CHECKS,
+        persistence::CHECKS,
         connections::CHECKS,
         defence::CHECKS,
         tracking::CHECKS,
+        daemons::CHECKS,
         synchronization::CHECKS,
         statistics::CHECKS,
     ]
@@ -35,6 +47,19 @@ const CORE: &str = "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/
 const CTL: &str = "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c";
 const CONN: &str = "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_conn.c";
 const SYNC: &str = "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sync.c";
+
+fn is_masquerade(forwarding: &Forwarding) -> bool {
+    *forwarding == Forwarding::Masquerade
+}
+
+fn is_tunnel(forwarding: &Forwarding) -> bool {
+    forwarding.tunnel().is_some()
+}
+
+/// Returns whether servers reply to clients directly, with the address of the service.
+fn is_one_way(forwarding: &Forwarding) -> bool {
+    *forwarding == Forwarding::DirectRoute || is_tunnel(forwarding)
+}
 
 /// Returns the name of a setting of IPVS.
 fn name_of(setting: &str) -> String {

@@ -1,78 +1,13 @@
-//! Synchronization: the sync daemons and their settings.
+//! Settings of the synchronization of connections.
 
-use ipvs::{Change, Forwarding, Role, SyncDaemon};
+use ipvs::Role;
 
 use super::super::check::{Check, Examined, Finding, Group, NotChecked, Outcome, Severity};
 use super::super::facts::Facts;
-use super::{CORE, SYNC, SYSCTL_DOC, examine_setting, quoted};
-use crate::terminal::text;
+use super::daemons::{daemon, daemons};
+use super::{CORE, SYNC, SYSCTL_DOC, examine_setting, is_one_way};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check {
-        id: "sync-interface",
-        group: Group::Synchronization,
-        severity: Severity::Error,
-        applies: "a sync daemon runs",
-        meaning: "The interface of the sync daemon does not exist. The daemon keeps running, but neither sends nor \
-                  receives connections.",
-        cure: "Create the interface. Then stop and start the daemon, because it does not find the new interface itself.",
-        since: None,
-        until: None,
-        source: SYNC,
-        examine: interface_exists,
-    },
-    Check {
-        id: "sync-interface-down",
-        group: Group::Synchronization,
-        severity: Severity::Error,
-        applies: "a sync daemon runs, and its interface exists",
-        meaning: "The interface of the sync daemon is down, so no connections are synchronized.",
-        cure: "Set the interface up.",
-        since: None,
-        until: None,
-        source: SYNC,
-        examine: interface_up,
-    },
-    Check {
-        id: "sync-length",
-        group: Group::Synchronization,
-        severity: Severity::Warning,
-        applies: "a master sync daemon runs",
-        meaning: "The messages of the master are longer than the MTU of the interface. They are sent in fragments. A \
-                  fragment that is lost loses all connections of its message.",
-        cure: "Start the daemon with a smaller --sync-maxlen on both directors, or raise the MTU.",
-        since: Some((4, 3)),
-        until: None,
-        source: SYNC,
-        examine: length,
-    },
-    Check {
-        id: "sync-daemons-differ",
-        group: Group::Synchronization,
-        severity: Severity::Warning,
-        applies: "both sync daemons run",
-        meaning: "The daemons of this director have different sync IDs, groups or ports. In a pair in which each director \
-                  runs both, the two directors then do not get all connections of each other. A backup daemon with sync \
-                  ID 0 accepts all IDs.",
-        cure: "Start both daemons with the same options on both directors.",
-        since: None,
-        until: None,
-        source: SYNC,
-        examine: daemons_differ,
-    },
-    Check {
-        id: "sync-id-range",
-        group: Group::Synchronization,
-        severity: Severity::Error,
-        applies: "a sync daemon runs",
-        meaning: "A message has 8 bits for the sync ID, but the kernel accepts larger ones. A backup daemon with a larger \
-                  ID ignores every message.",
-        cure: "Start the daemons with a sync ID from 1 to 255.",
-        since: None,
-        until: None,
-        source: SYNC,
-        examine: id_range,
-    },
     Check {
         id: "backup-only",
         group: Group::Synchronization,
@@ -180,101 +115,6 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Returns the daemons. `None`: none runs.
-fn daemons(facts: &Facts) -> Result<Option<&[SyncDaemon]>, NotChecked> {
-    Ok(Some(facts.daemons()?).filter(|daemons| !daemons.is_empty()))
-}
-
-fn daemon(facts: &Facts, role: Role) -> Result<Option<&SyncDaemon>, NotChecked> {
-    Ok(facts.daemons()?.iter().find(|daemon| daemon.role == role))
-}
-
-/// Returns the commands that start a daemon again.
-fn restart(daemon: &SyncDaemon) -> [String; 2] {
-    [Change::StopDaemon(daemon.role), Change::StartDaemon(*daemon)].map(|change| format!("ipvsadm {change}"))
-}
-
-fn interface_exists(facts: &Facts) -> Examined {
-    let Some(daemons) = daemons(facts)? else { return Ok(Outcome::DoesNotApply) };
-    let devices = facts.devices()?;
-    let (mut seen, mut commands) = (Vec::new(), Vec::new());
-    for daemon in daemons {
-        let name = daemon.interface.to_string();
-        if !devices.iter().any(|device| device.name == name) {
-            let name = text::escaped(&name);
-            seen.push(format!("The {} sync daemon uses {name}, and there is no such interface.", daemon.role));
-            commands.extend(restart(daemon));
-        }
-    }
-    Ok(Outcome::of(seen, commands))
-}
-
-fn interface_up(facts: &Facts) -> Examined {
-    let Some(daemons) = daemons(facts)? else { return Ok(Outcome::DoesNotApply) };
-    let devices = facts.devices()?;
-    let (mut seen, mut commands) = (Vec::new(), Vec::new());
-    for daemon in daemons {
-        let name = daemon.interface.to_string();
-        if devices.iter().any(|device| device.name == name && !device.is_up) {
-            let shown = text::escaped(&name);
-            seen.push(format!("The {} sync daemon uses {shown}, which is down.", daemon.role));
-            commands.push(format!("ip link set {} up", quoted(&name)));
-        }
-    }
-    Ok(Outcome::of(seen, commands))
-}
-
-fn length(facts: &Facts) -> Examined {
-    let Some(master) = daemon(facts, Role::Master)? else { return Ok(Outcome::DoesNotApply) };
-    let Some(length) = master.max_length.map(i64::from) else { return Ok(Outcome::DoesNotApply) };
-    let name = master.interface.to_string();
-    // The only file with the MTU that belongs to the namespace of the reader. /sys belongs to that of its mount.
-    let path = format!("/proc/sys/net/ipv6/conf/{name}/mtu");
-    let shown = text::escaped(&name);
-    let Some(mtu) = facts.number(&path)? else {
-        return Err(NotChecked(format!("cannot read the MTU of {shown}: there is no {}", text::escaped(&path))));
-    };
-    let headers = if master.group.is_some_and(|group| group.is_ipv6()) { 48 } else { 28 };
-    if length + headers <= mtu {
-        return Ok(Outcome::Passed);
-    }
-    let seen =
-        format!("Messages have up to {length} bytes and {headers} bytes of headers, and the MTU of {shown} is {mtu}.");
-    let shorter = SyncDaemon { max_length: u16::try_from(mtu - headers).ok(), ..*master };
-    let [stop, start] = restart(&shorter);
-    Ok(Finding::new(seen).command(stop).command(start).into())
-}
-
-fn daemons_differ(facts: &Facts) -> Examined {
-    let (Some(master), Some(backup)) = (daemon(facts, Role::Master)?, daemon(facts, Role::Backup)?) else {
-        return Ok(Outcome::DoesNotApply);
-    };
-    let mut seen = Vec::new();
-    if backup.sync_id != 0 && master.sync_id != backup.sync_id {
-        seen.push(format!(
-            "The sync ID of the master is {}, that of the backup is {}.",
-            master.sync_id, backup.sync_id
-        ));
-    }
-    if (master.group, master.port) != (backup.group, backup.port) {
-        let of = |daemon: &SyncDaemon| {
-            let group = daemon.group.map_or("the default group".into(), |group| group.to_string());
-            let port = daemon.port.map_or("the default port".into(), |port| format!("port {port}"));
-            format!("{group}, {port}")
-        };
-        seen.push(format!("The master sends to {}, and the backup listens on {}.", of(master), of(backup)));
-    }
-    let same = SyncDaemon { role: Role::Backup, ..*master };
-    Ok(Outcome::of(seen, restart(&SyncDaemon { interface: backup.interface, ..same }).into()))
-}
-
-fn id_range(facts: &Facts) -> Examined {
-    let Some(daemons) = daemons(facts)? else { return Ok(Outcome::DoesNotApply) };
-    let is_large = |daemon: &&SyncDaemon| daemon.sync_id > SyncDaemon::MAX_SYNC_ID;
-    let seen = |daemon: &SyncDaemon| format!("The sync ID of the {} is {}.", daemon.role, daemon.sync_id);
-    Ok(Outcome::of(daemons.iter().filter(is_large).map(seen).collect(), Vec::new()))
-}
-
 fn backup_only(facts: &Facts) -> Examined {
     if daemon(facts, Role::Backup)?.is_none() {
         return Ok(Outcome::DoesNotApply);
@@ -292,7 +132,6 @@ fn backup_only(facts: &Facts) -> Examined {
 }
 
 fn backup_loop(facts: &Facts) -> Examined {
-    let is_one_way = |forwarding: &Forwarding| *forwarding == Forwarding::DirectRoute || forwarding.tunnel().is_some();
     let is_backup = daemon(facts, Role::Backup)?.is_some() && daemon(facts, Role::Master)?.is_none();
     if !is_backup || !facts.has(None, is_one_way)? {
         return Ok(Outcome::DoesNotApply);

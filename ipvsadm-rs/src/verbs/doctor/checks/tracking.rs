@@ -1,10 +1,10 @@
 //! Connection tracking: firewall rules that see connections of IPVS.
 
-use ipvs::{Forwarding, Protocol, ServiceKey, ServiceState};
+use ipvs::{Protocol, ServiceKey, ServiceState};
 
 use super::super::check::{Check, Examined, Finding, Group, NotChecked, Outcome, Severity};
 use super::super::facts::Facts;
-use super::set;
+use super::{is_masquerade, set};
 
 const NFCT: &str = "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_nfct.c";
 
@@ -60,7 +60,7 @@ const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 
 fn off(facts: &Facts) -> Examined {
     let Some(value) = facts.setting("conntrack")? else { return Ok(Outcome::DoesNotApply) };
-    if !facts.has(None, |forwarding| *forwarding == Forwarding::Masquerade)? {
+    if !facts.has(None, is_masquerade)? {
         return Ok(Outcome::DoesNotApply);
     }
     if value != 0 {
