@@ -46,6 +46,31 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Returns all devices.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they cannot be read, or if there are more than 65,536.
+    pub(crate) fn links(&mut self) -> io::Result<Vec<Link>> {
+        const MOST: usize = 1 << 16;
+        let request =
+            IfinfomsgBuilder::default().ifi_family(RtAddrFamily::Unspecified).build().map_err(io::Error::other)?;
+        let (mut links, mut is_more) = (Vec::new(), false);
+        self.request(Rtm::Getlink, true, request, |message| {
+            if links.len() < MOST {
+                links.push(read(message));
+            } else {
+                is_more = true;
+            }
+        })?;
+        if is_more {
+            return Err(io::Error::other(format!("there are more than {MOST} network interfaces")));
+        }
+        Ok(links)
+    }
+}
+
 fn read(message: &Ifinfomsg) -> Link {
     let flags = message.ifi_flags();
     let mut link = Link {

@@ -15,6 +15,7 @@ pub(crate) mod tunnel;
 use std::net::IpAddr;
 
 pub(crate) use address::Address;
+pub(crate) use link::Link;
 pub(crate) use neighbour::Reachable;
 pub(crate) use route::{Route, RouteError, RouteKind, Routed};
 pub(crate) use socket::Network;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::facts::Facts;
+use crate::terminal::commands::Command;
 
 /// The importance of a finding. The worst is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -66,12 +67,18 @@ pub(super) struct Check {
     pub(super) group: Group,
     /// The usual severity. A finding can have another one.
     pub(super) severity: Severity,
-    /// The condition for examining it, after "Checked if".
+    /// The condition for examining it, after "checked if".
     pub(super) applies: &'static str,
+    /// The condition for a finding, after "found if".
+    pub(super) found_if: &'static str,
+    /// The default of the setting, with its unit. Empty: it is not about a setting, or the default depends on others.
+    pub(super) default: &'static str,
     /// The reason why it matters.
     pub(super) meaning: &'static str,
     /// The cure in words.
     pub(super) cure: &'static str,
+    /// The forms of commands that mend it. Words in capitals stand for values.
+    pub(super) commands: &'static [&'static str],
     /// The first kernel with the behaviour. `None`: all before.
     pub(super) since: Option<Release>,
     /// The first kernel without the behaviour. `None`: none yet.
@@ -102,8 +109,8 @@ pub(super) struct Finding {
     pub(super) severity: Option<Severity>,
     /// Sentences with values as they were read.
     pub(super) seen: Vec<String>,
-    /// Commands that change it, for a shell. Empty: it takes more than a command.
-    pub(super) commands: Vec<String>,
+    /// Commands that mend it. Empty: it takes more than a command.
+    pub(super) commands: Vec<Command>,
 }
 
 impl Finding {
@@ -111,8 +118,8 @@ impl Finding {
         Self { seen: vec![seen.into()], ..Self::default() }
     }
 
-    pub(super) fn command(mut self, command: impl Into<String>) -> Self {
-        self.commands.push(command.into());
+    pub(super) fn command(mut self, command: Command) -> Self {
+        self.commands.push(command);
         self
     }
 
@@ -129,7 +136,7 @@ impl From<Finding> for Outcome {
 
 impl Outcome {
     /// Returns a finding if there is a sentence about something, otherwise that the check passed.
-    pub(super) fn of(seen: Vec<String>, commands: Vec<String>) -> Self {
+    pub(super) fn of(seen: Vec<String>, commands: Vec<Command>) -> Self {
         if seen.is_empty() {
             return Self::Passed;
         }
@@ -169,11 +176,14 @@ impl Check {
         }
     }
 
-    /// Returns the place of the documentation.
+    /// Returns the section of the documentation about it.
     pub(super) fn link(&self) -> String {
-        format!("docs/doctor.md#{}", self.id)
+        format!("{DOCUMENT}#{}", self.id)
     }
 }
+
+/// The documentation of the checks, where the package installs it.
+pub(super) const DOCUMENT: &str = "/usr/share/doc/ipvsadm-rs/docs/doctor.md";
 
 /// The check for the module, the only one that applies without it.
 pub(super) const MODULE: &str = "module-loaded";

@@ -40,7 +40,14 @@ fn section(check: &Check) -> String {
     let mut text = format!("\n### {}\n\n{}\n\n", check.id, folded(check.meaning, Some(120)).join("\n"));
     text += &item("severity", check.severity.name());
     text += &item("checked if", check.applies);
+    text += &item("found if", check.found_if);
+    if !check.default.is_empty() {
+        text += &item("default", check.default);
+    }
     text += &item("what to do", check.cure);
+    for command in check.commands {
+        text += &format!("- command: `{command}`\n");
+    }
     text += &item("kernels", &check.kernels());
     if !check.source.is_empty() {
         text += &format!("- source: <{}>\n", check.source);

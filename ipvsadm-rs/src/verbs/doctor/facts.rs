@@ -2,46 +2,21 @@
 //! thread is in.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, Read};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
 
 use ipvs::{Client, Destination, Family, Forwarding, Namespace, ServiceState, State, SyncDaemon};
 
 use super::check::{NotChecked, Release};
+use super::source::{Device, Kernel, Source};
+use crate::network::RouteError;
 use crate::sight::condition::Assessment;
 use crate::sight::reading;
 use crate::terminal::text;
 
-/// The most that is read of a file of the kernel. Those that are read are far smaller, except for /proc/net/ip_vs.
-const MOST: u64 = 256 << 10;
-
 /// The directory of the settings of IPVS.
 const SETTINGS: &str = "/proc/sys/net/ipv4/vs";
-
-/// Access to the kernel's files.
-pub(super) trait Source {
-    fn read(&self, path: &str) -> io::Result<String>;
-
-    /// Returns whether a path exists.
-    fn exists(&self, path: &str) -> bool;
-}
-
-/// The running kernel.
-#[derive(Debug)]
-pub(super) struct Kernel;
-
-impl Source for Kernel {
-    fn read(&self, path: &str) -> io::Result<String> {
-        let mut bytes = Vec::new();
-        fs::File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    fn exists(&self, path: &str) -> bool {
-        fs::exists(path).unwrap_or_default()
-    }
-}
 
 /// Another network namespace with services.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,20 +47,14 @@ pub(super) struct Facts {
     /// The state of each service of the table for new clients, in the same order. It takes milliseconds for a service with
     /// a hashing scheduler, and several checks need it.
     assessments: OnceCell<Vec<Assessment>>,
-}
-
-/// A network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Device {
-    pub(super) name: String,
-    pub(super) is_up: bool,
+    devices: OnceCell<Result<Vec<Device>, String>>,
 }
 
 impl Facts {
     /// Reads the facts of the namespace that the calling thread is in. Loads no module: a request for the netlink family
     /// would load ip_vs, so the table is opened only if /proc/net/ip_vs exists.
     pub(super) fn read() -> Self {
-        let source = Kernel;
+        let source = Kernel::default();
         let is_loaded = source.exists("/proc/thread-self/net/ip_vs");
         let release = source.read("/proc/sys/kernel/osrelease").unwrap_or_default();
         let table = if is_loaded { read_table() } else { Err("IPVS is not in the kernel".into()) };
@@ -100,9 +69,9 @@ impl Facts {
         table: Result<State, String>,
         others: Result<OtherTables, String>,
     ) -> Self {
-        let assessments = OnceCell::new();
+        let (assessments, devices) = (OnceCell::new(), OnceCell::new());
         let (release_text, release) = (release.to_owned(), parse_release(release));
-        Self { release_text, release, is_loaded, source, table, others, assessments }
+        Self { release_text, release, is_loaded, source, table, others, assessments, devices }
     }
 
     /// Returns the release of the kernel for a message.
@@ -156,6 +125,12 @@ impl Facts {
         self.file(path)?.ok_or_else(|| NotChecked(format!("there is no {}", text::escaped(path))))
     }
 
+    /// Reads the first line of a file that every kernel with IPVS has.
+    pub(super) fn first_line(&self, path: &str) -> Result<String, NotChecked> {
+        let read = self.source.first_line(path);
+        read.map_err(|error| NotChecked(format!("cannot read {}: {}", text::escaped(path), reason(&error))))
+    }
+
     /// Reads a number in a file. `None`: this kernel does not have it.
     pub(super) fn number(&self, path: &str) -> Result<Option<i64>, NotChecked> {
         let Some(found) = self.file(path)? else { return Ok(None) };
@@ -189,12 +164,39 @@ impl Facts {
         self.number(&format!("/proc/sys/net/ipv4/conf/{device}/{name}"))
     }
 
-    /// Returns the interfaces.
-    pub(super) fn devices(&self) -> Result<Vec<Device>, NotChecked> {
-        let names = self.must("/proc/thread-self/net/dev")?;
-        let up = devices_up(&self.must("/proc/thread-self/net/igmp")?);
-        let names = names.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
-        Ok(names.map(|name| Device { is_up: up.contains(&name), name }).collect())
+    /// Returns the network interfaces.
+    pub(super) fn devices(&self) -> Result<&[Device], NotChecked> {
+        let read = || self.source.devices().map_err(|error| format!("cannot read the network interfaces: {error}"));
+        self.devices.get_or_init(read).as_deref().map_err(|error| NotChecked(error.clone()))
+    }
+
+    /// Returns the interfaces of the routes to the servers with masquerading, each with one of these servers. Their replies
+    /// usually arrive there. Servers on this host are omitted.
+    pub(super) fn reply_devices(&self, family: Family) -> Result<BTreeMap<String, IpAddr>, NotChecked> {
+        /// The maximum number of servers. The lookup of so many takes about a second.
+        const MOST: usize = 1 << 16;
+        let is_masquerade = |server: &Destination| server.forwarding == Forwarding::Masquerade;
+        let addresses: BTreeSet<IpAddr> = self
+            .servers()?
+            .filter(|(_, server)| is_masquerade(server) && Family::of(server.key.address) == family)
+            .map(|(_, server)| server.key.address)
+            .collect();
+        if addresses.len() > MOST {
+            return Err(NotChecked(format!("there are more than {MOST} servers with masquerading")));
+        }
+        let mut devices = BTreeMap::new();
+        for address in &addresses {
+            match self.source.device_to(*address) {
+                Ok(Some(device)) => _ = devices.entry(device).or_insert(*address),
+                Ok(None) => {}
+                Err(RouteError::NotRead(error)) => {
+                    return Err(NotChecked(format!("cannot read the route to {address}: {}", reason(&error))));
+                }
+                // Without a route, the server gets no packets, and sends no replies.
+                Err(_) => {}
+            }
+        }
+        Ok(devices)
     }
 
     /// Returns the number of entries in the connection table: connections and templates.
@@ -235,24 +237,6 @@ fn reason(error: &io::Error) -> String {
 fn parse_release(text: &str) -> Option<Release> {
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-/// Returns the interfaces that are up, from /proc/net/igmp. The kernel joins the group of all hosts, 224.0.0.1, when an
-/// interface is set up, and leaves it when it is set down.
-/// <https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/igmp.c> (`ip_mc_up`)
-fn devices_up(text: &str) -> BTreeSet<String> {
-    /// The group in the byte order of the machine.
-    const ALL_HOSTS: [&str; 2] = ["010000E0", "E0000001"];
-    let (mut up, mut device) = (BTreeSet::new(), None);
-    for line in text.lines().skip(1) {
-        if line.starts_with(char::is_whitespace) {
-            let group = line.split_whitespace().next().unwrap_or_default();
-            up.extend(device.clone().filter(|_| ALL_HOSTS.contains(&group)));
-        } else {
-            device = line.split_whitespace().nth(1).map(|name| name.trim_end_matches(':').to_owned());
-        }
-    }
-    up
 }
 
 fn read_table() -> Result<State, String> {

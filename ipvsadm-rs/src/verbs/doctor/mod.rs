@@ -6,12 +6,12 @@ mod checks;
 mod document;
 mod facts;
 mod report;
+mod source;
 #[cfg(test)]
 mod tests;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
-use ipvs::Namespace;
 
 use crate::context::{Context, code};
 use crate::terminal::width::Size;
@@ -66,7 +66,7 @@ impl Doctor {
             Some(namespace) => namespace.within(|| self.examine()).map_err(ipvs_error)?,
             None => self.examine(),
         };
-        let report = Report::new(results, &prefix(context.netns.as_ref()));
+        let report = Report::new(results, context.netns.as_ref());
         if context.json {
             context.write_json(&report)?;
         } else {
@@ -95,14 +95,4 @@ impl Doctor {
 
 fn ipvs_error(error: ipvs::ipvs_sys::Error) -> anyhow::Error {
     anyhow::Error::from(error)
-}
-
-/// Returns the words before each command that make it act in a network namespace.
-fn prefix(namespace: Option<&Namespace>) -> String {
-    match namespace {
-        Some(Namespace::Name(name)) => format!("ip netns exec {} ", checks::quoted(name)),
-        Some(Namespace::Path(path)) => format!("nsenter --net={} ", checks::quoted(&path.to_string_lossy())),
-        Some(Namespace::Pid(pid)) => format!("nsenter --target {pid} --net "),
-        Some(Namespace::Open(_)) | None => String::new(),
-    }
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use ipvs::Namespace;
 use ipvs::document::SCHEMA;
 use serde::Serialize;
 
-use super::check::{Check, Examined, Finding, Group, NotChecked, Outcome, Severity};
+use super::check::{Check, DOCUMENT, Examined, Finding, Group, NotChecked, Outcome, Severity};
 use crate::terminal::color::Palette;
+use crate::terminal::commands::Command;
 use crate::terminal::plural::count;
 use crate::terminal::text;
 use crate::terminal::width::folded_after;
@@ -20,10 +22,14 @@ pub(super) struct Found {
     pub(super) severity: Severity,
     /// The condition under which the check applies.
     applies_if: &'static str,
+    /// The condition for the finding.
+    found_if: &'static str,
+    /// The default of the setting. Empty: it is not about a setting.
+    default: &'static str,
     seen: Vec<String>,
     meaning: &'static str,
     cure: &'static str,
-    commands: Vec<String>,
+    commands: Vec<Command>,
     /// The kernels with the behaviour, such as `since 5.9`.
     kernels: String,
     /// The source in the kernel. Empty: the meaning is not about the kernel.
@@ -53,8 +59,9 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Makes a report from the checks and their results. `None`: the check was disabled. `prefix` precedes each command.
-    pub(super) fn new(results: Vec<(&'static Check, Option<Examined>)>, prefix: &str) -> Self {
+    /// Makes a report from the checks and their results. `None`: the check was disabled. The commands act in the
+    /// namespace.
+    pub(super) fn new(results: Vec<(&'static Check, Option<Examined>)>, namespace: Option<&Namespace>) -> Self {
         let mut report = Self {
             schema: SCHEMA,
             status: "ok",
@@ -70,7 +77,7 @@ impl Report {
                 Some(Err(NotChecked(reason))) => report.not_checked.push(Unread { id: check.id, reason }),
                 Some(Ok(Outcome::DoesNotApply)) => report.not_applicable.push(check.id),
                 Some(Ok(Outcome::Passed)) => report.passed.push(check.id),
-                Some(Ok(Outcome::Found(finding))) => report.findings.push(Found::new(check, finding, prefix)),
+                Some(Ok(Outcome::Found(finding))) => report.findings.push(Found::new(check, finding, namespace)),
             }
         }
         report.sort();
@@ -115,6 +122,9 @@ impl Report {
                 }
             }
         }
+        if !self.findings.is_empty() {
+            push(&mut text, format_args!("{DOCUMENT} has a section for each check.\n"));
+        }
         text + &self.summary() + "\n"
     }
 
@@ -155,17 +165,24 @@ impl Report {
 }
 
 impl Found {
-    fn new(check: &Check, finding: Finding, prefix: &str) -> Self {
-        let Finding { severity, seen, commands } = finding;
+    fn new(check: &Check, finding: Finding, namespace: Option<&Namespace>) -> Self {
+        let Finding { severity, mut seen, commands } = finding;
+        let number = commands.len();
+        let commands: Vec<Command> = commands.into_iter().filter_map(|command| command.printable(namespace)).collect();
+        if commands.len() < number {
+            seen.push("The command is not printed, because a name in it has hidden characters.".into());
+        }
         Self {
             id: check.id,
             group: check.group,
             severity: severity.unwrap_or(check.severity),
             applies_if: check.applies,
+            found_if: check.found_if,
+            default: check.default,
             seen,
             meaning: check.meaning,
             cure: check.cure,
-            commands: commands.into_iter().map(|command| within(prefix, command)).collect(),
+            commands,
             kernels: check.kernels(),
             source: check.source,
             link: check.link(),
@@ -190,18 +207,10 @@ impl Found {
         push_folded(text, self.cure, INDENT, INDENT, width);
         // Not folded, to be copied.
         for command in self.commands.iter().take(SHOWN) {
-            push(text, format_args!("{INDENT}# {}\n", text::escaped(command)));
+            push(text, format_args!("{INDENT}# {}\n", command.text()));
         }
         push_more(text, self.commands.len(), SHOWN);
-        push(text, format_args!("{INDENT}See {}.\n", self.link));
     }
-}
-
-/// Returns a command that acts in a network namespace. Some commands act on the whole machine, or enter a namespace
-/// themselves.
-fn within(prefix: &str, command: String) -> String {
-    const ANYWHERE: [&str; 4] = ["modprobe ", "echo ", "nsenter ", "ipvsadm-rs "];
-    if ANYWHERE.iter().any(|word| command.starts_with(word)) { command } else { format!("{prefix}{command}") }
 }
 
 fn push_more(text: &mut String, length: usize, shown: usize) {

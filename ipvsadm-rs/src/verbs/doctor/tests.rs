@@ -2,33 +2,55 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 
 use ipvs::rules::{Numeric, read_config};
 use ipvs::{
-    Director, Model, Namespace, Protocol, Role, Scheduler, Service, ServiceKey, ServiceState, State, SyncDaemon,
+    Director, Engine, Model, Namespace, Protocol, Role, Scheduler, Service, ServiceKey, ServiceState, State, SyncDaemon,
 };
 
 use super::check::{Check, NotChecked, Outcome, Severity};
 use super::checks;
-use super::facts::{Facts, OtherTable, OtherTables, Source};
+use super::facts::{Facts, OtherTable, OtherTables};
 use super::report::Report;
+use super::source::{Device, Source};
+use crate::network::RouteError;
 use crate::terminal::color::Palette;
+use crate::terminal::commands::Command;
 
-/// Files as they were read on a machine.
+/// Files, network interfaces and routes as they were read on a machine.
 #[derive(Clone, Default)]
-struct Recorded(BTreeMap<String, String>);
+struct Recorded {
+    files: BTreeMap<String, String>,
+    devices: Vec<Device>,
+    /// The interface of the route to all servers. `None`: they are on this host.
+    device_to_servers: Option<String>,
+}
 
 impl Source for Recorded {
     fn read(&self, path: &str) -> io::Result<String> {
-        match self.0.get(path).map(String::as_str) {
+        match self.files.get(path).map(String::as_str) {
             None => Err(io::ErrorKind::NotFound.into()),
             Some("denied") => Err(io::ErrorKind::PermissionDenied.into()),
+            Some("long") => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 9 bytes")),
             Some(text) => Ok(text.to_owned()),
         }
     }
 
+    fn first_line(&self, path: &str) -> io::Result<String> {
+        Ok(self.read(path)?.lines().next().unwrap_or_default().to_owned())
+    }
+
     fn exists(&self, path: &str) -> bool {
-        self.0.contains_key(path)
+        self.files.contains_key(path)
+    }
+
+    fn devices(&self) -> io::Result<Vec<Device>> {
+        if self.devices.is_empty() { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(self.devices.clone()) }
+    }
+
+    fn device_to(&self, _: IpAddr) -> Result<Option<String>, RouteError> {
+        Ok(self.device_to_servers.clone())
     }
 }
 
@@ -36,19 +58,11 @@ impl Source for Recorded {
 const FILES: &[(&str, &str)] = &[
     ("/lib/modules", ""),
     ("/proc/thread-self/net/ip_vs", "IP Virtual Server version 1.2.1 (size=4096)\n"),
-    ("/proc/thread-self/net/dev", "Inter-|   Receive\n face |bytes\n    lo: 0 0\n  eth0: 0 0\n  eth1: 0 0\n"),
-    (
-        "/proc/thread-self/net/igmp",
-        "Idx\tDevice    : Count Querier\tReporter\n1\tlo        :     1      V3\n\t\t\t\t010000E0     1 0:00000000\t\t0\n\
-         2\teth0      :     1      V3\n\t\t\t\t010000E0     1 0:00000000\t\t0\n\
-         3\teth1      :     2      V3\n\t\t\t\t510000E0     1 0:00000000\t\t0\n\t\t\t\t010000E0     1 0:00000000\t\t0\n",
-    ),
     ("/proc/modules", "xt_ipvs 16384 0 - Live 0x0\nip_vs 1 3 - Live 0x0\n"),
     ("/proc/meminfo", "MemTotal: 2000000 kB\nMemFree: 1000000 kB\nBuffers: 1000 kB\n"),
     ("/proc/sys/net/ipv4/ip_forward", "1\n"),
     ("/proc/sys/net/ipv4/tcp_keepalive_time", "7200\n"),
     ("/proc/sys/net/ipv6/conf/all/forwarding", "1\n"),
-    ("/proc/sys/net/ipv6/conf/eth0/mtu", "1500\n"),
     ("/proc/sys/net/netfilter/nf_conntrack_count", "0\n"),
     ("/proc/sys/net/netfilter/nf_conntrack_max", "65536\n"),
 ];
@@ -81,13 +95,42 @@ const SETTINGS: &[(&str, &str)] = &[
     ("sync_version", "1"),
 ];
 
-/// A machine that is to be examined.
+/// A machine to examine.
 struct Machine {
     release: &'static str,
     files: Recorded,
     table: Result<State, String>,
     others: Result<OtherTables, String>,
     is_loaded: bool,
+}
+
+/// Returns an interface that is up.
+fn device(name: &str) -> Device {
+    Device { name: name.into(), is_up: true, mtu: 1500 }
+}
+
+/// Returns whether a command has a form, in which a word in capitals is any text.
+fn has_form(command: &str, form: &str) -> bool {
+    // Quotes, and the separators of a setting whose interface has a dot, do not matter.
+    let plain = |text: &str| text.replace('\'', "").replace('/', ".");
+    let (command, form) = (&plain(command), &plain(form));
+    let (mut literals, mut rest) = (vec![String::new()], form.as_str());
+    while let Some(first) = rest.chars().next() {
+        let length = rest.bytes().take_while(u8::is_ascii_uppercase).count();
+        if length > 1 {
+            literals.push(String::new());
+            rest = &rest[length..];
+        } else {
+            literals.last_mut().expect("a literal").push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    let Some(mut rest) = command.strip_prefix(&literals[0]) else { return false };
+    for literal in &literals[1..] {
+        let Some(at) = rest.find(literal) else { return false };
+        rest = &rest[at + literal.len()..];
+    }
+    rest.is_empty() || literals.len() > 1 && literals.last().is_some_and(String::is_empty)
 }
 
 impl Machine {
@@ -98,11 +141,13 @@ impl Machine {
         let mut table = model.state().expect("a model");
         table.info.connection_table_size = 4096;
         let mut files = Recorded::default();
-        files.0.extend(FILES.iter().map(|(path, text)| ((*path).into(), (*text).into())));
-        files.0.insert(format!("/lib/modules/{release}"), String::new());
+        files.files.extend(FILES.iter().map(|(path, text)| ((*path).into(), (*text).into())));
+        files.files.insert(format!("/lib/modules/{release}"), String::new());
+        files.device_to_servers = Some("eth1".into());
+        files.devices = ["lo", "eth0", "eth1"].map(device).into();
         for device in ["all", "default", "lo", "eth0", "eth1"] {
             for (name, value) in [("rp_filter", "0"), ("forwarding", "1"), ("send_redirects", "1")] {
-                files.0.insert(format!("/proc/sys/net/ipv4/conf/{device}/{name}"), value.into());
+                files.files.insert(format!("/proc/sys/net/ipv4/conf/{device}/{name}"), value.into());
             }
         }
         let mut machine =
@@ -118,12 +163,17 @@ impl Machine {
     }
 
     fn file(mut self, path: &str, text: &str) -> Self {
-        self.files.0.insert(path.into(), text.into());
+        self.files.files.insert(path.into(), text.into());
         self
     }
 
     fn without(mut self, path: &str) -> Self {
-        self.files.0.remove(path).expect("a file");
+        self.files.files.remove(path).expect("a file");
+        self
+    }
+
+    fn devices(mut self, devices: &[&str]) -> Self {
+        self.files.devices = devices.iter().copied().map(device).collect();
         self
     }
 
@@ -174,7 +224,12 @@ impl Machine {
         let rest: Vec<_> = found.map(|(id, _)| id).collect();
         assert!(first == id && rest.is_empty(), "{first} and {rest:?} instead of {id}");
         assert!(!finding.seen.is_empty());
-        finding.commands.join("; ")
+        // docs/doctor.md has the form of the commands.
+        let check = checks::all().find(|check| check.id == id).expect("a check");
+        for command in &finding.commands {
+            assert!(check.commands.iter().any(|form| has_form(command.text(), form)), "{id}: {}", command.text());
+        }
+        finding.commands.iter().map(Command::text).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -192,9 +247,13 @@ fn id_text(id: &str) -> bool {
 fn rows_are_complete() {
     let (mut ids, mut long) = (BTreeSet::new(), Vec::new());
     for check in checks::all() {
-        let Check { id, group: _, severity: _, applies, meaning, cure, since, until, source, examine: _ } = check;
+        let Check { id, group: _, severity: _, applies, found_if, default, meaning, cure, .. } = check;
+        let Check { commands, since, until, source, .. } = check;
         assert!(ids.insert(*id) && id_text(id), "{id}");
         assert!(meaning.ends_with('.') && cure.ends_with('.') && !applies.ends_with('.'), "{id}");
+        assert!(!found_if.is_empty() && !found_if.ends_with('.') && !default.ends_with('.'), "{id}");
+        assert!(default.is_empty() || !cure.contains("Set the default") || cure.contains(default), "{id}");
+        assert!(commands.iter().all(|command| !command.contains(['>', '|', ';', '&'])), "{id}");
         assert!(!meaning.contains("  ") && !cure.contains("  "), "{id}");
         assert!(since.is_none() || until.is_none() || since < until, "{id}");
         assert!(source.is_empty() || source.contains("/linux/v"), "{id} has a link without a tag");
@@ -288,8 +347,8 @@ fn sizes_of_tables() {
     };
     let base = Machine::new("6.1.176", NAT).found(Severity::Note);
     assert!(busy("6.1.176", 16_384).found(Severity::Warning).is_empty());
-    let command = busy("6.1.176", 30_000).only("connection-buckets", &base);
-    assert_eq!(command, "echo 'options ip_vs conn_tab_bits=16' > /etc/modprobe.d/ip_vs.conf");
+    // A command could replace or override options of the user in /etc/modprobe.d.
+    assert_eq!(busy("6.1.176", 30_000).only("connection-buckets", &base), "");
     assert!(busy("6.1.176", 50_000).found(Severity::Note).contains("kernel-slow-listing"));
     assert!(!busy("6.14", 50_000).found(Severity::Note).contains("kernel-slow-listing"));
 
@@ -314,18 +373,37 @@ fn sizes_of_tables() {
     assert_eq!(memory.only("amemthresh", &base), "sysctl -w net.ipv4.vs.amemthresh=1024");
     let rate = Machine::new("7.2.7", NAT).setting("drop_packet", "3").setting("am_droprate", "1");
     assert_eq!(rate.found(Severity::Error), BTreeSet::from(["am-droprate"]));
+    let negative = Machine::new("7.2.7", NAT).setting("drop_packet", "3").setting("am_droprate", "-1");
+    assert_eq!(negative.found(Severity::Error), BTreeSet::from(["am-droprate"]));
+    let none = Machine::new("7.2.7", NAT).setting("drop_packet", "3").setting("am_droprate", "0");
+    assert_eq!(none.found(Severity::Warning), BTreeSet::new());
+}
+
+/// Disables forwarding of IPv4, as a change of net.ipv4.ip_forward does.
+fn forwards_nothing(machine: Machine) -> Machine {
+    let machine = machine.file("/proc/sys/net/ipv4/ip_forward", "0\n");
+    let disable = |machine: Machine, device| machine.file(&format!("/proc/sys/net/ipv4/conf/{device}/forwarding"), "0");
+    ["all", "default", "lo", "eth0", "eth1"].into_iter().fold(machine, disable)
 }
 
 #[test]
 fn forwarding_of_each_method() {
     let base = Machine::new("7.2.7", NAT).found(Severity::Note);
-    let off = |rules| Machine::new("7.2.7", rules).file("/proc/sys/net/ipv4/ip_forward", "0\n");
+    let off = |rules| forwards_nothing(Machine::new("7.2.7", rules));
     assert_eq!(off(NAT).only("ip-forward", &base), "sysctl -w net.ipv4.ip_forward=1");
+    // The setting of the interface decides. Someone has disabled forwarding on eth0 only.
+    let on = |device: &str| off(NAT).file(&format!("/proc/sys/net/ipv4/conf/{device}/forwarding"), "1");
+    assert_eq!(on("eth1").found(Severity::Note), base);
+    assert_eq!(on("eth0").only("ip-forward", &base), "sysctl -w net.ipv4.conf.eth1.forwarding=1");
+    let mut local = off(NAT);
+    local.files.device_to_servers = None;
+    assert_eq!(local.found(Severity::Note), base);
     assert_eq!(off(DR).found(Severity::Warning), BTreeSet::new());
     assert_eq!(off(TUN).found(Severity::Warning), BTreeSet::new());
     let device = |rules, name: &str, value: &str| {
         Machine::new("7.2.7", rules).file(&format!("/proc/sys/net/ipv4/conf/{name}"), value)
     };
+    assert_eq!(device(NAT, "eth0/forwarding", "0").found(Severity::Note), base);
     let command = device(NAT, "eth1/forwarding", "0").only("ip-forward-interface", &base);
     assert_eq!(command, "sysctl -w net.ipv4.conf.eth1.forwarding=1");
     assert_eq!(device(NAT, "eth1/rp_filter", "1").found(Severity::Warning), BTreeSet::new());
@@ -333,28 +411,26 @@ fn forwarding_of_each_method() {
     assert_eq!(device(DR, "all/rp_filter", "2").found(Severity::Warning), BTreeSet::new());
     // One interface: the way in is the way out.
     let one = |rules| {
-        Machine::new("7.2.7", rules)
-            .file("/proc/thread-self/net/dev", "\n\n lo: 0\n eth0: 0\n")
-            .file("/proc/sys/net/ipv4/conf/all/rp_filter", "1")
+        Machine::new("7.2.7", rules).devices(&["lo", "eth0"]).file("/proc/sys/net/ipv4/conf/all/rp_filter", "1")
     };
     assert_eq!(one(DR).found(Severity::Warning), BTreeSet::new());
     let commands = one(NAT).only("send-redirects", &base);
     assert_eq!(commands, "sysctl -w net.ipv4.conf.all.send_redirects=0; sysctl -w net.ipv4.conf.eth0.send_redirects=0");
     let v6 = "-A -t [2001:db8::1]:80 -s rr\n-a -t [2001:db8::1]:80 -r [fd00::1]:80 -m\n";
-    let off = Machine::new("7.2.7", v6).file("/proc/sys/net/ipv6/conf/all/forwarding", "0\n");
-    assert_eq!(off.only("ip-forward-ipv6", &base), "sysctl -w net.ipv6.conf.all.forwarding=1");
+    let off = || Machine::new("7.2.7", v6).file("/proc/sys/net/ipv6/conf/all/forwarding", "0\n");
+    assert_eq!(off().only("ip-forward-ipv6", &base), "sysctl -w net.ipv6.conf.all.forwarding=1");
+    let forced = off().file("/proc/sys/net/ipv6/conf/eth1/force_forwarding", "1\n");
+    assert_eq!(forced.found(Severity::Note), base);
 }
 
 #[test]
 fn names_of_interfaces_are_quoted() {
     let name = "eth0.7$(x)";
     let machine = Machine::new("7.2.7", DR)
-        .file("/proc/thread-self/net/dev", &format!("\n\n lo: 0\n eth0: 0\n {name}: 0\n"))
-        .file("/proc/thread-self/net/igmp", &format!("\n2\teth0 : 1 V3\n\t010000E0\n3\t{name}: 1 V3\n\t010000E0\n"))
+        .devices(&["lo", "eth0", name])
         .file(&format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "1");
     let base = Machine::new("7.2.7", DR).found(Severity::Note);
     assert_eq!(machine.only("rp-filter", &base), "sysctl -w 'net/ipv4/conf/eth0.7$(x)/rp_filter=2'");
-    assert_eq!(checks::quoted("it's"), r"'it'\''s'");
 }
 
 #[test]
@@ -370,17 +446,36 @@ fn sync_daemons() {
         ),
         "{commands}"
     );
-    let any = Machine::new("7.2.7", NAT).daemon(Role::Master, 7).daemon(Role::Backup, 0);
-    assert_eq!(any.found(Severity::Warning), BTreeSet::new());
+    let any = || Machine::new("7.2.7", NAT).daemon(Role::Master, 7).daemon(Role::Backup, 0);
+    assert_eq!(any().found(Severity::Warning), BTreeSet::new());
+    // The other options of the backup stay as they are.
+    let port = any().table(|table| {
+        table.daemons[1].port = Some(9);
+        table.daemons[1].max_length = Some(1400);
+        table.daemons[1].interface = "a;$(x)".parse().expect("a name");
+    });
+    let commands = port.devices(&["lo", "eth0", "eth1", "a;$(x)"]).only("sync-daemons-differ", &base);
+    for part in ["--mcast-interface 'a;$(x)'", "--sync-maxlen 1400", "--mcast-port 8848"] {
+        assert!(commands.contains(part), "{commands}");
+    }
+    assert!(!commands.contains("--syncid 7"), "{commands}");
     Machine::new("7.2.7", NAT).daemon(Role::Backup, 256).only("sync-id-range", &base);
-    let gone = both().file("/proc/thread-self/net/dev", "\n\n lo: 0\n eth1: 0\n");
-    gone.only("sync-interface", &BTreeSet::from(["expire-nodest-conn", "tcp-timeout-keepalive", "send-redirects"]));
-    let down = both().file("/proc/thread-self/net/igmp", "\n2\teth1 : 1 V3\n\t010000E0\n");
+    // No command: the daemon would stop, and could not start again.
+    let gone = both().devices(&["lo", "eth1"]);
+    let others = BTreeSet::from(["expire-nodest-conn", "tcp-timeout-keepalive", "send-redirects"]);
+    assert_eq!(gone.only("sync-interface", &others), "");
+    let gone = Machine::new("7.2.7", NAT).daemon(Role::Master, 7).daemon(Role::Backup, 8).devices(&["lo", "eth1"]);
+    let mut others = others;
+    others.insert("sync-interface");
+    assert_eq!(gone.only("sync-daemons-differ", &others), "");
+    let mut down = both();
+    down.files.devices[1].is_up = false;
     assert!(down.found(Severity::Error).contains("sync-interface-down"));
     assert_eq!(both().setting("backup_only", "1").only("backup-only", &base), "sysctl -w net.ipv4.vs.backup_only=0");
     let backup = Machine::new("7.2.7", NAT).daemon(Role::Backup, 7).setting("backup_only", "1");
     assert_eq!(backup.found(Severity::Note), base);
-    let short = both().file("/proc/sys/net/ipv6/conf/eth0/mtu", "1400");
+    let mut short = both();
+    short.files.devices[1].mtu = 1400;
     let commands = short.only("sync-length", &base);
     assert!(commands.contains("--sync-maxlen 1372"), "{commands}");
     for (name, value, id) in [
@@ -392,6 +487,10 @@ fn sync_daemons() {
     ] {
         both().setting(name, value).only(id, &base);
     }
+    let command = both().setting("sync_threshold", "40\t99").only("sync-threshold", &base);
+    assert_eq!(command, "sysctl -w 'net.ipv4.vs.sync_threshold=3 99'");
+    let command = both().setting("sync_threshold", "9\t0").only("sync-refresh", &base);
+    assert_eq!(command, "sysctl -w 'net.ipv4.vs.sync_threshold=9 50'");
     let mut base = base;
     base.insert("expire-quiescent-template");
     let templates = Machine::new("7.2.7", PERSISTENT).daemon(Role::Master, 7).setting("sync_persist_mode", "1");
@@ -475,16 +574,63 @@ fn other_namespaces_and_tunnel_devices() {
     let others = Ok(OtherTables { tables: vec![table], unreadable: 1 });
     let command = Machine { others, ..Machine::new("7.2.7", TUN) }.only("other-namespaces", &base);
     assert_eq!(command, r"ipvsadm-rs doctor --netns 'it'\''s'");
-    let device = || {
-        Machine::new("7.2.7", TUN)
-            .file("/proc/thread-self/net/dev", "\n\n lo: 0\n eth0: 0\n tunl0: 0\n")
-            .file("/proc/thread-self/net/igmp", "\n2\teth0 : 1 V3\n\t010000E0\n3\ttunl0 : 1 V3\n\t010000E0\n")
-    };
+    let device = || Machine::new("7.2.7", TUN).devices(&["lo", "eth0", "tunl0"]);
     assert_eq!(device().only("ignore-tunneled", &base), "sysctl -w net.ipv4.vs.ignore_tunneled=1");
     let mut base = base;
     base.insert("ignore-tunneled");
     let strict = device().file("/proc/sys/net/ipv4/conf/tunl0/rp_filter", "1");
     assert_eq!(strict.only("rp-filter-tunnel", &base), "sysctl -w net.ipv4.conf.tunl0.rp_filter=0");
+    // The other interfaces keep the filter that `all' gives them.
+    let all = device().file("/proc/sys/net/ipv4/conf/all/rp_filter", "1");
+    base.insert("rp-filter");
+    assert_eq!(
+        all.only("rp-filter-tunnel", &base),
+        "sysctl -w net.ipv4.conf.lo.rp_filter=1; sysctl -w net.ipv4.conf.eth0.rp_filter=1; \
+         sysctl -w net.ipv4.conf.all.rp_filter=0; sysctl -w net.ipv4.conf.tunl0.rp_filter=0"
+    );
+}
+
+#[test]
+fn headers_of_tunnels_are_counted() {
+    for (options, bytes) in [
+        ("", 20),
+        (" --tun-type gre", 24),
+        (" --tun-type gre --tun-csum", 28),
+        (" --tun-type gue --tun-port 6080", 32),
+        (" --tun-type gue --tun-port 6080 --tun-remcsum", 40),
+    ] {
+        let machine = Machine::new("7.2.7", &TUN.replace(" -i", &format!(" -i{options}")));
+        let json = serde_json::to_value(Report::new(machine.results(), None)).expect("JSON");
+        let seen = format!("Tunnels make packets up to {bytes} bytes longer.");
+        assert!(json.to_string().contains(&seen), "{options}: {json}");
+    }
+}
+
+#[test]
+fn engines_serve_one_packet_scheduling() {
+    let sip = "-A -u 192.0.2.1:5060 -s rr -o --pe sip\n-a -u 192.0.2.1:5060 -r 10.0.0.1:5060 -m\n";
+    let table = |machine: Machine| {
+        machine.table(|table| {
+            let service = &mut table.services[0].service;
+            (service.persistence, service.engine) = (None, Some(Engine::new("sip").expect("short")));
+        })
+    };
+    let machine = Machine::new("7.2.7", &sip.replace(" --pe sip", ""));
+    assert_eq!(table(machine).found(Severity::Warning), BTreeSet::new());
+}
+
+#[test]
+fn commands_with_hidden_characters_are_not_printed() {
+    let name = "eth\u{1b}0";
+    let machine = Machine::new("7.2.7", DR)
+        .devices(&["lo", "eth1", name])
+        .file(&format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "1");
+    let report = Report::new(machine.results(), None);
+    let json = serde_json::to_value(&report).expect("JSON");
+    let finding = json["findings"].as_array().expect("findings").iter().find(|finding| finding["id"] == "rp-filter");
+    assert_eq!(finding.expect("a finding")["commands"], serde_json::json!([]));
+    let text = report.text(80, false, &Palette::default());
+    assert!(text.contains("The command is not printed") && !text.contains('\u{1b}'), "{text}");
 }
 
 #[test]
@@ -504,7 +650,7 @@ fn unread_values_are_not_checked() {
     let why = "cannot read the table: permission denied";
     let machine = || Machine { table: Err(why.into()), ..Machine::new("7.2.7", "") };
     assert_eq!(machine().found(Severity::Note), BTreeSet::new());
-    let report = Report::new(machine().results(), "");
+    let report = Report::new(machine().results(), None);
     assert!(report.not_checked.len() > 20);
     let text = report.text(80, false, &Palette::default());
     assert!(
@@ -513,7 +659,7 @@ fn unread_values_are_not_checked() {
     );
     assert_eq!(text.matches(why).count(), 1, "{text}");
     // Without single files, or with files that have other contents.
-    for (text, reason) in [("denied", "permission denied"), ("x\u{1b}", "is not")] {
+    for (text, reason) in [("denied", "permission denied"), ("x\u{1b}", "is not"), ("long", "has more than 9 bytes")] {
         let machine =
             SETTINGS.iter().fold(Machine::new("7.2.7", NAT), |machine, (name, _)| machine.setting(name, text));
         for (check, result) in machine.results() {
@@ -525,30 +671,36 @@ fn unread_values_are_not_checked() {
     let hidden = SETTINGS.iter().fold(Machine::new("6.1.176", NAT), |machine, (name, _)| {
         machine.without(&format!("/proc/sys/net/ipv4/vs/{name}"))
     });
-    let text = Report::new(hidden.results(), "").text(80, false, &Palette::default());
+    let text = Report::new(hidden.results(), None).text(80, false, &Palette::default());
     assert!(text.contains("not checked: there are no settings net.ipv4.vs.* in this network namespace\n"), "{text}");
+    // A file that is cut could hide the line of a module.
+    let long = Machine::new("7.2.7", NAT).file("/proc/modules", "long");
+    let text = Report::new(long.results(), None).text(80, false, &Palette::default());
+    assert!(
+        text.contains("not checked: cannot read /proc/modules: it has more than 9 bytes\n  conntrack-off\n"),
+        "{text}"
+    );
     let empty = Machine { files: Recorded::default(), ..Machine::new("7.2.7", NAT) };
-    assert!(Report::new(empty.results(), "").not_checked.len() > 3);
+    assert!(Report::new(empty.results(), None).not_checked.len() > 3);
 }
 
 #[test]
 fn the_report_begins_with_the_worst_group() {
-    let machine =
-        Machine::new("7.2.7", NAT).setting("run_estimation", "0").file("/proc/sys/net/ipv4/ip_forward", "0\n");
-    let report = Report::new(machine.results(), "ip netns exec x ");
+    let machine = forwards_nothing(Machine::new("7.2.7", NAT).setting("run_estimation", "0"));
+    let report = Report::new(machine.results(), Some(&Namespace::Name("x".into())));
     let text = report.text(80, true, &Palette::default());
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in\n{text}"));
     assert!(at("Forwarding\n  error ip-forward\n") < at("Statistics\n  warning run-estimation\n"));
     assert!(at("warning run-estimation") < at("Connections\n  note expire-nodest-conn"));
     assert!(text.contains("\n    # ip netns exec x sysctl -w net.ipv4.ip_forward=1\n"), "{text}");
-    assert!(text.contains("\n    See docs/doctor.md#ip-forward.\n"), "{text}");
+    assert!(text.contains("\n/usr/share/doc/ipvsadm-rs/docs/doctor.md has a section for each check.\n"), "{text}");
     let last = text.lines().last().expect("a summary");
     assert!(last.starts_with("1 error, 1 warning, 2 notes; ") && last.ends_with(" do not apply"), "{text}");
     assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     let json = serde_json::to_value(&report).expect("JSON");
     assert_eq!((&json["schema"], &json["status"]), (&1.into(), &"error".into()));
     assert_eq!(json["findings"][0]["id"], "ip-forward");
-    assert_eq!(json["findings"][0]["commands"][0], "ip netns exec x sysctl -w net.ipv4.ip_forward=1");
+    assert_eq!(json["findings"][0]["commands"][0]["command"], "ip netns exec x sysctl -w net.ipv4.ip_forward=1");
 }
 
 #[test]
@@ -558,9 +710,13 @@ fn commands_act_in_the_namespace() {
         .setting("cache_bypass", "1")
         .file("/proc/sys/net/netfilter/nf_conntrack_count", "65536");
     let commands = [absent, machine].map(|machine| {
-        let json = serde_json::to_value(Report::new(machine.results(), "ip netns exec x ")).expect("JSON");
-        let commands =
-            json["findings"].as_array().expect("findings").iter().map(|finding| finding["commands"][0].clone());
+        let json =
+            serde_json::to_value(Report::new(machine.results(), Some(&Namespace::Name("x".into())))).expect("JSON");
+        let commands = json["findings"]
+            .as_array()
+            .expect("findings")
+            .iter()
+            .map(|finding| finding["commands"][0]["command"].clone());
         commands.collect::<Vec<_>>()
     });
     assert_eq!(commands[0], ["modprobe ip_vs"]);
@@ -576,7 +732,7 @@ fn commands_act_in_the_namespace() {
 #[test]
 fn long_lists_are_cut_in_text_only() {
     let rules: String = (1..=9).map(|mark| format!("-A -f {mark} -s rr\n")).collect();
-    let report = Report::new(Machine::new("7.2.7", &rules).results(), "");
+    let report = Report::new(Machine::new("7.2.7", &rules).results(), None);
     let text = report.text(80, false, &Palette::default());
     assert!(text.contains("    FWM 5: ") && !text.contains("FWM 6: ") && text.contains("\n    and 4 more\n"), "{text}");
     let json = serde_json::to_value(&report).expect("JSON");

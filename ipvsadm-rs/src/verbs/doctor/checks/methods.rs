@@ -7,8 +7,8 @@ use ipvs::{Change, Destination, Forwarding, Protocol, Service, ServiceKey, Servi
 
 use super::super::check::{Check, Examined, Group, Outcome, Severity};
 use super::super::facts::{Facts, destinations};
-use super::services::{each, ipvsadm, protocol};
-use super::{CORE, is_one_way};
+use super::services::{each, protocol};
+use super::{CORE, ipvsadm, is_one_way};
 use crate::terminal::plural::count;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -17,8 +17,11 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Note,
         applies: "the table has services with one-packet scheduling",
+        found_if: "such a service is not UDP",
+        default: "",
         meaning: "One-packet scheduling has an effect for UDP only.",
         cure: "Remove the option -o from the service.",
+        commands: &["ipvsadm -E SERVICE OPTIONS"],
         since: None,
         until: None,
         source: CORE,
@@ -29,9 +32,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Warning,
         applies: "the table has UDP services with one-packet scheduling",
+        found_if: "a server uses masquerading, and the service has no persistence engine",
+        default: "",
         meaning: "With one-packet scheduling, no connection remains for the reply. The reply of a server with \
-                  masquerading keeps the address of the server, and the client drops it.",
+                  masquerading keeps the address of the server, and the client drops it. The engine sip avoids this.",
         cure: "Use direct routing or a tunnel, or remove the option -o.",
+        commands: &["ipvsadm -E SERVICE OPTIONS"],
         since: None,
         until: None,
         source: CORE,
@@ -42,9 +48,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Warning,
         applies: "the table has servers with direct routing or tunnels",
+        found_if: "such a server has another port than the service",
+        default: "",
         meaning: "Direct routing and tunnels do not change the port of a packet. The server gets the port of the service, \
                   whatever its own port in the table is.",
         cure: "Delete the server, and add it with the port of the service. The connections of the server end then.",
+        commands: &[],
         since: None,
         until: None,
         source: "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_xmit.c",
@@ -55,9 +64,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Note,
         applies: "the table has servers",
+        found_if: "an address is a server with masquerading in one service, and with another method in another",
+        default: "",
         meaning: "One machine is a server by masquerading in one service, and by direct routing or a tunnel in another. \
                   It needs both setups: a route back through the director, and the virtual address.",
-        cure: "Check that both are meant.",
+        cure: "Check that both are intended.",
+        commands: &[],
         since: None,
         until: None,
         source: "",
@@ -72,7 +84,7 @@ fn one_packet_not_udp(facts: &Facts) -> Examined {
         |state| {
             let protocol = protocol(&state.service).filter(|protocol| *protocol != Protocol::Udp)?;
             let changed = Service { one_packet: false, ..state.service };
-            Some((format!("one-packet scheduling of {protocol}."), Some(ipvsadm(Change::EditService(changed)))))
+            Some((format!("one-packet scheduling of {protocol}."), Some(ipvsadm(&Change::EditService(changed)))))
         },
     )
 }
@@ -86,7 +98,10 @@ fn one_packet_masquerade(facts: &Facts) -> Examined {
         let servers = count(masqueraded as u64, "server");
         let changed = Service { one_packet: false, ..state.service };
         let seen = format!("one-packet scheduling, and {servers} with masquerading.");
-        (masqueraded > 0).then(|| (seen, Some(ipvsadm(Change::EditService(changed)))))
+        // An engine, sip, makes connections for the packets of servers.
+        // <https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_core.c> (`__ip_vs_rs_conn_out`)
+        (masqueraded > 0 && state.service.engine.is_none())
+            .then(|| (seen, Some(ipvsadm(&Change::EditService(changed)))))
     })
 }
 

@@ -14,11 +14,13 @@ mod synchronization;
 mod tracking;
 mod tunnels;
 
-use ipvs::Forwarding;
+use std::fmt::Display;
+
+use ipvs::{Change, Forwarding};
 
 use super::check::{Check, Examined, Finding, Outcome};
 use super::facts::Facts;
-use crate::terminal::text::shell_word;
+use crate::terminal::commands::{self, Command, quoted, quoted_line};
 
 /// Returns all checks, in the order of their groups.
 pub(super) fn all() -> impl Iterator<Item = &'static Check> {
@@ -67,22 +69,22 @@ fn name_of(setting: &str) -> String {
 }
 
 /// Returns the command that sets a setting of IPVS.
-fn set(setting: &str, value: impl std::fmt::Display) -> String {
-    format!("sysctl -w {}={value}", name_of(setting))
+fn set(setting: &str, value: impl Display) -> Command {
+    sysctl(&name_of(setting), value)
 }
 
-/// Returns the command that sets a setting of an interface. A dot in a name would separate the parts of the setting.
-fn set_device(device: &str, setting: &str, value: i64) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    if device.bytes().all(is_plain) {
-        return format!("sysctl -w net.ipv4.conf.{device}.{setting}={value}");
-    }
-    format!("sysctl -w {}", quoted(&format!("net/ipv4/conf/{device}/{setting}={value}")))
+fn sysctl(name: &str, value: impl Display) -> Command {
+    Command::director(format!("sysctl -w {}", quoted(&format!("{name}={value}"))))
 }
 
-/// Returns a word for a shell.
-pub(super) fn quoted(word: &str) -> String {
-    shell_word(word, b"._-/=:@%+,")
+/// Returns the command that sets a setting of IPv4 of an interface.
+fn set_device(device: &str, setting: &str, value: i64) -> Command {
+    Command::director(commands::set_device("ipv4", device, setting, value))
+}
+
+/// Returns the command that makes a change of the table.
+fn ipvsadm(change: &Change) -> Command {
+    Command::director(format!("ipvsadm {}", quoted_line(&change.to_string())))
 }
 
 /// Examines a setting of IPVS: a value that is bad is a finding, and the command sets a good one.

@@ -4,7 +4,9 @@ use ipvs::{Change, Scheduler, SchedulerFlags, Service, ServiceState};
 
 use super::super::check::{Check, Examined, Group, Severity};
 use super::super::facts::{Facts, destinations};
-use super::services::{each, ipvsadm};
+use super::ipvsadm;
+use super::services::each;
+use crate::terminal::commands::Command;
 use crate::terminal::plural::count;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -13,9 +15,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Warning,
         applies: "the table has services with the schedulers sh, mh or dh",
+        found_if: "a server has weight 0, another one has not, and the service has no flag for the fallback",
+        default: "",
         meaning: "These schedulers select the server of a client by a hash. Without a fallback, clients of a server with \
                   weight 0 are refused. dh has no fallback.",
         cure: "Set the flag for the fallback, which exists since Linux 3.11. For dh, delete the server, or use mh.",
+        commands: &["ipvsadm -E SERVICE OPTIONS"],
         since: None,
         until: None,
         source: "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sh.c",
@@ -26,9 +31,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Warning,
         applies: "the table has services with the schedulers sh, mh or dh",
+        found_if: "a server has an upper threshold, and the service has no flag for the fallback",
+        default: "",
         meaning: "A server that is full refuses its share of clients if the scheduler has no fallback, although other \
                   servers have room.",
         cure: "Set the flag for the fallback, or remove the thresholds. dh has no fallback.",
+        commands: &["ipvsadm -E SERVICE OPTIONS"],
         since: None,
         until: None,
         source: "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_sh.c",
@@ -39,8 +47,11 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Note,
         applies: "the table has services with the schedulers rr, lc or dh",
+        found_if: "weights above 0 differ",
+        default: "",
         meaning: "These schedulers ignore weights above 0: all servers get the same share.",
         cure: "Use a scheduler with weights, such as wrr for rr, wlc for lc, or mh for dh.",
+        commands: &[],
         since: None,
         until: None,
         source: "",
@@ -51,9 +62,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Note,
         applies: "the table has services with several servers",
+        found_if: "the greatest weight is more than 1000 times the least one above 0",
+        default: "",
         meaning: "One weight is more than 1000 times another. The server with the small weight gets nearly no clients, \
                   which often is a typing error.",
         cure: "Check the weights.",
+        commands: &[],
         since: None,
         until: None,
         source: "",
@@ -73,9 +87,9 @@ fn has_fallback(service: &Service) -> bool {
 }
 
 /// Returns the command that sets the fallback. `None`: dh has none.
-fn set_fallback(service: &Service) -> Option<String> {
+fn set_fallback(service: &Service) -> Option<Command> {
     let changed = Service { flags: service.flags | SchedulerFlags::FALLBACK, ..*service };
-    (service.scheduler != Scheduler::DH).then(|| ipvsadm(Change::EditService(changed)))
+    (service.scheduler != Scheduler::DH).then(|| ipvsadm(&Change::EditService(changed)))
 }
 
 fn hash_without_fallback(facts: &Facts) -> Examined {
@@ -126,7 +140,7 @@ fn weights_far_apart(facts: &Facts) -> Examined {
         |state| {
             let weights = || destinations(state).map(|server| server.weight).filter(|weight| *weight > 0);
             let (least, most) = (weights().min()?, weights().max()?);
-            (most / least > 1000).then(|| (format!("weights from {least} to {most}."), None))
+            (u64::from(most) > u64::from(least) * 1000).then(|| (format!("weights from {least} to {most}."), None))
         },
     )
 }

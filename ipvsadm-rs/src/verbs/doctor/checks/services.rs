@@ -1,11 +1,12 @@
 //! Services that refuse clients, and tables that are empty.
 
-use ipvs::{Change, Protocol, Service, ServiceKey, ServiceState};
+use ipvs::{Protocol, Service, ServiceKey, ServiceState};
 
 use super::super::check::{Check, Examined, Finding, Group, NotChecked, Outcome, Severity};
 use super::super::facts::Facts;
 use super::CORE;
 use crate::sight::condition::{self, Assessment, Problem};
+use crate::terminal::commands::{Command, quoted};
 use crate::terminal::plural::count;
 use crate::terminal::text;
 
@@ -15,8 +16,11 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Note,
         applies: "always",
+        found_if: "the table has no services",
+        default: "",
         meaning: "The table of this network namespace is empty, so nothing is balanced in it.",
-        cure: "Restore the rules with `ipvsadm-restore`, or look for the table in another namespace.",
+        cure: "Restore the rules with `ipvsadm-restore`, or check another network namespace with --netns.",
+        commands: &[],
         since: None,
         until: None,
         source: "",
@@ -27,8 +31,11 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Note,
         applies: "the network namespaces of this machine can be listed",
+        found_if: "another network namespace has services",
+        default: "",
         meaning: "Containers and `ip netns` have tables of their own. ipvsadm shows only the table of its own namespace.",
         cure: "Check the others with --netns.",
+        commands: &["ipvsadm-rs doctor --netns NAMESPACE"],
         since: None,
         until: None,
         source: "",
@@ -39,8 +46,11 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Error,
         applies: "the table has services",
+        found_if: "a service has no servers",
+        default: "",
         meaning: "The service refuses all new clients, because it has no servers.",
         cure: "Add a server with `ipvsadm -a`, or delete the service.",
+        commands: &[],
         since: None,
         until: None,
         source: "",
@@ -51,9 +61,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Error,
         applies: "the table has services",
-        meaning: "The service refuses all new clients, because no server has a weight above 0. Either all were drained, \
-                  or a health checker found all of them down.",
-        cure: "Look at the health checker. `ipvsadm-rs undrain SERVER` ends a drain.",
+        found_if: "all servers of a service have weight 0",
+        default: "",
+        meaning: "The service refuses all new clients, because no server has a weight above 0. Servers are drained, or a \
+                  health checker found them down.",
+        cure: "Check the health checker. `ipvsadm-rs undrain SERVER` ends a drain.",
+        commands: &[],
         since: None,
         until: None,
         source: "",
@@ -64,9 +77,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Error,
         applies: "the table has services",
+        found_if: "a service with servers of a weight above 0 refuses all new clients",
+        default: "",
         meaning: "The service refuses all new clients for the reason shown. Servers can be full, or the service has no \
                   scheduler.",
         cure: "Raise the upper threshold of a server, or set a scheduler with `ipvsadm -E`.",
+        commands: &[],
         since: None,
         until: None,
         source: "",
@@ -77,9 +93,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Warning,
         applies: "the table has services",
+        found_if: "a server is full, and its service accepts other clients",
+        default: "",
         meaning: "A server has as many connections as its upper threshold, and gets no new ones. Inactive connections \
                   count, too.",
         cure: "Raise the threshold, add servers, or shorten timeouts.",
+        commands: &[],
         since: None,
         until: None,
         source: "",
@@ -90,8 +109,11 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Services,
         severity: Severity::Error,
         applies: "the table has services",
+        found_if: "a service has another protocol than TCP, UDP and SCTP",
+        default: "",
         meaning: "The kernel accepts a service of any protocol, but schedules only TCP, UDP and SCTP.",
         cure: "Delete the service. A firewall mark does not serve other protocols, either.",
+        commands: &[],
         since: None,
         until: None,
         source: CORE,
@@ -99,16 +121,11 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Returns the line of ipvsadm that makes a change.
-pub(super) fn ipvsadm(change: Change) -> String {
-    format!("ipvsadm {change}")
-}
-
 /// Examines each service. `applies` selects them; `examine` returns a sentence and a command.
 pub(super) fn each(
     facts: &Facts,
     applies: impl Fn(&ServiceState) -> bool,
-    examine: impl Fn(&ServiceState) -> Option<(String, Option<String>)>,
+    examine: impl Fn(&ServiceState) -> Option<(String, Option<Command>)>,
 ) -> Examined {
     let mut services: Vec<&ServiceState> = facts.services()?.iter().filter(|service| applies(service)).collect();
     services.sort_by_key(|service| service.service.key);
@@ -142,7 +159,7 @@ fn other_namespaces(facts: &Facts) -> Examined {
     for other in &others.tables {
         let name = other.name.to_string();
         seen.push(format!("Network namespace {}: {}.", text::escaped(&name), count(other.services as u64, "service")));
-        commands.push(format!("ipvsadm-rs doctor --netns {}", super::quoted(&name)));
+        commands.push(Command::director(format!("ipvsadm-rs doctor --netns {}", quoted(&name))));
     }
     if seen.is_empty() && others.unreadable > 0 {
         let why = format!("{} cannot be read", count(others.unreadable as u64, "network namespace"));

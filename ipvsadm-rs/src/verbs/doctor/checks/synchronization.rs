@@ -13,10 +13,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Synchronization,
         severity: Severity::Error,
         applies: "a backup sync daemon runs",
-        meaning: "With 1, a director does not forward packets while its backup daemon runs. This is meant for a director \
-                  that runs only the backup daemon. If the master daemon runs, too, the director is active, and its \
-                  services do not work.",
+        found_if: "net.ipv4.vs.backup_only is not 0, and the master daemon also runs",
+        default: "0",
+        meaning: "With 1, the kernel does not process packets for services while the backup daemon runs, even if the \
+                  master daemon also runs. The setting is intended for a director that only receives connections.",
         cure: "Set 0, or run only one of the daemons on each director.",
+        commands: &["sysctl -w net.ipv4.vs.backup_only=0"],
         since: Some((3, 9)),
         until: None,
         source: CORE,
@@ -27,9 +29,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Synchronization,
         severity: Severity::Note,
         applies: "only the backup sync daemon runs, and the table has servers with direct routing or tunnels",
+        found_if: "net.ipv4.vs.backup_only is 0",
+        default: "0",
         meaning: "The two directors may also be servers of each other. A packet that the active one forwards is then \
-                  forwarded again by this one, and may circle.",
-        cure: "Set backup_only to 1 if this director is also a server.",
+                  forwarded again by this one, and may loop between them.",
+        cure: "Set 1 if this director is also a server.",
+        commands: &["sysctl -w net.ipv4.vs.backup_only=1"],
         since: Some((3, 9)),
         until: None,
         source: SYSCTL_DOC,
@@ -40,9 +45,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Synchronization,
         severity: Severity::Note,
         applies: "a master sync daemon runs",
-        meaning: "The first number is the packets after which a connection is sent to the backup. Shorter connections are \
-                  never sent, and break when the backup takes over.",
-        cure: "Set the default.",
+        found_if: "the first number of net.ipv4.vs.sync_threshold is greater than 10",
+        default: "3",
+        meaning: "The first number is the packets after which a connection is sent to the backup. Shorter connections \
+                  are never sent, and break when the backup takes over.",
+        cure: "Set the first number to the default, 3.",
+        commands: &["sysctl -w net.ipv4.vs.sync_threshold='3 NUMBER'"],
         since: None,
         until: None,
         source: SYSCTL_DOC,
@@ -53,9 +61,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Synchronization,
         severity: Severity::Note,
         applies: "a master sync daemon runs",
+        found_if: "the second number of net.ipv4.vs.sync_threshold is 0, and so is net.ipv4.vs.sync_refresh_period",
+        default: "50",
         meaning: "The second number of sync_threshold is 0 and sync_refresh_period is 0, so a connection is sent again only \
                   when its state changes. The backup deletes a long connection after its timeout.",
-        cure: "Set the default.",
+        cure: "Set the second number to the default, 50.",
+        commands: &["sysctl -w net.ipv4.vs.sync_threshold='NUMBER 50'"],
         since: None,
         until: None,
         source: SYSCTL_DOC,
@@ -66,8 +77,11 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Synchronization,
         severity: Severity::Warning,
         applies: "a master sync daemon runs",
+        found_if: "net.ipv4.vs.sync_version is 0",
+        default: "1",
         meaning: "Version 0 of the messages has neither IPv6, nor firewall marks, nor data of persistence engines.",
-        cure: "Set the default, unless the backup has a kernel before 2.6.39.",
+        cure: "Set the default (1), unless the backup has a kernel before 2.6.39.",
+        commands: &["sysctl -w net.ipv4.vs.sync_version=1"],
         since: None,
         until: None,
         source: SYNC,
@@ -78,9 +92,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Synchronization,
         severity: Severity::Warning,
         applies: "a sync daemon runs, and the table has persistent services",
+        found_if: "net.ipv4.vs.sync_persist_mode is not 0, and net.ipv4.vs.sloppy_tcp is 0",
+        default: "0 for both",
         meaning: "With 1, only the templates of persistent services are sent, not their connections. A director that \
                   takes over drops the packets of these connections unless sloppy_tcp is 1.",
         cure: "Set sloppy_tcp to 1 on both directors, or sync_persist_mode to 0.",
+        commands: &["sysctl -w net.ipv4.vs.sloppy_tcp=1"],
         since: Some((3, 11)),
         until: None,
         source: SYSCTL_DOC,
@@ -91,10 +108,13 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Synchronization,
         severity: Severity::Note,
         applies: "a sync daemon runs",
+        found_if: "net.ipv4.vs.sync_ports is greater than 1",
+        default: "1",
         meaning: "Each thread of the sync daemon uses a port of its own. With different numbers on the two directors, some \
                   messages are sent to ports on which the other one does not listen. The daemon reads the setting when \
                   it starts.",
         cure: "Set the same number on both directors, and open these ports in firewalls.",
+        commands: &["sysctl -w net.ipv4.vs.sync_ports=1"],
         since: Some((3, 5)),
         until: None,
         source: SYSCTL_DOC,
@@ -105,9 +125,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Synchronization,
         severity: Severity::Warning,
         applies: "a sync daemon runs",
+        found_if: "net.ipv4.vs.sync_sock_size is less than 65536, and not 0",
+        default: "0",
         meaning: "The socket buffer of the sync daemon is so small that it loses messages when many connections begin. 0 \
                   means the default of the system.",
-        cure: "Set the default, and start the daemon again.",
+        cure: "Set the default (0), and start the daemon again.",
+        commands: &["sysctl -w net.ipv4.vs.sync_sock_size=0"],
         since: Some((3, 5)),
         until: None,
         source: SYSCTL_DOC,
@@ -150,25 +173,27 @@ fn thresholds(facts: &Facts) -> Result<Option<(u64, u64)>, NotChecked> {
 }
 
 fn threshold(facts: &Facts) -> Examined {
-    let (Some(_), Some((threshold, _))) = (daemon(facts, Role::Master)?, thresholds(facts)?) else {
+    let (Some(_), Some((threshold, period))) = (daemon(facts, Role::Master)?, thresholds(facts)?) else {
         return Ok(Outcome::DoesNotApply);
     };
     if threshold <= 10 {
         return Ok(Outcome::Passed);
     }
     let seen = format!("The first number of net.ipv4.vs.sync_threshold is {threshold}.");
-    Ok(Finding::new(seen).command("sysctl -w net.ipv4.vs.sync_threshold='3 50'").into())
+    Ok(Finding::new(seen).command(super::set("sync_threshold", format!("3 {period}"))).into())
 }
 
 fn refresh(facts: &Facts) -> Examined {
-    let (Some(_), Some((_, period))) = (daemon(facts, Role::Master)?, thresholds(facts)?) else {
+    let (Some(_), Some((threshold, period))) = (daemon(facts, Role::Master)?, thresholds(facts)?) else {
         return Ok(Outcome::DoesNotApply);
     };
     if period != 0 || facts.setting("sync_refresh_period")?.unwrap_or_default() != 0 {
         return Ok(Outcome::Passed);
     }
     let seen = "The second number of net.ipv4.vs.sync_threshold is 0, and so is net.ipv4.vs.sync_refresh_period.";
-    Ok(Finding::new(seen).command("sysctl -w net.ipv4.vs.sync_threshold='3 50'").into())
+    // The kernel refuses a second number that is not greater than the first.
+    let threshold = if threshold < 50 { threshold } else { 3 };
+    Ok(Finding::new(seen).command(super::set("sync_threshold", format!("{threshold} 50"))).into())
 }
 
 /// Examines a setting of the master daemon.
@@ -185,8 +210,8 @@ fn persist_mode(facts: &Facts) -> Examined {
         return Ok(Outcome::DoesNotApply);
     }
     Ok(match (facts.setting("sync_persist_mode")?, facts.setting("sloppy_tcp")?) {
-        (Some(1), Some(0)) => {
-            let seen = "net.ipv4.vs.sync_persist_mode is 1, and net.ipv4.vs.sloppy_tcp is 0.";
+        (Some(mode), Some(0)) if mode != 0 => {
+            let seen = format!("net.ipv4.vs.sync_persist_mode is {mode}, and net.ipv4.vs.sloppy_tcp is 0.");
             Finding::new(seen).command(super::set("sloppy_tcp", 1)).into()
         }
         (None, _) => Outcome::DoesNotApply,

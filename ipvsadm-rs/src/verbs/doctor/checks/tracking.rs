@@ -5,6 +5,7 @@ use ipvs::{Protocol, ServiceKey, ServiceState};
 use super::super::check::{Check, Examined, Finding, Group, NotChecked, Outcome, Severity};
 use super::super::facts::Facts;
 use super::{is_masquerade, set};
+use crate::terminal::commands::Command;
 
 const NFCT: &str = "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_nfct.c";
 
@@ -14,11 +15,14 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Tracking,
         severity: Severity::Warning,
         applies: "the table has servers with masquerading, and net.ipv4.vs.conntrack exists",
+        found_if: "the setting is 0, and rules use one of the modules xt_ipvs, nft_nat, nft_masq, xt_nat and xt_MASQUERADE",
+        default: "0",
         meaning: "Servers without a route back need firewall rules that change the source address of clients. Such rules \
                   see the connections of IPVS only if this setting is 1. The finding is a warning if rules use the match \
                   `ipvs` of iptables. It is a note for other rules that change addresses, because they may be for other \
                   traffic. The use count of a module is that of all network namespaces.",
         cure: "Let connection tracking see the connections.",
+        commands: &["sysctl -w net.ipv4.vs.conntrack=1"],
         since: None,
         until: None,
         source: NFCT,
@@ -29,9 +33,12 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Tracking,
         severity: Severity::Warning,
         applies: "net.ipv4.vs.conntrack is 1, and TCP connections are active",
+        found_if: "net.netfilter.nf_conntrack_count is 0",
+        default: "0",
         meaning: "The setting alone tracks no connection. The kernel tracks connections in a network namespace only if a \
                   rule of its firewall needs this. Rules that change the source address have this effect.",
         cure: "Add the rules that `ipvsadm-rs snat-rules` prints, or disable the setting if there are to be none.",
+        commands: &["sysctl -w net.ipv4.vs.conntrack=0"],
         since: None,
         until: None,
         source: "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/nf_conntrack_proto.c",
@@ -42,8 +49,11 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Tracking,
         severity: Severity::Warning,
         applies: "the kernel tracks connections in this network namespace",
+        found_if: "at least 90 % of net.netfilter.nf_conntrack_max are in use; an error if all are",
+        default: "depends on the memory of the machine",
         meaning: "If the table of tracked connections is full, the kernel drops packets of new ones, also those for IPVS.",
         cure: "Raise the limit in the first network namespace of the machine, or track fewer connections.",
+        commands: &["nsenter --target 1 --net sysctl -w net.netfilter.nf_conntrack_max=NUMBER"],
         since: None,
         until: None,
         source: "https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/nf_conntrack_core.c",
@@ -115,8 +125,8 @@ fn table(facts: &Facts) -> Examined {
     }
     let seen = format!("{count} connections are tracked, and net.netfilter.nf_conntrack_max is {limit}.");
     // The setting is that of all network namespaces, and only the first can change it.
-    let command =
-        format!("nsenter --target 1 --net sysctl -w net.netfilter.nf_conntrack_max={}", limit.saturating_mul(4));
-    let finding = Finding::new(seen).command(command);
+    let larger = limit.saturating_mul(4);
+    let command = format!("nsenter --target 1 --net sysctl -w net.netfilter.nf_conntrack_max={larger}");
+    let finding = Finding::new(seen).command(Command::director(command));
     Ok(if count >= limit { finding.severity(Severity::Error) } else { finding }.into())
 }
