@@ -78,6 +78,7 @@ pub(super) struct Check {
     /// The cure in words.
     pub(super) cure: &'static str,
     /// The forms of commands that mend it. Words in capitals stand for values.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only docs/doctor.md is made from it"))]
     pub(super) commands: &'static [&'static str],
     /// The first kernel with the behaviour. `None`: all before.
     pub(super) since: Option<Release>,

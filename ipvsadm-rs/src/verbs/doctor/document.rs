@@ -13,7 +13,10 @@ const HEAD: &str = "\
 heading. It is generated from the table in `ipvsadm-rs/src/verbs/doctor/checks`.
 
 - An error breaks connections. A warning breaks some, or will do so in a foreseeable case. A note is worth knowing.
-- `--disable ID` skips a check. `--fail-on error` exits with 0 if there are only warnings and notes.
+- The exit code is 2 if an error or a warning was found. With `--fail-on error`, it is 2 only for an error. Notes do not
+  count. `--disable ID` skips a check.
+- Each section has the condition for the check, the condition for a finding, and the default of the setting in the
+  kernel. Distributions may set other values. Words in capitals in a command stand for values that `doctor` prints.
 - A command with `sysctl -w` lasts until the next boot. To keep the setting, write it to a file in /etc/sysctl.d.
 - The settings `net.ipv4.vs.*` exist only while the module ip_vs is loaded. To set them at boot, list the module in a
   file in /etc/modules-load.d. Each network namespace has settings of its own.
@@ -44,7 +47,7 @@ fn section(check: &Check) -> String {
     if !check.default.is_empty() {
         text += &item("default", check.default);
     }
-    text += &item("what to do", check.cure);
+    text += &item("cure", check.cure);
     for command in check.commands {
         text += &format!("- command: `{command}`\n");
     }

@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
@@ -31,6 +32,21 @@ pub(super) struct OtherTables {
     pub(super) tables: Vec<OtherTable>,
     /// The number of namespaces and processes that could not be read.
     pub(super) unreadable: usize,
+}
+
+/// The number of entries of the connection table: connections and templates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entries {
+    pub(super) number: u64,
+    /// Whether all are counted. Before Linux 7.1, only those of servers in the table are.
+    is_all: bool,
+}
+
+impl fmt::Display for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let least = if self.is_all { "" } else { "at least " };
+        write!(f, "The connection table has {least}{} entries", self.number)
+    }
 }
 
 /// The facts about a director.
@@ -199,16 +215,16 @@ impl Facts {
         Ok(devices)
     }
 
-    /// Returns the number of entries in the connection table: connections and templates.
-    pub(super) fn entries(&self) -> Result<u64, NotChecked> {
-        if let Some(entries) = self.status("Conns:")? {
-            return Ok(entries);
+    /// Counts the entries of the connection table.
+    pub(super) fn entries(&self) -> Result<Entries, NotChecked> {
+        if let Some(number) = self.status("Conns:")? {
+            return Ok(Entries { number, is_all: true });
         }
         let servers = self.services()?.iter().flat_map(|service| &service.destinations);
         let of = |numbers: [u32; 3]| numbers.into_iter().map(u64::from).sum::<u64>();
         let entries = servers
             .map(|server| of([server.active_connections, server.inactive_connections, server.persistent_connections]));
-        Ok(entries.sum())
+        Ok(Entries { number: entries.sum(), is_all: false })
     }
 
     /// Reads a number of /proc/net/ip_vs_status, which kernels have since 7.1. `None`: the kernel is older, or the line is

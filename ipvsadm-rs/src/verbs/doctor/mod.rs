@@ -23,7 +23,7 @@ use report::Report;
 ///
 /// Checks the kernel module, the sysctls, the sync daemons and the services of one network namespace. Each finding has
 /// the values that were read, their meaning, and a command if one mends it. Findings are errors, warnings or notes. The
-/// worst come first. docs/doctor.md explains each check.
+/// worst come first. /usr/share/doc/ipvsadm-rs/docs/doctor.md has a section for each check, with its threshold and default.
 ///
 /// Nothing is changed, and no module is loaded. Checks that do not apply to this table or kernel are only counted. A
 /// check whose values cannot be read is listed as not checked, with the reason. Most checks need root.
@@ -51,9 +51,9 @@ enum FailOn {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  Nothing was found that is as severe as --fail-on
-  1  Error; or nothing was found, but the table could not be read
-  2  Something was found that is as severe as --fail-on";
+  0  No error or warning; with --fail-on error, no error. Notes do not count
+  1  As 0, but the table could not be read; or the command failed
+  2  An error or a warning; with --fail-on error, an error";
 
 fn ids() -> PossibleValuesParser {
     PossibleValuesParser::new(checks::all().map(|check| PossibleValue::new(check.id)))

@@ -5,6 +5,7 @@ mod healthy;
 mod options;
 mod services;
 mod settings;
+mod sizes;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,8 @@ use serde_json::Value;
 
 /// Returns the tests of all modules.
 pub(crate) fn tests() -> Vec<Test> {
-    [healthy::tests(), settings::tests(), services::tests(), daemons::tests(), options::tests()].concat()
+    [healthy::tests(), settings::tests(), services::tests(), daemons::tests(), options::tests(), sizes::tests()]
+        .concat()
 }
 
 /// The findings of a director, by the name of their check.
@@ -53,7 +55,8 @@ impl Findings {
     fn commands(&self, id: &str) -> Vec<String> {
         let finding = self.list().iter().find(|finding| finding["id"] == id);
         let finding = finding.unwrap_or_else(|| panic!("no finding {id}: {}", self.ran));
-        finding["commands"].as_array().unwrap().iter().map(|command| command.as_str().unwrap().to_owned()).collect()
+        let commands = finding["commands"].as_array().unwrap().iter();
+        commands.map(|command| command["command"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Returns the names of the checks in a list of the report.

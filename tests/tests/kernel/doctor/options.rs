@@ -55,7 +55,10 @@ fn exit_codes_and_options() {
     let finding = &report["findings"][0];
     assert_eq!((&finding["id"], &finding["group"]), (&"cache-bypass".into(), &"forwarding".into()));
     assert_eq!(finding["seen"], serde_json::json!(["net.ipv4.vs.cache_bypass is 1."]));
-    assert_eq!(finding["link"], "docs/doctor.md#cache-bypass");
+    assert_eq!(finding["link"], "/usr/share/doc/ipvsadm-rs/docs/doctor.md#cache-bypass");
+    assert_eq!((&finding["found_if"], &finding["default"]), (&"net.ipv4.vs.cache_bypass is not 0".into(), &"0".into()));
+    let command = serde_json::json!({"on": "director", "command": "sysctl -w net.ipv4.vs.cache_bypass=0"});
+    assert_eq!(finding["commands"], serde_json::json!([command]));
     // Each check is in one list.
     let lists = ["findings", "not_checked", "passed", "not_applicable", "disabled"];
     let names = |item: &Value| item["id"].as_str().or(item.as_str()).unwrap().to_owned();
@@ -70,7 +73,8 @@ fn text_fits_a_terminal() {
     let nat = broken();
     let text = nat.director.run("ipvsadm-rs doctor --all").stdout;
     assert!(text.starts_with("Forwarding\n  error ip-forward\n    net.ipv4.ip_forward is 0.\n"), "{text}");
-    assert!(text.contains("\n    # sysctl -w net.ipv4.ip_forward=1\n    See docs/doctor.md#ip-forward.\n"), "{text}");
+    assert!(text.contains("\n    # sysctl -w net.ipv4.ip_forward=1\n"), "{text}");
+    assert!(text.contains("\n/usr/share/doc/ipvsadm-rs/docs/doctor.md has a section for each check.\n"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.lines().last().unwrap().starts_with("1 error, 1 warning, 2 notes; "), "{text}");
 }

@@ -1,6 +1,6 @@
 //! Services and servers.
 
-use ipvs::{Change, Client, Destination, DestinationKey, Forwarding, ServiceKey};
+use ipvs::{Change, Client, Destination, DestinationKey, Forwarding, Protocol, Scheduler, Service, ServiceKey};
 use ipvs_tests::lab::topology::{Host, Lan, Nat};
 use ipvs_tests::traffic::server::Protocol::Tcp;
 
@@ -16,6 +16,7 @@ ipvs_tests::tests! {
     ports_that_are_used_again;
     tables_of_other_namespaces;
     many_services;
+    services_that_ipvsadm_does_not_add;
 }
 
 /// Empties the table, and adds services by lines of ipvsadm.
@@ -182,4 +183,29 @@ fn many_services() {
     println!("2001 services: {time:?}");
     assert_eq!(findings.bad(), std::collections::BTreeSet::new(), "{}", findings.ran);
     assert_eq!(findings.ids().contains("kernel-service-buckets"), !kernel_is_from(7, 1), "{}", findings.ran);
+}
+
+fn services_that_ipvsadm_does_not_add() {
+    under_test::install();
+    let nat = Nat::new().unwrap();
+    let director = &nat.director;
+    let add = |key: ServiceKey, one_packet: bool| {
+        director.ok("ipvsadm -C");
+        let service = Service { one_packet, ..Service::new(key, Scheduler::RR) };
+        let server = Destination::new(DestinationKey::new([10, 2, 0, 11], 80), Forwarding::DirectRoute);
+        let changes = [Change::AddService(service), Change::AddDestination(key, server)];
+        director.enter(|| Client::open().unwrap().submit(&changes).unwrap().into_result().unwrap());
+        Findings::of(director)
+    };
+    let vip = [10, 1, 0, 100];
+    let findings = add(ServiceKey::tcp(vip, 0), false);
+    assert!(findings.bad().contains("any-port-not-persistent"), "{}", findings.ran);
+    findings.commands("any-port-not-persistent").iter().for_each(|command| _ = director.shell(command).ok());
+    assert!(!Findings::of(director).ids().contains("any-port-not-persistent"));
+    let findings = add(ServiceKey::new(Protocol::Other(99), std::net::Ipv4Addr::from(vip), 80), false);
+    assert!(findings.bad().contains("protocol-not-scheduled"), "{}", findings.ran);
+    let findings = add(ServiceKey::tcp(vip, 80), true);
+    assert!(findings.ids().contains("one-packet-not-udp"), "{}", findings.ran);
+    findings.commands("one-packet-not-udp").iter().for_each(|command| _ = director.shell(command).ok());
+    assert!(!Findings::of(director).ids().contains("one-packet-not-udp"));
 }

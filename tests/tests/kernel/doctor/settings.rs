@@ -1,5 +1,7 @@
 //! Breaks of sysctls. The printed commands mend them.
 
+use std::time::Duration;
+
 use ipvs_tests::command::shell;
 use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::traffic::server::Protocol::Tcp;
@@ -14,6 +16,8 @@ ipvs_tests::tests! {
     settings_of_estimation;
     defence;
     forwarding;
+    forwarding_of_interfaces;
+    rates_of_dropped_packets;
     reverse_paths;
     redirects_on_one_segment;
     tunnel_devices;
@@ -93,6 +97,23 @@ fn defence() {
     assert!(Findings::of(&nat.director).bad().is_empty());
 }
 
+fn rates_of_dropped_packets() {
+    under_test::install();
+    let nat = Nat::new().unwrap();
+    let _web = nat.web1.serve(Tcp, "0.0.0.0:80").unwrap();
+    nat.director.ok("ipvsadm -A -t 10.1.0.100:80 -s rr");
+    nat.director.ok("ipvsadm -a -t 10.1.0.100:80 -r 10.2.0.11:80 -m");
+    for (rate, is_found) in [(0, false), (1, true), (-1, true)] {
+        // The kernel reads the rate once a second.
+        nat.director.ok(&format!("sysctl -qw net.ipv4.vs.am_droprate={rate} net.ipv4.vs.drop_packet=3"));
+        nat.director.ok("sleep 2");
+        let held = nat.client.client().patience(Duration::from_secs(2)).hold(1, "10.1.0.100:80").to_string();
+        assert_eq!(held == "web1=1", !is_found, "{rate}: {held}");
+        let findings = Findings::of(&nat.director);
+        assert_eq!(findings.bad().contains("am-droprate"), is_found, "{rate}: {}", findings.ran);
+    }
+}
+
 fn forwarding() {
     under_test::install();
     let nat = Nat::dual_stack().unwrap();
@@ -110,6 +131,52 @@ fn forwarding() {
     breaks_and_mends(&nat.director, "sysctl -qw net.ipv6.conf.all.forwarding=0", &["ip-forward-ipv6"]);
     breaks_and_mends(&nat.director, "sysctl -qw net.ipv4.conf.eth1.forwarding=0", &["ip-forward-interface"]);
     assert_eq!(nat.client.client().hold(2, "10.1.0.100:80").to_string(), "web1=2");
+}
+
+fn forwarding_of_interfaces() {
+    under_test::install();
+    let nat = Nat::dual_stack().unwrap();
+    let director = &nat.director;
+    for line in [
+        "-A -t 10.1.0.100:80 -s rr",
+        "-a -t 10.1.0.100:80 -r 10.2.0.11:80 -m",
+        "-A -t [fd01::100]:80 -s rr",
+        "-a -t [fd01::100]:80 -r [fd02::11]:80 -m",
+    ] {
+        director.ok(&format!("ipvsadm {line}"));
+    }
+    let _web = nat.web1.serve(Tcp, "[::]:80").unwrap();
+    let works =
+        |address: &str| nat.client.client().patience(Duration::from_secs(2)).hold(1, address).to_string() == "web1=1";
+    // Each setting, whether IPv4 connections work with it, and its finding. Servers are on eth1.
+    for (settings, is_working, finding) in [
+        ("ip_forward=1 net.ipv4.conf.eth0.forwarding=0", true, None),
+        ("conf.eth0.forwarding=1 net.ipv4.conf.eth1.forwarding=0", false, Some("ip-forward-interface")),
+        ("ip_forward=0", false, Some("ip-forward")),
+        ("conf.eth1.forwarding=1", true, None),
+        ("conf.eth1.forwarding=0 net.ipv4.conf.eth0.forwarding=1", false, Some("ip-forward")),
+    ] {
+        director.ok(&format!("sysctl -qw net.ipv4.{settings}"));
+        assert_eq!(works("10.1.0.100:80"), is_working, "{settings}");
+        let findings = Findings::of(director);
+        let found: Vec<String> = findings.ids().into_iter().filter(|id| id.starts_with("ip-forward")).collect();
+        assert_eq!(found, finding.into_iter().collect::<Vec<_>>(), "{settings}: {}", findings.ran);
+    }
+    // eth0 has a setting of its own, so only that of eth1 changes.
+    assert_eq!(Findings::of(director).commands("ip-forward"), ["sysctl -w net.ipv4.conf.eth1.forwarding=1"]);
+    for (settings, is_working) in [
+        ("all.forwarding=1 net.ipv6.conf.eth0.forwarding=0 net.ipv6.conf.eth1.forwarding=0", true),
+        ("all.forwarding=0 net.ipv6.conf.eth1.forwarding=1", false),
+        ("eth1.force_forwarding=1", true),
+    ] {
+        if settings.contains("force") && !kernel_is_from(6, 17) {
+            continue;
+        }
+        director.ok(&format!("sysctl -qw net.ipv6.conf.{settings}"));
+        assert_eq!(works("[fd01::100]:80"), is_working, "{settings}");
+        let findings = Findings::of(director);
+        assert_eq!(findings.ids().contains("ip-forward-ipv6"), !is_working, "{settings}: {}", findings.ran);
+    }
 }
 
 fn reverse_paths() {

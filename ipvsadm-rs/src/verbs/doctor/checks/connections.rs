@@ -168,13 +168,12 @@ fn limit(facts: &Facts) -> Examined {
         return Ok(Outcome::DoesNotApply);
     };
     let entries = facts.entries()?;
-    if entries.saturating_mul(100) < limit.saturating_mul(NEAR) {
+    if entries.number.saturating_mul(100) < limit.saturating_mul(NEAR) {
         return Ok(Outcome::Passed);
     }
-    let finding =
-        Finding::new(format!("The connection table has {entries} entries, and net.ipv4.vs.conn_max is {limit}."))
-            .command(set("conn_max", limit.max(1 << 15).saturating_mul(4).min(1 << 30)));
-    Ok(if entries >= limit { finding.severity(Severity::Error) } else { finding }.into())
+    let finding = Finding::new(format!("{entries}, and net.ipv4.vs.conn_max is {limit}."))
+        .command(set("conn_max", limit.max(1 << 15).saturating_mul(4).min(1 << 30)));
+    Ok(if entries.number >= limit { finding.severity(Severity::Error) } else { finding }.into())
 }
 
 fn buckets(facts: &Facts) -> Examined {
@@ -186,13 +185,13 @@ fn buckets(facts: &Facts) -> Examined {
         None => u64::from(facts.table()?.info.connection_table_size),
     };
     let entries = facts.entries()?;
-    if buckets == 0 || entries <= buckets.saturating_mul(MOST) {
+    if buckets == 0 || entries.number <= buckets.saturating_mul(MOST) {
         return Ok(Outcome::Passed);
     }
-    let bits = (entries.next_power_of_two().trailing_zeros() + 1)
+    let bits = (entries.number.next_power_of_two().trailing_zeros() + 1)
         .clamp(8, if facts.release >= Some((6, 5)) { 27 } else { 20 });
     let seen = format!(
-        "The connection table has {entries} entries in {buckets} buckets. `options ip_vs conn_tab_bits={bits}' makes \
+        "{entries}, in {buckets} buckets. `options ip_vs conn_tab_bits={bits}' makes \
          {} buckets.",
         1_u64 << bits
     );

@@ -147,10 +147,10 @@ fn buckets(facts: &Facts) -> Examined {
 
 fn listing(facts: &Facts) -> Examined {
     let entries = facts.entries()?;
-    if entries <= 40_000 {
+    if entries.number <= 40_000 {
         return Ok(Outcome::Passed);
     }
-    let seen = format!("The connection table has {entries} entries. The kernel is {}.", facts.shown_release());
+    let seen = format!("{entries}. The kernel is {}.", facts.shown_release());
     Ok(Finding::new(seen).into())
 }
 

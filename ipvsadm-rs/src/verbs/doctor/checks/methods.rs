@@ -50,8 +50,8 @@ pub(super) const CHECKS: &[Check] = &[
         applies: "the table has servers with direct routing or tunnels",
         found_if: "such a server has another port than the service",
         default: "",
-        meaning: "Direct routing and tunnels do not change the port of a packet. The server gets the port of the service, \
-                  whatever its own port in the table is.",
+        meaning: "Direct routing and tunnels do not change the port of a packet. The server gets the port of the service. \
+                  Its own port in the table has no effect.",
         cure: "Delete the server, and add it with the port of the service. The connections of the server end then.",
         commands: &[],
         since: None,
