@@ -1,5 +1,7 @@
 //! A check: one row of the table, and the result of examining it.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::facts::Facts;
@@ -141,13 +143,9 @@ impl Outcome {
         if seen.is_empty() {
             return Self::Passed;
         }
-        let mut unique = Vec::new();
-        commands.into_iter().for_each(|command| {
-            if !unique.contains(&command) {
-                unique.push(command);
-            }
-        });
-        Self::Found(Finding { severity: None, seen, commands: unique })
+        let mut known = BTreeSet::new();
+        let commands = commands.into_iter().filter(|command| known.insert(command.clone())).collect();
+        Self::Found(Finding { severity: None, seen, commands })
     }
 }
 
@@ -173,7 +171,7 @@ impl Check {
             (None, None) => "all".into(),
             (Some(since), None) => format!("since {since}"),
             (None, Some(until)) => format!("before {until}"),
-            (Some(since), Some(until)) => format!("from {since} until before {until}"),
+            (Some(since), Some(until)) => format!("since {since}, before {until}"),
         }
     }
 

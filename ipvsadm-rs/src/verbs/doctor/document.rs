@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::check::Check;
+use super::check::{Check, DOCUMENT};
 use super::checks;
 use crate::terminal::width::folded;
 
@@ -67,4 +67,11 @@ fn the_document_is_that_of_the_checks() {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == text, "{} is not that of the checks\nTo accept it, set IPVS_ACCEPT=1.", path.display());
+}
+
+#[test]
+fn the_package_installs_the_document() {
+    let assets = include_str!("../../../Cargo.toml");
+    let directory = DOCUMENT.strip_suffix("doctor.md").and_then(|path| path.strip_prefix('/')).expect("a path");
+    assert!(assets.contains(&format!("[\"../docs/*.md\", \"{directory}\"")), "{directory}");
 }

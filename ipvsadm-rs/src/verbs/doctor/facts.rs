@@ -30,8 +30,8 @@ pub(super) struct OtherTable {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct OtherTables {
     pub(super) tables: Vec<OtherTable>,
-    /// The number of namespaces and processes that could not be read.
-    pub(super) unreadable: usize,
+    /// The number of namespaces that were not checked, and of processes whose namespace is not known.
+    pub(super) unchecked: usize,
 }
 
 /// The number of entries of the connection table: connections and templates.
@@ -262,14 +262,20 @@ fn read_table() -> Result<State, String> {
 
 /// Counts the services of all other network namespaces.
 fn read_others() -> Result<OtherTables, String> {
+    /// The maximum number of namespaces that are entered.
+    const MOST: usize = 1024;
     let found = Namespace::find_all().map_err(|error| format!("cannot find the network namespaces: {error}"))?;
-    let mut others = OtherTables { unreadable: found.unreadable.len(), ..OtherTables::default() };
-    for namespace in found.namespaces.iter().filter(|namespace| !namespace.is_own) {
+    let mut others = OtherTables { unchecked: found.unreadable.len(), ..OtherTables::default() };
+    for (number, namespace) in found.namespaces.iter().filter(|namespace| !namespace.is_own).enumerate() {
+        if number >= MOST {
+            others.unchecked += 1;
+            continue;
+        }
         let read = || Client::open()?.services().map(|services| services.len());
         match namespace.within(read) {
             Ok(Ok(0)) => {}
             Ok(Ok(services)) => others.tables.push(OtherTable { name: namespace.name().clone(), services }),
-            Ok(Err(_)) | Err(_) => others.unreadable += 1,
+            Ok(Err(_)) | Err(_) => others.unchecked += 1,
         }
     }
     Ok(others)

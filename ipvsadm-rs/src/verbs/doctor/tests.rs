@@ -571,7 +571,7 @@ fn connection_tracking() {
 fn other_namespaces_and_tunnel_devices() {
     let base = Machine::new("7.2.7", TUN).found(Severity::Note);
     let table = OtherTable { name: Namespace::Name("it's".into()), services: 2 };
-    let others = Ok(OtherTables { tables: vec![table], unreadable: 1 });
+    let others = Ok(OtherTables { tables: vec![table], unchecked: 1 });
     let command = Machine { others, ..Machine::new("7.2.7", TUN) }.only("other-namespaces", &base);
     assert_eq!(command, r"ipvsadm-rs doctor --netns 'it'\''s'");
     let device = || Machine::new("7.2.7", TUN).devices(&["lo", "eth0", "tunl0"]);

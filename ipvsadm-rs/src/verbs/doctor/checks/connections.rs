@@ -81,8 +81,8 @@ pub(super) const CHECKS: &[Check] = &[
         found_if: "net.ipv4.vs.conn_reuse_mode is 0 or 1",
         default: "1",
         meaning: "With direct routing and tunnels, the director sees only the packets of the client, so an ended \
-                  connection stays in state FIN_WAIT. Mode 1 does not select a new server in this state: a client that \
-                  uses a port again returns to the server that is drained. Mode 3 does.",
+                  connection stays in state FIN_WAIT. Mode 1 selects no new server in this state. A client that uses \
+                  a port again then returns to the server that is drained. Mode 3 selects a new server.",
         cure: "Set mode 3.",
         commands: &["sysctl -w net.ipv4.vs.conn_reuse_mode=3"],
         since: Some((4, 1)),
@@ -191,7 +191,7 @@ fn buckets(facts: &Facts) -> Examined {
     let bits = (entries.number.next_power_of_two().trailing_zeros() + 1)
         .clamp(8, if facts.release >= Some((6, 5)) { 27 } else { 20 });
     let seen = format!(
-        "{entries}, in {buckets} buckets. `options ip_vs conn_tab_bits={bits}' makes \
+        "{entries}, in {buckets} buckets. `options ip_vs conn_tab_bits={bits}` makes \
          {} buckets.",
         1_u64 << bits
     );

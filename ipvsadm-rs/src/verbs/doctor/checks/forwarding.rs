@@ -176,7 +176,7 @@ fn not_forwarding(facts: &Facts) -> Result<Vec<(String, String)>, NotChecked> {
         match facts.of_device(&name, "forwarding")? {
             None => return Err(NotChecked(format!("there is no setting net.ipv4.conf.{shown}.forwarding"))),
             Some(0) => {
-                let seen = format!("The route to server {server} uses {shown}, where `forwarding' is 0.");
+                let seen = format!("The route to server {server} uses {shown}, where `forwarding` is 0.");
                 found.push((name, seen));
             }
             Some(_) => {}
@@ -258,7 +258,7 @@ fn rp_filter(facts: &Facts) -> Examined {
         let own = facts.of_device(name, "rp_filter")?.unwrap_or_default();
         if all.max(own) == 1 {
             let name_shown = text::escaped(name);
-            seen.push(format!("rp_filter of {name_shown} is strict: it is {own}, and that of `all' is {all}."));
+            seen.push(format!("rp_filter of {name_shown} is strict: it is {own}, and that of `all` is {all}."));
             commands.push(set_device(name, "rp_filter", 2));
         }
     }

@@ -49,7 +49,7 @@ pub(super) const CHECKS: &[Check] = &[
         applies: "the table has services with the schedulers rr, lc or dh",
         found_if: "weights above 0 differ",
         default: "",
-        meaning: "These schedulers ignore weights above 0: all servers get the same share.",
+        meaning: "These schedulers ignore the differences of weights above 0.",
         cure: "Use a scheduler with weights, such as wrr for rr, wlc for lc, or mh for dh.",
         commands: &[],
         since: None,

@@ -161,9 +161,12 @@ fn other_namespaces(facts: &Facts) -> Examined {
         seen.push(format!("Network namespace {}: {}.", text::escaped(&name), count(other.services as u64, "service")));
         commands.push(Command::director(format!("ipvsadm-rs doctor --netns {}", quoted(&name))));
     }
-    if seen.is_empty() && others.unreadable > 0 {
-        let why = format!("{} cannot be read", count(others.unreadable as u64, "network namespace"));
-        return Err(NotChecked(why));
+    if others.unchecked > 0 {
+        let why = format!("{} could not be read", count(others.unchecked as u64, "network namespace"));
+        if seen.is_empty() {
+            return Err(NotChecked(why));
+        }
+        seen.push(format!("{why}."));
     }
     Ok(Outcome::of(seen, commands))
 }

@@ -99,7 +99,7 @@ fn rp_filter_tunnel(facts: &Facts) -> Examined {
     for Device { name, .. } in devices {
         let own = facts.of_device(name, "rp_filter")?.unwrap_or_default();
         if all.max(own) == 1 {
-            seen.push(format!("rp_filter of {name} is strict: it is {own}, and that of `all' is {all}."));
+            seen.push(format!("rp_filter of {name} is strict: it is {own}, and that of `all` is {all}."));
             strict.push(name);
         }
     }
