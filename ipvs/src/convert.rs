@@ -104,6 +104,9 @@ pub struct ConvertError {
     pub message: String,
 }
 
+/// The number of errors after which reading ends.
+pub(crate) const MOST_ERRORS: usize = 1000;
+
 /// Errors and notes that are collected while a file is read.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -112,8 +115,19 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Adds an error. Those after [`MOST_ERRORS`] are only announced.
     pub(crate) fn error(&mut self, position: Position, message: impl fmt::Display) {
-        self.errors.push(ConvertError { position, message: message.to_string() });
+        let message = match self.errors.len() {
+            ..MOST_ERRORS => message.to_string(),
+            MOST_ERRORS => format!("more than {MOST_ERRORS} errors: the others are not listed"),
+            _ => return,
+        };
+        self.errors.push(ConvertError { position, message });
+    }
+
+    /// Returns whether there are so many errors that reading on is useless.
+    pub(crate) fn is_full(&self) -> bool {
+        self.errors.len() > MOST_ERRORS
     }
 
     pub(crate) fn left(&mut self, position: Position, setting: impl fmt::Display) {
@@ -141,7 +155,8 @@ impl Report {
         // The parts of a file are not read in its order. Included files are not compared with each other.
         let first = |position: &Position| (position.line, position.column);
         if self.errors.iter().all(|error| error.position.file == self.errors[0].position.file) {
-            self.errors.sort_by_key(|error| first(&error.position));
+            let listed = self.errors.len().min(MOST_ERRORS);
+            self.errors[..listed].sort_by_key(|error| first(&error.position));
         }
         if self.notes.iter().all(|note| note.position.file == self.notes[0].position.file) {
             self.notes.sort_by_key(|note| first(&note.position));

@@ -96,11 +96,13 @@ impl Definitions {
         Found::Value { length, value }
     }
 
-    /// Replaces the parameters of a short text, such as the limits of a sequence.
-    pub(super) fn replace_all(&self, text: &str) -> Result<String, &'static str> {
+    /// Replaces the parameters of a short text, such as the limits of a sequence. Returns it with a measure of the work:
+    /// the bytes of the text after each replacement.
+    pub(super) fn replace_all(&self, text: &str) -> Result<(String, usize), &'static str> {
         let mut text = text.to_owned();
         let mut from = 0;
         let mut replacements = 0;
+        let mut work = 0;
         while let Some(at) = text.get(from..).and_then(|rest| rest.find('$')).map(|found| from + found) {
             match self.find(&text[at + 1..], "") {
                 Found::Value { length, value: Definition::Text(value) } => {
@@ -110,6 +112,7 @@ impl Definitions {
                     }
                     text.replace_range(at..at + 1 + length, &value);
                     from = at;
+                    work += text.len();
                 }
                 Found::Value { value: Definition::Lines(_), .. } => {
                     return Err("a definition with several lines cannot be used here");
@@ -118,7 +121,7 @@ impl Definitions {
                 Found::Nothing => from = at + 1,
             }
         }
-        Ok(text)
+        Ok((text, work))
     }
 }
 

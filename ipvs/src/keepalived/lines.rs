@@ -5,18 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::definitions::{Definition, Definitions, Found};
+use super::limits::{DEEPEST, LONGEST_LINE, MOST_REPLACEMENTS, Used};
 use super::sequence::Sequence;
 use super::{Include, IncludedFile, Options};
 use crate::convert::{Position, Report};
-
-/// The size of keepalived's buffer for a line. It splits longer lines.
-const LONGEST: usize = 1022;
-/// The number of lines that definitions and sequences may produce in total. A short file can describe many.
-const MOST_LINES: usize = 500_000;
-/// The number of replacements in a line. More are a definition that contains itself.
-const MOST_REPLACEMENTS: usize = 1000;
-/// The number of files, definitions and sequences that can be in use at once.
-const DEEPEST: usize = 64;
 
 /// A logical line: words, or a single brace.
 #[derive(Clone, Debug)]
@@ -43,11 +35,10 @@ impl Line {
 }
 
 enum Source {
-    File {
-        name: Arc<str>,
-        text: String,
-        offset: usize,
-        line: usize,
+    /// A file, or the files of an `include`.
+    Files {
+        current: File,
+        following: std::vec::IntoIter<IncludedFile>,
     },
     /// The lines of a definition after the first.
     Lines {
@@ -61,10 +52,53 @@ enum Source {
     },
 }
 
+struct File {
+    name: Arc<str>,
+    text: String,
+    offset: usize,
+    line: usize,
+}
+
+impl File {
+    fn new(name: &str, text: &[u8]) -> Self {
+        Self { name: name.into(), text: String::from_utf8_lossy(text).into_owned(), offset: 0, line: 0 }
+    }
+
+    /// Returns the next line with its position.
+    fn next(&mut self) -> Option<(String, Position)> {
+        let rest = self.text.get(self.offset..).filter(|rest| !rest.is_empty())?;
+        let raw = rest.split('\n').next().unwrap_or_default();
+        self.offset += raw.len() + 1;
+        self.line += 1;
+        let raw = raw.trim_end_matches('\r');
+        // A longer line is an error, so that its end is not needed.
+        let mut end = raw.len().min(LONGEST_LINE + 4);
+        while !raw.is_char_boundary(end) {
+            end -= 1;
+        }
+        Some((raw[..end].to_owned(), Position { file: self.name.clone(), line: self.line, column: 1 }))
+    }
+}
+
 /// A definition with several lines that is being read.
 struct Unfinished {
     name: String,
     lines: Vec<String>,
+}
+
+/// The part of a line after a brace. The line is kept as it is, because it may have hundreds of braces.
+struct Residue {
+    line: Line,
+    offset: usize,
+    has_parameters: bool,
+}
+
+impl Residue {
+    /// Returns whether the text may begin with a condition, a sequence or an include, or has parameters.
+    fn needs_processing(&self) -> bool {
+        let text = &self.line.text[self.offset..];
+        self.has_parameters || text.starts_with(['@', '~']) || text.starts_with("include")
+    }
 }
 
 pub(super) struct Lines<'a> {
@@ -72,11 +106,12 @@ pub(super) struct Lines<'a> {
     options: &'a Options,
     pub(super) report: &'a mut Report,
     sources: Vec<Source>,
-    /// The part of the last line after a brace.
-    residue: Option<Line>,
+    residue: Option<Residue>,
     definitions: Definitions,
     unfinished: Option<Unfinished>,
-    produced: usize,
+    used: Used,
+    /// The number of bytes that were processed.
+    pub(super) work: usize,
     /// True if an error ended the reading. Lines that were read before it are not used.
     pub(super) is_stopped: bool,
 }
@@ -97,27 +132,38 @@ impl<'a> Lines<'a> {
             residue: None,
             definitions: Definitions::new(options),
             unfinished: None,
-            produced: 0,
+            used: Used::default(),
+            work: 0,
             is_stopped: false,
         };
-        lines.open(name, text);
+        let following = Vec::new().into_iter();
+        lines.sources.push(Source::Files { current: File::new(name, text), following });
         lines
-    }
-
-    fn open(&mut self, name: &str, text: &[u8]) {
-        let text = String::from_utf8_lossy(text).into_owned();
-        self.sources.push(Source::File { name: name.into(), text, offset: 0, line: 0 });
     }
 
     /// Returns the next logical line.
     pub(super) fn next(&mut self) -> Option<Line> {
         loop {
-            let Some(line) = self.next_of_sources() else {
-                self.end_definition();
-                return None;
+            if self.report.is_full() {
+                self.is_stopped = true;
+            }
+            let residue = match self.residue.take() {
+                Some(residue) if !residue.needs_processing() => residue,
+                residue => {
+                    let line = match residue {
+                        Some(Residue { line, offset, .. }) => Some(Line { is_plain: false, ..line.rest(offset) }),
+                        None => self.next_of_sources(),
+                    };
+                    let Some(line) = line.filter(|_| !self.is_stopped) else {
+                        self.end_definition();
+                        return None;
+                    };
+                    self.work += line.text.len();
+                    let Some(line) = self.process(line) else { continue };
+                    Residue { offset: 0, has_parameters: line.text.contains('$'), line }
+                }
             };
-            let Some(line) = self.process(line) else { continue };
-            if let Some(line) = self.split(line).filter(|line| !line.text.is_empty()) {
+            if let Some(line) = self.split(residue) {
                 return Some(line);
             }
         }
@@ -125,9 +171,6 @@ impl<'a> Lines<'a> {
 
     /// Returns the next line before conditions and definitions are processed.
     fn next_of_sources(&mut self) -> Option<Line> {
-        if let Some(residue) = self.residue.take() {
-            return Some(residue);
-        }
         loop {
             let derived = |text: String, position: &Position| Line {
                 text,
@@ -136,57 +179,73 @@ impl<'a> Lines<'a> {
                 is_plain: false,
             };
             let line = match self.sources.last_mut()? {
-                Source::File { name, text, offset, line } => {
-                    if *offset >= text.len() {
-                        self.sources.pop();
+                Source::Files { current, following } => match current.next() {
+                    Some((raw, position)) => return Some(self.file_line(&raw, position)),
+                    None => {
+                        match following.next() {
+                            Some(IncludedFile { name, text }) => *current = File::new(&name, &text),
+                            None => drop(self.sources.pop()),
+                        }
                         continue;
                     }
-                    let rest = &text[*offset..];
-                    let raw = rest.split('\n').next().unwrap_or_default();
-                    *offset += raw.len() + 1;
-                    *line += 1;
-                    let raw = raw.trim_end_matches('\r').to_owned();
-                    let position = Position { file: name.clone(), line: *line, column: 1 };
-                    return Some(self.file_line(&raw, position));
-                }
+                },
                 Source::Lines { lines, next, position } => {
                     let line = lines.get(*next).map(|line| derived(line.clone(), position));
                     *next += 1;
                     line
                 }
-                Source::Sequence { sequence, position } => sequence.next().map(|values| {
-                    for (name, value) in values {
-                        self.definitions.set(name, Definition::Text(value));
+                Source::Sequence { sequence, position } => match sequence.next() {
+                    None => None,
+                    Some(values) => {
+                        for (name, value) in values {
+                            if let Err(message) = self.used.value(value.len()) {
+                                let position = position.clone();
+                                self.stop(position, message);
+                                return None;
+                            }
+                            self.definitions.set(name, Definition::Text(value));
+                        }
+                        Some(derived(sequence.text.clone(), position))
                     }
-                    derived(sequence.text.clone(), position)
-                }),
+                },
             };
             match line {
                 None => {
                     self.sources.pop();
                 }
-                Some(line) => {
-                    self.produced += 1;
-                    if self.produced <= MOST_LINES {
-                        return Some(line);
-                    }
-                    self.stop(line.position, format_args!("definitions produce more than {MOST_LINES} lines"));
-                }
+                Some(line) => match self.used.line(&line.text) {
+                    Ok(()) => return Some(line),
+                    Err(message) => self.stop(line.position, message),
+                },
             }
         }
     }
 
     /// Stops reading after an error.
-    fn stop(&mut self, position: Position, message: impl std::fmt::Display) {
+    pub(super) fn stop(&mut self, position: Position, message: impl std::fmt::Display) {
+        if self.is_stopped {
+            return;
+        }
         self.report.error(position, message);
         self.sources.clear();
+        self.residue = None;
+        self.unfinished = None;
         self.is_stopped = true;
     }
 
+    /// Counts a word of a statement. Stops reading if there are too many.
+    pub(super) fn count_word(&mut self, position: Position) {
+        if let Err(message) = self.used.word() {
+            self.stop(position, message);
+        }
+    }
+
     fn file_line(&mut self, raw: &str, position: Position) -> Line {
-        if raw.len() > LONGEST {
-            let message = format!("the line is longer than {LONGEST} bytes: keepalived would split it");
-            self.report.error(position.clone(), message);
+        if raw.len() > LONGEST_LINE {
+            // The place of the split determines the meaning of all that follows.
+            let message = format!("the line is longer than {LONGEST_LINE} bytes: keepalived would split it");
+            self.stop(position.clone(), message);
+            return Line { text: String::new(), position, is_exact: false, is_plain: false };
         }
         if raw.is_empty() {
             self.end_definition();
@@ -214,7 +273,11 @@ impl<'a> Lines<'a> {
             };
             if !text.is_empty() {
                 unfinished.lines.push(text.to_owned());
-                self.count_definition(&line.position);
+                // These are counted, too, because a sequence can define them again and again.
+                if let Err(message) = self.used.line(text) {
+                    self.stop(line.position, message);
+                    return None;
+                }
             }
             if !goes_on {
                 self.end_definition();
@@ -243,16 +306,6 @@ impl<'a> Lines<'a> {
             }
         }
         self.include_or(line)
-    }
-
-    /// The values of definitions count as lines that are produced, so that they cannot grow without a limit.
-    fn count_definition(&mut self, position: &Position) {
-        self.produced += 1;
-        if self.produced > MOST_LINES {
-            let message = format!("definitions have more than {MOST_LINES} lines");
-            self.unfinished = None;
-            self.stop(position.clone(), message);
-        }
     }
 
     fn define(&mut self, name: &str, value: &str) {
@@ -286,7 +339,10 @@ impl<'a> Lines<'a> {
             return self.stop(position, "too many sequences inside each other");
         }
         match Sequence::parse(&line.text, &self.definitions) {
-            Ok(sequence) => self.sources.push(Source::Sequence { sequence, position }),
+            Ok((sequence, replaced)) => match self.used.value(replaced) {
+                Ok(()) => self.sources.push(Source::Sequence { sequence, position }),
+                Err(message) => self.stop(position, message),
+            },
             Err(message) => self.report.error(position, message),
         }
     }
@@ -295,6 +351,7 @@ impl<'a> Lines<'a> {
     fn replace(&mut self, line: &mut Line, replacements: &mut usize) -> Option<bool> {
         let mut from = 0;
         let mut has_changed = false;
+        self.work += line.text.len();
         while let Some(found) = line.text.get(from..).and_then(|rest| rest.find('$')) {
             let at = from + found;
             let (length, value) = match self.definitions.find(&line.text[at + 1..], &line.position.file) {
@@ -317,6 +374,11 @@ impl<'a> Lines<'a> {
                 Definition::Text(text) => (text, None),
                 Definition::Lines(lines) => (lines.first().cloned().unwrap_or_default(), Some(lines)),
             };
+            self.work += line.text.len();
+            if let Err(message) = self.used.value(first.len()) {
+                self.stop(line.position.clone(), message);
+                return None;
+            }
             if let Some(lines) = rest {
                 if self.sources.len() >= DEEPEST {
                     self.stop(line.position.clone(), "too many definitions inside each other");
@@ -328,8 +390,8 @@ impl<'a> Lines<'a> {
             line.is_exact = false;
             line.is_plain = false;
             has_changed = true;
-            if line.text.len() > LONGEST {
-                let message = format!("the line is longer than {LONGEST} bytes after replacing its parameters");
+            if line.text.len() > LONGEST_LINE {
+                let message = format!("the line is longer than {LONGEST_LINE} bytes after replacing its parameters");
                 self.report.error(line.position.clone(), message);
                 return None;
             }
@@ -354,6 +416,10 @@ impl<'a> Lines<'a> {
             self.stop(position, "too many files include each other");
             return None;
         }
+        if let Err(message) = self.used.include() {
+            self.stop(position, message);
+            return None;
+        }
         match self.include.include(pattern, &position.file) {
             Err(reason) => self.report.error(position, format_args!("cannot include {pattern}: {reason}")),
             Ok(files) if files.is_empty() => {
@@ -371,8 +437,9 @@ impl<'a> Lines<'a> {
                 }
             }
             Ok(files) => {
-                for IncludedFile { name, text } in files.iter().rev() {
-                    self.open(name, text);
+                let mut following = files.into_iter();
+                if let Some(IncludedFile { name, text }) = following.next() {
+                    self.sources.push(Source::Files { current: File::new(&name, &text), following });
                 }
             }
         }
@@ -380,19 +447,18 @@ impl<'a> Lines<'a> {
     }
 
     /// Returns the part of a line up to a brace, or the brace. Keeps the rest for the next line.
-    fn split(&mut self, mut line: Line) -> Option<Line> {
-        let brace = first_brace(&line.text);
-        if let Some(at) = brace {
-            let end = if at == 0 { 1 } else { at };
-            let rest = &line.text[end..];
-            let blanks = rest.len() - rest.trim_start_matches([' ', '\t']).len();
-            if blanks < rest.len() {
-                self.residue = Some(Line { is_plain: false, ..line.rest(end + blanks) });
-            }
-            line.text.truncate(end);
+    fn split(&mut self, Residue { line, offset, has_parameters }: Residue) -> Option<Line> {
+        let text = &line.text[offset..];
+        let length = first_brace(text).map_or(text.len(), |at| at.max(1));
+        self.work += length;
+        let part = text[..length].trim_end_matches([' ', '\t']);
+        let part = (!part.is_empty()).then(|| Line { text: part.to_owned(), position: line.at(offset), ..line });
+        let rest = text[length..].trim_start_matches([' ', '\t']);
+        if !rest.is_empty() {
+            let offset = line.text.len() - rest.len();
+            self.residue = Some(Residue { line, offset, has_parameters });
         }
-        line.text.truncate(line.text.trim_end_matches([' ', '\t']).len());
-        Some(line)
+        part
     }
 }
 

@@ -31,6 +31,7 @@ mod definitions;
 mod global;
 mod group;
 mod keywords;
+mod limits;
 mod lines;
 mod sequence;
 mod table;
@@ -108,8 +109,7 @@ pub fn read(
     include: &mut dyn Include,
 ) -> Result<Converted, Errors<ConvertError>> {
     let mut report = Report::default();
-    let lines = Lines::new(name, text, options, include, &mut report);
-    let statements = tree::read(lines);
+    let statements = tree::read(&mut Lines::new(name, text, options, include, &mut report));
     let mut table = table::Table::default();
     for statement in &statements {
         let [keyword, arguments @ ..] = &statement.words[..] else { continue };

@@ -14,15 +14,15 @@ enum Values {
 }
 
 impl Sequence {
-    /// Reads a line that begins with `~SEQ` or `~LST`.
-    pub(super) fn parse(line: &str, definitions: &Definitions) -> Result<Self, String> {
+    /// Reads a line that begins with `~SEQ` or `~LST`. Returns it with the bytes of the values that were replaced.
+    pub(super) fn parse(line: &str, definitions: &Definitions) -> Result<(Self, usize), String> {
         match line.strip_prefix("~SEQ") {
             Some(rest) => Self::numbers(rest, definitions),
-            None => Self::list(line.strip_prefix("~LST").unwrap_or_default()),
+            None => Self::list(line.strip_prefix("~LST").unwrap_or_default()).map(|list| (list, 0)),
         }
     }
 
-    fn numbers(rest: &str, definitions: &Definitions) -> Result<Self, String> {
+    fn numbers(rest: &str, definitions: &Definitions) -> Result<(Self, usize), String> {
         const FORM: &str = "a sequence is written ~SEQ(NAME, START, STEP, END), with numbers";
         let (is_hexadecimal, rest) = match rest.strip_prefix('x') {
             Some(rest) => (true, rest),
@@ -32,7 +32,7 @@ impl Sequence {
             rest.trim_start().strip_prefix('(').and_then(|rest| rest.split_once(')')).ok_or(FORM)?;
         let (name, numbers) = arguments.split_once(',').ok_or(FORM)?;
         let name = name.trim().to_owned();
-        let numbers = definitions.replace_all(numbers)?;
+        let (numbers, replaced) = definitions.replace_all(numbers)?;
         let numbers: Vec<i64> = numbers.split(',').map(number).collect::<Option<_>>().ok_or(FORM)?;
         let sign = |is_upwards| if is_upwards { 1 } else { -1 };
         let (start, step, last) = match numbers[..] {
@@ -51,7 +51,7 @@ impl Sequence {
             return Err("~SEQx needs positive numbers".into());
         }
         let values = Values::Numbers { name, next: Some(start), step, last, is_hexadecimal };
-        Ok(Self { values, text: text.trim_start().to_owned() })
+        Ok((Self { values, text: text.trim_start().to_owned() }, replaced))
     }
 
     fn list(rest: &str) -> Result<Self, String> {

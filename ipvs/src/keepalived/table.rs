@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::address::Range;
+use super::limits::MOST_SERVERS;
 use super::virtual_server::DEFAULT_PERSISTENCE;
 use crate::change::Change;
 use crate::convert::{CheckedServer, Managed, Position, Report};
@@ -15,9 +16,6 @@ use crate::name::{Engine, Scheduler};
 use crate::service::{Netmask, SchedulerFlags, Service};
 use crate::state::{Config, Order, ServiceConfig};
 use crate::timeouts::Timeouts;
-
-/// The number of services and servers that a configuration may describe. A short range describes many.
-const MOST: usize = 300_000;
 
 #[derive(Default)]
 pub(super) struct Table {
@@ -296,10 +294,7 @@ impl Services {
                 Entry::Addresses { range, port } => {
                     let protocol = server.protocol.unwrap_or(Protocol::Udp);
                     for address in range.addresses() {
-                        self.size += 1 + server.reals.len();
-                        if self.size > MOST {
-                            let message = format!("more than {MOST} services and servers are not supported");
-                            report.error(server.position.clone(), message);
+                        if !self.count(server, report) {
                             return false;
                         }
                         if !self.add_service(server, ServiceKey::new(protocol, address, port), report) {
@@ -309,13 +304,26 @@ impl Services {
                 }
                 Entry::Mark { mark, family } => {
                     if let Some(key) = ServiceKey::fwmark(mark, family.unwrap_or(Family::V4)) {
-                        self.size += 1 + server.reals.len();
+                        if !self.count(server, report) {
+                            return false;
+                        }
                         self.add_service(server, key, report);
                     }
                 }
             }
         }
         true
+    }
+
+    /// Counts a service with its servers. Returns false if there are too many.
+    fn count(&mut self, server: &Virtual, report: &mut Report) -> bool {
+        self.size += 1 + server.reals.len();
+        let is_allowed = self.size <= MOST_SERVERS;
+        if !is_allowed {
+            let message = format!("more than {MOST_SERVERS} services and servers are not supported");
+            report.error(server.position.clone(), message);
+        }
+        is_allowed
     }
 
     /// Adds a service. Returns false if it has errors, which are reported once for a range.

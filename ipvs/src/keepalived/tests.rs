@@ -185,6 +185,7 @@ fn errors_have_positions() {
             "f:4:11: `fair' is not one of rr, wrr, lc, wlc, lblc, sh, mh, dh, fo, ovf, lblcr, sed, nq, twos",
         ),
         (&service("sh-port"), "f:4:1: `sh-port' needs `lvs_sched sh' before it, or keepalived ignores it"),
+        (&service("ops 3"), "f:4:5: `3' is not used by `ops'"),
         (&service("lvs_method TUN type gue"), "f:4:1: a GUE tunnel needs a port"),
         (&service("real_server ::1 80 {\n}"), "f:4:13: ::1 is not an IPv4 address, as the virtual server needs"),
         (
@@ -193,6 +194,10 @@ fn errors_have_positions() {
         ),
         (&service("real_server 10.0.0.2 80 { weight x }"), "f:4:34: `x' is not a number from 0 to 2147483647"),
         ("include bad.conf\n", "bad.conf:2:3: unknown keyword `virtual_sever'"),
+        (
+            "virtual_server {\nreal_server 10.0.0.1 80 {\n}\n}\n",
+            "f:1:1: `virtual_server' needs an address, `fwmark' with a mark, or `group' with a name",
+        ),
         ("global_defs {\n", "f:1:1: the block has no closing `}'"),
         ("}\n", "f:1:1: `}' does not close a block"),
         ("{\n", "f:1:1: `{' does not follow a keyword"),
@@ -200,7 +205,7 @@ fn errors_have_positions() {
         ("$A= \\\nb \\\n$A\n\n$A\n", "f:5:1: too many definitions inside each other"),
         ("router_id $_RANDOM\n", "f:1:1: $_RANDOM is not supported"),
         ("~SEQ(A, 1, 0, 3) b\n", "f:1:1: the sequence from 1 does not reach 3 in steps of 0"),
-        ("~SEQ(A, 1, 600000) b\n", "f:1:1: definitions produce more than 500000 lines"),
+        ("~SEQ(A, 1, 600000) b\n", "f:1:1: definitions and sequences produce more than 500000 lines"),
         ("include loop.conf\n", "loop.conf:1:1: too many files include each other"),
         ("virtual_server group web {\nreal_server 10.0.0.1 {\n}\n}\n", "f:1:1: there is no virtual_server_group web"),
         (

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
+use super::limits::DEEPEST_BLOCK;
 use super::lines::{Line, Lines};
 use crate::convert::Position;
-
-/// The number of blocks that can be inside each other. keepalived has at most five.
-const DEEPEST: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(super) struct Word {
@@ -45,13 +43,13 @@ impl Statement {
 }
 
 /// Reads all statements.
-pub(super) fn read(mut lines: Lines<'_>) -> Vec<Statement> {
+pub(super) fn read(lines: &mut Lines<'_>) -> Vec<Statement> {
     // The statements of each open block. The last statement of each level but the last has the next block.
     let mut levels: Vec<Vec<Statement>> = vec![Vec::new()];
     let mut can_open = false;
     while let Some(line) = lines.next() {
         match &*line.text {
-            "{" if can_open && levels.len() > DEEPEST => {
+            "{" if can_open && levels.len() > DEEPEST_BLOCK => {
                 lines.report.error(line.position, "too many blocks inside each other");
                 return Vec::new();
             }
@@ -60,7 +58,7 @@ pub(super) fn read(mut lines: Lines<'_>) -> Vec<Statement> {
             "}" if levels.len() > 1 => close(&mut levels),
             "}" => lines.report.error(line.position, "`}' does not close a block"),
             _ => {
-                let Some(statement) = words(&line, &mut lines) else { continue };
+                let Some(statement) = words(&line, lines) else { continue };
                 if let Some(level) = levels.last_mut() {
                     level.push(statement);
                 }
@@ -114,6 +112,7 @@ fn words(line: &Line, lines: &mut Lines<'_>) -> Option<Statement> {
                 (&text[..end], end)
             }
         };
+        lines.count_word(line.at(offset));
         words.push(Word { text: word.to_owned(), column: line.at(offset).column });
         offset += length;
     }

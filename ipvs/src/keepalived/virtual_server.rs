@@ -36,7 +36,11 @@ pub(super) fn read(block: &Statement, table: &mut Table, report: &mut Report) {
 }
 
 fn target(block: &Statement, report: &mut Report) -> Option<Target> {
-    match (block.word(1)?, block.word(2)) {
+    let Some(word) = block.word(1) else {
+        report.error(block.position(), "`virtual_server' needs an address, `fwmark' with a mark, or `group' with a name");
+        return None;
+    };
+    match (word, block.word(2)) {
         ("group", Some(name)) => Some(Target::Group(name.to_owned())),
         ("group", None) => {
             report.error(block.position(), "`group' needs a name");
@@ -68,11 +72,22 @@ fn setting(statement: &Statement, server: &mut Virtual, report: &mut Report) {
             }
             ensure_end(statement, 2, report);
         }
-        "hashed" => report.adjusted(statement.position(), "keepalived ignores `hashed', because the kernel sets it"),
-        "ops" => server.one_packet = true,
-        "flag-1" => server.flags |= SchedulerFlags::FLAG_1,
-        "flag-2" => server.flags |= SchedulerFlags::FLAG_2,
-        "flag-3" => server.flags |= SchedulerFlags::FLAG_3,
+        "hashed" => {
+            report.adjusted(statement.position(), "keepalived ignores `hashed', because the kernel sets it");
+            ensure_end(statement, 1, report);
+        }
+        "ops" => {
+            server.one_packet = true;
+            ensure_end(statement, 1, report);
+        }
+        "flag-1" | "flag-2" | "flag-3" => {
+            server.flags |= match keyword {
+                "flag-1" => SchedulerFlags::FLAG_1,
+                "flag-2" => SchedulerFlags::FLAG_2,
+                _ => SchedulerFlags::FLAG_3,
+            };
+            ensure_end(statement, 1, report);
+        }
         "sh-port" | "sh-fallback" | "mh-port" | "mh-fallback" => scheduler_flag(statement, server, report),
         "lvs_method" | "lb_kind" => server.forwarding = forwarding(statement, report).or(server.forwarding),
         "persistence_timeout" => {
@@ -172,6 +187,7 @@ fn scheduler_flag(statement: &Statement, server: &mut Virtual, report: &mut Repo
         "mh-port" => (Scheduler::MH, SchedulerFlags::PORT),
         _ => (Scheduler::MH, SchedulerFlags::FALLBACK),
     };
+    ensure_end(statement, 1, report);
     if server.scheduler == Some(scheduler) {
         server.flags |= flag;
     } else {

@@ -48,6 +48,9 @@ pub(super) fn read<'t>(name: &str, text: &'t str, report: &mut Report) -> File<'
     let mut file = File::default();
     let mut is_in_section = false;
     for (index, raw) in text.split('\n').enumerate() {
+        if report.is_full() {
+            break;
+        }
         let position = |column| Position { file: name.clone(), line: index + 1, column };
         let body = raw.trim_start_matches([' ', '\t']);
         if body.starts_with('#') {

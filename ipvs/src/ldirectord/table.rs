@@ -28,6 +28,10 @@ pub(super) fn finish(file: File<'_>, resolver: &mut dyn Resolver, report: &mut R
     let mut keys: HashMap<ServiceKey, Position> = HashMap::new();
     let mut servers = 0;
     for section in &file.sections {
+        // Each name that is not found can take seconds.
+        if report.is_full() {
+            break;
+        }
         let reader = Reader { file: &file, section, resolver: &mut *resolver, report: &mut *report };
         let Some((service, one)) = reader.read(&mut servers) else { continue };
         let key = service.service.key;
@@ -65,6 +69,9 @@ impl Reader<'_, '_, '_> {
         let mut destinations = Vec::new();
         let mut seen = HashSet::new();
         for real in &section.reals {
+            if self.report.is_full() {
+                break;
+            }
             for server in self.reals(real, &target, total) {
                 if !seen.insert(server.key) {
                     let message = format!("{} is already a server of this service", server.key);
