@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -154,8 +155,17 @@ impl Namespace {
             Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
             Self::Open(descriptor) => return descriptor.0.try_clone(),
         };
-        // Without NONBLOCK, opening a named pipe would wait.
-        Ok(open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?)
+        // The type is checked first: opening a device such as /dev/watchdog has effects.
+        let found = open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
+            return Err(Errno::INVAL.into());
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match open(format!("/proc/self/fd/{}", found.as_raw_fd()), flags, Mode::empty()) {
+            // /proc is not mounted.
+            Err(Errno::NOENT) => Ok(open(path, flags, Mode::empty())?),
+            opened => Ok(opened?),
+        }
     }
 
     /// Calls `act` in the namespace and returns its result.

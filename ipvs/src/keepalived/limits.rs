@@ -76,7 +76,6 @@ impl Used {
 mod tests {
     use super::super::lines::Lines;
     use super::super::{Include, IncludedFile, Options, read, tree};
-    use super::*;
     use crate::convert::Report;
 
     /// Includes two files for every pattern.

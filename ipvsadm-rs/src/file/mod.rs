@@ -1,10 +1,12 @@
 //! Files that describe a table: rules, JSON, TOML, and configurations of keepalived and ldirectord.
 
+mod daemons;
 pub(crate) mod diagnostic;
 pub(crate) mod directory;
-mod foreign;
+
 mod include;
 pub(crate) mod limit;
+mod open;
 mod position;
 mod salvage;
 #[cfg(test)]
@@ -13,7 +15,6 @@ pub(crate) mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -26,7 +27,7 @@ use ipvs::rules::{self, LineError};
 use serde::de::IgnoredAny;
 
 use crate::file::diagnostic::{Diagnostic, SourceText, print_all};
-pub(crate) use crate::file::foreign::{ConfigId, ForeignOptions};
+pub(crate) use crate::file::daemons::{ConfigId, DaemonOptions};
 use crate::file::limit::Limit;
 use crate::hints;
 use crate::resolver::System;
@@ -76,11 +77,11 @@ pub(crate) struct Input {
 
 /// Reads a file, or standard input for `-`. Fails if it is longer than `limit`.
 pub(crate) fn read(path: &Path, format: Option<Format>, limit: Limit) -> anyhow::Result<Input> {
-    read_with(path, format, &ForeignOptions { limit, ..ForeignOptions::default() })
+    read_with(path, format, &DaemonOptions { limit, ..DaemonOptions::default() })
 }
 
 /// Reads a file as [`read`] does. The options are for configurations of keepalived, except the limit.
-pub(crate) fn read_with(path: &Path, format: Option<Format>, options: &ForeignOptions) -> anyhow::Result<Input> {
+pub(crate) fn read_with(path: &Path, format: Option<Format>, options: &DaemonOptions) -> anyhow::Result<Input> {
     Ok(parse(path, format, &read_bytes(path, options.limit)?, options))
 }
 
@@ -90,17 +91,17 @@ pub(crate) fn read_bytes(path: &Path, limit: Limit) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Parses the contents of a file. The options are for configurations of keepalived.
-pub(crate) fn parse(path: &Path, format: Option<Format>, bytes: &[u8], options: &ForeignOptions) -> Input {
+pub(crate) fn parse(path: &Path, format: Option<Format>, bytes: &[u8], options: &DaemonOptions) -> Input {
     let bytes = hints::file::without_mark(bytes);
     let (format, is_sure) = format.map_or_else(|| detect(path, bytes), |format| (format, true));
     let Found { config, warnings, is_blank, left, adjusted, managed } = match format {
         Format::Rules => read_rules(bytes),
         Format::Json | Format::Toml => read_document(bytes, format),
-        Format::Keepalived => foreign::keepalived(path, bytes, options),
-        Format::Ldirectord => foreign::ldirectord(path, bytes),
+        Format::Keepalived => daemons::keepalived(path, bytes, options),
+        Format::Ldirectord => daemons::ldirectord(path, bytes),
     };
-    let is_foreign = format.program().is_some();
-    let other_kind = if config.is_err() && !is_foreign { hints::file::looks_like(bytes) } else { None };
+    let is_of_daemon = format.program().is_some();
+    let other_kind = if config.is_err() && !is_of_daemon { hints::file::looks_like(bytes) } else { None };
     let doubtful_format = (!is_sure && other_kind.is_none()).then_some(format);
     Input {
         name: name_of(path),
@@ -122,7 +123,7 @@ pub(crate) fn parse_skipping_errors(
     path: &Path,
     format: Option<Format>,
     bytes: &[u8],
-    options: &ForeignOptions,
+    options: &DaemonOptions,
 ) -> (Input, usize) {
     let mut input = parse(path, format, bytes, options);
     let Err(errors) = &input.config else { return (input, 0) };
@@ -151,7 +152,7 @@ fn read_to_end(path: &Path, limit: Limit) -> io::Result<Vec<u8>> {
     let read = if path == Path::new("-") {
         limit.read_to_end(io::stdin().lock(), &mut bytes)
     } else {
-        limit.read_to_end(File::open(path)?, &mut bytes)
+        limit.read_to_end(open::input(path)?, &mut bytes)
     };
     match read {
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {

@@ -1,6 +1,6 @@
 //! `ipvsadm-rs diff`: the differences of the table from a file, apart from those that failed checks explain.
 
-mod compare;
+mod maybe_down;
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::context::{Context, code};
 use crate::file::{self, ConfigId, Format};
 use crate::terminal::plural::count;
 use crate::terminal::text;
-use compare::{MaybeDown, explain};
+use maybe_down::{MaybeDown, explain};
 
 /// Print the differences of the table from FILE, apart from servers that failed checks may have taken out
 ///

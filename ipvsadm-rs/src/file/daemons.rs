@@ -15,7 +15,7 @@ use crate::resolver::System;
 
 /// Options for configurations of keepalived.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ForeignOptions {
+pub(crate) struct DaemonOptions {
     /// The word of lines with `@WORD`. `None`: the first part of the host name, as in keepalived.
     pub(crate) config_id: Option<String>,
     /// The maximum size of the file with its included files.
@@ -33,12 +33,12 @@ pub(crate) struct ConfigId {
 }
 
 impl ConfigId {
-    pub(crate) fn options(&self, limit: Limit) -> ForeignOptions {
-        ForeignOptions { config_id: self.config_id.clone(), limit }
+    pub(crate) fn options(&self, limit: Limit) -> DaemonOptions {
+        DaemonOptions { config_id: self.config_id.clone(), limit }
     }
 }
 
-impl ForeignOptions {
+impl DaemonOptions {
     fn config_id(&self) -> String {
         self.config_id.clone().unwrap_or_else(|| {
             let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -47,7 +47,7 @@ impl ForeignOptions {
     }
 }
 
-pub(super) fn keepalived(path: &Path, bytes: &[u8], options: &ForeignOptions) -> Found {
+pub(super) fn keepalived(path: &Path, bytes: &[u8], options: &DaemonOptions) -> Found {
     let mut files = Files::new(options.limit, bytes.len());
     let name = path.to_string_lossy();
     let read =
@@ -77,16 +77,19 @@ impl Sources<'_> {
         let mut included: HashMap<&str, SourceText<'_>> = HashMap::new();
         let at = |(position, message): (&Position, &str)| {
             let Position { file, line, column } = position;
+            // The reason of an `Include` can end with a hint.
+            let (message, hint) = message.split_once('\n').unwrap_or((message, ""));
+            let hint = (!hint.is_empty()).then(|| hint.to_owned());
             if **file == *self.main {
-                return main.at(*line, *column, message);
+                return main.at(*line, *column, message).with_hint(hint);
             }
             let name = name_of(Path::new(&**file));
             match self.files.get_key_value(&**file) {
                 Some((key, bytes)) => {
                     let text = included.entry(key).or_insert_with(|| SourceText::new(bytes));
-                    text.at(*line, *column, message).in_file(name)
+                    text.at(*line, *column, message).with_hint(hint).in_file(name)
                 }
-                None => Diagnostic::about_all(message).in_file(name),
+                None => Diagnostic::about_all(message).with_hint(hint).in_file(name),
             }
         };
         messages.map(at).collect()
@@ -101,7 +104,8 @@ fn found(read: Result<Converted, Vec<ConvertError>>, sources: &Sources<'_>) -> F
                 let notes = notes.iter().filter(move |note| note.kind == kind);
                 sources.place(notes.map(|note| (&note.position, &*note.text)))
             };
-            let is_blank = config == ipvs::Config::default() && notes.is_empty();
+            // A file with VRRP only has no services, too, and is not a request to delete all.
+            let is_blank = config == ipvs::Config::default();
             let (left, adjusted) = (of_kind(NoteKind::Left), of_kind(NoteKind::Adjusted));
             Found { left, adjusted, managed, is_blank, ..Found::new(Ok(config)) }
         }
