@@ -117,6 +117,20 @@ impl Context {
         Ok(client?)
     }
 
+    /// Opens the table as [`open`](Self::open) does, but does not load the module. `None`: IPVS is not in the kernel.
+    pub(crate) fn open_if_loaded(&self) -> anyhow::Result<Option<Client>> {
+        // Without /proc, this cannot be known.
+        let is_absent = || {
+            let exists = |path: &str| std::fs::exists(path).unwrap_or(true);
+            exists("/proc/thread-self/net") && !exists("/proc/thread-self/net/ip_vs")
+        };
+        let is_absent = match &self.netns {
+            Some(namespace) => namespace.within(is_absent)?,
+            None => is_absent(),
+        };
+        if is_absent { Ok(None) } else { self.open().map(Some) }
+    }
+
     /// Returns the sysctl `net.ipv4.vs.expire_quiescent_template` of the namespace. `None`: it cannot be read.
     pub(crate) fn expires_quiescent_templates(&self) -> Option<bool> {
         self.open().ok()?.expires_quiescent_templates().ok()

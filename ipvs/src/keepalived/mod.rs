@@ -4,6 +4,23 @@
 //! counterpart in a table. They are listed as [notes](crate::convert::Note), and [`Managed`](crate::convert::Managed)
 //! has what keepalived changes when a check fails. Everything that is not understood is an error.
 //!
+//! A short file can describe a large table. These limits keep memory and time small:
+//!
+//! | limit | value |
+//! |---|---|
+//! | bytes in a line, as in keepalived | 1022 |
+//! | words in all files | 2,000,000 |
+//! | lines that definitions and sequences produce | 500,000 |
+//! | bytes that they produce | 16 MiB |
+//! | replacements in a line | 1000 |
+//! | lines with `include` | 10,000 |
+//! | included files, definitions and sequences inside each other | 64 |
+//! | blocks inside each other | 16 |
+//! | services and servers | 300,000 |
+//! | errors in the result | 1000 |
+//!
+//! The size of the files is limited by the caller.
+//!
 //! ```
 //! use ipvs::keepalived::{NoIncludes, Options, read};
 //!
@@ -71,7 +88,7 @@ pub trait Include {
     ///
     /// # Errors
     ///
-    /// Returns the reason if a file cannot be read, or if there are too many.
+    /// Returns the reason if a file cannot be read, or if there are too many. It becomes a part of a [`ConvertError`].
     fn include(&mut self, pattern: &str, from: &str) -> Result<Vec<IncludedFile>, String>;
 }
 
@@ -101,7 +118,8 @@ impl Include for NoIncludes {
 /// # Errors
 ///
 /// Returns all errors: unknown keywords, values that are invalid, lines that keepalived would ignore with a message, and
-/// values that no kernel accepts.
+/// values that no kernel accepts. Reading ends at the first excess of a limit of the [module](self), and after 1000
+/// errors. The last error is then about the limit.
 pub fn read(
     name: &str,
     text: &[u8],

@@ -185,6 +185,7 @@ fn errors_have_positions() {
             "f:4:11: `fair' is not one of rr, wrr, lc, wlc, lblc, sh, mh, dh, fo, ovf, lblcr, sed, nq, twos",
         ),
         (&service("sh-port"), "f:4:1: `sh-port' needs `lvs_sched sh' before it, or keepalived ignores it"),
+        (&service("inhibit_on_failure no"), "f:4:20: `no' is not used by `inhibit_on_failure'"),
         (&service("ops 3"), "f:4:5: `3' is not used by `ops'"),
         (&service("lvs_method TUN type gue"), "f:4:1: a GUE tunnel needs a port"),
         (&service("real_server ::1 80 {\n}"), "f:4:13: ::1 is not an IPv4 address, as the virtual server needs"),

@@ -124,22 +124,27 @@ fn setting(statement: &Statement, server: &mut Virtual, report: &mut Report) {
         }
         "quorum" => {
             server.quorum = number(statement, 1, 1..=u32::MAX, report).unwrap_or(1);
+            ensure_end(statement, 2, report);
             report.left(statement.position(), keyword);
         }
         "hysteresis" => {
             server.hysteresis = number(statement, 1, 0..=u32::MAX, report).unwrap_or(0);
+            ensure_end(statement, 2, report);
             report.left(statement.position(), keyword);
         }
         "alpha" => {
             server.alpha = true;
+            ensure_end(statement, 1, report);
             report.left(statement.position(), keyword);
         }
         "omega" => {
             server.omega = true;
+            ensure_end(statement, 1, report);
             report.left(statement.position(), keyword);
         }
         "inhibit_on_failure" => {
             server.inhibit = true;
+            ensure_end(statement, 1, report);
             report.left(statement.position(), keyword);
         }
         "sorry_server" => {
@@ -162,6 +167,7 @@ fn setting(statement: &Statement, server: &mut Virtual, report: &mut Report) {
             if let Some(sorry) = &mut server.sorry {
                 sorry.inhibit = true;
             }
+            ensure_end(statement, 1, report);
             report.left(statement.position(), keyword);
         }
         "sorry_server_lvs_method" => {

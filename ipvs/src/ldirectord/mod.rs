@@ -5,6 +5,9 @@
 //! has what ldirectord changes when a check fails. Everything that is not understood is an error. Services and servers
 //! pass through ipvsadm's language, as ldirectord passes them to ipvsadm.
 //!
+//! A file can describe at most 300,000 servers, because a short range describes many. At most 1000 errors are returned.
+//! The size of the file and the time to resolve names are limited by the caller.
+//!
 //! ```
 //! use ipvs::ldirectord::read;
 //! use ipvs::rules::Numeric;
@@ -41,7 +44,8 @@ use crate::rules::Resolver;
 /// # Errors
 ///
 /// Returns all errors: unknown directives, invalid values, names that cannot be resolved, and values that ipvsadm or the
-/// kernel does not accept.
+/// kernel does not accept. Fails if there are more than 300,000 servers. Reading ends after 1000 errors, so that a name
+/// server that does not answer is not asked further. The last error then says so.
 pub fn read(name: &str, text: &[u8], resolver: &mut dyn Resolver) -> Result<Converted, Errors<ConvertError>> {
     let mut report = Report::default();
     let text = String::from_utf8_lossy(text);

@@ -75,13 +75,9 @@ pub(crate) struct Input {
     other_kind: Option<&'static str>,
 }
 
-/// Reads a file, or standard input for `-`. Fails if it is longer than `limit`.
-pub(crate) fn read(path: &Path, format: Option<Format>, limit: Limit) -> anyhow::Result<Input> {
-    read_with(path, format, &DaemonOptions { limit, ..DaemonOptions::default() })
-}
-
-/// Reads a file as [`read`] does. The options are for configurations of keepalived, except the limit.
-pub(crate) fn read_with(path: &Path, format: Option<Format>, options: &DaemonOptions) -> anyhow::Result<Input> {
+/// Reads a file, or standard input for `-`. Fails if it is longer than the limit of the options. The others are for
+/// configurations of keepalived.
+pub(crate) fn read(path: &Path, format: Option<Format>, options: &DaemonOptions) -> anyhow::Result<Input> {
     Ok(parse(path, format, &read_bytes(path, options.limit)?, options))
 }
 
@@ -182,17 +178,39 @@ impl Input {
         }
     }
 
-    /// Prints all warnings and errors, and returns the table. Fails if there are errors.
-    pub(crate) fn into_config(self) -> anyhow::Result<Config> {
-        self.print_diagnostics();
+    /// Prints the number of settings that are left to keepalived or ldirectord, if there are any.
+    pub(crate) fn print_left(&self) {
         if let (Some(program), Ok(_), false) = (self.format.program(), &self.config, self.left.is_empty()) {
             let verb = if self.left.len() == 1 { "is" } else { "are" };
             let left = count(self.left.len(), "setting");
             print_error(&format!("note: {}: {left} {verb} left to {program}; `convert` lists them", self.name));
         }
-        self.config.map_err(|errors| anyhow::anyhow!("{}: nothing was changed", count(errors.len(), "error")))
+    }
+
+    /// Prints all warnings and errors, and the number of settings that are left to a daemon. Returns the table, or
+    /// fails with [`HasErrors`].
+    pub(crate) fn into_config(self) -> anyhow::Result<Config> {
+        self.print_diagnostics();
+        self.print_left();
+        let name = self.name;
+        self.config.map_err(|errors| HasErrors { name, count: errors.len() }.into())
     }
 }
+
+/// The error for a file that has errors, which were printed.
+#[derive(Debug)]
+pub(crate) struct HasErrors {
+    name: String,
+    count: usize,
+}
+
+impl fmt::Display for HasErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, count(self.count, "error"))
+    }
+}
+
+impl std::error::Error for HasErrors {}
 
 impl Format {
     fn name(self) -> &'static str {

@@ -14,8 +14,7 @@ use ipvs::{Config, Destination, Director, Forwarding, Model, Scheduler, Scope, S
 
 use super::testing::Place;
 use super::{Folder, Intent, Journal, Status, inexpressible, rollback_plan, rollback_plan_of_any_table};
-use crate::file::limit::Limit;
-use crate::file::{self, Format};
+use crate::file::{self, DaemonOptions, Format};
 use mutation::{Rng, mutate};
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -159,7 +158,7 @@ fn mutated_files_are_read_or_explained() {
         }
         let path = place.path().join("file");
         fs::write(&path, bytes).expect("writes");
-        let input = file::read(&path, Some(format), Limit::default()).expect("reads");
+        let input = file::read(&path, Some(format), &DaemonOptions::default()).expect("reads");
         assert!(input.warnings.iter().all(|warning| !warning.show("file", "warning").is_empty()));
         match input.config {
             Ok(config) => assert_eq!(config.validate(), Ok(())),

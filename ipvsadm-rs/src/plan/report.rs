@@ -57,7 +57,7 @@ struct Document<'a> {
 
 /// A change with its cost.
 #[derive(Debug, Serialize)]
-struct Row {
+pub(crate) struct Row {
     action: Action,
     /// The change as a line of ipvsadm.
     rule: String,
@@ -316,7 +316,7 @@ pub(crate) enum Stage {
 }
 
 impl Row {
-    fn new(change: &Change, from: &State, held: &TableIndex<'_>) -> Self {
+    pub(crate) fn new(change: &Change, from: &State, held: &TableIndex<'_>) -> Self {
         let before = before(change, from, held);
         let rule = change.to_string();
         let note = held.interruption_by(change);

@@ -84,7 +84,11 @@ restores the table.";
 
 impl Apply {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let desired = self.arguments.read(context)?;
+        let unchanged = |error: anyhow::Error| match error.downcast_ref() {
+            Some(errors @ file::HasErrors { .. }) if !self.dry_run => anyhow::anyhow!("{errors}: nothing was changed"),
+            _ => error,
+        };
+        let desired = self.arguments.read(context).map_err(unchanged)?;
         if self.dry_run {
             return self.arguments.show(context, &desired, None);
         }

@@ -20,15 +20,16 @@ use crate::terminal::plural::count;
 /// line. So are settings that the program does not use as they are written. Lines that are not understood are errors,
 /// and then nothing is written.
 ///
-/// Files that keepalived.conf includes are read, too. The table in the kernel is neither read nor changed.
+/// Files that keepalived.conf includes are read, too. The table in the kernel is neither read nor changed. With --json,
+/// the output is that of --to json.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Convert {
     /// File to convert; `-` for standard input
     file: PathBuf,
     /// Format of FILE [default: detected from the name and contents]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    from: Option<Format>,
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Format of the output
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "rules")]
     to: OutputFormat,
@@ -49,11 +50,11 @@ enum OutputFormat {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  Done
-  1  FILE cannot be read or has errors";
+  1  FILE cannot be read, has errors, or contains no rules";
 
 impl Convert {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let input = file::read_with(&self.file, self.from, &self.config_id.options(context.input_limit()?))?;
+        let input = file::read(&self.file, self.format, &self.config_id.options(context.input_limit()?))?;
         input.print_diagnostics();
         let program = input.format.program().unwrap_or("the program");
         let config = match input.config {
@@ -62,6 +63,9 @@ impl Convert {
         };
         for setting in &input.left {
             print_error(&setting.show_line(&input.name, &format!("left to {program}")));
+        }
+        if input.is_blank {
+            bail!("{} contains no rules: nothing was written", input.name);
         }
         let mut text = Vec::new();
         let format = if context.json { OutputFormat::Json } else { self.to };

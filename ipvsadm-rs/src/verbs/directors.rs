@@ -15,7 +15,7 @@ use ipvs::{Config, Order, Selector, ServiceConfig, ServiceKey};
 use serde::Serialize;
 
 use crate::context::{Context, code};
-use crate::file::{self, Format};
+use crate::file::{self, DaemonOptions, Format};
 use crate::plan::clients::rounded;
 use crate::plan::report::ServiceName;
 use crate::sight::reading;
@@ -34,12 +34,14 @@ pub(super) fn compare(
     context: &Context,
     path: &Path,
     format: Option<Format>,
+    options: &DaemonOptions,
     only: &[Selector],
     sizes: TableSizes,
 ) -> anyhow::Result<u8> {
-    let input = file::read(path, format, context.input_limit()?)?;
+    let input = file::read(path, format, options)?;
     let (name, is_blank) = (input.name.clone(), input.is_blank);
     input.print_diagnostics();
+    input.print_left();
     let there = input.config.map_err(|errors| anyhow::anyhow!("{name}: {}", count(errors.len(), "error")))?;
     if is_blank {
         bail!("{name}: the file contains no rules");

@@ -1,7 +1,6 @@
 //! `check --live`: checks the table in the kernel, for a person or for Nagios.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -12,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::nagios;
 use crate::context::{Context, code};
-use crate::file::{self, Format};
+use crate::file::Input;
 use crate::plan::report::ServiceName;
 use crate::sight::condition::{Assessment, Condition, Problem, states_of};
 use crate::sight::reading;
@@ -130,8 +129,8 @@ pub(in crate::verbs) fn usage_error_code(words: &[OsString]) -> u8 {
 
 impl Live {
     /// Checks the table and prints the result. Returns the exit code.
-    pub(super) fn run(self, context: &Context, path: Option<&Path>, format: Option<Format>) -> anyhow::Result<u8> {
-        match self.verdict(context, path, format) {
+    pub(super) fn run(self, context: &Context, file: Option<anyhow::Result<Input>>) -> anyhow::Result<u8> {
+        match self.verdict(context, file) {
             Ok(verdict) => {
                 self.print(context, &verdict)?;
                 Ok(verdict.status as u8)
@@ -148,11 +147,11 @@ impl Live {
         }
     }
 
-    fn verdict(&self, context: &Context, path: Option<&Path>, format: Option<Format>) -> anyhow::Result<Verdict> {
+    fn verdict(&self, context: &Context, file: Option<anyhow::Result<Input>>) -> anyhow::Result<Verdict> {
         if self.nagios && context.json {
             bail!("--nagios and --json exclude each other");
         }
-        let desired = path.map(|path| self.desired(context, path, format)).transpose()?;
+        let desired = file.transpose()?.map(|input| self.desired(input)).transpose()?;
         let state = reading::read(&mut context.open()?)?;
         let drift = desired.map(|(file, config)| self.drift(file, &config, &state));
         let mut verdict = Verdict::new(&state.services, &self.only, drift);
@@ -160,11 +159,11 @@ impl Live {
         Ok(verdict)
     }
 
-    fn desired(&self, context: &Context, path: &Path, format: Option<Format>) -> anyhow::Result<(String, Config)> {
-        let input = file::read(path, format, context.input_limit()?)?;
+    fn desired(&self, input: Input) -> anyhow::Result<(String, Config)> {
         let name = input.name.clone();
         if !self.nagios {
             input.print_diagnostics();
+            input.print_left();
         }
         let errors = |errors: Vec<_>| anyhow::anyhow!("{name}: {}", count(errors.len(), "error"));
         let config = input.config.map_err(errors).context("cannot compare the table with the file")?;

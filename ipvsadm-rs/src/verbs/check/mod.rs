@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::context::{Context, code};
 use crate::file::diagnostic::Diagnostic;
-use crate::file::{self, Format};
+use crate::file::{self, ConfigId, Format};
 use crate::terminal::plural::count;
 use live::Live;
 pub(super) use live::usage_error_code;
@@ -26,12 +26,15 @@ pub(super) use live::usage_error_code;
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Check {
-    /// File to check: rules as ipvsadm-save writes them, JSON or TOML; `-` for standard input; optional with --live
+    /// File to check: rules as ipvsadm-save writes them, JSON, TOML, or a configuration of keepalived or ldirectord; `-`
+    /// for standard input; optional with --live
     #[arg(required_unless_present = "live")]
     file: Option<PathBuf>,
     /// Format of FILE [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
+    #[command(flatten)]
+    config_id: ConfigId,
     /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
@@ -62,11 +65,16 @@ struct Verdict {
 
 impl Check {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let read = |path: &Path| {
+            let options = self.config_id.options(context.input_limit()?);
+            file::read(path, self.format, &options)
+        };
         if self.live.live {
-            return self.live.run(context, self.file.as_deref(), self.format);
+            let file = self.file.as_deref().map(read);
+            return self.live.run(context, file);
         }
         let path = self.file.unwrap_or_else(|| "-".into());
-        let mut input = file::read(&path, self.format, context.input_limit()?)?;
+        let mut input = read(&path)?;
         let contents = input.config.as_ref().map(|config| {
             let servers: usize = config.services.iter().map(|service| service.destinations.len()).sum();
             format!("{}, {}", count(config.services.len(), "service"), count(servers, "server"))
@@ -77,6 +85,7 @@ impl Check {
         }
         if !context.json {
             input.print_diagnostics();
+            input.print_left();
         }
         let errors = input.config.err().unwrap_or_default();
         let is_standard_input = path == Path::new("-");

@@ -16,7 +16,7 @@ use ipvs::{Change, Client, Config, Counters, Scope, Selector, ServiceConfig, Ser
 
 use super::directors;
 use crate::context::{Context, code};
-use crate::file::{self, Format};
+use crate::file::{self, ConfigId, DaemonOptions, Format};
 use crate::plan::clients::{ClientEffects, Limits};
 use crate::plan::impact::TableIndex;
 use crate::sight::reading;
@@ -74,6 +74,8 @@ pub(super) struct Which {
     /// Format of the FILE of --with or --compare [default: detected from the name and contents]
     #[arg(long, value_enum)]
     format: Option<Format>,
+    #[command(flatten)]
+    config_id: ConfigId,
     /// CONFIG_IP_VS_SH_TAB_BITS of the kernel, 4 to 20
     #[arg(long, value_name = "BITS", default_value_t = TableSizes::default().sh_bits, value_parser = clap::value_parser!(u8).range(4..=20))]
     sh_bits: u8,
@@ -91,8 +93,9 @@ Exit codes:
 impl Which {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
         let sizes = TableSizes { sh_bits: self.sh_bits, mh_index: self.mh_index };
+        let options = self.config_id.options(context.input_limit()?);
         if let Some(path) = &self.compare {
-            return directors::compare(context, path, self.format, &self.services.selectors(), sizes);
+            return directors::compare(context, path, self.format, &options, &self.services.selectors(), sizes);
         }
         if self.client.is_empty() && self.clients.is_none() && self.without.is_empty() && self.with.is_none() {
             bail!("nothing to look up\nSpecify --client, --clients, --without, --with or --compare.");
@@ -104,7 +107,7 @@ impl Which {
         let clients = clients::read(&self.client, self.clients.as_deref(), context.input_limit()?)?;
         let to = self.to.as_deref().map(destination).transpose()?;
         let without = ServerName::read_all(&self.without)?;
-        let with = self.with.as_ref().map(|path| read_table(context, path, self.format)).transpose()?;
+        let with = self.with.as_ref().map(|path| read_table(path, self.format, &options)).transpose()?;
         let selectors = self.services.selectors();
         let mut director = context.open()?;
         let state = find_service(&mut director, &selectors, clients.first().map(|client| client.address))?;
@@ -142,8 +145,8 @@ fn destination(text: &str) -> anyhow::Result<(IpAddr, Option<u16>)> {
 }
 
 /// Reads the file of `--with`.
-fn read_table(context: &Context, path: &std::path::Path, format: Option<Format>) -> anyhow::Result<Config> {
-    let input = file::read(path, format, context.input_limit()?)?;
+fn read_table(path: &std::path::Path, format: Option<Format>, options: &DaemonOptions) -> anyhow::Result<Config> {
+    let input = file::read(path, format, options)?;
     let is_blank = input.is_blank;
     let name = input.name.clone();
     let config = input.into_config()?;

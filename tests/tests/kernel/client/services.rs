@@ -125,6 +125,10 @@ fn persistence_engine() {
     read_as_written(each([None, Some(sip)], |service, engine| {
         (service.persistence, service.engine) = (Some(360), engine);
     }));
+    // The kernel accepts the engine for each packet, too, with and without persistence.
+    read_as_written(each([None, Some(360)], |service, seconds| {
+        (service.persistence, service.engine, service.one_packet) = (seconds, Some(sip), true);
+    }));
 }
 
 fn one_packet_scheduling() {

@@ -11,6 +11,11 @@ ipvs_tests::tests! {
     converts_to_each_format;
     errors_are_listed;
     included_files_are_bounded;
+    paths_are_not_opened_before_their_check;
+    standard_input_includes_absolute_paths_only;
+    files_without_services_are_refused;
+    diff_loads_no_module;
+    conditions_hold_for_every_verb;
     plans_and_applies;
     servers_that_are_down_are_no_drift;
     drift_is_reported;
@@ -134,6 +139,104 @@ fn included_files_are_bounded() {
     }
 }
 
+/// A process that opens a named pipe for writing continues when a reader opens it.
+fn paths_are_not_opened_before_their_check() {
+    under_test::install();
+    shell("mkfifo pipe; (exec 3>pipe; touch opened) > /dev/null 2>&1 & sleep 0.2").ok();
+    write("keepalived.conf", "include pipe\n");
+    assert_eq!(run("ipvsadm-rs convert keepalived.conf").code, Some(1));
+    assert_eq!(run("ipvsadm-rs --netns ./pipe show").code, Some(1));
+    shell("sleep 0.2; test ! -e opened").ok();
+    // There is no driver for these numbers. Opening the device would be another error.
+    shell("mknod device c 240 1; mknod disk b 240 1").ok();
+    for path in ["device", "disk"] {
+        let ran = run(&format!("ipvsadm-rs plan {path}"));
+        let reason = format!("error: cannot read {path}: not a regular file, a pipe or a terminal\n");
+        assert_eq!((ran.code, &ran.stderr), (Some(1), &reason), "{ran}");
+    }
+    let ran = shell("ipvsadm-rs --netns ./device show");
+    assert!(ran.code == Some(1) && ran.stderr.contains("Invalid argument"), "{ran}");
+}
+
+fn standard_input_includes_absolute_paths_only() {
+    under_test::install();
+    write("part.conf", "virtual_server fwmark 1 {\n  lvs_sched rr\n  lvs_method DR\n  real_server 10.0.0.1 {\n  }\n}\n");
+    let ran = shell("echo 'include part.conf' | ipvsadm-rs convert --format keepalived -");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
+    assert!(
+        ran.stderr.contains(
+            "standard input:1:1: error: cannot include part.conf: standard input has no directory for a relative path\n"
+        ) && ran.stderr.contains("\nSpecify the file by its name, or include an absolute path.\n"),
+        "{ran}"
+    );
+    let rules = "-A -f 1 -s rr\n-a -f 1 -r 10.0.0.1:0 -g -w 1\n";
+    assert_eq!(shell("echo \"include $PWD/part.conf\" | ipvsadm-rs convert --format keepalived -").ok(), rules);
+}
+
+fn files_without_services_are_refused() {
+    under_test::install();
+    ok("ipvsadm -A -f 9");
+    for (name, text) in [
+        ("empty", ""),
+        ("keepalived.conf", "! nothing\n"),
+        ("keepalived.conf", "vrrp_instance one {\n}\n"),
+        ("ldirectord.cf", "checktimeout=3\n"),
+        ("empty.toml", ""),
+    ] {
+        write(name, text);
+        let ran = run(&format!("ipvsadm-rs convert {name}"));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
+        assert!(ran.stderr.ends_with(&format!("error: {name} contains no rules: nothing was written\n")), "{ran}");
+        let ran = run(&format!("ipvsadm-rs apply {name}"));
+        assert!(ran.code == Some(1) && ran.stderr.contains("contains no rules"), "{ran}");
+    }
+    // A table that is empty on purpose.
+    write("empty.json", "{\"services\": []}");
+    assert_eq!(ok("ipvsadm-rs convert empty.json"), "");
+}
+
+fn diff_loads_no_module() {
+    under_test::install();
+    write("keepalived.conf", KEEPALIVED);
+    let is_loaded = || fs::exists("/proc/net/ip_vs").unwrap();
+    if is_loaded() {
+        return;
+    }
+    let ran = run("ipvsadm-rs diff keepalived.conf");
+    assert_eq!((ran.code, ran.stdout.lines().count()), (Some(2), 5), "{ran}");
+    assert!(ran.stderr.contains("note: IPVS is not in the kernel: the table is empty\n"), "{ran}");
+    assert!(!is_loaded());
+}
+
+/// Every verb that reads keepalived.conf has --config-id, and prints the number of settings that are left.
+fn conditions_hold_for_every_verb() {
+    under_test::install();
+    under_test::modprobe();
+    write(
+        "keepalived.conf",
+        "global_defs {\n  router_id one\n}\n@one virtual_server fwmark 1 {\n@^one virtual_server fwmark 2 {\n\
+         lvs_sched rr\nlvs_method DR\nreal_server 10.0.0.1 {\n}\n@one real_server 10.0.0.2 {\n@one }\n}\n",
+    );
+    ok("ipvsadm-rs apply --config-id one keepalived.conf");
+    let left = "note: keepalived.conf: 1 setting is left to keepalived; `convert` lists them\n";
+    for (line, of_one, of_two) in [
+        ("plan keepalived.conf", 0, 2),
+        ("diff keepalived.conf", 0, 2),
+        ("diff --director keepalived.conf", 0, 2),
+        ("which --compare keepalived.conf", 0, 2),
+        ("which -f 1 --with keepalived.conf", 0, 1),
+        ("check keepalived.conf", 0, 0),
+        ("check --live keepalived.conf", 0, 1),
+    ] {
+        for (id, code) in [("one", of_one), ("two", of_two)] {
+            let ran = run(&format!("ipvsadm-rs {line} --config-id {id}"));
+            assert_eq!(ran.code, Some(code), "{ran}");
+            assert!(ran.stderr.contains(left), "{ran}");
+        }
+    }
+    assert!(run("ipvsadm-rs check keepalived.conf --config-id two").stdout.ends_with("1 service, 1 server\n"));
+}
+
 fn plans_and_applies() {
     under_test::install();
     write("keepalived.conf", KEEPALIVED);
@@ -182,6 +285,7 @@ fn servers_that_are_down_are_no_drift() {
     let ran = run("ipvsadm-rs diff --json keepalived.conf");
     let found: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((ran.code, &found["schema"], &found["changes"]), (Some(0), &1.into(), &Value::Array(vec![])), "{ran}");
+    assert_eq!(found["maybe_down"][0]["server"], serde_json::json!({"address": "10.0.0.1", "port": 8080}), "{ran}");
     let seen: Vec<&str> =
         found["maybe_down"].as_array().unwrap().iter().map(|server| server["seen"].as_str().unwrap()).collect();
     assert_eq!(seen, ["weight_zero", "missing", "fallback_present"], "{ran}");
@@ -204,6 +308,11 @@ fn drift_is_reported() {
          -D -t 192.0.2.2:80\n\
          keepalived.conf: the table differs: 3 changes are needed; 1 server may be down\n"
     );
+    let found: Value = serde_json::from_str(&ok_or_differs("--json --only 192.0.2.2")).unwrap();
+    let planned: Value =
+        serde_json::from_str(&run("ipvsadm-rs plan --json --only 192.0.2.2 keepalived.conf").stdout).unwrap();
+    assert_eq!(found["changes"], planned["changes"]);
+    assert_eq!((&found["changes"][0]["action"], &found["changes"][0]["rule"]), (&"delete".into(), &"-D -t 192.0.2.2:80".into()));
     assert!(!ok_or_differs("--listed-only").contains("192.0.2.2"));
     assert_eq!(ok_or_differs("--only 192.0.2.2").lines().next(), Some("-D -t 192.0.2.2:80"));
     // In a file without checks, every difference counts.

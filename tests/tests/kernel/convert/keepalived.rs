@@ -76,7 +76,7 @@ fn samples_have_the_table_of_keepalived() {
         fs::write(name, without_checks(&text)).unwrap();
         let format = format!("--format keepalived --config-id main {}", sample.display());
         // The checks of the sample itself change nothing while they succeed.
-        let converted = run(&format!("ipvsadm-rs convert --from keepalived --config-id main {}", sample.display()));
+        let converted = run(&format!("ipvsadm-rs convert --format keepalived --config-id main {}", sample.display()));
         assert_eq!(converted.code, Some(0), "{converted}");
         compare(name, "", Duration::from_secs(20), || keepalived(name, "-i main"));
         assert!(Path::new(name).exists(), "{format}");
@@ -189,7 +189,7 @@ virtual_server group g {
         let name = format!("{index}.conf");
         fs::write(&name, text).unwrap();
         let format = fs::read_to_string(&name).unwrap();
-        let check = run(&format!("ipvsadm-rs convert --from keepalived --config-id main {name}"));
+        let check = run(&format!("ipvsadm-rs convert --format keepalived --config-id main {name}"));
         assert_eq!(check.code, Some(0), "{format}\n{check}");
         fs::copy(&name, "keepalived.conf").unwrap();
         same_table("keepalived.conf");

@@ -98,7 +98,7 @@ fn changes_nothing_if_the_file_is_invalid() {
         write("wanted", wrong);
         let ran = run("ipvsadm-rs apply wanted");
         assert_eq!(ran.code, Some(1), "{ran}");
-        assert!(ran.stderr.ends_with("error: 1 error: nothing was changed\n"), "{ran}");
+        assert!(ran.stderr.ends_with("error: wanted: 1 error: nothing was changed\n"), "{ran}");
     }
     assert_eq!(rules(), WEB);
 }

@@ -105,7 +105,7 @@ fn exits_1_if_file_cannot_be_read() {
         twice.stderr,
         "wanted:2:7: error: line 1 adds this service with other settings\n    -A -t 192.0.2.1:80 -s wrr\n          ^\n\
          line 1: -A -t 192.0.2.1:80 -s rr\n\
-         error: 1 error: nothing was changed\n"
+         error: wanted: 1 error\n"
     );
     assert_eq!(run("ipvsadm-rs plan").code, Some(1), "FILE is required");
 }
