@@ -76,6 +76,7 @@ impl Used {
 mod tests {
     use super::super::lines::Lines;
     use super::super::{Include, IncludedFile, Options, read, tree};
+    use super::{MOST_WORDS, Used};
     use crate::convert::Report;
 
     /// Includes two files for every pattern.
@@ -115,17 +116,17 @@ mod tests {
             (filled("", "{"), "f:1:1: the line is longer than 1022 bytes: keepalived would split it"),
             (filled("SSL ", "\u{e4}"), "f:1:1: the line is longer than 1022 bytes: keepalived would split it"),
             (filled("", "{\n"), "f:1001:1: more than 1000 errors: the others are not listed"),
-            (filled("", &format!("{}\n", "SSL{}".repeat(200))), "f:10001:1: more than 2000000 words are not supported"),
-            (
-                format!("~SEQ(A, 1, 400000) {long}\n"),
-                "f:1:1: definitions and sequences produce more than 16 MiB",
-            ),
+            (format!("{}\n", "SSL{}".repeat(200)).repeat(1000), ""),
+            (format!("~SEQ(A, 1, 400000) {long}\n"), "f:1:1: definitions and sequences produce more than 16 MiB"),
             (
                 "~SEQ(A, 1, 9000) ~SEQ(B, 1, 9000) b\n".into(),
                 "f:1:1: definitions and sequences produce more than 500000 lines",
             ),
             (filled("", &list), "f:29:1: definitions and sequences produce more than 16 MiB"),
-            (filled(&format!("$A0={long}\n"), "$A0 x\n"), "f:18317:1: definitions and sequences produce more than 16 MiB"),
+            (
+                filled(&format!("$A0={long}\n"), "$A0 x\n"),
+                "f:18317:1: definitions and sequences produce more than 16 MiB",
+            ),
             (filled(&chain, "$A899\n"), "f:1794:1: definitions and sequences produce more than 16 MiB"),
             (filled(&chain, "~SEQ(B, $A90)\n"), "f:33862:1: definitions and sequences produce more than 16 MiB"),
             (filled("$A=x$A\n", "$A\n"), "f:885:1: definitions and sequences produce more than 16 MiB"),
@@ -137,6 +138,13 @@ mod tests {
             assert_eq!(error, expected, "{shown}");
             assert!(work < 50 * SIZE, "{shown}: {work}");
         }
+    }
+
+    #[test]
+    fn words_are_limited() {
+        let mut used = Used::default();
+        let refused = (0..=MOST_WORDS).find_map(|number| used.word().err().map(|error| (number, error)));
+        assert_eq!(refused, Some((MOST_WORDS, "more than 2000000 words are not supported".into())));
     }
 
     #[test]
@@ -160,7 +168,8 @@ mod tests {
     fn marks_are_counted() {
         let marks: String = (1..=3000).map(|mark| format!("fwmark {mark}\n")).collect();
         let servers: String = (0..200).map(|number| format!("real_server 10.0.0.{number} {{\n}}\n")).collect();
-        let text = format!("virtual_server_group a {{\n{marks}}}\nvirtual_server group a {{\nlvs_sched rr\n{servers}}}\n");
+        let text =
+            format!("virtual_server_group a {{\n{marks}}}\nvirtual_server group a {{\nlvs_sched rr\n{servers}}}\n");
         let errors = read("f", text.as_bytes(), &Options::default(), &mut Two("")).expect_err("too many");
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(errors, ["f:3003:1: more than 300000 services and servers are not supported"]);

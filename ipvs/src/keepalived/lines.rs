@@ -109,6 +109,8 @@ pub(super) struct Lines<'a> {
     residue: Option<Residue>,
     definitions: Definitions,
     unfinished: Option<Unfinished>,
+    /// The number of lines whose condition is not met, and the position of the first.
+    skipped: Option<(usize, Position)>,
     used: Used,
     /// The number of bytes that were processed.
     pub(super) work: usize,
@@ -132,6 +134,7 @@ impl<'a> Lines<'a> {
             residue: None,
             definitions: Definitions::new(options),
             unfinished: None,
+            skipped: None,
             used: Used::default(),
             work: 0,
             is_stopped: false,
@@ -233,6 +236,17 @@ impl<'a> Lines<'a> {
         self.is_stopped = true;
     }
 
+    /// Adds a note about the lines that were skipped.
+    pub(super) fn note_skipped(&mut self) {
+        let Some((count, position)) = self.skipped.take() else { return };
+        let lines = if count == 1 { "this line".to_owned() } else { format!("{count} lines from here on") };
+        let because = match &self.options.config_id {
+            Some(id) => format!("the config-id is {id}"),
+            None => "there is no config-id".to_owned(),
+        };
+        self.report.adjusted(position, format_args!("keepalived skips {lines}, because {because}"));
+    }
+
     /// Counts a word of a statement. Stops reading if there are too many.
     pub(super) fn count_word(&mut self, position: Position) {
         if let Err(message) = self.used.word() {
@@ -326,6 +340,7 @@ impl<'a> Lines<'a> {
         let end = start + line.text[start..].find([' ', '\t'])?;
         let is_this = self.options.config_id.as_deref() == Some(&line.text[start..end]);
         if is_this == is_negative {
+            self.skipped.get_or_insert((0, line.position)).0 += 1;
             return None;
         }
         let rest = line.text[end..].trim_start_matches([' ', '\t']);

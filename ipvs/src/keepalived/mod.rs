@@ -127,7 +127,9 @@ pub fn read(
     include: &mut dyn Include,
 ) -> Result<Converted, Errors<ConvertError>> {
     let mut report = Report::default();
-    let statements = tree::read(&mut Lines::new(name, text, options, include, &mut report));
+    let mut lines = Lines::new(name, text, options, include, &mut report);
+    let statements = tree::read(&mut lines);
+    lines.note_skipped();
     let mut table = table::Table::default();
     for statement in &statements {
         let [keyword, arguments @ ..] = &statement.words[..] else { continue };

@@ -206,7 +206,11 @@ impl Virtual {
 impl Table {
     pub(super) fn finish(mut self, report: &mut Report) -> (Config, Vec<Managed>) {
         let mut services = Services::default();
+        let mut used = HashSet::new();
         for mut server in std::mem::take(&mut self.virtuals) {
+            if let Target::Group(name) = &server.target {
+                used.insert(name.clone());
+            }
             if server.reals.is_empty() {
                 let sentence = "keepalived ignores the virtual server, because it has no real_server";
                 report.adjusted(server.position.clone(), sentence);
@@ -217,6 +221,17 @@ impl Table {
             if !services.add(&server, &entries, report) {
                 break;
             }
+        }
+        let mut unused: Vec<(&String, &Position)> = self
+            .groups
+            .iter()
+            .filter(|(name, _)| !used.contains(*name))
+            .map(|(name, group)| (name, &group.position))
+            .collect();
+        unused.sort_by_key(|(_, position)| *position);
+        for (name, position) in unused {
+            let sentence = format!("keepalived ignores the group {name}, because no virtual_server uses it");
+            report.adjusted(position.clone(), sentence);
         }
         let Services { services, managed, .. } = services;
         let config = Config { timeouts: self.timeouts, daemons: self.daemons, services, order: Order::Any };

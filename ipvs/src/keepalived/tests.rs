@@ -145,6 +145,24 @@ fn includes_comments_and_quotes() {
 }
 
 #[test]
+fn ignored_parts_have_notes() {
+    let text = "virtual_server_group one {\nfwmark 1\n}\n@other SSL\n@^main SSL\n@main SSL\n@ SSL\n@alone\n";
+    let notes = |text: &str| -> Vec<String> {
+        let converted = parse(text).expect("reads");
+        converted.notes.iter().map(|note| format!("{} {}", note.position, note.text)).collect()
+    };
+    assert_eq!(
+        notes(text),
+        [
+            "f:1:1 keepalived ignores the group one, because no virtual_server uses it",
+            "f:4:1 keepalived skips 3 lines from here on, because the config-id is main",
+            "f:6:7 SSL",
+        ]
+    );
+    assert_eq!(notes("@other SSL\n"), ["f:1:1 keepalived skips this line, because the config-id is main"]);
+}
+
+#[test]
 fn checks_are_managed() {
     let text = "virtual_server 192.0.2.1 80 {\nlvs_sched rr\nprotocol TCP\nquorum 9\nalpha\nsorry_server 127.0.0.1 80\n\
                 real_server 10.0.0.1 80 {\ninhibit_on_failure\nMISC_CHECK {\nmisc_path /bin/true\nmisc_dynamic\n}\n}\n\

@@ -37,7 +37,8 @@ pub(super) fn read(block: &Statement, table: &mut Table, report: &mut Report) {
 
 fn target(block: &Statement, report: &mut Report) -> Option<Target> {
     let Some(word) = block.word(1) else {
-        report.error(block.position(), "`virtual_server' needs an address, `fwmark' with a mark, or `group' with a name");
+        report
+            .error(block.position(), "`virtual_server' needs an address, `fwmark' with a mark, or `group' with a name");
         return None;
     };
     match (word, block.word(2)) {

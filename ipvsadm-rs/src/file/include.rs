@@ -66,11 +66,8 @@ impl Files {
 
     /// Adds the names in a directory that match a part of a pattern.
     fn matches(&mut self, directory: &Path, part: &str, found: &mut Vec<PathBuf>) -> Result<(), String> {
-        const OPTIONS: MatchOptions = MatchOptions {
-            case_sensitive: true,
-            require_literal_separator: true,
-            require_literal_leading_dot: true,
-        };
+        const OPTIONS: MatchOptions =
+            MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
         let pattern = Pattern::new(part).map_err(|error| error.to_string())?;
         let place = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         let failed = |error: io::Error| format!("cannot read the directory {}: {error}", place.display());

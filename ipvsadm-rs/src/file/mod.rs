@@ -26,8 +26,8 @@ use ipvs::document::{Document, DocumentError};
 use ipvs::rules::{self, LineError};
 use serde::de::IgnoredAny;
 
-use crate::file::diagnostic::{Diagnostic, SourceText, print_all};
 pub(crate) use crate::file::daemons::{ConfigId, DaemonOptions};
+use crate::file::diagnostic::{Diagnostic, SourceText, print_all};
 use crate::file::limit::Limit;
 use crate::hints;
 use crate::resolver::System;

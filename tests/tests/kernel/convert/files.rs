@@ -160,7 +160,10 @@ fn paths_are_not_opened_before_their_check() {
 
 fn standard_input_includes_absolute_paths_only() {
     under_test::install();
-    write("part.conf", "virtual_server fwmark 1 {\n  lvs_sched rr\n  lvs_method DR\n  real_server 10.0.0.1 {\n  }\n}\n");
+    write(
+        "part.conf",
+        "virtual_server fwmark 1 {\n  lvs_sched rr\n  lvs_method DR\n  real_server 10.0.0.1 {\n  }\n}\n",
+    );
     let ran = shell("echo 'include part.conf' | ipvsadm-rs convert --format keepalived -");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
     assert!(
@@ -312,7 +315,10 @@ fn drift_is_reported() {
     let planned: Value =
         serde_json::from_str(&run("ipvsadm-rs plan --json --only 192.0.2.2 keepalived.conf").stdout).unwrap();
     assert_eq!(found["changes"], planned["changes"]);
-    assert_eq!((&found["changes"][0]["action"], &found["changes"][0]["rule"]), (&"delete".into(), &"-D -t 192.0.2.2:80".into()));
+    assert_eq!(
+        (&found["changes"][0]["action"], &found["changes"][0]["rule"]),
+        (&"delete".into(), &"-D -t 192.0.2.2:80".into())
+    );
     assert!(!ok_or_differs("--listed-only").contains("192.0.2.2"));
     assert_eq!(ok_or_differs("--only 192.0.2.2").lines().next(), Some("-D -t 192.0.2.2:80"));
     // In a file without checks, every difference counts.
