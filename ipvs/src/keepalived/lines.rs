@@ -1,84 +1,13 @@
 //! Files → logical lines: comments, conditions, definitions, sequences and includes are processed, and a brace is a line
 //! of its own.
 
-use std::rc::Rc;
-use std::sync::Arc;
-
 use super::definitions::{Definition, Definitions, Found};
 use super::limits::{DEEPEST, LONGEST_LINE, MOST_REPLACEMENTS, Used};
 use super::sequence::Sequence;
+use super::source::{File, Line, Source};
+use super::text::{Decommented, decomment, first_brace, include_of};
 use super::{Include, IncludedFile, Options};
 use crate::convert::{Position, Report};
-
-/// A logical line: words, or a single brace.
-#[derive(Clone, Debug)]
-pub(super) struct Line {
-    pub(super) text: String,
-    /// The position of its first byte. For the lines of a definition, that of its use.
-    pub(super) position: Position,
-    /// True if the text is a part of the file. Then columns in the text are columns of the file.
-    is_exact: bool,
-    /// True if the text is a whole line of a file.
-    is_plain: bool,
-}
-
-impl Line {
-    /// Returns the position of a byte of the text.
-    pub(super) fn at(&self, offset: usize) -> Position {
-        let column = self.position.column + if self.is_exact { offset } else { 0 };
-        Position { column, ..self.position.clone() }
-    }
-
-    fn rest(&self, offset: usize) -> Self {
-        Self { text: self.text[offset..].to_owned(), position: self.at(offset), ..*self }
-    }
-}
-
-enum Source {
-    /// A file, or the files of an `include`.
-    Files {
-        current: File,
-        following: std::vec::IntoIter<IncludedFile>,
-    },
-    /// The lines of a definition after the first.
-    Lines {
-        lines: Rc<[String]>,
-        next: usize,
-        position: Position,
-    },
-    Sequence {
-        sequence: Sequence,
-        position: Position,
-    },
-}
-
-struct File {
-    name: Arc<str>,
-    text: String,
-    offset: usize,
-    line: usize,
-}
-
-impl File {
-    fn new(name: &str, text: &[u8]) -> Self {
-        Self { name: name.into(), text: String::from_utf8_lossy(text).into_owned(), offset: 0, line: 0 }
-    }
-
-    /// Returns the next line with its position.
-    fn next(&mut self) -> Option<(String, Position)> {
-        let rest = self.text.get(self.offset..).filter(|rest| !rest.is_empty())?;
-        let raw = rest.split('\n').next().unwrap_or_default();
-        self.offset += raw.len() + 1;
-        self.line += 1;
-        let raw = raw.trim_end_matches('\r');
-        // A longer line is an error, so that its end is not needed.
-        let mut end = raw.len().min(LONGEST_LINE + 4);
-        while !raw.is_char_boundary(end) {
-            end -= 1;
-        }
-        Some((raw[..end].to_owned(), Position { file: self.name.clone(), line: self.line, column: 1 }))
-    }
-}
 
 /// A definition with several lines that is being read.
 struct Unfinished {
@@ -475,67 +404,4 @@ impl<'a> Lines<'a> {
         }
         part
     }
-}
-
-/// Returns the offset of the first brace that is not quoted.
-fn first_brace(text: &str) -> Option<usize> {
-    let mut is_quoted = false;
-    text.bytes().position(|byte| {
-        is_quoted ^= byte == b'"';
-        !is_quoted && matches!(byte, b'{' | b'}')
-    })
-}
-
-/// Returns the kind and the pattern of an include.
-fn include_of(text: &str) -> Option<(Option<char>, &str)> {
-    let rest = text.strip_prefix("include")?;
-    let kind = rest.chars().next().filter(|kind| "rmwba".contains(*kind));
-    let rest = rest.strip_prefix(|kind: char| "rmwba".contains(kind)).unwrap_or(rest);
-    let pattern = rest.strip_prefix(|blank: char| blank.is_ascii_whitespace())?;
-    Some((kind, pattern.trim_matches([' ', '\t'])))
-}
-
-struct Decommented {
-    text: String,
-    /// The number of blanks before the text.
-    offset: usize,
-    /// True if the text is a part of the line, without changes.
-    is_exact: bool,
-    has_open_quote: bool,
-}
-
-/// Removes comments and blanks. `#` and `!` begin a comment, unless they are quoted or escaped.
-fn decomment(raw: &str) -> Decommented {
-    let trimmed = raw.trim_start_matches([' ', '\t']);
-    let mut text = String::with_capacity(trimmed.len());
-    let (mut is_quoted, mut is_exact, mut goes_on) = (false, true, false);
-    let mut comment = None;
-    let mut chars = trimmed.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' => {
-                is_quoted ^= comment.is_none();
-                text.push(c);
-            }
-            '\\' => match chars.next() {
-                None => goes_on = true,
-                Some(escaped @ ('#' | '!')) if !is_quoted => {
-                    is_exact = false;
-                    text.push(escaped);
-                }
-                Some(escaped) => text.extend(['\\', escaped]),
-            },
-            '#' | '!' if !is_quoted && comment.is_none() => {
-                comment = Some(text.len());
-                text.push(c);
-            }
-            c => text.push(c),
-        }
-    }
-    text.truncate(comment.unwrap_or(text.len()));
-    text.truncate(text.trim_end_matches([' ', '\t']).len());
-    if goes_on {
-        text.push('\\');
-    }
-    Decommented { text, offset: raw.len() - trimmed.len(), is_exact, has_open_quote: is_quoted }
 }

@@ -51,9 +51,11 @@ mod keywords;
 mod limits;
 mod lines;
 mod sequence;
+mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tree;
 mod values;
 mod virtual_server;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::limits::DEEPEST_BLOCK;
-use super::lines::{Line, Lines};
+use super::lines::Lines;
+use super::source::Line;
 use crate::convert::Position;
 
 #[derive(Clone, Debug)]

@@ -103,6 +103,10 @@ impl Include for Files {
                         Specify the file by its name, or include an absolute path."
                 .into());
         }
+        // Bytes that are not UTF-8 were replaced. The result can be the name of another directory.
+        if from.contains(char::REPLACEMENT_CHARACTER) && !pattern.starts_with('/') {
+            return Err("the path of this file is not UTF-8".into());
+        }
         let directory = Path::new(from).parent().and_then(Path::to_str).unwrap_or_default();
         let mut files = Vec::new();
         for pattern in alternatives(pattern)? {
