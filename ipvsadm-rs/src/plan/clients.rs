@@ -379,8 +379,7 @@ pub(crate) fn reason(after: &Scheduling) -> String {
     }
 }
 
-/// Returns a way to serve all new clients. `None` unless the service refuses only
-/// some of them.
+/// Returns a way to serve all new clients. `None` unless the service refuses only some of them.
 fn advice(after: &Scheduling, context: &Context) -> Option<String> {
     let service = after.service();
     if after.refusal(Assumption::Worst) != Refusal::Some {
@@ -403,20 +402,18 @@ pub(crate) fn options_of(service: ServiceKey) -> String {
 
 /// Returns the values that the kernel does not report, and the assumptions in their place. Empty if all is known.
 pub(crate) fn unknown(before: &Scheduling, after: &Scheduling) -> String {
-    let servers: Vec<String> =
-        after.unknown_last_weights().chain(before.unknown_last_weights()).map(|key| key.to_string()).collect();
-    let mut unique: Vec<String> = Vec::new();
-    for server in servers {
-        if !unique.contains(&server) {
-            unique.push(server);
-        }
-    }
-    let servers = match unique.as_slice() {
+    let mut seen = HashSet::new();
+    let servers: Vec<DestinationKey> = after
+        .unknown_last_weights()
+        .chain(before.unknown_last_weights())
+        .filter(|server| seen.insert(*server))
+        .collect();
+    let servers = match servers.as_slice() {
         [] if before.service().scheduler == Scheduler::LBLC => {
             return "lblc keeps the server of an address that it has seen, even if the server is full".into();
         }
         [] => return "the kernel does not report whether a server between its thresholds accepts connections".into(),
-        [server] => server.clone(),
+        [server] => server.to_string(),
         servers => count(servers.len(), "server"),
     };
     let assumed = before.assumed_last_weight();

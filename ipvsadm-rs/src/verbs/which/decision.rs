@@ -4,12 +4,13 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use anyhow::Context as _;
-use ipvs::estimate::{Assumption, Mapping, NewClient, Scheduling, ServerFor};
+use ipvs::estimate::{Assumption, Mapping, NewClient, Refusal, Scheduling, ServerFor};
 use ipvs::hash::TableSizes;
-use ipvs::{Change, Client, Destination, DestinationKey, Scheduler, SchedulerFlags, ServiceState};
+use ipvs::{Change, Client, DestinationKey, Scheduler, SchedulerFlags, ServiceState};
 
 use super::clients::Wanted;
 use super::entries::Entry;
+use super::servers::Servers;
 use crate::plan::clients;
 
 /// The server of new connections, as far as it is known.
@@ -48,11 +49,16 @@ pub(super) struct Decision {
 pub(super) struct Side {
     pub(super) scheduling: Scheduling,
     mapping: Mapping,
-    servers: Vec<Destination>,
+    servers: Servers,
     /// The sysctl net.ipv4.vs.expire_quiescent_template. `None`: it cannot be read.
     expires_quiescent: Option<bool>,
-    /// The reason why all clients are refused, which is the same for all.
+    /// Whether only some clients are refused. This and the texts below are the same for all clients, and need a look at
+    /// each server.
+    refuses_some: bool,
+    /// The reason why all clients are refused.
     reason: OnceCell<String>,
+    /// The reason why no server is certain.
+    unknown: OnceCell<String>,
 }
 
 impl Side {
@@ -62,8 +68,10 @@ impl Side {
 
     pub(super) fn of(scheduling: Scheduling, sizes: TableSizes, expires_quiescent: Option<bool>) -> Self {
         let mapping = Mapping::new(&scheduling, sizes);
-        let servers = scheduling.destinations().collect();
-        Self { scheduling, mapping, servers, expires_quiescent, reason: OnceCell::new() }
+        let servers = Servers::new(scheduling.destinations());
+        let refuses_some = scheduling.refusal(Assumption::Best) == Refusal::Some;
+        let (reason, unknown) = (OnceCell::new(), OnceCell::new());
+        Self { scheduling, mapping, servers, expires_quiescent, refuses_some, reason, unknown }
     }
 
     /// Returns the service after some changes.
@@ -77,14 +85,9 @@ impl Side {
         !self.mapping.is_hashed()
     }
 
-    /// Returns the server of an entry. A server with port 0 gets the port of the packet. Some templates have no port.
+    /// Returns the server of an entry. `None`: the service does not have it.
     pub(super) fn server_of(&self, entry: &Entry, is_template: bool) -> Option<DestinationKey> {
-        let is_same = |key: DestinationKey| {
-            let is_any = key.port == 0 || is_template && entry.server.port == 0;
-            key.address == entry.server.address && (key.port == entry.server.port || is_any)
-        };
-        let mut keys = self.servers.iter().map(|server| server.key);
-        keys.clone().find(|key| *key == entry.server).or_else(|| keys.find(|key| is_same(*key)))
+        self.servers.of_entry(entry.server, is_template)
     }
 
     /// Returns the server that new connections of a client get.
@@ -112,7 +115,7 @@ impl Side {
         let Some(key) = self.server_of(template, true) else {
             return Err(format!("the server of the template, {}, is not in the service", template.server));
         };
-        let has_weight_0 = self.servers.iter().any(|server| server.key == key && server.weight == 0);
+        let has_weight_0 = self.servers.weight(key) == Some(0);
         match self.expires_quiescent {
             Some(true) if has_weight_0 => Err(format!(
                 "the server of the template, {key}, has weight 0, and net.ipv4.vs.expire_quiescent_template is 1"
@@ -140,7 +143,7 @@ impl Side {
             ServerFor::Uncertain(best, worst) => decision(
                 Outcome::Uncertain(best, worst),
                 None,
-                Some(clients::unknown(&self.scheduling, &self.scheduling)),
+                Some(self.unknown.get_or_init(|| clients::unknown(&self.scheduling, &self.scheduling)).clone()),
             ),
             ServerFor::Decided if self.mapping.may_refuse_all() => decision(
                 Outcome::OnConnect,
@@ -164,17 +167,13 @@ impl Side {
     }
 
     fn state_of(&self, server: DestinationKey) -> &'static str {
-        match self.servers.iter().find(|other| other.key == server) {
-            Some(server) if server.weight == 0 => "has weight 0",
-            _ => "is full",
-        }
+        if self.servers.weight(server) == Some(0) { "has weight 0" } else { "is full" }
     }
 
     /// Returns the reason why a client is refused.
     fn refusal(&self, owner: Option<DestinationKey>) -> String {
         let service = self.scheduling.service();
-        let Some(owner) = owner.filter(|_| self.scheduling.refusal(Assumption::Best) == ipvs::estimate::Refusal::Some)
-        else {
+        let Some(owner) = owner.filter(|_| self.refuses_some) else {
             return self.reason.get_or_init(|| clients::reason(&self.scheduling)).clone();
         };
         let state = self.state_of(owner);
@@ -190,6 +189,8 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use crate::plan::testing::state;
 
@@ -251,5 +252,23 @@ mod tests {
         let reasons: Vec<&str> = all.iter().filter_map(|decision| decision.reason.as_deref()).collect();
         assert!(reasons.iter().all(|reason| *reason == "fallback, because 10.0.0.2:80 has weight 0"), "{reasons:?}");
         assert!(!reasons.is_empty() && reasons.len() < all.len());
+    }
+
+    /// With a search through all servers for each client, this takes seconds.
+    #[test]
+    fn many_servers_and_clients_take_little_time() {
+        const MANY: u32 = 10_000;
+        let server = |n: u32| format!("10.{}.{}.{}:80", n >> 16, n >> 8 & 255, n & 255);
+        let lines = |n: u32| format!("-a -t 192.0.2.1:80 -r {} -m -w {}\n", server(n), u32::from(n == 0));
+        let side =
+            side(&format!("-A -t 192.0.2.1:80 -s sh -p 300\n{}", (0..MANY).map(lines).collect::<String>()), Some(true));
+        let start = Instant::now();
+        for n in 1..MANY {
+            let entry = template(&server(n));
+            assert!(side.server_of(&entry, false).is_some());
+            assert_eq!(side.decide(&client((n & 255) as u8), None, Some(&entry)).outcome, Outcome::Refused);
+        }
+        let time = start.elapsed();
+        assert!(time < Duration::from_secs(1), "{time:?}");
     }
 }

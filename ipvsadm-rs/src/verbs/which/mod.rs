@@ -4,6 +4,7 @@ mod clients;
 mod decision;
 mod entries;
 mod output;
+mod servers;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
