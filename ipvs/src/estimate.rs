@@ -31,15 +31,15 @@
 //! - ovf does not select a server with more active connections than its weight. See `ip_vs_ovf_schedule`.
 //! - `none` refuses all clients.
 
-mod alike;
 mod compare;
 mod mapping;
 mod scheduling;
+mod two_directors;
 
-pub use alike::{Alike, Difference, differences, differing_clients};
 pub use compare::{Compared, Effect, Scenarios, Selected, Selection};
 pub use mapping::{Mapping, NewClient, ServerFor};
 pub use scheduling::{Assumption, Refusal, Scheduling};
+pub use two_directors::{Difference, Differences, differences, differing_clients, tables_alike};
 
 #[cfg(doc)]
 use crate::service::SchedulerFlags;

@@ -1,15 +1,17 @@
 //! The options common to all verbs, and the client, the journal and the output that they select.
 
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use ipvs::{Client, Namespace};
 
 use crate::file::limit::Limit;
 use crate::file::write::{self, Written};
+use crate::hints;
 use crate::journal::{Folder, Journal};
 use crate::terminal::color::{Color, Palette};
 use crate::terminal::exit::print_error;
@@ -117,18 +119,19 @@ impl Context {
         Ok(client?)
     }
 
-    /// Opens the table as [`open`](Self::open) does, but does not load the module. `None`: IPVS is not in the kernel.
+    /// Opens the table of a verb that only reads it. `None`: IPVS is not in the kernel. [`open`](Self::open) loads the
+    /// module, because the kernel does so for each request of its netlink family.
     pub(crate) fn open_if_loaded(&self) -> anyhow::Result<Option<Client>> {
-        // Without /proc, this cannot be known.
-        let is_absent = || {
-            let exists = |path: &str| std::fs::exists(path).unwrap_or(true);
-            exists("/proc/thread-self/net") && !exists("/proc/thread-self/net/ip_vs")
-        };
-        let is_absent = match &self.netns {
-            Some(namespace) => namespace.within(is_absent)?,
-            None => is_absent(),
-        };
+        // Each namespace has the file. Without /proc, nothing is known about the module.
+        let is_missing = |path| fs::exists(path).is_ok_and(|exists| !exists);
+        let is_absent = is_missing("/proc/thread-self/net/ip_vs") && !is_missing("/proc/thread-self/net");
         if is_absent { Ok(None) } else { self.open().map(Some) }
+    }
+
+    /// Opens the table of a verb that only reads it. Fails if IPVS is not in the kernel.
+    pub(crate) fn open_loaded(&self) -> anyhow::Result<Client> {
+        let error = || anyhow!("cannot read the table: the module ip_vs is not loaded\n{}", hints::NOT_LOADED);
+        self.open_if_loaded()?.ok_or_else(error)
     }
 
     /// Returns the sysctl `net.ipv4.vs.expire_quiescent_template` of the namespace. `None`: it cannot be read.

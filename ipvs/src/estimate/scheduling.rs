@@ -158,6 +158,16 @@ impl Scheduling {
         self
     }
 
+    /// Returns the service with the last weights of servers that have weight 0, as far as `last_weight` knows them. Those
+    /// that are known already stay.
+    #[must_use]
+    pub fn with_last_weights(mut self, last_weight: impl Fn(&DestinationKey) -> Option<u32>) -> Self {
+        for server in self.servers.iter_mut().filter(|server| server.last_weight.is_none()) {
+            server.last_weight = last_weight(&server.destination.key);
+        }
+        self
+    }
+
     /// Returns the settings of the service.
     pub fn service(&self) -> &Service {
         &self.service

@@ -19,7 +19,7 @@ use crate::terminal::text;
 
 pub(crate) use document::in_words;
 pub(crate) use line::{for_host, for_line, for_words};
-pub(crate) use refusal::{for_read, for_refusal, for_verb};
+pub(crate) use refusal::{NOT_LOADED, for_read, for_refusal, for_verb};
 
 /// Returns the error of a verb with a hint on the next line.
 pub(crate) fn with_hint(error: &impl std::fmt::Display, hint: Option<String>) -> anyhow::Error {

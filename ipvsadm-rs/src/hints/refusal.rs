@@ -40,10 +40,13 @@ pub(crate) fn for_refusal(change: &Change, error: &Error) -> Option<String> {
 
 const LIST: &str = "To list the table, use `ipvsadm -Ln`.";
 
+/// The hint if the module is not loaded.
+pub(crate) const NOT_LOADED: &str = "Load the module with `modprobe ip_vs`. For a container, load it on the host.";
+
 /// Returns the hint if the table is not available or has no such service. `None` for other errors.
 pub(crate) fn for_read(error: &Error) -> Option<&'static str> {
     match error.kind() {
-        ErrorKind::NotLoaded => Some("Load the module with `modprobe ip_vs`. For a container, load it on the host."),
+        ErrorKind::NotLoaded => Some(NOT_LOADED),
         ErrorKind::NoPermission => {
             Some("Root in a user namespace is not enough: IPVS requires CAP_NET_ADMIN in the initial user namespace.")
         }

@@ -37,6 +37,12 @@ impl Remembered {
         found.map(|weight| weight.weight)
     }
 
+    /// Returns the servers of a service whose weights are remembered, with these weights.
+    pub(crate) fn of_service(&self, service: ServiceKey) -> impl Iterator<Item = (DestinationKey, u32)> {
+        let of_service = self.weights.iter().filter(move |weight| weight.service == service);
+        of_service.map(|weight| (weight.server, weight.weight))
+    }
+
     /// Remembers the weight of a server, in place of an earlier one.
     pub(crate) fn insert(&mut self, service: ServiceKey, server: DestinationKey, weight: u32) {
         self.remove(&service, &server);
@@ -115,6 +121,7 @@ mod tests {
         let mut read = journal.remembered().unwrap();
         let weight = |read: &Remembered, service, last| read.weight(&service, &server(last));
         assert_eq!((weight(&read, web, 1), weight(&read, dns, 1), weight(&read, dns, 2)), (Some(6), Some(5), None));
+        assert_eq!(read.of_service(web).collect::<Vec<_>>(), [(server(2), 4), (server(1), 6)]);
         read.remove(&web, &server(1));
         assert!(!read.take_fallback(&web) && !read.take_fallback(&dns), "another server is drained");
         read.remove(&web, &server(2));

@@ -197,10 +197,22 @@ impl ClientEffects {
         limits: Limits,
         context: &Context,
     ) -> Self {
+        let changes = changes_by_service(plan).into_iter();
+        let of_table = |(key, changes)| Some((Scheduling::new(held.service(&key)?), changes));
+        Self::of_services(changes.filter_map(of_table), sizes, limits, context)
+    }
+
+    /// Works like [`new`](Self::new), for services with changes of each.
+    pub(crate) fn of_services<'c>(
+        services: impl Iterator<Item = (Scheduling, Vec<&'c Change>)>,
+        sizes: TableSizes,
+        limits: Limits,
+        context: &Context,
+    ) -> Self {
         let start = Instant::now();
         let mut effects = Self::default();
-        for (key, changes) in changes_by_service(plan) {
-            let Some(before) = held.service(&key).map(Scheduling::new) else { continue };
+        for (before, changes) in services {
+            let key = before.service().key;
             let Some(after) = before.after(changes) else { continue };
             effects.persistent_clients.extend(kept(&before, &after));
             if [&before, &after].iter().any(|side| LookupTable::exists_for(side.service())) {

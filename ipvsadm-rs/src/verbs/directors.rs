@@ -1,6 +1,7 @@
 //! The comparison of two directors, for `which --compare` and `diff --director`.
 
 mod difference;
+mod service;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -9,21 +10,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use ipvs::document::SCHEMA;
-use ipvs::estimate::{Alike, differences, differing_clients};
-use ipvs::hash::{LookupTable, TableSizes};
+use ipvs::hash::TableSizes;
 use ipvs::{Config, Order, Selector, ServiceConfig, ServiceKey};
 use serde::Serialize;
 
 use crate::context::{Context, code};
 use crate::file::{self, DaemonOptions, Format};
-use crate::plan::clients::rounded;
-use crate::plan::report::ServiceName;
 use crate::sight::reading;
 use crate::terminal::plural::count;
 use crate::terminal::width::Size;
-use difference::{Described, Value, write_folded};
+use difference::write_folded;
+use service::{Compared, Verdict};
 
-/// The maximum time to compute shares of clients. Shares of further services are not computed.
+/// The maximum time to compute hash tables and shares of clients. The computation for one service, which is completed in
+/// any case, takes at most 2 seconds with the largest tables.
 const TIME: Duration = Duration::from_secs(5);
 
 /// Compares this director with the table of another one in a file, and prints the result. Without selectors, all
@@ -46,50 +46,45 @@ pub(super) fn compare(
     if is_blank {
         bail!("{name}: the file contains no rules");
     }
-    let here = Config::from(&reading::read(&mut context.open()?)?);
-    let compared = Compared::new(&here, &there, name, only, sizes)?;
+    let here = Config::from(&reading::read(&mut context.open_loaded()?)?);
+    let comparison = Comparison::new(&here, &there, name, only, sizes, TIME)?;
     if context.json {
-        context.write_json(&compared)?;
+        context.write_json(&comparison.document())?;
     } else {
         let width = Size::of_stdout().map(|size| size.columns);
-        context.write(|out| compared.write_text(out, width))?;
+        context.write(|out| comparison.write_text(out, width))?;
     }
-    Ok(if compared.alike { code::DONE } else { code::CHANGES })
+    Ok(if comparison.is_alike() == Some(true) { code::DONE } else { code::CHANGES })
 }
 
 /// The result for all services.
-#[derive(Debug, Serialize)]
-struct Compared {
-    schema: u32,
+struct Comparison<'c> {
     file: String,
-    alike: bool,
-    services: Vec<Row>,
+    services: Vec<Compared<'c>>,
     /// Aspects that could not be compared.
     notes: Vec<String>,
 }
 
-/// The result for one service.
-#[derive(Debug, Serialize)]
-struct Row {
-    #[serde(skip)]
-    key: ServiceKey,
-    service: ServiceName,
-    alike: bool,
-    /// The share of new clients that get another server, 0 to 1. The maximum if it is a range. Absent unless both
-    /// schedulers hash.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    share: Option<f64>,
-    /// The minimum, if the share depends on values that the kernel does not report.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    min_share: Option<f64>,
-    /// Servers of weight 0 whose weight before is unknown and used by mh.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    unknown_last_weights: Vec<String>,
-    differences: Vec<Described>,
+/// The result as JSON.
+#[derive(Serialize)]
+struct Document<'c> {
+    schema: u32,
+    file: &'c str,
+    /// `null`: no service is known to differ, and some could not be compared.
+    alike: Option<bool>,
+    services: Vec<service::Row>,
+    notes: &'c [String],
 }
 
-impl Compared {
-    fn new(here: &Config, there: &Config, file: String, only: &[Selector], sizes: TableSizes) -> anyhow::Result<Self> {
+impl<'c> Comparison<'c> {
+    fn new(
+        here: &'c Config,
+        there: &'c Config,
+        file: String,
+        only: &[Selector],
+        sizes: TableSizes,
+        time: Duration,
+    ) -> anyhow::Result<Self> {
         let all = || here.services.iter().chain(&there.services).map(|service| service.service.key);
         for selector in only {
             if !all().any(|key| selector.selects(&key)) {
@@ -100,63 +95,41 @@ impl Compared {
             all().filter(|key| only.is_empty() || only.iter().any(|selector| selector.selects(key))).collect();
         keys.sort_unstable();
         keys.dedup();
-        let by_key = |config: &'_ Config| -> HashMap<ServiceKey, usize> {
-            config.services.iter().enumerate().map(|(place, service)| (service.service.key, place)).collect()
-        };
-        let (places_here, places_there) = (by_key(here), by_key(there));
-        let mut notes = Vec::new();
-        let mut services = Vec::with_capacity(keys.len());
-        let deadline = Instant::now() + TIME;
-        let mut not_computed: u64 = 0;
-        let mut needs_order = false;
-        let mut has_thresholds = false;
-        for key in keys {
-            let one = places_here.get(&key).and_then(|place| here.services.get(*place));
-            let other = places_there.get(&key).and_then(|place| there.services.get(*place));
-            for side in [one, other].into_iter().flatten() {
-                needs_order |= side.service.scheduler.depends_on_order() && side.destinations.len() > 1;
-                has_thresholds |= side.destinations.iter().any(|server| server.upper_threshold > 0);
-            }
-            let mut row = Row::new(key, one, other, sizes);
-            if let (Some(one), Some(other)) = (one, other) {
-                let is_late = Instant::now() >= deadline;
-                not_computed += u64::from(is_late && row.needs_share());
-                if !is_late && row.needs_share() {
-                    row.compute_share(one, other, sizes);
-                }
-            }
-            services.push(row);
+        let (services_here, services_there) = (by_key(here), by_key(there));
+        let of = |key| Compared::new(key, services_here.get(&key).copied(), services_there.get(&key).copied());
+        let mut services: Vec<Compared<'_>> = keys.into_iter().map(of).collect();
+        let mut notes = compute(&mut services, sizes, time);
+        notes.extend(limits_of(&services, there.order, &file));
+        Ok(Self { file, services, notes })
+    }
+
+    /// Returns whether all services are alike. `None`: some could not be compared, and the others are alike.
+    fn is_alike(&self) -> Option<bool> {
+        let has = |verdict| self.services.iter().any(|service| service.verdict == verdict);
+        match (has(Verdict::NotAlike), has(Verdict::NotKnown)) {
+            (true, _) => Some(false),
+            (false, true) => None,
+            (false, false) => Some(true),
         }
-        if not_computed > 0 {
-            let services = count(not_computed, "service");
-            notes.push(format!("not computed for {services}, because there are too many: the share of clients"));
-        }
-        if needs_order && there.order == Order::Any {
-            notes.push(format!(
-                "{file} does not state that its servers are in the kernel's order: they were compared as if the first \
-                 one was added first"
-            ));
-        }
-        if has_thresholds {
-            notes.push("not compared: whether servers have as many connections as their thresholds".into());
-        }
-        if services.iter().any(|row| row.share.is_some()) {
-            notes.push("not compared: the sizes of the hash tables, which are build options of the kernels".into());
-        }
-        let alike = services.iter().all(|row| row.alike);
-        Ok(Self { schema: SCHEMA, file, alike, services, notes })
+    }
+
+    fn document(&self) -> Document<'_> {
+        let services = self.services.iter().map(Compared::row).collect();
+        Document { schema: SCHEMA, file: &self.file, alike: self.is_alike(), services, notes: &self.notes }
     }
 
     fn write_text(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
-        for row in &self.services {
-            row.write_text(out, width)?;
+        for service in &self.services {
+            service.write_text(out, width)?;
         }
-        let differ = self.services.iter().filter(|row| !row.alike).count();
-        let same = self.services.len() - differ;
+        let number = |verdict| self.services.iter().filter(|service| service.verdict == verdict).count();
         let verb = |number: usize| if number == 1 { "is" } else { "are" };
+        let same = number(Verdict::Alike);
         let mut summary = format!("{} {} alike", count(same, "service"), verb(same));
-        if differ > 0 {
-            summary += &format!(", {differ} {} not", verb(differ));
+        for (number, what) in [(number(Verdict::NotAlike), "not"), (number(Verdict::NotKnown), "not known")] {
+            if number > 0 {
+                summary += &format!(", {number} {} {what}", verb(number));
+            }
         }
         writeln!(out, "{summary}")?;
         for note in &self.notes {
@@ -166,76 +139,66 @@ impl Compared {
     }
 }
 
-impl Row {
-    fn new(key: ServiceKey, here: Option<&ServiceConfig>, there: Option<&ServiceConfig>, sizes: TableSizes) -> Self {
-        let service = key.into();
-        let (Some(one), Some(other)) = (here, there) else {
-            let present = |side: Option<&ServiceConfig>| side.map(|_| Value::Text(key.to_string()));
-            let missing = Described { what: "service", server: None, here: present(here), there: present(there) };
-            return Self {
-                key,
-                service,
-                alike: false,
-                share: None,
-                min_share: None,
-                unknown_last_weights: Vec::new(),
-                differences: vec![missing],
-            };
-        };
-        let Alike { is_alike, differences, unknown_last_weights, .. } = differences(one, other, sizes);
-        let schedulers = (one.service.scheduler, other.service.scheduler);
-        Self {
-            key,
-            service,
-            alike: is_alike,
-            share: (is_alike && LookupTable::exists_for(&one.service)).then_some(0.0),
-            min_share: None,
-            unknown_last_weights: unknown_last_weights.iter().map(ToString::to_string).collect(),
-            differences: differences.iter().map(|difference| Described::new(difference, schedulers)).collect(),
+fn by_key(config: &Config) -> HashMap<ServiceKey, &ServiceConfig> {
+    config.services.iter().map(|service| (service.service.key, service)).collect()
+}
+
+/// Compares hash tables, and then computes the shares of clients, until the time is over. Returns notes on the services
+/// that are left.
+fn compute(services: &mut [Compared<'_>], sizes: TableSizes, time: Duration) -> Vec<String> {
+    let deadline = Instant::now() + time;
+    let seconds = time.as_secs();
+    let mut notes = Vec::new();
+    let mut left = 0_usize;
+    for service in services.iter_mut().filter(|service| service.needs_tables()) {
+        if Instant::now() < deadline {
+            service.compare_tables(sizes);
+        } else {
+            left += 1;
+            service.skip_tables();
         }
     }
-
-    /// Returns whether the share of clients is not known to be 0.
-    fn needs_share(&self) -> bool {
-        !self.alike || !self.unknown_last_weights.is_empty()
+    if left > 0 {
+        notes.push(format!(
+            "not compared: the hash tables of {}, because {seconds} s were not enough. Select fewer services",
+            count(left, "service")
+        ));
     }
-
-    fn compute_share(&mut self, here: &ServiceConfig, there: &ServiceConfig, sizes: TableSizes) {
-        let range = differing_clients(here, there, sizes).map(|effect| effect.differing());
-        self.share = range.map(|(_, most)| most);
-        self.min_share = range.and_then(|(least, most)| (least < most).then_some(least));
-    }
-
-    fn write_text(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
-        let verdict = if self.alike { "alike" } else { "not alike" };
-        let share = match (self.share, self.min_share) {
-            (Some(most), None) if most > 0.0 => Some(format!("{} %", rounded(most * 100.0, 1))),
-            (Some(most), Some(least)) if !self.alike => {
-                Some(format!("{} to {} %", rounded(least * 100.0, 1), rounded(most * 100.0, 1)))
-            }
-            _ => None,
-        };
-        let share = share.map(|share| format!(": {share} of new clients get another server")).unwrap_or_default();
-        let although = if self.alike && !self.differences.is_empty() { ", although settings differ" } else { "" };
-        writeln!(out, "{}: {verdict}{share}{although}", self.key)?;
-        for difference in &self.differences {
-            difference.write_text(out, width)?;
+    left = 0;
+    for service in services.iter_mut().filter(|service| service.needs_share()) {
+        if Instant::now() < deadline {
+            service.compute_share(sizes);
+        } else {
+            left += 1;
         }
-        if !self.unknown_last_weights.is_empty() {
-            let servers = match self.unknown_last_weights.as_slice() {
-                [one] => one.clone(),
-                several => count(several.len(), "server"),
-            };
-            let most = self.share.map(|share| format!("up to {} % of ", rounded(share * 100.0, 1)));
-            let text = format!(
-                "the kernels do not report the weight of {servers} before weight 0: if it differs, {}new clients get \
-                 another server",
-                most.unwrap_or_default()
-            );
-            write_folded(out, width, "  ", &text)?;
-        }
-        Ok(())
     }
+    if left > 0 {
+        notes.push(format!(
+            "not computed: the share of clients for {}, because {seconds} s were not enough. Select fewer services",
+            count(left, "service")
+        ));
+    }
+    notes
+}
+
+/// Returns notes on the aspects that are compared for no service.
+fn limits_of(services: &[Compared<'_>], order_there: Order, file: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    let sides = || services.iter().flat_map(Compared::sides);
+    let needs_order = |side: &ServiceConfig| side.service.scheduler.depends_on_order() && side.destinations.len() > 1;
+    if order_there == Order::Any && sides().any(needs_order) {
+        notes.push(format!(
+            "{file} does not state that its servers are in the kernel's order: they were compared as if the first one \
+             was added first"
+        ));
+    }
+    if sides().any(|side| side.destinations.iter().any(|server| server.upper_threshold > 0)) {
+        notes.push("not compared: whether servers have as many connections as their thresholds".into());
+    }
+    if services.iter().any(Compared::used_tables) {
+        notes.push("not compared: the sizes of the hash tables, which are build options of the kernels".into());
+    }
+    notes
 }
 
 #[cfg(test)]
@@ -243,12 +206,29 @@ mod tests {
     use super::*;
     use crate::plan::testing::config;
 
+    fn with<T>(here: &str, there: &str, time: Duration, act: impl FnOnce(&Comparison<'_>) -> T) -> T {
+        let (here, there) = (config(here), config(there));
+        let sizes = TableSizes::default();
+        act(&Comparison::new(&here, &there, "other".into(), &[], sizes, time).expect("comparable"))
+    }
+
+    fn text_in(here: &str, there: &str, time: Duration) -> (Option<bool>, String) {
+        with(here, there, time, |comparison| {
+            let mut out = Vec::new();
+            comparison.write_text(&mut out, Some(80)).expect("memory takes all");
+            let text = String::from_utf8(out).expect("text");
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            (comparison.is_alike(), text)
+        })
+    }
+
     fn text(here: &str, there: &str) -> (bool, String) {
-        let compared = Compared::new(&config(here), &config(there), "other".into(), &[], TableSizes::default())
-            .expect("comparable");
-        let mut out = Vec::new();
-        compared.write_text(&mut out, Some(80)).expect("memory takes all");
-        (compared.alike, String::from_utf8(out).expect("text"))
+        let (is_alike, text) = text_in(here, there, Duration::from_secs(1000));
+        (is_alike.expect("known"), text)
+    }
+
+    fn json(here: &str, there: &str) -> serde_json::Value {
+        with(here, there, TIME, |comparison| serde_json::to_value(comparison.document()).expect("JSON"))
     }
 
     const ORDER: &str = "# ipvsadm-rs: order=kernel\n";
@@ -280,10 +260,9 @@ mod tests {
 
     #[test]
     fn settings_and_missing_services() {
-        let (alike, text) = text(
-            &(rules("-s wrr", &[(1, 1), (2, 1)]) + "-A -u 192.0.2.1:53 -s rr\n"),
-            &(rules("-s wrr -p 60", &[(1, 5), (3, 1)]) + "-A -f 7 -s rr\n"),
-        );
+        let here = rules("-s wrr", &[(1, 1), (2, 1)]) + "-A -u 192.0.2.1:53 -s rr\n";
+        let there = rules("-s wrr -p 60", &[(1, 5), (3, 1)]) + "-A -f 7 -s rr\n";
+        let (alike, text) = text(&here, &there);
         assert!(!alike);
         for line in [
             "TCP 192.0.2.1:80: not alike\n",
@@ -291,12 +270,21 @@ mod tests {
             "  weight of 10.0.0.1:80: 1 here, 5 there\n",
             "  server only here: 10.0.0.2:80\n",
             "  server only there: 10.0.0.3:80\n",
-            "UDP 192.0.2.1:53: not alike\n  service only here: UDP 192.0.2.1:53\n",
-            "FWM 7: not alike\n  service only there: FWM 7\n",
+            "UDP 192.0.2.1:53: not alike\n  service only here\n",
+            "FWM 7: not alike\n  service only there\n",
             "0 services are alike, 3 are not\n",
         ] {
             assert!(text.contains(line), "{line}{text}");
         }
+        let json = json(&here, &there);
+        let [web, dns, _] = json["services"].as_array().expect("services").as_slice() else { panic!("three") };
+        assert_eq!((&web["alike"], &web["service"]["port"]), (&false.into(), &80.into()));
+        let weight = web["differences"].as_array().expect("a list").iter().find(|found| found["setting"] == "weight");
+        let server = serde_json::json!({"address": "10.0.0.1", "port": 80});
+        let expected = serde_json::json!({"setting": "weight", "server": server, "here": 1, "there": 5});
+        assert_eq!(weight, Some(&expected));
+        let missing = serde_json::json!([{"setting": "service", "here": true, "there": false}]);
+        assert_eq!(dns["differences"], missing);
     }
 
     #[test]
@@ -314,10 +302,50 @@ mod tests {
     }
 
     #[test]
+    fn services_that_were_not_compared_are_reported() {
+        let (here, there) = (rules("-s mh", &[(1, 1), (2, 1)]), rules("-s mh", &[(1, 2), (2, 2)]));
+        let (alike, text) = text_in(&here, &there, Duration::ZERO);
+        assert_eq!(alike, None);
+        for part in [
+            "TCP 192.0.2.1:80: not known: there was no time to compare the hash tables\n",
+            "  weight of 10.0.0.1:80: 1 here, 2 there\n",
+            "0 services are alike, 1 is not known\n",
+            "note: not compared: the hash tables of 1 service, because 0 s were not enough.\n",
+        ] {
+            assert!(text.contains(part), "{part}{text}");
+        }
+        let json = with(&here, &there, Duration::ZERO, |comparison| serde_json::to_value(comparison.document()));
+        let json = json.expect("JSON");
+        assert_eq!((&json["alike"], &json["services"][0]["alike"]), (&().into(), &().into()));
+        assert!(json["services"][0]["reason"].as_str().expect("a reason").contains("no time"));
+        // Settings that no table decides about are compared in any case.
+        let (alike, text) = text_in(&here, &rules("-s mh -p 60", &[(1, 1), (2, 1)]), Duration::ZERO);
+        assert_eq!(alike, Some(false));
+        assert!(text.contains("note: not computed: the share of clients for 1 service"), "{text}");
+    }
+
+    /// Each of the services has two tables for the largest kernel, which takes 20 ms and more.
+    #[test]
+    fn many_large_tables_take_limited_time() {
+        let service = |n: u32, weight: u32| {
+            let key = format!("10.1.{}.{}:80", n >> 8, n & 255);
+            format!("-A -t {key} -s mh\n-a -t {key} -r 10.0.0.1 -m -w {weight}\n-a -t {key} -r 10.0.0.2 -m -w 1\n")
+        };
+        let table = |weight| config(&(0..1000).map(|n| service(n, weight)).collect::<String>());
+        let sizes = TableSizes { mh_index: 17, ..TableSizes::default() };
+        let time = Duration::from_millis(300);
+        let (here, there) = (table(1), table(2));
+        let start = Instant::now();
+        let comparison = Comparison::new(&here, &there, "other".into(), &[], sizes, time).expect("comparable");
+        assert!(start.elapsed() < time + Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(comparison.services.iter().any(|service| service.verdict == Verdict::NotKnown));
+    }
+
+    #[test]
     fn selectors_must_select() {
         let config = config(&rules("-s sh", &[(1, 1)]));
         let only = ["udp".parse().expect("a selector")];
-        let error = Compared::new(&config, &config, "other".into(), &only, TableSizes::default()).expect_err("none");
-        assert_eq!(error.to_string(), "no service udp, neither here nor in other");
+        let compared = Comparison::new(&config, &config, "other".into(), &only, TableSizes::default(), TIME);
+        assert_eq!(compared.err().expect("none").to_string(), "no service udp, neither here nor in other");
     }
 }

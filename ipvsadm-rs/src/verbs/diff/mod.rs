@@ -64,7 +64,8 @@ Exit codes:
      clients to the same servers
   1  Error: FILE cannot be read, has errors, or contains no rules; or the table
      cannot be read
-  2  The table differs from FILE; with --director: the directors differ";
+  2  The table differs from FILE. With --director: the directors differ, or a
+     service could not be compared";
 
 /// The JSON document.
 #[derive(Serialize)]

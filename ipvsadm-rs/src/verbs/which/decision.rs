@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::Context as _;
 use ipvs::estimate::{Assumption, Mapping, NewClient, Refusal, Scheduling, ServerFor};
 use ipvs::hash::TableSizes;
-use ipvs::{Change, Client, DestinationKey, Scheduler, SchedulerFlags, ServiceState};
+use ipvs::{Change, DestinationKey, Scheduler, SchedulerFlags};
 
 use super::clients::Wanted;
 use super::entries::Entry;
@@ -62,10 +62,6 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub(super) fn new(state: &ServiceState, sizes: TableSizes, director: &Client) -> Self {
-        Self::of(Scheduling::new(state), sizes, director.expires_quiescent_templates().ok())
-    }
-
     pub(super) fn of(scheduling: Scheduling, sizes: TableSizes, expires_quiescent: Option<bool>) -> Self {
         let mapping = Mapping::new(&scheduling, sizes);
         let servers = Servers::new(scheduling.destinations());

@@ -3,6 +3,7 @@
 mod clients;
 mod decision;
 mod entries;
+mod last_weights;
 mod output;
 mod servers;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use ipvs::estimate::Scheduling;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
 use ipvs::{Change, Client, Config, Counters, Scope, Selector, ServiceConfig, ServiceKey, ServiceState, State};
@@ -19,7 +21,6 @@ use super::directors;
 use crate::context::{Context, code};
 use crate::file::{self, ConfigId, DaemonOptions, Format};
 use crate::plan::clients::{ClientEffects, Limits};
-use crate::plan::impact::TableIndex;
 use crate::sight::reading;
 use crate::sight::server_name::{ServerName, address_and_port};
 use crate::sight::service_options::ServiceOptions;
@@ -89,7 +90,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  Done; with --compare, both directors send clients to the same servers
   1  Error
-  2  With --compare: the directors differ";
+  2  With --compare: the directors differ, or a service could not be compared";
 
 impl Which {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
@@ -110,7 +111,7 @@ impl Which {
         let without = ServerName::read_all(&self.without)?;
         let with = self.with.as_ref().map(|path| read_table(path, self.format, &options)).transpose()?;
         let selectors = self.services.selectors();
-        let mut director = context.open()?;
+        let mut director = context.open_loaded()?;
         let state = find_service(&mut director, &selectors, clients.first().map(|client| client.address))?;
         let key = state.service.key;
         clients::ensure_family(&clients, key)?;
@@ -124,16 +125,26 @@ impl Which {
             (None, false) => Some(changes_without(&state, &without)?),
             (None, true) => None,
         };
-        let now = Side::new(&state, sizes, &director);
-        let table = State::from(vec![state.clone()]);
+        let remembered = last_weights::of_drained(&state, context);
+        let scheduling = Scheduling::new(&state).with_last_weights(|server| remembered.get(server).copied());
+        let now = Side::of(scheduling, sizes, director.expires_quiescent_templates().ok());
         let then = changes.as_ref().map(|plan| now.after(&plan.changes, sizes)).transpose()?;
-        let effects = changes
-            .as_ref()
-            .map(|plan| ClientEffects::new(plan, &TableIndex::new(&table), sizes, Limits::default(), context));
+        let effects = changes.as_ref().map(|plan| {
+            let service = (now.scheduling.clone(), plan.changes.iter().collect());
+            ClientEffects::of_services(std::iter::once(service), sizes, Limits::default(), context)
+        });
         let held =
             if clients.is_empty() { Vec::new() } else { entries::find(&mut director, &state.service, &clients, to)? };
-        let answers =
-            Answers { state: &state, clients: &clients, to, held: &held, now: &now, then: then.as_ref(), effects };
+        let answers = Answers {
+            state: &state,
+            clients: &clients,
+            to,
+            held: &held,
+            now: &now,
+            then: then.as_ref(),
+            effects,
+            remembered: &remembered,
+        };
         answers.print(context)?;
         Ok(code::DONE)
     }

@@ -1,20 +1,22 @@
 //! The answers as text and as JSON.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 
 use ipvs::document::SCHEMA;
 use ipvs::rules::program::flag_names;
-use ipvs::{DestinationKey, Netmask, Service, ServiceState};
+use ipvs::{DestinationKey, DestinationState, Netmask, Service, ServiceState};
 use serde::Serialize;
 
 use super::clients::Wanted;
 use super::decision::{Cause, Decision, Outcome, Side};
 use super::endpoint;
 use super::entries::{Entry, Held};
+use super::last_weights;
 use crate::context::Context;
 use crate::plan::clients::ClientEffects;
-use crate::plan::report::ServiceName;
+use crate::plan::report::{ServerName, ServiceName};
 use crate::sight::condition::Condition;
 use crate::terminal::plural::count;
 use crate::terminal::width::{Size, folded_after};
@@ -30,6 +32,8 @@ pub(super) struct Answers<'a> {
     /// The service after the change of `--with` or `--without`.
     pub(super) then: Option<&'a Side>,
     pub(super) effects: Option<ClientEffects>,
+    /// The last weights of servers that `drain` remembers.
+    pub(super) remembered: &'a HashMap<DestinationKey, u32>,
 }
 
 /// The answer for one client.
@@ -59,7 +63,7 @@ struct Document {
 
 #[derive(Serialize)]
 struct ServerRow {
-    server: String,
+    server: ServerName,
     weight: u32,
     state: &'static str,
 }
@@ -83,7 +87,7 @@ struct ClientRow {
 
 #[derive(Serialize)]
 struct EntryRow {
-    server: String,
+    server: ServerName,
     state: String,
     /// In seconds.
     expires: u32,
@@ -91,7 +95,7 @@ struct EntryRow {
 
 #[derive(Serialize)]
 struct CountRow {
-    server: String,
+    server: ServerName,
     connections: u64,
 }
 
@@ -99,14 +103,14 @@ struct CountRow {
 struct DecisionRow {
     result: &'static str,
     /// `null` unless the result is `server`.
-    server: Option<String>,
+    server: Option<ServerName>,
     decided_by: &'static str,
     /// The results under two assumptions; `null` means refused. Absent unless the result is `uncertain`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    possible: Option<[Option<String>; 2]>,
+    possible: Option<[Option<ServerName>; 2]>,
     /// The server of the client's slot, if it is unavailable.
     #[serde(skip_serializing_if = "Option::is_none")]
-    slot: Option<String>,
+    slot: Option<ServerName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -150,19 +154,21 @@ impl Answers<'_> {
     }
 
     fn write_servers(&self, out: &mut dyn Write) -> io::Result<()> {
-        let rows = self.servers();
-        let widest = rows.iter().map(|row| row.server.len()).max().unwrap_or(0);
-        if !rows.is_empty() {
+        let servers = || self.state.destinations.iter().rev();
+        let name = |server: &DestinationState| server.destination.key.to_string();
+        let widest = servers().map(|server| name(server).len()).max().unwrap_or(0);
+        if !self.state.destinations.is_empty() {
             writeln!(out, "servers")?;
         }
-        rows.iter().try_for_each(|ServerRow { server, weight, state }| {
-            writeln!(out, "  {server:widest$}  weight {weight}, {state}")
+        servers().try_for_each(|server| {
+            let (name, weight, state) = (name(server), server.destination.weight, Condition::of(server).name());
+            writeln!(out, "  {name:widest$}  weight {weight}, {state}")
         })
     }
 
     fn servers(&self) -> Vec<ServerRow> {
-        let row = |server: &ipvs::DestinationState| ServerRow {
-            server: server.destination.key.to_string(),
+        let row = |server: &DestinationState| ServerRow {
+            server: server.destination.key.into(),
             weight: server.destination.weight,
             state: Condition::of(server).name(),
         };
@@ -183,6 +189,7 @@ impl Answers<'_> {
                  connect decides for all"
             ));
         }
+        notes.extend(last_weights::note(self.remembered));
         notes
     }
 
@@ -258,7 +265,7 @@ impl Answer<'_> {
 
     fn row(&self) -> ClientRow {
         let entry = |entry: &Entry| EntryRow {
-            server: entry.server.to_string(),
+            server: entry.server.into(),
             state: entry.state.clone(),
             expires: entry.expires,
         };
@@ -267,7 +274,7 @@ impl Answer<'_> {
             client: endpoint(self.client.address, self.client.port),
             connection: self.held.connection.as_ref().map(entry),
             connections: connections
-                .map(|(server, connections)| CountRow { server: server.to_string(), connections: *connections })
+                .map(|(server, connections)| CountRow { server: (*server).into(), connections: *connections })
                 .collect(),
             template: self.held.template.as_ref().map(entry),
             new: DecisionRow::of(&self.new),
@@ -278,11 +285,11 @@ impl Answer<'_> {
 
 impl DecisionRow {
     fn of(decision: &Decision) -> Self {
-        let text = |server: Option<DestinationKey>| server.map(|key| key.to_string());
+        let name = |server: Option<DestinationKey>| server.map(ServerName::from);
         let (result, server, possible) = match decision.outcome {
             Outcome::Server(key) => ("server", Some(key), None),
             Outcome::Refused => ("refused", None, None),
-            Outcome::Uncertain(best, worst) => ("uncertain", None, Some([text(best), text(worst)])),
+            Outcome::Uncertain(best, worst) => ("uncertain", None, Some([name(best), name(worst)])),
             Outcome::OnConnect => ("decided_on_connect", None, None),
             Outcome::NotKnown => ("not_known", None, None),
         };
@@ -291,8 +298,8 @@ impl DecisionRow {
             Cause::Hash => "hash",
             Cause::Scheduler => "scheduler",
         };
-        let (slot, reason) = (text(decision.slot), decision.reason.clone());
-        Self { result, server: text(server), decided_by, possible, slot, reason }
+        let (slot, reason) = (name(decision.slot), decision.reason.clone());
+        Self { result, server: name(server), decided_by, possible, slot, reason }
     }
 }
 
@@ -320,7 +327,17 @@ mod tests {
         let one = Held { connection: Some(entry(899)), connections, template: Some(entry(120)) };
         let held = [one.clone(), Held { connection: None, template: None, ..one }];
         let (now, then) = (&side, Some(&side));
-        act(Answers { state, clients: &clients, to: None, held: &held, now, then, effects: None });
+        let remembered = HashMap::from([(entry(0).server, 3)]);
+        act(Answers {
+            state,
+            clients: &clients,
+            to: None,
+            held: &held,
+            now,
+            then,
+            effects: None,
+            remembered: &remembered,
+        });
     }
 
     #[test]
@@ -346,7 +363,8 @@ mod tests {
                 (&one["connection"]["state"], &one["connection"]["expires"]),
                 (&"ESTABLISHED".into(), &899.into())
             );
-            assert_eq!((&one["new"]["decided_by"], &one["new"]["server"]), (&"template".into(), &SERVER.into()));
+            let server = serde_json::json!({"address": "2001:db8:1111:2222:3333:4444:5555:6661", "port": 8080});
+            assert_eq!((&one["new"]["decided_by"], &one["new"]["server"]), (&"template".into(), &server));
             assert_eq!((&other["new"]["decided_by"], &other["then"]["result"]), (&"hash".into(), &"server".into()));
             assert_eq!(other["connections"][0]["connections"], 3);
             assert_eq!((&document["schema"], &document["persistence"]), (&SCHEMA.into(), &300.into()));

@@ -88,5 +88,5 @@ fn settings_that_differ() {
     let text = ran("ipvsadm -d -t 10.8.0.1:80 -r 10.2.0.12:80");
     assert!(text.contains("  server only there: 10.2.0.12:80\n"), "{text}");
     let text = ran("ipvsadm -D -t 10.8.0.1:80");
-    assert!(text.contains("  service only there: TCP 10.8.0.1:80\n"), "{text}");
+    assert!(text.contains("TCP 10.8.0.1:80: not alike\n  service only there\n"), "{text}");
 }

@@ -44,14 +44,15 @@ fn connections_come_first() {
     farm.director.ok("ipvsadm -E -t 10.8.0.1:80 -s rr");
     let after = farm.which("-t 10.8.0.1:80", "", &[client, "10.9.0.8:21000".parse().unwrap()]);
     let connection = &one(&after)["connection"];
-    assert_eq!(name(connection["server"].as_str().unwrap()), held.servers[0]);
+    assert_eq!(name(&connection["server"]), held.servers[0]);
     assert_eq!(connection["state"], "ESTABLISHED");
     assert!((800..=900).contains(&connection["expires"].as_u64().unwrap()), "{connection}");
     assert_eq!(one(&after)["new"]["result"], "decided_on_connect");
     assert!(after["clients"][1]["connection"].is_null());
     let text = farm.director.ok("ipvsadm-rs which -t 10.8.0.1:80 --client 10.9.0.7");
     assert!(text.contains(", 1 connection\n"), "{text}");
-    farm.director.ok(&format!("ipvsadm -d -t 10.8.0.1:80 -r {}", connection["server"].as_str().unwrap()));
+    let address = connection["server"]["address"].as_str().unwrap();
+    farm.director.ok(&format!("ipvsadm -d -t 10.8.0.1:80 -r {address}:80"));
     let text = farm.director.ok("ipvsadm-rs which -t 10.8.0.1:80 --client 10.9.0.7:21000");
     assert!(text.contains(":80, which is not in the service, by its connection: ESTABLISHED"), "{text}");
 }

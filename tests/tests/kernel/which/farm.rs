@@ -82,11 +82,10 @@ impl Farm {
     }
 }
 
-/// Returns the name of the server with an address and port.
-pub(super) fn name(server: &str) -> String {
-    let server: SocketAddr = server.parse().unwrap();
-    let text = server.ip().to_string();
-    format!("rs{}", text.chars().last().unwrap())
+/// Returns the name of a server in the JSON of `which`.
+pub(super) fn name(server: &Value) -> String {
+    let address = server["address"].as_str().unwrap_or_else(|| panic!("no server: {server}"));
+    format!("rs{}", address.chars().last().unwrap())
 }
 
 /// Returns the servers that `which` printed for new connections, or for those after a change (`then`).
@@ -94,7 +93,7 @@ pub(super) fn predicted(which: &Value, when: &str) -> Vec<String> {
     let of = |client: &Value| {
         let decision = &client[when];
         match decision["result"].as_str().unwrap() {
-            "server" => name(decision["server"].as_str().unwrap()),
+            "server" => name(&decision["server"]),
             other => other.to_owned(),
         }
     };

@@ -20,6 +20,7 @@ ipvs_tests::tests! {
     removed_servers_of_mh;
     removed_servers_of_dh;
     last_weights_are_not_known;
+    last_weights_that_drain_remembers;
 }
 
 const FOUR: [(&str, u32); 4] = [("10.2.0.11:80", 1), ("10.2.0.12:80", 3), ("10.2.0.13:80", 2), ("10.2.0.14:80", 2)];
@@ -66,7 +67,13 @@ fn check_flags(farm: &Farm, scheduler: &str, side: Side, servers: &[(&str, u32)]
         let which = farm.which(side.asked, "", &clients);
         let predicted = predicted(&which, "new");
         let vip: SocketAddr = side.vip.parse().unwrap();
-        let seen = farm.ask(&clients, |_| vip);
+        let mut seen = farm.ask(&clients, |_| vip);
+        // On a busy machine, a server can be later than the short limit of IPv6.
+        for (n, seen) in seen.iter_mut().enumerate() {
+            if seen == "no reply" && predicted[n].starts_with("rs") {
+                *seen = farm.ask(&clients[n..=n], |_| vip).remove(0);
+            }
+        }
         let case = format!("{options} {}", side.service);
         compare(&case, &clients, &predicted, &seen);
         let has_refused = servers.iter().any(|(_, weight)| *weight == 0) && !options.contains("fallback");
@@ -76,7 +83,8 @@ fn check_flags(farm: &Farm, scheduler: &str, side: Side, servers: &[(&str, u32)]
         // Now the connections decide.
         let held = farm.which(side.asked, "", &clients);
         for (client, seen) in held["clients"].as_array().unwrap().iter().zip(&seen) {
-            let server = client["connection"]["server"].as_str().map(super::farm::name);
+            let server =
+                Some(&client["connection"]["server"]).filter(|server| !server.is_null()).map(super::farm::name);
             let is_same = server.as_ref().map_or(!seen.starts_with("rs"), |server| server == seen);
             assert!(is_same, "{case}: {seen} {client}");
         }
@@ -235,11 +243,25 @@ fn last_weights_are_not_known() {
     for (client, seen) in which["clients"].as_array().unwrap().iter().zip(&seen) {
         assert_eq!(client["new"]["result"], "uncertain", "{client}");
         let servers = client["new"]["possible"].as_array().unwrap();
-        possible += usize::from(servers.iter().any(|server| super::farm::name(server.as_str().unwrap()) == *seen));
+        possible += usize::from(servers.iter().any(|server| super::farm::name(server) == *seen));
         let reason = client["new"]["reason"].as_str().unwrap();
         assert!(reason.contains("does not report the weight of 10.2.0.12:80 before weight 0"), "{reason}");
     }
     // The old weight was 3. The assumptions are 0 and 2, the greatest weight of the other servers.
     assert!(possible * 10 > clients.len() * 9, "{possible} of {}", clients.len());
     assert!(which["effects"]["remapped_clients"][0]["min_share"].is_number(), "{}", which["effects"]);
+}
+
+fn last_weights_that_drain_remembers() {
+    let farm = Farm::new();
+    farm.table(WEB, "-s mh -b mh-fallback", &FOUR);
+    farm.director.ok("ipvsadm-rs drain 10.2.0.12");
+    let clients = sources(V4, clients(1000), 0);
+    let which = farm.which(WEB, "", &clients);
+    let vip: SocketAddr = V4.vip.parse().unwrap();
+    compare("after drain", &clients, &predicted(&which, "new"), &farm.ask(&clients, |_| vip));
+    let note = which["notes"][0].as_str().unwrap();
+    assert!(note.contains("the weight of 10.2.0.12:80 before weight 0. 3 was used, which `drain` remembers"), "{note}");
+    let which = farm.which(WEB, "--without 10.2.0.12", &clients);
+    assert!(which["effects"]["remapped_clients"][0]["min_share"].is_null(), "{}", which["effects"]);
 }

@@ -4,8 +4,9 @@ mod compare;
 mod entries;
 mod farm;
 mod hashes;
+mod module;
 
 /// Returns the tests of this module.
 pub(crate) fn tests() -> Vec<ipvs_tests::harness::Test> {
-    [hashes::tests(), entries::tests(), compare::tests()].concat()
+    [hashes::tests(), entries::tests(), compare::tests(), module::tests()].concat()
 }

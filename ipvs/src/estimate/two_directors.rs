@@ -40,27 +40,27 @@ pub enum Difference {
     Order(Vec<DestinationKey>, Vec<DestinationKey>),
 }
 
-/// The result of a comparison of one service on two directors.
+/// The settings of one service that differ between two directors.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Alike {
-    /// True if the settings of both directors lead to the same servers. This is possible with different settings, if
-    /// the scheduler hashes.
-    pub is_alike: bool,
-    /// The settings that differ.
-    pub differences: Vec<Difference>,
+pub struct Differences {
+    /// The settings that affect the selection of servers. Without any, the services are alike.
+    pub settings: Vec<Difference>,
+    /// True if the services can be alike although settings differ: both hash, and only the inputs of their tables differ.
+    /// Then [`tables_alike`] decides. Otherwise services with different settings are not alike.
+    pub tables_decide: bool,
     /// Servers of weight 0 whose last weight is unknown and used by mh. Services are alike only if these weights are, too.
     pub unknown_last_weights: Vec<DestinationKey>,
 }
 
-/// Compares the selection of servers by one service on two directors. The destinations are the oldest first, as in the
-/// kernel.
+/// Compares the settings of one service on two directors. The destinations are the oldest first, as in the kernel.
 ///
-/// Connections are not compared: servers are assumed to be below their thresholds. [`differing_clients`] computes the
-/// share of clients, which takes longer.
+/// The services are *alike* if both directors send the same clients to the same servers. Connections are not compared:
+/// servers are assumed to be below their thresholds. [`tables_alike`] and [`differing_clients`] compare hash tables,
+/// which takes longer.
 ///
 /// ```
-/// use ipvs::estimate::{Difference, differences, differing_clients};
+/// use ipvs::estimate::{Difference, differences, differing_clients, tables_alike};
 /// use ipvs::hash::TableSizes;
 /// use ipvs::{Destination, Forwarding, Scheduler, Service, ServiceConfig, ServiceKey};
 ///
@@ -69,20 +69,44 @@ pub struct Alike {
 /// let here = ServiceConfig { service, destinations: vec![server(1), server(2)] };
 /// let there = ServiceConfig { service, destinations: vec![server(2), server(1)] };
 ///
-/// let compared = differences(&here, &there, TableSizes::default());
-/// assert!(!compared.is_alike && matches!(compared.differences[..], [Difference::Order(..)]));
+/// let found = differences(&here, &there);
+/// assert!(found.tables_decide && matches!(found.settings[..], [Difference::Order(..)]));
+/// assert_eq!(tables_alike(&here, &there, TableSizes::default()), Some(false));
 /// let effect = differing_clients(&here, &there, TableSizes::default()).unwrap();
 /// assert_eq!(effect.differing(), (1.0, 1.0));
 /// ```
-pub fn differences(first: &ServiceConfig, second: &ServiceConfig, sizes: TableSizes) -> Alike {
-    let sides = [first, second].map(scheduling);
-    let differences = settings(first, second);
-    let both_hash = [first, second].iter().all(|side| hashes(&side.service));
-    let mut unknown_last_weights: Vec<_> = sides.iter().flat_map(Scheduling::unknown_last_weights).collect();
+pub fn differences(first: &ServiceConfig, second: &ServiceConfig) -> Differences {
+    let sides = [first, second];
+    let settings = settings(first, second);
+    let both_hash = sides.iter().all(|side| hashes(&side.service));
+    let mut unknown_last_weights: Vec<DestinationKey> =
+        sides.iter().filter(|side| side.service.scheduler == Scheduler::MH).flat_map(|side| weight_0(side)).collect();
     let mut seen = HashSet::new();
     unknown_last_weights.retain(|key| seen.insert(*key));
-    let is_alike = differences.is_empty() || both_hash && of_service(&differences) && map_alike(&sides, sizes);
-    Alike { is_alike, differences, unknown_last_weights }
+    let tables_decide = !settings.is_empty() && both_hash && settings.iter().all(is_input_of_table);
+    Differences { settings, tables_decide, unknown_last_weights }
+}
+
+/// Returns whether the hash tables of one service are the same on two directors. Computes a table for each.
+///
+/// Returns `None` unless both schedulers hash, and if a kernel's table is unknown. [`differences`] has the other
+/// settings, which are not compared here.
+pub fn tables_alike(first: &ServiceConfig, second: &ServiceConfig, sizes: TableSizes) -> Option<bool> {
+    if ![first, second].iter().all(|side| hashes(&side.service)) {
+        return None;
+    }
+    let [first, second] = [first, second].map(scheduling);
+    let mut is_alike = true;
+    for assumption in [Assumption::Best, Assumption::Worst] {
+        let sides = (first.selection(assumption, sizes)?, second.selection(assumption, sizes)?);
+        is_alike &= match sides {
+            (Selection::Table(first), Selection::Table(second)) => first.maps_like(&second),
+            (Selection::One(first), Selection::One(second)) => first == second,
+            (Selection::Nothing, Selection::Nothing) => true,
+            _ => false,
+        };
+    }
+    Some(is_alike)
 }
 
 /// Compares the servers of all new clients of a service on two directors. [`Effect::differing`] is the share of those
@@ -108,23 +132,15 @@ fn scheduling(config: &ServiceConfig) -> Scheduling {
     Scheduling::new(&state)
 }
 
-/// Returns whether all differences are in the input of the hash tables.
-fn of_service(differences: &[Difference]) -> bool {
-    differences.iter().all(|difference| {
-        use Difference::{Flags, OnlyFirst, OnlySecond, Order, Scheduler, Weight};
-        matches!(difference, Scheduler(..) | Flags(..) | OnlyFirst(_) | OnlySecond(_) | Weight(..) | Order(..))
-    })
+/// Returns the servers of weight 0.
+fn weight_0(config: &ServiceConfig) -> impl Iterator<Item = DestinationKey> {
+    config.destinations.iter().filter(|server| server.weight == 0).map(|server| server.key)
 }
 
-fn map_alike([first, second]: &[Scheduling; 2], sizes: TableSizes) -> bool {
-    [Assumption::Best, Assumption::Worst].into_iter().all(|assumption| {
-        match (first.selection(assumption, sizes), second.selection(assumption, sizes)) {
-            (Some(Selection::Table(first)), Some(Selection::Table(second))) => first.maps_like(&second),
-            (Some(Selection::One(first)), Some(Selection::One(second))) => first == second,
-            (Some(Selection::Nothing), Some(Selection::Nothing)) => true,
-            _ => false,
-        }
-    })
+/// Returns whether a setting is an input of the hash tables.
+fn is_input_of_table(difference: &Difference) -> bool {
+    use Difference::{Flags, OnlyFirst, OnlySecond, Order, Scheduler, Weight};
+    matches!(difference, Scheduler(..) | Flags(..) | OnlyFirst(_) | OnlySecond(_) | Weight(..) | Order(..))
 }
 
 /// Compares the tables under all combinations of the assumptions. The two directors can have different last weights.
@@ -225,11 +241,12 @@ mod tests {
     /// Returns whether they are alike, the number of differences, and the share in percent.
     fn compare(first: &ServiceConfig, second: &ServiceConfig) -> (bool, usize, Option<(f64, f64)>) {
         let sizes = TableSizes::default();
-        let Alike { is_alike, differences, .. } = differences(first, second, sizes);
+        let Differences { settings, tables_decide, .. } = differences(first, second);
+        let is_alike = settings.is_empty() || tables_decide && tables_alike(first, second, sizes) == Some(true);
         let effect = differing_clients(first, second, sizes);
         let percent = |share: f64| (share * 1000.0).round() / 10.0;
         let share = effect.map(|effect| effect.differing()).map(|(least, most)| (percent(least), percent(most)));
-        (is_alike, differences.len(), share)
+        (is_alike, settings.len(), share)
     }
 
     #[test]
@@ -279,9 +296,23 @@ mod tests {
     #[test]
     fn unknown_last_weights_are_a_range() {
         let mh = table(Scheduler::MH, &[(1, 1), (2, 1), (3, 0)]);
-        let compared = differences(&mh, &mh, TableSizes::default());
-        assert_eq!((compared.is_alike, compared.unknown_last_weights.len()), (true, 1));
+        let found = differences(&mh, &mh);
+        assert_eq!((found.settings.len(), found.tables_decide, found.unknown_last_weights.len()), (0, false, 1));
         let (least, most) = differing_clients(&mh, &mh, TableSizes::default()).expect("hashes").differing();
         assert_eq!((least, (most * 100.0).round()), (0.0, 33.0));
+    }
+
+    #[test]
+    fn tables_of_too_many_servers_are_unknown() {
+        let sizes = TableSizes { mh_index: 8, ..TableSizes::default() };
+        let one = table(Scheduler::MH, &[(1, 1)]);
+        let mut many = one.clone();
+        many.destinations = (0..=250)
+            .map(|last| Destination::new(([10, 0, 1, last], 80), Forwarding::Masquerade))
+            .chain(one.destinations.iter().copied())
+            .collect();
+        assert_eq!(tables_alike(&one, &many, sizes), None, "252 servers and 251 slots");
+        assert_eq!(tables_alike(&one, &many, TableSizes::default()), Some(false));
+        assert_eq!(tables_alike(&one, &table(Scheduler::RR, &[(1, 1)]), sizes), None);
     }
 }
