@@ -1,6 +1,5 @@
 //! The options common to all verbs, and the client, the journal and the output that they select.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -123,15 +122,15 @@ impl Context {
     /// module, because the kernel does so for each request of its netlink family.
     pub(crate) fn open_if_loaded(&self) -> anyhow::Result<Option<Client>> {
         // Each namespace has the file. Without /proc, nothing is known about the module.
-        let is_missing = |path| fs::exists(path).is_ok_and(|exists| !exists);
+        let is_missing = |path| std::fs::exists(path).is_ok_and(|exists| !exists);
         let is_absent = is_missing("/proc/thread-self/net/ip_vs") && !is_missing("/proc/thread-self/net");
         if is_absent { Ok(None) } else { self.open().map(Some) }
     }
 
-    /// Opens the table of a verb that only reads it. Fails if IPVS is not in the kernel.
+    /// Opens the table as [`open_if_loaded`](Self::open_if_loaded) does. Fails with a hint if IPVS is not in the kernel.
     pub(crate) fn open_loaded(&self) -> anyhow::Result<Client> {
-        let error = || anyhow!("cannot read the table: the module ip_vs is not loaded\n{}", hints::NOT_LOADED);
-        self.open_if_loaded()?.ok_or_else(error)
+        let not_loaded = || anyhow!("cannot read the table: the module ip_vs is not loaded\n{}", hints::NOT_LOADED);
+        self.open_if_loaded()?.ok_or_else(not_loaded)
     }
 
     /// Returns the sysctl `net.ipv4.vs.expire_quiescent_template` of the namespace. `None`: it cannot be read.

@@ -33,13 +33,13 @@ use output::Answers;
 ///
 /// Clients are looked up in one service, which must be selected. --compare compares all services, or those selected.
 ///
-/// For each client, the connection table is read first: a packet of a connection goes to the server of the connection,
-/// and a client with a persistence template to the server of the template. New connections get the server that the
+/// The connection table is read first. Packets of a connection go to the server of the connection. A new connection goes
+/// to the server of the client's persistence template, if there is one. Otherwise it goes to the server that the
 /// scheduler selects. For sh, dh and mh this server is computed as the kernel does, with weights, thresholds and
-/// fallback flags. The other schedulers decide when the client connects: their servers are listed.
+/// fallback flags. The other schedulers decide when the client connects. Then their servers are listed.
 ///
 /// --without and --with also show the server that new connections get after a change, and the share of all new clients
-/// that get another server or are refused. Nothing is changed.
+/// that get another server or are refused. The table is not changed, and the module ip_vs is not loaded.
 ///
 /// --compare shows for each service whether another director sends clients to the same servers. A service by firewall
 /// mark takes precedence over others, but the rules that set marks are not read.
@@ -66,11 +66,15 @@ pub(super) struct Which {
     /// HOST is an address, or a name for all its addresses. Without a port, all ports of the host are selected.
     #[arg(long, value_name = "HOST[:PORT]", conflicts_with_all = ["with", "compare"])]
     without: Vec<String>,
-    /// Also show the result if the table in FILE was applied: rules, JSON or TOML; `-` for standard input
+    /// Also show the result if the table in FILE was applied; `-` for standard input
+    ///
+    /// FILE contains rules, JSON or TOML, or is a configuration of keepalived or ldirectord.
     #[arg(long, value_name = "FILE", conflicts_with = "compare")]
     with: Option<PathBuf>,
-    /// Compare this director with the table of another one in FILE: output of `show --json` or `save`, or rules, JSON or
-    /// TOML; `-` for standard input
+    /// Compare this director with the table of another one in FILE; `-` for standard input
+    ///
+    /// FILE is output of `show --json` or `save`, another file of rules, JSON or TOML, or a configuration of keepalived or
+    /// ldirectord.
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
     /// Format of the FILE of --with or --compare [default: detected from the name and contents]
@@ -90,7 +94,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  Done; with --compare, both directors send clients to the same servers
   1  Error
-  2  With --compare: the directors differ, or a service could not be compared";
+  2  With --compare: they send clients to different servers, or a service could
+     not be compared";
 
 impl Which {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
