@@ -39,7 +39,7 @@ use output::Answers;
 /// fallback flags. The other schedulers decide when the client connects. Then their servers are listed.
 ///
 /// --without and --with also show the server that new connections get after a change, and the share of all new clients
-/// that get another server or are refused. The table is not changed, and the module ip_vs is not loaded.
+/// that get another server or are refused. The table is not changed, and no module is loaded.
 ///
 /// --compare shows for each service whether another director sends clients to the same servers. A service by firewall
 /// mark takes precedence over others, but the rules that set marks are not read.
