@@ -148,11 +148,11 @@ impl Side {
             ),
             ServerFor::Decided => decision(Outcome::OnConnect, None, None),
             ServerFor::NeedsPort => {
-                let reason = "the hash includes the client's port: specify ADDRESS:PORT";
+                let reason = "the hash includes the client's port. Specify ADDRESS:PORT";
                 decision(Outcome::NotKnown, None, Some(reason.into()))
             }
             ServerFor::NeedsDestination => {
-                let reason = "dh hashes the address to which the client connects: specify it with --to";
+                let reason = "dh hashes the address to which the client connects. Specify it with --to";
                 decision(Outcome::NotKnown, None, Some(reason.into()))
             }
             _ => {
