@@ -64,8 +64,9 @@ struct Search {
     service: ServiceKey,
     to: Option<(IpAddr, Option<u16>)>,
     index: Option<ServiceIndex>,
-    /// The places of the clients in `found`.
-    by_address: HashMap<IpAddr, Vec<(Option<u16>, usize)>>,
+    /// The places of the clients in `found`. There can be a client for each port of an address, so each lookup must take
+    /// constant time.
+    by_client: HashMap<Wanted, usize>,
     by_template: HashMap<TemplateKey, Vec<usize>>,
     found: Vec<Held>,
 }
@@ -77,15 +78,15 @@ impl Search {
         to: Option<(IpAddr, Option<u16>)>,
         index: Option<ServiceIndex>,
     ) -> Self {
-        let mut by_address: HashMap<IpAddr, Vec<(Option<u16>, usize)>> = HashMap::new();
+        let mut by_client = HashMap::new();
         let mut by_template: HashMap<TemplateKey, Vec<usize>> = HashMap::new();
         for (place, client) in clients.iter().enumerate() {
-            by_address.entry(client.address).or_default().push((client.port, place));
+            by_client.insert(*client, place);
             if let Some(key) = TemplateKey::new(service, client.address) {
                 by_template.entry(key).or_default().push(place);
             }
         }
-        Self { service: service.key, to, index, by_address, by_template, found: vec![Held::default(); clients.len()] }
+        Self { service: service.key, to, index, by_client, by_template, found: vec![Held::default(); clients.len()] }
     }
 
     fn add(&mut self, entry: &ConnectionEntry) {
@@ -99,19 +100,17 @@ impl Search {
             }
             return;
         }
-        let Some(clients) = self.by_address.get(&entry.client.ip()) else { return };
-        if !self.is_of_service(entry) {
+        let (address, port) = (entry.client.ip(), entry.client.port());
+        let place = |port| self.by_client.get(&Wanted { address, port }).copied();
+        let (with_port, without) = (place(Some(port)), place(None));
+        if with_port.or(without).is_none() || !self.is_of_service(entry) {
             return;
         }
-        for (port, place) in clients {
-            if port.is_some_and(|port| port != entry.client.port()) {
-                continue;
-            }
-            let held = &mut self.found[*place];
-            *held.connections.entry(entry.destination.into()).or_default() += 1;
-            if port.is_some() {
-                held.connection.get_or_insert_with(|| Entry::of(entry));
-            }
+        for place in with_port.into_iter().chain(without) {
+            *self.found[place].connections.entry(entry.destination.into()).or_default() += 1;
+        }
+        if let Some(place) = with_port {
+            self.found[place].connection.get_or_insert_with(|| Entry::of(entry));
         }
     }
 
@@ -158,5 +157,23 @@ mod tests {
         assert_eq!(one.template.as_ref().map(|entry| (&*entry.state, entry.expires)), Some(("ASSURED", 120)));
         assert_eq!((all.connections.len(), &all.connection, &all.template), (2, &None, &one.template));
         assert_eq!((other_port, none), (&Held::default(), &Held::default()));
+    }
+
+    /// With a search through all clients of an address for each connection, this takes half a minute.
+    #[test]
+    fn all_ports_of_an_address_take_little_time() {
+        let service = Service::new(ServiceKey::tcp([10, 0, 0, 1], 80), Scheduler::SH);
+        let clients: Vec<Wanted> =
+            (1..=u16::MAX).map(|port| Wanted { address: [10, 9, 0, 1].into(), port: Some(port) }).collect();
+        let line = |port| format!("TCP 0A090001 {port:04X} 0A000001 0050 0A010001 1F90 ESTABLISHED 899\n");
+        let table = format!("Pro \n{}", (1..=u16::MAX).map(line).collect::<String>());
+        let start = std::time::Instant::now();
+        let mut search = Search::new(&service, &clients, None, None);
+        for entry in Connections::new(table.as_bytes()).expect("a title") {
+            search.add(&entry.expect("an entry"));
+        }
+        let time = start.elapsed();
+        assert!(search.found.iter().all(|held| held.connection.is_some() && held.connections.len() == 1));
+        assert!(time < std::time::Duration::from_secs(3), "{time:?}");
     }
 }
