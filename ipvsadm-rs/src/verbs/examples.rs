@@ -38,7 +38,7 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
         "doctor" => &["ipvsadm-rs doctor", "ipvsadm-rs doctor --fail-on error --disable expire-nodest-conn"],
         "convert" => &[
             "ipvsadm-rs convert /etc/keepalived/keepalived.conf",
-            "ipvsadm-rs convert --from ldirectord --to toml /etc/ha.d/ldirectord.cf",
+            "ipvsadm-rs convert --format ldirectord --to toml /etc/ha.d/ldirectord.cf",
         ],
         "diff" => &[
             "ipvsadm-rs diff /etc/keepalived/keepalived.conf",
