@@ -116,8 +116,8 @@ pub(super) const CHECKS: &[Check] = &[
         default: "900 s for the timeout, 7200 s for the keepalive time",
         meaning: "The director forgets a TCP connection that is idle for the TCP timeout. Keepalive packets would prevent \
                   this, but hosts send the first one after tcp_keepalive_time, which is 7200 s by default. Programs \
-                  with idle connections, such as databases, then hang or get a reset. The setting of this machine is \
-                  compared. That of clients and servers counts.",
+                  with idle connections, such as databases, then hang or get a reset. The check \
+                  compares the setting of this machine. Those of clients and servers may differ, and decide.",
         cure: "Raise the timeout above the keepalive time, or lower the keepalive time on clients or servers. Longer \
                timeouts need more memory.",
         commands: &["ipvsadm --set SECONDS 0 0"],
