@@ -9,6 +9,7 @@ use ipvsadm_rs::firewall::{Device, Firewall, Hook, Packet, TCP, Verdict};
 
 use super::firewall::{NFT, has_iptables};
 use super::{Rig, nat};
+use crate::under_test;
 
 ipvs_tests::tests! {
     of_iptables, needs = "iptables";
@@ -114,7 +115,10 @@ fn of_iptables() {
 
 /// iptables with its variant of nft, and the extensions that nft prints only by name.
 const IPTABLES_NFT: &[&str] = &[
+    under_test::PROGRAM,
     "/usr/sbin/nft",
+    "/usr/sbin/sysctl",
+    "/usr/bin/ip",
     "/usr/sbin/iptables-nft",
     "/usr/sbin/iptables-nft-save",
     "/usr/lib/x86_64-linux-gnu/xtables/libxt_tcp.so",
