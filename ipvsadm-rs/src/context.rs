@@ -12,6 +12,7 @@ use crate::file::limit::Limit;
 use crate::file::write::{self, Written};
 use crate::hints;
 use crate::journal::{Folder, Journal};
+use crate::network::module;
 use crate::terminal::color::{Color, Palette};
 use crate::terminal::exit::print_error;
 use crate::terminal::{stdout, text};
@@ -118,13 +119,9 @@ impl Context {
         Ok(client?)
     }
 
-    /// Opens the table of a verb that only reads it. `None`: IPVS is not in the kernel. [`open`](Self::open) loads the
-    /// module, because the kernel does so for each request of its netlink family.
+    /// Opens the table of a verb that only reads it. `None`: IPVS is not in the kernel. [`open`](Self::open) would load it.
     pub(crate) fn open_if_loaded(&self) -> anyhow::Result<Option<Client>> {
-        // Each namespace has the file. Without /proc, nothing is known about the module.
-        let is_missing = |path| std::fs::exists(path).is_ok_and(|exists| !exists);
-        let is_absent = is_missing("/proc/thread-self/net/ip_vs") && !is_missing("/proc/thread-self/net");
-        if is_absent { Ok(None) } else { self.open().map(Some) }
+        module::is_loaded().then(|| self.open()).transpose()
     }
 
     /// Opens the table as [`open_if_loaded`](Self::open_if_loaded) does. Fails with a hint if IPVS is not in the kernel.

@@ -61,7 +61,7 @@ pub(crate) fn looks_like(bytes: &[u8]) -> Option<&'static str> {
         [0x1f, 0x8b, ..] => return Some("This file is compressed. To read it, use `zcat FILE | ipvsadm-rs … -`."),
         _ => {}
     }
-    /// The part of a file that is looked at, in bytes. Files of other kinds are recognised by their start.
+    /// The part of a file that is read, in bytes. Files of other kinds are recognised by their start.
     const START: usize = 64 * 1024;
     let bytes = without_mark(bytes);
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(START)]);

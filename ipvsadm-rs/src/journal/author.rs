@@ -73,9 +73,9 @@ fn user_in(users: &str, uid: u32) -> Option<String> {
 }
 
 /// Returns the client in SSH_CONNECTION, which sshd(8) sets. `sudo` removes it from the environment of this process, but
-/// not from that of its shell. Without a login, the parents are not looked at.
+/// not from that of its shell. Without a login, the parents are not read.
 fn ssh_client(is_login: bool) -> Option<IpAddr> {
-    /// The maximum number of parents that are looked at.
+    /// The maximum number of parents that are read.
     const PARENTS: usize = 16;
     let own = std::env::var("SSH_CONNECTION").ok();
     let most = if is_login { PARENTS } else { 0 };

@@ -1,10 +1,10 @@
 //! The kernel module of IPVS.
 
-use std::path::Path;
-
-/// Returns whether IPVS is in the kernel. To open its table would load the module, so a verb that only reads asks first.
+/// Returns whether IPVS is in the kernel. To open its table would load the module, because the kernel loads it for each
+/// request of its netlink family. A verb that only reads asks first.
 ///
-/// The file belongs to the namespace of the calling thread. The kernel makes it for each namespace.
+/// The kernel makes the file for each namespace. Without /proc, nothing is known about the module, and true is returned.
 pub(crate) fn is_loaded() -> bool {
-    Path::new("/proc/thread-self/net/ip_vs").exists()
+    let is_missing = |path| std::fs::exists(path).is_ok_and(|exists| !exists);
+    is_missing("/proc/thread-self/net") || !is_missing("/proc/thread-self/net/ip_vs")
 }

@@ -1,12 +1,13 @@
 //! Forwarding through tunnels.
 
-use ipvs::{Family, GueChecksum, Tunnel};
+use ipvs::Family;
 
 use super::super::check::{Check, Examined, Finding, Group, NotChecked, Outcome, Severity};
 use super::super::facts::Facts;
 use super::super::source::Device;
 use super::forwarding::{INETDEVICE, up};
 use super::{SYSCTL_DOC, examine_setting, is_tunnel, set, set_device};
+use crate::network::tunnel::overhead;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -118,17 +119,8 @@ fn rp_filter_tunnel(facts: &Facts) -> Examined {
 
 fn tunnel_overhead(facts: &Facts) -> Examined {
     let tunnels = facts.servers()?.filter(|(_, server)| is_tunnel(&server.forwarding));
-    let bytes = tunnels.map(|(_, server)| {
-        let outer = if Family::of(server.key.address) == Family::V4 { 20 } else { 40 };
-        outer
-            + match server.forwarding.tunnel() {
-                // UDP, GUE, and two words of GUE options for remote checksum offload.
-                Some(Tunnel::Gue { checksum: GueChecksum::Remote, .. }) => 8 + 4 + 8,
-                Some(Tunnel::Gue { .. }) => 8 + 4,
-                Some(Tunnel::Gre { checksum: true }) => 8,
-                Some(Tunnel::Gre { checksum: false }) => 4,
-                _ => 0,
-            }
+    let bytes = tunnels.filter_map(|(_, server)| {
+        server.forwarding.tunnel().map(|tunnel| overhead(tunnel, Family::of(server.key.address)))
     });
     Ok(match bytes.max() {
         Some(bytes) => Finding::new(format!("Tunnels make packets up to {bytes} bytes longer.")).into(),
