@@ -53,8 +53,14 @@ impl Farm {
     pub(super) fn which(&self, service: &str, options: &str, clients: &[SocketAddr]) -> Value {
         let lines: String = clients.iter().map(|client| format!("{client}\n")).collect();
         std::fs::write("clients", lines).unwrap();
-        let json = self.director.ok(&format!("ipvsadm-rs which {service} --clients clients --json {options}"));
-        serde_json::from_str(&json).unwrap()
+        let line = format!("ipvsadm-rs which {service} --clients clients --json {options}");
+        let ask = || serde_json::from_str::<Value>(&self.director.ok(&line)).unwrap();
+        // Estimates end after two seconds. On a busy machine, they can need another attempt.
+        let is_estimated = |found: &Value| {
+            let left = found["effects"]["clients_not_estimated"].as_array();
+            left.is_none_or(Vec::is_empty)
+        };
+        (0..10).map(|_| ask()).find(is_estimated).unwrap_or_else(ask)
     }
 
     /// Sends a datagram from each client and returns the names of the servers that reply, `refused` or `no reply`.

@@ -109,11 +109,17 @@ impl Rig {
     fn is_mended_by_its_commands(&self, id: &str) -> Value {
         let verdict = self.is_broken(id);
         self.mend(&verdict, &self.web1);
-        // The client remembers for a second that nobody has the address.
-        self.client.run("ip neigh flush dev eth0");
-        self.client.run("ip -6 neigh flush dev eth0");
+        self.forget_neighbours();
         self.works();
         verdict
+    }
+
+    /// Makes client and director ask for neighbours again. They remember for seconds that nobody has an address.
+    fn forget_neighbours(&self) {
+        for host in [&self.client, &self.director] {
+            host.run("ip neigh flush all");
+            host.run("ip -6 neigh flush all");
+        }
     }
 }
 

@@ -92,8 +92,7 @@ fn the_ipv6_address_is_on_lo() {
     rig.client.ok("ip -6 neigh flush dev eth0");
     let verdict = rig.is_broken("arp");
     rig.mend(&verdict, &rig.web1);
-    // The client remembers for a second that nobody has the address.
-    rig.client.ok("ip -6 neigh flush dev eth0");
+    rig.forget_neighbours();
     rig.works();
 }
 

@@ -93,6 +93,7 @@ fn the_cable_of_the_servers_is_unplugged() {
     rig.lab.unplug(&rig.director, "eth1").unwrap();
     rig.is_broken("carrier");
     rig.lab.replug(&rig.director, "eth1").unwrap();
+    rig.forget_neighbours();
     rig.works();
 }
 
