@@ -176,8 +176,12 @@ impl Subject {
     }
 
     /// Returns whether the client has this template. With a persistence engine, its address must be that of the template.
+    /// A service without persistence does not use the templates that it still has.
     fn is_template_of_client(&self, entry: &ConnectionEntry) -> bool {
         let Some(client) = self.followed.client_address() else { return false };
+        if self.state.service.persistence.is_none() {
+            return false;
+        }
         match TemplateKey::new(&self.state.service, client) {
             Some(key) => TemplateKey::of(entry) == Some(key),
             None => entry.client.ip() == client,
@@ -301,6 +305,8 @@ pub(super) mod tests {
         let has_template =
             |client: [u8; 4]| read(subject(RULES, None, Some((client, 0).into())), &lines).template.is_some();
         assert!(has_template([10, 9, 0, 77]) && !has_template([10, 9, 1, 77]));
+        let without = RULES.replace(" -p 300 -M 255.255.255.0", "");
+        assert!(read(subject(&without, None, Some(([10, 9, 0, 0], 0).into())), &lines).template.is_none());
     }
 
     fn sums(lines: &[&str]) -> Sums {
