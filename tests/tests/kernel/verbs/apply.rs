@@ -157,14 +157,15 @@ fn waits_for_a_running_apply() {
     director(WEB);
     write("wanted", &WEB.replace("-w 3", "-w 5"));
     ok("ipvsadm-rs --state-dir s apply rules");
-    let first = format!("{LOCK}; : > locked; sleep 1; ipvsadm -E -t 192.0.2.1:80 -s rr");
+    // The lock is held until `apply` reports that it waits.
+    let waits = "for _ in $(seq 300); do [ -s errors ] && break; sleep 0.1; done";
+    let first = format!("{LOCK}; : > locked; {waits}; ipvsadm -E -t 192.0.2.1:80 -s rr");
     let ran = shell(&format!(
-        "({first}) & until [ -e locked ]; do sleep 0.1; done; ipvsadm-rs --state-dir s apply wanted; wait"
+        "({first}) & until [ -e locked ]; do sleep 0.1; done; ipvsadm-rs --state-dir s apply wanted 2> errors; code=$?; \
+         wait; exit $code"
     ));
-    assert_eq!(
-        (ran.code, ran.stderr.as_str()),
-        (Some(0), "note: waiting: another ipvsadm-rs is changing this table\n")
-    );
+    let errors = std::fs::read_to_string("errors").unwrap();
+    assert_eq!((ran.code, errors.as_str()), (Some(0), "note: waiting: another ipvsadm-rs is changing this table\n"));
     assert!(ran.stdout.contains("2 changes made"), "{ran}");
     assert_eq!(rules(), WEB.replace("-w 3", "-w 5"));
 }
