@@ -74,14 +74,13 @@ fn files() -> BTreeSet<PathBuf> {
         "/usr/lib/modules-load.d",
         "/usr/lib/ocf",
         "/usr/share/man/man8",
-        "/usr/share/doc",
         "/usr/share/bash-completion",
         "/usr/share/zsh",
         "/usr/share/fish",
         "/var/lib/systemd",
     ];
-    let found = folders.map(|folder| shell(&format!("find {folder} 2>/dev/null; true")).stdout);
-    let top = shell("find /usr/lib /usr/share /var/lib -maxdepth 1").stdout;
+    let found = folders.map(|folder| shell(&format!("find {folder} 2>/dev/null; true")).ok());
+    let top = ok("find /usr/lib /usr/share /usr/share/doc /var/lib -maxdepth 1");
     found.iter().flat_map(|text| text.lines()).chain(top.lines()).map(PathBuf::from).collect()
 }
 
