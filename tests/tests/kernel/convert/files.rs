@@ -3,6 +3,7 @@
 use std::fs;
 
 use ipvs_tests::command::{ok, run, shell};
+use ipvs_tests::guest::modules;
 use serde_json::Value;
 
 use crate::under_test;
@@ -14,7 +15,7 @@ ipvs_tests::tests! {
     paths_are_not_opened_before_their_check;
     standard_input_includes_absolute_paths_only;
     files_without_services_are_refused;
-    diff_loads_no_module;
+    diff_loads_no_module, own_kernel = true;
     conditions_hold_for_every_verb;
     plans_and_applies;
     servers_that_are_down_are_no_drift;
@@ -200,15 +201,14 @@ fn files_without_services_are_refused() {
 
 fn diff_loads_no_module() {
     under_test::install();
+    under_test::modprobe();
     write("keepalived.conf", KEEPALIVED);
-    let is_loaded = || fs::exists("/proc/net/ip_vs").unwrap();
-    if is_loaded() {
-        return;
-    }
+    let unloaded = modules::unload("ip_vs").unwrap();
     let ran = run("ipvsadm-rs diff keepalived.conf");
     assert_eq!((ran.code, ran.stdout.lines().count()), (Some(2), 5), "{ran}");
     assert!(ran.stderr.contains("note: IPVS is not in the kernel: the table is empty\n"), "{ran}");
-    assert!(!is_loaded());
+    assert!(!fs::exists("/proc/net/ip_vs").unwrap(), "the module was loaded");
+    drop(unloaded);
 }
 
 /// Every verb that reads keepalived.conf has --config-id, and prints the number of settings that are left.

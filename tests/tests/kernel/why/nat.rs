@@ -28,7 +28,7 @@ ipvs_tests::tests! {
     a_connection_of_a_deleted_server;
     arguments_that_do_not_fit;
     commands_act_in_the_namespace;
-    the_module_is_not_loaded;
+    the_module_is_not_loaded, own_kernel = true;
     many_servers_are_one_line;
 }
 

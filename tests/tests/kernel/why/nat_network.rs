@@ -61,7 +61,7 @@ fn a_server_does_not_answer_arp() {
     let verdict = rig.is_broken("neighbour");
     assert_eq!(verdict["text"], "10.2.0.11:8080: did not answer ARP on eth1");
     rig.lab.replug(&rig.web1, "eth0").unwrap();
-    rig.director.ok("ip neigh flush dev eth1");
+    rig.forget_neighbours();
     rig.works();
 }
 
