@@ -3,7 +3,6 @@
 mod daemons;
 pub(crate) mod diagnostic;
 pub(crate) mod directory;
-
 mod include;
 pub(crate) mod limit;
 mod open;

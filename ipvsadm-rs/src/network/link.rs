@@ -44,9 +44,7 @@ impl Network {
         self.links.insert(index, link.clone());
         Ok(link)
     }
-}
 
-impl Network {
     /// Returns all devices.
     ///
     /// # Errors
