@@ -38,7 +38,7 @@ pub(super) struct OtherTables {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entries {
     pub(super) number: u64,
-    /// Whether all are counted. Before Linux 7.1, only those of servers in the table are.
+    /// Whether all entries are counted. Before Linux 7.1, only entries of servers in the table are counted.
     is_all: bool,
 }
 

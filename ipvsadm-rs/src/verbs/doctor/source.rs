@@ -19,7 +19,7 @@ const LONGEST: u64 = 4096;
 pub(super) struct Device {
     pub(super) name: String,
     pub(super) is_up: bool,
-    /// In bytes.
+    /// The size of the largest packet, in bytes.
     pub(super) mtu: u32,
 }
 

@@ -52,8 +52,8 @@ pub(super) struct Side {
     servers: Servers,
     /// The sysctl net.ipv4.vs.expire_quiescent_template. `None`: it cannot be read.
     expires_quiescent: Option<bool>,
-    /// Whether only some clients are refused. This and the texts below are the same for all clients, and need a look at
-    /// each server.
+    /// Whether some clients are refused and others are not. Computed once, because it depends on all servers, and not on
+    /// the client. The same applies to the reasons below.
     refuses_some: bool,
     /// The reason why all clients are refused.
     reason: OnceCell<String>,
