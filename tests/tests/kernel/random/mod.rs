@@ -1,6 +1,6 @@
 //! Random lines and tables, on which our program must do the same as the reference.
 //!
-//! `IPVS_LINES` is the number of lines (default 2,500; CI runs four times with other seeds), `IPVS_SEED` the first seed
+//! `IPVS_LINES` is the number of lines (default 2,500; CI generates 10,000 in all), `IPVS_SEED` the first seed
 //! (default 1). `IPVS_TABLES` is the number of tables of each seed (default 12). A seed generates the same lines on
 //! every machine. It is in the name of each test, so that a failed test can be run again alone: `IPVS_SEED=7 cargo
 //! kernel random::500-lines-of-seed-7`.
