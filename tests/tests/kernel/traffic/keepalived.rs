@@ -154,7 +154,7 @@ fn shares_the_table() {
     own.lines().for_each(|line| drop(first.ok(&format!("ipvsadm {line}"))));
     assert_eq!(client.client().pages(2, "10.1.0.100:8080").to_string(), "web2=2");
     kill_process(daemon.pid(), Signal::HUP).unwrap();
-    // Its main process gives a child that is still reloading a few seconds to stop, and the services would stay.
+    // Stopped right after the start of its reload, keepalived has once left its services in the table.
     wait::until(Duration::from_secs(30), || {
         let output = daemon.output();
         if output.contains("Reload complete") { Ok(()) } else { Err(output) }
