@@ -38,7 +38,7 @@ pub(super) struct OtherTables {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entries {
     pub(super) number: u64,
-    /// Whether all entries are counted. Before Linux 7.1, only entries of servers in the table are counted.
+    /// False before Linux 7.1: `number` then lacks the entries of servers that are no longer in the table.
     is_all: bool,
 }
 
