@@ -232,9 +232,12 @@ fn rolls_back_after_the_end_of_the_unit() {
     // In a sandbox that cannot reach systemd, the timer is part of the unit.
     apply("--unit=sandboxed --property=InaccessiblePaths=/run/systemd/private", "10m");
     rolled_back();
-    let log = system.run("journalctl --quiet --output cat --unit sandboxed").ok();
     let warning = "warning: if sandboxed.service ends, the plan is rolled back early, or never if the rollback timer is killed: systemd-run: ";
-    assert!(log.lines().any(|line| line.starts_with(warning)), "{log}");
+    // The journal may have the last lines first.
+    wait::until(Duration::from_secs(30), || {
+        let log = system.run("journalctl --quiet --output cat --unit sandboxed").ok();
+        if log.lines().any(|line| line.starts_with(warning)) { Ok(()) } else { Err(log) }
+    });
 }
 
 /// A systemd that starts only these units and their dependencies.
