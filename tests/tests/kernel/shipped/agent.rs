@@ -20,6 +20,11 @@ ipvs_tests::tests! {
     leaves_other_services_alone, needs = "resource-agents", seconds = 120;
     default_operations_do_not_compare, needs = "resource-agents";
     difference_is_degraded_and_no_failure, needs = "resource-agents", seconds = 120;
+    monitor_adds_missing_services, needs = "resource-agents", seconds = 120;
+    pending_plan_keeps_services_missing, needs = "resource-agents", seconds = 120;
+    services_of_others_are_not_added, needs = "resource-agents";
+    keeps_weights_unless_told, needs = "resource-agents", seconds = 120;
+    reload_does_not_start, needs = "resource-agents";
     monitor_detects_a_table_cleared_meanwhile, needs = "resource-agents";
     reload_applies_an_edited_file, needs = "resource-agents", seconds = 120;
     owns_services_of_its_scope, needs = "resource-agents", seconds = 120;
@@ -65,7 +70,13 @@ impl Table {
     }
 
     fn call(&self, action: &str, depth: u8) -> Ran {
+        self.call_every(Duration::ZERO, action, depth)
+    }
+
+    /// Calls it with the interval of an operation. Probes have none.
+    fn call_every(&self, interval: Duration, action: &str, depth: u8) -> Ran {
         let mut command = Command::new(under_test::AGENT);
+        command.env("OCF_RESKEY_CRM_meta_interval", interval.as_millis().to_string());
         command.arg(action).env("OCF_ROOT", "/usr/lib/ocf").env("OCF_RESOURCE_INSTANCE", "table");
         command.env("OCF_CHECK_LEVEL", depth.to_string());
         for (name, value) in &self.0 {
@@ -78,6 +89,14 @@ impl Table {
     fn exits_with(&self, action: &str, code: i32) {
         let ran = self.call(action, 0);
         assert_eq!(ran.code, Some(code), "{ran}");
+    }
+
+    #[track_caller]
+    fn probe_is_degraded(&self, reason: &str) {
+        let ran = self.call("monitor", 0);
+        assert_eq!(ran.code, Some(DEGRADED), "{ran}");
+        assert!(ran.stderr.contains(&format!("ocf-exit-reason:{reason}\n")), "{ran}");
+        assert!(ran.stderr.contains("WARNING") && !ran.stderr.contains("ERROR"), "{ran}");
     }
 
     #[track_caller]
@@ -95,15 +114,10 @@ fn rules() -> String {
     ok("ipvsadm-save -n")
 }
 
-/// Runs `ocf-tester` of the resource-agents package. It validates meta-data against OCF 1.0, but the agent's are of OCF
-/// 1.1.
+/// Runs `ocf-tester` of the resource-agents package. It validates the meta-data, if xmllint is installed.
 fn passes_ocf_tester() {
     Table::new(&[]);
     write_rules(&format!("{WEB}{DNS}"));
-    const DTD: &str = "/usr/share/resource-agents/ra-api-1.dtd";
-    let old = fs::read_to_string(DTD).unwrap();
-    let more = "\n<!ATTLIST parameter unique-group CDATA #IMPLIED reloadable (1|0) #IMPLIED>\n";
-    fs::write(DTD, old.replace("|reload|", "|reload|reload-agent|") + more).unwrap();
     // The time limit is long, because the tester starts several hundred programs.
     let mut tester = Command::new("ocf-tester");
     tester.args(["-n", "table", "-o", "rules=/etc/ipvsadm.rules", under_test::AGENT]);
@@ -164,13 +178,108 @@ fn difference_is_degraded_and_no_failure() {
         table.deep_monitor_exits_with(SUCCESS);
     }
 
-    ok("ipvsadm -D -u 192.0.2.1:53");
-    table.exits_with("monitor", GENERIC);
-    table.deep_monitor_exits_with(GENERIC);
     ok("ipvsadm -C");
     table.exits_with("monitor", NOT_RUNNING);
     table.exits_with("start", SUCCESS);
     table.deep_monitor_exits_with(SUCCESS);
+}
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// A missing service was once a failure. Pacemaker then deleted all other services as well, with their connections.
+fn monitor_adds_missing_services() {
+    let table = Table::new(&[]);
+    let marks = "-A -f 7 -s rr\n-a -f 7 -r 10.0.0.1:0 -m -w 1\n-A -f 7 -6 -s rr\n";
+    write_rules(&format!("{WEB}{DNS}{marks}"));
+    table.exits_with("start", SUCCESS);
+    // Changes of a person, which are not repaired.
+    ok("ipvsadm -E -t 192.0.2.1:80 -s wlc");
+    ok("ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 0");
+    ok("ipvsadm -e -f 7 -r 10.0.0.1:0 -m -w 0");
+    let changed = rules();
+    for (missing, services) in [(1, &["-u 192.0.2.1:53"][..]), (2, &["-u 192.0.2.1:53", "-f 7 -6"])] {
+        services.iter().for_each(|service| drop(ok(&format!("ipvsadm -D {service}"))));
+        let left = rules();
+        table.probe_is_degraded(&format!("services are missing: {missing}, services exist: {}", 4 - missing));
+        assert_eq!(rules(), left, "a probe changes nothing");
+        let ran = table.call_every(INTERVAL, "monitor", 0);
+        assert_eq!(ran.code, Some(SUCCESS), "{ran}");
+        assert!(ran.stderr.contains("The missing ones were added."), "{ran}");
+        assert_eq!(rules(), changed);
+    }
+    // A service comes back with its servers.
+    ok("ipvsadm -D -f 7");
+    assert_eq!(table.call_every(INTERVAL, "monitor", 0).code, Some(SUCCESS));
+    assert_eq!(rules(), changed.replace("10.0.0.1:0 -m -w 0", "10.0.0.1:0 -m -w 1"));
+    table.exits_with("stop", SUCCESS);
+    assert_eq!(rules(), "");
+}
+
+/// A person tries a table without one of the services. The monitor must not end that.
+fn pending_plan_keeps_services_missing() {
+    let table = Table::new(&[]);
+    write_rules(&format!("{WEB}{DNS}"));
+    table.exits_with("start", SUCCESS);
+    fs::write("other", WEB).unwrap();
+    ok("ipvsadm-rs apply other --confirm-within 60s");
+    let ran = table.call_every(INTERVAL, "monitor", 0);
+    assert_eq!((ran.code, rules().as_str()), (Some(DEGRADED), WEB), "{ran}");
+    ok("ipvsadm-rs undo --pending");
+    let ran = table.call_every(INTERVAL, "monitor", 0);
+    assert_eq!((ran.code, rules()), (Some(SUCCESS), format!("{WEB}{DNS}")), "{ran}");
+}
+
+/// On a node where the resource was not started, the cluster has to stop it.
+fn services_of_others_are_not_added() {
+    let table = Table::new(&[]);
+    write_rules(&format!("{WEB}{DNS}"));
+    ok("ipvsadm -A -u 192.0.2.1:53 -s rr");
+    for interval in [Duration::ZERO, INTERVAL] {
+        let ran = table.call_every(interval, "monitor", 0);
+        assert_eq!(ran.code, Some(GENERIC), "{ran}");
+        assert!(ran.stderr.contains("services are missing: 1, services exist: 1"), "{ran}");
+        assert_eq!(rules(), DNS);
+    }
+    table.exits_with("stop", SUCCESS);
+    assert_eq!(rules(), "");
+}
+
+/// A start once gave drained servers their weight again.
+fn keeps_weights_unless_told() {
+    let table = Table::new(&[]);
+    write_rules(WEB);
+    table.exits_with("start", SUCCESS);
+    ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 0");
+    let drained = WEB.replace("-w 1", "-w 0");
+    let added = "-a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 5\n";
+    write_rules(&format!("{WEB}{added}"));
+    for action in ["start", "reload"] {
+        let ran = table.call(action, 0);
+        assert_eq!(ran.code, Some(SUCCESS), "{ran}");
+        assert!(ran.stderr.contains("weights that differ from /etc/ipvsadm.rules were kept: 1"), "{ran}");
+        assert_eq!(rules(), format!("{drained}{added}"), "{action}");
+    }
+    ok("ipvsadm-rs apply /etc/ipvsadm.rules --listed-only");
+    assert_eq!(rules(), format!("{WEB}{added}"));
+    ok("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 0");
+    let sets = Table::new(&[("keep_weights", "false")]);
+    sets.exits_with("start", SUCCESS);
+    assert_eq!(rules(), format!("{WEB}{added}"));
+}
+
+/// It once loaded the rules on a node where the cluster had stopped them.
+fn reload_does_not_start() {
+    let table = Table::new(&[]);
+    write_rules(WEB);
+    for action in ["reload", "reload-agent"] {
+        table.exits_with(action, NOT_RUNNING);
+    }
+    table.exits_with("start", SUCCESS);
+    ok("ipvsadm -C");
+    table.exits_with("reload", NOT_RUNNING);
+    table.exits_with("stop", SUCCESS);
+    table.exits_with("reload", NOT_RUNNING);
+    assert_eq!(rules(), "");
 }
 
 /// The table is complete and then empty. The agent must not report a partial table, which is another failure.

@@ -14,6 +14,7 @@ use crate::verbs::drain::{hold_connections, wait_for_the_drain};
 ipvs_tests::tests! {
     loads_and_saves, needs = "dpkg-dev", seconds = 120;
     starts_and_stops_as_configured, needs = "dpkg-dev", seconds = 120;
+    status_is_that_of_the_lsb, needs = "dpkg-dev", seconds = 120;
     loads_the_file_of_rhel, needs = "dpkg-dev", seconds = 120;
     keeps_good_services_if_asked, needs = "dpkg-dev", seconds = 120;
     runs_in_any_environment, needs = "dpkg-dev", seconds = 240;
@@ -97,6 +98,39 @@ fn starts_and_stops_as_configured() {
     write_settings("DAEMON=\"all\"\n");
     let ran = run("/etc/init.d/ipvsadm start");
     assert!(ran.code == Some(1) && ran.stderr.contains("DAEMON must be"), "{ran}");
+}
+
+/// A cluster calls `status` on every node before it starts the class lsb:ipvsadm.
+fn status_is_that_of_the_lsb() {
+    package::install();
+    write_rules(WEB);
+    let status = || {
+        let ran = run("/etc/init.d/ipvsadm status");
+        assert_eq!(ran.stdout, ok("ipvsadm -L -n"));
+        ran.code.unwrap()
+    };
+    write_settings("AUTO=\"true\"\n");
+    assert_eq!(status(), 3);
+    for _ in 0..2 {
+        script("start");
+        assert_eq!(status(), 0);
+    }
+    ok("ipvsadm -C");
+    assert_eq!(status(), 3, "the table was lost");
+    script("start");
+    for _ in 0..2 {
+        script("stop");
+        assert_eq!(status(), 3);
+    }
+    write_settings("DAEMON=\"backup\"\nIFACE=\"lo\"\n");
+    assert_eq!(status(), 3);
+    script("start");
+    assert_eq!(status(), 0);
+    script("stop");
+    ok("ipvsadm --start-daemon master --mcast-interface lo");
+    assert_eq!(status(), 3, "the daemon of another program");
+    let nobody = run("setpriv --reuid 65534 --clear-groups /etc/init.d/ipvsadm status");
+    assert_eq!(nobody.code, Some(4), "{nobody}");
 }
 
 fn loads_the_file_of_rhel() {
