@@ -21,7 +21,9 @@ mod program;
 mod resolver;
 mod sight;
 mod start;
+mod store;
 mod terminal;
+mod uptime;
 mod verbs;
 
 /// For tests, which compare it with the kernel. Not part of an API.

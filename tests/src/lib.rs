@@ -29,7 +29,7 @@
 //! | `IPVS_GUEST_MEMORY` | memory of each guest [default: 512M]; unused memory is not allocated |
 //! | `IPVS_PROGRAM` | path of the program under test [default: cargo's build] |
 //! | `IPVS_SEED` | seed of random values, as a failure prints it |
-//! | `IPVS_KILLS`, `IPVS_PARALLEL`, `IPVS_TABLES`, `IPVS_LINES` | number of repetitions, see CONTRIBUTING.md, *Long runs* |
+//! | `IPVS_FOLLOWERS`, `IPVS_KILLS`, `IPVS_PARALLEL`, `IPVS_TABLES`, `IPVS_LINES` | number of repetitions, see CONTRIBUTING.md, *Long runs* |
 //! | `IPVS_LAB` | directory of fetched packages [default: `target/ipvs-lab`] |
 //! | any other `IPVS…`, `PROPTEST_…` | passed to the tests in the guest, like those above |
 

@@ -20,6 +20,8 @@ pub(crate) struct DaemonOptions {
     pub(crate) config_id: Option<String>,
     /// The maximum size of the file with its included files.
     pub(crate) limit: Limit,
+    /// Whether the file is of another machine, so that it must not name files of this one.
+    pub(crate) is_remote: bool,
 }
 
 /// The option for conditional lines of keepalived.
@@ -34,7 +36,7 @@ pub(crate) struct ConfigId {
 
 impl ConfigId {
     pub(crate) fn options(&self, limit: Limit) -> DaemonOptions {
-        DaemonOptions { config_id: self.config_id.clone(), limit }
+        DaemonOptions { config_id: self.config_id.clone(), limit, is_remote: false }
     }
 }
 
@@ -49,6 +51,7 @@ impl DaemonOptions {
 
 pub(super) fn keepalived(path: &Path, bytes: &[u8], options: &DaemonOptions) -> Found {
     let mut files = Files::new(options.limit, bytes.len());
+    files.is_remote = options.is_remote;
     let name = path.to_string_lossy();
     let read =
         keepalived::read(&name, bytes, &keepalived::Options::default().config_id(options.config_id()), &mut files);

@@ -27,11 +27,13 @@ pub(super) struct Files {
     count: usize,
     /// The number of names that were compared with patterns.
     names: usize,
+    /// Whether the configuration is of another machine. It can include nothing then.
+    pub(super) is_remote: bool,
 }
 
 impl Files {
     pub(super) fn new(limit: Limit, main: usize) -> Self {
-        Self { limit, total: main, read: HashMap::new(), count: 0, names: 0 }
+        Self { limit, total: main, read: HashMap::new(), count: 0, names: 0, is_remote: false }
     }
 
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
@@ -97,6 +99,9 @@ impl Files {
 
 impl Include for Files {
     fn include(&mut self, pattern: &str, from: &str) -> Result<Vec<IncludedFile>, String> {
+        if self.is_remote {
+            return Err("a document of a store cannot include files of this machine".into());
+        }
         // The working directory may belong to another user.
         if from == "-" && !pattern.starts_with('/') {
             return Err("standard input has no directory for a relative path\n\
@@ -197,6 +202,13 @@ mod tests {
         let mut files = Files::new(Limit::default(), 0);
         assert!(files.include("a.conf", "-").is_err_and(|error| error.starts_with("standard input has no directory")));
         assert_eq!(files.include("/nowhere/*.conf", "-"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn remote_documents_include_nothing() {
+        let mut files = Files::new(Limit::default(), 0);
+        files.is_remote = true;
+        assert!(files.include("/etc/passwd", "etcd").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ pub(crate) mod diagnostic;
 pub(crate) mod directory;
 mod include;
 pub(crate) mod limit;
-mod open;
+pub(crate) mod open;
 mod position;
 mod salvage;
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! An entry of the journal, and the plan that undoes it.
 
 use std::collections::HashSet;
-use std::fs;
 use std::time::{Duration, SystemTime};
 
 use ipvs::plan::Options;
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::author::Author;
 use super::identity::{Identity, Origin};
 use super::{Folder, RuleLines, time_text};
+use crate::uptime::uptime;
 
 /// An entry of the journal: one plan, or the changes of one command.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -98,7 +98,8 @@ pub(crate) struct Pending {
     /// The end of the limit in the form of RFC 3339, for people. Absent until all changes have been made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deadline: Option<String>,
-    /// The same end in seconds since the boot, because the clock of the other one may be set meanwhile.
+    /// The same end in seconds since the boot, because the clock of the other one may be set meanwhile. The rollback
+    /// timer does not count the time during which the machine was suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline_uptime: Option<u64>,
 }
@@ -121,14 +122,6 @@ impl Pending {
     pub(crate) fn deadline(&self) -> Option<String> {
         SystemTime::now().checked_add(self.left()?).map(time_text)
     }
-}
-
-/// Returns the time since the boot. `None` if /proc is not mounted. It includes the time during which the machine was
-/// suspended. The rollback timer does not count that time.
-fn uptime() -> Option<Duration> {
-    // Not clock_gettime of rustix, which panics if the kernel has no vDSO.
-    let text = fs::read_to_string("/proc/uptime").ok()?;
-    Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
 }
 
 /// Durations in the form of humantime: `1m 30s`.

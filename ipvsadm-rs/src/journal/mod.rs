@@ -9,6 +9,7 @@
 //! - `000007.timer`: plan 7 is pending. The file is locked by the rollback timer, the process that rolls the plan back.
 //!   It is empty until that process is ready, because no change is made before.
 //! - `weights`: the weights that `drain` set to 0, so that `undrain` restores them.
+//! - `follow.lock`, `follow.good`, `follow.status`, `follow.confirmed`: see `follower.rs`.
 //! - `000007.draining`: the servers that plan 7 deletes are being drained. The file is locked by that process.
 //!
 //! The state directory also contains `.lock`, which is locked while such a directory is created.
@@ -27,6 +28,7 @@ mod author;
 mod entry;
 mod folder;
 mod folder_name;
+mod follower;
 mod identity;
 mod living;
 mod lock;
@@ -56,6 +58,7 @@ use lock::Lock;
 use entry::ScopeText;
 pub(crate) use entry::{Entry, Pending, Status, inexpressible, rollback_plan, rollback_plan_of_any_table};
 pub(crate) use folder::{Folder, Phase};
+pub(crate) use follower::FollowerFile;
 pub(crate) use identity::Origin;
 pub(crate) use lock::{Busy, LockLost, in_time};
 pub(crate) use record::{Record, changed_part};
@@ -66,7 +69,7 @@ pub(crate) use weights::Remembered;
 /// The maximum number of entries.
 const MAX_ENTRIES: usize = 100;
 
-/// The maximum number of entries of commands that health checkers run. They must not replace those of people.
+/// The maximum number of entries of commands that programs run. They must not replace those of people.
 const MAX_MINOR: usize = 50;
 
 /// The maximum total size of the older entries, in bytes. The last entry is kept at any size.

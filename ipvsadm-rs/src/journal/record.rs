@@ -135,11 +135,11 @@ struct CommandOnly {
 }
 
 impl Folder {
-    /// Returns whether the command of an entry is one that health checkers run.
+    /// Returns whether the command of an entry is one that programs run, not people.
     pub(super) fn is_minor(&self, number: u64) -> bool {
         let line = self.first_line(number).ok();
         let entry: Option<CommandOnly> = line.and_then(|line| serde_json::from_slice(&line).ok());
-        entry.is_some_and(|entry| matches!(entry.command.as_str(), "set" | "ipvsadm -R"))
+        entry.is_some_and(|entry| matches!(entry.command.as_str(), "set" | "ipvsadm -R" | "follow"))
     }
 
     /// Returns the plan that undid this one. `None` if it was not undone, or if that plan is no longer in the journal.

@@ -61,6 +61,11 @@ impl Remembered {
         }
     }
 
+    /// Returns whether a service got the fallback flag.
+    pub(crate) fn has_fallback(&self, service: &ServiceKey) -> bool {
+        self.fallback.contains(service)
+    }
+
     /// Forgets that a service got the fallback flag, unless another of its servers is still drained. Returns whether the
     /// flag is to be cleared.
     pub(crate) fn take_fallback(&mut self, service: &ServiceKey) -> bool {

@@ -41,11 +41,29 @@ pub(crate) struct Drained {
     pub(crate) dropped: Left,
 }
 
+/// Makes the changes of a plan. With limits, servers are drained before they are deleted, and the changes are planned
+/// again from `desired`.
+pub(crate) fn make(
+    director: &mut Client,
+    transaction: &mut Transaction,
+    desired: impl Fn(&State) -> (Config, Options),
+    before: State,
+    plan: Plan,
+    limits: Option<&Limits>,
+) -> anyhow::Result<Drained> {
+    if let Some(limits) = limits {
+        return apply_drained(director, transaction, desired, before, limits);
+    }
+    let (config, options) = desired(&before);
+    apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())?;
+    Ok(Drained { made: plan, from: before, dropped: Left::default() })
+}
+
 /// Sets weights to 0, waits until the connections have ended or the limit is reached, and then applies the plan.
 ///
 /// The table is not locked while this waits. Therefore `desired` is called again afterwards, with the table that others
 /// have changed in the meantime.
-pub(crate) fn apply_drained(
+fn apply_drained(
     director: &mut Client,
     transaction: &mut Transaction,
     desired: impl Fn(&State) -> (Config, Options),

@@ -1,9 +1,11 @@
 //! Parts that several verbs share: reports, the way back, waiting for connections, ramps.
 
 pub(crate) mod clients;
+pub(crate) mod desired;
 pub(crate) mod drain;
 pub(crate) mod entries;
 pub(crate) mod impact;
+pub(crate) mod min_up;
 pub(crate) mod other_writers;
 pub(crate) mod progress;
 pub(crate) mod ramp;

@@ -26,26 +26,37 @@ use crate::terminal::plural::count;
 pub(crate) struct Transaction {
     journal: anyhow::Result<Journal>,
     entry: Option<Entry>,
-    /// Present from [`begin`](Self::begin) on.
+    /// Present from [`begin`](Self::begin) on, unless the process handles signals itself.
     signals: Option<Signals>,
+    catches_signals: bool,
     _messages: HeldMessages,
 }
 
 impl From<Journal> for Transaction {
     fn from(journal: Journal) -> Self {
-        Self { journal: Ok(journal), entry: None, signals: None, _messages: HeldMessages::new() }
+        Self::new(Ok(journal))
     }
 }
 
 impl Transaction {
+    fn new(journal: anyhow::Result<Journal>) -> Self {
+        Self { journal, entry: None, signals: None, catches_signals: true, _messages: HeldMessages::new() }
+    }
+
     /// Locks the table, so that no other ipvsadm-rs changes it until the transaction is dropped. If the journal cannot
     /// be opened, the table is not locked, and changes are made without a journal. Fails if the lock is not free in
     /// time, or if another user could have written the journal.
     pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
         match context.journal() {
             Err(error) if is_fatal(&error) => Err(error),
-            journal => Ok(Self { journal, entry: None, signals: None, _messages: HeldMessages::new() }),
+            journal => Ok(Self::new(journal)),
         }
+    }
+
+    /// Locks the table as [`open`](Self::open) does, for a process that handles signals itself. They do not interrupt
+    /// the plan.
+    pub(crate) fn open_uninterrupted(context: &Context) -> anyhow::Result<Self> {
+        Ok(Self { catches_signals: false, ..Self::open(context)? })
     }
 
     pub(crate) fn journal(&self) -> Option<&Journal> {
@@ -86,7 +97,9 @@ impl Transaction {
             Err(error) => print_error(&format!("note: this plan cannot be undone: {error:#}")),
         }
         // Without handlers, signals end this process, and the entry shows that it was interrupted.
-        self.signals = Signals::catch().ok();
+        if self.catches_signals {
+            self.signals = Signals::catch().ok();
+        }
         Ok(())
     }
 
@@ -255,6 +268,22 @@ impl fmt::Display for Differs {
 
 impl std::error::Error for Differs {}
 
+/// The error that the kernel refused changes, and that all were rolled back.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    count: usize,
+    /// The first refusal, which is printed with all others.
+    pub(crate) first: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} refused: all changes were rolled back", count(self.count, "change"))
+    }
+}
+
+impl std::error::Error for Refused {}
+
 /// Records the outcome. Rolls back all changes if the kernel refused some, or if the plan was abandoned. Nothing is
 /// printed before that, because a terminal that was cut off may block this process.
 pub(crate) fn finish<T>(
@@ -291,7 +320,8 @@ pub(crate) fn finish<T>(
         hints.print(hints::for_refusal(change, error));
     }
     rolled_back?;
-    bail!("{} refused: all changes were rolled back", count(refused.len(), "change"))
+    let first = refused.first().map(|(change, error)| hints::refused_change(change, error)).unwrap_or_default();
+    Err(Refused { count: refused.len(), first: first.trim_start_matches("error: ").to_owned() }.into())
 }
 
 /// Rolls back the plan. The remark is the reason, for people.

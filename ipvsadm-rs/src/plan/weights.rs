@@ -1,6 +1,6 @@
 //! The weights of drained servers, also if there is no journal that could remember them.
 
-use ipvs::{DestinationKey, ServiceKey};
+use ipvs::{Config, DestinationKey, DestinationState, Scheduler, SchedulerFlags, Service, ServiceKey, State};
 
 use crate::context::Context;
 use crate::journal::{Remembered, is_fatal};
@@ -41,4 +41,70 @@ impl From<Remembered> for OldWeights {
 pub(crate) fn unremembered(transaction: &Transaction, error: &anyhow::Error) -> String {
     let reason = transaction.journal().map(|_| format!(": {error:#}")).unwrap_or_default();
     format!("note: the old weights are not remembered{reason}\n`undrain` needs --weight.")
+}
+
+/// Returns the service with the fallback flag, if its scheduler has one.
+pub(crate) fn with_fallback(service: &Service) -> Service {
+    match service.scheduler {
+        Scheduler::SH | Scheduler::MH => Service { flags: service.flags | SchedulerFlags::FALLBACK, ..*service },
+        _ => *service,
+    }
+}
+
+/// Changes a wanted table so that servers drained with `drain` stay drained: they keep weight 0, and their services the
+/// fallback flag. Returns the number of these servers.
+pub(crate) fn keep_drained(wanted: &mut Config, now: &State, remembered: &Remembered) -> usize {
+    let mut kept = 0;
+    for wanted in &mut wanted.services {
+        let key = wanted.service.key;
+        let Some(service) = now.services.iter().find(|service| service.service.key == key) else { continue };
+        let drained: Vec<DestinationKey> = remembered.of_service(key).map(|(server, _)| server).collect();
+        if drained.is_empty() {
+            continue;
+        }
+        let is_kept = |server: &DestinationKey| {
+            let has_no_weight = |state: &&DestinationState| state.destination.weight == 0;
+            drained.contains(server)
+                && service.destinations.iter().filter(has_no_weight).any(|state| state.destination.key == *server)
+        };
+        for server in wanted.destinations.iter_mut().filter(|server| is_kept(&server.key)) {
+            server.weight = 0;
+            kept += 1;
+        }
+        if remembered.has_fallback(&key) {
+            wanted.service = with_fallback(&wanted.service);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing::{config, state};
+
+    #[test]
+    fn drained_servers_stay_drained() {
+        let table = |first: u32, second: u32, flag: &str| {
+            format!(
+                "-A -t 192.0.2.1:80 -s sh{flag}\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w {first}\n\
+                 -a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w {second}\n"
+            )
+        };
+        let wanted = config(&table(5, 6, ""));
+        let service = wanted.services[0].service.key;
+        let server = wanted.services[0].destinations[0].key;
+        let keep = |remembered: &Remembered, now: &str| {
+            let mut wanted = wanted.clone();
+            let kept = keep_drained(&mut wanted, &state(now), remembered);
+            (kept, wanted == config(&table(0, 6, "")), wanted == config(&table(0, 6, " -b sh-fallback")))
+        };
+        let mut remembered = Remembered::default();
+        assert_eq!(keep(&remembered, &table(0, 0, "")), (0, false, false), "set by hand, not with `drain`");
+        remembered.insert(service, server, 3);
+        assert_eq!(keep(&remembered, &table(0, 6, "")), (1, true, false));
+        assert_eq!(keep(&remembered, &table(1, 6, "")), (0, false, false), "undrained in another way");
+        remembered.insert_fallback(service);
+        assert_eq!(keep(&remembered, &table(0, 6, " -b sh-fallback")), (1, false, true));
+    }
 }

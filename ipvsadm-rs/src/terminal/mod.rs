@@ -9,4 +9,5 @@ pub(crate) mod reader;
 pub(crate) mod stdout;
 pub(crate) mod syslog;
 pub(crate) mod text;
+pub(crate) mod time;
 pub(crate) mod width;

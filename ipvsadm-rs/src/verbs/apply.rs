@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use ipvs::apply::apply_plan;
 use ipvs::{Change, Client, Counters, Plan, State, plan};
 
-use super::plan::{Desired, PlanArguments};
+use super::plan::PlanArguments;
 use super::rollback_timer::{self, TimerProcess};
 use crate::context::{Context, code, duration, positive_duration};
 use crate::file;
 use crate::journal::{Intent, Pending, Status};
+use crate::plan::desired::Desired;
 use crate::plan::drain::{self, Drained, Limits};
 use crate::plan::impact::TableIndex;
-use crate::plan::progress::WithProgress;
 use crate::plan::transaction::{Abandoned, Transaction, finish};
 use crate::plan::waiting::Left;
 use crate::terminal::exit::print_error;
@@ -171,23 +170,15 @@ impl Apply {
         before: State,
         plan: Plan,
     ) -> anyhow::Result<Drained> {
-        let (config, options) = desired.for_later_state(&before);
         let changes = plan.changes.iter().collect();
         let confirm_within = self.confirm_within;
         let file = Some(file::name_of(&self.arguments.file));
-        let intent = Intent { command: "apply", file, scope: &options.scope, changes, undoes: None, confirm_within };
+        let intent = Intent { command: "apply", file, scope: desired.scope(), changes, undoes: None, confirm_within };
         transaction.begin(intent, &before)?;
         let timer = start_timer(context, &mut transaction)?;
-        let applied = match self.drain {
-            Some(drain) => {
-                let desired = |state: &State| desired.for_later_state(state);
-                let limits = Limits { drain, lock: context.lock_timeout, may_drop: !self.no_cut };
-                drain::apply_drained(director, &mut transaction, desired, before, &limits)
-            }
-            None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())
-                .map(|_| Drained { made: plan, from: before, dropped: Left::default() })
-                .map_err(Into::into),
-        };
+        let limits = self.drain.map(|drain| Limits { drain, lock: context.lock_timeout, may_drop: !self.no_cut });
+        let wanted = |state: &State| desired.for_later_state(state);
+        let applied = drain::make(director, &mut transaction, wanted, before, plan, limits.as_ref());
         let applied = match transaction.interruption() {
             // Without a journal, a complete plan is better than an error.
             Some(signal) if applied.is_ok() && transaction.entry().is_some() => Err(Abandoned::from(signal).into()),

@@ -1,4 +1,4 @@
-//! The comparison of two directors, for `which --compare` and `diff --director`.
+//! The comparison of two directors, for `which --compare`, `diff --director` and `fleet`.
 
 mod difference;
 mod service;
@@ -55,6 +55,12 @@ pub(super) fn compare(
         context.write(|out| comparison.write_text(out, width))?;
     }
     Ok(if comparison.is_alike() == Some(true) { code::DONE } else { code::CHANGES })
+}
+
+/// Returns whether two tables are known to send the same clients to the same servers.
+pub(super) fn are_alike(one: &Config, other: &Config, sizes: TableSizes) -> bool {
+    let compared = Comparison::new(one, other, String::new(), &[], sizes, TIME);
+    compared.is_ok_and(|compared| compared.is_alike() == Some(true))
 }
 
 /// The result for all services.

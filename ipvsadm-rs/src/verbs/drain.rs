@@ -1,6 +1,5 @@
 //! `ipvsadm-rs drain`: takes servers out of service without dropping their connections.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -8,20 +7,20 @@ use clap::{Args, ValueEnum};
 use ipvs::document::SCHEMA;
 use ipvs::drain::refuses_clients;
 use ipvs::{
-    Change, Client, Counters, Destination, DestinationKey, Plan, Scheduler, SchedulerFlags, Selector, Service,
-    ServiceKey, ServiceState, State,
+    Change, Client, Counters, Destination, DestinationKey, Plan, Scheduler, Selector, ServiceKey, ServiceState, State,
 };
 use serde::Serialize;
 
 use super::select::select;
 use crate::context::{Context, code, duration};
 use crate::journal::Remembered;
+use crate::plan::min_up::MinUp;
 use crate::plan::progress::Progress;
 use crate::plan::recorded;
 use crate::plan::signals::Signals;
 use crate::plan::transaction::Transaction;
 use crate::plan::waiting::{self, Left, Servers, Waited};
-use crate::plan::weights::unremembered;
+use crate::plan::weights::{unremembered, with_fallback};
 use crate::sight::server_name::ServerName;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -80,40 +79,6 @@ pub(super) struct Drain {
 enum Then {
     /// Delete the servers from their services
     Delete,
-}
-
-/// The number of servers that a service keeps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum MinUp {
-    Servers(usize),
-    Percent(usize),
-}
-
-impl FromStr for MinUp {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected a number of servers, or 0% to 100%";
-        let (number, make): (_, fn(usize) -> Self) = match text.strip_suffix('%') {
-            Some(number) => (number, Self::Percent),
-            None => (text, Self::Servers),
-        };
-        match number.parse() {
-            Ok(percent) if text.ends_with('%') && percent > 100 => Err(EXPECTED),
-            Ok(number) => Ok(make(number)),
-            Err(_) => Err(EXPECTED),
-        }
-    }
-}
-
-impl MinUp {
-    /// Returns the number of servers that must be up, of a service with this many.
-    fn of(self, servers: usize) -> usize {
-        match self {
-            Self::Servers(number) => number,
-            Self::Percent(percent) => (servers * percent).div_ceil(100),
-        }
-    }
 }
 
 const EXIT_CODES: &str = "\
@@ -376,27 +341,5 @@ impl Drain {
             Status::TimeOver => format!("time limit reached: {left} left; nothing was dropped, and the weights stay 0"),
         };
         context.write(|out| writeln!(out, "{line}"))
-    }
-}
-
-/// Returns the service with the fallback flag, if its scheduler has one.
-fn with_fallback(service: &Service) -> Service {
-    match service.scheduler {
-        Scheduler::SH | Scheduler::MH => Service { flags: service.flags | SchedulerFlags::FALLBACK, ..*service },
-        _ => *service,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::MinUp;
-
-    #[test]
-    fn min_up_is_a_number_or_a_percentage() {
-        let of = |text: &str, servers| text.parse::<MinUp>().expect(text).of(servers);
-        assert_eq!((of("2", 10), of("50%", 10), of("50%", 3), of("0%", 3), of("100%", 3)), (2, 5, 2, 0, 3));
-        for text in ["", "%", "x", "-1", "101%", "1.5"] {
-            assert!(text.parse::<MinUp>().is_err(), "{text}");
-        }
     }
 }

@@ -28,6 +28,12 @@ pub(super) fn of(verb: &str) -> &'static [&'static str] {
             "ipvsadm-rs shift --from blue --to green --over 1h --in tcp:192.0.2.1:443",
         ],
         "confirm" => &["ipvsadm-rs confirm"],
+        "follow" => &[
+            "ipvsadm-rs follow /etc/ipvsadm.d/table.toml",
+            "ipvsadm-rs follow etcd://10.0.0.1,10.0.0.2,10.0.0.3/lvs/edge --max-change 30%",
+            "ipvsadm-rs follow status",
+        ],
+        "fleet" => &["ipvsadm-rs fleet etcd://10.0.0.1/lvs/reports"],
         "save" => &["ipvsadm-rs save -o /etc/ipvsadm.rules", "ipvsadm-rs save --format json"],
         "check" => &[
             "ipvsadm-rs check rules",

@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use ipvs::apply::apply_plan;
 use ipvs::hash::TableSizes;
 use ipvs::plan::Options;
 use ipvs::{Client, Config, Counters, Plan, State, plan};
 
 use crate::context::{Context, duration};
 use crate::journal::{Intent, Journal};
-use crate::plan::drain::{Drained, Limits, apply_drained};
+use crate::plan::drain::{self, Drained, Limits};
 use crate::plan::impact::TableIndex;
-use crate::plan::progress::WithProgress;
 use crate::plan::report::{Report, Stage};
 use crate::plan::transaction::{Transaction, finish};
 use crate::plan::waiting::Left;
@@ -150,7 +148,7 @@ impl WayBack<'_> {
         (config, options): (Config, Options),
         before: State,
         plan: Plan,
-        drain: Option<&Limits>,
+        limits: Option<&Limits>,
     ) -> anyhow::Result<Drained> {
         if plan.changes.is_empty() {
             return Ok(Drained { made: plan, from: before, dropped: Left::default() });
@@ -159,15 +157,8 @@ impl WayBack<'_> {
         let Self { command, undoes, .. } = *self;
         let intent = Intent { command, file: None, scope: &options.scope, changes, undoes, confirm_within: None };
         transaction.begin(intent, &before)?;
-        let made = match drain {
-            Some(limits) => {
-                let wanted = |state: &State| (self.wanted)(state).unwrap_or_else(|_| (config.clone(), options.clone()));
-                apply_drained(director, transaction, wanted, before, limits)
-            }
-            None => apply_plan(&mut WithProgress(director), &config, &options, before.clone(), plan.clone())
-                .map(|_| Drained { made: plan, from: before, dropped: Left::default() })
-                .map_err(Into::into),
-        };
+        let wanted = |state: &State| (self.wanted)(state).unwrap_or_else(|_| (config.clone(), options.clone()));
+        let made = drain::make(director, transaction, wanted, before, plan, limits);
         finish(director, transaction, made)
     }
 }

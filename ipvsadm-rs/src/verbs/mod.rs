@@ -11,6 +11,8 @@ mod directors;
 mod doctor;
 mod drain;
 mod examples;
+mod fleet;
+pub(crate) mod follow;
 mod generate;
 mod go_back;
 mod history;
@@ -90,6 +92,8 @@ enum Verb {
     Why(Box<why::Why>),
     RsSetup(rs_setup::RsSetup),
     SnatRules(snat_rules::SnatRules),
+    Follow(Box<follow::Follow>),
+    Fleet(fleet::Fleet),
     Generate(generate::Generate),
     #[command(hide = true)]
     Complete(complete::Complete),
@@ -133,6 +137,8 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Verb::Why(verb) => verb.run(&context),
         Verb::RsSetup(verb) => verb.run(&context),
         Verb::SnatRules(verb) => verb.run(&context),
+        Verb::Follow(verb) => verb.run(&context),
+        Verb::Fleet(verb) => verb.run(&context),
         Verb::Generate(verb) => verb.run(&context),
         Verb::Complete(verb) => verb.run(&context),
         Verb::RollbackTimer(verb) => verb.run(&context),
@@ -184,6 +190,7 @@ const WITHOUT_JOURNAL: &[&str] = &[
     "why",
     "rs-setup",
     "snat-rules",
+    "fleet",
     "generate",
 ];
 
@@ -200,7 +207,7 @@ const UNUSED: [(&str, &[&str]); 4] = [
 /// Common options that have no effect on some verbs, and that wrappers may specify nevertheless: the name of the argument,
 /// and these verbs. Their help does not list the option.
 const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
-    ("netns", &["convert", "rs-setup", "snat-rules", "generate"]),
+    ("netns", &["convert", "rs-setup", "snat-rules", "fleet", "generate"]),
     ("json", &["generate"]),
     (
         "color",

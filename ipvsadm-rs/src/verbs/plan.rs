@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use ipvs::hash::TableSizes;
-use ipvs::plan::Options;
-use ipvs::{Change, Config, Counters, Scope, Selector, ServiceKey, State, SyncDaemon};
+use ipvs::{Change, Config, Counters, Selector, ServiceKey, State};
 use serde::Serialize;
 
 use crate::context::{Context, code};
 use crate::file::{self, ConfigId, Format};
+use crate::plan::desired::{Desired, Selection};
 use crate::plan::report::{Report, Stage};
 use crate::plan::saved::SavedPlan;
 use crate::plan::unconfirmed::Unconfirmed;
@@ -127,17 +127,18 @@ impl PlanArguments {
             let errors = count(errors, "error");
             print_error(&format!("warning: {errors}: services with errors are skipped, and no service is deleted"));
         }
-        // With errors in FILE, nothing is deleted or stopped.
-        let former = || previous.iter().filter(|_| !is_partial);
-        let scope = Scope {
+        let selection = Selection {
             only: self.only.clone(),
             protect: self.protect.clone(),
-            listed: self.listed_only || !self.previous.is_empty() || is_partial,
-            former: former().flat_map(|former| &former.services).map(|service| service.service.key).collect(),
+            listed_only: self.listed_only || is_partial,
+            keep_weights: self.keep_weights,
+            reorder: self.reorder,
         };
-        let options = Options::default().scope(scope).keep_weights(self.keep_weights).reorder(self.reorder);
-        let former_daemons = former().filter_map(|former| former.daemons.as_deref()).flatten().copied().collect();
-        Ok(Desired { config, options, former_daemons, is_blank, is_partial, saved: None })
+        // With errors in FILE, nothing is deleted or stopped.
+        let previous = (!previous.is_empty() && !is_partial).then_some(&*previous);
+        let mut desired = Desired::of_file(config, previous, selection);
+        (desired.is_blank, desired.is_partial) = (is_blank, is_partial);
+        Ok(desired)
     }
 
     /// Returns the wanted table of a saved plan. Fails if an option is specified that was saved with the plan.
@@ -158,15 +159,7 @@ impl PlanArguments {
                 file::name_of(&self.file)
             );
         }
-        let (config, options) = (saved.wanted().clone(), saved.options());
-        Ok(Desired {
-            config,
-            options,
-            former_daemons: Vec::new(),
-            is_blank: false,
-            is_partial: false,
-            saved: Some(saved),
-        })
+        Ok(saved.into())
     }
 
     /// Prints the plan and returns the exit code. Saves it if there is a path.
@@ -222,66 +215,6 @@ fn unlisted(plan: &ipvs::Plan, from: &State, wanted: &Config) -> Vec<ServiceKey>
     unlisted.retain(|key| !known.contains(key));
     unlisted.sort_unstable();
     unlisted
-}
-
-/// The wanted table, before the present one has been read.
-pub(super) struct Desired {
-    config: Config,
-    options: Options,
-    former_daemons: Vec<SyncDaemon>,
-    /// Whether the file contains no rules and no previous file was specified.
-    pub(super) is_blank: bool,
-    /// The saved plan that was read.
-    saved: Option<SavedPlan>,
-    /// Whether services with errors were skipped.
-    pub(super) is_partial: bool,
-}
-
-impl Desired {
-    /// Returns the wanted table and options for a state. Daemons that only the previous file starts are stopped. Others
-    /// keep running.
-    ///
-    /// Fails if a saved plan was made from another table, or if `--only` selects nothing.
-    pub(super) fn for_state(&self, state: &State) -> anyhow::Result<(Config, Options)> {
-        if let Some(saved) = &self.saved {
-            saved.ensure_current(state)?;
-        }
-        self.ensure_scope(state)?;
-        Ok(self.for_later_state(state))
-    }
-
-    /// Returns the same for a state in which a part of the plan has been made.
-    pub(super) fn for_later_state(&self, state: &State) -> (Config, Options) {
-        let mut config = self.config.clone();
-        if config.daemons.is_none() && !self.former_daemons.is_empty() {
-            let is_former = |daemon: &&SyncDaemon| self.former_daemons.iter().any(|former| former.role == daemon.role);
-            config.daemons = Some(state.daemons.iter().filter(|daemon| !is_former(daemon)).copied().collect());
-        }
-        (config, self.options.clone())
-    }
-
-    /// Fails if `--only` selects no service at all. A selector of several that selects none is only reported, and so is
-    /// one of `--protect`. With a file without services, `--only` selects services to delete, and there may be none.
-    fn ensure_scope(&self, state: &State) -> anyhow::Result<()> {
-        let Scope { only, protect, former, .. } = &self.options.scope;
-        let wanted = self.config.services.iter().map(|service| service.service.key);
-        let all: Vec<ServiceKey> =
-            wanted.chain(state.services.iter().map(|state| state.service.key)).chain(former.iter().copied()).collect();
-        let selects_none = |selector: &&Selector| !all.iter().any(|key| selector.selects(key));
-        let missing: Vec<&Selector> = only.iter().filter(selects_none).collect();
-        if !only.is_empty() && missing.len() == only.len() && !self.config.services.is_empty() {
-            let selectors: Vec<String> = only.iter().map(|selector| format!("--only {selector}")).collect();
-            bail!("{} selects no service of FILE or of the table", selectors.join(" "));
-        }
-        for (option, selector) in missing
-            .into_iter()
-            .map(|selector| ("--only", selector))
-            .chain(protect.iter().filter(selects_none).map(|selector| ("--protect", selector)))
-        {
-            print_error(&format!("note: {option} {selector} selects no service of FILE or of the table"));
-        }
-        Ok(())
-    }
 }
 
 impl Plan {

@@ -10,6 +10,7 @@ mod convert;
 mod doctor;
 mod documents;
 mod edges;
+mod follow;
 mod guest;
 mod hitless;
 mod hostile;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
             doctor::tests(),
             operations::tests(),
             why::tests(),
+            follow::tests(),
             hitless::tests(),
             hostile::tests(),
             library::tests(),

@@ -7,11 +7,10 @@ use ipvs::document::SCHEMA;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use super::time;
 use crate::context::{Context, code};
 use crate::journal::{Entry, Folder, Origin, Phase, Status, TIMER_DIED};
 use crate::terminal::plural::count;
-use crate::terminal::text;
+use crate::terminal::{text, time};
 
 #[derive(Serialize)]
 struct List {

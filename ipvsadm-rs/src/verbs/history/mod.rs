@@ -2,7 +2,6 @@
 
 mod diff;
 mod list;
-mod time;
 
 use clap::{Args, Subcommand};
 use ipvs::document::SCHEMA;
@@ -10,7 +9,7 @@ use serde::Serialize;
 
 use crate::context::{Context, code};
 use crate::journal::{Entry, Folder, Origin};
-use crate::terminal::text;
+use crate::terminal::{text, time};
 
 pub(super) use list::list;
 
@@ -22,7 +21,8 @@ pub(super) use list::list;
 /// Each line shows the number of the plan, the local time, the user who logged in, the command, the number of changes,
 /// and the state.
 ///
-/// The last 100 plans are kept. Plans of `set` and `ipvsadm -R` are removed earlier, except for the last 50 of them.
+/// The last 100 plans are kept. Plans of `set`, `follow` and `ipvsadm -R` are removed earlier, except for the last 50 of
+/// them.
 /// Repeated `set` of the same services or servers within 10 minutes is one plan.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]

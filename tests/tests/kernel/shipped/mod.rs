@@ -2,6 +2,7 @@
 
 mod agent;
 mod completions;
+mod follow;
 mod init;
 mod metrics;
 mod package;
@@ -11,5 +12,14 @@ use ipvs_tests::harness::Test;
 
 /// Returns the tests of all modules.
 pub(crate) fn tests() -> Vec<Test> {
-    [agent::tests(), completions::tests(), init::tests(), metrics::tests(), package::tests(), unit::tests()].concat()
+    [
+        agent::tests(),
+        completions::tests(),
+        follow::tests(),
+        init::tests(),
+        metrics::tests(),
+        package::tests(),
+        unit::tests(),
+    ]
+    .concat()
 }
