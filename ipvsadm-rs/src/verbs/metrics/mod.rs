@@ -1,5 +1,6 @@
 //! `ipvsadm-rs metrics`: prints or serves the table as metrics for Prometheus.
 
+mod follower;
 mod kernel_files;
 mod limit;
 mod listen;
@@ -21,6 +22,7 @@ use clap::{Args, ValueEnum};
 use ipvs::Selector;
 
 use crate::context::{Context, code};
+use follower::Follower;
 use reading::Reading;
 use scrape::{Detail, Options, Values};
 use textfile::Textfile;
@@ -30,6 +32,8 @@ use textfile::Textfile;
 /// The metrics are those of the whole table, of each service and of each server: counters, connections, weights,
 /// thresholds and states. Services without servers, services that refuse new clients, and servers that are full or
 /// draining are counted. ipvsadm-rs(8) lists the names.
+///
+/// The state of `follow` is included, but not with --listen: only root can read it.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Metrics {
@@ -107,7 +111,7 @@ impl Metrics {
     fn print(&self, context: &Context) -> anyhow::Result<u8> {
         let options = self.options();
         let textfile = self.textfile.as_deref().map(Textfile::open).transpose()?;
-        let (readings, values) = self.read(&options);
+        let (readings, values) = self.read(&options, context);
         if let Some(textfile) = textfile {
             textfile.replace(&options.text(readings.as_deref().unwrap_or_default(), values))?;
             readings?;
@@ -119,16 +123,17 @@ impl Metrics {
     }
 
     /// Reads the table, or those of all network namespaces.
-    fn read(&self, options: &Options) -> (anyhow::Result<Vec<Reading>>, Values) {
+    fn read(&self, options: &Options, context: &Context) -> (anyhow::Result<Vec<Reading>>, Values) {
         if !self.all_netns {
             let (reading, duration) = options.read(&mut None);
-            return (
-                reading.map(|reading| vec![reading]).map_err(Into::into),
-                Values { duration, ..Values::default() },
-            );
+            let with_follower = |mut reading: Reading| {
+                reading.totals.follower = Follower::read(&context.state_dir, context.netns.as_ref());
+                vec![reading]
+            };
+            return (reading.map(with_follower).map_err(Into::into), Values { duration, ..Values::default() });
         }
         let start = Instant::now();
-        let read = namespaces::read(&self.only);
+        let read = namespaces::read(&self.only, &context.state_dir);
         let unreadable = read.as_ref().ok().map(|(_, unreadable)| *unreadable);
         let values = Values { duration: start.elapsed(), errors: None, unreadable };
         (read.map(|(readings, _)| readings), values)

@@ -5,10 +5,12 @@
 use ipvs::rules::program::flag_names;
 use ipvs::{Role, Service, ServiceKey};
 
+use super::follower::Follower;
 use super::reading::{ServerRow, ServiceRow, Totals};
 use super::scrape::Scrape;
 use super::text::{Item, Kind, Metric, Samples};
 use crate::sight::condition::{Condition, Problem};
+use crate::verbs::follow::RevisionId;
 
 /// The prefix of all names.
 pub(super) const PREFIX: &str = "ipvs_";
@@ -150,6 +152,44 @@ pub(super) const TOTALS: &[Metric<Totals>] = &[
         "Whether services were added or deleted during the reading, so that it may lack some or include deleted ones.",
         |totals, out| out.add(totals.is_uncertain),
     ),
+    gauge(
+        "follow_running",
+        "Whether a process of `follow` runs. Absent if no source was ever followed.",
+        |totals, out| {
+            totals.follower.iter().for_each(|follower| out.add(follower.is_running));
+        },
+    ),
+    gauge(
+        "follow_problem",
+        "Whether `follow` has a problem: it does not run, cannot read the source, did not apply the last revision, or the \
+         table differs.",
+        |totals, out| totals.follower.iter().for_each(|follower| out.add(follower.needs_attention())),
+    ),
+    labelled(
+        "follow_info",
+        "Source and revisions of `follow`. Revisions are digests of the documents.",
+        &["source", "wanted", "applied"],
+        add_revisions,
+    ),
+    labelled("follow_state", "State of the last revision of `follow`. The value is 1.", &["state"], |totals, out| {
+        totals.follower.iter().for_each(|follower| out.add_with(&[("state", &follower.status.phase.name())], true));
+    }),
+    gauge(
+        "follow_applied_timestamp_seconds",
+        "Time at which `follow` last changed the table to a revision, since 1970.",
+        |totals, out| totals.follower.iter().filter_map(Follower::applied_at).for_each(|time| out.add(time)),
+    ),
+    counter(
+        "follow_drifts_total",
+        "Times that `follow` found the table changed by others, since it started.",
+        |totals, out| {
+            let drifts = |follower: &Follower| follower.status.drift.as_ref().map_or(0, |drift| drift.times);
+            totals.follower.iter().for_each(|follower| out.add(drifts(follower)));
+        },
+    ),
+    gauge("follow_draining_servers", "Servers that `follow` drains before it deletes them.", |totals, out| {
+        totals.follower.iter().for_each(|follower| out.add(follower.status.draining));
+    }),
 ];
 
 /// The metrics of each service.
@@ -245,6 +285,14 @@ pub(super) const SERVERS: &[Metric<ServerRow>] = &[
 fn add_conditions(counts: &[u64; Condition::ALL.len()], out: &mut Samples<'_>) {
     for (condition, count) in Condition::ALL.iter().zip(counts) {
         out.add_with(&[("state", &condition.name())], *count);
+    }
+}
+
+fn add_revisions(totals: &Totals, out: &mut Samples<'_>) {
+    if let Some(follower) = &totals.follower {
+        let digest = |id: Option<&RevisionId>| id.map(|id| id.digest.to_string()).unwrap_or_default();
+        let (wanted, applied) = (digest(follower.status.wanted.as_ref()), digest(follower.applied()));
+        out.add_with(&[("source", &follower.status.source), ("wanted", &wanted), ("applied", &applied)], true);
     }
 }
 

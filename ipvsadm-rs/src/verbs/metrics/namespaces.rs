@@ -1,10 +1,12 @@
 //! `--all-netns`: the tables of all network namespaces.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use anyhow::Context as _;
 use ipvs::{Namespace, Selector};
 
+use super::follower::Follower;
 use super::reading::{Reading, Table};
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -12,7 +14,7 @@ use crate::terminal::text;
 
 /// Reads each table that has services, and the own one in any case. Returns the readings, and the number of namespaces
 /// and processes that could not be read. Reports these.
-pub(super) fn read(only: &[Selector]) -> anyhow::Result<(Vec<Reading>, usize)> {
+pub(super) fn read(only: &[Selector], state_dir: &Path) -> anyhow::Result<(Vec<Reading>, usize)> {
     let found = Namespace::find_all().context("cannot find the network namespaces")?;
     let mut readings = Vec::new();
     let mut unreadable = found.unreadable.len();
@@ -30,7 +32,10 @@ pub(super) fn read(only: &[Selector]) -> anyhow::Result<(Vec<Reading>, usize)> {
         let read = || Table::open().and_then(|mut table| table.read(only, Some(&name)));
         match namespace.within(read).map_err(anyhow::Error::from).and_then(|read| Ok(read?)) {
             Ok(reading) if reading.services.is_empty() && !namespace.is_own => {}
-            Ok(reading) => readings.push(reading),
+            Ok(mut reading) => {
+                reading.totals.follower = Follower::read(state_dir, (!namespace.is_own).then(|| namespace.name()));
+                readings.push(reading);
+            }
             Err(error) => {
                 print_error(&format!("note: network namespace {} is omitted: {error:#}", text::escaped(&name)));
                 unreadable += 1;

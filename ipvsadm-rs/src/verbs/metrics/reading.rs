@@ -5,6 +5,7 @@ use ipvs::{
     Timeouts,
 };
 
+use super::follower::Follower;
 use super::kernel_files::{KernelFiles, KernelValues};
 use super::text::{Item, extended};
 use crate::sight::condition::{Assessment, Condition, Problem};
@@ -53,6 +54,8 @@ pub(super) struct Totals {
     /// The number of services with each problem, in the order of [`Problem::ALL`].
     pub(super) problems: [usize; Problem::ALL.len()],
     pub(super) sums: Sums,
+    /// `None`: no source was ever followed, or nobody read the state.
+    pub(super) follower: Option<Follower>,
 }
 
 /// Sums over servers.
@@ -148,7 +151,18 @@ impl Reading {
         services.iter().for_each(|row| sums.add(&row.sums));
         let with = |problem| services.iter().filter(|row| row.problem == Some(problem)).count();
         let (count, problems) = (services.len(), Problem::ALL.map(with));
-        let totals = Totals { labels, info, timeouts, daemons, is_uncertain, values, services: count, problems, sums };
+        let totals = Totals {
+            labels,
+            info,
+            timeouts,
+            daemons,
+            is_uncertain,
+            values,
+            services: count,
+            problems,
+            sums,
+            follower: None,
+        };
         Self { totals, services }
     }
 }
