@@ -8,7 +8,7 @@
 //! cluster.wait_until_runs_on("web", "second", Duration::from_secs(60));
 //! ```
 //!
-//! Fencing is off. It is not needed, because [`Cluster::fail`] kills all processes of a node.
+//! Fencing is off at first. It is not needed if nodes fail by [`Cluster::fail`], which kills all processes of a node.
 
 use std::fmt::Write;
 use std::fs;
@@ -18,12 +18,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::command::{self, Running, run_command};
+use crate::command::{self, Ran, Running, run_command};
 use crate::lab::container::Container;
 use crate::lab::topology::Host;
 use crate::wait;
 
 const CONFIGURATION: &str = "/etc/corosync/corosync.conf";
+const HOSTS: &str = "/etc/hosts";
 const FOLDERS: [&str; 2] = ["/var/lib/pacemaker", "/var/lib/corosync"];
 const CIB: &str = "/var/lib/pacemaker/cib";
 
@@ -45,14 +46,25 @@ impl<'a> Cluster<'a> {
     /// Starts a cluster on hosts, each with the address it uses for the cluster. Waits until all have joined.
     pub fn start(hosts: &[(&'a Host, &str)]) -> Result<Cluster<'a>> {
         fs::write(CONFIGURATION, corosync(hosts)).context(CONFIGURATION)?;
+        Cluster::start_nodes(hosts)
+    }
+
+    /// Starts a cluster with the configuration that `pcs cluster setup` writes: knet with encryption.
+    pub fn start_with_pcs(hosts: &[(&'a Host, &str)]) -> Result<Cluster<'a>> {
+        let nodes: Vec<String> =
+            hosts.iter().map(|(host, address)| format!("{} addr={address}", host.name())).collect();
+        // With --corosync_conf, pcs needs no daemon. It then neither copies the configuration nor makes a key.
+        let options = format!("totem token=1000 --corosync_conf {CONFIGURATION} --overwrite");
+        patient_shell(&format!("pcs cluster setup lab {} {options}", nodes.join(" "))).ok();
+        command::ok("corosync-keygen -l");
+        Cluster::start_nodes(hosts)
+    }
+
+    fn start_nodes(hosts: &[(&'a Host, &str)]) -> Result<Cluster<'a>> {
+        name_nodes(hosts)?;
         let nodes: Vec<Node<'a>> = hosts.iter().map(|(host, _)| Node::start(host)).collect::<Result<_>>()?;
         let cluster = Cluster { nodes };
-        let names: Vec<&str> = hosts.iter().map(|(host, _)| host.name()).collect();
-        wait::until(Duration::from_secs(90), || {
-            let status = cluster.status();
-            let all = status.contains(&format!("Online: [ {} ]", names.join(" ")));
-            if all && status.contains("partition with quorum") { Ok(()) } else { Err(status + &cluster.log()) }
-        });
+        cluster.wait_until_online();
         Ok(cluster)
     }
 
@@ -66,6 +78,14 @@ impl<'a> Cluster<'a> {
         let mut create = Command::new("cibadmin");
         create.args(["--create", "--scope", "resources", "--xml-text", &text]);
         self.run_patiently(&mut create);
+        self.settle();
+    }
+
+    /// Sets a property of the cluster.
+    #[track_caller]
+    pub fn set_property(&self, name: &str, value: &str) {
+        let line = format!("crm_attribute --type crm_config --name {name} --update {value}");
+        self.any_node().machine.enter(|| command::ok(&line));
         self.settle();
     }
 
@@ -125,10 +145,44 @@ impl<'a> Cluster<'a> {
         self.node(node).machine.enter(|| command::ok(line))
     }
 
+    /// Runs a function inside the container of a node.
+    pub fn enter<T: Send>(&self, node: &str, inside: impl FnOnce() -> T + Send) -> T {
+        self.node(node).machine.enter(inside)
+    }
+
+    /// Runs a command line with the shell on a node, in UTF-8.
+    #[track_caller]
+    pub fn shell_on(&self, node: &str, line: &str) -> Ran {
+        self.node(node).machine.enter(|| patient_shell(&format!("export LC_ALL=C.UTF-8\n{line}")))
+    }
+
     /// Kills all processes of a node at once. The caller must unplug its interfaces, because the kernel is shared and
     /// keeps running.
     pub fn fail(&mut self, node: &str) {
         self.nodes.retain(|candidate| candidate.machine.host().name() != node);
+    }
+
+    /// Starts a node again that has failed. Waits until it has joined.
+    pub fn start_again(&mut self, host: &'a Host) -> Result<()> {
+        Cluster::turn_on(host.name());
+        self.nodes.push(Node::start(host)?);
+        self.wait_until_online();
+        Ok(())
+    }
+
+    /// Returns the names of the nodes that run.
+    pub fn names(&self) -> Vec<&'a str> {
+        self.nodes.iter().map(|node| node.machine.host().name()).collect()
+    }
+
+    fn wait_until_online(&self) {
+        let mut names = self.names();
+        names.sort_unstable();
+        wait::until(Duration::from_secs(90), || {
+            let status = self.status();
+            let all = status.contains(&format!("Online: [ {} ]", names.join(" ")));
+            if all && status.contains("partition with quorum") { Ok(()) } else { Err(status + &self.log()) }
+        });
     }
 
     fn node(&self, name: &str) -> &Node<'a> {
@@ -156,12 +210,32 @@ impl<'a> Node<'a> {
     }
 }
 
+/// Runs a command line with the shell. The shells of clusters are slow to start.
+pub fn patient_shell(line: &str) -> Ran {
+    let ran = run_command(Command::new("/bin/sh").arg("-c").arg(line), Duration::from_secs(100));
+    Ran { command: line.to_owned(), ..ran.expect("a shell") }
+}
+
+/// Makes the names of the nodes known. `crm node standby` skips a node that does not answer `ping`, and succeeds.
+fn name_nodes(hosts: &[(&Host, &str)]) -> Result<()> {
+    let mut text = fs::read_to_string(HOSTS).unwrap_or_default();
+    for (host, address) in hosts {
+        let _ = writeln!(text, "{address} {}", host.name());
+    }
+    // It may be a link.
+    let _ = fs::remove_file(HOSTS);
+    fs::write(HOSTS, text).context(HOSTS)
+}
+
 fn corosync(hosts: &[(&Host, &str)]) -> String {
-    let mut text = "totem {\n  version: 2\n  cluster_name: lab\n  transport: udpu\n  crypto_cipher: none\n  \
-                    crypto_hash: none\n  token: 1000\n}\n\
-                    quorum {\n  provider: corosync_votequorum\n  two_node: 1\n  wait_for_all: 0\n}\n\
-                    logging {\n  to_stderr: yes\n  to_syslog: no\n}\nnodelist {\n"
-        .to_owned();
+    // Two nodes have no majority if one of them fails.
+    let two_node = u8::from(hosts.len() == 2);
+    let mut text = format!(
+        "totem {{\n  version: 2\n  cluster_name: lab\n  transport: udpu\n  crypto_cipher: none\n  \
+         crypto_hash: none\n  token: 1000\n}}\n\
+         quorum {{\n  provider: corosync_votequorum\n  two_node: {two_node}\n  wait_for_all: 0\n}}\n\
+         logging {{\n  to_stderr: yes\n  to_syslog: no\n}}\nnodelist {{\n"
+    );
     for (number, (host, address)) in (1..).zip(hosts) {
         let name = host.name();
         let _ = writeln!(text, "  node {{\n    ring0_addr: {address}\n    name: {name}\n    nodeid: {number}\n  }}");

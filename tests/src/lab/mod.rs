@@ -3,4 +3,5 @@
 pub mod cluster;
 pub mod container;
 pub mod farm;
+pub mod fencing;
 pub mod topology;

@@ -6,6 +6,7 @@ mod callers;
 mod captured;
 mod cases;
 mod client;
+mod clusters;
 mod convert;
 mod doctor;
 mod documents;
@@ -33,6 +34,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     ipvs_tests::runner::main(
         [
+            // First, because they wait for most of a minute while others can run.
+            clusters::tests(),
             guest::tests(),
             socket::tests(),
             captured::tests(),

@@ -1,24 +1,27 @@
 //! Runs the commands in docs/operations.md, the README and the manual pages exactly as written.
 
-mod page;
+pub(crate) mod page;
+
+use std::time::Duration;
 
 use ipvs_tests::command::{install, install_script};
 use ipvs_tests::guest::folder;
 use ipvs_tests::lab::topology::{Host, Lab};
 use ipvs_tests::traffic::client::GET;
-use ipvs_tests::traffic::server::Protocol::Http;
+use ipvs_tests::traffic::server::Protocol::{Http, Tcp};
+use ipvs_tests::wait;
 
 use crate::under_test;
 use page::Page;
 
-const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
+pub(crate) const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
 const MANUAL: [&str; 4] = [
     include_str!("../../../../ipvsadm-rs/manual/ipvsadm.md"),
     include_str!("../../../../ipvsadm-rs/manual/ipvsadm-save.md"),
     include_str!("../../../../ipvsadm-rs/manual/ipvsadm-restore.md"),
     include_str!("../../../../ipvsadm-rs/manual/ipvsadm-rs.md"),
 ];
-const README: &str = include_str!("../../../../README.md");
+pub(crate) const README: &str = include_str!("../../../../README.md");
 
 ipvs_tests::tests! {
     every_heading_has_a_test;
@@ -27,6 +30,7 @@ ipvs_tests::tests! {
     direct_routing_page;
     tunnels_page;
     two_directors_page;
+    farm_behind_ecmp_page, needs = "etcd-server etcd-client";
     changing_a_director_in_use_page;
     checking_a_director_page;
     watching_a_director_page;
@@ -52,6 +56,10 @@ fn every_heading_has_a_test() {
             "Direct routing",
             "Tunnels",
             "Two directors",
+            "Clusters",
+            "A cluster with pcs",
+            "A cluster with crmsh",
+            "A farm behind ECMP",
             "Changing a director in use",
             "Checking a director",
             "Watching a director",
@@ -67,16 +75,20 @@ fn every_heading_has_a_test() {
 /// Runs the commands under a heading on hosts with the names in the prompts.
 fn run(heading: &str, hosts: &[&Host]) {
     under_test::install();
-    std::fs::create_dir_all("/usr/local/bin").unwrap();
-    install(folder::path("exe"), format!("/usr/local/bin/{GET}")).unwrap();
-    // A replacement for curl with the features that these pages need.
-    install_script("/usr/local/bin/curl", format!("#!/bin/sh\nexec {GET} \"$1\"\n")).unwrap();
+    install_curl();
     let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();
     Page::of(OPERATIONS, heading, &names).run(|name, command| {
         let host = hosts.iter().find(|host| host.name() == name).unwrap_or_else(|| panic!("no host {name}"));
         // With the signs of the page.
         host.shell(&format!("export LC_ALL=C.UTF-8\n{command}"))
     });
+}
+
+/// Installs a replacement for curl with the features that these pages need.
+pub(crate) fn install_curl() {
+    std::fs::create_dir_all("/usr/local/bin").unwrap();
+    install(folder::path("exe"), format!("/usr/local/bin/{GET}")).unwrap();
+    install_script("/usr/local/bin/curl", format!("#!/bin/sh\nexec {GET} \"$1\"\n")).unwrap();
 }
 
 /// Builds client, director and servers in two networks, without routes between them.
@@ -137,6 +149,51 @@ fn two_directors_page() {
     let [director, backup] = lab.hosts(["director", "backup"]).unwrap();
     lab.segment("outside", [(&director, "10.1.0.1/24"), (&backup, "10.1.0.2/24")]).unwrap();
     run("Two directors", &[&director, &backup]);
+}
+
+fn farm_behind_ecmp_page() {
+    let lab = Lab::new().unwrap();
+    let hosts = lab.hosts(["client", "router", "store", "lb1", "lb2", "web1", "web2"]).unwrap();
+    let [client, router, store, lb1, lb2, web1, web2] = &hosts;
+    lab.segment("outside", [(client, "10.4.0.10/24"), (router, "10.4.0.254/24")]).unwrap();
+    let front = [(router, "10.1.0.254/24"), (store, "10.1.0.9/24"), (lb1, "10.1.0.1/24"), (lb2, "10.1.0.2/24")];
+    lab.segment("front", front).unwrap();
+    lab.segment("back", [(router, "10.3.0.254/24"), (web1, "10.3.0.11/24"), (web2, "10.3.0.12/24")]).unwrap();
+    router.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    client.gateway("10.4.0.254").unwrap();
+    [store, lb1, lb2].iter().for_each(|host| host.gateway("10.1.0.254").unwrap());
+    for web in [web1, web2] {
+        web.gateway("10.3.0.254").unwrap();
+        web.serve(Http, "0.0.0.0:80").unwrap();
+        web.serve(Tcp, "0.0.0.0:9000").unwrap();
+    }
+    under_test::modprobe();
+    store.ok("ip link set lo up");
+    let _etcd = store.start(
+        "etcd --unsafe-no-fsync --logger zap --log-level warn --listen-client-urls http://0.0.0.0:2379 \
+         --advertise-client-urls http://10.1.0.9:2379",
+    );
+    wait::until(Duration::from_secs(60), || {
+        let put = store.run("etcdctl --command-timeout 5s put /test x");
+        if put.code == Some(0) { Ok(()) } else { Err(put.to_string()) }
+    });
+    run("A farm behind ECMP", &hosts.each_ref());
+    // Connections survive that the router sends all of them to one director.
+    store.shell("sed 's/:80/:9000/g' edge.rules >> edge.rules.2 && cat edge.rules >> edge.rules.2").ok();
+    store.shell("etcdctl put /lvs/edge < edge.rules.2").ok();
+    for director in [lb1, lb2] {
+        wait::until(Duration::from_secs(30), || {
+            let rules = director.ok("ipvsadm-save -n");
+            if rules.contains("10.1.0.100:9000 -r 10.3.0.12") { Ok(()) } else { Err(rules) }
+        });
+    }
+    let held = client.client().hold(16, "10.1.0.100:9000");
+    let replies = held.to_string();
+    assert!(replies.contains("web1=") && replies.contains("web2=") && !replies.contains("timeout"), "{replies}");
+    let connections = |director: &Host| director.ok("ipvsadm-rs connections --by state");
+    assert!([lb1, lb2].iter().all(|director| connections(director).contains("ESTABLISHED")), "both have some");
+    router.ok("ip route replace 10.1.0.100 via 10.1.0.2");
+    assert_eq!(held.again().to_string(), replies);
 }
 
 fn changing_a_director_in_use_page() {

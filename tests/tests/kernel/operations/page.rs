@@ -63,8 +63,9 @@ impl Page {
                 let as_printed = ran.code == Some(0) && (printed.is_empty() || printed_by(&ran, printed));
                 if as_printed { Ok(()) } else { Err(format!("{host}{ran}")) }
             };
-            // The kernel updates the reported counters every two seconds.
-            let patience = if command.starts_with("ipvsadm -L") { Duration::from_secs(10) } else { Duration::ZERO };
+            // The kernel updates the reported counters every two seconds, and directors write reports every five seconds.
+            let changes_by_itself = ["ipvsadm -L", "ipvsadm-rs fleet"].iter().any(|start| command.starts_with(start));
+            let patience = if changes_by_itself { Duration::from_secs(20) } else { Duration::ZERO };
             wait::until(patience, run);
         }
     }

@@ -3,6 +3,7 @@
 mod agent;
 mod completions;
 mod follow;
+mod haresources;
 mod init;
 mod metrics;
 mod package;
@@ -16,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
         agent::tests(),
         completions::tests(),
         follow::tests(),
+        haresources::tests(),
         init::tests(),
         metrics::tests(),
         package::tests(),

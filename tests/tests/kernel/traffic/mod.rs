@@ -9,7 +9,7 @@
 //! | servers that are drained or deleted | `draining` |
 //! | the effects of a change on clients | `costs` |
 //! | SCTP, FTP, SIP | `protocols` |
-//! | two directors | `sync`, `keepalived`, `pacemaker` |
+//! | two directors | `sync`, `keepalived` |
 
 mod costs;
 mod dr;
@@ -19,7 +19,6 @@ mod fwmark;
 mod hashes;
 mod keepalived;
 mod nat;
-mod pacemaker;
 mod persistence;
 mod protocols;
 mod schedulers;
@@ -31,8 +30,6 @@ use ipvs_tests::harness::Test;
 /// Returns the tests of all modules.
 pub(crate) fn tests() -> Vec<Test> {
     [
-        // First, because it waits for most of a minute while others can run.
-        pacemaker::tests(),
         nat::tests(),
         dr::tests(),
         tun::tests(),
