@@ -5,10 +5,14 @@
 //! |---|---|
 //! | the resource agent under Pacemaker and Corosync | `pacemaker` |
 //! | nodes that hang, and nodes without quorum | `fencing`, `three_nodes` |
+//! | the table on all nodes | `clone` |
+//! | ldirectord as a resource | `ldirectord` |
 //! | the shells of clusters, with the commands of docs/operations.md | `pcs`, `crmsh` |
 
+mod clone;
 mod crmsh;
 mod fencing;
+mod ldirectord;
 mod pacemaker;
 mod pair;
 mod pcs;
@@ -18,5 +22,14 @@ use ipvs_tests::harness::Test;
 
 /// Returns the tests of all modules.
 pub(crate) fn tests() -> Vec<Test> {
-    [pacemaker::tests(), fencing::tests(), three_nodes::tests(), pcs::tests(), crmsh::tests()].concat()
+    [
+        pacemaker::tests(),
+        fencing::tests(),
+        three_nodes::tests(),
+        clone::tests(),
+        ldirectord::tests(),
+        pcs::tests(),
+        crmsh::tests(),
+    ]
+    .concat()
 }

@@ -55,7 +55,7 @@ pub(crate) struct Pair {
     pub(crate) client: Host,
     pub(crate) first: Host,
     pub(crate) second: Host,
-    _webs: [Host; 2],
+    pub(crate) webs: [Host; 2],
 }
 
 impl Pair {
@@ -74,13 +74,13 @@ impl Pair {
         lab.segment("lan", plugs).unwrap();
         for web in [&web1, &web2] {
             under_test::real_server(web, "--mode dr --vip 10.1.0.100");
-            web.serve(Http, "10.1.0.100:80").unwrap();
+            web.serve(Http, "0.0.0.0:80").unwrap();
             web.serve(Tcp, "10.1.0.100:7").unwrap();
         }
         under_test::install();
         under_test::install_agent();
         fs::write("/etc/ipvsadm.rules", RULES).unwrap();
-        Pair { lab, client, first, second, _webs: [web1, web2] }
+        Pair { lab, client, first, second, webs: [web1, web2] }
     }
 
     /// Returns the directors with the addresses that they use for the cluster.

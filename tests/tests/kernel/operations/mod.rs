@@ -59,6 +59,7 @@ fn every_heading_has_a_test() {
             "Clusters",
             "A cluster with pcs",
             "A cluster with crmsh",
+            "ldirectord in a cluster",
             "A farm behind ECMP",
             "Changing a director in use",
             "Checking a director",
