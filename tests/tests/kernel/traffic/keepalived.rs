@@ -12,19 +12,22 @@
 use std::fs;
 use std::time::Duration;
 
-use ipvs_tests::command::Running;
+use ipvs_tests::command::{Running, install_script};
 use ipvs_tests::lab::topology::{Host, Lab};
 use ipvs_tests::traffic::server::Protocol::{Http, Tcp};
 use ipvs_tests::traffic::server::Server;
 use ipvs_tests::wait;
 use rustix::process::{Signal, kill_process};
 
+use crate::operations::{OPERATIONS, page};
 use crate::under_test;
 
 ipvs_tests::tests! {
     shares_the_table, needs = "keepalived";
     failed_server_is_removed_and_added_again, needs = "keepalived";
     failover_keeps_connections, needs = "keepalived";
+    notify_script_starts_the_daemon_of_the_role, needs = "keepalived";
+    follow_leaves_services_of_keepalived_alone, needs = "keepalived";
 }
 
 struct Pair {
@@ -55,14 +58,19 @@ fn pair() -> Pair {
     Pair { lab, client, first, second, web1 }
 }
 
-/// Starts keepalived on a director, with two services.
+/// Starts keepalived on a director, with two services. It starts the sync daemons.
 fn keepalived(director: &Host, priority: u8) -> Running {
+    keepalived_with(director, priority, "lvs_sync_daemon eth1 web id 5", "")
+}
+
+/// Starts keepalived on a director, with two services, and further lines for `global_defs` and for the instance.
+fn keepalived_with(director: &Host, priority: u8, global: &str, instance: &str) -> Running {
     let name = director.name();
     let configuration = format!(
         "global_defs {{
             router_id {name}
             vrrp_version 3
-            lvs_sync_daemon eth1 web id 5
+            {global}
         }}
         vrrp_instance web {{
             state BACKUP
@@ -70,6 +78,7 @@ fn keepalived(director: &Host, priority: u8) -> Running {
             virtual_router_id 51
             priority {priority}
             advert_int 0.3
+            {instance}
             virtual_ipaddress {{
                 10.1.0.100/32 dev eth0
                 10.2.0.254/32 dev eth1
@@ -181,17 +190,42 @@ fn failed_server_is_removed_and_added_again() {
 }
 
 fn failover_keeps_connections() {
+    keeps_connections(5, keepalived);
+}
+
+/// The script of docs/operations.md.
+fn notify_script_starts_the_daemon_of_the_role() {
+    let script = page::block_after(OPERATIONS, SCRIPT);
+    fs::create_dir_all("/etc/keepalived").unwrap();
+    install_script("/etc/keepalived/sync-daemon", script).unwrap();
+    let global = "script_user root\nenable_script_security";
+    keeps_connections(7, |director, priority| {
+        keepalived_with(director, priority, global, "notify /etc/keepalived/sync-daemon")
+    });
+}
+
+/// The line before the script.
+const SCRIPT: &str = "`/etc/keepalived/sync-daemon`, for all directors:";
+
+/// Fails over from one director to the other. The connections continue, and the roles of the sync daemons change.
+fn keeps_connections(sync_id: u8, keepalived: impl Fn(&Host, u8) -> Running) {
     let Pair { lab, client, first, second, .. } = &pair();
+    let has_daemon = |director: &Host, role: &str, daemon: &Running| {
+        let wanted = format!("{role} sync daemon (mcast=eth1, syncid={sync_id},");
+        wait::until(Duration::from_secs(30), || {
+            let daemons = director.ok("ipvsadm -Ln --daemon");
+            let is_wanted = daemons.starts_with(&wanted) && daemons.lines().count() == 1;
+            if is_wanted { Ok(()) } else { Err(format!("{daemons}\n{}", daemon.output())) }
+        });
+    };
     let of_first = keepalived(first, 150);
     wait_for_addresses(first, &of_first);
     let of_second = keepalived(second, 100);
     for (director, daemon) in [(first, &of_first), (second, &of_second)] {
         wait_for_rules(director, &[WEB, ECHO], daemon);
     }
-    wait::until(Duration::from_secs(30), || {
-        let daemons = second.ok("ipvsadm -Ln --daemon");
-        if daemons.starts_with("backup sync daemon (mcast=eth1, syncid=5,") { Ok(()) } else { Err(daemons) }
-    });
+    has_daemon(first, "master", &of_first);
+    has_daemon(second, "backup", &of_second);
     let held = client.client().patience(Duration::from_secs(1)).hold(4, "10.1.0.100:7");
     assert_eq!(held.to_string(), "web1=2 web2=2");
     assert_eq!(held.again().to_string(), "web1=2 web2=2");
@@ -210,6 +244,36 @@ fn failover_keeps_connections() {
         if replies == "web1=2 web2=2" { Ok(()) } else { Err(replies) }
     });
     assert_eq!(client.client().pages(4, "10.1.0.100:80").to_string(), "web1=2 web2=2");
-    let daemons = second.ok("ipvsadm -Ln --daemon");
-    assert!(daemons.starts_with("master sync daemon (mcast=eth1, syncid=5,"), "{daemons}");
+    has_daemon(second, "master", &of_second);
+    has_daemon(first, "backup", &of_first);
+}
+
+/// `follow` has services of its own, and keepalived changes the others at the same time.
+fn follow_leaves_services_of_keepalived_alone() {
+    let Pair { client, first, web1, .. } = &pair();
+    let own =
+        |weight: u8| format!("-A -t 10.1.0.100:8080 -s wlc\n-a -t 10.1.0.100:8080 -r 10.2.0.12:80 -m -w {weight}\n");
+    fs::write("own.rules", own(1)).unwrap();
+    let daemon = keepalived(first, 150);
+    wait_for_addresses(first, &daemon);
+    let follow = "ipvsadm-rs follow --only tcp:10.1.0.100:8080 --quiet 0s --check 1s own.rules";
+    let follower = first.start(follow);
+    wait_for_rules(first, &[WEB, ECHO, &own(1)], &daemon);
+    // keepalived takes a server out, while `follow` compares and applies.
+    web1.set_healthy(false);
+    fs::write("own.new", own(2)).unwrap();
+    fs::rename("own.new", "own.rules").unwrap();
+    let without = "-A -t 10.1.0.100:80 -s rr\n-a -t 10.1.0.100:80 -r 10.2.0.12:80 -m -w 1\n";
+    wait_for_rules(first, &[without, ECHO, &own(2)], &daemon);
+    std::thread::sleep(Duration::from_secs(3));
+    wait_for_rules(first, &[without, ECHO, &own(2)], &daemon);
+    web1.set_healthy(true);
+    wait_for_rules(first, &[WEB, ECHO, &own(2)], &daemon);
+    assert_eq!(client.client().pages(2, "10.1.0.100:8080").to_string(), "web2=2");
+    let status = first.ok("ipvsadm-rs follow status");
+    assert!(status.contains("state     good") && !status.contains("drift"), "{status}");
+    // Each ends without the services of the other.
+    drop(follower);
+    let output = daemon.stop(Duration::from_secs(30));
+    assert_eq!(first.ok("ipvsadm -Sn"), own(2), "{output}");
 }
