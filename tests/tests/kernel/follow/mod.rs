@@ -8,6 +8,7 @@ mod farm;
 mod health;
 mod killed;
 mod limits;
+mod partition;
 mod revisions;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         draining::tests(),
         health::tests(),
         etcd::tests(),
+        partition::tests(),
         consul::tests(),
         killed::tests(),
         clocks::tests(),
