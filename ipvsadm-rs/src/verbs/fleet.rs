@@ -121,7 +121,7 @@ fn group(rows: &mut [Row]) {
     }
 }
 
-const HEADER: &str = "HOST              STATE     REVISION                    AGE  DRIFT  DRAINING  GROUP";
+const HEADER: &str = "HOST              STATE     REVISION                 AGE  DRIFT  DRAINING  GROUP";
 
 impl Row {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -136,7 +136,7 @@ impl Row {
             "{}  {:<8}  {}  {age:>6}  {drift:>5}  {draining:>8}  {:>5}",
             cell(&text::escaped(&status.host), 16),
             status.phase.name(),
-            cell(&revision, 22),
+            cell(&revision, 20),
             self.group.map_or_else(|| "?".to_owned(), letter),
         )
     }
@@ -199,4 +199,74 @@ fn problems_of(rows: &[Row]) -> Vec<String> {
         ));
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Returns the row of a director that has applied a revision.
+    fn row(host: &str, digest: &str, rules: Option<&str>) -> Row {
+        let time = "2026-01-02T03:04:05Z";
+        let report = json!({
+            "schema": 1, "host": host, "source": "etcd://h/x", "time": time, "phase": "good", "draining": 0,
+            "applied": {"revision": "7", "digest": digest, "time": time},
+            "beat": 1, "written": time, "interval": 5, "rules": rules,
+        });
+        Row { report: serde_json::from_value(report).expect("a report"), age: Some(3), group: None }
+    }
+
+    fn table(servers: &[(u8, u32)]) -> String {
+        let servers =
+            servers.iter().map(|(last, weight)| format!("-a -t 192.0.2.1:80 -r 10.0.0.{last}:80 -m -w {weight}\n"));
+        format!("-A -t 192.0.2.1:80 -s mh\n{}", servers.collect::<String>())
+    }
+
+    #[test]
+    fn directors_that_choose_the_same_servers_are_one_group() {
+        let [one, two] = [table(&[(1, 1), (2, 1)]), table(&[(1, 1), (2, 5)])];
+        // The weights have the same ratio, so mh has the same slots.
+        let same = table(&[(1, 2), (2, 2)]);
+        let tables = [Some(&*one), Some(&*one), Some(&*two), None, Some(&*same), Some("no rules")];
+        let mut rows: Vec<Row> = tables.into_iter().map(|rules| row("lb", "1", rules)).collect();
+        group(&mut rows);
+        let groups: Vec<Option<usize>> = rows.iter().map(|row| row.group).collect();
+        assert_eq!(groups, [Some(0), Some(0), Some(1), None, Some(0), Some(2)]);
+    }
+
+    #[test]
+    fn problems_name_the_director() {
+        let mut rows = vec![row("lb1", "1", None), row("lb2", "1", None)];
+        assert_eq!(problems_of(&rows), Vec::<String>::new());
+        rows[1] = row("lb\x1b2", "2", None);
+        rows[1].age = Some(OLD + 1);
+        rows[1].report.status.store_error = Some("no server".to_owned());
+        assert_eq!(
+            problems_of(&rows),
+            [
+                r"lb\x1b2: the report is old; the director may be down",
+                r"lb\x1b2: cannot read the source: no server",
+                "the directors have 2 different revisions"
+            ]
+        );
+        (rows[0].group, rows[1].group) = (Some(0), Some(1));
+        assert!(problems_of(&rows)[3].starts_with("2 groups of directors"));
+    }
+
+    #[test]
+    fn rows_have_80_columns() {
+        let mut long = row(&"long".repeat(20), "0123456789abcdef", None);
+        long.report.status.applied.as_mut().expect("a revision").id.revision = "9".repeat(40);
+        for row in [row("lb1", "1", None), long] {
+            let mut out = Vec::new();
+            row.write(&mut out).expect("a vector");
+            let line = String::from_utf8(out).expect("text");
+            assert_eq!(line.trim_end().width(), HEADER.width(), "{line}");
+        }
+        assert!(HEADER.width() <= 80);
+        assert_eq!((cell("a\u{4e2d}b", 2), cell("a", 3)), ("a ".to_owned(), "a  ".to_owned()));
+        assert_eq!((letter(0), letter(25), letter(26)), ("A".to_owned(), "Z".to_owned(), "27".to_owned()));
+    }
 }
