@@ -13,6 +13,7 @@ mod context;
 mod file;
 mod generate;
 mod hints;
+mod host_name;
 mod journal;
 mod network;
 mod pid_namespace;

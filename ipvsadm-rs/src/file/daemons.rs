@@ -11,6 +11,7 @@ use crate::file::diagnostic::{Diagnostic, SourceText};
 use crate::file::include::Files;
 use crate::file::limit::Limit;
 use crate::file::{Found, name_of};
+use crate::host_name::host_name;
 use crate::resolver::System;
 
 /// Options for configurations of keepalived.
@@ -20,7 +21,7 @@ pub(crate) struct DaemonOptions {
     pub(crate) config_id: Option<String>,
     /// The maximum size of the file with its included files.
     pub(crate) limit: Limit,
-    /// Whether the file is of another machine, so that it must not name files of this one.
+    /// The file comes from another machine. It must not include files of this one.
     pub(crate) is_remote: bool,
 }
 
@@ -42,10 +43,7 @@ impl ConfigId {
 
 impl DaemonOptions {
     fn config_id(&self) -> String {
-        self.config_id.clone().unwrap_or_else(|| {
-            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            host.split('.').next().unwrap_or_default().to_owned()
-        })
+        self.config_id.clone().unwrap_or_else(|| host_name().split('.').next().unwrap_or_default().to_owned())
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Files {
     count: usize,
     /// The number of names that were compared with patterns.
     names: usize,
-    /// Whether the configuration is of another machine. It can include nothing then.
+    /// The configuration comes from another machine. It can include nothing.
     pub(super) is_remote: bool,
 }
 

@@ -11,14 +11,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::time_text;
+use super::now_text;
 use super::untrusted::{Untrusted, ensure_trusted};
 use crate::file::directory::Directory;
 use crate::terminal::exit::print_error;
@@ -49,7 +49,7 @@ pub(crate) struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user = if self.uid == 0 { "root".to_owned() } else { format!("user {}", self.uid) };
-        let (command, since) = (text::escaped(&self.command), since(&self.since, &now()));
+        let (command, since) = (text::escaped(&self.command), since(&self.since, &now_text()));
         write!(f, "{command} (pid {}, {user}, since {})", self.pid, text::escaped(&since))
     }
 }
@@ -61,10 +61,6 @@ fn since(time: &str, now: &str) -> String {
         (Some(date), Some(clock)) if now.starts_with(date) => format!("{clock} UTC"),
         _ => time.to_owned(),
     }
-}
-
-fn now() -> String {
-    time_text(SystemTime::now())
 }
 
 impl Holder {
@@ -81,7 +77,7 @@ impl Holder {
             Some((end, _)) => format!("{}…", &command[..end]),
             None => command,
         };
-        Self { pid: std::process::id(), uid: rustix::process::getuid().as_raw(), since: now(), command }
+        Self { pid: std::process::id(), uid: rustix::process::getuid().as_raw(), since: now_text(), command }
     }
 
     /// Reads the holder from a locked file. Returns `None` if it cannot be read, or if that process does not exist.

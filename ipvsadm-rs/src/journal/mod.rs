@@ -9,7 +9,7 @@
 //! - `000007.timer`: plan 7 is pending. The file is locked by the rollback timer, the process that rolls the plan back.
 //!   It is empty until that process is ready, because no change is made before.
 //! - `weights`: the weights that `drain` set to 0, so that `undrain` restores them.
-//! - `follow.lock`, `follow.good`, `follow.status`, `follow.confirmed`: see `follower.rs`.
+//! - `follow.lock`, `follow.good`, `follow.bad`, `follow.status`, `follow.confirmed`: see `follower.rs`.
 //! - `000007.draining`: the servers that plan 7 deletes are being drained. The file is locked by that process.
 //!
 //! The state directory also contains `.lock`, which is locked while such a directory is created.
@@ -181,7 +181,7 @@ impl Journal {
         let last = self.numbers().last().copied().unwrap_or_default();
         Ok(Entry {
             number: last.checked_add(1).context("no plan number is left")?,
-            time: time_text(SystemTime::now()),
+            time: now_text(),
             command: command.to_owned(),
             author: Some(Author::of_this_process()),
             file: None,
@@ -345,6 +345,11 @@ pub(crate) fn time_text(time: SystemTime) -> String {
     let mut text = String::new();
     let _ = write!(text, "{}", humantime::format_rfc3339_seconds(time));
     text
+}
+
+/// Formats the present time.
+pub(crate) fn now_text() -> String {
+    time_text(SystemTime::now())
 }
 
 #[cfg(test)]

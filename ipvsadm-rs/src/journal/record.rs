@@ -4,14 +4,14 @@
 //! command does not wait until the entry is on disk. If the machine crashes meanwhile, the table is lost, too.
 
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ipvs::{Change, Config, DestinationKey, ServiceConfig, ServiceKey, State};
 use serde::Deserialize;
 
 use super::entry::{Entry, Repetitions, Status};
 use super::folder::{ENTRY, name};
-use super::{Folder, Journal, MAX_ENTRIES, both_lines, lines, time_text};
+use super::{Folder, Journal, MAX_ENTRIES, both_lines, lines, now_text};
 
 /// The time in which commands of the same kind, for the same things, get one entry.
 const WINDOW: Duration = Duration::from_secs(10 * 60);
@@ -63,8 +63,7 @@ impl Journal {
         let directory = self.directory()?;
         if let Some(mut entry) = self.same_kind(record) {
             let count = entry.repetitions.map_or(1, |repetitions| repetitions.count);
-            entry.repetitions =
-                Some(Repetitions { count: count.saturating_add(1), last: time_text(SystemTime::now()) });
+            entry.repetitions = Some(Repetitions { count: count.saturating_add(1), last: now_text() });
             entry.changes = record.changes.iter().collect();
             let bytes = lines(&entry, &self.second_line(entry.number)?)?;
             directory.replace_unsynced(name(entry.number, ENTRY), &bytes)?;

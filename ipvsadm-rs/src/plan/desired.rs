@@ -14,7 +14,7 @@ pub(crate) struct Selection {
     pub(crate) only: Vec<Selector>,
     /// These services are not changed.
     pub(crate) protect: Vec<Selector>,
-    /// Whether services that the file does not list are kept.
+    /// Services that the file does not list are kept.
     pub(crate) listed_only: bool,
     pub(crate) keep_weights: bool,
     pub(crate) reorder: bool,
@@ -25,11 +25,11 @@ pub(crate) struct Desired {
     config: Config,
     options: Options,
     former_daemons: Vec<SyncDaemon>,
-    /// Whether the file contains no rules and no previous file was specified.
+    /// The file contains no rules, and no previous file was specified.
     pub(crate) is_blank: bool,
     /// The saved plan that was read.
     saved: Option<SavedPlan>,
-    /// Whether services with errors were skipped.
+    /// Services with errors were skipped.
     pub(crate) is_partial: bool,
 }
 

@@ -1,7 +1,6 @@
 //! Plans in files: `plan -o` writes them, and `plan` and `apply` read them.
 
 use std::fmt::Write as _;
-use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use ipvs::document::SCHEMA;
@@ -9,7 +8,7 @@ use ipvs::plan::Options;
 use ipvs::{Change, Config, Plan, Scope, Selector, ServiceKey, State};
 use serde::{Deserialize, Serialize};
 
-use crate::journal::time_text;
+use crate::journal::now_text;
 use crate::plan::reversal::state_of;
 use crate::terminal::plural::count;
 use crate::terminal::text;
@@ -47,7 +46,7 @@ impl SavedPlan {
         previous.sort_unstable();
         Self {
             saved_plan: SCHEMA,
-            made: time_text(SystemTime::now()),
+            made: now_text(),
             file,
             changes: plan.changes.iter().map(ToString::to_string).collect(),
             only,

@@ -65,6 +65,21 @@ pub(crate) fn can_move_cursor() -> bool {
     std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
+/// Pads or cuts a text to a number of columns. A text that is cut ends with `…`.
+pub(crate) fn cell(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return format!("{text}{}", " ".repeat(width - text.width()));
+    }
+    let mut cut = String::new();
+    for character in text.chars() {
+        if format!("{cut}{character}").width() >= width {
+            break;
+        }
+        cut.push(character);
+    }
+    format!("{cut}…{}", " ".repeat(width.saturating_sub(cut.width() + 1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +92,13 @@ mod tests {
         assert!(folded("", Some(80)).is_empty());
         assert_eq!(folded_after("- ", "  ", "aa bb cc", Some(7)), "- aa bb\n  cc\n");
         assert_eq!(folded_after("- ", "  ", "", Some(7)), "");
+    }
+
+    #[test]
+    fn cells_have_their_width() {
+        assert_eq!(cell("root", 6), "root  ");
+        assert_eq!(cell("administrator", 10), "administr…");
+        assert_eq!(cell("日本語日本語", 10), "日本語日… ");
+        assert_eq!((cell("a\u{4e2d}b", 2), cell("a", 3)), ("a…".to_owned(), "a  ".to_owned()));
     }
 }

@@ -9,7 +9,6 @@ use ipvs::hash::TableSizes;
 use ipvs::rules::{self, Numeric};
 use ipvs::{Config, document::SCHEMA};
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr;
 
 use super::directors;
 use super::follow::report::{self, Report};
@@ -17,6 +16,7 @@ use crate::context::{Context, code};
 use crate::store::{self, Location, StoreArguments};
 use crate::terminal::plural::count;
 use crate::terminal::text;
+use crate::terminal::width::cell;
 
 /// Show all directors that write reports with `follow --report`
 ///
@@ -150,19 +150,6 @@ fn letter(group: usize) -> String {
     }
 }
 
-/// Pads or cuts a text to a number of columns.
-fn cell(text: &str, width: usize) -> String {
-    let mut cell = String::new();
-    for character in text.chars() {
-        if format!("{cell}{character}").width() > width {
-            break;
-        }
-        cell.push(character);
-    }
-    let padding = width.saturating_sub(cell.width());
-    format!("{cell}{}", " ".repeat(padding))
-}
-
 fn problems_of(rows: &[Row]) -> Vec<String> {
     let mut problems = Vec::new();
     for Row { report, age, .. } in rows {
@@ -204,6 +191,7 @@ fn problems_of(rows: &[Row]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use unicode_width::UnicodeWidthStr;
 
     use super::*;
 
@@ -266,7 +254,6 @@ mod tests {
             assert_eq!(line.trim_end().width(), HEADER.width(), "{line}");
         }
         assert!(HEADER.width() <= 80);
-        assert_eq!((cell("a\u{4e2d}b", 2), cell("a", 3)), ("a ".to_owned(), "a  ".to_owned()));
         assert_eq!((letter(0), letter(25), letter(26)), ("A".to_owned(), "Z".to_owned(), "27".to_owned()));
     }
 }

@@ -38,6 +38,13 @@ pub(super) struct Made {
     pub(super) difference: Option<Difference>,
 }
 
+impl Made {
+    /// Returns ` as plan 7`, or an empty text without a journal.
+    pub(super) fn as_plan(&self) -> String {
+        self.plan.map(|number| format!(" as plan {number}")).unwrap_or_default()
+    }
+}
+
 /// Changes from the table to a revision.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Difference {
@@ -70,10 +77,10 @@ pub(super) struct Applier<'c> {
     pub(super) context: &'c Context,
     pub(super) source: String,
     pub(super) selection: Selection,
-    /// Whether services that no revision listed are kept.
+    /// Services that no revision listed are kept.
     pub(super) keep_others: bool,
     pub(super) bounds: Bounds,
-    /// Whether servers are drained before they are deleted.
+    /// Servers are drained before they are deleted.
     pub(super) drains: bool,
     pub(super) draining: Draining,
     /// The number of servers of the revision that a person drains.

@@ -5,7 +5,7 @@ mod checks;
 mod drift;
 
 use std::sync::mpsc::Sender;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ipvs::document::SCHEMA;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::report::{Report, Reporter};
 use super::revision::{Digest, Invalid, Reader, Revision};
 use super::rollout::{Rollout, Seen};
 use super::status::{Phase, Status};
-use crate::journal::{Folder, FollowerFile, time_text};
+use crate::journal::{Folder, FollowerFile, now_text};
 use crate::store::{Backoff, Snapshot, StoreArguments};
 use crate::terminal::exit::print_error;
 
@@ -117,7 +117,7 @@ impl<'c> Follower<'c> {
             schema: SCHEMA,
             host: settings.host.clone(),
             source: applier.source.clone(),
-            time: time_text(SystemTime::now()),
+            time: now_text(),
             phase: Phase::Starting,
             reason: None,
             wanted: None,
@@ -235,7 +235,7 @@ impl<'c> Follower<'c> {
 
     fn set_phase(&mut self, phase: Phase, reason: Option<String>) {
         if (self.status.phase, &self.status.reason) != (phase, &reason) {
-            self.status.time = time_text(SystemTime::now());
+            self.status.time = now_text();
         }
         (self.status.phase, self.status.reason) = (phase, reason);
     }

@@ -121,7 +121,7 @@ pub(super) struct Checking {
     pub(super) since: Duration,
     /// The time of the next run of the command.
     pub(super) next: Duration,
-    /// Whether the command is running.
+    /// The command is running. No second one is started.
     pub(super) is_running: bool,
     failures: u32,
     /// The services that had new connections before, with their counters when the revision was applied.

@@ -22,6 +22,7 @@ use ipvs::{Config, Selector};
 
 use crate::context::{Context, code, duration};
 use crate::file::{ConfigId, DaemonOptions, Format};
+use crate::host_name::host_name;
 use crate::journal::Folder;
 use crate::plan::desired::Selection;
 use crate::store::{self, Location, StoreArguments};
@@ -184,7 +185,7 @@ impl Following {
         let folder = context.journal()?.unlock();
         let _lock = folder.lock_follower()?;
         let limit = context.input_limit()?;
-        let host = self.host.clone().unwrap_or_else(host);
+        let host = self.host.clone().unwrap_or_else(host_name);
         let (sender, events) = mpsc::channel();
         let open = |location: &Location, arguments: &StoreArguments| {
             if !location.is_encrypted(arguments) {
@@ -265,11 +266,6 @@ impl Following {
         };
         Ok(Follower::new(settings, applier, reader, folder, pace, outside, now()))
     }
-}
-
-/// Returns the name of this host.
-fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Returns the time since the boot. Without /proc, always 0: then nothing but new revisions is acted on.

@@ -28,7 +28,7 @@ impl Quiet {
     }
 }
 
-/// Decides when revisions are applied. Times are those of [`uptime`](super::clock::uptime).
+/// Decides when revisions are applied. Times are those of [`uptime`](crate::uptime::uptime).
 #[derive(Debug)]
 pub(super) struct Pace {
     quiet: Quiet,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::revision::RevisionId;
 use crate::context::{Context, code};
-use crate::journal::FollowerFile;
+use crate::journal::{FollowerFile, now_text};
 use crate::terminal::plural::count;
 use crate::terminal::{text, time};
 
@@ -50,11 +50,18 @@ pub(crate) struct Status {
 pub(crate) struct Applied {
     #[serde(flatten)]
     pub(crate) id: RevisionId,
-    /// In the form of RFC 3339.
+    /// The time at which the table matched, in the form of RFC 3339.
     pub(crate) time: String,
     /// The number of the plan. Absent if there was nothing to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) plan: Option<u64>,
+}
+
+impl Applied {
+    /// Records that the table matches a revision now.
+    pub(super) fn now(id: RevisionId, plan: Option<u64>) -> Self {
+        Self { id, time: now_text(), plan }
+    }
 }
 
 /// Changes of others.
@@ -68,7 +75,7 @@ pub(crate) struct Drift {
     pub(crate) first: String,
     /// The last time, in the form of RFC 3339.
     pub(crate) time: String,
-    /// Whether the table still differs, because differences are only reported or exceed a limit.
+    /// The table still differs, because differences are only reported, or because they exceed a limit.
     pub(crate) remains: bool,
 }
 
@@ -125,7 +132,7 @@ impl Phase {
 /// The state as it is printed.
 #[derive(Serialize)]
 struct Shown {
-    /// Whether the process that follows the source is running.
+    /// The process that follows the source is running.
     running: bool,
     #[serde(flatten)]
     status: Option<Status>,
@@ -187,7 +194,7 @@ impl Status {
             writeln!(
                 out,
                 "drift     {}, last {}: {} {state}",
-                count(usize_of(*times), "time"),
+                count(*times, "time"),
                 time::local(at),
                 count(*changes, "change")
             )?;
@@ -209,8 +216,4 @@ fn write_lines(out: &mut dyn Write, label: &str, lines: &str) -> std::io::Result
         writeln!(out, "{}{}", if number == 0 { label } else { "          " }, text::escaped(line))?;
     }
     Ok(())
-}
-
-fn usize_of(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use anyhow::bail;
 use ipvs::document::SCHEMA;
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr;
 
 use crate::context::{Context, code};
 use crate::journal::{Entry, Folder, Origin, Phase, Status, TIMER_DIED};
 use crate::terminal::plural::count;
+use crate::terminal::width::cell;
 use crate::terminal::{text, time};
 
 #[derive(Serialize)]
@@ -85,21 +85,6 @@ fn line(entry: &Entry, origin: Origin, folder: &Folder, undone_by: Option<u64>) 
     format!("{number:>4}  {:<19}  {user}  {command}  {:>7}  {state}{remarks}", time::local(at), changes.len())
 }
 
-/// Pads or cuts a text to a number of columns.
-fn cell(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return format!("{text}{}", " ".repeat(width - text.width()));
-    }
-    let mut cut = String::new();
-    for character in text.chars() {
-        if format!("{cut}{character}").width() >= width {
-            break;
-        }
-        cut.push(character);
-    }
-    format!("{cut}…{}", " ".repeat(width.saturating_sub(cut.width() + 1)))
-}
-
 /// Returns the command of a plan, and the plan that it undid.
 pub(super) fn command(entry: &Entry) -> String {
     match entry.undoes {
@@ -151,16 +136,4 @@ pub(super) fn remarks(entry: &Entry, origin: Origin, folder: &Folder) -> Vec<Str
         .map(|repetitions| format!("{} until {}", count(repetitions.count, "command"), time::local(&repetitions.last)));
     let error = error.as_ref().map(|error| text::escaped(error).into_owned());
     of_status.into_iter().chain(repeated).chain(error).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cell;
-
-    #[test]
-    fn cells_have_their_width() {
-        assert_eq!(cell("root", 6), "root  ");
-        assert_eq!(cell("administrator", 10), "administr…");
-        assert_eq!(cell("日本語日本語", 10), "日本語日… ");
-    }
 }

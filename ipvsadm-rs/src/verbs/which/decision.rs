@@ -52,7 +52,7 @@ pub(super) struct Side {
     servers: Servers,
     /// The sysctl net.ipv4.vs.expire_quiescent_template. `None`: it cannot be read.
     expires_quiescent: Option<bool>,
-    /// Whether only a part of the clients is refused. Like the reasons below, it is computed once for all clients.
+    /// Some clients are refused, and others are not. This and the reasons below are computed once for all clients.
     refuses_some: bool,
     /// The reason why all clients are refused.
     reason: OnceCell<String>,

@@ -1,9 +1,9 @@
 //! Applying a revision, and rolling it back.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{Bad, Follower, Kept, SOON};
-use crate::journal::{FollowerFile, time_text};
+use crate::journal::FollowerFile;
 use crate::plan::transaction::Refused;
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
@@ -48,8 +48,9 @@ impl Follower<'_> {
                 self.done(revision, None, now);
             }
             Ok(Outcome::Same) => self.done(revision, None, now),
-            Ok(Outcome::Applied(Made { plan, difference })) => {
-                let number = plan.map(|number| format!(" as plan {number}")).unwrap_or_default();
+            Ok(Outcome::Applied(made)) => {
+                let number = made.as_plan();
+                let Made { plan, difference } = made;
                 let changes = count(difference.map_or(0, |difference| difference.changes), "change");
                 print_error(&format!("revision {id} is applied{number}: {changes}"));
                 self.done(revision, plan, now);
@@ -93,8 +94,7 @@ impl Follower<'_> {
         self.pace.at_once();
         self.folder.remove_follower(FollowerFile::Confirmed);
         self.next_check = now + self.settings.check;
-        let (id, time) = (revision.id.clone(), time_text(SystemTime::now()));
-        self.status.applied = Some(Applied { id, time, plan });
+        self.status.applied = Some(Applied::now(revision.id.clone(), plan));
         let is_good = self.good.as_ref().is_some_and(|good| good.id.digest == revision.id.digest);
         // A person confirmed it although it was found bad.
         let was_bad = self.bad.as_ref().is_some_and(|bad| bad.digest == revision.id.digest);
@@ -146,8 +146,7 @@ impl Follower<'_> {
                     "error: revision {} is bad and was rolled back to {}: {reason}",
                     applied.id, good.id
                 ));
-                let (id, time) = (good.id.clone(), time_text(SystemTime::now()));
-                self.status.applied = Some(Applied { id, time, plan: None });
+                self.status.applied = Some(Applied::now(good.id.clone(), None));
                 self.applied = Some(good);
                 reason
             }

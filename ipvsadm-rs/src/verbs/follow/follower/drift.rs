@@ -1,12 +1,12 @@
 //! Changes that others made to the table.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{Follower, SOON};
-use crate::journal::{FollowerFile, time_text};
+use crate::journal::{FollowerFile, now_text};
 use crate::terminal::exit::print_error;
 use crate::terminal::plural::count;
-use crate::verbs::follow::apply::{Difference, Made, Outcome};
+use crate::verbs::follow::apply::{Difference, Outcome};
 use crate::verbs::follow::status::{Drift, Phase};
 
 impl Follower<'_> {
@@ -28,9 +28,9 @@ impl Follower<'_> {
                 self.wait(Phase::Held, &applied.id, reason, now);
                 self.next_check = now + SOON;
             }
-            Ok(Outcome::Applied(Made { difference: None, .. })) => {}
-            Ok(Outcome::Applied(Made { plan, difference: Some(difference) })) => {
-                let number = plan.map(|number| format!(" as plan {number}")).unwrap_or_default();
+            Ok(Outcome::Applied(made)) => {
+                let number = made.as_plan();
+                let Some(difference) = made.difference else { return };
                 let Difference { changes, first } = &difference;
                 let changes = count(*changes, "change");
                 print_error(&format!(
@@ -46,7 +46,7 @@ impl Follower<'_> {
     /// Records that the table differs, or did.
     pub(super) fn drifted(&mut self, difference: Difference, remains: bool) {
         let Difference { changes, first } = difference;
-        let time = time_text(SystemTime::now());
+        let time = now_text();
         match &mut self.status.drift {
             // The same difference, seen again.
             Some(drift) if drift.remains && remains && (drift.changes, &drift.first) == (changes, &first) => {}
