@@ -86,7 +86,7 @@ impl Consul {
         let (snapshot, index) = self.get(before)?;
         // After a restored backup, the index is lower. Waiting for the old one would miss changes.
         self.index = if index < before { 0 } else { index };
-        let digest = snapshot.digest();
+        let digest = snapshot.digest().to_owned();
         if self.digest.as_ref() != Some(&digest) {
             self.digest = Some(digest);
             return Ok(Some(snapshot));

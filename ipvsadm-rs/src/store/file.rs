@@ -23,7 +23,7 @@ pub(super) struct Files {
     path: PathBuf,
     limit: Limit,
     times: Times,
-    /// What the file looked like when it was read. `None`: it may have changed since without looking different.
+    /// The metadata of the files when they were read. `None`: a later change may have the same metadata.
     look: Option<Look>,
     /// The digest of the documents that were returned last.
     digest: Option<String>,
@@ -80,7 +80,7 @@ impl Files {
             if self.look.is_none() || self.look != Some(look(&self.path)?) {
                 let (snapshot, look) = self.get()?;
                 self.look = look;
-                let digest = snapshot.digest();
+                let digest = snapshot.digest().to_owned();
                 if self.digest.as_ref() != Some(&digest) {
                     self.digest = Some(digest);
                     return Ok(Some(snapshot));

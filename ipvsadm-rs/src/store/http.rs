@@ -64,7 +64,7 @@ impl Page {
         let is_found = !documents.is_empty();
         let revision = etag.clone().or_else(|| date.clone()).filter(|_| is_found);
         let snapshot = Snapshot::new(revision, documents)?;
-        let digest = snapshot.digest();
+        let digest = snapshot.digest().to_owned();
         let conditions = if is_found { (etag, date) } else { (None, None) };
         Ok(Some((snapshot, Seen { etag: conditions.0, date: conditions.1, digest })))
     }

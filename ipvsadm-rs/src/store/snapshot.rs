@@ -18,6 +18,7 @@ pub(crate) struct Snapshot {
     pub(crate) revision: String,
     /// Sorted by name. Empty: the key, the file or the page does not exist.
     pub(crate) documents: Vec<StoredDocument>,
+    digest: String,
 }
 
 /// A document and its name.
@@ -30,32 +31,34 @@ pub(crate) struct StoredDocument {
 
 impl Snapshot {
     /// Sorts the documents. Without a revision, the digest is the revision. Fails if there are too many documents.
-    pub(super) fn new(revision: Option<String>, mut documents: Vec<StoredDocument>) -> anyhow::Result<Self> {
+    pub(crate) fn new(revision: Option<String>, mut documents: Vec<StoredDocument>) -> anyhow::Result<Self> {
         ensure!(documents.len() <= MOST, "there are more than {MOST} documents");
         documents.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut snapshot = Self { revision: revision.unwrap_or_default(), documents };
-        if snapshot.revision.is_empty() {
-            snapshot.revision = snapshot.digest();
-        }
-        Ok(snapshot)
+        let digest = digest(&documents);
+        let revision = revision.filter(|revision| !revision.is_empty()).unwrap_or_else(|| digest.clone());
+        Ok(Self { revision, documents, digest })
     }
 
     /// Returns the first 16 hexadecimal digits of a SHA-256 of names and contents. It is the same on all directors.
-    pub(crate) fn digest(&self) -> String {
-        let mut context = Context::new(&SHA256);
-        for document in &self.documents {
-            for part in [document.name.as_bytes(), &document.bytes] {
-                // The lengths keep apart what would otherwise be the same bytes.
-                context.update(&(part.len() as u64).to_be_bytes());
-                context.update(part);
-            }
-        }
-        context.finish().as_ref().iter().take(8).fold(String::new(), |mut text, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
     }
+}
+
+fn digest(documents: &[StoredDocument]) -> String {
+    let mut context = Context::new(&SHA256);
+    for document in documents {
+        for part in [document.name.as_bytes(), &document.bytes] {
+            // The lengths keep apart what would otherwise be the same bytes.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+    }
+    context.finish().as_ref().iter().take(8).fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Fails unless `name` can be one component of a key, a path and a URL.

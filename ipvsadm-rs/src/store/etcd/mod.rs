@@ -97,7 +97,7 @@ impl Etcd {
         }
         let Header { cluster_id: cluster, revision } = read.header;
         let snapshot = Snapshot::new(Some(newest.to_string()), documents)?;
-        let digest = snapshot.digest();
+        let digest = snapshot.digest().to_owned();
         Ok((snapshot, Seen { cluster, revision, digest }))
     }
 

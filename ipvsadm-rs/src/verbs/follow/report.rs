@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::follower::Event;
 use super::status::Status;
-use crate::journal::time_text;
+use crate::journal::now_text;
 use crate::store::{Snapshot, Store, StoredDocument};
 use crate::terminal::text;
 
@@ -75,7 +75,7 @@ fn work(mut store: Box<dyn Store>, received: &Receiver<(Status, Option<String>)>
         next = Instant::now() + INTERVAL;
         let written = last.as_mut().map_or(Ok(()), |report| {
             report.beat += 1;
-            report.written = time_text(SystemTime::now());
+            report.written = now_text();
             let bytes = serde_json::to_vec(report)?;
             store.write(&report.status.host, &bytes)
         });
@@ -153,7 +153,7 @@ pub(super) mod tests {
         let bytes = serde_json::to_vec(&good).expect("JSON");
         let document = |name: &str, bytes: &[u8]| StoredDocument { name: name.to_owned(), bytes: bytes.to_vec() };
         let documents = vec![document("/r/lb1", &bytes), document("/r/lb2", &bytes), document("/r/lb3", b"{}")];
-        let parsed = parse(&Snapshot { revision: String::new(), documents });
+        let parsed = parse(&Snapshot::new(None, documents).expect("few"));
         assert_eq!(parsed[0].as_ref().expect("a report"), &good);
         assert!(parsed[1].as_ref().is_err_and(|error| error.to_string() == "/r/lb2 is the report of another host"));
         assert!(parsed[2].as_ref().is_err_and(|error| error.to_string() == "/r/lb3 is not a report"));

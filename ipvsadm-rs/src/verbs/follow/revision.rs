@@ -68,16 +68,16 @@ pub(super) struct Invalid {
 pub(super) struct Reader {
     pub(super) format: Option<Format>,
     pub(super) options: DaemonOptions,
-    /// Whether documents with warnings are valid.
+    /// Documents with warnings are valid.
     pub(super) allow_warnings: bool,
-    /// Whether documents without services are valid.
+    /// Documents without services are valid.
     pub(super) allow_empty: bool,
 }
 
 impl Reader {
     /// Reads the documents of a snapshot. All of them are one table.
     pub(super) fn read(&self, snapshot: &Snapshot) -> Result<Revision, Invalid> {
-        let id = RevisionId { revision: snapshot.revision.clone(), digest: Digest(snapshot.digest()) };
+        let id = RevisionId { revision: snapshot.revision.clone(), digest: Digest(snapshot.digest().to_owned()) };
         match self.table(snapshot) {
             Ok(config) => Ok(Revision { id, config }),
             Err(reason) => Err(Invalid { id, reason }),
@@ -167,7 +167,7 @@ mod tests {
         let documents = documents
             .iter()
             .map(|(name, text)| StoredDocument { name: (*name).to_owned(), bytes: text.as_bytes().to_vec() });
-        Snapshot { revision: "7".to_owned(), documents: documents.collect() }
+        Snapshot::new(Some("7".to_owned()), documents.collect()).expect("few")
     }
 
     fn reader() -> Reader {
@@ -191,7 +191,7 @@ mod tests {
         let joined = format!("{dns}{WEB}");
         assert_ne!(
             reader().read(&snapshot(&[("a", WEB)])).expect("one").id.digest,
-            Digest(snapshot(&[("a", &joined)]).digest())
+            Digest(snapshot(&[("a", &joined)]).digest().to_owned())
         );
     }
 
