@@ -7,7 +7,7 @@ use ipvs_tests::lab::topology::Nat;
 use ipvs_tests::traffic::server::Protocol::Tcp;
 use ipvs_tests::wait;
 
-use super::{SOON, follow, good_status, plans, replace, status, wait_for_rules, wait_for_status};
+use super::{SOON, follow, good_status, plans, replace, status, wait_for_rules, wait_for_status, with_weight};
 use crate::under_test;
 use crate::verbs::{WEB, director, rules, write};
 
@@ -43,10 +43,6 @@ impl Drop for Clock {
     fn drop(&mut self) {
         self.jump(0);
     }
-}
-
-fn with_weight(weight: u32) -> String {
-    WEB.replace("-w 3", &format!("-w {weight}"))
 }
 
 fn start(options: &str) -> Running {

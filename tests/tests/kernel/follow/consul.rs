@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipvs_tests::command::{ok, run};
 use ipvs_tests::wait;
 
-use super::{SOON, follow, status, wait_for_rules, wait_for_status};
+use super::{SOON, follow, status, wait_for_rules, wait_for_status, with_weight};
 use crate::verbs::{WEB, director, rules, write};
 use stand_in::Consul;
 
@@ -21,10 +21,6 @@ ipvs_tests::tests! {
 
 const FIRST: &str = "127.0.0.1:8500";
 const SECOND: &str = "127.0.0.1:8501";
-
-fn with_weight(weight: u32) -> String {
-    WEB.replace("-w 3", &format!("-w {weight}"))
-}
 
 fn changes_are_applied_at_once() {
     const DNS: &str = "-A -u 192.0.2.1:53 -s rr\n-a -u 192.0.2.1:53 -r 10.0.0.3:53 -m -w 1\n";

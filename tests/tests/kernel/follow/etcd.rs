@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipvs_tests::command::{Running, ok, run, shell, start};
 use ipvs_tests::wait;
 
-use super::{SOON, follow, status, wait_for_rules, wait_for_status};
+use super::{SOON, follow, status, wait_for_rules, wait_for_status, with_weight};
 use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
@@ -90,10 +90,6 @@ fn put(key: &str, value: &str) {
         let put = shell(&format!("etcdctl --endpoints {ALL} put {key} < value"));
         if put.code == Some(0) { Ok(()) } else { Err(put.to_string()) }
     });
-}
-
-fn with_weight(weight: u32) -> String {
-    WEB.replace("-w 3", &format!("-w {weight}"))
 }
 
 fn keys_are_documents() {

@@ -4,7 +4,7 @@ use std::fs;
 
 use ipvs_tests::command::{Running, ok, run};
 
-use super::{follow, good_status, plans, replace, status, wait_for_rules, wait_for_status};
+use super::{follow, good_status, plans, replace, status, wait_for_rules, wait_for_status, with_weight};
 use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
@@ -36,7 +36,7 @@ fn write_check(text: &str) {
 }
 
 fn changed() -> String {
-    WEB.replace("-w 3", "-w 5")
+    with_weight(5)
 }
 
 fn bad_health_rolls_back() {

@@ -17,7 +17,7 @@ use ipvs_tests::command::{Running, ok, run, start};
 use ipvs_tests::harness::Test;
 use ipvs_tests::wait;
 
-use crate::verbs::rules;
+use crate::verbs::{WEB, rules};
 
 pub(crate) fn tests() -> Vec<Test> {
     [
@@ -70,6 +70,11 @@ fn wait_for_status(text: &str) -> String {
 /// Returns the output of `follow status`.
 fn status() -> String {
     run("ipvsadm-rs follow status").stdout
+}
+
+/// Returns the rules of [`WEB`] with another weight of the first server.
+fn with_weight(weight: u32) -> String {
+    WEB.replace("-w 3", &format!("-w {weight}"))
 }
 
 /// Replaces a file at once, as careful programs do.

@@ -13,6 +13,7 @@ use ipvs_tests::lab::topology::{Host, Lab};
 use ipvs_tests::wait;
 
 use super::etcd::create_data_directory;
+use super::with_weight;
 use crate::under_test;
 use crate::verbs::{WEB, write};
 
@@ -96,10 +97,6 @@ fn start(number: u32, member: &Host) -> Running {
          --listen-peer-urls http://10.6.0.{number}:2380 --initial-advertise-peer-urls http://10.6.0.{number}:2380",
         peers.join(",")
     ))
-}
-
-fn with_weight(weight: u32) -> String {
-    WEB.replace("-w 3", &format!("-w {weight}"))
 }
 
 /// The follower watches at the first member. That one keeps the connection, but has no newer revisions.

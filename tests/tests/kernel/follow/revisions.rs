@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipvs_tests::command::{ok, run, shell};
 use ipvs_tests::wait;
 
-use super::{SOON, follow, good_status, plans, replace, status, wait_for_rules, wait_for_status};
+use super::{SOON, follow, good_status, plans, replace, status, wait_for_rules, wait_for_status, with_weight};
 use crate::verbs::{WEB, director, rules, write};
 
 ipvs_tests::tests! {
@@ -23,10 +23,6 @@ ipvs_tests::tests! {
 
 /// Rules of another service.
 const DNS: &str = "-A -u 192.0.2.1:53 -s rr\n-a -u 192.0.2.1:53 -r 10.0.0.3:53 -m -w 1\n";
-
-fn with_weight(weight: u32) -> String {
-    WEB.replace("-w 3", &format!("-w {weight}"))
-}
 
 fn each_revision_is_applied() {
     director("-A -t 198.51.100.1:80 -s rr\n");

@@ -9,6 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// A cluster: the state that all of its servers have.
 #[derive(Clone, Default)]
 pub(super) struct Consul(Arc<Shared>);
@@ -220,7 +223,7 @@ impl Server {
 }
 
 fn pair(key: &str, value: &[u8], index: u64) -> String {
-    let value = if value.is_empty() { "null".to_owned() } else { format!("\"{}\"", base64(value)) };
+    let value = if value.is_empty() { "null".to_owned() } else { format!("\"{}\"", STANDARD.encode(value)) };
     format!(
         "{{\"LockIndex\":0,\"Key\":{key:?},\"Flags\":0,\"Value\":{value},\"CreateIndex\":1,\"ModifyIndex\":{index}}}"
     )
@@ -236,18 +239,4 @@ fn decoded(text: &str) -> String {
         decoded.push_str(rest);
     }
     decoded
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let index = (bits >> (18 - 6 * digit)) as usize & 63;
-            text.push(if digit <= chunk.len() { char::from(DIGITS[index]) } else { '=' });
-        }
-    }
-    text
 }
